@@ -1,0 +1,27 @@
+// Builds `dist/` beside the old one and swaps them only when the compiler is content, so a failed build never leaves
+// half a package behind and a running test never sees an empty one.
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const tsc = fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url))
+const fresh = `${root}dist.new-${process.pid}`
+const old = `${root}dist.old-${process.pid}`
+
+const compiled = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', fresh], {
+  cwd: root,
+  stdio: 'inherit',
+})
+if (compiled.status !== 0) {
+  rmSync(fresh, { recursive: true, force: true })
+  console.error('build failed: dist/ is unchanged')
+  process.exit(1)
+}
+
+const command = `${fresh}/server/cli/main.js`
+if (existsSync(command)) chmodSync(command, 0o755)
+
+if (existsSync(`${root}dist`)) renameSync(`${root}dist`, old)
+renameSync(fresh, `${root}dist`)
+rmSync(old, { recursive: true, force: true })
