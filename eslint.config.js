@@ -41,6 +41,24 @@ export default defineConfig(
     },
   },
   {
+    // The core is handed its clock, timers and chance, so that a simulation can run it with its own.
+    files: [
+      'server/{log,run,subscription,session,registry,connection}.ts',
+      'client-sdk/{run,inbox,connection}.ts',
+    ],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...takenFromRuntime(['setTimeout', 'setInterval', 'setImmediate', 'performance', 'crypto']),
+      ],
+      'no-restricted-properties': [
+        'error',
+        { object: 'Date', property: 'now', message: 'Take it from the Runtime.' },
+        { object: 'Math', property: 'random', message: 'Take it from the Runtime.' },
+      ],
+    },
+  },
+  {
     files: ['test/**', 'scripts/**', 'examples/**', 'server/cli/**'],
     rules: { 'no-console': 'off' },
   },
@@ -53,3 +71,7 @@ export default defineConfig(
     },
   },
 )
+
+function takenFromRuntime(names) {
+  return names.map((name) => ({ name, message: 'Take it from the Runtime.' }))
+}
