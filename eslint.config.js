@@ -42,10 +42,7 @@ export default defineConfig(
   },
   {
     // The core is handed its clock, timers and chance, so that a simulation can run it with its own.
-    files: [
-      'server/{log,run,subscription,session,registry,connection}.ts',
-      'client-sdk/{run,inbox,connection}.ts',
-    ],
+    files: ['server/{log,run,subscription,session,registry,connection}.ts', 'client-sdk/{run,inbox,connection}.ts'],
     rules: {
       'no-restricted-globals': [
         'error',

@@ -1,9 +1,9 @@
 import type { Reporter, SerializedError, TestModule } from 'vitest/node'
 
 /** What a whole test run came to. A file that did not load and an error outside any test each count as failed. */
-export type Summary = { passed: number; failed: number; skipped: number }
+type Summary = { passed: number; failed: number; skipped: number }
 
-export function summarize(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): Summary {
+function summarize(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): Summary {
   const summary: Summary = { passed: 0, failed: unhandledErrors.length, skipped: 0 }
   for (const module of modules) {
     summary.failed += module.errors().length

@@ -1,5 +1,4 @@
-/** True in `npm run soak`, where every count is the full one. */
-export const soaking: boolean = process.env.MILLRACE_SOAK === '1'
+const soaking = process.env.MILLRACE_SOAK === '1'
 
 /** How often a repeated experiment runs: `quick` times in `npm test`, `full` times in `npm run soak`. */
 export function repetitions(counts: { quick: number; full: number }): number {
