@@ -1,0 +1,100 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import { type SetTimer, setRealTimer, wait } from '../streams/wait.ts'
+import type { Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
+
+export type DemoOptions = {
+  /** How fast it types, in tokens a second. `Infinity` never waits. Default 30. */
+  tokensPerSec?: number
+  /** Another seed says other things to the same prompt. Default 0. */
+  seed?: number
+  /** What it waits with. Default: the real timer. */
+  setTimer?: SetTimer
+}
+
+/**
+ * A model that needs no provider, no key and no network: the same prompt gets the same tokens, typed at a pace one can
+ * see. It counts its tokens honestly and stops at `maxTokens`.
+ * @throws MillraceError `bad_request` when `tokensPerSec` is not above zero.
+ */
+export function demo(options: DemoOptions = {}): Model {
+  const { tokensPerSec = 30, seed = 0, setTimer = setRealTimer } = options
+  if (!(tokensPerSec > 0)) {
+    throw new MillraceError('bad_request', 'the demo model needs `tokensPerSec` above 0 (Infinity: as fast as it can)')
+  }
+  return {
+    id: 'demo',
+    provider: 'demo',
+    async *stream(request) {
+      const { signal } = request
+      const msPerToken = 1000 / tokensPerSec
+      let owedMs = 0
+      for (const event of compose(request, seed)) {
+        signal.throwIfAborted()
+        if (event.type === 'text') owedMs += msPerToken
+        // A timer is no finer than a millisecond: what is below that is waited for together.
+        if (owedMs >= 1) {
+          await wait(owedMs, signal, setTimer)
+          owedMs = 0
+        }
+        yield event
+      }
+    },
+  }
+}
+
+/** The whole answer, one event a token. */
+function compose({ messages, maxTokens = Number.POSITIVE_INFINITY }: ModelRequest, seed: number): ModelEvent[] {
+  const all = tokensOf(answerTo(subjectOf(messages), seed))
+  const said = all.slice(0, maxTokens)
+  const stop: StopReason = said.length < all.length ? 'length' : 'stop'
+  const input = messages.reduce((sum, message) => sum + tokensOf(message.content).length, 0)
+  return [
+    ...said.map((text): ModelEvent => ({ type: 'text', text })),
+    { type: 'usage', input, output: said.length },
+    { type: 'finish', stop },
+  ]
+}
+
+const OPENINGS = [
+  (subject: string) => `You asked: “${subject}”.`,
+  (subject: string) => `“${subject}”, you say.`,
+  (subject: string) => `About “${subject}”:`,
+] as const
+
+const SENTENCES = [
+  'I am the demo model: I run offline and say the same thing whenever I am asked the same thing.',
+  'millrace carries these words to you one token at a time, over a single WebSocket.',
+  'Stop me, and the stop travels up to whoever is producing: the socket of a real provider is closed, and a receipt says what was stopped and what it cost.',
+  'Stop reading, and I wait: nothing is sent that you have not granted credit for.',
+  'Lose the connection and come back, and every token is still there, each exactly once.',
+] as const
+
+const CLOSING = 'To talk to a real model, start the server with --model ollama:NAME or --model openai:NAME.'
+
+function answerTo(subject: string, seed: number): string {
+  const chance = hash(`${seed} ${subject}`)
+  const opening = OPENINGS[chance % OPENINGS.length]!(subject)
+  const first = chance % SENTENCES.length
+  const body = [...SENTENCES.slice(first), ...SENTENCES.slice(0, first)].slice(0, 4)
+  return [opening, ...body, CLOSING].join(' ')
+}
+
+/** What the last question was about: its first 80 characters on one line. */
+function subjectOf(messages: readonly Message[]): string {
+  const question = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+  const line = question.replaceAll(/\s+/g, ' ').trim()
+  if (line === '') return 'nothing'
+  return /^.{81}/u.test(line) ? `${/^.{79}/u.exec(line)![0]}…` : line
+}
+
+/** Cuts text where a tokenizer might: at spaces, and long words in two. Joined they are the text again. */
+function tokensOf(text: string): string[] {
+  return text.match(/\s*\S{1,7}|\s+$/gu) ?? []
+}
+
+/** FNV-1a, 32 bits: the same on every machine. */
+function hash(text: string): number {
+  let sum = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) sum = Math.imul(sum ^ text.charCodeAt(at), 0x01000193)
+  return sum >>> 0
+}
