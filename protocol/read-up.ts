@@ -1,0 +1,108 @@
+import {
+  any,
+  bool,
+  type Fields,
+  fields,
+  key,
+  list,
+  map,
+  optional,
+  positive,
+  readFrame,
+  type Row,
+  str,
+  text,
+  uint,
+  word,
+  wrong,
+} from './fields.ts'
+import {
+  type Attach,
+  type Cancel,
+  type Hello,
+  ON_DETACH,
+  POLICIES,
+  type StartOptions,
+  type SubscriptionOptions,
+  TAG,
+  type UpFrame,
+  type WireMap,
+} from './frames.ts'
+import { Writer } from './writer.ts'
+
+const SUBSCRIPTION: Fields<SubscriptionOptions> = {
+  credit: optional(uint),
+  policy: optional(word(POLICIES)),
+  rate: optional(uint),
+  ts: optional(bool),
+}
+
+const START: Fields<StartOptions> = {
+  key: optional(key(64)),
+  ...SUBSCRIPTION,
+  onDetach: optional(word(ON_DETACH)),
+  detachMs: optional(uint),
+  timeoutMs: optional(uint),
+  ask: optional(bool),
+  meta: optional(smallMap),
+}
+
+const ATTACH: Fields<Attach['options']> = { gen: optional(uint), ...SUBSCRIPTION }
+
+const HELLO: Fields<Hello> = {
+  auth: optional(any),
+  client: instance,
+  attempt: uint,
+  name: optional(str),
+  flushMs: optional(uint),
+}
+
+const nonce = { nonce: uint }
+
+const ROWS: { [tag: number]: Row<UpFrame> } = {
+  [TAG.hello]: { kind: 'hello', elements: {}, info: HELLO },
+  [TAG.start]: { kind: 'start', elements: { sid: positive, actor: str, input: any, options: options(START) } },
+  [TAG.attach]: { kind: 'attach', elements: { sid: positive, run: str, after: uintOrNull, options: options(ATTACH) } },
+  [TAG.credit]: { kind: 'credit', elements: { sid: positive, n: positive } },
+  [TAG.cancel]: {
+    kind: 'cancel',
+    elements: { sid: positive, code: optional(uint), note: optional(text(256)), target: optional(target) },
+  },
+  [TAG.input]: { kind: 'input', elements: { sid: positive, mid: key(32), type: str, data: any } },
+  [TAG.detach]: { kind: 'detach', elements: { sid: positive } },
+  [TAG.rate]: { kind: 'rate', elements: { sid: positive, perSec: uintOrNull } },
+  [TAG.ping]: { kind: 'ping', elements: nonce },
+  [TAG.pong]: { kind: 'pong', elements: nonce },
+}
+
+/**
+ * The frame of a client that a decoded array says, or undefined for an unknown tag that may be skipped.
+ * @throws ProtocolFault 4400 naming what is wrong.
+ */
+export function readUp(value: unknown): UpFrame | undefined {
+  return readFrame(ROWS, value)
+}
+
+function options(shape: { [name: string]: unknown }): (value: unknown, name: string) => WireMap {
+  return (value, name) => (value == null ? {} : fields(shape, map(value, name)))
+}
+
+function uintOrNull(value: unknown, name: string): number | null {
+  return value === null ? null : uint(value, name)
+}
+
+function instance(value: unknown, name: string): Uint8Array {
+  return value instanceof Uint8Array && value.length === 16 ? value : wrong(name)
+}
+
+function target(value: unknown, name: string): NonNullable<Cancel['target']> {
+  const pair = list(any)(value, name)
+  return { type: word(['call', 'agent'])(pair[0], name), id: str(pair[1], name) }
+}
+
+/** A map of at most 1 KiB in its smallest encoding. */
+function smallMap(value: unknown, name: string): WireMap {
+  const writer = new Writer()
+  writer.value(map(value, name), Infinity)
+  return writer.length > 1_024 ? wrong(name) : (value as WireMap)
+}
