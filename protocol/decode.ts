@@ -1,18 +1,16 @@
+import { CLOSE, ProtocolFault } from './errors.ts'
+import { wrong } from './fields.ts'
 import type { DownFrame, UpFrame } from './frames.ts'
 import { readDown } from './read-down.ts'
 import { readUp } from './read-up.ts'
-import { type ScanLimits, scan } from './scan.ts'
-
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+import type { ScanLimits } from './scan.ts'
 
 /**
  * What a client's message says, all of it checked. Frames of an unknown skippable tag are left out.
  * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
  */
 export function decodeUp(message: Uint8Array, limits: ScanLimits): UpFrame[] {
-  return decodeValues(message, limits)
-    .map(readUp)
-    .filter((frame) => frame !== undefined)
+  return decodeAll(message, limits, readUp)
 }
 
 /**
@@ -20,105 +18,147 @@ export function decodeUp(message: Uint8Array, limits: ScanLimits): UpFrame[] {
  * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
  */
 export function decodeDown(message: Uint8Array, limits: ScanLimits): DownFrame[] {
-  return decodeValues(message, limits)
-    .map(readDown)
-    .filter((frame) => frame !== undefined)
+  return decodeAll(message, limits, readDown)
 }
 
-// As in the scan: the state of the one message being decoded. The scan has checked it, so nothing here can go wrong.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+// The state of the one message being decoded. Decoding never waits, so there is never a second one.
 let bytes: Uint8Array
 let view: DataView
 let at: number
+let valuesLeft: number
 
-/** The values of a message, one for each frame. Binary is copied out of the message. */
-export function decodeValues(message: Uint8Array, limits: ScanLimits): unknown[] {
-  const starts = scan(message, limits)
+function decodeAll<Frame>(
+  message: Uint8Array,
+  limits: ScanLimits,
+  read: (value: unknown) => Frame | undefined,
+): Frame[] {
+  if (message.length > limits.maxBytes) throw new ProtocolFault('message too large', CLOSE.tooLarge)
+  if (message.length === 0) wrong('message')
   bytes = message
-  view = new DataView(message.buffer, message.byteOffset, message.byteLength)
+  view = new DataView(message.buffer, message.byteOffset, message.length)
   at = 0
-  return starts.map(value)
+  valuesLeft = limits.maxValues
+  const frames: Frame[] = []
+  while (at < bytes.length) {
+    announce(1)
+    const frame = read(value(limits.maxDepth))
+    if (frame !== undefined) frames.push(frame)
+  }
+  return frames
 }
 
-function value(): unknown {
-  const head = bytes[at++]!
+/** One value, announced before. `depth`: how many containers may still nest. */
+function value(depth: number): unknown {
+  const head = view.getUint8(take(1))
   if (head < 0x80) return head
-  if (head < 0x90) return map(head & 15)
-  if (head < 0xa0) return array(head & 15)
+  if (head < 0x90) return map(head & 15, depth)
+  if (head < 0xa0) return array(head & 15, depth)
   if (head < 0xc0) return text(head & 31)
   if (head >= 0xe0) return head - 256
-  const here = at
   switch (head) {
+    case 0xc0:
+      return null
     case 0xc2:
-      return false
     case 0xc3:
-      return true
+      return head === 0xc3
     case 0xc4:
     case 0xc5:
     case 0xc6:
       return binary(uint(head - 0xc4))
     case 0xca:
-      at += 4
-      return view.getFloat32(here)
+      return view.getFloat32(take(4))
     case 0xcb:
-      at += 8
-      return view.getFloat64(here)
+      return view.getFloat64(take(8))
     case 0xcc:
     case 0xcd:
     case 0xce:
       return uint(head - 0xcc)
     case 0xcf:
-    case 0xd3:
-      at += 8
-      return (head === 0xcf ? view.getUint32(here) : view.getInt32(here)) * 2 ** 32 + view.getUint32(here + 4)
+      return long(view.getUint32(take(4)))
     case 0xd0:
-      at += 1
-      return view.getInt8(here)
+      return view.getInt8(take(1))
     case 0xd1:
-      at += 2
-      return view.getInt16(here)
+      return view.getInt16(take(2))
     case 0xd2:
-      at += 4
-      return view.getInt32(here)
+      return view.getInt32(take(4))
+    case 0xd3:
+      return long(view.getInt32(take(4)))
     case 0xd9:
     case 0xda:
     case 0xdb:
       return text(uint(head - 0xd9))
     case 0xdc:
     case 0xdd:
-      return array(uint(head - 0xdb))
+      return array(uint(head - 0xdb), depth)
     case 0xde:
     case 0xdf:
-      return map(uint(head - 0xdd))
+      return map(uint(head - 0xdd), depth)
+    default:
+      return wrong('type')
   }
-  return null
 }
 
-/** An unsigned integer of 1, 2 or 4 bytes: 2 to the power of `size`. */
+/** Moves on by `length` bytes. Returns where they begin. */
+function take(length: number): number {
+  const start = at
+  at += length
+  return at > bytes.length ? wrong('length') : start
+}
+
+/** `n` values are to come: a length that cannot be true is refused at its header. */
+function announce(n: number): void {
+  valuesLeft -= n
+  if (valuesLeft < 0 || n > bytes.length - at) wrong('length')
+}
+
+/** An unsigned integer of 1, 2 or 4 bytes, that is 2 to the power of `size`. */
 function uint(size: number): number {
-  const here = at
-  at += 1 << size
-  return size === 0 ? view.getUint8(here) : size === 1 ? view.getUint16(here) : view.getUint32(here)
+  const start = take(1 << size)
+  return size === 0 ? view.getUint8(start) : size === 1 ? view.getUint16(start) : view.getUint32(start)
 }
 
-function array(length: number): unknown[] {
+/** An integer of 64 bits, within what a double holds exactly. */
+function long(high: number): number {
+  const n = high * 2 ** 32 + view.getUint32(take(4))
+  return Number.isSafeInteger(n) ? n : wrong('integer')
+}
+
+function array(length: number, depth: number): unknown[] {
+  enter(length, depth)
   const result: unknown[] = []
-  for (let i = 0; i < length; i++) result.push(value())
+  for (let i = 0; i < length; i++) result.push(value(depth - 1))
   return result
 }
 
-function map(length: number): unknown {
+function map(length: number, depth: number): unknown {
+  enter(length * 2, depth)
   const result: { [key: string]: unknown } = {}
   for (let i = 0; i < length; i++) {
-    const key = value() as string
-    result[key] = value()
+    const key = value(0)
+    if (typeof key !== 'string' || key === '__proto__') wrong('key')
+    result[key] = value(depth - 1)
   }
   return result
+}
+
+function enter(values: number, depth: number): void {
+  if (depth <= 0) wrong('depth')
+  announce(values)
 }
 
 function text(length: number): string {
-  return decoder.decode(bytes.subarray(at, (at += length)))
+  const start = take(length)
+  try {
+    return utf8.decode(bytes.subarray(start, at))
+  } catch {
+    return wrong('text')
+  }
 }
 
+/** A copy: what is kept of a message must not keep all of it. */
 function binary(length: number): Uint8Array {
-  return new Uint8Array(bytes.subarray(at, (at += length)))
+  const start = take(length)
+  return new Uint8Array(bytes.subarray(start, at))
 }

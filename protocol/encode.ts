@@ -22,38 +22,7 @@ export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer
  * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
  */
 export function writeUp(writer: Writer, frame: UpFrame): void {
-  switch (frame.kind) {
-    case 'hello': {
-      const { kind: _, ...options } = frame
-      return write(writer, [TAG.hello, present(options)])
-    }
-    case 'start': {
-      const options = present(frame.options)
-      const { sid, actor, input = null } = frame
-      return write(writer, [TAG.start, sid, actor, input, Object.keys(options).length > 0 ? options : undefined])
-    }
-    case 'attach': {
-      const options = present(frame.options)
-      const { sid, run, after } = frame
-      return write(writer, [TAG.attach, sid, run, after, Object.keys(options).length > 0 ? options : undefined])
-    }
-    case 'credit':
-      return write(writer, [TAG.credit, frame.sid, frame.n])
-    case 'cancel': {
-      const { sid, code, note, target } = frame
-      return write(writer, [TAG.cancel, sid, code, note, target && [target.type, target.id]])
-    }
-    case 'input':
-      return write(writer, [TAG.input, frame.sid, frame.mid, frame.type, frame.data ?? null])
-    case 'detach':
-      return write(writer, [TAG.detach, frame.sid])
-    case 'rate':
-      return write(writer, [TAG.rate, frame.sid, frame.perSec])
-    case 'ping':
-      return write(writer, [TAG.ping, frame.nonce])
-    case 'pong':
-      return write(writer, [TAG.pong, frame.nonce])
-  }
+  write(writer, upElements(frame))
 }
 
 /**
@@ -61,41 +30,70 @@ export function writeUp(writer: Writer, frame: UpFrame): void {
  * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
  */
 export function writeDown(writer: Writer, frame: DownFrame): void {
+  write(writer, downElements(frame))
+}
+
+function upElements(frame: UpFrame): unknown[] {
+  switch (frame.kind) {
+    case 'hello': {
+      const { kind: _, ...options } = frame
+      return [TAG.hello, present(options)]
+    }
+    case 'start':
+      return [TAG.start, frame.sid, frame.actor, frame.input ?? null, presentOrAbsent(frame.options)]
+    case 'attach':
+      return [TAG.attach, frame.sid, frame.run, frame.after, presentOrAbsent(frame.options)]
+    case 'credit':
+      return [TAG.credit, frame.sid, frame.n]
+    case 'cancel': {
+      const { sid, code, note, target } = frame
+      return [TAG.cancel, sid, code, note, target && [target.type, target.id]]
+    }
+    case 'input':
+      return [TAG.input, frame.sid, frame.mid, frame.type, frame.data ?? null]
+    case 'detach':
+      return [TAG.detach, frame.sid]
+    case 'rate':
+      return [TAG.rate, frame.sid, frame.perSec]
+    case 'ping':
+    case 'pong':
+      return [TAG[frame.kind], frame.nonce]
+  }
+}
+
+function downElements(frame: DownFrame): unknown[] {
   switch (frame.kind) {
     case 'welcome': {
       const { kind: _, ...info } = frame
-      return write(writer, [TAG.welcome, present(info)])
+      return [TAG.welcome, present(info)]
     }
     case 'opened': {
       const { kind: _, sid, next, ...info } = frame
-      return write(writer, [TAG.opened, sid, next, present(info)])
+      return [TAG.opened, sid, next, present(info)]
     }
     case 'input_ack':
-      return write(writer, [TAG.inputAck, frame.sid, frame.mid, INPUT_STATUSES.indexOf(frame.status), frame.note])
+      return [TAG.inputAck, frame.sid, frame.mid, INPUT_STATUSES.indexOf(frame.status), frame.note]
     case 'notice': {
       const { code, message, ref } = frame
-      return write(writer, [TAG.notice, code, message, ref && trimmed([ref.tag, ref.sid, ref.detail])])
+      return [TAG.notice, code, message, ref && trimmed([ref.tag, ref.sid, ref.detail])]
     }
     case 'goaway':
-      return write(writer, [TAG.goaway, frame.reason, frame.graceMs, frame.retryAfterMs])
+      return [TAG.goaway, frame.reason, frame.graceMs, frame.retryAfterMs]
     case 'delta':
-      return write(writer, [TAG.delta, frame.sid, frame.seq, frame.lane, frame.body, frame.count, frame.ts])
+      return [TAG.delta, frame.sid, frame.seq, frame.lane, frame.body, frame.count, frame.ts]
     case 'event': {
       const { sid, seq, type, data, cost, ts } = frame
-      return write(writer, [TAG.event, sid, seq, type, data, cost === 1 ? undefined : cost, ts])
+      return [TAG.event, sid, seq, type, data, cost === 1 ? undefined : cost, ts]
     }
     case 'gap': {
-      const { kind: _, sid, from, next, reason, ...rest } = frame
-      const info = present(rest)
-      const number = GAP_REASONS.indexOf(reason)
-      return write(writer, [TAG.gap, sid, from, next, number, Object.keys(info).length > 0 ? info : undefined])
+      const { kind: _, sid, from, next, reason, ...info } = frame
+      return [TAG.gap, sid, from, next, GAP_REASONS.indexOf(reason), presentOrAbsent(info)]
     }
     case 'end':
-      return write(writer, [TAG.end, frame.sid, frame.seq, OUTCOMES.indexOf(frame.outcome), frame.data])
+      return [TAG.end, frame.sid, frame.seq, OUTCOMES.indexOf(frame.outcome), frame.data]
     case 'ping':
-      return write(writer, [TAG.ping, frame.nonce])
     case 'pong':
-      return write(writer, [TAG.pong, frame.nonce])
+      return [TAG[frame.kind], frame.nonce]
   }
 }
 
@@ -114,4 +112,9 @@ function trimmed(elements: unknown[]): unknown[] {
 /** The options that are there: absent ones are left out, where data's own `undefined` would be nil. */
 function present(options: object): WireMap {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+function presentOrAbsent(options: object): WireMap | undefined {
+  const map = present(options)
+  return Object.keys(map).length > 0 ? map : undefined
 }

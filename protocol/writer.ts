@@ -1,11 +1,11 @@
 import { MillraceError } from './errors.ts'
+import type { WireMap } from './frames.ts'
 
 const encoder = new TextEncoder()
 
 /**
- * A growing buffer that MessagePack values are appended to, each in its smallest form. One is kept and reset for message
- * after message. Byte for byte what msgpackr writes with `{ useRecords: false, variableMapSize: true,
- * encodeUndefinedAsNil: true }`.
+ * A growing buffer that MessagePack values are appended to, each in its smallest form, byte for byte as msgpackr does it.
+ * One is kept and reset for message after message.
  */
 export class Writer {
   /** Bytes written. */
@@ -33,97 +33,79 @@ export class Writer {
 
   /** Forgets what was written and keeps the memory. */
   reset(): void {
-    this.length = 0
-    this.values = 0
+    this.length = this.values = 0
+  }
+
+  /** Forgets what was written after the first `length` bytes. `values` stays as it is. */
+  truncate(length: number): void {
+    this.length = length
   }
 
   nil(): void {
-    this.#byte(0xc0)
+    this.#head(0xc0, 0)
   }
 
   bool(value: boolean): void {
-    this.#byte(value ? 0xc3 : 0xc2)
+    this.#head(value ? 0xc3 : 0xc2, 0)
   }
 
   /** An integer from 0 to 2^53 - 1. */
   uint(value: number): void {
-    if (value < 0x80) return this.#byte(value)
-    if (value > 0xffffffff) return this.number(value)
-    this.values++
-    this.#head(value, 0xcc, 0)
+    if (value < 0x80) this.#head(value, 0)
+    else if (value > 0xffffffff) this.number(value)
+    else this.#sized(0xcc, value)
   }
 
-  /** Any number. Integers of up to 32 bits are written as such, everything else as float64. */
+  /** Any number: an integer of up to 32 bits as such, every other as float64. */
   number(value: number): void {
-    if (value >>> 0 === value) return this.uint(value)
-    this.#room(9)
-    this.values++
-    const view = this.#view
-    if (value >> 0 !== value) {
-      view.setUint8(this.length, 0xcb)
-      view.setFloat64(this.length + 1, value)
-      this.length += 9
-    } else if (value >= -0x20) view.setInt8(this.length++, value)
-    else if (value >= -0x80) {
-      view.setUint8(this.length, 0xd0)
-      view.setInt8(this.length + 1, value)
-      this.length += 2
-    } else if (value >= -0x8000) {
-      view.setUint8(this.length, 0xd1)
-      view.setInt16(this.length + 1, value)
-      this.length += 3
-    } else {
-      view.setUint8(this.length, 0xd2)
-      view.setInt32(this.length + 1, value)
-      this.length += 5
-    }
+    if (value >>> 0 === value) this.uint(value)
+    else if (value >> 0 !== value) {
+      this.#head(0xcb, 8)
+      this.#view.setFloat64(this.length - 8, value)
+    } else if (value >= -0x20) this.#head(value, 0)
+    else if (value >= -0x80) this.#head(0xd0, 1, value)
+    else if (value >= -0x8000) this.#head(0xd1, 2, value)
+    else this.#head(0xd2, 4, value)
   }
 
   /** Text. Half of a surrogate pair is written as U+FFFD. */
   str(value: string): void {
     const { length } = value
-    this.values++
-    this.#room(5 + length * 3)
-    const start = this.length
+    this.#room(9 + length * 3)
     const bytes = this.#bytes
-    if (length < 32) {
-      // Short text is mostly ASCII, and a loop over it beats the call into the encoder.
+    // Short text is mostly ASCII, and a loop over it beats the call into the encoder.
+    if (length < 0x20) {
+      const start = this.length + 1
       let i = 0
-      for (let code: number; i < length && (code = value.charCodeAt(i)) < 0x80; i++) bytes[start + 1 + i] = code
+      for (let code: number; i < length && (code = value.charCodeAt(i)) < 0x80; i++) bytes[start + i] = code
       if (i === length) {
-        bytes[start] = 0xa0 | length
-        this.length = start + 1 + length
+        this.#head(0xa0 | length, 0)
+        this.length += length
         return
       }
     }
-    // The header's size is that of the text's bytes: written where the smallest possible one ends, moved when it grew.
-    const guess = headSize(length)
-    const { written } = encoder.encodeInto(value, bytes.subarray(start + guess))
-    const size = headSize(written)
-    if (size !== guess) bytes.copyWithin(start + size, start + guess, start + guess + written)
-    if (size === 1) bytes[this.length++] = 0xa0 | written
-    else this.#head(written, 0xd9, 0)
+    // The size of the header is known after the text: it is written where the least header ends, and moved if need be.
+    const start = this.length + headSize(length)
+    const { written } = encoder.encodeInto(value, bytes.subarray(start))
+    if (written < 0x20) this.#head(0xa0 | written, 0)
+    else this.#sized(0xd9, written)
+    if (this.length !== start) bytes.copyWithin(this.length, start, start + written)
     this.length += written
   }
 
   bin(value: Uint8Array): void {
-    this.values++
-    this.#head(value.length, 0xc4, 0)
+    this.#sized(0xc4, value.length)
     this.#append(value)
   }
 
   /** The header of an array: `length` values follow. */
   array(length: number): void {
-    if (length < 16) return this.#byte(0x90 | length)
-    this.values++
-    this.#head(length, 0xdb, 0x10000)
+    this.#container(0x90, 0xdc, length)
   }
 
   /** The header of a map: `length` times a key (`str`) and a value follow. */
   map(length: number): void {
-    if (length < 16) return this.#byte(0x80 | length)
-    this.values++
-    this.#head(length, 0xdd, 0x10000)
+    this.#container(0x80, 0xde, length)
   }
 
   /** Encoded values as they stand. @param values how many they are, for those who count. Default 1. */
@@ -136,64 +118,52 @@ export class Writer {
    * Plain data: null, booleans, numbers, strings, Uint8Array, arrays, and objects without a class. `undefined` is nil.
    *
    * @param depth how many containers may nest. Default 15: what `maxDepth` leaves inside a frame.
-   * @throws MillraceError `bad_request` for anything else, for what nests deeper or refers to itself.
+   * @throws MillraceError `bad_request` for anything else, and for what nests deeper or refers to itself.
    */
   value(value: unknown, depth = 15): void {
-    switch (typeof value) {
-      case 'string':
-        return this.str(value)
-      case 'number':
-        return this.number(value)
-      case 'boolean':
-        return this.bool(value)
-      case 'undefined':
-        return this.nil()
-      case 'object':
-        if (value === null) return this.nil()
-        if (value instanceof Uint8Array) return this.bin(value)
-        if (depth <= 0) throw new MillraceError('bad_request', 'data nests too deep, or refers to itself')
-        if (Array.isArray(value)) {
-          this.array(value.length)
-          for (let i = 0; i < value.length; i++) this.value(value[i], depth - 1)
-          return
-        }
-        if (isPlain(value)) {
-          const keys = Object.keys(value)
-          this.map(keys.length)
-          for (const key of keys) {
-            this.str(key)
-            this.value((value as { [key: string]: unknown })[key], depth - 1)
-          }
-          return
-        }
-        break
-      default:
+    if (value == null) return this.nil()
+    if (typeof value === 'string') return this.str(value)
+    if (typeof value === 'number') return this.number(value)
+    if (typeof value === 'boolean') return this.bool(value)
+    if (value instanceof Uint8Array) return this.bin(value)
+    const isArray = Array.isArray(value)
+    if (!isArray && !isPlain(value)) refuse(`${nameOf(value)} is not plain data`)
+    if (depth <= 0) refuse('it nests too deep, or refers to itself')
+    if (isArray) {
+      const { length } = value
+      this.array(length)
+      for (let i = 0; i < length; i++) this.value(value[i], depth - 1)
+      return
     }
-    throw new MillraceError('bad_request', `data must be plain, as JSON is: no ${nameOf(value)}`)
+    const keys = Object.keys(value)
+    this.map(keys.length)
+    for (const key of keys) {
+      if (key === '__proto__') refuse('the key __proto__ is not allowed')
+      this.str(key)
+      this.value(value[key], depth - 1)
+    }
   }
 
-  #byte(value: number): void {
-    this.#room(1)
+  /** The first byte of a value, and behind it the low `size` bytes of `n`. */
+  #head(byte: number, size: number, n = 0): void {
+    this.#room(9)
     this.values++
-    this.#bytes[this.length++] = value
+    this.#bytes[this.length++] = byte
+    for (let shift = size * 8 - 8; shift >= 0; shift -= 8) this.#bytes[this.length++] = n >> shift
   }
 
-  /** A type byte of a family of three (8, 16 and 32 bits, from `first` on) and the number behind it, at least `least`. */
-  #head(n: number, first: number, least: number): void {
-    this.#room(5)
-    const bytes = this.#bytes
-    if (n < 0x100 && least === 0) {
-      bytes[this.length++] = first
-      bytes[this.length++] = n
-    } else if (n < 0x10000) {
-      bytes[this.length++] = first + 1
-      bytes[this.length++] = n >> 8
-      bytes[this.length++] = n
-    } else {
-      bytes[this.length] = first + 2
-      this.#view.setUint32(this.length + 1, n)
-      this.length += 5
-    }
+  /** A length or integer, with the first byte of its size: `first` for 8 bits, the next two for 16 and 32. */
+  #sized(first: number, n: number): void {
+    if (n < 0x100) this.#head(first, 1, n)
+    else if (n < 0x10000) this.#head(first + 1, 2, n)
+    else this.#head(first + 2, 4, n)
+  }
+
+  /** Up to 15 elements are told in the first byte `short`; `first` is that of 16 bits, the next that of 32. */
+  #container(short: number, first: number, length: number): void {
+    if (length < 0x10) this.#head(short | length, 0)
+    else if (length < 0x10000) this.#head(first, 2, length)
+    else this.#head(first + 1, 4, length)
   }
 
   #append(bytes: Uint8Array): void {
@@ -206,7 +176,7 @@ export class Writer {
     const needed = this.length + more
     if (needed <= this.#bytes.length) return
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
-    grown.set(this.#bytes.subarray(0, this.length))
+    grown.set(this.view())
     this.#bytes = grown
     this.#view = new DataView(grown.buffer)
   }
@@ -216,11 +186,17 @@ function headSize(bytes: number): number {
   return bytes < 0x20 ? 1 : bytes < 0x100 ? 2 : bytes < 0x10000 ? 3 : 5
 }
 
-function isPlain(value: object): boolean {
+function isPlain(value: unknown): value is WireMap {
+  if (typeof value !== 'object') return false
   const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null
+  // The second look is for objects of another realm, whose `Object.prototype` is not ours.
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-function nameOf(value: unknown): string {
-  return typeof value === 'object' ? (value?.constructor?.name ?? 'object') : typeof value
+function nameOf(value: object | bigint | symbol): string {
+  return typeof value === 'object' ? (value.constructor?.name ?? 'an object') : typeof value
+}
+
+function refuse(rule: string): never {
+  throw new MillraceError('bad_request', `data cannot travel: ${rule}`)
 }

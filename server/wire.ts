@@ -1,15 +1,18 @@
 import { Packr } from 'msgpackr'
 import { MillraceError } from '../protocol/errors.ts'
 import type { UpFrame } from '../protocol/frames.ts'
-import type { Limits } from '../protocol/limits.ts'
+import { DEFAULT_LIMITS, type Limits } from '../protocol/limits.ts'
 import { readUp } from '../protocol/read-up.ts'
-import { type ScanLimits, scan, scanValue } from '../protocol/scan.ts'
+import { type ScanLimits, scan } from '../protocol/scan.ts'
+import { Writer } from '../protocol/writer.ts'
 
 const packr = new Packr({
   useRecords: false,
   variableMapSize: true,
   encodeUndefinedAsNil: true,
   int64AsType: 'number',
+  // What is kept of a message must not keep all of it.
+  copyBuffers: true,
 })
 
 /** A client's frame, and its bytes as received. */
@@ -17,7 +20,7 @@ export type ReceivedFrame = { frame: UpFrame; bytes: Uint8Array }
 
 /**
  * What a client's message says, all of it checked before any of it may be applied. Frames of an unknown skippable tag
- * are left out. Binary data aliases the message.
+ * are left out.
  * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
  */
 export function decodeClient(message: Uint8Array, limits: ScanLimits): ReceivedFrame[] {
@@ -31,39 +34,40 @@ export function decodeClient(message: Uint8Array, limits: ScanLimits): ReceivedF
   return received
 }
 
-/** What bounds a payload: an event's data, the data of an END, an input's echo. */
+/** What bounds a payload: an event's data, the data of an END. */
 export type PayloadLimits = Pick<Limits, 'maxEvent' | 'maxDepth' | 'maxValues'>
 
 /**
- * Containers that may stand around a payload on the wire: an open question's data travels again in the frame, the info,
- * the list and, for a part, the pair of an OPENED.
+ * Containers that may stand around a payload on the wire: the data of a part travels again in an OPENED's frame, info,
+ * list and pair.
  */
 const WRAPPING = 4
 
+/** Values that a frame adds to its payload: itself, its elements, and those of the info around a list. */
+const FRAME_VALUES = 32
+
 /**
- * Packs what an actor said for the log. The bytes are the caller's own.
+ * Packs what an actor said, for the log. The bytes are the caller's own, and a scan accepts them wherever a payload may
+ * stand.
  * @throws MillraceError `bad_event` for what cannot travel: anything that is not plain data, broken text, too deep, too
- *   many values, too large.
+ *   many values, too large. The message names the rule.
  */
 export function packPayload(value: unknown, limits: PayloadLimits): Uint8Array {
-  const state: Survey = { valuesLeft: limits.maxValues, bytesLeft: limits.maxEvent, limits }
-  survey(value, limits.maxDepth - WRAPPING, state)
-  let packed: Uint8Array
+  // A getter in the data may run anything, so also this: the writer is taken away while it is in use.
+  const writer = idle ?? new PayloadWriter()
+  idle = undefined
+  writer.reset()
+  writer.limits = limits
   try {
-    packed = new Uint8Array(packr.pack(value))
+    writer.value(value, limits.maxDepth - WRAPPING)
+    return writer.take()
   } catch (cause) {
-    throw new MillraceError('bad_event', 'the data of an event cannot be encoded: make it plain, as JSON is', { cause })
+    if (MillraceError.is(cause, 'bad_event')) throw cause
+    const message = MillraceError.is(cause) ? cause.message : 'data cannot travel: reading it threw an error'
+    throw new MillraceError('bad_event', message, { cause })
+  } finally {
+    idle = writer
   }
-  if (packed.length > limits.maxEvent) tooLarge(limits)
-  const { maxDepth, maxValues, maxEvent } = limits
-  try {
-    scanValue(packed, { maxDepth: maxDepth - WRAPPING, maxValues, maxBytes: maxEvent })
-  } catch (cause) {
-    throw new MillraceError('bad_event', `the data of an event cannot travel: ${(cause as Error).message}`, {
-      cause,
-    })
-  }
-  return packed
 }
 
 /** The value that `packPayload` packed. */
@@ -71,72 +75,43 @@ export function unpackPayload(bytes: Uint8Array): unknown {
   return packr.unpack(bytes)
 }
 
-type Survey = { valuesLeft: number; bytesLeft: number; limits: PayloadLimits }
+/** A writer that stops as soon as a limit is passed: data of any size or shape costs no more than the limit allows. */
+class PayloadWriter extends Writer {
+  limits: PayloadLimits = DEFAULT_LIMITS
 
-/**
- * Walks a value before it is packed, and stops at the first thing that may not travel: the packer itself would follow a
- * cycle to the end of the stack, copy gigabytes, or encode a Date in a way that only itself can read.
- */
-function survey(value: unknown, depth: number, state: Survey): void {
-  if (--state.valuesLeft < 0) tooMany(state.limits)
-  switch (typeof value) {
-    case 'string':
-      if (!isWellFormed(value))
-        bad('it has text with half of a surrogate pair (an emoji cut in two): cut text at code points')
-      return take(value.length, state)
-    case 'number':
-    case 'boolean':
-    case 'undefined':
-      return
-    case 'object':
-      break
-    default:
-      bad(`a ${typeof value} cannot travel: send a number, a string or plain data`)
+  override value(value: unknown, depth: number): void {
+    const { maxValues } = this.limits
+    const announced = Array.isArray(value) ? value.length : 0
+    if (this.values + announced + FRAME_VALUES >= maxValues)
+      refuse(`it has more than maxValues (${maxValues}) values: split it into several events`)
+    super.value(value, depth)
+    this.#check(0)
   }
-  if (value === null) return
-  if (value instanceof Uint8Array) return take(value.length, state)
-  if (depth <= 0)
-    bad(`it nests deeper than maxDepth (${state.limits.maxDepth}) allows, or refers to itself: flatten it`)
-  if (Array.isArray(value)) {
-    if (value.length > state.valuesLeft) tooMany(state.limits)
-    // By index, so that the holes of a sparse array count too.
-    for (let i = 0; i < value.length; i++) survey(value[i], depth - 1, state)
-    return
+
+  override str(value: string): void {
+    this.#check(value.length)
+    if (!isWellFormed(value)) refuse('it has text with half of a surrogate pair: cut text between code points')
+    super.str(value)
   }
-  if (!isPlain(value)) {
-    const name = value.constructor?.name ?? 'an object'
-    bad(
-      `${name} is not plain data: send its fields as an object, a time as a number or ISO string, a Set or Map as an array`,
-    )
+
+  override bin(value: Uint8Array): void {
+    this.#check(value.length)
+    super.bin(value)
   }
-  for (const key of Object.keys(value)) {
-    if (key === '__proto__') bad('the key __proto__ is not allowed: rename it')
-    survey(key, depth, state)
-    survey((value as { [key: string]: unknown })[key], depth - 1, state)
+
+  #check(more: number): void {
+    const { maxEvent } = this.limits
+    if (this.length + more > maxEvent)
+      refuse(`it is larger than maxEvent (${maxEvent} bytes): send it in pieces, or a reference to it`)
   }
 }
 
-function take(bytes: number, state: Survey): void {
-  if ((state.bytesLeft -= bytes) < 0) tooLarge(state.limits)
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || prototype === Object.prototype
-}
+let idle: PayloadWriter | undefined
 
 function isWellFormed(value: string): boolean {
-  return !/\p{Surrogate}/u.test(value)
+  return (value as string & { isWellFormed(): boolean }).isWellFormed()
 }
 
-function tooMany({ maxValues }: PayloadLimits): never {
-  return bad(`it has more than maxValues (${maxValues}) values: split it into several events`)
-}
-
-function tooLarge({ maxEvent }: PayloadLimits): never {
-  return bad(`it is larger than maxEvent (${maxEvent} bytes): send it in pieces, or a reference to it`)
-}
-
-function bad(rule: string): never {
-  throw new MillraceError('bad_event', `the data of an event cannot travel: ${rule}`)
+function refuse(rule: string): never {
+  throw new MillraceError('bad_event', `data cannot travel: ${rule}`)
 }
