@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto'
+import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } from 'ollama'
+import { MillraceError } from '../../protocol/errors.ts'
+import { ndjsonFilter } from '../streams/ndjson.ts'
+import { answer, type ProviderOptions } from './answer.ts'
+import type { Exchange } from './exchange.ts'
+import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
+import { Refusal } from './refusal.ts'
+import { countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
+
+export type OllamaOptions = ProviderOptions & {
+  /** Where Ollama is. Default: `OLLAMA_HOST`, else `http://127.0.0.1:11434`. */
+  host?: string
+  /** Whether, or how much, a model that can think does so before it answers. Default: the model's own way. */
+  think?: boolean | 'low' | 'medium' | 'high'
+}
+
+/**
+ * A model of an Ollama server.
+ * @param name The model's name there, such as `llama3.2`; `ollama list` shows them.
+ * @throws MillraceError `bad_request` when the name is empty or the host is not an address.
+ */
+export function ollama(name: string, options: OllamaOptions = {}): Model {
+  if (name.trim() === '') throw new MillraceError('bad_request', 'ollama needs the name of a model: ollama:llama3.2')
+  const host = hostOf(options)
+  const words = {
+    model: name,
+    missing: `get it with \`ollama pull ${name}\``,
+    key: 'check OLLAMA_HOST',
+    unreachable: 'start it with `ollama serve`, or check OLLAMA_HOST',
+  }
+  return {
+    id: `ollama:${name}`,
+    provider: 'ollama',
+    stream: (request) =>
+      answer(request, (exchange) => ask(exchange, host, name, options.think, request), words, options),
+  }
+}
+
+function hostOf({ host, env = process.env }: OllamaOptions): string {
+  const given = (host ?? env['OLLAMA_HOST'] ?? '').trim()
+  if (given === '') return 'http://127.0.0.1:11434'
+  const withScheme = given.includes('://') ? given : `http://${given.startsWith(':') ? '127.0.0.1' : ''}${given}`
+  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    throw new MillraceError('bad_request', 'OLLAMA_HOST must be an address such as http://127.0.0.1:11434')
+  }
+  // Where a server listens on all addresses, a client calls its own.
+  if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1'
+  if (url.port === '' && !given.includes('://')) url.port = '11434'
+  return url.href
+}
+
+async function* ask(
+  exchange: Exchange,
+  host: string,
+  model: string,
+  think: OllamaOptions['think'],
+  { messages, tools = [], temperature, maxTokens }: ModelRequest,
+): AsyncGenerator<ModelEvent, void, undefined> {
+  let malformed = 0
+  const filtered: typeof fetch = async (input, init) => {
+    const { body, headers } = await exchange.fetch(input, init)
+    return new Response(ndjsonFilter(body!, { onMalformed: () => malformed++, check: isChunk }), { headers })
+  }
+  // One client for each call: the package keeps a list of its open requests, and its fetch is ours.
+  const client = new Ollama({ host, fetch: filtered })
+  const call: ChatRequest & { stream: true } = {
+    model,
+    stream: true,
+    messages: messages.map(toWire),
+    ...(tools.length > 0 && { tools: tools.map(toTool) }),
+    ...(think !== undefined && { think }),
+    options: {
+      ...(temperature !== undefined && { temperature }),
+      ...(maxTokens !== undefined && { num_predict: maxTokens }),
+    },
+  }
+
+  let calls = 0
+  let last: Wire | undefined
+  try {
+    for await (const response of await client.chat(call)) {
+      if (malformed > 0) yield malformedLines(malformed)
+      malformed = 0
+      const chunk = response as unknown as Wire
+      const message = objectIn(chunk['message'])
+      const thinking = textIn(message['thinking'])
+      if (thinking) yield { type: 'thinking', text: thinking }
+      const text = textIn(message['content'])
+      if (text) yield { type: 'text', text }
+      for (const part of objectsIn(message['tool_calls'])) {
+        const { name, arguments: args } = objectIn(part['function'])
+        calls++
+        yield { type: 'tool.call', call: mintedId(), name: textIn(name), args: args ?? {} }
+      }
+      if (chunk['done'] === true) last = chunk
+    }
+  } catch (error) {
+    // The package's own complaint about a missing last line; a broken socket does not end the response.
+    if (!exchange.ended || error instanceof Refusal) throw error
+  }
+  if (last === undefined) throw new MillraceError('truncated', "the model's answer broke off before its end")
+  yield { type: 'usage', input: countIn(last['prompt_eval_count']), output: countIn(last['eval_count']) }
+  const reached = last['done_reason'] === 'length'
+  yield { type: 'finish', stop: reached ? 'length' : calls > 0 ? 'tool_calls' : 'stop' }
+}
+
+/** Whether a line is part of an answer. An error in the middle of one ends it. */
+function isChunk(value: unknown): boolean {
+  if (!isWire(value)) return false
+  if ('error' in value) throw new Refusal(undefined, JSON.stringify(value['error']))
+  return true
+}
+
+function malformedLines(count: number): ModelEvent {
+  const lines = count === 1 ? 'a line' : `${count} lines`
+  return { type: 'warning', code: 'malformed_line', message: `${lines} of the model's answer made no sense: skipped` }
+}
+
+function mintedId(): string {
+  return `call_${randomBytes(16).toString('base64url')}`
+}
+
+function toTool({ name, description, parameters }: NonNullable<ModelRequest['tools']>[number]): Tool {
+  // The package's type knows only a part of JSON Schema; the server knows the rest.
+  return { type: 'function', function: { name, description, parameters: objectIn(parameters) } }
+}
+
+function toWire(message: Message): OllamaMessage {
+  switch (message.role) {
+    case 'system':
+    case 'user':
+      return { role: message.role, content: message.content }
+    case 'tool':
+      return { role: 'tool', content: message.content, tool_name: message.name }
+    case 'assistant':
+      return {
+        role: 'assistant',
+        content: message.content,
+        ...(message.thinking !== undefined && { thinking: message.thinking }),
+        ...(message.calls && {
+          tool_calls: message.calls.map(({ name, args }) => ({ function: { name, arguments: { ...objectIn(args) } } })),
+        }),
+      }
+  }
+}

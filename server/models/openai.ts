@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto'
+import OpenAI from 'openai'
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Usage } from '../../protocol/receipt.ts'
+import { sseData } from '../streams/sse.ts'
+import { answer, type ProviderOptions } from './answer.ts'
+import type { Exchange } from './exchange.ts'
+import type { Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
+import { Refusal } from './refusal.ts'
+import { countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
+
+export type OpenAIOptions = ProviderOptions & {
+  /** Default: `OPENAI_API_KEY`. A compatible server at `baseURL` may need none. */
+  apiKey?: string
+  /** Where the API is, with `/v1`. Default: `OPENAI_BASE_URL`, else OpenAI itself. */
+  baseURL?: string
+  /** Default: `OPENAI_ORG_ID`. */
+  organization?: string
+}
+
+/**
+ * A model of OpenAI, or of any server that speaks its chat completions (vLLM, llama.cpp, LM Studio ...).
+ * @param name The model's name at the provider, such as `gpt-5-mini`.
+ * @throws MillraceError `bad_request` when there is neither key nor base URL, or one of them cannot be used.
+ */
+export function openai(name: string, options: OpenAIOptions = {}): Model {
+  const endpoint = endpointOf(name, options)
+  const words = {
+    model: name,
+    missing: 'check the name, and whether this key may use it',
+    key: 'check OPENAI_API_KEY',
+    unreachable: 'check OPENAI_BASE_URL and the network',
+  }
+  return {
+    id: `openai:${name}`,
+    provider: 'openai',
+    stream: (request) => answer(request, (exchange) => ask(exchange, endpoint, name, request), words, options),
+  }
+}
+
+type Endpoint = { apiKey: string; baseURL: string; organization: string | null; project: string | null; own: boolean }
+
+function endpointOf(name: string, { apiKey, baseURL, organization, env = process.env }: OpenAIOptions): Endpoint {
+  if (name.trim() === '') throw new MillraceError('bad_request', 'openai needs the name of a model: openai:gpt-5-mini')
+  const key = (apiKey ?? env['OPENAI_API_KEY'] ?? '').trim()
+  const url = (baseURL ?? env['OPENAI_BASE_URL'] ?? '').trim()
+  if (key === '' && url === '') {
+    throw new MillraceError(
+      'bad_request',
+      `openai:${name} needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server that needs none`,
+    )
+  }
+  if (/[^\x21-\x7e]/.test(key)) {
+    throw new MillraceError('bad_request', 'OPENAI_API_KEY holds characters that no key has: copy it again')
+  }
+  if (url !== '' && !(URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) {
+    throw new MillraceError('bad_request', 'OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1')
+  }
+  return {
+    // A server without keys does not look at it, but the package insists on one.
+    apiKey: key === '' ? 'none' : key,
+    baseURL: url === '' ? 'https://api.openai.com/v1' : url,
+    organization: organization ?? env['OPENAI_ORG_ID'] ?? null,
+    project: env['OPENAI_PROJECT_ID'] ?? null,
+    own: url === '' || new URL(url).hostname.endsWith('.openai.com'),
+  }
+}
+
+async function* ask(
+  exchange: Exchange,
+  { own, ...access }: Endpoint,
+  model: string,
+  { messages, tools = [], temperature, maxTokens }: ModelRequest,
+): AsyncGenerator<ModelEvent, void, undefined> {
+  const client = new OpenAI({ ...access, fetch: exchange.fetch, maxRetries: 0, logLevel: 'off' })
+  // The response itself, not the package's iterator: that one ends silently on abort, prints what it cannot parse, and
+  // keeps a line without end.
+  const response = await client.chat.completions
+    .create({
+      model,
+      stream: true,
+      stream_options: { include_usage: true },
+      messages: messages.map(toWire),
+      ...(tools.length > 0 && {
+        tools: tools.map(({ name, description, parameters }) => ({
+          type: 'function' as const,
+          function: { name, description, parameters: objectIn(parameters) },
+        })),
+      }),
+      ...(temperature !== undefined && { temperature }),
+      // OpenAI's newer models know only the one name, many compatible servers only the other.
+      ...(maxTokens !== undefined && { [own ? 'max_completion_tokens' : 'max_tokens']: maxTokens }),
+    })
+    .asResponse()
+
+  const calls = new CallsInProgress()
+  let usage: Usage | undefined
+  let stop: StopReason | undefined
+  for await (const data of sseData(response.body!)) {
+    if (data === '[DONE]') break
+    const chunk = parsed(data)
+    if (chunk === undefined) {
+      yield { type: 'warning', code: 'malformed_line', message: "a line of the model's answer made no sense: skipped" }
+      continue
+    }
+    if (chunk['error'] != null) throw new Refusal(undefined, JSON.stringify(chunk['error']))
+    if (isWire(chunk['usage'])) usage = usageOf(chunk['usage'])
+    const choice = objectsIn(chunk['choices'])[0]
+    if (choice === undefined) continue
+    const delta = objectIn(choice['delta'])
+    const thinking = textIn(delta['reasoning_content']) || textIn(delta['reasoning'])
+    if (thinking) yield { type: 'thinking', text: thinking }
+    const text = textIn(delta['content']) || textIn(delta['refusal'])
+    if (text) yield { type: 'text', text }
+    for (const part of objectsIn(delta['tool_calls'])) {
+      const piece = calls.add(part)
+      if (piece) yield piece
+    }
+    stop = stopOf(choice['finish_reason']) ?? stop
+  }
+  if (stop === undefined) throw new MillraceError('truncated', "the model's answer broke off before its end")
+  // Cut off by length, a call's arguments are not whole.
+  if (stop !== 'length') {
+    for (const call of calls.complete()) {
+      stop = 'tool_calls'
+      yield call
+    }
+  }
+  if (usage) yield { type: 'usage', ...usage }
+  yield { type: 'finish', stop }
+}
+
+/** Tool calls as their pieces come: by index, id and name only in the first one. */
+class CallsInProgress {
+  readonly #calls = new Map<unknown, { call: string; name: string; text: string }>()
+  #last: unknown
+
+  add(part: Wire): Extract<ModelEvent, { type: 'tool.args' }> | undefined {
+    // Some servers send no index: then an id begins a call, and what has none goes on with the last.
+    const key = part['index'] ?? part['id'] ?? this.#last
+    this.#last = key
+    const { name, arguments: args } = objectIn(part['function'])
+    let call = this.#calls.get(key)
+    if (call === undefined) {
+      call = { call: textIn(part['id']) || mintedId(), name: textIn(name), text: '' }
+      this.#calls.set(key, call)
+    }
+    const text = textIn(args)
+    if (text === '') return undefined
+    call.text += text
+    return { type: 'tool.args', call: call.call, name: call.name, text }
+  }
+
+  complete(): Extract<ModelEvent, { type: 'tool.call' }>[] {
+    return [...this.#calls.values()].map(({ call, name, text }) => ({
+      type: 'tool.call',
+      call,
+      name,
+      args: argsOf(text),
+    }))
+  }
+}
+
+/** What is not JSON stays text: the tool's schema refuses it, and the model is told. */
+function argsOf(text: string): unknown {
+  if (text.trim() === '') return {}
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+function mintedId(): string {
+  return `call_${randomBytes(16).toString('base64url')}`
+}
+
+function parsed(data: string): Wire | undefined {
+  try {
+    const value: unknown = JSON.parse(data)
+    return isWire(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function stopOf(reason: unknown): StopReason | undefined {
+  switch (reason) {
+    case undefined:
+    case null:
+      return undefined
+    case 'length':
+      return 'length'
+    case 'tool_calls':
+    case 'function_call':
+      return 'tool_calls'
+    case 'content_filter':
+      throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
+    default:
+      return 'stop'
+  }
+}
+
+function usageOf(usage: Wire): Usage {
+  const cached = countIn(objectIn(usage['prompt_tokens_details'])['cached_tokens'])
+  const thinking = countIn(objectIn(usage['completion_tokens_details'])['reasoning_tokens'])
+  return {
+    input: countIn(usage['prompt_tokens']),
+    output: countIn(usage['completion_tokens']),
+    ...(cached > 0 && { cached }),
+    ...(thinking > 0 && { thinking }),
+  }
+}
+
+function toWire(message: Message): OpenAI.ChatCompletionMessageParam {
+  switch (message.role) {
+    case 'system':
+    case 'user':
+      return { role: message.role, content: message.content }
+    case 'tool':
+      return { role: 'tool', tool_call_id: message.call, content: message.content }
+    case 'assistant': {
+      const calls = message.calls ?? []
+      if (calls.length === 0) return { role: 'assistant', content: message.content }
+      return {
+        role: 'assistant',
+        content: message.content || null,
+        tool_calls: calls.map(({ call, name, args }) => ({
+          id: call,
+          type: 'function',
+          function: { name, arguments: typeof args === 'string' ? args : JSON.stringify(args) },
+        })),
+      }
+    }
+  }
+}

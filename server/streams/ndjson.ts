@@ -1,0 +1,74 @@
+import { LineCutter } from './lines.ts'
+
+export type NdjsonOptions = {
+  /** Called for each line that is not JSON, or that `check` does not accept. The line is skipped. */
+  onMalformed: () => void
+  /** Sees each value. `false`: malformed. What it throws ends the stream. Default: accepts all. */
+  check?: (value: unknown) => boolean
+  /** Longest line in bytes; a longer one ends the stream with `LineTooLong`. Default 1 MiB. */
+  maxLineBytes?: number
+}
+
+/**
+ * Newline-delimited JSON without its malformed lines: whole lines only, each as it came, empty ones left out. It reads
+ * `body` when it is read itself, one chunk at a time; cancelling it cancels `body`.
+ */
+export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOptions): ReadableStream<Uint8Array> {
+  const { onMalformed, check = () => true, maxLineBytes = 1_048_576 } = options
+  const reader = body.getReader()
+  const cutter = new LineCutter(maxLineBytes)
+  const decoder = new TextDecoder()
+
+  function passes(line: Uint8Array): boolean {
+    const text = decoder.decode(line)
+    if (text.trim() === '') return false
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch {
+      onMalformed()
+      return false
+    }
+    if (check(value)) return true
+    onMalformed()
+    return false
+  }
+
+  async function pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    for (;;) {
+      const { done, value } = await reader.read()
+      const rest = done ? cutter.end() : undefined
+      const lines = (done ? (rest ? [rest] : []) : cutter.push(value)).filter(passes)
+      if (lines.length > 0) controller.enqueue(joined(lines))
+      if (done) controller.close()
+      if (done || lines.length > 0) return
+    }
+  }
+
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        try {
+          await pull(controller)
+        } catch (error) {
+          // Errors of `body` itself find nothing left to cancel.
+          await reader.cancel(error).catch(() => {})
+          throw error
+        }
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  )
+}
+
+function joined(lines: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(lines.reduce((sum, line) => sum + line.length + 1, 0))
+  let at = 0
+  for (const line of lines) {
+    bytes.set(line, at)
+    at += line.length
+    bytes[at++] = 0x0a
+  }
+  return bytes
+}
