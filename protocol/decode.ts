@@ -150,6 +150,13 @@ function enter(values: number, depth: number): void {
 
 function text(length: number): string {
   const start = take(length)
+  if (length < 16) {
+    // A token is mostly a few letters: quicker than the call into the decoder.
+    let short = ''
+    let i = start
+    while (i < at && bytes[i]! < 0x80) short += String.fromCharCode(bytes[i++]!)
+    if (i === at) return short
+  }
   try {
     return utf8.decode(bytes.subarray(start, at))
   } catch {

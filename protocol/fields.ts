@@ -9,9 +9,9 @@ export type Fields<Frame> = {
   [K in keyof Frame]?: Read<Frame[K] | undefined>
 }
 
-/** How a frame is read: the elements behind its tag, then the keys of the map that stands last, spread into the frame. */
+/** How a frame is read: the elements behind its tag, then the keys of the map behind those, spread into the frame. */
 export type Row<Frame> = Frame extends { kind: infer Kind }
-  ? { kind: Kind; elements: Fields<Frame>; info?: Fields<Frame>; optionalInfo?: boolean }
+  ? readonly [kind: Kind, elements: Fields<Frame>, info?: Fields<Frame>]
   : never
 
 /** The rows of one direction, by tag. */
@@ -22,34 +22,31 @@ export type Table<Frame> = { readonly [tag: number]: Row<Frame> }
  * @throws ProtocolFault 4400 naming the element that is wrong.
  */
 export function readFrame<Frame>(table: Table<Frame>, value: unknown): Frame | undefined {
-  if (!Array.isArray(value)) return wrong('frame')
-  const array: readonly unknown[] = value
+  const array = list(any)(value, 'frame')
   const tag = uint(array[0], 'tag')
   const row = table[tag]
-  if (row === undefined) {
-    if (tag >= 0x60 && tag < 0x80) return undefined
-    return wrong(`tag ${tag}`)
-  }
-  const frame: WireMap = { kind: row.kind }
+  if (row === undefined) return tag >= 0x60 && tag < 0x80 ? undefined : wrong(`tag ${tag}`)
+  const [kind, elements, info] = row
+  const frame: WireMap = { kind }
   let at = 1
-  for (const [name, read] of Object.entries(row.elements)) put(frame, name, read as Read<unknown>, array[at++])
-  if (row.info !== undefined) {
-    const info = row.optionalInfo && array[at] == null ? {} : map(array[at], 'info')
-    Object.assign(frame, fields(row.info, info))
-  }
+  for (const [name, read] of entries(elements)) put(frame, name, read(array[at++], name))
+  if (info !== undefined) readMap(info, array[at] ?? {}, 'info', frame)
   return frame as Frame
 }
 
-/** The known keys of a map. */
-export function fields(shape: { [name: string]: unknown }, value: WireMap): WireMap {
-  const result: WireMap = {}
-  for (const [name, read] of Object.entries(shape)) put(result, name, read as Read<unknown>, value[name])
-  return result
+/** The known keys of a map, put into `target`. */
+export function readMap(shape: object, value: unknown, name: string, target: WireMap = {}): WireMap {
+  const source = map(value, name)
+  for (const [key, read] of entries(shape)) put(target, key, read(source[key], key))
+  return target
 }
 
-function put(target: WireMap, name: string, read: Read<unknown>, value: unknown): void {
-  const result = read(value, name)
-  if (result !== undefined) target[name] = result
+function entries(shape: object): [name: string, read: Read<unknown>][] {
+  return Object.entries(shape)
+}
+
+function put(target: WireMap, name: string, value: unknown): void {
+  if (value !== undefined) target[name] = value
 }
 
 export function wrong(name: string): never {

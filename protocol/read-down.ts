@@ -9,8 +9,8 @@ import {
   optional,
   positive,
   readFrame,
-  type Row,
   str,
+  type Table,
   text,
   uint,
   wrong,
@@ -18,29 +18,21 @@ import {
 import { type DownFrame, GAP_REASONS, INPUT_STATUSES, type Notice, OUTCOMES, TAG } from './frames.ts'
 import type { Limits } from './limits.ts'
 
-const nonce = { nonce: uint }
 const place = { gen: optional(uint), lanes: optional(list(openLane)), pending: optional(list(map)) }
 
-const ROWS: { [tag: number]: Row<DownFrame> } = {
-  [TAG.welcome]: {
-    kind: 'welcome',
-    elements: {},
-    info: { session: str, known: bool, limits, now: uint, server: optional(str) },
-  },
-  [TAG.opened]: {
-    kind: 'opened',
-    elements: { sid: positive, next: uint },
-    info: { run: str, credit: uint, reused: optional(bool), ...place, gen: uint },
-  },
-  [TAG.inputAck]: {
-    kind: 'input_ack',
-    elements: { sid: positive, mid: key(32), status: numbered(INPUT_STATUSES), note: optional(str) },
-  },
-  [TAG.notice]: { kind: 'notice', elements: { code: str, message: text(512), ref: optional(reference) } },
-  [TAG.goaway]: { kind: 'goaway', elements: { reason: str, graceMs: uint, retryAfterMs: optional(uint) } },
-  [TAG.delta]: {
-    kind: 'delta',
-    elements: {
+const ROWS: Table<DownFrame> = {
+  [TAG.welcome]: ['welcome', {}, { session: str, known: bool, limits, now: uint, server: optional(str) }],
+  [TAG.opened]: [
+    'opened',
+    { sid: positive, next: uint },
+    { run: str, credit: uint, reused: optional(bool), ...place, gen: uint },
+  ],
+  [TAG.inputAck]: ['input_ack', { sid: positive, mid: key(32), status: numbered(INPUT_STATUSES), note: optional(str) }],
+  [TAG.notice]: ['notice', { code: str, message: text(512), ref: optional(reference) }],
+  [TAG.goaway]: ['goaway', { reason: str, graceMs: uint, retryAfterMs: optional(uint) }],
+  [TAG.delta]: [
+    'delta',
+    {
       sid: positive,
       seq: positive,
       lane: uint,
@@ -48,27 +40,22 @@ const ROWS: { [tag: number]: Row<DownFrame> } = {
       count: optional(positive),
       ts: optional(uint),
     },
-  },
-  [TAG.event]: {
-    kind: 'event',
-    elements: {
+  ],
+  [TAG.event]: [
+    'event',
+    {
       sid: positive,
       seq: positive,
       type: uintOrStr,
       data: map,
-      cost: (value, name) => (value == null ? 1 : positive(value, name)),
+      cost: (value, name) => positive(value ?? 1, name),
       ts: optional(uint),
     },
-  },
-  [TAG.gap]: {
-    kind: 'gap',
-    elements: { sid: positive, from: uint, next: uint, reason: numbered(GAP_REASONS) },
-    info: place,
-    optionalInfo: true,
-  },
-  [TAG.end]: { kind: 'end', elements: { sid: positive, seq: uint, outcome: numbered(OUTCOMES), data: map } },
-  [TAG.ping]: { kind: 'ping', elements: nonce },
-  [TAG.pong]: { kind: 'pong', elements: nonce },
+  ],
+  [TAG.gap]: ['gap', { sid: positive, from: uint, next: uint, reason: numbered(GAP_REASONS) }, place],
+  [TAG.end]: ['end', { sid: positive, seq: uint, outcome: numbered(OUTCOMES), data: map }],
+  [TAG.ping]: ['ping', { nonce: uint }],
+  [TAG.pong]: ['pong', { nonce: uint }],
 }
 
 /**

@@ -2,15 +2,16 @@ import {
   any,
   bool,
   type Fields,
-  fields,
   key,
   list,
   map,
   optional,
   positive,
+  type Read,
   readFrame,
-  type Row,
+  readMap,
   str,
+  type Table,
   text,
   uint,
   word,
@@ -57,22 +58,20 @@ const HELLO: Fields<Hello> = {
   flushMs: optional(uint),
 }
 
-const nonce = { nonce: uint }
-
-const ROWS: { [tag: number]: Row<UpFrame> } = {
-  [TAG.hello]: { kind: 'hello', elements: {}, info: HELLO },
-  [TAG.start]: { kind: 'start', elements: { sid: positive, actor: str, input: any, options: options(START) } },
-  [TAG.attach]: { kind: 'attach', elements: { sid: positive, run: str, after: uintOrNull, options: options(ATTACH) } },
-  [TAG.credit]: { kind: 'credit', elements: { sid: positive, n: positive } },
-  [TAG.cancel]: {
-    kind: 'cancel',
-    elements: { sid: positive, code: optional(uint), note: optional(text(256)), target: optional(target) },
-  },
-  [TAG.input]: { kind: 'input', elements: { sid: positive, mid: key(32), type: str, data: any } },
-  [TAG.detach]: { kind: 'detach', elements: { sid: positive } },
-  [TAG.rate]: { kind: 'rate', elements: { sid: positive, perSec: uintOrNull } },
-  [TAG.ping]: { kind: 'ping', elements: nonce },
-  [TAG.pong]: { kind: 'pong', elements: nonce },
+const ROWS: Table<UpFrame> = {
+  [TAG.hello]: ['hello', {}, HELLO],
+  [TAG.start]: ['start', { sid: positive, actor: str, input: any, options: options(START) }],
+  [TAG.attach]: ['attach', { sid: positive, run: str, after: uintOrNull, options: options(ATTACH) }],
+  [TAG.credit]: ['credit', { sid: positive, n: positive }],
+  [TAG.cancel]: [
+    'cancel',
+    { sid: positive, code: optional(uint), note: optional(text(256)), target: optional(target) },
+  ],
+  [TAG.input]: ['input', { sid: positive, mid: key(32), type: str, data: any }],
+  [TAG.detach]: ['detach', { sid: positive }],
+  [TAG.rate]: ['rate', { sid: positive, perSec: uintOrNull }],
+  [TAG.ping]: ['ping', { nonce: uint }],
+  [TAG.pong]: ['pong', { nonce: uint }],
 }
 
 /**
@@ -83,8 +82,8 @@ export function readUp(value: unknown): UpFrame | undefined {
   return readFrame(ROWS, value)
 }
 
-function options(shape: { [name: string]: unknown }): (value: unknown, name: string) => WireMap {
-  return (value, name) => (value == null ? {} : fields(shape, map(value, name)))
+function options(shape: object): Read<WireMap> {
+  return (value, name) => readMap(shape, value ?? {}, name)
 }
 
 function uintOrNull(value: unknown, name: string): number | null {

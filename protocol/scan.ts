@@ -186,18 +186,25 @@ function long(head: number): void {
 
 /** Text of `length` bytes: UTF-8 with no overlong form, no half of a surrogate pair, nothing beyond U+10FFFF. */
 function text(length: number): void {
-  const end = at + length
-  if (end > bytes.length) refuse('a message is cut short')
-  while (at < end) {
-    const lead = bytes[at++]!
+  const source = bytes
+  let i = at
+  const end = i + length
+  if (end > source.length) refuse('a message is cut short')
+  while (i < end) {
+    // Four bytes of ASCII at a time: most text is nothing else.
+    while (i + 4 <= end && (source[i]! | source[i + 1]! | source[i + 2]! | source[i + 3]!) < 0x80) i += 4
+    if (i === end) break
+    const lead = source[i++]!
     if (lead < 0x80) continue
     const more = lead < 0xc2 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : 0
-    if (more === 0 || at + more > end) refuse('a string is not UTF-8')
-    const next = bytes[at]!
+    if (more === 0 || i + more > end) refuse('a string is not UTF-8')
+    const next = source[i]!
     const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80
     const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf
     if (next < least || next > most) refuse('a string is not UTF-8')
-    for (let i = 1; i < more; i++) if (bytes[at + i]! >> 6 !== 2) refuse('a string is not UTF-8')
-    at += more
+    if (more > 1 && source[i + 1]! >> 6 !== 2) refuse('a string is not UTF-8')
+    if (more > 2 && source[i + 2]! >> 6 !== 2) refuse('a string is not UTF-8')
+    i += more
   }
+  at = end
 }
