@@ -84,12 +84,13 @@ export class Writer {
         return
       }
     }
-    // The size of the header is known after the text: it is written where the least header ends, and moved if need be.
-    const start = this.length + headSize(length)
-    const { written } = encoder.encodeInto(value, bytes.subarray(start))
+    // The size of the header is known after the text: room is left for the least, and the text moved when it grew.
+    const least = this.length + headSize(length)
+    const { written } = encoder.encodeInto(value, bytes.subarray(least))
+    const start = this.length + headSize(written)
+    if (start !== least) bytes.copyWithin(start, least, least + written)
     if (written < 0x20) this.#head(0xa0 | written, 0)
     else this.#sized(0xd9, written)
-    if (this.length !== start) bytes.copyWithin(this.length, start, start + written)
     this.length += written
   }
 
