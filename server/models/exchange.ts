@@ -61,7 +61,8 @@ export class Exchange {
     this.#caller.removeEventListener('abort', this.#stop)
     if (this.#request === undefined) return
     if (!this.#ended) this.#controller.abort()
-    await Promise.allSettled([this.#request, this.#reader?.closed])
+    // Cancelled as well: a response that had arrived whole is not failed by the abort, and nobody will read it.
+    await Promise.allSettled([this.#request, this.#reader?.cancel()])
   }
 
   #body(reader: ReadableStreamDefaultReader<Uint8Array>): ReadableStream<Uint8Array> {

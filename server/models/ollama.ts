@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } from 'ollama'
 import { MillraceError } from '../../protocol/errors.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
@@ -6,7 +5,7 @@ import { answer, type ProviderOptions } from './answer.ts'
 import type { Exchange } from './exchange.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { Refusal } from './refusal.ts'
-import { countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
+import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
 
 export type OllamaOptions = ProviderOptions & {
   /** Where Ollama is. Default: `OLLAMA_HOST`, else `http://127.0.0.1:11434`. */
@@ -92,7 +91,7 @@ async function* ask(
       for (const part of objectsIn(message['tool_calls'])) {
         const { name, arguments: args } = objectIn(part['function'])
         calls++
-        yield { type: 'tool.call', call: mintedId(), name: textIn(name), args: args ?? {} }
+        yield { type: 'tool.call', call: callIdIn(part['id']), name: textIn(name), args: args ?? {} }
       }
       if (chunk['done'] === true) last = chunk
     }
@@ -116,10 +115,6 @@ function isChunk(value: unknown): boolean {
 function malformedLines(count: number): ModelEvent {
   const lines = count === 1 ? 'a line' : `${count} lines`
   return { type: 'warning', code: 'malformed_line', message: `${lines} of the model's answer made no sense: skipped` }
-}
-
-function mintedId(): string {
-  return `call_${randomBytes(16).toString('base64url')}`
 }
 
 function toTool({ name, description, parameters }: NonNullable<ModelRequest['tools']>[number]): Tool {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Usage } from '../../protocol/receipt.ts'
@@ -7,7 +6,7 @@ import { answer, type ProviderOptions } from './answer.ts'
 import type { Exchange } from './exchange.ts'
 import type { Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
 import { Refusal } from './refusal.ts'
-import { countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
+import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
 
 export type OpenAIOptions = ProviderOptions & {
   /** Default: `OPENAI_API_KEY`. A compatible server at `baseURL` may need none. */
@@ -142,7 +141,7 @@ class CallsInProgress {
     const { name, arguments: args } = objectIn(part['function'])
     let call = this.#calls.get(key)
     if (call === undefined) {
-      call = { call: textIn(part['id']) || mintedId(), name: textIn(name), text: '' }
+      call = { call: callIdIn(part['id']), name: textIn(name), text: '' }
       this.#calls.set(key, call)
     }
     const text = textIn(args)
@@ -169,10 +168,6 @@ function argsOf(text: string): unknown {
   } catch {
     return text
   }
-}
-
-function mintedId(): string {
-  return `call_${randomBytes(16).toString('base64url')}`
 }
 
 function parsed(data: string): Wire | undefined {

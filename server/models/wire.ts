@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+
 /** Narrowing of what providers send: anything may be missing or of another type. */
 
 export type Wire = { readonly [key: string]: unknown }
@@ -23,4 +25,9 @@ export function textIn(value: unknown): string {
 /** A count in a field; what is not one counts as 0. */
 export function countIn(value: unknown): number {
   return Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0
+}
+
+/** The id of a tool call; where a provider gives none, one is minted. */
+export function callIdIn(value: unknown): string {
+  return textIn(value) || `call_${randomBytes(16).toString('base64url')}`
 }

@@ -19,7 +19,10 @@ export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOp
   const cutter = new LineCutter(maxLineBytes)
   const decoder = new TextDecoder()
 
-  function passes(line: Uint8Array): boolean {
+  /** What ended the stream, once the lines before it have been given. */
+  let failure: { error: unknown } | undefined
+
+  function isGood(line: Uint8Array): boolean {
     const text = decoder.decode(line)
     if (text.trim() === '') return false
     let value: unknown
@@ -34,15 +37,27 @@ export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOp
     return false
   }
 
+  function goodOf(lines: readonly Uint8Array[]): Uint8Array[] {
+    const good: Uint8Array[] = []
+    try {
+      for (const line of lines) if (isGood(line)) good.push(line)
+    } catch (error) {
+      failure = { error }
+    }
+    return good
+  }
+
   async function pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    for (;;) {
+    while (!failure) {
       const { done, value } = await reader.read()
       const rest = done ? cutter.end() : undefined
-      const lines = (done ? (rest ? [rest] : []) : cutter.push(value)).filter(passes)
-      if (lines.length > 0) controller.enqueue(joined(lines))
-      if (done) controller.close()
-      if (done || lines.length > 0) return
+      const good = goodOf(done ? (rest ? [rest] : []) : cutter.push(value))
+      const over = done && !failure
+      if (good.length > 0) controller.enqueue(joined(good))
+      if (over) controller.close()
+      if (over || good.length > 0) return
     }
+    throw failure.error
   }
 
   return new ReadableStream(
