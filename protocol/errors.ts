@@ -1,0 +1,148 @@
+import type { Receipt } from './receipt.ts'
+
+/** Every error code there is, and whether the same input under a new key may succeed. */
+const RETRYABLE = {
+  bad_request: false,
+  invalid_input: false,
+  unauthenticated: false,
+  forbidden: false,
+  not_found: false,
+  key_conflict: false,
+  bad_event: false,
+  content_filtered: false,
+  context_too_long: false,
+  tool_failed: false,
+  max_iterations: false,
+  actor_failed: false,
+  budget_exceeded: false,
+  internal: false,
+  cancelled: false,
+  already_reading: false,
+  too_many_streams: true,
+  rate_limited: true,
+  overloaded: true,
+  draining: true,
+  unavailable: true,
+  timeout: true,
+  truncated: true,
+  stalled: true,
+  interrupted: true,
+  store_unavailable: true,
+  provider_error: true,
+  provider_rate_limited: true,
+  provider_overloaded: true,
+  connection_lost: true,
+} as const
+
+export type ErrorCode = keyof typeof RETRYABLE
+
+export type ErrorOptions = {
+  /** The thing that was thrown. It stays on this side of the wire. */
+  cause?: unknown
+  /** For the peer: issues of an input, a delay to wait. Must be encodable. */
+  details?: unknown
+  /** Overrules the code's own answer, where only the cause knows (a provider's errors). */
+  retryable?: boolean
+  /** With `cancelled`: what the cancel did. */
+  receipt?: Receipt
+}
+
+/** An error as it travels: the data of an END, a NOTICE, a JSON answer. */
+export type ErrorShape = { code: string; message: string; retryable: boolean; details?: unknown }
+
+/** The one error class. Branch on `code`; `message` is for people and says what to do next. */
+export class MillraceError extends Error {
+  override readonly name: string = 'MillraceError'
+  /** A code of the closed list; one that a newer peer made up is kept as it came. */
+  readonly code: ErrorCode
+  readonly retryable: boolean
+  readonly details: unknown
+  readonly receipt: Receipt | undefined
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.retryable = options.retryable ?? RETRYABLE[code] ?? false
+    this.details = options.details
+    this.receipt = options.receipt
+  }
+
+  /** Whether `thing` is one of ours (also from another copy of this module), and of that code if one is named. */
+  static is(thing: unknown, code?: ErrorCode): thing is MillraceError {
+    return (
+      thing instanceof Error &&
+      thing.name === 'MillraceError' &&
+      'code' in thing &&
+      (code === undefined || thing.code === code)
+    )
+  }
+
+  /**
+   * Turns any thrown thing into ours. What is not ours becomes `fallback` with a message of its own: the text of a
+   * foreign error may hold secrets and stays in `cause`.
+   */
+  static from(
+    thing: unknown,
+    fallback: ErrorCode = 'internal',
+    message = 'something went wrong inside',
+  ): MillraceError {
+    if (MillraceError.is(thing)) return thing
+    return new MillraceError(fallback, message, { cause: thing })
+  }
+
+  /** The error that a peer described. An unknown code keeps its name and obeys `retryable`. */
+  static fromShape(shape: ErrorShape): MillraceError {
+    return new MillraceError(shape.code as ErrorCode, shape.message, {
+      retryable: shape.retryable,
+      details: shape.details,
+    })
+  }
+
+  toJSON(): ErrorShape {
+    const shape: ErrorShape = { code: this.code, message: this.message, retryable: this.retryable }
+    if (this.details !== undefined) shape.details = this.details
+    return shape
+  }
+}
+
+/** WebSocket close codes of the protocol. */
+export const CLOSE = {
+  done: 1000,
+  malformed: 4400,
+  unauthenticated: 4401,
+  forbidden: 4403,
+  noSubprotocol: 4406,
+  helloTimeout: 4408,
+  takenOver: 4409,
+  tooLarge: 4413,
+  sequenceFault: 4420,
+  tooMany: 4429,
+  slow: 4430,
+  draining: 4503,
+} as const
+
+/** What a client does after a close: stop for good, come back after a backoff, come back once, or fetch credentials and come back once. */
+export type CloseAction = 'stop' | 'resume' | 'resume_once' | 'reauthenticate'
+
+const STOP: ReadonlySet<number> = new Set([1000, 1002, 1003, 1007, 1009, 1010])
+const RESUME: ReadonlySet<number> = new Set([CLOSE.helloTimeout, CLOSE.tooMany, CLOSE.slow, CLOSE.draining])
+
+/** What the protocol asks of a client whose socket was closed with `code`. 4409 is `stop`; its one exception is the connection's to know. */
+export function closeAction(code: number): CloseAction {
+  if (code === CLOSE.unauthenticated) return 'reauthenticate'
+  if (code === CLOSE.sequenceFault) return 'resume_once'
+  if (STOP.has(code)) return 'stop'
+  if (code >= 4400 && code < 4500 && !RESUME.has(code)) return 'stop'
+  return 'resume'
+}
+
+/** A message that breaks the wire's rules. The connection it came on is closed with `closeCode`; nothing of it was applied. */
+export class ProtocolFault extends Error {
+  override readonly name: string = 'ProtocolFault'
+  readonly closeCode: number
+
+  constructor(message: string, closeCode: number = CLOSE.malformed) {
+    super(message)
+    this.closeCode = closeCode
+  }
+}

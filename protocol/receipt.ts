@@ -1,0 +1,44 @@
+/** What a run cost, as far as its providers said. Tokens, unless named otherwise. */
+export type Usage = {
+  input: number
+  output: number
+  cached?: number
+  thinking?: number
+  /** In the currency of the server's configuration. */
+  cost?: number
+}
+
+/** Why a run was cancelled: the wire's numbers by name. */
+export const CANCEL_CODES = {
+  unspecified: 0,
+  user: 1,
+  superseded: 2,
+  navigation: 3,
+  policy: 4,
+  detached: 5,
+  parent: 6,
+} as const
+
+export type CancelReason = keyof typeof CANCEL_CODES
+
+/** What a cancel did: sent with the end of a cancelled run. */
+export type Receipt = {
+  /** One of `CANCEL_CODES`. */
+  code: number
+  by: 'client' | 'server' | 'parent'
+  note?: string
+  /** True when the actor, its tools and its provider requests had all finished before the end was announced. */
+  settled: boolean
+  /** What had not finished when the grace was over: `actor`, `provider` or tool call ids. */
+  unsettled: string[]
+  /** `closed`: a provider request was open and its socket was closed. `open`: it would not close in time. `none`: none was open. */
+  provider: 'closed' | 'open' | 'none'
+  /** Ids of the tool calls that were stopped. */
+  tools: string[]
+  /** `exact` is false when a provider was cut off before it stated its usage. */
+  usage?: Usage & { exact: boolean }
+  /** The last item of the run: up to here the text is kept. */
+  kept: number
+  /** From the cancel to this end, in milliseconds. */
+  ms: number
+}
