@@ -1,0 +1,126 @@
+import type { OnDetach, Policy } from '../protocol/frames.ts'
+import type { Limits } from '../protocol/limits.ts'
+import type { Cursor } from './cursor.ts'
+import type { Log } from './log.ts'
+
+/** One who follows a run: a subscription of a client, or a reader inside this process. */
+export interface Reader {
+  readonly policy: Policy
+  /** Whether it belongs to the run's principal. */
+  readonly own: boolean
+  readonly cursor: Cursor
+  /** Its rate is 0. */
+  readonly paused: boolean
+  /** There is something new, `urgent` if it should not wait for company. Must not throw and must not read at once. */
+  wake(urgent: boolean): void
+  /** The run is being forgotten while this one still reads it. */
+  dismiss(code: string, message: string): void
+}
+
+/** Those who follow one run, and what they mean for it: when its actor must wait, and what its log must keep. */
+export class Audience {
+  readonly #log: Log
+  readonly #limits: Limits
+  readonly #onDetach: OnDetach
+  readonly #readers = new Set<Reader>()
+  /** Readers that have all there is: the next text wakes them, and each is woken once. */
+  #resting: Reader[] = []
+  /** Where the pacing reader that left last stood. */
+  #ghost: Cursor | undefined
+  #own = 0
+
+  constructor(log: Log, limits: Limits, onDetach: OnDetach) {
+    this.#log = log
+    this.#limits = limits
+    this.#onDetach = onDetach
+  }
+
+  [Symbol.iterator](): Iterator<Reader> {
+    return this.#readers.values()
+  }
+
+  get size(): number {
+    return this.#readers.size
+  }
+
+  /** No reader of the run's principal is there. */
+  get detached(): boolean {
+    return this.#own === 0
+  }
+
+  join(reader: Reader): void {
+    this.#readers.add(reader)
+    if (reader.own) this.#own++
+  }
+
+  /** False when it had left already. */
+  leave(reader: Reader): boolean {
+    if (!this.#readers.delete(reader)) return false
+    if (reader.own) this.#own--
+    this.#resting = this.#resting.filter((other) => other !== reader)
+    if (reader.policy === 'pace') this.#ghost = reader.cursor
+    return true
+  }
+
+  /** A reader has all there is. */
+  rest(reader: Reader): void {
+    this.#resting.push(reader)
+  }
+
+  /** Text was logged: wakes who rests. A reader that is still busy finds it by itself. */
+  wakeResting(): void {
+    if (this.#resting.length === 0) return
+    const resting = this.#resting
+    this.#resting = []
+    for (const reader of resting) reader.wake(false)
+  }
+
+  /** Something was logged that nobody should wait for. */
+  wakeAll(): void {
+    this.#resting = []
+    for (const reader of [...this.#readers]) reader.wake(true)
+  }
+
+  /**
+   * Whether the actor must wait: for a pacing reader that is paused or too far behind; without any reader of the
+   * principal, for where the last pacing one stood.
+   */
+  holdsBack(): boolean {
+    let paced = false
+    for (const reader of this.#readers) {
+      if (reader.policy !== 'pace') continue
+      paced = true
+      if (reader.paused || reader.cursor.holdsBack(this.#limits)) return true
+    }
+    return !paced && this.#absentPacer()?.holdsBack(this.#limits) === true
+  }
+
+  /** The oldest item that must be kept for somebody who paces. */
+  keeps(): number {
+    let keep = this.#log.next
+    let paced = false
+    for (const reader of this.#readers) {
+      if (reader.policy !== 'pace') continue
+      paced = true
+      keep = Math.min(keep, reader.cursor.last + 1)
+    }
+    const absent = paced ? undefined : this.#absentPacer()
+    return absent ? Math.min(keep, absent.last + 1) : keep
+  }
+
+  /** The log began a new life at `first`: who stood beyond it counts from there. */
+  newLife(first: number): void {
+    for (const reader of this.#readers) reader.cursor.enterLife(first)
+    this.#ghost?.enterLife(first)
+    this.wakeAll()
+  }
+
+  /** The run is being forgotten: everybody is sent away. */
+  dismiss(code: string, message: string): void {
+    for (const reader of [...this.#readers]) reader.dismiss(code, message)
+  }
+
+  #absentPacer(): Cursor | undefined {
+    return this.detached && this.#onDetach !== 'continue' ? this.#ghost : undefined
+  }
+}

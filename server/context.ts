@@ -1,0 +1,60 @@
+import type { RunEvent } from '../protocol/events.ts'
+import type { WireMap } from '../protocol/frames.ts'
+import type { ActorContext, ModelCall, Principal, Question, RunInput, RunModel } from './actors/actor.ts'
+import type { Model, ModelEvent } from './models/model.ts'
+
+/** What a run offers to the context it hands to its actor. */
+export interface ContextHost {
+  readonly id: string
+  readonly actorName: string
+  readonly meta: WireMap | undefined
+  readonly principal: Principal
+  readonly signal: AbortSignal
+  /** The number of the run's present life. */
+  gen(): number
+  readonly inputs: AsyncIterable<RunInput>
+  emit(event: string | RunEvent): Promise<void>
+  request(question: Question): Promise<unknown>
+  findModel(which: string | Model | undefined): Model
+  /** Enters a provider request in the run's books; call what it returns when the socket is closed. */
+  openProvider(id: string): () => void
+}
+
+/** What an actor is given beside its input. */
+export function createContext(run: ContextHost): ActorContext {
+  return {
+    signal: run.signal,
+    run: { id: run.id, actor: run.actorName, meta: run.meta },
+    principal: run.principal,
+    inputs: run.inputs,
+    emit: (event) => run.emit(event),
+    request: (question) => run.request(question),
+    model: (which) => bind(run, run.findModel(which)),
+    get fence() {
+      return { run: run.id, gen: run.gen() }
+    },
+  }
+}
+
+/** A model whose requests are entered in the run's books and stopped by its signal. */
+function bind(run: ContextHost, model: Model): RunModel {
+  async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
+    run.signal.throwIfAborted()
+    const closed = run.openProvider(model.id)
+    try {
+      yield* model.stream({ ...call, signal: run.signal })
+    } finally {
+      closed()
+    }
+  }
+
+  async function* text(call: ModelCall | string): AsyncGenerator<string, void> {
+    const asked: ModelCall = typeof call === 'string' ? { messages: [{ role: 'user', content: call }] } : call
+    for await (const event of stream(asked)) {
+      if (event.type === 'text') yield event.text
+      else if (event.type !== 'finish') await run.emit(event)
+    }
+  }
+
+  return { id: model.id, stream, text }
+}

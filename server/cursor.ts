@@ -1,0 +1,80 @@
+import { Balance } from '../protocol/credit.ts'
+import type { Limits } from '../protocol/limits.ts'
+import type { Log } from './log.ts'
+
+/**
+ * Where a subscription stands in a log, and how far its balance reaches. An item is sendable while the balance is above
+ * 0, so the last one may overdraw it; `reach` is that last one, kept up to date by adding, never by counting again.
+ */
+export class Cursor {
+  readonly #log: Log
+  readonly #balance: Balance
+  #last: number
+  #gen: number
+  #reach: number
+  /** What the balance would be once all up to `reach` was sent. */
+  #beyond: number
+
+  constructor(log: Log, at: { last: number; gen: number }, credit: number, maxCredit: number) {
+    this.#log = log
+    this.#balance = new Balance(credit, maxCredit)
+    this.#last = at.last
+    this.#gen = at.gen
+    this.#reach = at.last
+    this.#beyond = this.#balance.available
+  }
+
+  /** The last item sent. */
+  get last(): number {
+    return this.#last
+  }
+
+  /** The life of the log that this position belongs to. */
+  get gen(): number {
+    return this.#gen
+  }
+
+  get balance(): number {
+    return this.#balance.available
+  }
+
+  /** The last item that may be sent now. */
+  get reach(): number {
+    while (this.#beyond > 0 && this.#reach < this.#log.last) this.#beyond -= this.#log.costOf(++this.#reach)
+    return this.#reach
+  }
+
+  grant(n: number): void {
+    this.#beyond += this.#balance.grant(n)
+  }
+
+  /** Items up to `seq` were sent, for `cost`. */
+  sent(seq: number, cost: number): void {
+    this.#last = seq
+    this.#balance.spend(cost)
+  }
+
+  /** The position moves without anything being sent: items are missing, or a new life began. */
+  moveTo(last: number, gen: number): void {
+    this.#last = last
+    this.#gen = gen
+    this.#reach = last
+    this.#beyond = this.#balance.available
+  }
+
+  /** The log began a new life: what it no longer holds cannot have been reached. */
+  enterLife(first: number): void {
+    if (this.#reach < first) return
+    const from = Math.min(this.#last, first - 1)
+    this.#reach = from
+    this.#beyond = this.#balance.available
+  }
+
+  /** Whether the log is `limits.readAhead` items, or half of what it may retain, beyond what this one may be sent. */
+  holdsBack(limits: Pick<Limits, 'readAhead' | 'retainBytes'>): boolean {
+    const { last } = this.#log
+    const reach = this.reach
+    if (last - reach >= limits.readAhead) return last > reach || limits.readAhead === 0
+    return last > reach && this.#log.bytesThrough(last) - this.#log.bytesThrough(reach) >= limits.retainBytes / 2
+  }
+}

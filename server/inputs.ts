@@ -1,0 +1,174 @@
+import { MillraceError } from '../protocol/errors.ts'
+import type { RunEvent } from '../protocol/events.ts'
+import type { InputStatus, WireMap } from '../protocol/frames.ts'
+import type { Limits } from '../protocol/limits.ts'
+import type { Runtime, Timer } from '../protocol/runtime.ts'
+import type { Question, RunInput } from './actors/actor.ts'
+import { Channel } from './streams/channel.ts'
+
+/** Message ids remembered per run; older ones are no longer recognised as duplicates. */
+const MAX_MIDS = 4_096
+
+/** What becomes of an input. */
+export type InputAnswer = { status: InputStatus; note?: string }
+
+type Pending = {
+  data: WireMap
+  seq: number
+  answer: (value: unknown) => void
+  fail: (reason: unknown) => void
+  timer: Timer | undefined
+}
+
+type RequestEvent = Extract<RunEvent, { type: 'request' }>
+
+/**
+ * What clients say to a run: each input once, answers to the requests that wait for them, the rest in order to whoever
+ * reads the queue.
+ */
+export class Inputs {
+  readonly #runtime: Runtime
+  readonly #limits: Pick<Limits, 'maxInputs' | 'maxInputBytes'>
+  readonly #interactive: boolean
+  readonly #onWaiting: (waiting: boolean) => void
+  readonly #queue: Channel<{ input: RunInput; bytes: number }>
+  readonly #answers = new Map<string, InputAnswer>()
+  readonly #pending = new Map<string, Pending>()
+  #bytes = 0
+  #requests = 0
+  #reading = false
+  #closed: MillraceError | undefined
+
+  /** @param onWaiting told when the run begins or ceases to wait for what a client says. */
+  constructor(
+    runtime: Runtime,
+    limits: Pick<Limits, 'maxInputs' | 'maxInputBytes'>,
+    interactive: boolean,
+    onWaiting: (waiting: boolean) => void,
+  ) {
+    this.#runtime = runtime
+    this.#limits = limits
+    this.#interactive = interactive
+    this.#onWaiting = onWaiting
+    this.#queue = new Channel(limits.maxInputs)
+    this.#queue.onWaiting = (reading) => {
+      this.#reading = reading
+      this.#waitingChanged()
+    }
+  }
+
+  /** Inputs accepted and not yet taken. */
+  get size(): number {
+    return this.#queue.size
+  }
+
+  /**
+   * Takes an input, once per `mid`: the first answer is remembered and repeated, an accepted one as `duplicate`.
+   * @param bytes its encoded size.
+   */
+  take(mid: string, input: RunInput, bytes: number): InputAnswer {
+    const known = this.#answers.get(mid)
+    if (known) return known.status === 'accepted' ? { status: 'duplicate' } : known
+    const answer = this.#accept(input, bytes)
+    this.#answers.set(mid, answer)
+    if (this.#answers.size > MAX_MIDS) {
+      const [oldest] = this.#answers.keys()
+      if (oldest !== undefined) this.#answers.delete(oldest)
+    }
+    return answer
+  }
+
+  #accept(input: RunInput, bytes: number): InputAnswer {
+    if (this.#closed) return { status: 'unwanted', note: 'the run is over' }
+    if (input.type === 'answer' || input.type === 'approve') return this.#answer(input)
+    if (!this.#interactive)
+      return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
+    if (this.#bytes + bytes > this.#limits.maxInputBytes)
+      return { status: 'busy', note: 'the inputs that wait are too large together; try again later' }
+    if (!this.#queue.push({ input, bytes }))
+      return { status: 'busy', note: `${this.#queue.capacity} inputs wait already; try again later` }
+    this.#bytes += bytes
+    return { status: 'accepted' }
+  }
+
+  #answer(input: RunInput): InputAnswer {
+    const data = isMap(input.data) ? input.data : {}
+    const asked = [...this.#pending].find(([id, { data: request }]) =>
+      input.type === 'answer'
+        ? id === data['request']
+        : request['call'] !== undefined && request['call'] === data['call'],
+    )
+    if (!asked) return { status: 'unwanted', note: 'nothing waits for this answer' }
+    const [id, pending] = asked
+    this.#forget(id)
+    pending.answer(input.type === 'answer' ? data['value'] : { ok: data['ok'] === true, note: data['note'] })
+    return { status: 'accepted' }
+  }
+
+  /** The queue, for the actor. Ends when the run does. */
+  get queue(): AsyncIterable<RunInput> {
+    const reader: AsyncIterator<RunInput> & AsyncIterable<RunInput> = {
+      next: async () => {
+        const step = await this.#queue.next()
+        if (step.done) return { done: true, value: undefined }
+        this.#bytes -= step.value.bytes
+        return { done: false, value: step.value.input }
+      },
+      return: () => Promise.resolve({ done: true, value: undefined }),
+      [Symbol.asyncIterator]: () => reader,
+    }
+    return reader
+  }
+
+  /** The event that asks `question`, under a new id. */
+  requestEvent(question: Question): RequestEvent {
+    const { expiresMs, ...rest } = question
+    const event: RequestEvent = { type: 'request', id: `q${++this.#requests}`, ...rest }
+    if (expiresMs !== undefined) event.expiresAt = this.#runtime.wallClock() + expiresMs
+    return event
+  }
+
+  /** Waits for the answer to a request that was logged as item `seq` with `data`. */
+  answerTo(event: RequestEvent, data: WireMap, seq: number, expiresMs: number | undefined): Promise<unknown> {
+    return new Promise((answer, fail) => {
+      if (this.#closed) return fail(this.#closed)
+      const expire = (): void => {
+        this.#forget(event.id)
+        fail(new MillraceError('timeout', `nobody answered within ${String(expiresMs)} ms`))
+      }
+      const timer = expiresMs === undefined ? undefined : this.#runtime.setTimer(expiresMs, expire)
+      this.#pending.set(event.id, { data, seq, answer, fail, timer })
+      this.#waitingChanged()
+    })
+  }
+
+  /** Data of the requests logged before item `seq` and not yet answered. */
+  pendingAt(seq: number): WireMap[] {
+    return [...this.#pending.values()].filter((pending) => pending.seq < seq).map((pending) => pending.data)
+  }
+
+  /** The run is over: nothing is accepted any more, the queue ends, requests fail. */
+  close(reason: MillraceError): void {
+    if (this.#closed) return
+    this.#closed = reason
+    this.#queue.close()
+    for (const [id, pending] of [...this.#pending]) {
+      this.#forget(id)
+      pending.fail(reason)
+    }
+  }
+
+  #forget(id: string): void {
+    this.#pending.get(id)?.timer?.clear()
+    this.#pending.delete(id)
+    this.#waitingChanged()
+  }
+
+  #waitingChanged(): void {
+    this.#onWaiting(this.#reading || this.#pending.size > 0)
+  }
+}
+
+function isMap(value: unknown): value is WireMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,634 @@
+import { MillraceError } from '../protocol/errors.ts'
+import { type RunEvent, type TextEvent, toWire } from '../protocol/events.ts'
+import type { OnDetach, Outcome, WireMap } from '../protocol/frames.ts'
+import type { Limits } from '../protocol/limits.ts'
+import { CANCEL_CODES, type Receipt, type Usage } from '../protocol/receipt.ts'
+import type { Runtime, Timer } from '../protocol/runtime.ts'
+import type { Actor, Principal, Question, RunInput } from './actors/actor.ts'
+import type { ValidationResult } from './actors/standard-schema.ts'
+import { Audience, type Reader } from './audience.ts'
+import { type ContextHost, createContext } from './context.ts'
+import { Deadline } from './deadline.ts'
+import { type InputAnswer, Inputs } from './inputs.ts'
+import { Log } from './log.ts'
+import type { Model } from './models/model.ts'
+import { Parts } from './parts.ts'
+import type { Turns } from './turns.ts'
+import { packPayload } from './wire.ts'
+import { type OpenWork, Work } from './work.ts'
+
+/** Items one run may produce in one event-loop turn. */
+const SLICE_ITEMS = 64
+/** Events said with `emit` that may wait for the gate. */
+const MAX_WAITING_EVENTS = 1_000
+/** How long a run with `onDetach: 'cancel'` outlives its last connection, unless it says otherwise. */
+const CANCEL_DETACHED_MS = 10_000
+
+export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
+
+export type RunOptions = {
+  onDetach: OnDetach
+  detachMs: number | undefined
+  timeoutMs: number | undefined
+  meta: WireMap | undefined
+  /** Run the actor's `ask`, where it has one. */
+  ask: boolean
+}
+
+/** What a run takes from the place it runs in. */
+export type RunHost = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly turns: Turns
+  findModel(which: string | Model | undefined): Model
+  /** The end is logged. */
+  ended(run: Run): void
+  /** The actor, its tools and its provider requests have finished: the slot is free. After `ended`. */
+  settled(run: Run): void
+  /** An actor threw something that clients must not see. */
+  failed(run: Run, error: unknown): void
+}
+
+/** The one end of a run, as logged. */
+export type LoggedEnd = {
+  readonly seq: number
+  readonly outcome: Exclude<Outcome, 'unsubscribed'>
+  readonly data: WireMap
+  readonly packed: Uint8Array
+}
+
+/** Why a run stops before its actor is finished. */
+type Stop = {
+  outcome: 'cancelled' | 'error'
+  error: MillraceError
+  by: Receipt['by']
+  code: number
+  note: string | undefined
+  at: number
+  open: OpenWork
+}
+
+/**
+ * One execution of an actor: it pulls the actor's iterator while its gate is open, logs what comes, and ends once.
+ */
+export class Run {
+  readonly id: string
+  readonly actorName: string
+  readonly principal: Principal
+  readonly options: RunOptions
+  readonly log: Log
+  readonly startedAt: number
+  readonly #host: RunHost
+  readonly #actor: Actor
+  readonly #controller = new AbortController()
+  readonly #parts: Parts
+  readonly #work: Work
+  readonly #audience: Audience
+  #iterator: AsyncIterator<string | RunEvent, unknown> | undefined
+  #state: RunState = 'opening'
+  #gated = false
+  #end: LoggedEnd | undefined
+  #stop: Stop | undefined
+  #settled = false
+
+  #pulling = false
+  #queuedPull = false
+  /** The actor's iterator will yield no more. */
+  #finished = false
+  #turn = -1
+  #taken = 0
+  #emits: { event: string | RunEvent; done: () => void; fail: (reason: unknown) => void }[] = []
+
+  readonly #inputs: Inputs
+
+  readonly #usage: Usage = { input: 0, output: 0 }
+  #used = false
+  #iterations = 0
+
+  #grace: Timer | undefined
+  readonly #deadline: Deadline
+  #detachClock: Timer | undefined
+
+  constructor(host: RunHost, id: string, actorName: string, actor: Actor, principal: Principal, options: RunOptions) {
+    this.#host = host
+    this.#actor = actor
+    this.id = id
+    this.actorName = actorName
+    this.principal = principal
+    this.options = options
+    this.startedAt = host.runtime.now()
+    this.log = new Log(host.limits)
+    this.#audience = new Audience(this.log, host.limits, options.onDetach)
+    this.#parts = new Parts((type, data) => this.#appendEvent(type, data))
+    this.#work = new Work(() => this.#checkSettled())
+    this.#inputs = new Inputs(host.runtime, host.limits, actor.interactive, (waiting) => this.#waiting(waiting))
+    const timeoutMs = Math.min(options.timeoutMs ?? host.limits.timeoutMs, host.limits.timeoutMs)
+    this.#deadline = new Deadline(host.runtime, timeoutMs, () => {
+      this.#stopWith(
+        'error',
+        new MillraceError('timeout', `the run took longer than ${timeoutMs} ms`),
+        'server',
+        CANCEL_CODES.unspecified,
+      )
+    })
+  }
+
+  get state(): RunState {
+    return this.#state
+  }
+
+  /** The gate is closed: the actor waits for its readers. */
+  get gated(): boolean {
+    return this.#gated
+  }
+
+  /** No reader of its principal is there. */
+  get detached(): boolean {
+    return this.#audience.detached
+  }
+
+  get end(): LoggedEnd | undefined {
+    return this.#end
+  }
+
+  /** Everything has finished, not only the end been announced. */
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  /** How many follow it. */
+  get readers(): number {
+    return this.#audience.size
+  }
+
+  /** Begins, with the input as its schema made it, or with the promise of that. */
+  begin(input: ValidationResult<unknown> | Promise<ValidationResult<unknown>>): void {
+    if (!(input instanceof Promise)) return this.#open(input)
+    input.then(
+      (result) => this.#open(result),
+      (error: unknown) => this.#fail(error),
+    )
+  }
+
+  #open(input: ValidationResult<unknown>): void {
+    if (this.#stop || this.#end) return this.#actorIsDone()
+    if (input.issues) return this.#endWith('error', invalidInput(input.issues).toJSON())
+    this.#state = 'running'
+    try {
+      this.#iterator = this.#execute(input.value)[Symbol.asyncIterator]()
+    } catch (error) {
+      return this.#fail(error)
+    }
+    this.#go()
+  }
+
+  #execute(input: unknown): AsyncIterable<string | RunEvent, unknown> {
+    const { ask, stream } = this.#actor
+    const context = createContext(this.#contextHost())
+    if (stream && !(ask && this.options.ask)) return stream(input as never, context)
+    if (!ask) throw new MillraceError('internal', `actor ${this.actorName} has neither ask nor stream`)
+    return answerOnce(() => ask(input as never, context), this.options.ask)
+  }
+
+  #contextHost(): ContextHost {
+    return {
+      id: this.id,
+      actorName: this.actorName,
+      meta: this.options.meta,
+      principal: this.principal,
+      signal: this.#controller.signal,
+      gen: () => this.log.gen,
+      inputs: this.#inputs.queue,
+      emit: (event) => this.#emit(event),
+      request: (question) => this.#request(question),
+      findModel: (which) => this.#host.findModel(which),
+      openProvider: (id) => this.#work.open('provider', id),
+    }
+  }
+
+  // --- producing
+
+  /** Goes on where it can: called when the gate may have opened. */
+  reconsider(): void {
+    if (this.#gated && !this.#audience.holdsBack()) this.#go()
+  }
+
+  #go(): void {
+    if (this.#stop || this.#end || this.#state === 'opening') return
+    while (this.#emits.length > 0) {
+      if (this.#audience.holdsBack()) return this.#closeGate()
+      const waiting = this.#emits.shift()
+      if (waiting && this.#say(waiting.event)) waiting.done()
+      if (this.#end) return
+    }
+    if (this.#audience.holdsBack()) return this.#closeGate()
+    this.#openGate()
+    if (this.#pulling || this.#queuedPull || this.#finished) return
+    if (!this.#maySlice()) {
+      this.#queuedPull = true
+      this.#host.turns.later(this.#pullLater)
+      return
+    }
+    this.#pulling = true
+    try {
+      this.#iterator?.next().then(this.#onItem, this.#onError)
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  readonly #pullLater = (): void => {
+    this.#queuedPull = false
+    this.#go()
+  }
+
+  readonly #onItem = (step: IteratorResult<string | RunEvent, unknown>): void => {
+    this.#pulling = false
+    if (step.done) {
+      this.#finished = true
+      if (this.#stop || this.#end) return this.#actorIsDone()
+      return this.#finish(step.value)
+    }
+    if (this.#stop || this.#end) return this.#checkSettled()
+    if (this.#say(step.value)) this.#go()
+  }
+
+  readonly #onError = (error: unknown): void => {
+    this.#pulling = false
+    this.#finished = true
+    if (this.#stop || this.#end) return this.#actorIsDone()
+    this.#fail(error)
+  }
+
+  #maySlice(): boolean {
+    const { turns } = this.#host
+    if (turns.number !== this.#turn) {
+      this.#turn = turns.number
+      this.#taken = 0
+    }
+    return ++this.#taken <= SLICE_ITEMS && turns.allows()
+  }
+
+  /** Logs one thing. False when it could not be logged and the run ended of it. */
+  #say(event: string | RunEvent): boolean {
+    try {
+      if (typeof event === 'string') {
+        if (this.#parts.plain) this.#appendText(0, event)
+        else this.#sayText({ type: 'token', text: event })
+      } else if (event.type === 'token' || event.type === 'thinking' || event.type === 'tool.args') this.#sayText(event)
+      else {
+        const { type, data } = toWire(event)
+        if (type === undefined)
+          throw new MillraceError(
+            'bad_event',
+            `the actor yielded an event of the unknown type ${JSON.stringify(event.type)}`,
+          )
+        this.#parts.before(event)
+        if (event.type === 'usage') this.#spend(event)
+        if (event.type === 'iteration') this.#iterations = event.n
+        this.#appendEvent(type, data)
+      }
+      return true
+    } catch (error) {
+      this.#fail(
+        MillraceError.is(error)
+          ? error
+          : new MillraceError('bad_event', 'the actor yielded something that is neither text nor an event', {
+              cause: error,
+            }),
+      )
+      return false
+    }
+  }
+
+  #sayText(event: TextEvent): void {
+    if (typeof event.text !== 'string')
+      throw new MillraceError('bad_event', `the text of a ${event.type} event must be a string`)
+    this.#appendText(this.#parts.laneOf(event), event.text)
+  }
+
+  #appendText(lane: number, text: string): void {
+    if (this.log.appendText(lane, text, this.#host.runtime.wallClock()) === 0) return
+    this.#trim()
+    this.#audience.wakeResting()
+  }
+
+  #appendEvent(type: number | string, data: WireMap): void {
+    this.log.appendEvent(type, packPayload(data, this.#host.limits), data, this.#host.runtime.wallClock())
+    this.#trim()
+    this.#audience.wakeAll()
+  }
+
+  #trim(): void {
+    if (this.log.full) this.log.trim(this.#audience.keeps())
+  }
+
+  #emit(event: string | RunEvent): Promise<void> {
+    const said = new Promise<void>((done, fail) => {
+      if (this.#stop || this.#end)
+        return fail(this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended'))
+      if (this.#emits.length > 0 || this.#audience.holdsBack()) {
+        this.#emits.push({ event, done, fail })
+        if (this.#emits.length > MAX_WAITING_EVENTS) {
+          this.#fail(
+            new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait for the reader: await emit()`),
+          )
+        } else if (!this.#gated) this.#closeGate()
+        return
+      }
+      if (this.#say(event)) done()
+      else fail(new MillraceError('bad_event', 'the event could not be logged; the run has ended'))
+    })
+    said.catch(() => {})
+    return said
+  }
+
+  // --- the gate
+
+  #closeGate(): void {
+    if (this.#gated) return
+    this.#gated = true
+    this.#holdDeadline()
+    // Text that waits only for the flush timer would keep the gate closed that long.
+    this.#audience.wakeAll()
+  }
+
+  #openGate(): void {
+    if (!this.#gated) return
+    this.#gated = false
+    this.#holdDeadline()
+  }
+
+  // --- readers
+
+  /** A reader begins to follow. */
+  join(reader: Reader): void {
+    this.#audience.join(reader)
+    if (reader.own) {
+      this.#detachClock?.clear()
+      this.#detachClock = undefined
+    }
+    this.reconsider()
+  }
+
+  /** A reader has all there is and wants to be woken. */
+  rest(reader: Reader): void {
+    this.#audience.rest(reader)
+  }
+
+  /** A reader leaves; the run goes on as its `onDetach` says. */
+  leave(reader: Reader): void {
+    if (!this.#audience.leave(reader) || this.#end || this.#stop) return
+    if (this.detached) this.#startDetachClock()
+    this.reconsider()
+  }
+
+  #startDetachClock(): void {
+    if (this.#detachClock) return
+    const { onDetach, detachMs } = this.options
+    if (onDetach === 'continue') return
+    const { resumeMs } = this.#host.limits
+    const ms = Math.min(detachMs ?? (onDetach === 'cancel' ? CANCEL_DETACHED_MS : resumeMs), resumeMs)
+    this.#detachClock = this.#host.runtime.setTimer(ms, () => {
+      this.#detachClock = undefined
+      this.cancel({ by: 'server', code: CANCEL_CODES.detached, note: 'nobody came back to it' })
+    })
+  }
+
+  /** Gives up the log of an ended run: who still reads it is sent away. */
+  evict(): void {
+    this.log.clear()
+    this.#audience.dismiss('overloaded', 'this ended run was given up to make room; its remaining items are lost')
+  }
+
+  /** The log began a new life at `first`: readers beyond it are told, and count from there for the gate. */
+  newLife(first: number): void {
+    this.log.newLife(first)
+    this.#audience.newLife(first)
+    this.reconsider()
+  }
+
+  // --- inputs and requests
+
+  /** Takes an input of a client, once per `mid`. `bytes` is its encoded size. */
+  input(mid: string, input: RunInput, bytes: number): InputAnswer {
+    return this.#inputs.take(mid, input, bytes)
+  }
+
+  /** Data of the requests logged before item `seq` and not yet answered. */
+  pendingAt(seq: number): WireMap[] {
+    return this.#inputs.pendingAt(seq)
+  }
+
+  async #request(question: Question): Promise<unknown> {
+    const event = this.#inputs.requestEvent(question)
+    await this.#emit(event)
+    return this.#inputs.answerTo(event, toWire(event).data, this.log.last, question.expiresMs)
+  }
+
+  #waiting(waiting: boolean): void {
+    if (this.#state !== 'running' && this.#state !== 'waiting_input') return
+    this.#state = waiting ? 'waiting_input' : 'running'
+    this.#holdDeadline()
+  }
+
+  // --- the end
+
+  /** Stops the run at once, whatever its actor waits for. On a run that is stopping or has ended it changes nothing. */
+  cancel(why: { by: Receipt['by']; code: number; note?: string | undefined }): void {
+    const message =
+      why.note === undefined || why.note === ''
+        ? `cancelled by the ${why.by}`
+        : `cancelled by the ${why.by}: ${why.note}`
+    this.#stopWith('cancelled', new MillraceError('cancelled', message), why.by, why.code, why.note)
+  }
+
+  /** The server goes away before the run is finished. */
+  interrupt(message: string): void {
+    this.#stopWith('error', new MillraceError('interrupted', message), 'server', CANCEL_CODES.unspecified)
+  }
+
+  #stopWith(outcome: Stop['outcome'], error: MillraceError, by: Receipt['by'], code: number, note?: string): void {
+    if (this.#stop || this.#end) return
+    const { runtime, limits } = this.#host
+    this.#stop = { outcome, error, by, code, note, at: runtime.now(), open: this.#work.snapshot() }
+    const unopened = this.#state === 'opening'
+    this.#state = 'settling'
+    this.#clearClocks()
+    this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
+      this.#grace = undefined
+      this.#endStopped()
+    })
+    this.#controller.abort(error)
+    this.#quiet(error)
+    if (unopened) return this.#actorIsDone()
+    this.#closeIterator()
+  }
+
+  /** Asks the actor to clean up. An async generator answers only when what it awaits has come; that is no part of the stop. */
+  #closeIterator(): void {
+    const iterator = this.#iterator
+    if (this.#finished || !iterator?.return) return this.#checkSettled()
+    const done = (): void => this.#actorIsDone()
+    try {
+      iterator.return().then(done, done)
+    } catch {
+      done()
+    }
+  }
+
+  #actorIsDone(): void {
+    this.#finished = true
+    this.#checkSettled()
+  }
+
+  /** An iterator without `return` has finished when its last pull has. */
+  #actorFinished(): boolean {
+    return this.#finished || (!this.#pulling && this.#iterator?.return === undefined)
+  }
+
+  #checkSettled(): void {
+    if (this.#settled || !(this.#stop || this.#end) || !this.#actorFinished() || !this.#work.idle) return
+    if (!this.#end) this.#endStopped()
+    this.#settled = true
+    this.#host.settled(this)
+  }
+
+  #endStopped(): void {
+    const stop = this.#stop
+    if (!stop || this.#end) return
+    if (stop.outcome === 'error') return this.#endWith('error', stop.error.toJSON())
+    const open = this.#work.snapshot()
+    const unsettled = [
+      ...(this.#actorFinished() ? [] : ['actor']),
+      ...(open.provider ? ['provider'] : []),
+      ...open.tools,
+    ]
+    const receipt: Receipt = {
+      code: stop.code,
+      by: stop.by,
+      settled: unsettled.length === 0,
+      unsettled,
+      provider: open.provider ? 'open' : stop.open.provider ? 'closed' : 'none',
+      tools: stop.open.tools.filter((call) => !open.tools.includes(call)),
+      kept: this.log.last,
+      ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
+    }
+    if (stop.note !== undefined) receipt.note = stop.note
+    if (this.#used || stop.open.provider) receipt.usage = { ...this.#usage, exact: !stop.open.provider }
+    this.#endWith('cancelled', receipt)
+  }
+
+  #finish(result: unknown): void {
+    const unread = this.#inputs.size
+    if (unread > 0)
+      this.#say({
+        type: 'warning',
+        code: 'inputs_unread',
+        message: `the actor ended before it took ${unread} of its inputs`,
+      })
+    const data: WireMap = { ms: Math.round(this.#host.runtime.now() - this.startedAt) }
+    if (result !== undefined) data['result'] = result
+    if (this.#used) data['usage'] = this.#usage
+    if (this.#iterations > 0) data['iterations'] = this.#iterations
+    this.#endWith('done', data)
+  }
+
+  #fail(error: unknown): void {
+    this.#finished ||= this.#iterator === undefined
+    if (this.#stop || this.#end) return this.#checkSettled()
+    if (!MillraceError.is(error)) this.#host.failed(this, error)
+    const ours = MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
+    const data: WireMap = { ...ours.toJSON() }
+    if (this.#used) data['usage'] = this.#usage
+    this.#endWith('error', data)
+  }
+
+  #endWith(outcome: LoggedEnd['outcome'], data: WireMap): void {
+    if (this.#end) return
+    let packed: Uint8Array
+    try {
+      packed = packPayload(data, this.#host.limits)
+    } catch (error) {
+      const cause = MillraceError.from(error, 'bad_event')
+      const shape = new MillraceError('bad_event', `the end of the run cannot be sent: ${cause.message}`).toJSON()
+      return this.#endWith('error', shape)
+    }
+    this.log.flushAllHeld(this.#host.runtime.wallClock())
+    // A receipt counts what was kept, and half a character that was held back has just become an item.
+    if (outcome === 'cancelled' && data['kept'] !== this.log.last)
+      packed = packPayload({ ...data, kept: this.log.last }, this.#host.limits)
+    this.#end = { seq: this.log.next, outcome, data, packed }
+    this.#state = 'ended'
+    this.#gated = false
+    this.#grace?.clear()
+    this.#clearClocks()
+    const over = this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
+    this.#quiet(over)
+    this.#audience.wakeAll()
+    this.#host.ended(this)
+    if (!this.#stop && !this.#work.idle) this.#controller.abort(over)
+    if (!this.#stop && !this.#finished) this.#closeIterator()
+    this.#checkSettled()
+  }
+
+  /** Nobody will be heard any more: inputs end, requests and waiting events fail. */
+  #quiet(reason: MillraceError): void {
+    this.#inputs.close(reason)
+    const emits = this.#emits
+    this.#emits = []
+    for (const waiting of emits) waiting.fail(reason)
+  }
+
+  /** The deadline stands still while the run waits for its reader or for what a client says. */
+  #holdDeadline(): void {
+    if (this.#gated || this.#state === 'waiting_input') this.#deadline.hold()
+    else this.#deadline.release()
+  }
+
+  #clearClocks(): void {
+    this.#deadline.clear()
+    this.#detachClock?.clear()
+    this.#detachClock = undefined
+  }
+
+  #spend(usage: Usage): void {
+    this.#used = true
+    this.#usage.input += usage.input
+    this.#usage.output += usage.output
+    for (const part of ['cached', 'thinking', 'cost'] as const) {
+      const n = usage[part]
+      if (n !== undefined) this.#usage[part] = (this.#usage[part] ?? 0) + n
+    }
+  }
+}
+
+/** An actor without `stream` yields its one answer; text becomes the run's text, anything else its result. */
+async function* answerOnce(ask: () => unknown, resultOnly: boolean): AsyncGenerator<string | RunEvent, unknown> {
+  const answer = await ask()
+  if (typeof answer === 'string') {
+    yield answer
+    return undefined
+  }
+  if (!resultOnly && answer !== undefined) yield { type: 'data', name: 'result', value: answer }
+  return answer
+}
+
+/** The refusal of an input that its schema rejects, with the schema's issues. */
+export function invalidInput(
+  issues: readonly { message: string; path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined }[],
+): MillraceError {
+  const details = issues.slice(0, 20).map(({ message, path }) => ({
+    message,
+    path: (path ?? [])
+      .map((step) => (typeof step === 'object' ? step.key : step))
+      .map((step) => (typeof step === 'number' ? step : String(step))),
+  }))
+  const first = details[0]
+  const where = first && first.path.length > 0 ? ` at ${first.path.join('.')}` : ''
+  return new MillraceError(
+    'invalid_input',
+    `the input does not fit: ${first?.message ?? 'rejected by its schema'}${where}`,
+    { details },
+  )
+}

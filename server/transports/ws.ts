@@ -1,0 +1,165 @@
+import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { MillraceError } from '../../protocol/errors.ts'
+import { SUBPROTOCOL } from '../../protocol/frames.ts'
+import type { Socket, SocketEvents, SocketHost, Transport, TransportLimits, UpgradeRequest } from './transport.ts'
+
+/** HTTP: what a client may take to say its headers, and how large they may be. */
+const HEADERS_MS = 5_000
+const HEADERS_BYTES = 16_384
+/** How long the peer may take to answer a close. */
+const CLOSE_MS = 2_000
+
+/** The transport on `ws` and Node's own HTTP server. */
+export function ws(): Transport {
+  let http: Server | undefined
+  let sockets: WebSocketServer | undefined
+  let accepting = false
+  return {
+    name: 'ws',
+    async listen(host, limits, at) {
+      const server = createServer(
+        {
+          maxHeaderSize: HEADERS_BYTES,
+          headersTimeout: HEADERS_MS,
+          requestTimeout: HEADERS_MS,
+          connectionsCheckingInterval: 1_000,
+        },
+        (_, response) => {
+          response
+            .writeHead(426, { 'content-type': 'text/plain' })
+            .end('This is a WebSocket server: connect with the millrace client.\n')
+        },
+      )
+      http = server
+      sockets = webSocketServer(limits)
+      server.on('upgrade', (request, socket, head) => {
+        socket.on('error', () => socket.destroy())
+        const asked = upgradeRequest(request)
+        const verdict = accepting
+          ? host.verify(asked)
+          : ({ ok: false, status: 503, message: 'this server is going away' } as const)
+        if (!verdict.ok) return refuse(socket, verdict.status, verdict.message)
+        sockets?.handleUpgrade(request, socket, head, (webSocket) => accept(host, webSocket, asked, limits))
+      })
+      await bind(server, at)
+      accepting = true
+      return { port: (server.address() as AddressInfo).port }
+    },
+    stopAccepting() {
+      accepting = false
+      http?.close()
+    },
+    async close() {
+      accepting = false
+      for (const socket of sockets?.clients ?? []) socket.terminate()
+      sockets?.close()
+      const server = http
+      if (!server) return
+      server.closeAllConnections()
+      await new Promise<void>((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+function webSocketServer(limits: TransportLimits): WebSocketServer {
+  return new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: limits.maxMessage,
+    maxFragments: 32,
+    maxBufferedChunks: 1024,
+    // A client that names protocols must be told one, or a browser gives up; an unknown one is closed with 4406 above.
+    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : ([...offered][0] ?? false)),
+  })
+}
+
+async function bind(server: Server, { port, host }: { port: number; host: string }): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port)))
+    server.listen(port, host, resolve)
+  })
+}
+
+function listenError(cause: NodeJS.ErrnoException, host: string, port: number): MillraceError {
+  const why: { [code: string]: string } = {
+    EADDRINUSE: `port ${port} is in use: stop what listens there, or choose another port (0 takes a free one)`,
+    EACCES: `port ${port} needs rights this process does not have: choose one above 1023`,
+    EADDRNOTAVAIL: `${host} is no address of this machine`,
+    ENOTFOUND: `${host} is no address of this machine`,
+  }
+  return new MillraceError(
+    'unavailable',
+    why[cause.code ?? ''] ?? `cannot listen on ${host}:${port} (${String(cause.code)})`,
+    { cause },
+  )
+}
+
+function upgradeRequest(request: IncomingMessage): UpgradeRequest {
+  const headers = new Map<string, string>()
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
+  }
+  // Several Origin headers are none that could be on a list.
+  const origins = request.headersDistinct['origin']
+  return {
+    url: request.url ?? '/',
+    headers,
+    origin: origins && origins.length > 1 ? 'several' : origins?.[0],
+    remoteAddress: request.socket.remoteAddress ?? '',
+  }
+}
+
+function refuse(socket: Duplex, status: number, message: string): void {
+  const body = `${message}\n`
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    () => socket.destroy(),
+  )
+}
+
+function accept(host: SocketHost, webSocket: WebSocket, request: UpgradeRequest, limits: TransportLimits): void {
+  const socket = wrap(webSocket, request, limits)
+  const known = webSocket.protocol === SUBPROTOCOL
+  let events: SocketEvents | undefined = host.accept(socket, known ? 'known' : 'unknown')
+  webSocket.on('message', (data: Buffer, isBinary) => {
+    if (webSocket.readyState !== webSocket.OPEN) return
+    if (isBinary) events?.message(data)
+    else events?.text()
+  })
+  webSocket.on('error', () => webSocket.terminate())
+  webSocket.on('close', (code) => {
+    events?.closed(code)
+    events = undefined
+  })
+  underlying(webSocket)?.on('drain', () => events?.drain())
+}
+
+function wrap(webSocket: WebSocket, request: UpgradeRequest, limits: TransportLimits): Socket {
+  return {
+    request,
+    get bufferedAmount() {
+      return webSocket.bufferedAmount
+    },
+    send(bytes) {
+      if (webSocket.readyState !== webSocket.OPEN) return 'closed'
+      if (webSocket.bufferedAmount > limits.maxBuffered) return 'full'
+      webSocket.send(bytes)
+      return 'sent'
+    },
+    close(code, reason) {
+      webSocket.close(code, reason)
+      const timer = setTimeout(() => webSocket.terminate(), CLOSE_MS)
+      timer.unref()
+      webSocket.once('close', () => clearTimeout(timer))
+    },
+    terminate: () => webSocket.terminate(),
+  }
+}
+
+/** The stream below: `ws` has no event of its own for a buffer that ran empty. */
+function underlying(webSocket: WebSocket): Duplex | undefined {
+  return (webSocket as WebSocket & { _socket?: Duplex })._socket
+}
