@@ -70,6 +70,11 @@ export function packPayload(value: unknown, limits: PayloadLimits): Uint8Array {
   }
 }
 
+/** All values that lie back to back in `bytes`. */
+export function unpackAll(bytes: Uint8Array): unknown[] {
+  return packr.unpackMultiple(bytes) as unknown[]
+}
+
 /** The value that `packPayload` packed. */
 export function unpackPayload(bytes: Uint8Array): unknown {
   return packr.unpack(bytes)

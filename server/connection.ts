@@ -1,0 +1,456 @@
+import { CLOSE, MillraceError, ProtocolFault } from '../protocol/errors.ts'
+import type {
+  Attach,
+  Cancel,
+  DownFrame,
+  Hello,
+  Input,
+  Key,
+  Start,
+  SubscriptionOptions,
+  UpFrame,
+} from '../protocol/frames.ts'
+import { TAG } from '../protocol/frames.ts'
+import type { Limits } from '../protocol/limits.ts'
+import type { Runtime, Timer } from '../protocol/runtime.ts'
+import { element } from '../protocol/scan.ts'
+import type { Principal } from './actors/actor.ts'
+import { type Quota, TokenBucket } from './admission.ts'
+import type { Authenticate, Identity } from './auth.ts'
+import { Outbox } from './outbox.ts'
+import type { Registry } from './registry.ts'
+import type { Run } from './run.ts'
+import type { Carrier, Session } from './session.ts'
+import { type Outlet, Subscription } from './subscription.ts'
+import type { Socket, SocketEvents } from './transports/transport.ts'
+import { decodeClient, type ReceivedFrame } from './wire.ts'
+
+/** A timer that fires this much late says that the process stood still, not that the peer did. */
+const LATE_MS = 1_000
+/** Most one client may ask its messages to be held back for the sake of batching. */
+const MAX_FLUSH_MS = 1_000
+const CANCEL_CODE_MAX = 255
+
+export type ConnectionOptions = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly registry: Registry
+  readonly authenticate: Authenticate
+  /** The server's name, for WELCOME. */
+  readonly server: string | undefined
+  /** Something failed that is no fault of the client. */
+  report(error: unknown): void
+  closed(connection: Connection): void
+  /** One of its streams is over. */
+  streamOver(): void
+}
+
+/** One socket of one client: it reads frames, applies them in order, and holds the socket to its limits. */
+export class Connection implements SocketEvents, Carrier, Outlet {
+  readonly #socket: Socket
+  readonly #options: ConnectionOptions
+  readonly #outbox: Outbox
+  readonly #messages: TokenBucket
+  readonly #subscriptions = new Map<number, Subscription>()
+  #state: 'hello' | 'authenticating' | 'open' | 'closed' = 'hello'
+  #session: Session | undefined
+  #principal: Principal | undefined
+  #quota: Quota | undefined
+  /** Messages that came while the credentials were looked at. */
+  #waiting: ReceivedFrame[] = []
+  #receivedBytes = 0
+  /** The highest stream id seen. */
+  #lastSid = 0
+  #heardAt: number
+  #helloTimer: Timer | undefined
+  #beatTimer: Timer | undefined
+  #expiryTimer: Timer | undefined
+
+  constructor(socket: Socket, options: ConnectionOptions) {
+    const { runtime, limits } = options
+    this.#socket = socket
+    this.#options = options
+    this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
+    this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
+    this.#heardAt = runtime.now()
+    this.#helloTimer = runtime.setTimer(limits.helloMs, () => this.fault(CLOSE.helloTimeout, 'no HELLO came in time'))
+  }
+
+  // --- what the socket says
+
+  message(bytes: Uint8Array): void {
+    if (this.#state === 'closed') return
+    const { limits, runtime } = this.#options
+    this.#heardAt = runtime.now()
+    if (!this.#messages.take()) return this.fault(CLOSE.tooMany, `more than ${limits.messagesPerSec} messages a second`)
+    if (this.#state !== 'open') {
+      this.#receivedBytes += bytes.length
+      if (this.#receivedBytes > limits.beforeWelcomeBytes)
+        return this.fault(CLOSE.tooLarge, `more than ${limits.beforeWelcomeBytes} bytes before WELCOME`)
+    }
+    try {
+      // What is kept of a message must not be the transport's buffer.
+      const received = decodeClient(bytes.slice(), {
+        maxBytes: limits.maxMessage,
+        maxDepth: limits.maxDepth,
+        maxValues: limits.maxValues,
+      })
+      this.#lastSid = checkOrder(received, this.#state !== 'hello', this.#lastSid)
+      this.#apply(received)
+    } catch (error) {
+      if (error instanceof ProtocolFault) return this.fault(error.closeCode, error.message)
+      this.#options.report(error)
+      this.fault(1011, 'the server failed; come back')
+    }
+  }
+
+  text(): void {
+    this.fault(CLOSE.malformed, 'a text message: this protocol is binary')
+  }
+
+  drain(): void {
+    this.#outbox.drained()
+  }
+
+  closed(): void {
+    this.#end()
+  }
+
+  // --- closing
+
+  /** Closes the connection with a code of the protocol: nothing of it is applied any more. */
+  fault(code: number, reason: string): void {
+    if (this.#state === 'closed') return
+    this.#outbox.finish()
+    this.#socket.close(code, reason.slice(0, 120))
+    this.#end()
+  }
+
+  /** The server goes away in `graceMs`. */
+  goaway(reason: string, graceMs: number): void {
+    if (this.#state === 'open') this.#outbox.send({ kind: 'goaway', reason, graceMs })
+  }
+
+  #end(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#waiting = []
+    this.#helloTimer?.clear()
+    this.#beatTimer?.clear()
+    this.#expiryTimer?.clear()
+    this.#outbox.close()
+    for (const subscription of [...this.#subscriptions.values()]) subscription.close()
+    if (this.#quota) this.#quota.connections--
+    if (this.#session) this.#options.registry.lost(this.#session, this)
+    this.#options.closed(this)
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  // --- what a subscription needs
+
+  ready(subscription: Subscription, urgent: boolean): void {
+    this.#outbox.ready(subscription, urgent)
+  }
+
+  notify(frame: Extract<DownFrame, { kind: 'notice' }>): void {
+    this.#outbox.notify(frame)
+  }
+
+  over(subscription: Subscription): void {
+    this.#subscriptions.delete(subscription.sid)
+    this.#options.streamOver()
+  }
+
+  /** No stream is open. */
+  get idle(): boolean {
+    return this.#subscriptions.size === 0
+  }
+
+  /** No stream of it still has something that its client could be sent. */
+  get delivered(): boolean {
+    for (const { run, paused, cursor } of this.#subscriptions.values())
+      if (!run.end || (!paused && cursor.balance > 0)) return false
+    return true
+  }
+
+  // --- frames
+
+  #apply(received: readonly ReceivedFrame[]): void {
+    let ping: number | undefined
+    for (let i = 0; i < received.length; i++) {
+      if (this.#isClosed()) return
+      const { frame, bytes } = received[i] as ReceivedFrame
+      if (this.#state === 'authenticating') this.#waiting.push({ frame, bytes })
+      else if (frame.kind === 'hello') this.#hello(frame, bytes)
+      else if (frame.kind === 'ping') ping = frame.nonce
+      else this.#applyOne(frame, bytes)
+    }
+    if (ping !== undefined && !this.#isClosed()) this.#outbox.pong(ping)
+  }
+
+  #applyOne(frame: Exclude<UpFrame, Hello | { kind: 'ping' }>, bytes: Uint8Array): void {
+    switch (frame.kind) {
+      case 'start':
+        return this.#start(frame, element(bytes, 3))
+      case 'attach':
+        return this.#attach(frame)
+      case 'credit':
+        return this.#subscriptions.get(frame.sid)?.grant(frame.n)
+      case 'rate':
+        return this.#subscriptions.get(frame.sid)?.setRate(frame.perSec)
+      case 'detach':
+        return this.#subscriptions.get(frame.sid)?.close()
+      case 'cancel':
+        return this.#cancel(frame)
+      case 'input':
+        return this.#input(frame, bytes.length)
+      case 'pong':
+        return this.#outbox.answered(frame.nonce)
+    }
+  }
+
+  // --- HELLO
+
+  #hello(hello: Hello, bytes: Uint8Array): void {
+    const { limits, authenticate } = this.#options
+    if (bytes.length > limits.helloBytes)
+      throw new ProtocolFault(`HELLO is larger than ${limits.helloBytes} bytes`, CLOSE.tooLarge)
+    this.#state = 'authenticating'
+    const { headers, origin, remoteAddress } = this.#socket.request
+    const shown = new Map(headers)
+    if (origin === undefined) shown.delete('cookie')
+    let identity: ReturnType<Authenticate>
+    try {
+      identity = authenticate({
+        auth: hello.auth,
+        headers: shown,
+        remoteAddress,
+        client: Buffer.from(hello.client).toString('hex'),
+      })
+    } catch (error) {
+      return this.#authenticationFailed(error)
+    }
+    if (!(identity instanceof Promise)) return this.#welcome(hello, identity)
+    identity.then(
+      (found) => this.#welcome(hello, found),
+      (error: unknown) => this.#authenticationFailed(error),
+    )
+  }
+
+  #authenticationFailed(error: unknown): void {
+    this.#options.report(error)
+    this.fault(1011, 'credentials could not be checked; come back')
+  }
+
+  #welcome(hello: Hello, identity: Identity | undefined): void {
+    if (this.#isClosed()) return
+    const { runtime, limits, registry, server } = this.#options
+    if (!identity) {
+      this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials were refused' })
+      return this.fault(CLOSE.unauthenticated, 'the credentials were refused')
+    }
+    const quota = registry.quota(identity)
+    const moved = registry.hello(identity, hello, this)
+    if (!moved) return this.fault(CLOSE.takenOver, 'a newer connection of this client instance exists')
+    this.#session = moved.session
+    this.#principal = identity
+    this.#quota = quota
+    quota.connections++
+    if (quota.connections > limits.maxConnections)
+      return this.fault(CLOSE.tooMany, `more than ${limits.maxConnections} connections`)
+    this.#helloTimer?.clear()
+    this.#state = 'open'
+    this.#outbox.flushMs = Math.min(hello.flushMs ?? limits.flushMs, MAX_FLUSH_MS)
+    this.#outbox.send({
+      kind: 'welcome',
+      session: moved.session.id,
+      known: moved.known,
+      limits: wireLimits(limits),
+      now: runtime.wallClock(),
+      ...(server === undefined ? {} : { server }),
+    })
+    this.#beat()
+    if (identity.expiresAt !== undefined) this.#expireAt(identity.expiresAt)
+    const waiting = this.#waiting
+    this.#waiting = []
+    try {
+      this.#apply(waiting)
+    } catch (error) {
+      this.#options.report(error)
+      this.fault(1011, 'the server failed; come back')
+    }
+  }
+
+  #expireAt(expiresAt: number): void {
+    const { runtime } = this.#options
+    this.#expiryTimer = runtime.setTimer(Math.max(0, expiresAt - runtime.wallClock()), () => {
+      this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials have expired' })
+      this.fault(CLOSE.unauthenticated, 'the credentials have expired')
+    })
+  }
+
+  /** Pings, and gives up a peer of which nothing was heard. A timer that fires late restarts the wait. */
+  #beat(): void {
+    const { runtime, limits } = this.#options
+    const due = runtime.now() + limits.heartbeatMs
+    this.#beatTimer = runtime.setTimer(limits.heartbeatMs, () => {
+      const now = runtime.now()
+      if (now - due > LATE_MS) this.#heardAt = now
+      if (now - this.#heardAt >= limits.heartbeatMs + limits.pongMs) {
+        this.#socket.terminate()
+        return this.#end()
+      }
+      this.#outbox.ping()
+      this.#beat()
+    })
+  }
+
+  // --- streams
+
+  #start(frame: Start, inputBytes: Uint8Array): void {
+    const { options } = frame
+    this.#open(frame.sid, options, options.policy ?? 'pace', { after: 0, gen: undefined }, (principal) => {
+      const { run, reused } = this.#options.registry.start(principal, frame, inputBytes)
+      return { run, own: true, reused }
+    })
+  }
+
+  #attach(frame: Attach): void {
+    const { options } = frame
+    const policy = options.policy ?? 'log'
+    this.#open(frame.sid, options, policy, { after: frame.after, gen: options.gen }, (principal) => {
+      const { run, own } = this.#options.registry.find(principal, frame.run)
+      if (!own && policy === 'pace')
+        throw new MillraceError('forbidden', 'only the principal of a run may pace it; attach with another policy')
+      return { run, own, reused: false }
+    })
+  }
+
+  #open(
+    sid: number,
+    options: SubscriptionOptions,
+    policy: NonNullable<SubscriptionOptions['policy']>,
+    from: { after: number | null; gen: number | undefined },
+    find: (principal: Principal) => { run: Run; own: boolean; reused: boolean },
+  ): void {
+    const { runtime, limits, registry } = this.#options
+    const principal = this.#principal
+    const session = this.#session
+    if (!principal || !session) return
+    try {
+      if (this.#subscriptions.size >= limits.maxStreams) {
+        throw new MillraceError(
+          'too_many_streams',
+          `${limits.maxStreams} streams are open on this connection, as many as allowed; end one first`,
+        )
+      }
+      this.#quota?.takeStart()
+      const { run, own, reused } = find(principal)
+      const { credit, rate, ts = false } = options
+      const subscription = new Subscription(this, runtime, limits, sid, run, own, from, {
+        credit,
+        policy,
+        rate,
+        ts,
+        reused,
+      })
+      this.#subscriptions.set(sid, subscription)
+      registry.opened(session, run)
+      subscription.open()
+    } catch (error) {
+      if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
+      const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
+      this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: { ...refusal.toJSON() } })
+    }
+  }
+
+  #cancel({ sid, code, note, target }: Cancel): void {
+    const subscription = this.#subscriptions.get(sid)
+    if (!subscription) return
+    const ref = { tag: TAG.cancel, sid }
+    if (!subscription.own) {
+      return this.#outbox.notify({
+        kind: 'notice',
+        code: 'forbidden',
+        message: 'only the principal of a run may cancel it',
+        ref,
+      })
+    }
+    if (target) {
+      const message = `nothing called ${target.id} is going on in this run`
+      return this.#outbox.notify({
+        kind: 'notice',
+        code: 'not_found',
+        message,
+        ref: { ...ref, detail: [target.type, target.id] },
+      })
+    }
+    subscription.run.cancel({ by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note })
+    subscription.skip()
+  }
+
+  #input({ sid, mid, type, data }: Input, bytes: number): void {
+    const subscription = this.#subscriptions.get(sid)
+    if (!subscription) return
+    if (!subscription.own) {
+      const ref = { tag: TAG.input, sid, detail: mid }
+      return this.#outbox.notify({
+        kind: 'notice',
+        code: 'forbidden',
+        message: 'only the principal of a run may speak to it',
+        ref,
+      })
+    }
+    const { status, note } = subscription.run.input(midName(mid), { type, data }, bytes)
+    this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) })
+  }
+}
+
+/**
+ * HELLO comes first and once; stream ids rise. Checked for the whole message before any of it is applied. Returns the
+ * highest stream id.
+ */
+function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSid: number): number {
+  let hello = greeted
+  let sid = lastSid
+  for (const { frame } of received) {
+    if (frame.kind === 'hello') {
+      if (hello) throw new ProtocolFault('a second HELLO')
+      hello = true
+    } else if (!hello) throw new ProtocolFault('HELLO must come first')
+    if (frame.kind !== 'start' && frame.kind !== 'attach') continue
+    if (frame.sid <= sid) throw new ProtocolFault(`stream id ${frame.sid} does not rise`)
+    sid = frame.sid
+  }
+  return sid
+}
+
+/** A message id as a Map key: a binary one and a text one are never the same. */
+function midName(mid: Key): string {
+  return typeof mid === 'string' ? `s${mid}` : `b${Buffer.from(mid).toString('base64')}`
+}
+
+/** The limits that a client must know. */
+function wireLimits(limits: Limits): Partial<Limits> {
+  const { maxStreams, maxMessage, maxDown, maxEvent, maxDepth, maxValues, creditUnit, initialCredit, maxCredit } =
+    limits
+  const { heartbeatMs, pongMs, resumeMs, endedMs } = limits
+  return {
+    maxStreams,
+    maxMessage,
+    maxDown,
+    maxEvent,
+    maxDepth,
+    maxValues,
+    creditUnit,
+    initialCredit,
+    maxCredit,
+    heartbeatMs,
+    pongMs,
+    resumeMs,
+    endedMs,
+  }
+}

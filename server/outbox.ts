@@ -1,0 +1,242 @@
+import { writeDown } from '../protocol/encode.ts'
+import { CLOSE } from '../protocol/errors.ts'
+import type { DownFrame } from '../protocol/frames.ts'
+import type { Limits } from '../protocol/limits.ts'
+import type { Runtime, Timer } from '../protocol/runtime.ts'
+import { Writer } from '../protocol/writer.ts'
+import type { Subscription } from './subscription.ts'
+import type { Socket } from './transports/transport.ts'
+
+/** A message is sent when it has grown to this. */
+const MESSAGE_BYTES = 65_536
+/** Bytes between two PINGs that measure what the network holds. */
+const PING_BYTES = 131_072
+const NOTICES_PER_SEC = 5
+/** Notices that may wait for their turn. */
+const MAX_NOTICES = 64
+/** Times `highWater` at which a socket is given up. */
+const FLOOD = 4
+
+/**
+ * What a connection sends: control frames first, then the streams in turn, one message an event-loop turn. Two gates
+ * hold the streams back: what the socket has buffered, and what was written beyond the last answered PING, since the
+ * kernel swallows megabytes for a peer that does not read.
+ */
+export class Outbox {
+  readonly #socket: Socket
+  readonly #runtime: Runtime
+  readonly #limits: Limits
+  readonly #fault: (code: number, reason: string) => void
+  /** Least time between two messages while only text waits. */
+  flushMs: number
+  readonly #writer = new Writer()
+  #control: DownFrame[] = []
+  #pong: number | undefined
+  #queue: Subscription[] = []
+  #scheduled: 'no' | 'later' | 'turn' = 'no'
+  #flushTimer: Timer | undefined
+  #flushedAt = Number.NEGATIVE_INFINITY
+  /** A message the transport would not take yet. */
+  #refused: Uint8Array | undefined
+  #written = 0
+  /** Of `written`, what the last answered PING has passed. */
+  #passed = 0
+  #pings: { nonce: number; written: number }[] = []
+  #nonce = 0
+  #pingedAt = 0
+  #slowTimer: Timer | undefined
+  #notices: DownFrame[] = []
+  #noticeTokens = NOTICES_PER_SEC
+  #noticeTimer: Timer | undefined
+  #closed = false
+
+  /** @param fault told once when the peer is too slow or asks for too much: the connection is to be closed with the code. */
+  constructor(socket: Socket, runtime: Runtime, limits: Limits, fault: (code: number, reason: string) => void) {
+    this.#socket = socket
+    this.#runtime = runtime
+    this.#limits = limits
+    this.#fault = fault
+    this.flushMs = limits.flushMs
+  }
+
+  /** Bytes sent to this peer. */
+  get written(): number {
+    return this.#written
+  }
+
+  /** Sends a frame ahead of all streams, with this turn's message. */
+  send(frame: DownFrame): void {
+    this.#control.push(frame)
+    this.#schedule(true)
+  }
+
+  /** Answers the last PING of a message; of several answers that wait only the last is sent. */
+  pong(nonce: number): void {
+    this.#pong = nonce
+    this.#schedule(true)
+  }
+
+  ping(): void {
+    if (this.#pings.length < 2) this.#control.push(this.#newPing())
+    this.#schedule(true)
+  }
+
+  /** Sends a NOTICE, at most five a second; more of them wait. */
+  notify(frame: DownFrame): void {
+    this.#notices.push(frame)
+    if (this.#notices.length > MAX_NOTICES) return this.#fault(CLOSE.tooMany, 'too many refused requests')
+    this.#sendNotices()
+  }
+
+  /** The peer answered a PING: everything before it has arrived. */
+  answered(nonce: number): void {
+    const i = this.#pings.findIndex((ping) => ping.nonce === nonce)
+    if (i < 0) return
+    this.#passed = (this.#pings[i] as { written: number }).written
+    this.#pings.splice(0, i + 1)
+    this.#resume()
+  }
+
+  /** The socket takes more. */
+  drained(): void {
+    if (this.#refused) {
+      const refused = this.#refused
+      this.#refused = undefined
+      this.#sendBytes(refused)
+    }
+    this.#resume()
+  }
+
+  ready(subscription: Subscription, urgent: boolean): void {
+    if (!subscription.queued) {
+      subscription.queued = true
+      this.#queue.push(subscription)
+    }
+    this.#schedule(urgent)
+  }
+
+  /** Sends what waits now, without the streams: the socket is about to close. */
+  finish(): void {
+    if (this.#closed) return
+    for (const notice of this.#notices.splice(0)) this.#control.push(notice)
+    this.#queue = []
+    this.#flush()
+    this.close()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#queue = []
+    this.#control = []
+    this.#flushTimer?.clear()
+    this.#slowTimer?.clear()
+    this.#noticeTimer?.clear()
+  }
+
+  #schedule(now: boolean): void {
+    if (this.#scheduled === 'turn' || this.#closed) return
+    const rested = now ? this.flushMs : this.#runtime.now() - this.#flushedAt
+    if (rested >= this.flushMs) {
+      this.#flushTimer?.clear()
+      this.#scheduled = 'turn'
+      this.#runtime.nextTurn(this.#flush)
+    } else if (this.#scheduled === 'no') {
+      this.#scheduled = 'later'
+      this.#flushTimer = this.#runtime.setTimer(this.flushMs - rested, this.#flush)
+    }
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = 'no'
+    if (this.#closed || this.#refused) return
+    const out = this.#writer
+    out.reset()
+    const control = this.#control
+    this.#control = []
+    for (const frame of control) writeDown(out, frame)
+    if (this.#pong !== undefined) {
+      writeDown(out, { kind: 'pong', nonce: this.#pong })
+      this.#pong = undefined
+    }
+    if (!this.#blocked()) this.#pumpStreams(out)
+    if (out.length === 0) return
+    const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
+    if (this.#written + out.length - passedPing >= PING_BYTES) writeDown(out, this.#newPing())
+    this.#flushedAt = this.#runtime.now()
+    this.#sendBytes(out.take())
+    if (this.#closed) return
+    if (this.#socket.bufferedAmount > this.#limits.highWater * FLOOD)
+      return this.#fault(CLOSE.slow, 'the client does not read')
+    if (this.#blocked()) this.#watchSlow()
+    else if (this.#queue.length > 0) this.#schedule(true)
+  }
+
+  #pumpStreams(out: Writer): void {
+    const { maxDown } = this.#limits
+    const turn = this.#queue
+    this.#queue = []
+    const unfinished: Subscription[] = []
+    let i = 0
+    for (; i < turn.length && out.length < MESSAGE_BYTES; i++) {
+      const subscription = turn[i] as Subscription
+      subscription.queued = false
+      if (subscription.pump(out, maxDown - 32) === 'more') unfinished.push(subscription)
+    }
+    // Who had no turn comes first next time, then who had more to say.
+    const woken = this.#queue
+    this.#queue = turn.slice(i)
+    for (const subscription of unfinished) {
+      if (subscription.queued) continue
+      subscription.queued = true
+      this.#queue.push(subscription)
+    }
+    for (const subscription of woken) this.#queue.push(subscription)
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
+    const result = this.#socket.send(bytes)
+    if (result === 'full') this.#refused = bytes
+    else if (result === 'sent') this.#written += bytes.length
+  }
+
+  #newPing(): DownFrame {
+    const nonce = ++this.#nonce
+    this.#pingedAt = this.#runtime.now()
+    this.#pings.push({ nonce, written: this.#written + this.#writer.length })
+    return { kind: 'ping', nonce }
+  }
+
+  #blocked(): boolean {
+    const { inflight, highWater } = this.#limits
+    return (
+      this.#refused !== undefined || this.#written - this.#passed > inflight || this.#socket.bufferedAmount > highWater
+    )
+  }
+
+  /** Held back by the network: for too long, and the peer is cut off; its runs can be resumed. */
+  #watchSlow(): void {
+    this.#slowTimer ??= this.#runtime.setTimer(this.#limits.slowMs, () => {
+      this.#slowTimer = undefined
+      if (this.#blocked()) this.#fault(CLOSE.slow, 'the client reads too slowly')
+    })
+  }
+
+  #resume(): void {
+    if (this.#closed || this.#blocked()) return
+    this.#slowTimer?.clear()
+    this.#slowTimer = undefined
+    if (this.#queue.length > 0 || this.#control.length > 0) this.#schedule(true)
+  }
+
+  #sendNotices(): void {
+    while (this.#noticeTokens > 0 && this.#notices.length > 0) {
+      this.#noticeTokens--
+      this.send(this.#notices.shift() as DownFrame)
+    }
+    this.#noticeTimer ??= this.#runtime.setTimer(1000, () => {
+      this.#noticeTimer = undefined
+      this.#noticeTokens = NOTICES_PER_SEC
+      if (this.#notices.length > 0) this.#sendNotices()
+    })
+  }
+}

@@ -1,0 +1,125 @@
+import type { ActorMap, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
+import { MillraceError } from '../protocol/errors.ts'
+import type { StreamEvent } from '../protocol/events.ts'
+import type { Limits } from '../protocol/limits.ts'
+import type { Actor, Principal } from './actors/actor.ts'
+import { readRun } from './local-reader.ts'
+import type { Registry } from './registry.ts'
+import type { LoggedEnd, Run } from './run.ts'
+
+/** Who runs are made for when nobody is named. */
+const LOCAL: Principal = { id: 'local' }
+const NO_BYTES = new Uint8Array(0)
+
+export type RouterOptions = {
+  /** For whom the run is: that principal may attach to it and cancel it. Default: `local`, which no client is. */
+  principal?: Principal
+  /** Ends the run with `timeout` after this many milliseconds. Default: the limit `timeoutMs`. */
+  timeout?: number
+  /** Aborting it cancels the run. */
+  signal?: AbortSignal
+}
+
+export type StreamAskOptions<Data> = RouterOptions & {
+  /** Called with each event, in order; the actor waits for what it returns. */
+  onChunk?: (event: StreamEvent<Data>) => void | Promise<void>
+}
+
+/** What an actor answered: what it returned, or its text when it returned nothing else. */
+export type Answer<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
+
+/** Reaches actors by address, their name, from inside the server's own process. Their runs are runs like any other. */
+export interface Router<Actors extends ActorMap> {
+  /**
+   * One answer, from the actor's `ask`, or collected from its `stream`.
+   * @throws MillraceError `not_found` for an unknown address, `invalid_input`, what the actor failed of.
+   */
+  ask<Name extends keyof Actors & string>(
+    address: Name,
+    payload: InputOf<Actors[Name]>,
+    options?: RouterOptions,
+  ): Promise<Answer<Actors[Name]>>
+  /** The events of a run as they come. The actor waits for the loop; leaving the loop cancels the run. */
+  stream<Name extends keyof Actors & string>(
+    address: Name,
+    payload: InputOf<Actors[Name]>,
+    options?: RouterOptions,
+  ): AsyncIterable<StreamEvent<DataOf<Actors[Name]>>>
+  /**
+   * Asks for one ability of an actor by name (`type`: `stream` or `ask`), hands each event to `onChunk` and resolves with
+   * the answer.
+   * @throws MillraceError `bad_request` when the actor cannot do what was asked.
+   */
+  streamAsk<Name extends keyof Actors & string>(
+    address: Name,
+    type: 'ask' | 'stream',
+    payload: InputOf<Actors[Name]>,
+    options?: StreamAskOptions<DataOf<Actors[Name]>>,
+  ): Promise<Answer<Actors[Name]>>
+}
+
+export function createRouter<Actors extends ActorMap>(
+  registry: Registry,
+  actors: ReadonlyMap<string, Actor>,
+  limits: Limits,
+): Router<Actors> {
+  function begin(address: string, payload: unknown, ask: boolean, options: RouterOptions): Run {
+    options.signal?.throwIfAborted()
+    const { principal = LOCAL, timeout } = options
+    const start = {
+      actor: address,
+      input: payload,
+      options: { ask, ...(timeout === undefined ? {} : { timeoutMs: timeout }) },
+    }
+    return registry.start(principal, start, NO_BYTES).run
+  }
+
+  async function* read(run: Run, signal: AbortSignal | undefined): AsyncGenerator<StreamEvent, LoggedEnd> {
+    const stop = (): void => run.cancel({ by: 'client', code: 1 })
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      return yield* readRun(run, limits)
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  async function collect(
+    address: string,
+    payload: unknown,
+    ask: boolean,
+    options: StreamAskOptions<never>,
+  ): Promise<unknown> {
+    const events = read(begin(address, payload, ask, options), options.signal)
+    let text = ''
+    for (;;) {
+      const step = await events.next()
+      if (step.done) return 'result' in step.value.data ? step.value.data['result'] : text
+      if (step.value.type === 'token') text += step.value.text
+      try {
+        await options.onChunk?.(step.value as StreamEvent<never>)
+      } catch (error) {
+        await events.return(undefined as never)
+        throw error
+      }
+    }
+  }
+
+  return {
+    ask: (address, payload, options = {}) => collect(address, payload, true, options) as Promise<never>,
+    async *stream(address, payload, options = {}) {
+      yield* read(begin(address, payload, false, options), options.signal) as AsyncIterable<StreamEvent<never>>
+    },
+    async streamAsk(address, type, payload, options = {}) {
+      const found = actors.get(address)
+      const abilities = (['ask', 'stream'] as const).filter((ability) => found?.[ability])
+      if (found && (type === 'ask' ? !found.ask : !found.ask && !found.stream)) {
+        throw new MillraceError(
+          'bad_request',
+          `actor ${address} has no \`${type}\`; it has ${abilities.map((ability) => `\`${ability}\``).join(' and ')}`,
+        )
+      }
+      return (await collect(address, payload, type === 'ask', options)) as never
+    },
+  }
+}

@@ -1,0 +1,274 @@
+import { getHeapStatistics } from 'node:v8'
+import type { ActorMap } from '../protocol/actors.ts'
+import { CLOSE, MillraceError } from '../protocol/errors.ts'
+import { type Limits, resolveLimits } from '../protocol/limits.ts'
+import type { Runtime } from '../protocol/runtime.ts'
+import type { Actor } from './actors/actor.ts'
+import type { Authenticate } from './auth.ts'
+import { Connection } from './connection.ts'
+import type { Model } from './models/model.ts'
+import { modelRegistry } from './models/registry.ts'
+import { Registry } from './registry.ts'
+import { createRouter, type Router } from './router.ts'
+import { nodeRuntime } from './runtime.ts'
+import type { SocketHost, Transport, UpgradeRequest, UpgradeVerdict } from './transports/transport.ts'
+import { ws } from './transports/ws.ts'
+
+const DEFAULT_PORT = 7400
+const DEFAULT_DRAIN_MS = 10_000
+/** How long closed sockets may take to say goodbye. */
+const GOODBYE_MS = 500
+/** Share of the heap limit above which no new run begins. */
+const HEAP_SHARE = 0.75
+/** The heap is looked at no more often than this. */
+const HEAP_LOOK_MS = 250
+
+export type ServerOptions<Actors extends ActorMap> = {
+  /** Actors by name. */
+  actors: Actors
+  /** Says who a client is: `bearer`, `jwt`, one's own, or `anonymous()` when everybody may come in. */
+  authenticate: Authenticate
+  /** Models that actors may ask for by id. Default: none but `defaultModel`. */
+  models?: readonly Model[]
+  /** The model of agents that name none. */
+  defaultModel?: Model
+  /** Limits that differ from the defaults; checked here. */
+  limits?: Partial<Limits>
+  /**
+   * Origins of the pages that may connect, each scheme, host and port exactly: `https://app.example.com`. Default: the
+   * host the page was asked at. Clients that are no browsers send none.
+   */
+  origins?: readonly string[]
+  /** How sockets come in. Default: `ws()`. */
+  transport?: Transport
+  /** Said to clients in WELCOME. */
+  name?: string
+  /** Told of what failed inside: an actor that threw, a check of credentials that broke. Default: one line on stderr. */
+  onError?: (error: unknown, where: { actor?: string; run?: string }) => void
+  /** Time and chance; for simulations. */
+  runtime?: Runtime
+}
+
+export type CloseOptions = {
+  /** How long live runs may go on before they end as `interrupted`. Default 10,000. */
+  drainMs?: number
+  /** Said to clients. Default `shutdown`. */
+  reason?: string
+}
+
+export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable {
+  /** Reaches actors from inside this process. */
+  readonly router: Router<Actors>
+  /** Runs that have not settled. */
+  readonly liveRuns: number
+  /** Open connections. */
+  readonly connections: number
+  /**
+   * Listens.
+   * @param port Default 7400; 0 takes a free one.
+   * @param host Default 127.0.0.1; `0.0.0.0` is every address of the machine.
+   * @throws MillraceError `unavailable` when the address cannot be had.
+   */
+  listen(port?: number, host?: string): Promise<{ port: number; url: string }>
+  /**
+   * Goes away: no new connection or run, GOAWAY to everybody, live runs go on for `drainMs`, then end as `interrupted`;
+   * connections are closed 4503, and the promise resolves. Calling it again shortens the wait to the new `drainMs`.
+   */
+  close(options?: CloseOptions): Promise<void>
+}
+
+/**
+ * Makes a server. It listens once `listen` is called.
+ * @throws MillraceError `bad_request` for limits that do not fit together, no actors, or no `authenticate`.
+ */
+export function createServer<const Actors extends ActorMap>(options: ServerOptions<Actors>): MillraceServer<Actors> {
+  if (typeof options.authenticate !== 'function') {
+    throw new MillraceError(
+      'bad_request',
+      'createServer needs `authenticate`: bearer({ [token]: id }), jwt(...), or anonymous() if everybody may come in',
+    )
+  }
+  const actors = new Map(Object.entries(options.actors) as [string, Actor][])
+  if (actors.size === 0) throw new MillraceError('bad_request', 'createServer needs at least one actor')
+  const limits = resolveLimits(options.limits)
+  const runtime = options.runtime ?? nodeRuntime
+  const transport = options.transport ?? ws()
+  const onError = options.onError ?? sayOnStderr
+  const models = modelRegistry({
+    ...(options.defaultModel ? { default: options.defaultModel } : {}),
+    models: options.models ?? [],
+  })
+  const closing = new Closing(runtime)
+  const registry = new Registry({
+    runtime,
+    limits,
+    actors,
+    findModel: (which) => models.find(which),
+    overloaded: heapWatch(runtime),
+    actorFailed: (run, error) => onError(error, { actor: run.actorName, run: run.id }),
+    runChanged: () => closing.check(),
+  })
+  const connections = new Set<Connection>()
+
+  const host: SocketHost = {
+    verify: (request) => verifyOrigin(request, options.origins),
+    accept(socket, subprotocol) {
+      const connection = new Connection(socket, {
+        runtime,
+        limits,
+        registry,
+        authenticate: options.authenticate,
+        server: options.name,
+        report: (error) => onError(error, {}),
+        closed: (gone) => {
+          connections.delete(gone)
+          closing.check()
+        },
+        streamOver: () => closing.check(),
+      })
+      connections.add(connection)
+      // A browser cannot see an HTTP status: it is told by a close code.
+      if (subprotocol === 'unknown')
+        runtime.nextTurn(() => connection.fault(CLOSE.noSubprotocol, 'this server speaks millrace.v1'))
+      return connection
+    },
+  }
+
+  async function shutDown(reason: string): Promise<void> {
+    const alive = setInterval(() => {}, 60_000)
+    try {
+      transport.stopAccepting()
+      registry.drain()
+      for (const connection of connections) connection.goaway(reason, closing.graceMs)
+      await closing.until(() => registry.live.size === 0 && [...connections].every(({ idle }) => idle))
+      for (const run of registry.live) run.interrupt('the server went away before the run was finished; start it again')
+      closing.extend(limits.cancelGraceMs + GOODBYE_MS)
+      await closing.until(
+        () => [...registry.live].every((run) => run.end) && [...connections].every(({ delivered }) => delivered),
+      )
+      for (const connection of [...connections]) connection.fault(CLOSE.draining, 'the server went away')
+      registry.close()
+      await transport.close()
+    } finally {
+      clearInterval(alive)
+    }
+  }
+
+  let listening: Promise<{ port: number }> | undefined
+  let closed: Promise<void> | undefined
+  return {
+    router: createRouter(registry, actors, limits),
+    get liveRuns() {
+      return registry.live.size
+    },
+    get connections() {
+      return connections.size
+    },
+    async listen(port = DEFAULT_PORT, address = '127.0.0.1') {
+      if (listening)
+        throw new MillraceError('bad_request', 'this server listens already; make another one for another address')
+      listening = transport.listen(
+        host,
+        { maxMessage: limits.maxMessage, maxBuffered: limits.highWater * 4 + limits.maxDown },
+        { port, host: address },
+      )
+      listening.catch(() => (listening = undefined))
+      const bound = await listening
+      return { port: bound.port, url: `ws://${urlHost(address)}:${bound.port}` }
+    },
+    close({ drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = {}) {
+      closing.start(drainMs)
+      closed ??= shutDown(reason)
+      return closed
+    },
+    [Symbol.asyncDispose]() {
+      return this.close({ drainMs: 0 })
+    },
+  }
+}
+
+/** The wait of a server that goes away: for something to become true, but only so long. */
+class Closing {
+  readonly #runtime: Runtime
+  #deadline = Number.POSITIVE_INFINITY
+  #waiting: { holds: () => boolean; done: () => void } | undefined
+  #timer: { clear(): void } | undefined
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime
+  }
+
+  get graceMs(): number {
+    return Math.max(0, Math.round(this.#deadline - this.#runtime.now()))
+  }
+
+  /** The wait ends after `ms` at the latest; a later call can only shorten it. */
+  start(ms: number): void {
+    this.#deadline = Math.min(this.#deadline, this.#runtime.now() + ms)
+    this.#arm()
+  }
+
+  /** Another wait begins. */
+  extend(ms: number): void {
+    this.#deadline = this.#runtime.now() + ms
+  }
+
+  /** Resolves when `holds` does, at the deadline at the latest. */
+  async until(holds: () => boolean): Promise<void> {
+    if (holds()) return
+    await new Promise<void>((done) => {
+      this.#waiting = { holds, done }
+      this.#arm()
+    })
+    this.#waiting = undefined
+    this.#timer?.clear()
+  }
+
+  /** Something may have become true. */
+  check(): void {
+    // What was true at this moment is looked at when all that happened in it is done.
+    if (this.#waiting) this.#runtime.nextTurn(() => this.#waiting?.holds() && this.#waiting.done())
+  }
+
+  #arm(): void {
+    const waiting = this.#waiting
+    if (!waiting) return
+    this.#timer?.clear()
+    this.#timer = this.#runtime.setTimer(this.graceMs, () => waiting.done())
+  }
+}
+
+/** Exact match of scheme, host and port; without a list, the host that was asked. No Origin at all: no browser. */
+function verifyOrigin({ origin, headers }: UpgradeRequest, allowed: readonly string[] | undefined): UpgradeVerdict {
+  if (origin === undefined) return { ok: true }
+  const sameHost = !allowed && URL.canParse(origin) && new URL(origin).host === headers.get('host')
+  if (allowed?.includes(origin) || sameHost) return { ok: true }
+  return { ok: false, status: 403, message: 'this page may not connect: its Origin is not on the list of this server' }
+}
+
+function urlHost(address: string): string {
+  if (address === '0.0.0.0' || address === '::') return '127.0.0.1'
+  return address.includes(':') ? `[${address}]` : address
+}
+
+/** Whether the heap is so full that new runs must wait. */
+function heapWatch(runtime: Runtime): () => boolean {
+  let lookedAt = Number.NEGATIVE_INFINITY
+  let full = false
+  return () => {
+    const now = runtime.now()
+    if (now - lookedAt >= HEAP_LOOK_MS) {
+      lookedAt = now
+      const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+      full = used > limit * HEAP_SHARE
+    }
+    return full
+  }
+}
+
+function sayOnStderr(error: unknown, { actor, run }: { actor?: string; run?: string }): void {
+  const where = actor === undefined ? '' : ` in actor ${actor}, run ${String(run)}`
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  // JSON keeps what a thrown thing says on one line, whatever it holds.
+  process.stderr.write(`millrace: error${where}: ${JSON.stringify(text)}\n`)
+}

@@ -1,0 +1,366 @@
+import { writeDown } from '../protocol/encode.ts'
+import type { GAP_REASONS } from '../protocol/frames.ts'
+import { type DownFrame, type Gap, OUTCOMES, type Policy, TAG } from '../protocol/frames.ts'
+import type { Limits } from '../protocol/limits.ts'
+import type { Runtime, Timer } from '../protocol/runtime.ts'
+import type { Writer } from '../protocol/writer.ts'
+import type { Reader } from './audience.ts'
+import { Cursor } from './cursor.ts'
+import { joinTexts } from './join-texts.ts'
+import type { Chunk } from './log.ts'
+import type { Run } from './run.ts'
+
+/** Bytes that one frame of text may fill: what a stream gets in one turn. */
+const FRAME_BYTES = 16_384
+/** No header of a DELTA or EVENT is larger. */
+const HEADER_BYTES = 64
+
+/** What a subscription needs of the connection it belongs to. */
+export interface Outlet {
+  /** The subscription has something to send: `pump` is called soon, at once when it is `urgent`. */
+  ready(subscription: Subscription, urgent: boolean): void
+  /** A NOTICE of this subscription, ahead of its items. */
+  notify(frame: Extract<DownFrame, { kind: 'notice' }>): void
+  /** The subscription is over: its END is written, or nobody wants one. */
+  over(subscription: Subscription): void
+}
+
+/** Where a subscription begins: `after` 0 is from the first item, null is live. */
+export type Start = { after: number | null; gen: number | undefined }
+
+export type SubscriptionSettings = {
+  credit: number | undefined
+  policy: Policy
+  rate: number | undefined
+  ts: boolean
+  reused: boolean
+}
+
+/** One consumer's view of one run on one connection: it turns the log into frames, as credit, rate and policy allow. */
+export class Subscription implements Reader {
+  readonly sid: number
+  readonly run: Run
+  readonly policy: Policy
+  readonly own: boolean
+  readonly cursor: Cursor
+  /** Whether the outlet has it in its queue: the outlet's own mark. */
+  queued = false
+  readonly #outlet: Outlet
+  readonly #runtime: Runtime
+  readonly #ts: boolean
+  /** Frames that come before any item. */
+  #head: DownFrame[] = []
+  #rate: RateBucket | undefined
+  /** It sent CANCEL: of the run it wants only the end. */
+  #skipping = false
+  #toldSettled = false
+  #closed = false
+
+  constructor(
+    outlet: Outlet,
+    runtime: Runtime,
+    limits: Limits,
+    sid: number,
+    run: Run,
+    own: boolean,
+    from: Start,
+    settings: SubscriptionSettings,
+  ) {
+    this.#outlet = outlet
+    this.#runtime = runtime
+    this.#ts = settings.ts
+    this.sid = sid
+    this.run = run
+    this.policy = settings.policy
+    this.own = own
+    const { position, gaps } = locate(run, sid, from)
+    const credit = Math.min(settings.credit ?? limits.initialCredit, limits.maxCredit)
+    this.cursor = new Cursor(run.log, position, credit, limits.maxCredit)
+    const next = position.last + 1
+    const opened: DownFrame = {
+      kind: 'opened',
+      sid,
+      next,
+      run: run.id,
+      gen: position.gen,
+      credit,
+      ...surroundings(run, next),
+    }
+    if (settings.reused) opened.reused = true
+    this.#head = [opened, ...gaps]
+    if (settings.rate !== undefined) this.#rate = new RateBucket(settings.rate, runtime)
+  }
+
+  /** Begins to follow the run. */
+  open(): void {
+    this.run.join(this)
+    this.wake(true)
+  }
+
+  get paused(): boolean {
+    return this.#rate?.perSec === 0
+  }
+
+  wake(urgent: boolean): void {
+    if (!this.#closed) this.#outlet.ready(this, urgent)
+  }
+
+  grant(n: number): void {
+    this.cursor.grant(n)
+    this.run.reconsider()
+    this.wake(false)
+  }
+
+  /** Items a second from now on; 0 pauses, null lifts. */
+  setRate(perSec: number | null): void {
+    this.#rate?.clear()
+    this.#rate = perSec === null ? undefined : new RateBucket(perSec, this.#runtime)
+    this.run.reconsider()
+    this.wake(true)
+  }
+
+  /** Drops what was not sent: only the end follows. */
+  skip(): void {
+    this.#skipping = true
+    this.wake(true)
+  }
+
+  /** Ends this view; the run goes on. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#rate?.clear()
+    this.run.leave(this)
+    this.#outlet.over(this)
+  }
+
+  /**
+   * Writes what may be sent now, about a turn's worth; nothing that would make `out` longer than `most` bytes unless it
+   * is the first thing in it. Returns `more` when it stopped for lack of room.
+   */
+  pump(out: Writer, most: number): 'more' | 'idle' {
+    if (this.#closed) return 'idle'
+    const turnEnd = out.length + FRAME_BYTES
+    for (;;) {
+      if (!this.#writeHead(out, most)) return 'more'
+      if (this.#enterNextLife()) continue
+      if (this.#wantsEnd()) return this.#writeEnd(out, most)
+      if (this.#skipping) return 'idle'
+      this.#tellSettled()
+      const { log } = this.run
+      if (this.cursor.last >= log.last) {
+        this.run.rest(this)
+        return 'idle'
+      }
+      if (this.paused || this.cursor.balance <= 0) return 'idle'
+      const allowed = this.#rate?.allowance(() => this.wake(true)) ?? Number.POSITIVE_INFINITY
+      if (allowed < 1) return 'idle'
+      if (this.#skipMissing()) continue
+      if (out.length >= turnEnd) return 'more'
+      const through = Math.min(
+        this.cursor.reach,
+        this.cursor.last + allowed,
+        (log.firstOf(this.cursor.gen + 1) ?? Number.POSITIVE_INFINITY) - 1,
+      )
+      const chunk = log.chunk(this.cursor.last + 1, through, FRAME_BYTES)
+      if (!chunk) return 'idle'
+      if (out.length > 0 && out.length + chunk.bodies.length + HEADER_BYTES > most) return 'more'
+      this.#writeChunk(out, chunk)
+      this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
+      this.#rate?.take(chunk.count)
+    }
+  }
+
+  dismiss(code: string, message: string): void {
+    if (this.#closed) return
+    this.#head.push({
+      kind: 'end',
+      sid: this.sid,
+      seq: this.cursor.last + 1,
+      outcome: 'unsubscribed',
+      data: { code, message },
+    })
+    this.wake(true)
+  }
+
+  #writeHead(out: Writer, most: number): boolean {
+    for (let frame = this.#head[0]; frame; frame = this.#head[0]) {
+      const before = out.length
+      writeDown(out, frame)
+      if (before > 0 && out.length > most) {
+        out.truncate(before)
+        return false
+      }
+      this.#head.shift()
+      if (frame.kind === 'end') this.close()
+    }
+    return !this.#closed
+  }
+
+  /** Passes from one life of the log to the next, which a GAP says before the new life's first item. */
+  #enterNextLife(): boolean {
+    const { log } = this.run
+    const { gen, last } = this.cursor
+    const first = gen < log.gen ? log.firstOf(gen + 1) : undefined
+    if (first !== undefined && last >= first - 1) {
+      this.#moveTo(first, gen + 1, first, 'rewound')
+      return true
+    }
+    if (gen === log.gen && last > log.last) {
+      this.#moveTo(log.first, log.genAt(log.first), log.first, 'store_lost')
+      return true
+    }
+    return false
+  }
+
+  /** Steps over what is not kept any more, and with `latest` over all but the newest. */
+  #skipMissing(): boolean {
+    const { log } = this.run
+    const from = this.cursor.last + 1
+    if (from < log.first) {
+      this.#moveTo(log.first, log.genAt(log.first), from, 'retention')
+      return true
+    }
+    if (this.policy === 'latest' && from < log.last) {
+      this.#moveTo(log.last, log.genAt(log.last), from, 'policy')
+      return true
+    }
+    return false
+  }
+
+  #moveTo(next: number, gen: number, from: number, reason: Gap['reason']): void {
+    this.cursor.moveTo(next - 1, gen)
+    this.#head.push({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
+    this.run.reconsider()
+  }
+
+  #wantsEnd(): boolean {
+    const { end, log } = this.run
+    return end !== undefined && (this.#skipping || (this.cursor.last === log.last && this.cursor.gen === log.gen))
+  }
+
+  #writeEnd(out: Writer, most: number): 'more' | 'idle' {
+    const { end } = this.run
+    if (!end) return 'idle'
+    if (out.length > 0 && out.length + end.packed.length + HEADER_BYTES > most) return 'more'
+    out.array(5)
+    out.uint(TAG.end)
+    out.uint(this.sid)
+    out.uint(end.seq)
+    out.uint(OUTCOMES.indexOf(end.outcome))
+    out.raw(end.packed)
+    this.close()
+    return 'idle'
+  }
+
+  /** The run has ended but its end must wait for credit: says so once. */
+  #tellSettled(): void {
+    const { end } = this.run
+    if (!end || this.#toldSettled || this.cursor.balance > 0) return
+    this.#toldSettled = true
+    const ref = { tag: TAG.end, sid: this.sid, detail: OUTCOMES.indexOf(end.outcome) }
+    this.#outlet.notify({
+      kind: 'notice',
+      code: 'settled',
+      message: 'the run has ended; its last items wait for credit',
+      ref,
+    })
+  }
+
+  #writeChunk(out: Writer, chunk: Chunk): void {
+    const { count, lane } = chunk
+    if (lane === undefined) {
+      out.array(this.#ts ? 7 : chunk.cost === 1 ? 5 : 6)
+      out.uint(TAG.event)
+      out.uint(this.sid)
+      out.uint(chunk.seq)
+      out.raw(chunk.bodies, 2)
+      if (this.#ts || chunk.cost !== 1) out.uint(chunk.cost)
+    } else {
+      const merged = this.policy === 'merge' && count > 1
+      out.array(this.#ts ? 7 : merged ? 6 : 5)
+      out.uint(TAG.delta)
+      out.uint(this.sid)
+      out.uint(chunk.seq)
+      out.uint(lane)
+      if (merged) joinTexts(out, chunk.bodies)
+      else {
+        if (count > 1) out.array(count)
+        out.raw(chunk.bodies, count)
+      }
+      if (merged) out.uint(count)
+      else if (this.#ts) out.nil()
+    }
+    if (this.#ts) out.uint(chunk.at)
+  }
+}
+
+/** Where a subscription stands at first, and the gaps it is told of before anything else. */
+function locate(run: Run, sid: number, from: Start): { position: { last: number; gen: number }; gaps: Gap[] } {
+  const { log } = run
+  const gaps: Gap[] = []
+  const position = { last: from.after ?? log.last, gen: from.after === null ? log.gen : (from.gen ?? log.genAt(1)) }
+  const jump = (next: number, gen: number, missing: number, reason: (typeof GAP_REASONS)[number]): void => {
+    gaps.push({ kind: 'gap', sid, from: missing, next, reason, gen, ...surroundings(run, next) })
+    position.last = next - 1
+    position.gen = gen
+  }
+  if (from.after === 0) position.gen = log.genAt(1)
+  else if (from.after !== null) {
+    const nextLife = log.firstOf(position.gen + 1)
+    const unknown = log.firstOf(position.gen) === undefined
+    if (unknown || (position.gen === log.gen && from.after > log.last))
+      jump(log.first, log.genAt(log.first), log.first, 'store_lost')
+    else if (nextLife !== undefined && from.after >= nextLife) jump(nextLife, position.gen + 1, nextLife, 'rewound')
+  }
+  if (position.last + 1 < log.first) jump(log.first, log.genAt(log.first), position.last + 1, 'retention')
+  return { position, gaps }
+}
+
+/** What is open just before item `next`: declared parts, and requests nobody has answered. */
+function surroundings(run: Run, next: number): Pick<Gap, 'lanes' | 'pending'> {
+  const lanes = run.log.lanesAt(next)
+  const pending = run.pendingAt(next)
+  return { ...(lanes.length > 0 ? { lanes } : {}), ...(pending.length > 0 ? { pending } : {}) }
+}
+
+/** Items a second: a bucket of a tenth of a second's worth, at least one. */
+class RateBucket {
+  readonly perSec: number
+  readonly #runtime: Runtime
+  readonly #capacity: number
+  #tokens: number
+  #filledAt: number
+  #timer: Timer | undefined
+
+  constructor(perSec: number, runtime: Runtime) {
+    this.perSec = perSec
+    this.#runtime = runtime
+    this.#capacity = Math.max(1, perSec / 10)
+    this.#tokens = this.#capacity
+    this.#filledAt = runtime.now()
+  }
+
+  /** How many items may go now; when none, `refilled` is called once one may. */
+  allowance(refilled: () => void): number {
+    const now = this.#runtime.now()
+    this.#tokens = Math.min(this.#capacity, this.#tokens + ((now - this.#filledAt) * this.perSec) / 1000)
+    this.#filledAt = now
+    if (this.#tokens < 1 && !this.#timer) {
+      this.#timer = this.#runtime.setTimer(Math.ceil(((1 - this.#tokens) / this.perSec) * 1000), () => {
+        this.#timer = undefined
+        refilled()
+      })
+    }
+    return Math.floor(this.#tokens)
+  }
+
+  take(items: number): void {
+    this.#tokens -= items
+  }
+
+  clear(): void {
+    this.#timer?.clear()
+    this.#timer = undefined
+  }
+}
