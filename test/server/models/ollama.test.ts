@@ -1,8 +1,142 @@
-import { ollama } from '../../../server/models/ollama.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { ModelEvent, ModelRequest } from '../../../server/models/model.ts'
+import { type OllamaOptions, ollama } from '../../../server/models/ollama.ts'
 import { providerSuite } from '../../conformance/model.ts'
+import { FakeProvider } from '../../helpers/fake-provider.ts'
+import type { Behaviour } from '../../helpers/fake-provider-wire.ts'
 
 providerSuite({
   provider: 'ollama',
   make: (name, host, options) => ollama(name, { ...options, host, env: {} }),
   streamsArgs: false,
+})
+
+describe('ollama, before anything is sent', () => {
+  test('needs a name', () => {
+    expect(() => ollama('', { env: {} })).toThrow('ollama needs the name of a model: ollama:llama3.2')
+  })
+
+  test.each(['ftp://host', 'http://', 'a b'])('refuses the host %j and shows what one looks like', (host) => {
+    expect(() => ollama('m', { host, env: {} })).toThrow(
+      'OLLAMA_HOST must be an address such as http://127.0.0.1:11434',
+    )
+  })
+})
+
+describe('ollama, on the wire', () => {
+  let provider: FakeProvider
+  beforeAll(async () => {
+    provider = await FakeProvider.start()
+  })
+  afterAll(() => provider[Symbol.asyncDispose]())
+
+  async function said(
+    name: string,
+    behaviour: Behaviour,
+    request: Partial<ModelRequest> = {},
+    options: OllamaOptions = {},
+  ): Promise<{ events: ModelEvent[]; body: unknown; error?: unknown }> {
+    await provider.behave(name, behaviour)
+    const model = ollama(name, { env: { OLLAMA_HOST: provider.host }, maxRetries: 0, ...options })
+    const events: ModelEvent[] = []
+    let error: unknown
+    try {
+      const { signal } = new AbortController()
+      const messages = [{ role: 'user', content: 'hello' }] as const
+      for await (const event of model.stream({ messages, signal, ...request })) events.push(event)
+    } catch (thrown) {
+      error = thrown
+    }
+    return { events, error, body: (await provider.request(name)).body }
+  }
+
+  test('a conversation is sent in its own form, with tools, limits and thinking', async () => {
+    const { body } = await said(
+      'whole',
+      { tokens: 1 },
+      {
+        messages: [
+          { role: 'system', content: 'be brief' },
+          { role: 'user', content: 'weather?' },
+          {
+            role: 'assistant',
+            content: '',
+            thinking: 'hmm',
+            calls: [{ call: 'c1', name: 'weather', args: { city: 'Oslo' } }],
+          },
+          { role: 'tool', call: 'c1', name: 'weather', content: 'rain' },
+        ],
+        tools: [{ name: 'weather', description: 'Weather now', parameters: { type: 'object' } }],
+        temperature: 0.5,
+        maxTokens: 100,
+      },
+      { think: 'low' },
+    )
+    expect(body).toEqual({
+      model: 'whole',
+      stream: true,
+      think: 'low',
+      messages: [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: 'weather?' },
+        {
+          role: 'assistant',
+          content: '',
+          thinking: 'hmm',
+          tool_calls: [{ function: { name: 'weather', arguments: { city: 'Oslo' } } }],
+        },
+        { role: 'tool', content: 'rain', tool_name: 'weather' },
+      ],
+      tools: [
+        { type: 'function', function: { name: 'weather', description: 'Weather now', parameters: { type: 'object' } } },
+      ],
+      options: { temperature: 0.5, num_predict: 100 },
+    })
+  })
+
+  test.each(['HOST', '127.0.0.1:PORT', ':PORT', '0.0.0.0:PORT', 'http://127.0.0.1:PORT/'])(
+    'the host may be written %s',
+    async (form) => {
+      const host = form.replace('HOST', provider.host).replace('PORT', new URL(provider.host).port)
+      const { events } = await said(`at ${form}`, { tokens: 1 }, {}, { host })
+      expect(events[0]).toEqual({ type: 'text', text: 't0 ' })
+    },
+  )
+
+  test('a model that is not there is to be pulled', async () => {
+    const model = ollama('llama9', { host: provider.host, env: {} })
+    const stream = model.stream({ messages: [], signal: new AbortController().signal })[Symbol.asyncIterator]()
+    await expect(stream.next()).rejects.toMatchObject({
+      code: 'bad_request',
+      message: 'the provider has no model llama9: get it with `ollama pull llama9`',
+    })
+  })
+
+  test('a call without an id is given one', async () => {
+    const { events } = await said('calls', { calls: [{ name: 'now', args: '{"at":1}' }] })
+    expect(events[0]).toEqual({
+      type: 'tool.call',
+      call: expect.stringMatching(/^call_.{20,}/),
+      name: 'now',
+      args: { at: 1 },
+    })
+    expect(events.at(-1)).toEqual({ type: 'finish', stop: 'tool_calls' })
+  })
+
+  test('malformed lines are counted in one warning until the next good one', async () => {
+    const { events } = await said('crooked', { raw: 'no\n7\n[]\n{"half\n' })
+    expect(events[0]).toEqual({
+      type: 'warning',
+      code: 'malformed_line',
+      message: "4 lines of the model's answer made no sense: skipped",
+    })
+    expect(events.at(-1)).toEqual({ type: 'finish', stop: 'stop' })
+  })
+
+  test('lines of any other shape do no harm', async () => {
+    const odd = ['{}', '{"message":7}', '{"message":{"content":[1],"tool_calls":[5],"thinking":{}}}']
+    const { events, error } = await said('odd', { raw: `${odd.join('\n')}\n`, texts: ['ok'] })
+    expect(error).toBeUndefined()
+    expect(events.filter(({ type }) => type === 'text')).toEqual([{ type: 'text', text: 'ok' }])
+  })
 })

@@ -1,5 +1,9 @@
-import { openai } from '../../../server/models/openai.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Message, ModelEvent, ModelRequest } from '../../../server/models/model.ts'
+import { type OpenAIOptions, openai } from '../../../server/models/openai.ts'
 import { providerSuite } from '../../conformance/model.ts'
+import { FakeProvider } from '../../helpers/fake-provider.ts'
+import type { Behaviour } from '../../helpers/fake-provider-wire.ts'
 
 const CANARY = 'sk-canary-7c1f0b'
 
@@ -8,4 +12,188 @@ providerSuite({
   make: (name, host, options) => openai(name, { ...options, apiKey: CANARY, baseURL: `${host}/v1`, env: {} }),
   canary: CANARY,
   streamsArgs: true,
+})
+
+describe('openai, before anything is sent', () => {
+  test('says which variables to set when there is neither key nor base URL', () => {
+    expect(() => openai('gpt-5-mini', { env: {} })).toThrow(
+      'openai:gpt-5-mini needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server that needs none',
+    )
+  })
+
+  const wrong: [what: string, name: string, options: OpenAIOptions, says: string][] = [
+    ['a name that is missing', '', { apiKey: 'sk-1' }, 'openai:gpt-5-mini'],
+    ['a key with a line break', 'm', { apiKey: 'sk-secret\nX: 1' }, 'OPENAI_API_KEY holds characters'],
+    ['a key with typographic quotes', 'm', { apiKey: '“sk-secret”' }, 'OPENAI_API_KEY holds characters'],
+    ['a base URL that is none', 'm', { baseURL: 'user:secret@host' }, 'OPENAI_BASE_URL must be an address'],
+    ['a base URL of another kind', 'm', { baseURL: 'ws://secret' }, 'OPENAI_BASE_URL must be an address'],
+  ]
+  for (const [what, name, options, says] of wrong) {
+    test(`refuses ${what}, without repeating it`, () => {
+      expect(() => openai(name, { env: {}, ...options })).toThrow(
+        expect.objectContaining({
+          code: 'bad_request',
+          message: expect.toSatisfy((message: string) => message.includes(says) && !message.includes('secret')),
+        }),
+      )
+    })
+  }
+})
+
+describe('openai, on the wire', () => {
+  let provider: FakeProvider
+  beforeAll(async () => {
+    provider = await FakeProvider.start()
+  })
+  afterAll(() => provider[Symbol.asyncDispose]())
+
+  const signal = new AbortController().signal
+  const hello: Message[] = [{ role: 'user', content: 'hello' }]
+
+  /** What a model answered so says, and the body it was sent. */
+  async function said(
+    name: string,
+    behaviour: Behaviour,
+    request: Partial<ModelRequest> = {},
+  ): Promise<{ events: ModelEvent[]; body: unknown; error?: unknown }> {
+    await provider.behave(name, behaviour)
+    const model = openai(name, { env: { OPENAI_BASE_URL: provider.baseURL }, maxRetries: 0 })
+    const events: ModelEvent[] = []
+    let error: unknown
+    try {
+      for await (const event of model.stream({ messages: hello, signal, ...request })) events.push(event)
+    } catch (thrown) {
+      error = thrown
+    }
+    return { events, error, body: (await provider.request(name)).body }
+  }
+
+  test('a base URL is enough: no key is needed', async () => {
+    expect((await said('keyless', { tokens: 1 })).events).toMatchObject([{ text: 't0 ' }, { type: 'usage' }, {}])
+  })
+
+  test('a conversation is sent in its own form, with tools and limits', async () => {
+    const { body } = await said(
+      'whole',
+      { tokens: 1 },
+      {
+        messages: [
+          { role: 'system', content: 'be brief' },
+          { role: 'user', content: 'weather?' },
+          { role: 'assistant', content: '', calls: [{ call: 'c1', name: 'weather', args: { city: 'Oslo' } }] },
+          { role: 'tool', call: 'c1', name: 'weather', content: 'rain' },
+          { role: 'assistant', content: 'Rain.', thinking: 'easy' },
+        ],
+        tools: [{ name: 'weather', description: 'Weather now', parameters: { type: 'object' } }],
+        temperature: 0.5,
+        maxTokens: 100,
+      },
+    )
+    expect(body).toEqual({
+      model: 'whole',
+      stream: true,
+      stream_options: { include_usage: true },
+      messages: [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: 'weather?' },
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [{ id: 'c1', type: 'function', function: { name: 'weather', arguments: '{"city":"Oslo"}' } }],
+        },
+        { role: 'tool', tool_call_id: 'c1', content: 'rain' },
+        { role: 'assistant', content: 'Rain.' },
+      ],
+      tools: [
+        { type: 'function', function: { name: 'weather', description: 'Weather now', parameters: { type: 'object' } } },
+      ],
+      temperature: 0.5,
+      max_tokens: 100,
+    })
+  })
+
+  test('nothing is sent that was not asked for', async () => {
+    const { body } = await said('bare', { tokens: 1 })
+    expect(Object.keys(body as object).sort()).toEqual(['messages', 'model', 'stream', 'stream_options'])
+  })
+
+  test('usage tells cached and thinking tokens apart', async () => {
+    const { events } = await said('usage', { tokens: 4 })
+    expect(events.at(-2)).toEqual({ type: 'usage', input: 11, output: 4, cached: 3, thinking: 2 })
+  })
+
+  test('an answer without usage is an answer all the same', async () => {
+    const { events } = await said('uncounted', { tokens: 1, noUsage: true })
+    expect(events).toEqual([
+      { type: 'text', text: 't0 ' },
+      { type: 'finish', stop: 'stop' },
+    ])
+  })
+
+  test('arguments stream under the id of the call that follows', async () => {
+    const args = '{"city":"Reykjavik"}'
+    const { events } = await said('args', { calls: [{ name: 'weather', args, id: 'call_7' }], finish: 'tool_calls' })
+    const pieces = events.filter((event) => event.type === 'tool.args')
+    expect(pieces.length).toBeGreaterThan(1)
+    expect(pieces.every(({ call, name }) => call === 'call_7' && name === 'weather')).toBe(true)
+    expect(pieces.map(({ text }) => text).join('')).toBe(args)
+    expect(events).toContainEqual({ type: 'tool.call', call: 'call_7', name: 'weather', args: { city: 'Reykjavik' } })
+  })
+
+  test('a call is a call though the server says stop and gives it no id', async () => {
+    const { events } = await said('compatible', { calls: [{ name: 'now', args: '', id: null }], finish: 'stop' })
+    expect(events[0]).toEqual({ type: 'tool.call', call: expect.stringMatching(/^call_.{20,}/), name: 'now', args: {} })
+    expect(events.at(-1)).toEqual({ type: 'finish', stop: 'tool_calls' })
+  })
+
+  test('arguments that are not JSON stay text', async () => {
+    const { events } = await said('crooked', {
+      calls: [{ name: 'now', args: '{"at": tomorrow' }],
+      finish: 'tool_calls',
+    })
+    expect(events).toContainEqual(expect.objectContaining({ type: 'tool.call', args: '{"at": tomorrow' }))
+  })
+
+  test('a call that was cut off by the length is not made', async () => {
+    const { events } = await said('cut', { calls: [{ name: 'now', args: '{"at":' }], finish: 'length' })
+    expect(events.some(({ type }) => type === 'tool.call')).toBe(false)
+    expect(events.at(-1)).toEqual({ type: 'finish', stop: 'length' })
+  })
+
+  test('two calls written at once, without an index, stay two', async () => {
+    const part = (call: object): string =>
+      `data: ${JSON.stringify({ choices: [{ delta: { tool_calls: [call] } }] })}\n\n`
+    const { events } = await said('unnumbered', {
+      raw:
+        part({ id: 'a', function: { name: 'one', arguments: '{"n"' } }) +
+        part({ function: { arguments: ':1}' } }) +
+        part({ id: 'b', function: { name: 'two', arguments: '{"n":2}' } }),
+      finish: 'tool_calls',
+    })
+    expect(events.filter(({ type }) => type === 'tool.call')).toEqual([
+      { type: 'tool.call', call: 'a', name: 'one', args: { n: 1 } },
+      { type: 'tool.call', call: 'b', name: 'two', args: { n: 2 } },
+    ])
+  })
+
+  test('an answer stopped by the content filter is an error behind its text', async () => {
+    const { events, error } = await said('filtered', { tokens: 2, finish: 'content_filter' })
+    expect(events).toMatchObject([{ text: 't0 ' }, { text: 't1 ' }])
+    expect(error).toMatchObject({ code: 'content_filtered', retryable: false })
+  })
+
+  test('chunks of any other shape do no harm', async () => {
+    const odd = [
+      '{}',
+      '[]',
+      '7',
+      'null',
+      '{"choices":7}',
+      '{"choices":[{"delta":{"content":{"a":1},"tool_calls":[5]}}]}',
+    ]
+    const { events, error } = await said('odd', { raw: odd.map((data) => `data: ${data}\n\n`).join(''), texts: ['ok'] })
+    expect(error).toBeUndefined()
+    expect(events.filter(({ type }) => type === 'text')).toEqual([{ type: 'text', text: 'ok' }])
+    expect(events.filter(({ type }) => type === 'warning')).toHaveLength(3)
+  })
 })

@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest'
+import { MillraceError } from '../../../protocol/errors.ts'
+import type { RunEvent } from '../../../protocol/events.ts'
+import type { ActorContext, RunModel } from '../../../server/actors/actor.ts'
+import { type AgentDefinition, agent } from '../../../server/agents/agent.ts'
+import type { Model, ModelEvent, ModelRequest } from '../../../server/models/model.ts'
+
+const FINISH: ModelEvent = { type: 'finish', stop: 'stop' }
+
+/** A model that says what it is told to, and remembers what it was asked. */
+function scripted(events: readonly (ModelEvent | Error)[]): Model & { asked: ModelRequest[] } {
+  const asked: ModelRequest[] = []
+  return {
+    id: 'demo:scripted',
+    provider: 'demo',
+    asked,
+    async *stream(request) {
+      asked.push(request)
+      for (const event of events) {
+        if (event instanceof Error) throw event
+        yield event
+      }
+    },
+  }
+}
+
+/** What an agent is given of a run: its signal and the server's models. */
+function contextOf(known: ReadonlyMap<string | undefined, Model>, signal: AbortSignal): ActorContext {
+  const context: Pick<ActorContext, 'signal' | 'model'> = {
+    signal,
+    model(which): RunModel {
+      const model = typeof which === 'object' ? which : known.get(which)
+      if (!model) throw new MillraceError('not_found', 'no such model')
+      return {
+        id: model.id,
+        stream: (call) => model.stream({ ...call, signal }),
+        text: () => expect.unreachable('an agent shows thinking and usage too'),
+      }
+    },
+  }
+  return context as ActorContext
+}
+
+async function run(
+  definition: AgentDefinition,
+  input: unknown,
+  known: ReadonlyMap<string | undefined, Model> = new Map(),
+): Promise<{ said: (string | RunEvent)[]; result: unknown }> {
+  const actor = agent(definition)
+  const checked = await actor.input!['~standard'].validate(input)
+  if (checked.issues) throw new MillraceError('invalid_input', checked.issues[0]!.message)
+  const events = actor.stream!(checked.value as never, contextOf(known, new AbortController().signal))
+  const iterator = events[Symbol.asyncIterator]()
+  const said: (string | RunEvent)[] = []
+  let item = await iterator.next()
+  for (; !item.done; item = await iterator.next()) said.push(item.value)
+  return { said, result: item.value }
+}
+
+describe('an agent', () => {
+  test('says the text of its model, and returns nothing beside it', async () => {
+    const model = scripted([{ type: 'text', text: 'Hel' }, { type: 'text', text: 'lo' }, FINISH])
+    expect(await run({ model }, 'hi')).toEqual({ said: ['Hel', 'lo'], result: undefined })
+  })
+
+  test('passes on what its model says beside the text', async () => {
+    const usage: ModelEvent = { type: 'usage', input: 1, output: 2, cached: 1 }
+    const warning: ModelEvent = { type: 'warning', code: 'malformed_line', message: 'a line was skipped' }
+    const model = scripted([
+      { type: 'retry', attempt: 1, delayMs: 10, code: 'provider_overloaded' },
+      { type: 'thinking', text: 'hmm' },
+      warning,
+      { type: 'text', text: 'Yes.' },
+      usage,
+      FINISH,
+    ])
+    expect((await run({ model }, 'hi')).said).toEqual([
+      { type: 'retry', attempt: 1, delayMs: 10, code: 'provider_overloaded', provider: 'demo' },
+      { type: 'thinking', text: 'hmm' },
+      warning,
+      'Yes.',
+      usage,
+    ])
+  })
+
+  test.each([
+    ['a string', 'hi', [{ role: 'user', content: 'hi' }]],
+    ['a prompt', { prompt: 'hi' }, [{ role: 'user', content: 'hi' }]],
+    [
+      'messages',
+      {
+        messages: [
+          { role: 'user', content: 'hi' },
+          { role: 'assistant', content: 'yes?' },
+          { role: 'user', content: 'well' },
+        ],
+      },
+      [
+        { role: 'user', content: 'hi' },
+        { role: 'assistant', content: 'yes?' },
+        { role: 'user', content: 'well' },
+      ],
+    ],
+  ])('is asked with %s, behind its instructions', async (_form, input, messages) => {
+    const model = scripted([FINISH])
+    await run({ model, instructions: 'be brief' }, input)
+    expect(model.asked[0]!.messages).toEqual([{ role: 'system', content: 'be brief' }, ...messages])
+  })
+
+  test.each([
+    [undefined, 'an agent takes a prompt'],
+    [7, 'an agent takes a prompt'],
+    [{ ask: 'hi' }, 'an agent takes a prompt'],
+    [{ messages: [{ role: 'tool', content: 'x' }] }, 'an agent takes a prompt'],
+    ['', '>=1 characters'],
+    [{ prompt: '' }, '>=1 characters'],
+    [{ messages: [] }, '>=1 items'],
+    [{ prompt: 'hi', model: 'openai:gpt-5' }, 'Unrecognized key: "model"'],
+  ])('refuses the input %j: %s', async (input, says) => {
+    await expect(run({ model: scripted([FINISH]) }, input)).rejects.toThrow(says)
+  })
+
+  test('hands temperature and limits on, and leaves out what was not set', async () => {
+    const model = scripted([FINISH])
+    await run({ model, temperature: 0, maxTokens: 5 }, 'hi')
+    expect(model.asked[0]).toMatchObject({ temperature: 0, maxTokens: 5 })
+    await run({ model }, 'hi')
+    expect(Object.keys(model.asked[1]!).sort()).toEqual(['messages', 'signal'])
+  })
+
+  test('uses the model of that id, or the server’s default one', async () => {
+    const [named, fallback] = [scripted([FINISH]), scripted([FINISH])]
+    const known = new Map<string | undefined, Model>([
+      ['openai:x', named],
+      [undefined, fallback],
+    ])
+    await run({ model: 'openai:x' }, 'hi', known)
+    await run({}, 'hi', known)
+    expect([named.asked.length, fallback.asked.length]).toEqual([1, 1])
+    await expect(run({ model: 'openai:y' }, 'hi', known)).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  test('fails with the error of its model, behind what was said', async () => {
+    const error = new MillraceError('truncated', 'broke off')
+    await expect(run({ model: scripted([{ type: 'text', text: 'Hel' }, error]) }, 'hi')).rejects.toBe(error)
+  })
+
+  test('warns when its model calls a tool that nobody gave it', async () => {
+    const model = scripted([
+      { type: 'tool.args', call: 'c', name: 'made_up', text: '{}' },
+      { type: 'tool.call', call: 'c', name: 'made_up', args: {} },
+      { type: 'finish', stop: 'tool_calls' },
+    ])
+    expect((await run({ model }, 'hi')).said).toMatchObject([{ type: 'warning', code: 'unknown_tool' }])
+  })
+})

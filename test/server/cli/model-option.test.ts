@@ -1,0 +1,25 @@
+import { describe, expect, test } from 'vitest'
+import { parseModel } from '../../../server/cli/model-option.ts'
+
+describe('a model named on the command line', () => {
+  test.each([
+    ['demo', {}],
+    ['openai:gpt-5-mini', { OPENAI_API_KEY: 'sk-1' }],
+    ['openai:local', { OPENAI_BASE_URL: 'http://127.0.0.1:1/v1' }],
+    ['ollama:llama3.2:1b', {}],
+  ])('%s is that model', async (named, env) => {
+    expect((await parseModel(named, env)).id).toBe(named)
+  })
+
+  test.each([
+    ['gpt-5-mini', 'no model gpt-5-mini: write demo, openai:NAME or ollama:NAME'],
+    ['', 'write demo, openai:NAME or ollama:NAME'],
+    ['openai', 'openai needs the name of a model: openai:gpt-5-mini'],
+    ['ollama:', 'ollama needs the name of a model: ollama:llama3.2'],
+    ['openai:gpt-5-mini', 'set OPENAI_API_KEY'],
+  ])('%j is refused in one line that says what to write', async (named, says) => {
+    const refused = parseModel(named, {})
+    await expect(refused).rejects.toMatchObject({ code: 'bad_request', message: expect.stringContaining(says) })
+    await expect(refused).rejects.toMatchObject({ message: expect.not.stringContaining('\n') })
+  })
+})
