@@ -132,7 +132,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
   const limits: Limits = { ...DEFAULT_LIMITS }
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue
-    if (!(name in DEFAULT_LIMITS))
+    if (!Object.hasOwn(DEFAULT_LIMITS, name))
       throw new MillraceError(
         'bad_request',
         `limits.${name} does not exist; known: ${Object.keys(DEFAULT_LIMITS).join(', ')}`,

@@ -128,8 +128,8 @@ export class Writer {
     if (typeof value === 'boolean') return this.bool(value)
     if (value instanceof Uint8Array) return this.bin(value)
     const isArray = Array.isArray(value)
-    if (!isArray && !isPlain(value)) refuse(`${nameOf(value)} is not plain data`)
-    if (depth <= 0) refuse('it nests too deep, or refers to itself')
+    if (!isArray && !isPlain(value)) refuse(`${nameOf(value)} is not plain data: send its fields`)
+    if (depth <= 0) refuse('it nests deeper than maxDepth allows, or refers to itself')
     if (isArray) {
       const { length } = value
       this.array(length)
@@ -139,7 +139,7 @@ export class Writer {
     const keys = Object.keys(value)
     this.map(keys.length)
     for (const key of keys) {
-      if (key === '__proto__') refuse('the key __proto__ is not allowed')
+      if (key === '__proto__') refuse('the key __proto__ is not allowed: rename it')
       this.str(key)
       this.value(value[key], depth - 1)
     }
