@@ -91,6 +91,9 @@ export interface Actor<Input = unknown, Result = unknown, Data = unknown> extend
 /** The value type of the `data` events among what an actor yields. */
 type DataAmong<Item> = Item extends { type: 'data'; value: infer Data } ? Data : never
 
+/** What an actor returns; an async generator that returns nothing is inferred to return `void` or a promise of it. */
+type Returned<Result> = Awaited<Result> extends infer Value ? (Value extends void ? undefined : Value) : never
+
 type Definition<Schema extends StandardSchema | undefined, Item extends string | RunEvent, Result> = {
   /** One sentence for people and for inspectors. */
   description?: string
@@ -112,7 +115,7 @@ export function actor<
   const Schema extends StandardSchema | undefined = undefined,
   Item extends string | RunEvent = string,
   Result = undefined,
->(definition: Definition<Schema, Item, Result>): Actor<InferInput<Schema>, Result, DataAmong<Item>> {
+>(definition: Definition<Schema, Item, Result>): Actor<InferInput<Schema>, Returned<Result>, DataAmong<Item>> {
   if (!definition.ask && !definition.stream) {
     throw new MillraceError('bad_request', 'an actor needs `ask` (one answer), `stream` (an async generator) or both')
   }
