@@ -39,9 +39,9 @@ function decodeAll<Frame>(
   bytes = message
   view = new DataView(message.buffer, message.byteOffset, message.length)
   at = 0
-  valuesLeft = limits.maxValues
   const frames: Frame[] = []
   while (at < bytes.length) {
+    valuesLeft = limits.maxValues
     announce(1)
     const frame = read(value(limits.maxDepth))
     if (frame !== undefined) frames.push(frame)

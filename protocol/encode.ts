@@ -3,10 +3,13 @@ import { Writer } from './writer.ts'
 
 export { Writer } from './writer.ts'
 
-/** One message of what a client says. */
-export function encodeUp(frames: readonly UpFrame[]): Uint8Array<ArrayBuffer> {
+/**
+ * One message of what a client says.
+ * @param maxDepth how many containers may nest in a frame, itself counted. Default 16.
+ */
+export function encodeUp(frames: readonly UpFrame[], maxDepth?: number): Uint8Array<ArrayBuffer> {
   const writer = new Writer()
-  for (const frame of frames) writeUp(writer, frame)
+  for (const frame of frames) writeUp(writer, frame, maxDepth)
   return writer.take()
 }
 
@@ -19,10 +22,11 @@ export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer
 
 /**
  * Appends one frame of a client.
+ * @param maxDepth how many containers may nest in it, itself counted. Default 16.
  * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
  */
-export function writeUp(writer: Writer, frame: UpFrame): void {
-  write(writer, upElements(frame))
+export function writeUp(writer: Writer, frame: UpFrame, maxDepth = 16): void {
+  write(writer, upElements(frame), maxDepth)
 }
 
 /**
@@ -30,7 +34,8 @@ export function writeUp(writer: Writer, frame: UpFrame): void {
  * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
  */
 export function writeDown(writer: Writer, frame: DownFrame): void {
-  write(writer, downElements(frame))
+  // No limit of its own: what a frame quotes of the log was checked when it was logged, against the server's limits.
+  write(writer, downElements(frame), Infinity)
 }
 
 function upElements(frame: UpFrame): unknown[] {
@@ -97,10 +102,8 @@ function downElements(frame: DownFrame): unknown[] {
   }
 }
 
-function write(writer: Writer, elements: unknown[]): void {
-  trimmed(elements)
-  writer.array(elements.length)
-  for (const one of elements) writer.value(one)
+function write(writer: Writer, elements: unknown[], maxDepth: number): void {
+  writer.value(trimmed(elements), maxDepth)
 }
 
 /** Absent elements at the end are left off; nil stands for one in the middle. */

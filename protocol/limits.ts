@@ -12,7 +12,7 @@ export type Limits = {
   maxEvent: number
   /** Deepest nesting of arrays and maps in one frame, the frame itself counted. Default 16. */
   maxDepth: number
-  /** Most values in one message, containers, keys and elements each counted. Default 16,384. */
+  /** Most values in one frame, containers, keys and elements each counted. Default 16,384. */
   maxValues: number
   /** Bytes of text that cost one credit; also the largest text item. Default 1,024. */
   creditUnit: number

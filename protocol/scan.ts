@@ -4,7 +4,7 @@ import { CLOSE, ProtocolFault } from './errors.ts'
 export type ScanLimits = {
   /** Nesting of arrays and maps, the frame itself counted. */
   maxDepth: number
-  /** Values in the whole message: containers, keys and elements each count. */
+  /** Values in one frame: containers, keys and elements each count. */
   maxValues: number
   /** Bytes of the whole message. */
   maxBytes: number
@@ -31,6 +31,7 @@ export function scan(message: Uint8Array, limits: ScanLimits): number[] {
     const head = message[at]!
     if (head >> 4 !== 9 && head !== 0xdc && head !== 0xdd) refuse('a frame is not an array')
     starts.push(at)
+    valuesLeft = limits.maxValues
     count(1)
     walk(limits.maxDepth)
   }
@@ -159,7 +160,7 @@ function isProto(): boolean {
 
 /** Takes `n` values off what is left, before any of them is walked: a huge length is refused at its header. */
 function count(n: number): void {
-  if ((valuesLeft -= n) < 0) refuse('a message has too many values')
+  if ((valuesLeft -= n) < 0) refuse('a frame has too many values')
   if (n > bytes.length - at) refuse('a message is cut short')
 }
 

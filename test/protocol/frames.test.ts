@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { encodeUp } from '../../protocol/encode.ts'
 import type { DownFrame, UpFrame } from '../../protocol/frames.ts'
 import { bytes, decoders, encoders, hex, plain } from '../helpers/codec-paths.ts'
 
@@ -79,3 +80,15 @@ describe.each([
     expect(plain(decoders[direction].own(message))).toEqual(frames.map(([, frame]) => plain(frame)))
   })
 })
+
+test('a frame deeper than the receiver allows is refused before it leaves', () => {
+  const start = (depth: number): UpFrame => ({ kind: 'start', sid: 1, actor: 'a', input: nested(depth), options: {} })
+  expect(decoders.up.own(encodeUp([start(15)]))).toHaveLength(1)
+  expect(() => encodeUp([start(16)])).toThrow('maxDepth')
+  expect(encodeUp([start(16)], 17).length).toBeGreaterThan(16)
+  expect(() => encodeUp([start(4)], 4)).toThrow('maxDepth')
+})
+
+function nested(depth: number): unknown {
+  return depth === 0 ? 'x' : [nested(depth - 1)]
+}

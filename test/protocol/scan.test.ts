@@ -48,9 +48,10 @@ describe('a scan', () => {
     expect(fault.closeCode).toBe(CLOSE.tooLarge)
   })
 
-  test('counts the values of all frames together', () => {
-    expect(scan(bytes('93000000 93000000'), small)).toEqual([0, 4])
-    expect(faultOf(() => scan(bytes('93000000 9400000000'), small)).message).toContain('values')
+  test('counts the values of each frame anew', () => {
+    expect(scan(bytes('9700000000000000 9700000000000000'), small)).toEqual([0, 8])
+    expect(faultOf(() => scan(bytes('91 00 9800000000000000 00'), small)).message).toContain('values')
+    expect(decoders.up.own(bytes('921001'.repeat(20_000)))).toHaveLength(20_000)
   })
 
   test('allows exactly the depth of the limit, for each frame anew', () => {
