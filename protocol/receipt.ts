@@ -35,7 +35,7 @@ export type Receipt = {
   provider: 'closed' | 'open' | 'none'
   /** Ids of the tool calls that were stopped. */
   tools: string[]
-  /** `exact` is false when a provider was cut off before it stated its usage. */
+  /** `exact` is false when a provider was cut off before it stated its usage: `output` then counts the texts that came. */
   usage?: Usage & { exact: boolean }
   /** The last item of the run: up to here the text is kept. */
   kept: number

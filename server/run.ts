@@ -103,6 +103,8 @@ export class Run {
 
   readonly #usage: Usage = { input: 0, output: 0 }
   #used = false
+  /** Texts said since a provider last stated its usage: about as many tokens. */
+  #unstated = 0
   #iterations = 0
 
   #grace: Timer | undefined
@@ -308,6 +310,7 @@ export class Run {
   }
 
   #appendText(lane: number, text: string): void {
+    this.#unstated++
     if (this.log.appendText(lane, text, this.#host.runtime.wallClock()) === 0) return
     this.#trim()
     this.#audience.wakeResting()
@@ -515,7 +518,8 @@ export class Run {
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
     }
     if (stop.note !== undefined) receipt.note = stop.note
-    if (this.#used || stop.open.provider) receipt.usage = { ...this.#usage, exact: !stop.open.provider }
+    if (stop.open.provider) receipt.usage = { ...this.#usage, output: this.#usage.output + this.#unstated, exact: false }
+    else if (this.#used) receipt.usage = { ...this.#usage, exact: true }
     this.#endWith('cancelled', receipt)
   }
 
@@ -594,6 +598,7 @@ export class Run {
 
   #spend(usage: Usage): void {
     this.#used = true
+    this.#unstated = 0
     this.#usage.input += usage.input
     this.#usage.output += usage.output
     for (const part of ['cached', 'thinking', 'cost'] as const) {
