@@ -39,7 +39,7 @@ export async function* answer(
         throw explain(error, words)
       }
     },
-    { signal, ...(maxRetries !== undefined && { maxRetries }), ...runtime },
+    { signal, ...(maxRetries !== undefined && { maxRetries }), ...(runtime && { runtime }) },
   )
   try {
     for (let item = first; !item.done; item = await events.next()) {

@@ -1,5 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import { type SetTimer, setRealTimer, wait } from '../streams/wait.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import { wait } from '../streams/wait.ts'
 import type { Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
 
 export type DemoOptions = {
@@ -7,8 +8,8 @@ export type DemoOptions = {
   tokensPerSec?: number
   /** Another seed says other things to the same prompt. Default 0. */
   seed?: number
-  /** What it waits with. Default: the real timer. */
-  setTimer?: SetTimer
+  /** The timer it waits with. Default: the real one. */
+  runtime?: Pick<Runtime, 'setTimer'>
 }
 
 /**
@@ -17,7 +18,7 @@ export type DemoOptions = {
  * @throws MillraceError `bad_request` when `tokensPerSec` is not above zero.
  */
 export function demo(options: DemoOptions = {}): Model {
-  const { tokensPerSec = 30, seed = 0, setTimer = setRealTimer } = options
+  const { tokensPerSec = 30, seed = 0, runtime } = options
   if (!(tokensPerSec > 0)) {
     throw new MillraceError('bad_request', 'the demo model needs `tokensPerSec` above 0 (Infinity: as fast as it can)')
   }
@@ -33,7 +34,7 @@ export function demo(options: DemoOptions = {}): Model {
         if (event.type === 'text') owedMs += msPerToken
         // A timer is no finer than a millisecond: what is below that is waited for together.
         if (owedMs >= 1) {
-          await wait(owedMs, signal, setTimer)
+          await wait(owedMs, signal, runtime)
           owedMs = 0
         }
         yield event

@@ -1,6 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
-import { type SetTimer, setRealTimer, wait } from './wait.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import { realTime, wait } from './wait.ts'
 
 export type RetryOptions = {
   /** Aborting it ends a wait at once, with its reason; no attempt is made afterwards. */
@@ -13,9 +14,8 @@ export type RetryOptions = {
   maxMs?: number
   /** Longest `afterMs` that is obeyed, in milliseconds; asked to wait longer, it gives up. Default 60,000. */
   maxAfterMs?: number
-  /** A number in [0, 1). Default `Math.random`. */
-  random?: () => number
-  setTimer?: SetTimer
+  /** Timer and chance of the waits. Default: the real ones. */
+  runtime?: Pick<Runtime, 'setTimer' | 'random'>
 }
 
 export type RetryEvent = Extract<RunEvent, { type: 'retry' }>
@@ -32,8 +32,7 @@ export async function* retry<Result>(
   attempt: () => Promise<Result>,
   options: RetryOptions,
 ): AsyncGenerator<RetryEvent, Result, undefined> {
-  const { signal, maxRetries = 3, firstMs = 1_000, maxMs = 10_000, maxAfterMs = 60_000 } = options
-  const { random = Math.random, setTimer = setRealTimer } = options
+  const { signal, maxRetries = 3, firstMs = 1_000, maxMs = 10_000, maxAfterMs = 60_000, runtime = realTime } = options
   for (let retries = 0; ; ) {
     signal.throwIfAborted()
     try {
@@ -44,10 +43,10 @@ export async function* retry<Result>(
       const afterMs = afterMsOf(error)
       if (afterMs > maxAfterMs) throw error
       const longest = Math.min(maxMs, firstMs * 2 ** retries)
-      const delayMs = Math.max(Math.round(random() * longest), afterMs)
+      const delayMs = Math.max(Math.round(runtime.random() * longest), afterMs)
       retries++
       yield { type: 'retry', attempt: retries, delayMs, code: error.code }
-      await wait(delayMs, signal, setTimer)
+      await wait(delayMs, signal, runtime)
     }
   }
 }

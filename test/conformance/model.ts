@@ -2,13 +2,13 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { getEventListeners } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { inspect } from 'node:util'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { type ErrorCode, MillraceError } from '../../protocol/errors.ts'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { MillraceError } from '../../protocol/errors.ts';
+import type { ErrorCode } from '../../protocol/errors.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from '../../server/models/model.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
-import { repetitions } from '../helpers/tier.ts'
 
 /** What a provider is told beside the address. */
 type Options = { maxRetries?: number; runtime?: Pick<Runtime, 'setTimer' | 'random'> }
@@ -24,7 +24,11 @@ export type ModelUnderTest = {
   streamsArgs: boolean
 }
 
-const REASON = new MillraceError('cancelled', 'stopped by the test')
+/** How often each moment is met: enough for a p99 worth printing. */
+const CANCELS = 50
+
+/** Any reason at all is thrown as it is. */
+const REASON = new Error('stopped by the test')
 
 function ask(signal: AbortSignal, ...messages: Message[]): ModelRequest {
   return { messages: messages.length > 0 ? messages : [{ role: 'user', content: 'hello' }], signal }
@@ -121,10 +125,24 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
   let provider: FakeProvider
   let lastModel = 0
 
+  /** What was printed by anybody but this suite. */
+  const printed: unknown[][] = []
+
   beforeAll(async () => {
+    // From the first use on: the providers' packages bind what they print with once.
+    for (const method of ['log', 'warn', 'error', 'info', 'debug'] as const) {
+      const print = console[method].bind(console)
+      vi.spyOn(console, method).mockImplementation((...what: unknown[]) => {
+        if (String(what[0]).startsWith(`${name}, `)) print(...what)
+        else printed.push(what)
+      })
+    }
     provider = await FakeProvider.start()
   })
-  afterAll(() => provider[Symbol.asyncDispose]())
+  afterAll(async () => {
+    vi.restoreAllMocks()
+    await provider[Symbol.asyncDispose]()
+  })
 
   /** A model that is answered so, under a name of its own. */
   async function answered(...behaviours: Behaviour[]): Promise<(options?: Options) => { model: Model; at: string }> {
@@ -204,22 +222,15 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       expect(textOf(said.events)).toBe('t0 \u{fffd}\u{fffd}t1 ')
     })
 
-    test('skips a malformed line with a warning, prints nothing, and goes on', async () => {
-      const prints = (['log', 'warn', 'error', 'info', 'debug'] as const).map((method) =>
-        vi.spyOn(console, method).mockImplementation(() => {}),
-      )
-      onTestFinished(() => {
-        for (const print of prints) print.mockRestore()
-      })
+    test('skips a malformed line with a warning, and goes on', async () => {
       const said = await events({ tokens: 2, malformed: true })
       expect(said.error).toBeUndefined()
       expect(textOf(said.events)).toBe('t0 t1 ')
       expect(said.events.filter(({ type }) => type === 'warning')).toMatchObject([{ code: 'malformed_line' }])
-      for (const print of prints) expect(print).not.toHaveBeenCalled()
     })
 
     test('leaves its connection to those that follow', async () => {
-      const { model, at } = (await answered({ tokens: 3 }))()
+      const { model, at } = (await answered({ tokens: 3, lateEnd: true }))()
       const ports = new Set<number>()
       for (let n = 1; n <= 10; n++) {
         await all(model.stream(ask(new AbortController().signal)))
@@ -227,6 +238,14 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       }
       // The pool takes a second connection where the first is not quite free yet.
       expect(ports.size).toBeLessThan(5)
+    })
+
+    test('ends though the provider keeps its response open, and closes it', async () => {
+      const { model, at } = (await answered({ tokens: 3, hold: 'after-end' }))()
+      const said = await all(model.stream(ask(new AbortController().signal)))
+      expect(said.error).toBeUndefined()
+      expect(said.events.at(-1)).toEqual({ type: 'finish', stop: 'stop' })
+      expect((await provider.closed((await provider.request(at)).id)).whole).toBe(false)
     })
   })
 
@@ -420,7 +439,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
         await using sockets = socketsInUse()
         const { model, at } = (await answered(behaviour))()
         const closes: number[] = []
-        for (let n = 1; n <= repetitions({ quick: 20, full: 200 }); n++) {
+        for (let n = 1; n <= CANCELS; n++) {
           const controller = new AbortController()
           const events = model.stream(ask(controller.signal))[Symbol.asyncIterator]()
           for (let seen = 0; seen < before; seen++) await events.next()
@@ -498,6 +517,10 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     for (let item = await events.next(); !item.done; item = await events.next()) if (item.value.type === 'text') read++
     expect(read).toBe(tokens)
     console.log(`${name}, not read: the provider stopped after ${(stalled.bytes / 1_048_576).toFixed(1)} MiB`)
+  })
+
+  test(`${name}: nothing was printed by the provider's package, whatever it was answered`, () => {
+    expect(printed).toEqual([])
   })
 
   /** Neither key nor address nor the provider's words, however the error is looked at. */

@@ -179,6 +179,8 @@ class Answer {
       case 'no-marker':
         break
     }
+    if (behaviour.lateEnd) await new Promise((resolve) => setImmediate(resolve))
+    if (behaviour.hold === 'after-end') await this.#hold(behaviour.hold)
     if (this.#gone) return
     this.#response.end()
     report({ type: 'ended', id: this.id, at: wallMs() })

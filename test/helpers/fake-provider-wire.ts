@@ -7,7 +7,7 @@ export type Behaviour = {
   /** With `status`: the error in the body, in the provider's own form. Default: a text with the key in it. */
   error?: unknown
   /** Where it falls silent, for good or until released. */
-  hold?: 'headers' | 'first-token' | 'tokens' | 'args' | 'end'
+  hold?: 'headers' | 'first-token' | 'tokens' | 'args' | 'end' | 'after-end'
   /** Thinking, one piece each. */
   thinking?: string[]
   /** How many tokens: `t0 `, `t1 ` ... as fast as the socket takes them. */
@@ -24,6 +24,8 @@ export type Behaviour = {
   malformed?: boolean
   /** A token with bytes that are not UTF-8 after the first one. */
   badUtf8?: boolean
+  /** The response ends a turn after its last word. */
+  lateEnd?: boolean
   /** Raw bytes (latin1) after the tokens, as they stand. */
   raw?: string
   /** Tool calls; `args` is JSON. */

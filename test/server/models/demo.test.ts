@@ -5,6 +5,17 @@ import { modelSuite } from '../../conformance/model.ts'
 
 modelSuite('demo', async () => demo({ tokensPerSec: Number.POSITIVE_INFINITY }))
 
+/** Its timers fire as soon as they are set, and are remembered. */
+function immediate(waits: number[]): NonNullable<DemoOptions['runtime']> {
+  return {
+    setTimer(ms, callback) {
+      waits.push(ms)
+      queueMicrotask(callback)
+      return { clear: () => {} }
+    },
+  }
+}
+
 describe('the demo model', () => {
   async function said(
     prompt: string,
@@ -44,31 +55,22 @@ describe('the demo model', () => {
 
   test('types: it waits a thirtieth of a second before each token', async () => {
     const waits: number[] = []
-    const setTimer: NonNullable<DemoOptions['setTimer']> = (ms, callback) => {
-      waits.push(ms)
-      queueMicrotask(callback)
-      return { clear: () => {} }
-    }
-    await said('hello', { tokensPerSec: 30, setTimer }, { maxTokens: 3 })
+    const runtime = immediate(waits)
+    await said('hello', { tokensPerSec: 30, runtime }, { maxTokens: 3 })
     expect(waits).toEqual([1000 / 30, 1000 / 30, 1000 / 30])
   })
 
   test('keeps its pace where it is faster than a timer', async () => {
     const waits: number[] = []
-    const setTimer: NonNullable<DemoOptions['setTimer']> = (ms, callback) => {
-      waits.push(ms)
-      queueMicrotask(callback)
-      return { clear: () => {} }
-    }
-    await said('hello', { tokensPerSec: 4_000, setTimer }, { maxTokens: 8 })
+    const runtime = immediate(waits)
+    await said('hello', { tokensPerSec: 4_000, runtime }, { maxTokens: 8 })
     expect(waits).toEqual([1, 1])
   })
 
   test('stops typing at once when it is stopped', async () => {
     const controller = new AbortController()
     let cleared = false
-    const setTimer: NonNullable<DemoOptions['setTimer']> = () => ({ clear: () => (cleared = true) })
-    const model = demo({ setTimer })
+    const model = demo({ runtime: { setTimer: () => ({ clear: () => (cleared = true) }) } })
     const next = model.stream({ messages: [], signal: controller.signal })[Symbol.asyncIterator]().next()
     const reason = new Error('stop')
     controller.abort(reason)

@@ -1,21 +1,25 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test, vi } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
+import type { Runtime } from '../../../protocol/runtime.ts'
 import { type RetryEvent, retry } from '../../../server/streams/retry.ts'
-import { type SetTimer, wait } from '../../../server/streams/wait.ts'
+import { wait } from '../../../server/streams/wait.ts'
 
 const TRY_AGAIN = new MillraceError('provider_overloaded', 'try again')
 const NEVER = new AbortController().signal
 
-/** Fires as soon as it is set, and remembers what it was set to. */
-function immediate(): { setTimer: SetTimer; waits: number[] } {
+/** Its timers fire as soon as they are set; `waits` is what they were set to. */
+function immediate(chance = 0.5): { runtime: Pick<Runtime, 'setTimer' | 'random'>; waits: number[] } {
   const waits: number[] = []
   return {
     waits,
-    setTimer(ms, callback) {
-      waits.push(ms)
-      queueMicrotask(callback)
-      return { clear: () => {} }
+    runtime: {
+      random: () => chance,
+      setTimer(ms, callback) {
+        waits.push(ms)
+        queueMicrotask(callback)
+        return { clear: () => {} }
+      },
     },
   }
 }
@@ -40,8 +44,8 @@ describe('retry', () => {
   })
 
   test('waits up to 1, 2, 4, 8 and then 10 seconds', async () => {
-    const { setTimer, waits } = immediate()
-    const options = { signal: NEVER, maxRetries: 6, random: () => 0.999999, setTimer }
+    const { runtime, waits } = immediate(0.999999)
+    const options = { signal: NEVER, maxRetries: 6, runtime }
     const { said, error } = await run(retry(() => Promise.reject(TRY_AGAIN), options))
     expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 10_000, 10_000])
     expect(said.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4, 5, 6])
@@ -50,15 +54,15 @@ describe('retry', () => {
   })
 
   test('may come back at once, as chance has it', async () => {
-    const { setTimer, waits } = immediate()
-    await run(retry(() => Promise.reject(TRY_AGAIN), { signal: NEVER, maxRetries: 2, random: () => 0, setTimer }))
+    const { runtime, waits } = immediate(0)
+    await run(retry(() => Promise.reject(TRY_AGAIN), { signal: NEVER, maxRetries: 2, runtime }))
     expect(waits).toEqual([0, 0])
   })
 
   test('comes back no sooner than it was told', async () => {
-    const { setTimer, waits } = immediate()
+    const { runtime, waits } = immediate()
     const error = new MillraceError('provider_rate_limited', 'later', { details: { afterMs: 20_000 } })
-    await run(retry(() => Promise.reject(error), { signal: NEVER, maxRetries: 1, random: () => 0.5, setTimer }))
+    await run(retry(() => Promise.reject(error), { signal: NEVER, maxRetries: 1, runtime }))
     expect(waits).toEqual([20_000])
   })
 
@@ -97,7 +101,7 @@ describe('a wait', () => {
   test('ends at once when it is aborted, and leaves neither timer nor listener', async () => {
     const controller = new AbortController()
     const clear = vi.fn()
-    const waiting = wait(60_000, controller.signal, () => ({ clear }))
+    const waiting = wait(60_000, controller.signal, { setTimer: () => ({ clear }) })
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(1)
     const reason = new Error('stop')
     controller.abort(reason)
@@ -114,7 +118,7 @@ describe('a wait', () => {
 
   test('sets no timer when it is aborted already', async () => {
     const setTimer = vi.fn()
-    await expect(wait(1, AbortSignal.abort('no'), setTimer)).rejects.toBe('no')
+    await expect(wait(1, AbortSignal.abort('no'), { setTimer })).rejects.toBe('no')
     expect(setTimer).not.toHaveBeenCalled()
   })
 })
