@@ -179,7 +179,7 @@ class Answer {
       case 'no-marker':
         break
     }
-    if (behaviour.lateEnd) await new Promise((resolve) => setImmediate(resolve))
+    if (behaviour.lateEnd) await new Promise((resolve) => setTimeout(resolve, 10))
     if (behaviour.hold === 'after-end') await this.#hold(behaviour.hold)
     if (this.#gone) return
     this.#response.end()

@@ -24,7 +24,7 @@ export type Behaviour = {
   malformed?: boolean
   /** A token with bytes that are not UTF-8 after the first one. */
   badUtf8?: boolean
-  /** The response ends a turn after its last word. */
+  /** The response ends 10 ms after its last word. */
   lateEnd?: boolean
   /** Raw bytes (latin1) after the tokens, as they stand. */
   raw?: string
