@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { parseModel } from '../../../server/cli/model-option.ts'
 
@@ -22,4 +25,32 @@ describe('a model named on the command line', () => {
     await expect(refused).rejects.toMatchObject({ code: 'bad_request', message: expect.stringContaining(says) })
     await expect(refused).rejects.toMatchObject({ message: expect.not.stringContaining('\n') })
   })
+
+  test.each(['openai', 'ollama'])(
+    'whose package %s is not installed is refused with the line that installs it',
+    async (peer) => {
+      // A process in which that package cannot be found.
+      const hooks = `export async function resolve(specifier, context, next) {
+      if (specifier !== '${peer}') return next(specifier, context)
+      throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' })
+    }`
+      const register = `import { register } from 'node:module'; register('data:text/javascript,' + ${JSON.stringify(encodeURIComponent(hooks))})`
+      const script = `const { parseModel } = await import('./server/cli/model-option.ts')
+      parseModel('${peer}:any', { OPENAI_API_KEY: 'sk-1' }).catch((error) => console.log(error.code + ': ' + error.message))`
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        [
+          '--import',
+          'tsx',
+          '--import',
+          `data:text/javascript,${encodeURIComponent(register)}`,
+          '--input-type=module',
+          '-e',
+          script,
+        ],
+        { cwd: fileURLToPath(new URL('../../..', import.meta.url)) },
+      )
+      expect(stdout).toBe(`bad_request: ${peer} models need the package ${peer}: npm install ${peer}\n`)
+    },
+  )
 })
