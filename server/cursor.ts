@@ -73,8 +73,10 @@ export class Cursor {
   /** Whether the log is `limits.readAhead` items, or half of what it may retain, beyond what this one may be sent. */
   holdsBack(limits: Pick<Limits, 'readAhead' | 'retainBytes'>): boolean {
     const { last } = this.#log
-    const reach = this.reach
-    if (last - reach >= limits.readAhead) return last > reach || limits.readAhead === 0
-    return last > reach && this.#log.bytesThrough(last) - this.#log.bytesThrough(reach) >= limits.retainBytes / 2
+    const { reach } = this
+    // What is left of the balance reaches beyond the log: the next item may be sent.
+    if (this.#beyond > 0) return false
+    if (last - reach >= limits.readAhead) return true
+    return this.#log.bytesThrough(last) - this.#log.bytesThrough(reach) >= limits.retainBytes / 2
   }
 }

@@ -1,0 +1,59 @@
+import type { Actor } from '../../server/actors/actor.ts'
+import { bearer } from '../../server/auth.ts'
+import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
+import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
+
+/** alice and bob are two people; eve may watch the runs of others. Each token is the name. */
+const everybody = bearer({ alice: 'alice', bob: 'bob', eve: { id: 'eve', rights: ['observe'] } })
+
+export interface TestServer<Actors extends Record<string, Actor>> extends AsyncDisposable {
+  readonly server: MillraceServer<Actors>
+  readonly url: string
+  /** What `onError` was told. */
+  readonly errors: unknown[]
+  /** A client of this server, who knows its limits. */
+  client(options?: WireClientOptions): Promise<WireClient>
+}
+
+/**
+ * A real server on a port of its own. Its disposal fails the test if a promise was rejected with nobody listening: the
+ * process of a user would have died of it.
+ */
+export async function testServer<const Actors extends Record<string, Actor>>(
+  actors: Actors,
+  options: Partial<ServerOptions<Actors>> = {},
+): Promise<TestServer<Actors>> {
+  const errors: unknown[] = []
+  const unhandled: unknown[] = []
+  const note = (reason: unknown): void => void unhandled.push(reason)
+  process.on('unhandledRejection', note)
+  const server = createServer<Actors>({
+    actors,
+    authenticate: everybody,
+    onError: (error) => errors.push(error),
+    ...options,
+  })
+  const { url } = await server.listen(0)
+  return {
+    server,
+    url,
+    errors,
+    client: (clientOptions = {}) =>
+      wireClient(url, { ...(options.limits ? { limits: options.limits } : {}), ...clientOptions }),
+    async [Symbol.asyncDispose]() {
+      await server.close({ drainMs: 0 })
+      await new Promise((resolve) => setImmediate(resolve))
+      process.off('unhandledRejection', note)
+      if (unhandled.length > 0) throw new Error('a promise was rejected and nobody listened', { cause: unhandled[0] })
+    },
+  }
+}
+
+/** Resolves when `holds`; looked at each turn of the event loop. */
+export async function eventually(holds: () => boolean, what: string, patienceMs = 8_000): Promise<void> {
+  const end = performance.now() + patienceMs
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`it never happened: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}
