@@ -1,0 +1,21 @@
+export type { ActorMap, ActorTypes, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
+export type { ErrorCode } from '../protocol/errors.ts'
+export { MillraceError } from '../protocol/errors.ts'
+export type { GapEvent, Progress, RunEnd, RunEvent, StreamEvent, ToolOutcome } from '../protocol/events.ts'
+export type { Key, OnDetach, Policy } from '../protocol/frames.ts'
+export type { CancelReason, Receipt, Usage } from '../protocol/receipt.ts'
+export type { Runtime, Timer } from '../protocol/runtime.ts'
+export type { CancelOptions, CancelResult } from './cancel.ts'
+export type {
+  AskOptions,
+  AttachOptions,
+  Client,
+  ClientOptions,
+  CloseOptions,
+  ReadOptions,
+  StartOptions,
+} from './client.ts'
+export { createClient } from './client.ts'
+export type { Delays, Status, WebSocketClass, WebSocketLike } from './connection.ts'
+export type { Answer, InputType, Position, Run } from './run.ts'
+export type { InputTaken } from './stream.ts'
