@@ -107,10 +107,9 @@ function take(length: number): number {
   return at > bytes.length ? wrong('length') : start
 }
 
-/** `n` values are to come: a length that cannot be true is refused at its header. */
+/** `n` values are to come: a huge length is refused at its header. */
 function announce(n: number): void {
-  valuesLeft -= n
-  if (valuesLeft < 0 || n > bytes.length - at) wrong('length')
+  if ((valuesLeft -= n) < 0) wrong('length')
 }
 
 /** An unsigned integer of 1, 2 or 4 bytes, that is 2 to the power of `size`. */

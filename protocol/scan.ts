@@ -161,7 +161,6 @@ function isProto(): boolean {
 /** Takes `n` values off what is left, before any of them is walked: a huge length is refused at its header. */
 function count(n: number): void {
   if ((valuesLeft -= n) < 0) refuse('a frame has too many values')
-  if (n > bytes.length - at) refuse('a message is cut short')
 }
 
 function uint(size: 1 | 2 | 4): number {

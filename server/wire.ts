@@ -86,8 +86,7 @@ class PayloadWriter extends Writer {
 
   override value(value: unknown, depth: number): void {
     const { maxValues } = this.limits
-    const announced = Array.isArray(value) ? value.length : 0
-    if (this.values + announced + FRAME_VALUES >= maxValues)
+    if (this.values + FRAME_VALUES >= maxValues)
       refuse(`it has more than maxValues (${maxValues}) values: split it into several events`)
     super.value(value, depth)
     this.#check(0)

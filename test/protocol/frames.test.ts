@@ -81,6 +81,21 @@ describe.each([
   })
 })
 
+test('an option that is undefined is left out, as one that is not there', () => {
+  const given = { key: undefined, credit: 5, policy: undefined } as unknown as { credit: number }
+  const frame: UpFrame = { kind: 'start', sid: 1, actor: 'a', input: undefined, options: given }
+  expect(hex(encodeUp([frame]))).toBe(hex(encodeUp([{ ...frame, input: null, options: { credit: 5 } }])))
+  const bare: UpFrame = { ...frame, options: { key: undefined } as unknown as { key: string } }
+  expect(hex(encodeUp([bare]))).toBe('940201a161c0')
+})
+
+test('what the strict decoder gives does not share the bytes of the message', () => {
+  const message = encodeUp([{ kind: 'input', sid: 1, mid: bytes('0102'), type: 'k', data: bytes('0304') }])
+  const frames = decoders.up.own(message)
+  message.fill(0)
+  expect(plain(frames)).toMatchObject([{ mid: { $bin: '0102' }, data: { $bin: '0304' } }])
+})
+
 test('a frame deeper than the receiver allows is refused before it leaves', () => {
   const start = (depth: number): UpFrame => ({ kind: 'start', sid: 1, actor: 'a', input: nested(depth), options: {} })
   expect(decoders.up.own(encodeUp([start(15)]))).toHaveLength(1)

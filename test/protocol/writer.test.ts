@@ -91,6 +91,15 @@ describe('a writer', () => {
     expect(() => scanValue(written(text), scanLimits.up)).not.toThrow()
   })
 
+  test.each([0, 127, 128, 2 ** 32 - 1, 2 ** 32, 1_754_006_400_123, Number.MAX_SAFE_INTEGER])(
+    'writes %i as an unsigned integer and as a number alike',
+    (n) => {
+      const writer = new Writer()
+      writer.uint(n)
+      expect(hex(writer.view())).toBe(hex(msgpackr.pack(n)))
+    },
+  )
+
   test('keeps what it has when it grows, and appends encoded values as they stand', () => {
     const writer = new Writer(1)
     writer.array(5)
