@@ -25,7 +25,7 @@ export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer
  * @param maxDepth how many containers may nest in it, itself counted. Default 16.
  * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
  */
-export function writeUp(writer: Writer, frame: UpFrame, maxDepth = 16): void {
+function writeUp(writer: Writer, frame: UpFrame, maxDepth = 16): void {
   write(writer, upElements(frame), maxDepth)
 }
 
