@@ -1,7 +1,7 @@
 import type { RunEvent } from '../protocol/events.ts'
 import type { WireMap } from '../protocol/frames.ts'
 import type { ActorContext, ModelCall, Principal, Question, RunInput, RunModel } from './actors/actor.ts'
-import type { Model, ModelEvent } from './models/model.ts'
+import type { Model, ModelEvent, StopReason } from './models/model.ts'
 
 /** What a run offers to the context it hands to its actor. */
 export interface ContextHost {
@@ -18,6 +18,8 @@ export interface ContextHost {
   findModel(which: string | Model | undefined): Model
   /** Enters a provider request in the run's books; call what it returns when the socket is closed. */
   openProvider(id: string): () => void
+  /** A model's answer is complete: why it stopped there. */
+  answered(stop: StopReason): void
 }
 
 /** What an actor is given beside its input. */
@@ -42,7 +44,10 @@ function bind(run: ContextHost, model: Model): RunModel {
     run.signal.throwIfAborted()
     const closed = run.openProvider(model.id)
     try {
-      yield* model.stream({ ...call, signal: run.signal })
+      for await (const event of model.stream({ ...call, signal: run.signal })) {
+        if (event.type === 'finish') run.answered(event.stop)
+        yield event
+      }
     } finally {
       closed()
     }

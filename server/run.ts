@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../protocol/errors.ts'
 import { type RunEvent, type TextEvent, toWire } from '../protocol/events.ts'
 import type { OnDetach, Outcome, WireMap } from '../protocol/frames.ts'
@@ -106,6 +107,8 @@ export class Run {
   /** Texts said since a provider last stated its usage: about as many tokens. */
   #unstated = 0
   #iterations = 0
+  /** Why the last model that was asked stopped. */
+  #answerStop: string | undefined
 
   #grace: Timer | undefined
   readonly #deadline: Deadline
@@ -119,6 +122,8 @@ export class Run {
     this.principal = principal
     this.options = options
     this.startedAt = host.runtime.now()
+    // An actor may have any number of requests and tools under way, each with this signal.
+    setMaxListeners(0, this.#controller.signal)
     this.log = new Log(host.limits)
     this.#audience = new Audience(this.log, host.limits, options.onDetach)
     this.#parts = new Parts((type, data) => this.#appendEvent(type, data))
@@ -205,6 +210,9 @@ export class Run {
       request: (question) => this.#request(question),
       findModel: (which) => this.#host.findModel(which),
       openProvider: (id) => this.#work.open('provider', id),
+      answered: (stop) => {
+        this.#answerStop = stop
+      },
     }
   }
 
@@ -534,6 +542,7 @@ export class Run {
     const data: WireMap = { ms: Math.round(this.#host.runtime.now() - this.startedAt) }
     if (result !== undefined) data['result'] = result
     if (this.#used) data['usage'] = this.#usage
+    if (this.#answerStop !== undefined) data['stop'] = this.#answerStop
     if (this.#iterations > 0) data['iterations'] = this.#iterations
     this.#endWith('done', data)
   }

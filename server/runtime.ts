@@ -2,6 +2,8 @@ import { randomFillSync } from 'node:crypto'
 import type { Runtime } from '../protocol/runtime.ts'
 
 const POOL_BYTES = 4_096
+/** The longest delay that `setTimeout` takes; beyond it fires at once. */
+const LONGEST_MS = 2 ** 31 - 1
 let pool = Buffer.allocUnsafe(0)
 let used = 0
 
@@ -22,7 +24,7 @@ export const nodeRuntime: Runtime = {
   now: () => performance.now(),
   wallClock: () => Date.now(),
   setTimer(ms, callback) {
-    const timer = setTimeout(callback, ms)
+    const timer = setTimeout(callback, Math.min(ms, LONGEST_MS))
     timer.unref()
     return { clear: () => clearTimeout(timer) }
   },
