@@ -72,7 +72,7 @@ export class Inbox {
   }
 
   /** Requests that nobody has answered, for a reader who comes too late for their items. */
-  pending(requests: readonly WireMap[] = [], at: number): void {
+  pending(requests: readonly WireMap[] | undefined = [], at: number): void {
     for (const data of requests) this.#push(fromWire(EVENT.inputRequest, data), 0, 0, at)
   }
 

@@ -18,7 +18,7 @@ export class Session {
   readonly principal: Principal
   /** The instance's own secret id, in hex. */
   readonly client: string
-  readonly runs = new Set<Run>()
+  readonly runs: Set<Run> = new Set()
   /** The highest `attempt` seen. */
   attempt = 0
   carrier: Carrier | undefined
