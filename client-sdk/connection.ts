@@ -32,6 +32,8 @@ export type Delays = {
   heartbeatMs: number
   /** Time for that sign to come. Default: what the server says, 10,000 before it does. */
   pongMs: number
+  /** A try that has not been answered within this time is given up for the next one. Default: half of `connectMs`. */
+  tryMs: number
   /** The first try after a loss comes within this time. Default 300. */
   quickMs: number
   /** Later ones come within this time, doubled with each. Default 1,000. */
@@ -120,7 +122,7 @@ export class Connection {
     this.#options = options
     this.runtime = options.runtime
     this.connectMs = options.connectMs
-    this.limits = { ...DEFAULT_LIMITS, ...DEFAULT_DELAYS, ...options.delays }
+    this.limits = { ...DEFAULT_LIMITS, ...DEFAULT_DELAYS, tryMs: this.connectMs / 2, ...options.delays }
     this.#client = this.runtime.randomBytes(16)
     for (const type of WAKING) page.addEventListener?.(type, this.#probe)
   }
@@ -198,7 +200,7 @@ export class Connection {
     const { url, WebSocket, auth, hello } = this.#options
     const attempt = ++this.#attempt
     const isCurrent = (): boolean => attempt === this.#attempt && this.status === 'connecting'
-    this.#after(this.connectMs, () => this.#lose(true))
+    this.#after(this.limits.tryMs, () => this.#lose(true))
     this.#become('connecting')
     try {
       const credentials: unknown = typeof auth === 'function' ? await auth() : auth
@@ -298,7 +300,7 @@ export class Connection {
           else this.#notice = frame.message
           break
         default:
-          this.#bySid.get(frame.sid)?.receive(frame)
+          this.#bySid.get(frame.sid)?.[frame.kind](frame as never)
       }
       if (socket !== this.#socket) return
     }

@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { StreamEvent } from '../../client-sdk/index.ts'
+import { createClient } from '../../client-sdk/node.ts'
+import { DEFAULT_LIMITS, type DownFrame, decodeDown, decodeUp } from '../../protocol/index.ts'
+import { actor } from '../../server/index.ts'
+import { mixedActor, mixedEvents, withoutTimes } from '../helpers/mixed-run.ts'
+import { seededRandom } from '../helpers/seeded-random.ts'
+import { type TestServer, testServer } from '../helpers/server.ts'
+import { type Fault, type Learns, TcpProxy } from '../helpers/tcp-proxy.ts'
+import { latch } from '../helpers/test-actors.ts'
+import { repetitions } from '../helpers/tier.ts'
+
+/** Coming back soon: these tests are about what is missed, not about how long one waits. */
+const DELAYS = { quickMs: 2, backoffMs: 2, maxBackoffMs: 8, heartbeatMs: 10, pongMs: 15, tryMs: 40 }
+/** Nor are they about how often one may come. */
+const LIMITS = { startsPerSec: 1e6, startBurst: 1e6, messagesPerSec: 1e6, maxConnections: 10_000 }
+const LEARNS: Learns[] = ['both', 'client', 'server']
+
+const executions = { count: 0 }
+const halfway = latch()
+const actors = {
+  mixed: mixedActor(executions),
+  /** Counts to 100, and stops at 36 until it may go on. */
+  hundred: actor({
+    async *stream() {
+      for (let n = 1; n <= 100; n++) {
+        yield `${n} `
+        if (n === 36) await halfway.opened
+      }
+    },
+  }),
+}
+const { maxDepth, maxValues, maxDown, maxMessage } = DEFAULT_LIMITS
+const SCAN = { maxDepth, maxValues, maxBytes: Math.max(maxDown, maxMessage) }
+let server: TestServer<typeof actors>
+
+beforeAll(async () => {
+  server = await testServer(actors, { limits: LIMITS })
+})
+afterAll(() => server[Symbol.asyncDispose]())
+
+type Way = {
+  rounds: number
+  burst?: number
+  credit?: number
+  flushMs?: number
+  /** What befalls each connection. */
+  plan: (n: number) => Fault
+}
+
+type Outcome = { events: object[]; result: unknown; executions: number; proxy: TcpProxy }
+
+/** Reads one run of `mixed` to its end over a network that does what `plan` says. */
+async function readThrough({ rounds, burst = 1, credit = 256, flushMs = 0, plan }: Way): Promise<Outcome> {
+  await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
+  proxy.plan = plan
+  const before = executions.count
+  const client = createClient<typeof actors>(proxy.url, { token: 'alice', delays: DELAYS, flushMs })
+  const run = client.start('mixed', { rounds, burst }, { credit })
+  const events: StreamEvent[] = []
+  for await (const event of run) events.push(event)
+  const result = await run.result
+  await client.close()
+  return { events: withoutTimes(events), result, executions: executions.count - before, proxy }
+}
+
+/** What every reading of a run must come to. Numbers are those of the log, where hidden items count too. */
+let uninterrupted: object[]
+let said: number
+const ROUNDS = 3
+
+beforeAll(async () => {
+  const { events, result } = await readThrough({ rounds: ROUNDS, plan: () => ({}) })
+  uninterrupted = events
+  said = [...mixedEvents(ROUNDS)].length
+  expect(events).toHaveLength(said)
+  expect(result).toEqual({ said })
+})
+
+test.each(LEARNS)('a cut at every frame of a run changes nothing for its reader (%s learn of it)', async (learns) => {
+  const { proxy } = await readThrough({ rounds: ROUNDS, plan: () => ({}) })
+  const messages = proxy.connections[0]!.down.messages
+  const frames = messages.map((message) => decodeDown(message, SCAN).length)
+  const perMessage = Math.max(...frames)
+  const total = frames.reduce((sum, n) => sum + n, 0)
+  // A message is atomic: with few frames in each, cutting before every message is cutting at every frame that matters.
+  expect(perMessage).toBeLessThanOrEqual(4)
+  let met = 0
+  for (let k = 0; k <= messages.length; k++) {
+    const plan = (n: number): Fault => (n === 0 ? { messagesDown: k, learns } : {})
+    const cut = await readThrough({ rounds: ROUNDS, plan })
+    expect(cut.events, `cut before message ${k}`).toEqual(uninterrupted)
+    expect(cut.result).toEqual({ said })
+    expect(cut.executions, `cut before message ${k}`).toBe(1)
+    if (cut.proxy.connections.length > 1) met++
+  }
+  console.log(
+    `cut at every frame, ${learns} learning: ${total} frames in ${messages.length} messages, ${met} cuts met, list equal each time`,
+  )
+  expect(met).toBeGreaterThan(messages.length * 0.8)
+})
+
+const RANDOM_CUTS = repetitions({ quick: 60, full: 1_000 })
+
+test(`${RANDOM_CUTS} runs cut at random bytes in both directions arrive whole, each item once`, async () => {
+  const seed = Date.now() | 0
+  let cuts = 0
+  for (let n = 0; n < RANDOM_CUTS; n++) {
+    const random = seededRandom(seed + n)
+    const upTo = (most: number): number => Math.floor(random() * most)
+    const faults = Array.from({ length: 1 + upTo(4) }, (): Fault => {
+      const learns = LEARNS[upTo(LEARNS.length)]!
+      return random() < 0.7 ? { bytesDown: upTo(5_000), learns } : { bytesUp: upTo(900), learns }
+    })
+    const way = { rounds: ROUNDS, burst: 1 + upTo(20), credit: 1 + upTo(40), flushMs: upTo(5) }
+    const told = `seed ${seed + n}: ${JSON.stringify({ ...way, faults })}`
+    const read = await readThrough({ ...way, plan: (n) => faults[n] ?? {} })
+    expect(read.events, told).toEqual(uninterrupted)
+    expect(read.result, told).toEqual({ said })
+    expect(read.executions, told).toBe(1)
+    cuts += read.proxy.connections.length - 1
+  }
+  console.log(`random cuts: seeds ${seed} to ${seed + RANDOM_CUTS - 1}, ${cuts} cuts, every list whole, each run once`)
+  expect(cuts).toBeGreaterThan(RANDOM_CUTS / 2)
+})
+
+test('after a cut at 36 of 100 the rest comes once, for one message upstream', async () => {
+  await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
+  // No heartbeat: it would be a message too.
+  const client = createClient<typeof actors>(proxy.url, { token: 'alice', delays: { quickMs: 2 } })
+  const run = client.start('hundred', null)
+  const events: StreamEvent[] = []
+  for await (const event of run) {
+    events.push(event)
+    if (event.seq !== 36) continue
+    const back = proxy.next()
+    proxy.connections[0]!.cut()
+    await back
+    halfway.open()
+  }
+  expect(events.map((event) => ({ ...event, at: 0 }))).toEqual(
+    Array.from({ length: 100 }, (_, i) => ({ type: 'token', text: `${i + 1} `, seq: i + 1, at: 0 })),
+  )
+  const [, second, ...more] = proxy.connections
+  expect(more).toEqual([])
+  const frames = second!.up.messages.map((message) => decodeUp(message, SCAN))
+  expect(frames).toMatchObject([
+    [
+      { kind: 'hello', attempt: 2 },
+      { kind: 'attach', after: 36 },
+    ],
+  ])
+  const resumed = second!.down.messages.flatMap((message) => decodeDown(message, SCAN)).flatMap(numbersOf)
+  expect(resumed).toEqual(Array.from({ length: 64 }, (_, i) => i + 37))
+  await client.close()
+})
+
+/** The numbers of the items that a frame carries. */
+function numbersOf(frame: DownFrame): number[] {
+  if (frame.kind !== 'delta') return []
+  const count = typeof frame.body === 'string' ? 1 : frame.body.length
+  return Array.from({ length: count }, (_, i) => frame.seq + i)
+}
