@@ -300,7 +300,7 @@ export class Connection {
           else this.#notice = frame.message
           break
         default:
-          this.#bySid.get(frame.sid)?.[frame.kind](frame as never)
+          this.#bySid.get(frame.sid)?.receive(frame)
       }
       if (socket !== this.#socket) return
     }
