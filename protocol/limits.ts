@@ -70,7 +70,7 @@ export type Limits = {
   maxConnections: number
   /** Sessions without a connection remembered for one principal. Default 20. */
   maxSessions: number
-  /** Messages a second on one connection before it is closed 4429. Default 1,000. */
+  /** Messages a second on one connection before it is closed 4429; each 64 frames of one count as one. Default 1,000. */
   messagesPerSec: number
 }
 
@@ -147,6 +147,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
     limits[name as keyof Limits] = value
   }
   const { retainEvents, retainBytes, maxCredit, readAhead, creditUnit, maxEvent, maxDown, initialCredit } = limits
+  const { maxDepth, maxValues, helloBytes, beforeWelcomeBytes, maxMessage } = limits
   check(
     retainEvents >= maxCredit + readAhead,
     'retainEvents must be at least maxCredit + readAhead, or a pacing client could miss items',
@@ -160,6 +161,10 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
     maxDown >= maxEvent + creditUnit + 1_024,
     'maxDown must hold the largest event: at least maxEvent + creditUnit + 1024',
   )
+  check(maxDepth >= 6, 'maxDepth must be at least 6, or no event of the protocol fits')
+  check(maxValues >= 64, 'maxValues must be at least 64, or no frame with options fits')
+  check(helloBytes <= beforeWelcomeBytes, 'helloBytes must be at most beforeWelcomeBytes')
+  check(beforeWelcomeBytes <= maxMessage, 'beforeWelcomeBytes must be at most maxMessage')
   return limits
 }
 

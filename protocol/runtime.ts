@@ -10,7 +10,10 @@ export interface Runtime {
   now(): number
   /** Wall clock in epoch milliseconds, for timestamps only. It may jump. */
   wallClock(): number
-  /** Calls `callback` once after `ms` milliseconds, never synchronously. It must not keep a process alive by itself. */
+  /**
+   * Calls `callback` once after `ms` milliseconds, never synchronously. It must not keep a process alive by itself. It
+   * may fire early only for delays of more than 24 days.
+   */
   setTimer(ms: number, callback: () => void): Timer
   /** Calls `callback` after the I/O of this event-loop turn: the place where a turn's output is sent as one message. */
   nextTurn(callback: () => void): void

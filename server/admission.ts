@@ -17,13 +17,13 @@ export class TokenBucket {
     this.#filledAt = runtime.now()
   }
 
-  /** Takes one. False when none is left. */
-  take(): boolean {
+  /** Takes `n`, by default one. False, and nothing is taken, when fewer are left. */
+  take(n = 1): boolean {
     const now = this.#runtime.now()
     this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#filledAt) * this.#perSec) / 1000)
     this.#filledAt = now
-    if (this.#tokens < 1) return false
-    this.#tokens--
+    if (this.#tokens < n) return false
+    this.#tokens -= n
     return true
   }
 

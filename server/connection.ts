@@ -9,6 +9,7 @@ import type {
   Start,
   SubscriptionOptions,
   UpFrame,
+  WireMap,
 } from '../protocol/frames.ts'
 import { TAG } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
@@ -17,19 +18,26 @@ import { element } from '../protocol/scan.ts'
 import type { Principal } from './actors/actor.ts'
 import { type Quota, TokenBucket } from './admission.ts'
 import type { Authenticate, Identity } from './auth.ts'
+import { excerpt } from './excerpt.ts'
 import { Outbox } from './outbox.ts'
 import type { Registry } from './registry.ts'
 import type { Run } from './run.ts'
 import type { Carrier, Session } from './session.ts'
 import { type Outlet, Subscription } from './subscription.ts'
 import type { Socket, SocketEvents } from './transports/transport.ts'
-import { decodeClient, type ReceivedFrame } from './wire.ts'
+import { decodeClient, packPayload, type ReceivedFrame } from './wire.ts'
 
 /** A timer that fires this much late says that the process stood still, not that the peer did. */
 const LATE_MS = 1_000
 /** Most one client may ask its messages to be held back for the sake of batching. */
 const MAX_FLUSH_MS = 1_000
 const CANCEL_CODE_MAX = 255
+/** Frames of one message that count as one against `messagesPerSec`. */
+const FRAMES_PER_MESSAGE = 64
+/** What a message quotes at most of something that a client named. */
+const QUOTED_CHARACTERS = 64
+/** The longest name of a part that an answer names in full. */
+const MAX_ECHOED_ID = 1_024
 
 export type ConnectionOptions = {
   readonly runtime: Runtime
@@ -82,7 +90,6 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     if (this.#state === 'closed') return
     const { limits, runtime } = this.#options
     this.#heardAt = runtime.now()
-    if (!this.#messages.take()) return this.fault(CLOSE.tooMany, `more than ${limits.messagesPerSec} messages a second`)
     if (this.#state !== 'open') {
       this.#receivedBytes += bytes.length
       if (this.#receivedBytes > limits.beforeWelcomeBytes)
@@ -90,11 +97,11 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     }
     try {
       // What is kept of a message must not be the transport's buffer.
-      const received = decodeClient(bytes.slice(), {
-        maxBytes: limits.maxMessage,
-        maxDepth: limits.maxDepth,
-        maxValues: limits.maxValues,
-      })
+      const received = decodeClient(
+        new Uint8Array(bytes),
+        { maxBytes: limits.maxMessage, maxDepth: limits.maxDepth, maxValues: limits.maxValues },
+        (frames) => this.#admit(frames),
+      )
       this.#lastSid = checkOrder(received, this.#state !== 'hello', this.#lastSid)
       this.#apply(received)
     } catch (error) {
@@ -102,6 +109,13 @@ export class Connection implements SocketEvents, Carrier, Outlet {
       this.#options.report(error)
       this.fault(1011, 'the server failed; come back')
     }
+  }
+
+  /** Counts a message; one of very many frames counts as the several that it could have been. */
+  #admit(frames: number): void {
+    const { messagesPerSec } = this.#options.limits
+    if (!this.#messages.take(Math.ceil(frames / FRAMES_PER_MESSAGE)))
+      throw new ProtocolFault(`more than ${messagesPerSec} messages a second`, CLOSE.tooMany)
   }
 
   text(): void {
@@ -287,6 +301,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
   #expireAt(expiresAt: number): void {
     const { runtime } = this.#options
     this.#expiryTimer = runtime.setTimer(Math.max(0, expiresAt - runtime.wallClock()), () => {
+      if (runtime.wallClock() < expiresAt) return this.#expireAt(expiresAt)
       this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials have expired' })
       this.fault(CLOSE.unauthenticated, 'the credentials have expired')
     })
@@ -363,7 +378,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     } catch (error) {
       if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
       const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
-      this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: { ...refusal.toJSON() } })
+      this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: refusalData(refusal, limits) })
     }
   }
 
@@ -380,12 +395,12 @@ export class Connection implements SocketEvents, Carrier, Outlet {
       })
     }
     if (target) {
-      const message = `nothing called ${target.id} is going on in this run`
+      const { type, id } = target
       return this.#outbox.notify({
         kind: 'notice',
         code: 'not_found',
-        message,
-        ref: { ...ref, detail: [target.type, target.id] },
+        message: `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`,
+        ref: id.length > MAX_ECHOED_ID ? ref : { ...ref, detail: [type, id] },
       })
     }
     subscription.run.cancel({ by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note })
@@ -431,6 +446,18 @@ function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSi
 /** A message id as a Map key: a binary one and a text one are never the same. */
 function midName(mid: Key): string {
   return typeof mid === 'string' ? `s${mid}` : `b${Buffer.from(mid).toString('base64')}`
+}
+
+/** A refusal as it travels. What would be too large to send is told without details. */
+function refusalData(refusal: MillraceError, limits: Limits): WireMap {
+  const data: WireMap = refusal.toJSON()
+  try {
+    packPayload(data, limits)
+    return data
+  } catch {
+    const { code, message, retryable } = refusal
+    return { code, message: excerpt(message, MAX_ECHOED_ID), retryable }
+  }
 }
 
 /** The limits that a client must know. */

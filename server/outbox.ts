@@ -14,6 +14,10 @@ const PING_BYTES = 131_072
 const NOTICES_PER_SEC = 5
 /** Notices that may wait for their turn. */
 const MAX_NOTICES = 64
+/** Control frames that may wait. A peer that causes more at once asks for more than it can want. */
+const MAX_CONTROL = 4_096
+/** Room that a message leaves for a PONG and a PING. */
+const SPARE_BYTES = 32
 /** Times `highWater` at which a socket is given up. */
 const FLOOD = 4
 
@@ -48,6 +52,7 @@ export class Outbox {
   #notices: DownFrame[] = []
   #noticeTokens = NOTICES_PER_SEC
   #noticeTimer: Timer | undefined
+  #finishing = false
   #closed = false
 
   /** @param fault told once when the peer is too slow or asks for too much: the connection is to be closed with the code. */
@@ -67,6 +72,7 @@ export class Outbox {
   /** Sends a frame ahead of all streams, with this turn's message. */
   send(frame: DownFrame): void {
     this.#control.push(frame)
+    if (this.#control.length > MAX_CONTROL) return this.#fault(CLOSE.tooMany, 'too many requests at once')
     this.#schedule(true)
   }
 
@@ -117,10 +123,12 @@ export class Outbox {
 
   /** Sends what waits now, without the streams: the socket is about to close. */
   finish(): void {
-    if (this.#closed) return
+    if (this.#closed || this.#finishing) return
+    this.#finishing = true
     for (const notice of this.#notices.splice(0)) this.#control.push(notice)
     this.#queue = []
-    this.#flush()
+    do this.#flush()
+    while (this.#control.length > 0 && !this.#refused)
     this.close()
   }
 
@@ -151,14 +159,12 @@ export class Outbox {
     if (this.#closed || this.#refused) return
     const out = this.#writer
     out.reset()
-    const control = this.#control
-    this.#control = []
-    for (const frame of control) writeDown(out, frame)
+    this.#writeControl(out)
     if (this.#pong !== undefined) {
       writeDown(out, { kind: 'pong', nonce: this.#pong })
       this.#pong = undefined
     }
-    if (!this.#blocked()) this.#pumpStreams(out)
+    if (this.#control.length === 0 && !this.#blocked()) this.#pumpStreams(out)
     if (out.length === 0) return
     const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
     if (this.#written + out.length - passedPing >= PING_BYTES) writeDown(out, this.#newPing())
@@ -169,6 +175,24 @@ export class Outbox {
       return this.#fault(CLOSE.slow, 'the client does not read')
     if (this.#blocked()) this.#watchSlow()
     else if (this.#queue.length > 0) this.#schedule(true)
+    if (this.#control.length > 0) this.#schedule(true)
+  }
+
+  /** As many control frames as one message holds; the others are left for the next. */
+  #writeControl(out: Writer): void {
+    if (this.#control.length === 0) return
+    const most = this.#limits.maxDown - SPARE_BYTES
+    let written = 0
+    for (const frame of this.#control) {
+      const before = out.length
+      writeDown(out, frame)
+      if (before > 0 && out.length > most) {
+        out.truncate(before)
+        break
+      }
+      written++
+    }
+    this.#control = this.#control.slice(written)
   }
 
   #pumpStreams(out: Writer): void {
@@ -180,7 +204,7 @@ export class Outbox {
     for (; i < turn.length && out.length < MESSAGE_BYTES; i++) {
       const subscription = turn[i] as Subscription
       subscription.queued = false
-      if (subscription.pump(out, maxDown - 32) === 'more') unfinished.push(subscription)
+      if (subscription.pump(out, maxDown - SPARE_BYTES) === 'more') unfinished.push(subscription)
     }
     // Who had no turn comes first next time, then who had more to say.
     const woken = this.#queue
@@ -222,10 +246,12 @@ export class Outbox {
   }
 
   #resume(): void {
-    if (this.#closed || this.#blocked()) return
+    if (this.#closed) return
+    if (this.#control.length > 0) this.#schedule(true)
+    if (this.#blocked()) return
     this.#slowTimer?.clear()
     this.#slowTimer = undefined
-    if (this.#queue.length > 0 || this.#control.length > 0) this.#schedule(true)
+    if (this.#queue.length > 0) this.#schedule(true)
   }
 
   #sendNotices(): void {

@@ -6,6 +6,7 @@ import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import { Quota, TokenBucket } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
+import { excerpt } from './excerpt.ts'
 import type { Model } from './models/model.ts'
 import { invalidInput, Run, type RunHost, type RunOptions } from './run.ts'
 import { type Carrier, Session } from './session.ts'
@@ -14,6 +15,8 @@ import { Turns } from './turns.ts'
 /** Ids are cut from 128 random bits: nobody guesses a run. */
 const ID_BYTES = 16
 const SWEEP_QUOTAS = 64
+/** What a message quotes at most of the name of an actor that does not exist. */
+const QUOTED_CHARACTERS = 64
 
 export type RegistryOptions = {
   readonly runtime: Runtime
@@ -176,7 +179,8 @@ export class Registry {
     const actor = actors.get(name)
     if (!actor) {
       const names = [...actors.keys()]
-      throw new MillraceError('not_found', `there is no actor ${JSON.stringify(name)}; there is ${names.join(', ')}`, {
+      const asked = JSON.stringify(excerpt(name, QUOTED_CHARACTERS))
+      throw new MillraceError('not_found', `there is no actor ${asked}; there is ${names.join(', ')}`, {
         details: { actors: names },
       })
     }

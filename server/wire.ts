@@ -21,10 +21,16 @@ export type ReceivedFrame = { frame: UpFrame; bytes: Uint8Array }
 /**
  * What a client's message says, all of it checked before any of it may be applied. Frames of an unknown skippable tag
  * are left out.
+ * @param admit told how many frames there are before any is decoded; it may throw.
  * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
  */
-export function decodeClient(message: Uint8Array, limits: ScanLimits): ReceivedFrame[] {
+export function decodeClient(
+  message: Uint8Array,
+  limits: ScanLimits,
+  admit?: (frames: number) => void,
+): ReceivedFrame[] {
   const starts = scan(message, limits)
+  admit?.(starts.length)
   const received: ReceivedFrame[] = []
   const values = packr.unpackMultiple(message) as unknown[]
   values.forEach((value, i) => {
