@@ -13,7 +13,7 @@ export interface ContextHost {
   /** The number of the run's present life. */
   gen(): number
   readonly inputs: AsyncIterable<RunInput>
-  emit(event: string | RunEvent): Promise<void>
+  emit(event: string | RunEvent): Promise<number>
   request(question: Question): Promise<unknown>
   findModel(which: string | Model | undefined): Model
   /** Enters a provider request in the run's books; call what it returns when the socket is closed. */

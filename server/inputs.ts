@@ -5,6 +5,7 @@ import type { Limits } from '../protocol/limits.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import type { Question, RunInput } from './actors/actor.ts'
 import { Channel } from './streams/channel.ts'
+import { unpackPayload } from './wire.ts'
 
 /** Message ids remembered per run; older ones are no longer recognised as duplicates. */
 const MAX_MIDS = 4_096
@@ -13,12 +14,15 @@ const MAX_MIDS = 4_096
 export type InputAnswer = { status: InputStatus; note?: string }
 
 type Pending = {
+  bytes: number
   data: WireMap
   seq: number
   answer: (value: unknown) => void
   fail: (reason: unknown) => void
   timer: Timer | undefined
 }
+
+type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent'>
 
 type RequestEvent = Extract<RunEvent, { type: 'request' }>
 
@@ -28,7 +32,7 @@ type RequestEvent = Extract<RunEvent, { type: 'request' }>
  */
 export class Inputs {
   readonly #runtime: Runtime
-  readonly #limits: Pick<Limits, 'maxInputs' | 'maxInputBytes'>
+  readonly #limits: InputLimits
   readonly #interactive: boolean
   readonly #onWaiting: (waiting: boolean) => void
   readonly #queue: Channel<{ input: RunInput; bytes: number }>
@@ -40,12 +44,7 @@ export class Inputs {
   #closed: MillraceError | undefined
 
   /** @param onWaiting told when the run begins or ceases to wait for what a client says. */
-  constructor(
-    runtime: Runtime,
-    limits: Pick<Limits, 'maxInputs' | 'maxInputBytes'>,
-    interactive: boolean,
-    onWaiting: (waiting: boolean) => void,
-  ) {
+  constructor(runtime: Runtime, limits: InputLimits, interactive: boolean, onWaiting: (waiting: boolean) => void) {
     this.#runtime = runtime
     this.#limits = limits
     this.#interactive = interactive
@@ -128,16 +127,24 @@ export class Inputs {
     return event
   }
 
-  /** Waits for the answer to a request that was logged as item `seq` with `data`. */
-  answerTo(event: RequestEvent, data: WireMap, seq: number, expiresMs: number | undefined): Promise<unknown> {
+  /** Whether a request of that many bytes may wait beside the others: half of what an OPENED may hold. */
+  hasRoomFor(bytes: number): boolean {
+    const waiting = [...this.#pending.values()].reduce((sum, pending) => sum + pending.bytes, 0)
+    return waiting + bytes <= this.#limits.maxEvent / 2
+  }
+
+  /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
+  answerTo(id: string, packed: Uint8Array, seq: number, expiresMs: number | undefined): Promise<unknown> {
     return new Promise((answer, fail) => {
       if (this.#closed) return fail(this.#closed)
       const expire = (): void => {
-        this.#forget(event.id)
+        this.#forget(id)
         fail(new MillraceError('timeout', `nobody answered within ${String(expiresMs)} ms`))
       }
       const timer = expiresMs === undefined ? undefined : this.#runtime.setTimer(expiresMs, expire)
-      this.#pending.set(event.id, { data, seq, answer, fail, timer })
+      // A copy: the actor may go on to change what it asked with.
+      const data = unpackPayload(packed) as WireMap
+      this.#pending.set(id, { data, bytes: packed.length, seq, answer, fail, timer })
       this.#waitingChanged()
     })
   }

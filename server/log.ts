@@ -1,5 +1,6 @@
 import { costOf } from '../protocol/credit.ts'
 import { Writer } from '../protocol/encode.ts'
+import { MillraceError } from '../protocol/errors.ts'
 import { EVENT } from '../protocol/events.ts'
 import type { OpenLane, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
@@ -34,12 +35,21 @@ export type Chunk = {
   readonly bodies: Uint8Array
 }
 
-type Lane = { readonly lane: number; readonly data: WireMap; readonly opened: number; closed: number }
+type Lane = {
+  readonly lane: number
+  readonly data: WireMap
+  readonly bytes: number
+  readonly opened: number
+  closed: number
+}
+
+/** When a part that is still open was closed. */
+const OPEN = Number.POSITIVE_INFINITY
 
 /** One life of a log: its number and the first item it wrote. */
 export type Life = { readonly gen: number; readonly first: number }
 
-type LogLimits = Pick<Limits, 'creditUnit' | 'retainEvents' | 'retainBytes'>
+type LogLimits = Pick<Limits, 'creditUnit' | 'retainEvents' | 'retainBytes' | 'maxEvent'>
 
 /**
  * What a run has said, numbered from 1 and encoded once. In memory and synchronous: there is no promise on the way of a
@@ -127,9 +137,19 @@ export class Log {
     return this.#next - before
   }
 
-  /** Logs an event whose data is packed and checked already. `data` is the same value, for the lanes it opens and closes. */
+  /**
+   * Logs an event whose data is packed and checked already. `data` is the same value, for the lanes it opens and closes.
+   * @throws MillraceError `bad_event` when more parts are open than can be told to who attaches.
+   */
   appendEvent(type: number | string, packed: Uint8Array, data: WireMap, at: number): void {
     if (type === EVENT.partEnd) this.flushHeld(Number(data['lane']), at)
+    // Half of what an OPENED may hold; open requests have the other half.
+    if (type === EVENT.partStart && this.#openBytes + packed.length > this.#limits.maxEvent / 2) {
+      throw new MillraceError(
+        'bad_event',
+        'too many parts (agents, tool calls) are open at once, or their names are too long',
+      )
+    }
     const segment = this.#segment(packed.length + 8)
     segment.starts.push(segment.body.length)
     if (typeof type === 'number') segment.body.uint(type)
@@ -139,9 +159,10 @@ export class Log {
     segment.times.push(at)
     this.#bytes = segment.base + segment.body.length
     const seq = this.#next++
-    if (type === EVENT.partStart)
-      this.#lanes.push({ lane: Number(data['lane']), data, opened: seq, closed: Number.POSITIVE_INFINITY })
-    else if (type === EVENT.partEnd) {
+    if (type === EVENT.partStart) {
+      const opened = { lane: Number(data['lane']), data, bytes: packed.length, opened: seq, closed: OPEN }
+      this.#lanes.push(opened)
+    } else if (type === EVENT.partEnd) {
       const lane = this.#lanes.find((open) => open.lane === data['lane'])
       if (lane) lane.closed = seq
     }
@@ -199,7 +220,7 @@ export class Log {
     this.#next = first
     this.#first = Math.min(this.#first, first)
     this.#lanes = this.#lanes.filter((lane) => lane.opened < first)
-    for (const lane of this.#lanes) if (lane.closed >= first) lane.closed = Number.POSITIVE_INFINITY
+    for (const lane of this.#lanes) if (lane.closed >= first) lane.closed = OPEN
     this.#held.clear()
   }
 
@@ -247,6 +268,10 @@ export class Log {
   /** The parts open just before item `seq`. */
   lanesAt(seq: number): OpenLane[] {
     return this.#lanes.filter((lane) => lane.opened < seq && lane.closed >= seq).map((lane) => [lane.lane, lane.data])
+  }
+
+  get #openBytes(): number {
+    return this.#lanes.reduce((sum, lane) => (lane.closed === OPEN ? sum + lane.bytes : sum), 0)
   }
 
   #appendItem(lane: number, text: string, at: number): void {

@@ -10,6 +10,7 @@ import type { ValidationResult } from './actors/standard-schema.ts'
 import { Audience, type Reader } from './audience.ts'
 import { type ContextHost, createContext } from './context.ts'
 import { Deadline } from './deadline.ts'
+import { excerpt } from './excerpt.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { Log } from './log.ts'
 import type { Model } from './models/model.ts'
@@ -24,6 +25,10 @@ const SLICE_ITEMS = 64
 const MAX_WAITING_EVENTS = 1_000
 /** How long a run with `onDetach: 'cancel'` outlives its last connection, unless it says otherwise. */
 const CANCEL_DETACHED_MS = 10_000
+/** Issues of an input that its refusal lists, and steps of the path of each. */
+const MAX_ISSUES = 20
+/** The longest text in such a list. */
+const MAX_ISSUE_CHARACTERS = 200
 
 export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
 
@@ -98,7 +103,7 @@ export class Run {
   #finished = false
   #turn = -1
   #taken = 0
-  #emits: { event: string | RunEvent; done: () => void; fail: (reason: unknown) => void }[] = []
+  #emits: { event: string | RunEvent; done: (seq: number) => void; fail: (reason: unknown) => void }[] = []
 
   readonly #inputs: Inputs
 
@@ -228,7 +233,7 @@ export class Run {
     while (this.#emits.length > 0) {
       if (this.#audience.holdsBack()) return this.#closeGate()
       const waiting = this.#emits.shift()
-      if (waiting && this.#say(waiting.event)) waiting.done()
+      if (waiting && this.#say(waiting.event)) waiting.done(this.log.last)
       if (this.#end) return
     }
     if (this.#audience.holdsBack()) return this.#closeGate()
@@ -334,8 +339,9 @@ export class Run {
     if (this.log.full) this.log.trim(this.#audience.keeps())
   }
 
-  #emit(event: string | RunEvent): Promise<void> {
-    const said = new Promise<void>((done, fail) => {
+  /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
+  #emit(event: string | RunEvent): Promise<number> {
+    const said = new Promise<number>((done, fail) => {
       if (this.#stop || this.#end)
         return fail(this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended'))
       if (this.#emits.length > 0 || this.#audience.holdsBack()) {
@@ -347,7 +353,7 @@ export class Run {
         } else if (!this.#gated) this.#closeGate()
         return
       }
-      if (this.#say(event)) done()
+      if (this.#say(event)) done(this.log.last)
       else fail(new MillraceError('bad_event', 'the event could not be logged; the run has ended'))
     })
     said.catch(() => {})
@@ -433,8 +439,14 @@ export class Run {
 
   async #request(question: Question): Promise<unknown> {
     const event = this.#inputs.requestEvent(question)
-    await this.#emit(event)
-    return this.#inputs.answerTo(event, toWire(event).data, this.log.last, question.expiresMs)
+    const packed = packPayload(toWire(event).data, this.#host.limits)
+    if (!this.#inputs.hasRoomFor(packed.length))
+      throw new MillraceError(
+        'bad_event',
+        'the requests that wait for an answer are too large together; ask one after the other',
+      )
+    const seq = await this.#emit(event)
+    return this.#inputs.answerTo(event.id, packed, seq, question.expiresMs)
   }
 
   #waiting(waiting: boolean): void {
@@ -526,7 +538,8 @@ export class Run {
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
     }
     if (stop.note !== undefined) receipt.note = stop.note
-    if (stop.open.provider) receipt.usage = { ...this.#usage, output: this.#usage.output + this.#unstated, exact: false }
+    if (stop.open.provider)
+      receipt.usage = { ...this.#usage, output: this.#usage.output + this.#unstated, exact: false }
     else if (this.#used) receipt.usage = { ...this.#usage, exact: true }
     this.#endWith('cancelled', receipt)
   }
@@ -632,11 +645,13 @@ async function* answerOnce(ask: () => unknown, resultOnly: boolean): AsyncGenera
 export function invalidInput(
   issues: readonly { message: string; path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined }[],
 ): MillraceError {
-  const details = issues.slice(0, 20).map(({ message, path }) => ({
-    message,
+  // A schema may quote the keys of its input, which are as long as a client likes.
+  const details = issues.slice(0, MAX_ISSUES).map(({ message, path }) => ({
+    message: excerpt(message, MAX_ISSUE_CHARACTERS),
     path: (path ?? [])
+      .slice(0, MAX_ISSUES)
       .map((step) => (typeof step === 'object' ? step.key : step))
-      .map((step) => (typeof step === 'number' ? step : String(step))),
+      .map((step) => (typeof step === 'number' ? step : excerpt(String(step), MAX_ISSUE_CHARACTERS))),
   }))
   const first = details[0]
   const where = first && first.path.length > 0 ? ` at ${first.path.join('.')}` : ''

@@ -59,10 +59,10 @@ export interface ActorContext {
   readonly run: { readonly id: string; readonly actor: string; readonly meta: WireMap | undefined }
   readonly principal: Principal
   /**
-   * Says something without yielding it (from a callback, from inside a tool). Resolves when it is logged; waits like
-   * `yield` while the reader is slow. Await it: more than 1,000 waiting events end the run with `bad_event`.
+   * Says something without yielding it (from a callback, from inside a tool). Resolves when it is logged, with its number;
+   * waits like `yield` while the reader is slow. Await it: more than 1,000 waiting events end the run with `bad_event`.
    */
-  emit(event: string | RunEvent): Promise<void>
+  emit(event: string | RunEvent): Promise<number>
   /**
    * Asks the people attached, with a `request` event, and resolves with the value of the first answer.
    * @throws MillraceError `timeout` after `expiresMs`; the signal's reason when the run is stopped.
