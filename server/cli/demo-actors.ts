@@ -1,0 +1,89 @@
+import { z } from 'zod'
+import { type Actor, actor } from '../actors/actor.ts'
+import { type AgentInput, agent } from '../agents/agent.ts'
+import { wait } from '../streams/wait.ts'
+
+/** What `millrace serve` serves unless a config file says otherwise; tests and benches use them too. */
+export type DemoActors = {
+  chat: Actor<AgentInput, undefined, never>
+  count: Actor<{ to: number; delayMs?: number | undefined }, undefined, never>
+  flood: Actor<{ tokens: number; bytes?: number | undefined }, undefined, never>
+  echo: Actor<unknown, undefined, never>
+  sleep: Actor<{ ms: number }, { sleptMs: number }, never>
+  stubborn: Actor<{ ms: number }, { sleptMs: number }, never>
+}
+
+const amount = z.number().int().min(1)
+/** The longest delay that a timer takes. */
+const delay = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1)
+
+export const demoActors: DemoActors = {
+  chat: agent({
+    description: 'Answers a prompt with the model of the server.',
+    instructions: 'You are a friendly assistant. Answer in a few short paragraphs of plain text.',
+  }),
+
+  count: actor({
+    description: 'Counts, one token a number.',
+    input: z.strictObject({ to: amount, delayMs: delay.optional() }),
+    async *stream({ to, delayMs = 0 }, { signal }) {
+      for (let n = 1; n <= to; n++) {
+        if (delayMs > 0) await wait(delayMs, signal)
+        yield `${n} `
+      }
+    },
+  }),
+
+  flood: actor({
+    description: 'Says random tokens of 3 to 6 characters, or of a given size, as fast as they are taken.',
+    input: z.strictObject({ tokens: amount, bytes: amount.max(65_536).optional() }),
+    async *stream({ tokens, bytes }) {
+      const noise = randomText((bytes ?? 6) + NOISE_CHARACTERS)
+      for (let n = 0; n < tokens; n++) {
+        const at = Math.floor(Math.random() * NOISE_CHARACTERS)
+        yield noise.slice(at, at + (bytes ?? 3 + (n & 3)))
+      }
+    },
+  }),
+
+  echo: actor({
+    description: 'Answers each `message` with a token, until it is cancelled.',
+    interactive: true,
+    async *stream(_, { inputs }) {
+      for await (const { type, data } of inputs) {
+        if (type === 'message') yield typeof data === 'string' ? data : JSON.stringify(data)
+      }
+    },
+  }),
+
+  sleep: actor({
+    description: 'Is silent for a while; stops at once when it is cancelled.',
+    input: z.strictObject({ ms: delay }),
+    async *stream({ ms }, { signal }) {
+      await wait(ms, signal)
+      return { sleptMs: ms }
+    },
+  }),
+
+  stubborn: actor({
+    description: 'Is silent for a while, and does not stop when it is cancelled.',
+    input: z.strictObject({ ms: delay }),
+    async *stream({ ms }) {
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      return { sleptMs: ms }
+    },
+  }),
+}
+
+const NOISE_CHARACTERS = 4_096
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz     '
+
+function randomText(length: number): string {
+  let text = ''
+  while (text.length < length) text += ALPHABET[Math.floor(Math.random() * ALPHABET.length)]!
+  return text
+}
