@@ -1,0 +1,30 @@
+import { describe, expect, test } from 'vitest'
+import { BREAKS } from './breaks.ts'
+import { search } from './seeds.ts'
+
+const SEEDS = 2_000
+/** A broken rule that no seed up to here finds is one that the simulation does not watch. */
+const ENOUGH = 500
+
+describe('the real server and the real client in virtual time', () => {
+  test(`${SEEDS} seeds of cuts, late copies, take-overs, cancels, pauses, inputs and observers break no rule`, {
+    timeout: 120_000,
+  }, async () => {
+    expect(await search(1, SEEDS)).toBeUndefined()
+  })
+
+  test('a seed replays exactly', async () => {
+    const broken = BREAKS['a gap is told']
+    const first = await search(1, ENOUGH, broken)
+    const again = await search(first?.seed ?? 0, 1, broken)
+    expect(again).toEqual(first)
+  })
+})
+
+describe('the simulation notices when it no longer holds that', () => {
+  for (const [rule, broken] of Object.entries(BREAKS)) {
+    test(rule, async () => {
+      expect(await search(1, ENOUGH, broken)).toMatchObject({ message: expect.any(String) as string })
+    })
+  }
+})

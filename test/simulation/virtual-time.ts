@@ -1,0 +1,108 @@
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import { seededRandom } from '../helpers/seeded-random.ts'
+
+type Alarm = { readonly due: number; readonly order: number; readonly callback: () => void; cleared: boolean }
+
+/** Seeded chance: the same seed gives the same numbers everywhere. */
+export class Chance {
+  /** A number in [0, 1). */
+  readonly next: () => number
+
+  constructor(seed: number) {
+    this.next = seededRandom(seed)
+  }
+
+  /** An integer from 0 to `n` - 1. */
+  int(n: number): number {
+    return Math.floor(this.next() * n)
+  }
+
+  /** True with probability `p`. */
+  of(p: number): boolean {
+    return this.next() < p
+  }
+
+  pick<T>(from: readonly T[]): T {
+    return from[this.int(from.length)] as T
+  }
+}
+
+/** Time and chance of a simulation: nothing happens until it is told to, and a seed replays exactly. */
+export class VirtualTime implements Runtime {
+  readonly chance: Chance
+  #now = 0
+  #order = 0
+  #alarms: Alarm[] = []
+  #turn: (() => void)[] = []
+
+  constructor(chance: Chance) {
+    this.chance = chance
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  wallClock(): number {
+    return 1_700_000_000_000 + Math.floor(this.#now)
+  }
+
+  setTimer(ms: number, callback: () => void): Timer {
+    const alarm: Alarm = { due: this.#now + Math.max(0, ms), order: this.#order++, callback, cleared: false }
+    this.#alarms.push(alarm)
+    return { clear: () => void (alarm.cleared = true) }
+  }
+
+  nextTurn(callback: () => void): void {
+    this.#turn.push(callback)
+  }
+
+  randomBytes(length: number): Uint8Array {
+    return Uint8Array.from({ length }, () => this.chance.int(256))
+  }
+
+  random(): number {
+    return this.chance.next()
+  }
+
+  /** Timers that are set. */
+  get pending(): number {
+    return this.#alarms.filter((alarm) => !alarm.cleared).length
+  }
+
+  /** Runs what was left for the next turn. Returns how much that was. */
+  async turn(): Promise<number> {
+    const callbacks = this.#turn
+    this.#turn = []
+    for (const callback of callbacks) callback()
+    await microtasks()
+    return callbacks.length
+  }
+
+  /** Lets `ms` pass; timers fire in their order, each followed by what it started. */
+  async advance(ms: number): Promise<void> {
+    const until = this.#now + ms
+    for (;;) {
+      this.#alarms = this.#alarms.filter((alarm) => !alarm.cleared)
+      let next: Alarm | undefined
+      for (const alarm of this.#alarms) {
+        if (
+          alarm.due <= until &&
+          (!next || alarm.due < next.due || (alarm.due === next.due && alarm.order < next.order))
+        )
+          next = alarm
+      }
+      if (!next) break
+      next.cleared = true
+      this.#now = Math.max(this.#now, next.due)
+      next.callback()
+      await microtasks()
+    }
+    this.#now = until
+  }
+}
+
+/** Resolves when every promise that could settle has settled. */
+export function microtasks(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}

@@ -1,0 +1,661 @@
+import {
+  type Client,
+  createClient,
+  MillraceError,
+  type Policy,
+  type Run,
+  type StreamEvent,
+} from '../../client-sdk/index.ts'
+import { type ActorContext, type Authenticate, actor, createServer, type MillraceServer } from '../../server/index.ts'
+import { Run as ServerRun } from '../../server/run.ts'
+import { Link, Network, type Tamper } from './network.ts'
+import { Chance, microtasks, VirtualTime } from './virtual-time.ts'
+
+/** Small, so that every limit is met in a short run. */
+const LIMITS = {
+  initialCredit: 6,
+  maxCredit: 10,
+  readAhead: 3,
+  resumeMs: 3_600_000,
+  endedMs: 120_000,
+  heartbeatMs: 3_000,
+  pongMs: 3_000,
+  maxInputs: 4,
+  timeoutMs: 3_600_000,
+  startsPerSec: 1_000,
+  startBurst: 1_000,
+  maxConnections: 1_000,
+  messagesPerSec: 100_000,
+  cancelGraceMs: 500,
+  slowMs: 600_000,
+} as const
+const DETACH_MS = 8_000
+
+/** Something happened that must never happen. */
+export class Violation extends Error {
+  readonly kind: string
+
+  constructor(kind: string, detail: string) {
+    super(`${kind}: ${detail}`)
+    this.kind = kind
+  }
+}
+
+type Plan = { items: number; who: string; fails: boolean; silent: boolean }
+type Actors = ReturnType<typeof actorsOf>
+type AppRun = Run
+
+/** What the actor of one run did. */
+type Work = { produced: number; executions: number; onlyPaced: boolean; applied: Map<string, number>; id?: string }
+
+/** One consumer of a run, and what it saw. */
+type View = {
+  readonly name: string
+  readonly client: SimClient
+  readonly run: AppRun
+  readonly plan: Plan
+  readonly key: string
+  readonly policy: Policy
+  readonly credit: number
+  readonly started: boolean
+  readonly after: number
+  readonly iterator: AsyncIterator<StreamEvent, unknown>
+  items: { seq: number; value: string }[]
+  missing: [number, number][]
+  position: number
+  reading: boolean
+  done: boolean
+  left: 'no' | 'cancelled' | 'detached'
+  error: MillraceError | undefined
+  end: { outcome: string; seq: number } | undefined
+  receipt: Awaited<ReturnType<AppRun['cancel']>> | undefined
+  inputs: { text: string; status?: string; error?: string }[]
+}
+
+type SimClient = {
+  readonly name: string
+  readonly principal: string
+  readonly sdk: Client<Actors>
+  readonly views: View[]
+  closed: boolean
+}
+
+function actorsOf(world: World) {
+  return {
+    work: actor({
+      interactive: true,
+      stream: (input: unknown, context: ActorContext) => world.act(input as Plan, context),
+    }),
+  }
+}
+
+/** A server, its clients, and the links between them, driven by a seed through everything that goes wrong. */
+export class World {
+  readonly seed: number
+  readonly chance: Chance
+  readonly time: VirtualTime
+  readonly network: Network
+  readonly clients: SimClient[] = []
+  readonly stats = { items: 0, cuts: 0, lateHellos: 0, cancels: 0, inputs: 0, runs: 0, gaps: 0, resumes: 0 }
+  readonly trace: string[] = []
+  readonly #server: MillraceServer<Actors>
+  readonly #works = new Map<string, Work>()
+  /** What every consumer must agree on: items and end of each run, by run id. */
+  readonly #truth = new Map<string, { items: Map<number, string>; end?: string }>()
+  readonly #late: { due: number; messages: Uint8Array[] }[] = []
+  #failure: unknown
+  #names = 0
+  #quiet = false
+
+  constructor(seed: number, tamper?: Tamper) {
+    this.seed = seed
+    this.chance = new Chance(seed)
+    this.time = new VirtualTime(this.chance)
+    this.network = new Network(this.chance, tamper)
+    const authenticate: Authenticate = ({ auth }) => ({
+      id: String(auth),
+      ...(auth === 'B' ? { rights: ['observe'] as const } : {}),
+    })
+    const retainEvents = this.chance.pick([13, 40, 10_000])
+    this.#server = createServer({
+      actors: actorsOf(this),
+      authenticate,
+      limits: { ...LIMITS, retainEvents, flushMs: this.chance.pick([0, 4, 20]) },
+      runtime: this.time,
+      transport: this.network.transport,
+      onError: (error) => (this.#failure ??= error),
+    })
+  }
+
+  // --- the actor
+
+  async *act(
+    plan: Plan,
+    context: ActorContext,
+  ): AsyncGenerator<string | { type: 'data'; name: string; value: string }> {
+    const work = this.#workOf(plan, context.run.id)
+    work.executions++
+    if (work.executions > 1) this.#fail('executed-twice', plan.who)
+    void this.#takeInputs(work, context)
+    for (let i = 1; i <= plan.items; i++) {
+      if (this.chance.of(0.4)) await this.#pause(context.signal)
+      work.produced = i
+      this.#checkGate(plan, work)
+      const value = `${plan.who}.${i}`
+      yield this.chance.of(0.8) ? value : { type: 'data', name: 'n', value }
+    }
+    if (plan.silent) await this.#pause(context.signal, 3_600_000)
+    if (plan.fails) throw new MillraceError('tool_failed', 'as planned')
+  }
+
+  async #takeInputs(work: Work, context: ActorContext): Promise<void> {
+    for await (const input of context.inputs) {
+      const text = String(input.data)
+      work.applied.set(text, (work.applied.get(text) ?? 0) + 1)
+      if (work.applied.get(text) !== 1) this.#fail('input-twice', text)
+    }
+  }
+
+  #pause(signal: AbortSignal, ms = this.chance.int(60)): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.time.setTimer(ms, () => {
+        signal.removeEventListener('abort', stop)
+        resolve()
+      })
+      const stop = (): void => {
+        timer.clear()
+        reject(signal.reason as Error)
+      }
+      if (signal.aborted) return stop()
+      signal.addEventListener('abort', stop, { once: true })
+    })
+  }
+
+  #workOf(plan: Plan, id?: string): Work {
+    let work = this.#works.get(plan.who)
+    if (!work) {
+      work = { produced: 0, executions: 0, onlyPaced: true, applied: new Map() }
+      this.#works.set(plan.who, work)
+    }
+    if (id !== undefined) work.id = id
+    return work
+  }
+
+  /** Slow means slow: the actor is never further than its reader's window and the read-ahead. */
+  #checkGate(plan: Plan, work: Work): void {
+    if (!work.onlyPaced) return
+    for (const view of this.#views()) {
+      if (view.plan !== plan || !view.started || view.left !== 'no' || view.run.position?.run !== work.id) continue
+      const consumed = view.items.length
+      if (work.produced > consumed + view.credit + LIMITS.readAhead) {
+        this.#fail(
+          'gate',
+          `${plan.who} produces ${work.produced}, ${view.name} consumed ${consumed}, window ${view.credit}`,
+        )
+      }
+    }
+  }
+
+  // --- the applications
+
+  addClient(name: string, principal: string): void {
+    const sdk = createClient<Actors>('ws://simulation', {
+      token: principal,
+      name,
+      runtime: this.time,
+      WebSocket: this.network.WebSocket,
+      connectMs: 3_600_000,
+      timestamps: this.chance.of(0.5),
+    })
+    this.clients.push({ name, principal, sdk, views: [], closed: false })
+  }
+
+  #start(client: SimClient): void {
+    const plan: Plan = {
+      items: 3 + this.chance.int(50),
+      who: `${client.name}w${++this.#names}`,
+      fails: this.chance.of(0.1),
+      silent: this.chance.of(0.1),
+    }
+    const key = `${client.principal}/${plan.who}`
+    const policy = this.chance.of(0.8) ? 'pace' : 'log'
+    const credit = 1 + this.chance.int(LIMITS.maxCredit)
+    const onDetach = this.chance.pick(['pause', 'pause', 'continue'] as const)
+    const run = client.sdk.start('work', plan, { policy, credit, key, onDetach, detachMs: DETACH_MS })
+    this.stats.runs++
+    const work = this.#workOf(plan)
+    if (policy !== 'pace' || onDetach === 'continue') work.onlyPaced = false
+    this.#follow(client, run, { plan, key, policy, credit, started: true, after: 0 })
+    // The same key from another instance of the principal: one execution, two readers.
+    const other = this.clients.find((each) => each !== client && each.principal === client.principal)
+    if (other && this.chance.of(0.15)) {
+      work.onlyPaced = false
+      this.#follow(other, other.sdk.start('work', plan, { key, credit }), {
+        plan,
+        key,
+        policy: 'pace',
+        credit,
+        started: true,
+        after: 0,
+      })
+    }
+  }
+
+  #attach(client: SimClient): void {
+    const known = this.#views().filter((view) => view.run.position !== undefined)
+    if (known.length === 0) return
+    const view = this.chance.pick(known)
+    const own = client.principal === view.client.principal
+    const position = view.run.position
+    if (!position) return
+    const policy = this.chance.pick<Policy>(own ? ['log', 'merge', 'latest', 'pace'] : ['log', 'merge', 'latest'])
+    const credit = 1 + this.chance.int(LIMITS.maxCredit)
+    const after = this.chance.of(0.3) ? position.seq : 0
+    this.#workOf(view.plan).onlyPaced = false
+    const run = client.sdk.attach('work', position.run, { policy, credit, after, gen: position.gen })
+    this.#follow(client, run, { plan: view.plan, key: view.key, policy, credit, started: false, after })
+  }
+
+  #follow(
+    client: SimClient,
+    run: AppRun,
+    what: Pick<View, 'plan' | 'key' | 'policy' | 'credit' | 'started' | 'after'>,
+  ): void {
+    const view: View = {
+      name: `${client.name}v${++this.#names}`,
+      client,
+      run,
+      ...what,
+      iterator: run[Symbol.asyncIterator](),
+      items: [],
+      missing: [],
+      position: what.after,
+      reading: false,
+      done: false,
+      left: 'no',
+      error: undefined,
+      end: undefined,
+      receipt: undefined,
+      inputs: [],
+    }
+    client.views.push(view)
+    this.#log(
+      `${view.name} ${what.started ? 'starts' : 'attaches to'} ${what.plan.who} ${what.policy} after ${what.after}`,
+    )
+  }
+
+  #read(view: View): void {
+    if (view.reading || view.done) return
+    view.reading = true
+    view.iterator.next().then(
+      (step) => {
+        view.reading = false
+        if (step.done) this.#over(view, undefined)
+        else this.#took(view, step.value)
+      },
+      (error: unknown) => {
+        view.reading = false
+        this.#over(view, error)
+      },
+    )
+  }
+
+  #took(view: View, event: StreamEvent): void {
+    if (view.left !== 'no') this.#fail('after-leaving', `${view.name} got item ${event.seq} after it ${view.left}`)
+    if (event.type === 'gap') {
+      this.stats.gaps++
+      if (event.from !== view.position + 1)
+        this.#fail('gap-order', `${view.name} gap ${event.from}..${event.next - 1} at ${view.position}`)
+      if (event.reason === 'retention' && this.#workOf(view.plan).onlyPaced)
+        this.#fail('pacing-lost-items', `${view.name} ${event.from}..${event.next - 1}`)
+      view.missing.push([event.from, event.next - 1])
+      view.position = event.next - 1
+      return
+    }
+    this.stats.items++
+    const value = event.type === 'token' ? event.text : event.type === 'data' ? String(event.value) : event.type
+    const texts =
+      view.policy === 'merge' && event.type === 'token'
+        ? value
+            .split(view.plan.who)
+            .slice(1)
+            .map((rest) => view.plan.who + rest)
+        : [value]
+    const first = event.seq - texts.length + 1
+    if (first !== view.position + 1) this.#fail('order', `${view.name} item ${first} after ${view.position}`)
+    texts.forEach((text, i) => this.#agree(view, first + i, text))
+    view.position = event.seq
+  }
+
+  #agree(view: View, seq: number, value: string): void {
+    view.items.push({ seq, value })
+    if (!value.startsWith(`${view.plan.who}.`)) this.#fail('wrong-run', `${view.name} item ${seq} is ${value}`)
+    if (value !== `${view.plan.who}.${seq}`) this.#fail('wrong-item', `${view.name} item ${seq} is ${value}`)
+    const truth = this.#truthOf(view)
+    const known = truth.items.get(seq)
+    if (known !== undefined && known !== value)
+      this.#fail('two-truths', `${view.name} item ${seq} is ${value}, was ${known}`)
+    truth.items.set(seq, value)
+    if (view.client.principal === 'C') this.#fail('leak', `${view.name} sees ${view.plan.who}`)
+  }
+
+  #truthOf(view: View): { items: Map<number, string>; end?: string } {
+    let truth = this.#truth.get(view.plan.who)
+    if (!truth) {
+      truth = { items: new Map() }
+      this.#truth.set(view.plan.who, truth)
+    }
+    return truth
+  }
+
+  #over(view: View, error: unknown): void {
+    view.done = true
+    if (error !== undefined) view.error = error as MillraceError
+    this.#log(`${view.name} over ${error instanceof Error ? error.message : ''}`)
+    view.run.end.then(
+      (end) => {
+        view.end = { outcome: end.outcome, seq: end.seq }
+        if (end.seq > 0) this.#checkEnd(view, end.outcome, end.seq)
+      },
+      () => {},
+    )
+  }
+
+  #checkEnd(view: View, outcome: string, seq: number): void {
+    const truth = this.#truthOf(view)
+    const end = `${outcome} at ${seq}`
+    truth.end ??= end
+    if (truth.end !== end) this.#fail('two-ends', `${view.name} ${end}, others ${truth.end}`)
+    if (view.left === 'no' && view.position !== seq - 1)
+      this.#fail('incomplete', `${view.name} END ${seq} at position ${view.position}`)
+  }
+
+  #cancel(view: View): void {
+    if (view.left !== 'no' || view.done) return
+    view.left = 'cancelled'
+    this.stats.cancels++
+    this.#log(`${view.name} cancels`)
+    void view.run.cancel().then((receipt) => {
+      view.receipt = receipt
+      if (receipt.confirmed) {
+        const truth = this.#truthOf(view)
+        const outcome = truth.end?.split(' ')[0]
+        if (outcome !== undefined && outcome !== receipt.outcome)
+          this.#fail('cancel-lie', `${view.name} was told ${receipt.outcome}, it ended ${outcome}`)
+      }
+    })
+  }
+
+  #detach(view: View): void {
+    if (view.left !== 'no' || view.done) return
+    view.left = 'detached'
+    // The run goes on by itself: nobody paces it any more as this one did.
+    this.#workOf(view.plan).onlyPaced = false
+    view.run.detach()
+    this.#log(`${view.name} detaches`)
+  }
+
+  #say(view: View): void {
+    if (view.left !== 'no' || view.done || view.inputs.length >= 6) return
+    const input: View['inputs'][number] = { text: `${view.name}i${view.inputs.length}` }
+    view.inputs.push(input)
+    this.stats.inputs++
+    view.run.send('message', input.text).then(
+      (status) => (input.status = status),
+      (error: unknown) => (input.error = (error as MillraceError).code),
+    )
+  }
+
+  // --- the world moves
+
+  async #app(): Promise<void> {
+    const client = this.chance.pick(this.clients)
+    if (client.closed) return
+    const live = client.views.filter((view) => !view.done)
+    if (live.length < 4 && this.chance.of(0.12)) {
+      if (client.principal === 'A' && this.chance.of(0.6)) this.#start(client)
+      else this.#attach(client)
+    }
+    if (live.length === 0) return
+    const view = this.chance.pick(live)
+    const dice = this.chance.next()
+    if (dice < 0.75) {
+      for (let n = 1 + this.chance.int(6); n > 0; n--) {
+        this.#read(view)
+        await microtasks()
+      }
+    } else if (dice < 0.78) this.#cancel(view)
+    else if (dice < 0.795) this.#detach(view)
+    else if (dice < 0.86) this.#say(view)
+    else if (dice < 0.88) view.run.pause()
+    else if (dice < 0.92) view.run.resume()
+    else if (dice < 0.94) view.run.throttle(this.chance.pick([5, 50, null]))
+  }
+
+  #disturb(): void {
+    const open = this.network.links.filter((link) => link.isOpen && !link.dead)
+    if (open.length === 0) return
+    const link = this.chance.pick(open)
+    const dice = this.chance.next()
+    if (dice < 0.8) {
+      this.stats.cuts++
+      this.#log('cut')
+      link.cut()
+      if (this.chance.of(0.5)) link.tellClient(1006)
+      else if (this.chance.of(0.5)) link.tellServer(1006)
+    } else if (link.sentUp.length > 0) {
+      // A copy of what a client said at first arrives once more, from nowhere, some time later.
+      this.#late.push({
+        due: this.time.now() + this.chance.int(10_000),
+        messages: link.sentUp.slice(0, 1 + this.chance.int(2)),
+      })
+    }
+  }
+
+  /** Each end of a cut link learns of it in its own time. */
+  #learn(): void {
+    for (const link of this.network.links) {
+      if (!link.dead || !this.chance.of(0.05)) continue
+      if (this.chance.of(0.5)) link.tellClient(1006)
+      else link.tellServer(1006)
+    }
+    for (const link of this.network.links)
+      if (!link.clientKnows && link.up.length === 0 && this.chance.of(0.1)) link.tellServer(1005)
+    this.network.sweep()
+  }
+
+  #replayLate(): void {
+    for (const late of [...this.#late]) {
+      if (late.due > this.time.now()) continue
+      this.#late.splice(this.#late.indexOf(late), 1)
+      this.stats.lateHellos++
+      this.#log('late copy of a HELLO')
+      const ghost = new Link(this.network, undefined)
+      ghost.open()
+      for (const message of late.messages) ghost.sendUp(message)
+      while (ghost.up.length > 0) ghost.deliverUp()
+      ghost.closeUp()
+      ghost.tellServer(1006)
+    }
+  }
+
+  async step(): Promise<void> {
+    await this.time.advance(this.chance.of(0.02) ? this.chance.int(9_000) : this.chance.int(30))
+    const dice = this.chance.next()
+    if (dice < 0.45) {
+      const { busy } = this.network
+      if (busy.length > 0) this.network.step(this.chance.pick(busy))
+    } else if (dice < 0.7) await this.time.turn()
+    else if (dice < 0.725) this.#disturb()
+    else await this.#app()
+    this.#learn()
+    this.#replayLate()
+    await microtasks()
+    this.#check()
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure as Error
+  }
+
+  /** Nothing breaks any more and everybody is willing: all must end, complete. */
+  async settle(): Promise<void> {
+    this.#quiet = true
+    this.#late.length = 0
+    for (let round = 0; round < 400; round++) {
+      for (const link of this.network.links) {
+        if (!link.dead) continue
+        link.tellClient(1006)
+        link.tellServer(1006)
+      }
+      this.#learn()
+      for (const view of this.#views()) {
+        if (view.left !== 'no' || view.done) continue
+        if (view.plan.silent && view.started) this.#cancel(view)
+        else {
+          view.run.throttle(null)
+          for (let i = 0; i < 8; i++) {
+            this.#read(view)
+            await microtasks()
+          }
+        }
+      }
+      for (let n = 0; n < 60; n++) {
+        const { busy } = this.network
+        for (const link of busy) this.network.step(link)
+        const turned = await this.time.turn()
+        if (busy.length === 0 && turned === 0) break
+      }
+      await this.time.advance(round % 10 === 9 ? 5_000 : 50)
+      this.#check()
+      if (this.#views().every((view) => view.done || view.left === 'detached' || view.receipt !== undefined)) return
+    }
+    for (const view of this.#views()) {
+      if (view.left === 'cancelled' && !view.receipt) this.#fail('cancel-hangs', view.name)
+      if (!view.done && view.left === 'no')
+        this.#fail(
+          'deadlock',
+          `${view.name} (${view.policy}) at ${view.position}, its client is ${view.client.sdk.status}`,
+        )
+    }
+    this.#check()
+  }
+
+  /** What must hold when all is over. */
+  async finish(): Promise<void> {
+    for (const client of this.clients) {
+      if (client.sdk.status === 'closed') this.#fail('stopped', `${client.name} stopped by itself`)
+    }
+    for (const view of this.#views()) {
+      const work = this.#workOf(view.plan)
+      const outcome = this.#truthOf(view).end?.split(' ')[0]
+      for (const { text, status, error } of view.inputs) {
+        const times = work.applied.get(text) ?? 0
+        if (status === 'accepted' && outcome === 'done' && times !== 1 && !view.plan.fails)
+          this.#mayBeUnread(view, text)
+        if (error !== undefined && error !== 'connection_lost' && times > 0) this.#fail('input-refused-applied', text)
+      }
+      if (view.left !== 'no' || !view.done) continue
+      if (
+        view.error &&
+        !['cancelled', 'not_found', 'forbidden', 'tool_failed', 'key_conflict'].includes(view.error.code)
+      )
+        this.#fail('unexpected-error', `${view.name} ${view.error.code}: ${view.error.message}`)
+      if (
+        view.error?.code === 'cancelled' &&
+        view.error.receipt?.by !== 'server' &&
+        !this.#views().some((other) => other.plan === view.plan && other.left === 'cancelled')
+      ) {
+        this.#fail('cancelled-by-nobody', view.name)
+      }
+      if (view.error?.code === 'not_found' && view.client.principal === 'A')
+        this.#fail('lost-run', `${view.name} ${view.plan.who}`)
+      if (view.error || view.policy === 'latest') continue
+      for (let seq = view.after + 1; seq <= view.position; seq++) {
+        const here =
+          view.items.some((item) => item.seq === seq) || view.missing.some(([from, to]) => from <= seq && seq <= to)
+        if (!here) this.#fail('silent-loss', `${view.name} item ${seq}`)
+      }
+    }
+    const closing = Promise.all(this.clients.map((client) => client.sdk.close({ runs: 'cancel' })))
+    await this.#drive(closing)
+    await this.#drive(this.#server.close({ drainMs: 0 }))
+    this.#check()
+    if (this.#server.liveRuns > 0) this.#fail('slot-lost', `${this.#server.liveRuns} runs have not settled`)
+    if (this.#server.connections > 0) this.#fail('connection-lost', 'a connection outlived the server')
+    this.#check()
+  }
+
+  /** Lets time and messages go on until `promise` has settled. */
+  async #drive(promise: Promise<unknown>): Promise<void> {
+    let settled = false
+    void promise.finally(() => (settled = true))
+    for (let n = 0; n < 500 && !settled; n++) {
+      for (const link of this.network.busy) this.network.step(link)
+      for (const link of this.network.links) if (!link.clientKnows && link.up.length === 0) link.tellServer(1005)
+      await this.time.turn()
+      await this.time.advance(20)
+    }
+    if (!settled) this.#fail('close-hangs', 'the end did not come')
+  }
+
+  /** An input that was accepted as the run ended: the run says that it was not read. */
+  #mayBeUnread(view: View, text: string): void {
+    this.#log(`${view.name} ${text} accepted and not read`)
+  }
+
+  /**
+   * Watches the detach clock from inside: a run is cancelled for being left alone only when it was, and long enough.
+   * Returns how to stop watching.
+   */
+  #watchDetaching(): () => void {
+    const { leave, cancel } = ServerRun.prototype
+    const leftAt = new Map<string, number>()
+    const now = (): number => this.time.now()
+    const fail = (detail: string): void => this.#fail('detach-early', detail)
+    ServerRun.prototype.leave = function (this: ServerRun, reader) {
+      if (reader.own) leftAt.set(this.id, now())
+      leave.call(this, reader)
+    }
+    ServerRun.prototype.cancel = function (this: ServerRun, why) {
+      const away = now() - (leftAt.get(this.id) ?? now())
+      if (why.code === 5 && !this.end && (!this.detached || away < DETACH_MS)) {
+        fail(`${this.id} cancelled ${away} ms after its last own reader${this.detached ? '' : ', with one there'}`)
+      }
+      cancel.call(this, why)
+    }
+    return () => Object.assign(ServerRun.prototype, { leave, cancel })
+  }
+
+  async run(steps = 80 + this.chance.int(200)): Promise<void> {
+    const stopWatching = this.#watchDetaching()
+    try {
+      await this.#run(steps)
+    } finally {
+      stopWatching()
+    }
+  }
+
+  async #run(steps: number): Promise<void> {
+    await this.#server.listen()
+    this.addClient('a1', 'A')
+    if (this.chance.of(0.6)) this.addClient('a2', 'A')
+    if (this.chance.of(0.5)) this.addClient('b1', 'B')
+    if (this.chance.of(0.3)) this.addClient('c1', 'C')
+    while (steps-- > 0) await this.step()
+    await this.settle()
+    await this.finish()
+  }
+
+  #views(): View[] {
+    return this.clients.flatMap((client) => client.views)
+  }
+
+  #fail(kind: string, detail: string): void {
+    this.#failure ??= new Violation(kind, detail)
+  }
+
+  #log(line: string): void {
+    this.trace.push(`${Math.round(this.time.now())}${this.#quiet ? ' (settling)' : ''} ${line}`)
+  }
+}
