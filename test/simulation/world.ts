@@ -4,6 +4,7 @@ import {
   MillraceError,
   type Policy,
   type Run,
+  type RunEvent,
   type StreamEvent,
 } from '../../client-sdk/index.ts'
 import { type ActorContext, type Authenticate, actor, createServer, type MillraceServer } from '../../server/index.ts'
@@ -41,12 +42,28 @@ export class Violation extends Error {
   }
 }
 
-type Plan = { items: number; who: string; fails: boolean; silent: boolean }
+type Plan = {
+  items: number
+  who: string
+  fails: boolean
+  silent: boolean
+  /** It thinks aloud now and then: parts open and close, and their events have numbers that nobody sees. */
+  thinks: boolean
+}
 type Actors = ReturnType<typeof actorsOf>
 type AppRun = Run
 
 /** What the actor of one run did. */
-type Work = { produced: number; executions: number; onlyPaced: boolean; applied: Map<string, number>; id?: string }
+type Work = {
+  produced: number
+  executions: number
+  /** Every reader so far paces, and it was never left to itself. */
+  onlyPaced: boolean
+  applied: Map<string, number>
+  /** The type of each thing said, by its index. */
+  said: Map<number, string>
+  id?: string
+}
 
 /** One consumer of a run, and what it saw. */
 type View = {
@@ -63,6 +80,8 @@ type View = {
   items: { seq: number; value: string }[]
   missing: [number, number][]
   position: number
+  /** The how-manieth thing its actor said came last; undefined where that cannot be known. */
+  index: number | undefined
   reading: boolean
   done: boolean
   left: 'no' | 'cancelled' | 'detached'
@@ -129,10 +148,7 @@ export class World {
 
   // --- the actor
 
-  async *act(
-    plan: Plan,
-    context: ActorContext,
-  ): AsyncGenerator<string | { type: 'data'; name: string; value: string }> {
+  async *act(plan: Plan, context: ActorContext): AsyncGenerator<string | RunEvent> {
     const work = this.#workOf(plan, context.run.id)
     work.executions++
     if (work.executions > 1) this.#fail('executed-twice', plan.who)
@@ -142,7 +158,10 @@ export class World {
       work.produced = i
       this.#checkGate(plan, work)
       const value = `${plan.who}.${i}`
-      yield this.chance.of(0.8) ? value : { type: 'data', name: 'n', value }
+      const type = this.chance.of(0.2) ? 'data' : plan.thinks && this.chance.of(0.4) ? 'thinking' : 'token'
+      work.said.set(i, type)
+      if (type === 'token') yield value
+      else yield type === 'data' ? { type, name: 'n', value } : { type, text: value }
     }
     if (plan.silent) await this.#pause(context.signal, 3_600_000)
     if (plan.fails) throw new MillraceError('tool_failed', 'as planned')
@@ -174,7 +193,7 @@ export class World {
   #workOf(plan: Plan, id?: string): Work {
     let work = this.#works.get(plan.who)
     if (!work) {
-      work = { produced: 0, executions: 0, onlyPaced: true, applied: new Map() }
+      work = { produced: 0, executions: 0, onlyPaced: true, applied: new Map(), said: new Map() }
       this.#works.set(plan.who, work)
     }
     if (id !== undefined) work.id = id
@@ -216,6 +235,7 @@ export class World {
       who: `${client.name}w${++this.#names}`,
       fails: this.chance.of(0.1),
       silent: this.chance.of(0.1),
+      thinks: this.chance.of(0.25),
     }
     const key = `${client.principal}/${plan.who}`
     const policy = this.chance.of(0.8) ? 'pace' : 'log'
@@ -270,6 +290,7 @@ export class World {
       items: [],
       missing: [],
       position: what.after,
+      index: what.after === 0 ? 0 : undefined,
       reading: false,
       done: false,
       left: 'no',
@@ -304,38 +325,44 @@ export class World {
     if (view.left !== 'no') this.#fail('after-leaving', `${view.name} got item ${event.seq} after it ${view.left}`)
     if (event.type === 'gap') {
       this.stats.gaps++
-      if (event.from !== view.position + 1)
+      if (view.plan.thinks ? event.from <= view.position : event.from !== view.position + 1)
         this.#fail('gap-order', `${view.name} gap ${event.from}..${event.next - 1} at ${view.position}`)
       if (event.reason === 'retention' && this.#workOf(view.plan).onlyPaced)
         this.#fail('pacing-lost-items', `${view.name} ${event.from}..${event.next - 1}`)
       view.missing.push([event.from, event.next - 1])
+      view.index = undefined
       view.position = event.next - 1
       return
     }
     this.stats.items++
-    const value = event.type === 'token' ? event.text : event.type === 'data' ? String(event.value) : event.type
-    const texts =
-      view.policy === 'merge' && event.type === 'token'
-        ? value
-            .split(view.plan.who)
-            .slice(1)
-            .map((rest) => view.plan.who + rest)
-        : [value]
+    if (event.type === 'warning') {
+      // The run ended before it took all inputs, and says so: no item of the actor.
+      view.position = event.seq
+      return
+    }
+    const said = event.type === 'data' ? String(event.value) : 'text' in event ? event.text : event.type
+    // Merged text comes as one event; what it was made of is told by the name that each text begins with.
+    const texts = said.split(view.plan.who).slice(1)
     const first = event.seq - texts.length + 1
-    if (first !== view.position + 1) this.#fail('order', `${view.name} item ${first} after ${view.position}`)
-    texts.forEach((text, i) => this.#agree(view, first + i, text))
+    const follows = view.plan.thinks ? first > view.position : first === view.position + 1
+    if (!follows) this.#fail('order', `${view.name} item ${first} after ${view.position}`)
+    texts.forEach((text, i) => this.#agree(view, first + i, event.type, Number(text.slice(1))))
+    if (texts.length === 0) this.#fail('wrong-run', `${view.name} item ${event.seq} is ${said}`)
     view.position = event.seq
   }
 
-  #agree(view: View, seq: number, value: string): void {
+  #agree(view: View, seq: number, type: string, index: number): void {
+    const value = `${type} ${index}`
     view.items.push({ seq, value })
-    if (!value.startsWith(`${view.plan.who}.`)) this.#fail('wrong-run', `${view.name} item ${seq} is ${value}`)
-    if (value !== `${view.plan.who}.${seq}`) this.#fail('wrong-item', `${view.name} item ${seq} is ${value}`)
+    if (view.index !== undefined && index !== view.index + 1)
+      this.#fail('silent-loss', `${view.name} item ${seq} is the ${index}th thing said, after the ${view.index}th`)
+    view.index = index
     const truth = this.#truthOf(view)
-    const known = truth.items.get(seq)
-    if (known !== undefined && known !== value)
-      this.#fail('two-truths', `${view.name} item ${seq} is ${value}, was ${known}`)
+    const known = truth.items.get(seq) ?? value
+    if (known !== value) this.#fail('two-truths', `${view.name} item ${seq} is ${value}, was ${known}`)
     truth.items.set(seq, value)
+    const meant = this.#workOf(view.plan).said.get(index)
+    if (meant !== type) this.#fail('wrong-item', `${view.name} item ${seq} is ${value}, said was ${meant ?? 'nothing'}`)
     if (view.client.principal === 'C') this.#fail('leak', `${view.name} sees ${view.plan.who}`)
   }
 
@@ -366,7 +393,8 @@ export class World {
     const end = `${outcome} at ${seq}`
     truth.end ??= end
     if (truth.end !== end) this.#fail('two-ends', `${view.name} ${end}, others ${truth.end}`)
-    if (view.left === 'no' && view.position !== seq - 1)
+    const complete = view.plan.thinks ? view.position < seq : view.position === seq - 1
+    if (view.left === 'no' && !complete)
       this.#fail('incomplete', `${view.name} END ${seq} at position ${view.position}`)
   }
 
@@ -511,7 +539,8 @@ export class World {
       this.#learn()
       for (const view of this.#views()) {
         if (view.left !== 'no' || view.done) continue
-        if (view.plan.silent && view.started) this.#cancel(view)
+        if (view.plan.silent && view.client.principal === 'A') this.#cancel(view)
+        else if (view.plan.silent && round > 50) this.#detach(view)
         else {
           view.run.throttle(null)
           for (let i = 0; i < 8; i++) {
@@ -570,7 +599,7 @@ export class World {
       }
       if (view.error?.code === 'not_found' && view.client.principal === 'A')
         this.#fail('lost-run', `${view.name} ${view.plan.who}`)
-      if (view.error || view.policy === 'latest') continue
+      if (view.error || view.policy === 'latest' || view.plan.thinks) continue
       for (let seq = view.after + 1; seq <= view.position; seq++) {
         const here =
           view.items.some((item) => item.seq === seq) || view.missing.some(([from, to]) => from <= seq && seq <= to)
