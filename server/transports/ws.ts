@@ -6,14 +6,23 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
 import type { Socket, SocketEvents, SocketHost, Transport, TransportLimits, UpgradeRequest } from './transport.ts'
 
-/** HTTP: what a client may take to say its headers, and how large they may be. */
-const HEADERS_MS = 5_000
+/** How large the headers of a request may be. */
 const HEADERS_BYTES = 16_384
+/** Requests that take too long are looked for this often. */
+const LOOK_MS = 1_000
+/** Pieces of one message that are put together: its frames, and the reads that a frame arrived in. */
+const MAX_FRAGMENTS = 4_096
+const MAX_CHUNKS = 16_384
 /** How long the peer may take to answer a close. */
 const CLOSE_MS = 2_000
 
+export type WsOptions = {
+  /** How long a client may take to say its request, headers and all, in milliseconds. Default 5,000. */
+  headersMs?: number
+}
+
 /** The transport on `ws` and Node's own HTTP server. */
-export function ws(): Transport {
+export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
   let http: Server | undefined
   let sockets: WebSocketServer | undefined
   let accepting = false
@@ -23,9 +32,9 @@ export function ws(): Transport {
       const server = createServer(
         {
           maxHeaderSize: HEADERS_BYTES,
-          headersTimeout: HEADERS_MS,
-          requestTimeout: HEADERS_MS,
-          connectionsCheckingInterval: 1_000,
+          headersTimeout: headersMs,
+          requestTimeout: headersMs,
+          connectionsCheckingInterval: Math.min(LOOK_MS, headersMs),
         },
         (_, response) => {
           response
@@ -69,8 +78,8 @@ function webSocketServer(limits: TransportLimits): WebSocketServer {
     noServer: true,
     perMessageDeflate: false,
     maxPayload: limits.maxMessage,
-    maxFragments: 32,
-    maxBufferedChunks: 1024,
+    maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: MAX_CHUNKS,
     // A client that names protocols must be told one, or a browser gives up; an unknown one is closed with 4406 above.
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : ([...offered][0] ?? false)),
   })
@@ -129,7 +138,8 @@ function accept(host: SocketHost, webSocket: WebSocket, request: UpgradeRequest,
     if (isBinary) events?.message(data)
     else events?.text()
   })
-  webSocket.on('error', () => webSocket.terminate())
+  // `ws` has sent the close code of the fault and ended its side: cutting now could take the code away again.
+  webSocket.on('error', () => terminateLate(webSocket))
   webSocket.on('close', (code) => {
     events?.closed(code)
     events = undefined
@@ -151,12 +161,17 @@ function wrap(webSocket: WebSocket, request: UpgradeRequest, limits: TransportLi
     },
     close(code, reason) {
       webSocket.close(code, reason)
-      const timer = setTimeout(() => webSocket.terminate(), CLOSE_MS)
-      timer.unref()
-      webSocket.once('close', () => clearTimeout(timer))
+      terminateLate(webSocket)
     },
     terminate: () => webSocket.terminate(),
   }
+}
+
+/** Ends a socket that is closing, if its peer does not. */
+function terminateLate(webSocket: WebSocket): void {
+  const timer = setTimeout(() => webSocket.terminate(), CLOSE_MS)
+  timer.unref()
+  webSocket.once('close', () => clearTimeout(timer))
 }
 
 /** The stream below: `ws` has no event of its own for a buffer that ran empty. */

@@ -1,0 +1,152 @@
+import { describe, expect, test } from 'vitest'
+import { encodeUp } from '../../protocol/encode.ts'
+import type { UpFrame } from '../../protocol/frames.ts'
+import { ws } from '../../server/transports/ws.ts'
+import { RawSocket, upgradeRequest } from '../helpers/raw-socket.ts'
+import { eventually, testServer } from '../helpers/server.ts'
+import { silent } from '../helpers/test-actors.ts'
+
+const app = 'https://app.example.com'
+const hello: UpFrame = { kind: 'hello', auth: 'alice', client: new Uint8Array(16), attempt: 1 }
+
+async function statusOf(raw: RawSocket): Promise<number> {
+  await raw.until(() => raw.head !== undefined, 'an HTTP answer')
+  return Number(raw.head?.split(' ')[1])
+}
+
+/** The status with which a request is answered. */
+async function answer(url: string, request: string): Promise<number> {
+  await using raw = await RawSocket.dial(url)
+  raw.write(request)
+  return await statusOf(raw)
+}
+
+describe('an Origin', () => {
+  test.each([
+    ['of the list', app, 101],
+    ['with a suffix', `${app}.evil.com`, 403],
+    ['whose dot is any character', 'https://appXexample.com', 403],
+    ['with another scheme', 'http://app.example.com', 403],
+    ['with a port', `${app}:8443`, 403],
+    ['with the default port written out', `${app}:443`, 403],
+    ['with a path', `${app}/`, 403],
+    ['in another case', 'https://APP.example.com', 403],
+    ['with credentials before it', 'https://app.example.com@evil.com', 403],
+    ['that is null', 'null', 403],
+    ['that is empty', '', 403],
+    ['that is no URL', '%%%', 403],
+    ['of the host itself, which is not on the list', 'http://127.0.0.1', 403],
+    ['twice, both of the list', [app, app], 403],
+    ['twice, the first of the list', [app, 'https://evil.com'], 403],
+    ['twice, the second of the list', ['https://evil.com', app], 403],
+    ['as a list in one header', `${app}, https://evil.com`, 403],
+  ])('%s', async (_, origin, status) => {
+    await using server = await testServer({ silent: silent() }, { origins: [app] })
+    expect(await answer(server.url, upgradeRequest({ Origin: origin }))).toBe(status)
+  })
+
+  test.each([
+    ['the host that was asked', 'http://127.0.0.1', 101],
+    ['another host', 'http://127.0.0.2', 403],
+    ['another port', 'http://127.0.0.1:8080', 403],
+    ['the host as a user name', 'http://127.0.0.1@evil.com', 403],
+    ['the host as a subdomain', 'http://127.0.0.1.evil.com', 403],
+    ['null', 'null', 403],
+  ])('is compared with the host when there is no list: %s', async (_, origin, status) => {
+    await using server = await testServer({ silent: silent() })
+    expect(await answer(server.url, upgradeRequest({ Origin: origin }))).toBe(status)
+  })
+})
+
+describe('a request that is no proper upgrade is refused, and the server lives on', () => {
+  test.each([
+    ['a plain GET', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', 426],
+    ['a POST with a body', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc', 426],
+    ['no key', upgradeRequest({ 'Sec-WebSocket-Key': undefined }), 400],
+    ['a key that is too short', upgradeRequest({ 'Sec-WebSocket-Key': 'abc' }), 400],
+    ['version 12', upgradeRequest({ 'Sec-WebSocket-Version': '12' }), 400],
+    ['another upgrade', upgradeRequest({ Upgrade: 'h2c' }), 400],
+    ['subprotocols that are no list', upgradeRequest({ 'Sec-WebSocket-Protocol': 'a,,b' }), 400],
+    ['extensions that are no list', upgradeRequest({ 'Sec-WebSocket-Extensions': ';;;' }), 101],
+    ['the same subprotocol twice', upgradeRequest({ 'Sec-WebSocket-Protocol': 'a, a' }), 400],
+    ['no HTTP at all', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', 400],
+    ['a header of 17 KB', upgradeRequest({ 'X-Long': 'x'.repeat(17_000) }), 431],
+    [
+      '4,000 headers',
+      upgradeRequest(Object.fromEntries(Array.from({ length: 4_000 }, (_, n) => [`X-${n}`, 'x']))),
+      431,
+    ],
+    ['a path of 17 KB', upgradeRequest({}, `/${'x'.repeat(17_000)}`), 431],
+    [
+      'two ways to say the length',
+      'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n',
+      400,
+    ],
+    ['a header that is folded and split', upgradeRequest({ 'X-Bad': 'a\r\n b: c\x00' }), 400],
+  ])('%s', async (_, request, status) => {
+    await using server = await testServer({ silent: silent() })
+    expect(await answer(server.url, request)).toBe(status)
+    await using client = await server.client()
+    await client.settle()
+  })
+})
+
+test('a subprotocol that is not known is accepted and closed 4406, whatever comes with the upgrade', async () => {
+  await using server = await testServer({ silent: silent() })
+  await using raw = await RawSocket.open(server.url, { 'Sec-WebSocket-Protocol': 'graphql-ws, mqtt' })
+  raw.message(encodeUp([hello, { kind: 'start', sid: 1, actor: 'silent', input: null, options: {} }]))
+  expect(raw.head).toMatch(/sec-websocket-protocol: graphql-ws/i)
+  expect(await raw.end()).toBe(4406)
+  expect(server.server.liveRuns).toBe(0)
+})
+
+test('an upgrade and HELLO that arrive one byte at a time are served', async () => {
+  await using server = await testServer({ silent: silent() })
+  await using raw = await RawSocket.dial(server.url)
+  for (const byte of Buffer.from(upgradeRequest())) {
+    raw.write(Buffer.of(byte))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  expect(await statusOf(raw)).toBe(101)
+  raw.message(encodeUp([hello]))
+  await raw.until(() => raw.frames.length > 0, 'WELCOME')
+})
+
+test('who does not finish its headers, or says nothing, is cut off, and holds nobody else up', async () => {
+  await using server = await testServer({ silent: silent() }, { transport: ws({ headersMs: 300 }) })
+  const slow = await Promise.all(
+    ['', 'GET / HT', 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ', upgradeRequest().slice(0, -2)].map(async (begun) => {
+      const raw = await RawSocket.dial(server.url)
+      raw.write(begun)
+      const drip = setInterval(() => begun !== '' && raw.write('a'), 20)
+      return { raw, drip, begun }
+    }),
+  )
+  await using client = await server.client()
+  for (const { raw, drip, begun } of slow) {
+    await raw.end()
+    clearInterval(drip)
+    if (begun !== '') expect(raw.head).toMatch(/^HTTP\/1\.1 40[08] /)
+  }
+  await client.settle()
+})
+
+test('a body that never ends is cut off', async () => {
+  await using server = await testServer({ silent: silent() }, { transport: ws({ headersMs: 300 }) })
+  await using raw = await RawSocket.dial(server.url)
+  raw.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n')
+  const drip = setInterval(() => raw.write('a'), 20)
+  await raw.end()
+  clearInterval(drip)
+})
+
+test('who is reset in the middle of an upgrade or of a message leaves nothing behind', async () => {
+  await using server = await testServer({ silent: silent() })
+  const bytes = Buffer.concat([Buffer.from(upgradeRequest()), Buffer.from('829801020304', 'hex')])
+  for (let cut = 1; cut <= bytes.length; cut += 7) {
+    const raw = await RawSocket.dial(server.url)
+    raw.write(bytes.subarray(0, cut))
+    raw.socket.resetAndDestroy()
+  }
+  await eventually(() => server.server.connections === 0, 'all connections are gone')
+})
