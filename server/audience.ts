@@ -102,10 +102,10 @@ export class Audience {
     for (const reader of this.#readers) {
       if (reader.policy !== 'pace') continue
       paced = true
-      keep = Math.min(keep, reader.cursor.last + 1)
+      keep = Math.min(keep, reader.cursor.held + 1)
     }
     const absent = paced ? undefined : this.#absentPacer()
-    return absent ? Math.min(keep, absent.last + 1) : keep
+    return absent ? Math.min(keep, absent.held + 1) : keep
   }
 
   /** The log began a new life at `first`: who stood beyond it counts from there. */

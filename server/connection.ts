@@ -310,11 +310,13 @@ export class Connection implements SocketEvents, Carrier, Outlet {
   /** Pings, and gives up a peer of which nothing was heard. A timer that fires late restarts the wait. */
   #beat(): void {
     const { runtime, limits } = this.#options
-    const due = runtime.now() + limits.heartbeatMs
-    this.#beatTimer = runtime.setTimer(limits.heartbeatMs, () => {
+    const patienceMs = limits.heartbeatMs + limits.pongMs
+    const waitMs = Math.min(limits.heartbeatMs, Math.max(0, this.#heardAt + patienceMs - runtime.now()))
+    const due = runtime.now() + waitMs
+    this.#beatTimer = runtime.setTimer(waitMs, () => {
       const now = runtime.now()
       if (now - due > LATE_MS) this.#heardAt = now
-      if (now - this.#heardAt >= limits.heartbeatMs + limits.pongMs) {
+      if (now - this.#heardAt >= patienceMs) {
         this.#socket.terminate()
         return this.#end()
       }

@@ -10,6 +10,8 @@ export class Cursor {
   readonly #log: Log
   readonly #balance: Balance
   #last: number
+  /** The last item before a life that began behind this position and that it has not entered. */
+  #lifeBound = Number.POSITIVE_INFINITY
   #gen: number
   #reach: number
   /** What the balance would be once all up to `reach` was sent. */
@@ -27,6 +29,11 @@ export class Cursor {
   /** The last item sent. */
   get last(): number {
     return this.#last
+  }
+
+  /** The last item that need not be kept for this one: of a new life nothing was sent before its GAP was. */
+  get held(): number {
+    return Math.min(this.#last, this.#lifeBound)
   }
 
   /** The life of the log that this position belongs to. */
@@ -58,15 +65,16 @@ export class Cursor {
   moveTo(last: number, gen: number): void {
     this.#last = last
     this.#gen = gen
+    this.#lifeBound = Number.POSITIVE_INFINITY
     this.#reach = last
     this.#beyond = this.#balance.available
   }
 
   /** The log began a new life: what it no longer holds cannot have been reached. */
   enterLife(first: number): void {
+    if (this.#last >= first) this.#lifeBound = Math.min(this.#lifeBound, first - 1)
     if (this.#reach < first) return
-    const from = Math.min(this.#last, first - 1)
-    this.#reach = from
+    this.#reach = this.held
     this.#beyond = this.#balance.available
   }
 

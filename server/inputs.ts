@@ -3,6 +3,7 @@ import type { RunEvent } from '../protocol/events.ts'
 import type { InputStatus, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
+import { scanValue } from '../protocol/scan.ts'
 import type { Question, RunInput } from './actors/actor.ts'
 import { Channel } from './streams/channel.ts'
 import { unpackPayload } from './wire.ts'
@@ -15,6 +16,7 @@ export type InputAnswer = { status: InputStatus; note?: string }
 
 type Pending = {
   bytes: number
+  values: number
   data: WireMap
   seq: number
   answer: (value: unknown) => void
@@ -22,7 +24,7 @@ type Pending = {
   timer: Timer | undefined
 }
 
-type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent'>
+type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'maxDepth' | 'maxValues'>
 
 type RequestEvent = Extract<RunEvent, { type: 'request' }>
 
@@ -127,10 +129,16 @@ export class Inputs {
     return event
   }
 
-  /** Whether a request of that many bytes may wait beside the others: half of what an OPENED may hold. */
-  hasRoomFor(bytes: number): boolean {
-    const waiting = [...this.#pending.values()].reduce((sum, pending) => sum + pending.bytes, 0)
-    return waiting + bytes <= this.#limits.maxEvent / 2
+  /** Whether a request with that data may wait beside the others: together half of what an OPENED may hold. */
+  hasRoomFor(packed: Uint8Array): boolean {
+    const { maxEvent, maxValues } = this.#limits
+    let bytes = packed.length
+    let values = countValues(packed, this.#limits)
+    for (const pending of this.#pending.values()) {
+      bytes += pending.bytes
+      values += pending.values
+    }
+    return bytes <= maxEvent / 2 && values <= maxValues / 2
   }
 
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
@@ -144,7 +152,15 @@ export class Inputs {
       const timer = expiresMs === undefined ? undefined : this.#runtime.setTimer(expiresMs, expire)
       // A copy: the actor may go on to change what it asked with.
       const data = unpackPayload(packed) as WireMap
-      this.#pending.set(id, { data, bytes: packed.length, seq, answer, fail, timer })
+      this.#pending.set(id, {
+        data,
+        bytes: packed.length,
+        values: countValues(packed, this.#limits),
+        seq,
+        answer,
+        fail,
+        timer,
+      })
       this.#waitingChanged()
     })
   }
@@ -174,6 +190,10 @@ export class Inputs {
   #waitingChanged(): void {
     this.#onWaiting(this.#reading || this.#pending.size > 0)
   }
+}
+
+function countValues(packed: Uint8Array, { maxEvent, maxDepth, maxValues }: InputLimits): number {
+  return scanValue(packed, { maxBytes: maxEvent, maxDepth, maxValues })
 }
 
 function isMap(value: unknown): value is WireMap {

@@ -12,7 +12,7 @@ const MESSAGE_BYTES = 65_536
 /** Bytes between two PINGs that measure what the network holds. */
 const PING_BYTES = 131_072
 const NOTICES_PER_SEC = 5
-/** Notices that may wait for their turn. */
+/** Notices that may wait for their turn, beside the one of each stream that its run has ended. */
 const MAX_NOTICES = 64
 /** Control frames that may wait. A peer that causes more at once asks for more than it can want. */
 const MAX_CONTROL = 4_096
@@ -90,7 +90,8 @@ export class Outbox {
   /** Sends a NOTICE, at most five a second; more of them wait. */
   notify(frame: DownFrame): void {
     this.#notices.push(frame)
-    if (this.#notices.length > MAX_NOTICES) return this.#fault(CLOSE.tooMany, 'too many refused requests')
+    if (this.#notices.length > MAX_NOTICES + this.#limits.maxStreams)
+      return this.#fault(CLOSE.tooMany, 'too many refused requests')
     this.#sendNotices()
   }
 

@@ -440,7 +440,7 @@ export class Run {
   async #request(question: Question): Promise<unknown> {
     const event = this.#inputs.requestEvent(question)
     const packed = packPayload(toWire(event).data, this.#host.limits)
-    if (!this.#inputs.hasRoomFor(packed.length))
+    if (!this.#inputs.hasRoomFor(packed))
       throw new MillraceError(
         'bad_event',
         'the requests that wait for an answer are too large together; ask one after the other',
@@ -520,7 +520,7 @@ export class Run {
   #endStopped(): void {
     const stop = this.#stop
     if (!stop || this.#end) return
-    if (stop.outcome === 'error') return this.#endWith('error', stop.error.toJSON())
+    if (stop.outcome === 'error') return this.#endWithError(stop.error)
     const open = this.#work.snapshot()
     const unsettled = [
       ...(this.#actorFinished() ? [] : ['actor']),
@@ -565,7 +565,11 @@ export class Run {
     if (this.#stop || this.#end) return this.#checkSettled()
     if (!MillraceError.is(error)) this.#host.failed(this, error)
     const ours = MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
-    const data: WireMap = { ...ours.toJSON() }
+    this.#endWithError(ours)
+  }
+
+  #endWithError(error: MillraceError): void {
+    const data: WireMap = { ...error.toJSON() }
     if (this.#used) data['usage'] = this.#usage
     this.#endWith('error', data)
   }
