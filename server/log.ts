@@ -43,13 +43,16 @@ type Lane = {
   closed: number
 }
 
+/** Most values that an OPENED needs to tell of an open part: its pair, the map, and five keys with their values. */
+const VALUES_OF_A_PART = 13
+
 /** When a part that is still open was closed. */
 const OPEN = Number.POSITIVE_INFINITY
 
 /** One life of a log: its number and the first item it wrote. */
 export type Life = { readonly gen: number; readonly first: number }
 
-type LogLimits = Pick<Limits, 'creditUnit' | 'retainEvents' | 'retainBytes' | 'maxEvent'>
+type LogLimits = Pick<Limits, 'creditUnit' | 'retainEvents' | 'retainBytes' | 'maxEvent' | 'maxValues'>
 
 /**
  * What a run has said, numbered from 1 and encoded once. In memory and synchronous: there is no promise on the way of a
@@ -106,6 +109,13 @@ export class Log {
     return this.#lives.find((life) => life.gen === gen)?.first
   }
 
+  /** The life that a position of life `gen` passes into: of the later ones, the one that reaches back furthest. */
+  lifeAfter(gen: number): Life | undefined {
+    let next: Life | undefined
+    for (const life of this.#lives) if (life.gen > gen && (!next || life.first < next.first)) next = life
+    return next
+  }
+
   /** The life that wrote item `seq`. */
   genAt(seq: number): number {
     let gen = 1
@@ -144,7 +154,7 @@ export class Log {
   appendEvent(type: number | string, packed: Uint8Array, data: WireMap, at: number): void {
     if (type === EVENT.partEnd) this.flushHeld(Number(data['lane']), at)
     // Half of what an OPENED may hold; open requests have the other half.
-    if (type === EVENT.partStart && this.#openBytes + packed.length > this.#limits.maxEvent / 2) {
+    if (type === EVENT.partStart && !this.#hasRoomFor(packed.length)) {
       throw new MillraceError(
         'bad_event',
         'too many parts (agents, tool calls) are open at once, or their names are too long',
@@ -218,7 +228,10 @@ export class Log {
     }
     this.#bytes = segment ? segment.base + segment.body.length : this.#gone
     this.#next = first
-    this.#first = Math.min(this.#first, first)
+    if (first < this.#first) {
+      this.#first = first
+      this.#gone = this.#bytes
+    }
     this.#lanes = this.#lanes.filter((lane) => lane.opened < first)
     for (const lane of this.#lanes) if (lane.closed >= first) lane.closed = OPEN
     this.#held.clear()
@@ -270,8 +283,11 @@ export class Log {
     return this.#lanes.filter((lane) => lane.opened < seq && lane.closed >= seq).map((lane) => [lane.lane, lane.data])
   }
 
-  get #openBytes(): number {
-    return this.#lanes.reduce((sum, lane) => (lane.closed === OPEN ? sum + lane.bytes : sum), 0)
+  #hasRoomFor(bytes: number): boolean {
+    const { maxEvent, maxValues } = this.#limits
+    const open = this.#lanes.filter((lane) => lane.closed === OPEN)
+    const openBytes = open.reduce((sum, lane) => sum + lane.bytes, bytes)
+    return openBytes <= maxEvent / 2 && (open.length + 1) * VALUES_OF_A_PART <= maxValues / 2
   }
 
   #appendItem(lane: number, text: string, at: number): void {

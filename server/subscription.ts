@@ -160,7 +160,7 @@ export class Subscription implements Reader {
       const through = Math.min(
         this.cursor.reach,
         this.cursor.last + allowed,
-        (log.firstOf(this.cursor.gen + 1) ?? Number.POSITIVE_INFINITY) - 1,
+        (log.lifeAfter(this.cursor.gen)?.first ?? Number.POSITIVE_INFINITY) - 1,
       )
       const chunk = log.chunk(this.cursor.last + 1, through, FRAME_BYTES)
       if (!chunk) return 'idle'
@@ -201,9 +201,9 @@ export class Subscription implements Reader {
   #enterNextLife(): boolean {
     const { log } = this.run
     const { gen, last } = this.cursor
-    const first = gen < log.gen ? log.firstOf(gen + 1) : undefined
-    if (first !== undefined && last >= first - 1) {
-      this.#moveTo(first, gen + 1, first, 'rewound')
+    const life = gen < log.gen ? log.lifeAfter(gen) : undefined
+    if (life && last >= life.first - 1) {
+      this.#moveTo(life.first, life.gen, life.first, 'rewound')
       return true
     }
     if (gen === log.gen && last > log.last) {
@@ -307,11 +307,11 @@ function locate(run: Run, sid: number, from: Start): { position: { last: number;
   }
   if (from.after === 0) position.gen = log.genAt(1)
   else if (from.after !== null) {
-    const nextLife = log.firstOf(position.gen + 1)
+    const nextLife = log.lifeAfter(position.gen)
     const unknown = log.firstOf(position.gen) === undefined
     if (unknown || (position.gen === log.gen && from.after > log.last))
-      jump(log.first, log.genAt(log.first), log.first, 'store_lost')
-    else if (nextLife !== undefined && from.after >= nextLife) jump(nextLife, position.gen + 1, nextLife, 'rewound')
+      jump(log.first, log.genAt(log.first), Math.min(from.after + 1, log.first), 'store_lost')
+    else if (nextLife && from.after >= nextLife.first) jump(nextLife.first, nextLife.gen, nextLife.first, 'rewound')
   }
   if (position.last + 1 < log.first) jump(log.first, log.genAt(log.first), position.last + 1, 'retention')
   return { position, gaps }
