@@ -55,12 +55,11 @@ export class Registry {
   constructor(options: RegistryOptions) {
     this.#options = options
     const { runtime, limits } = options
-    this.#ended = new EndedRuns(
-      runtime,
-      limits,
-      (run) => this.#evict(run),
-      (run) => this.#forget(run),
-    )
+    this.#ended = new EndedRuns(runtime, limits, {
+      evict: (run) => this.#evict(run),
+      forget: (run) => this.#forget(run),
+      forgetKey: (key) => this.#keys.delete(key),
+    })
     this.#host = {
       runtime,
       limits,
@@ -251,11 +250,14 @@ export class Registry {
     this.#options.runChanged()
   }
 
-  #evict(run: Run): void {
-    this.#runs.delete(run.id)
-    const entry = this.#keys.get(this.#keyOf.get(run) ?? '')
+  #evict(run: Run): string | undefined {
+    const key = this.#keyOf.get(run)
+    const entry = key === undefined ? undefined : this.#keys.get(key)
     if (entry) entry.run = undefined
+    this.#keyOf.delete(run)
+    this.#runs.delete(run.id)
     run.evict()
+    return key
   }
 
   #forget(run: Run): void {

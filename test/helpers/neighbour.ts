@@ -1,20 +1,7 @@
 import { expect } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
-import { type Actor, actor } from '../../server/actors/actor.ts'
 import { counted } from './test-actors.ts'
 import type { WireClient } from './wire-client.ts'
-
-/** Says `1 `, `2 `, ... a little at a time, until it is cancelled: what a neighbour listens to. */
-export function ticker(): Actor {
-  return actor({
-    async *stream(_: unknown, { signal }) {
-      for (let n = 1; !signal.aborted; n++) {
-        yield `${n} `
-        if (n % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 5))
-      }
-    },
-  })
-}
 
 export interface Neighbour {
   /** Stops, and fails the test if anything was lost or out of order. Resolves with what it saw. */

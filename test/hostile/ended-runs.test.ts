@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest'
+import { testServer } from '../helpers/server.ts'
+import { silent } from '../helpers/test-actors.ts'
+import type { WireClient } from '../helpers/wire-client.ts'
+
+/** Starts a run and cancels it before it has said anything. */
+async function abandon(client: WireClient, sid: number, key?: string): Promise<string> {
+  client.start(sid, 'silent', null, key === undefined ? {} : { key })
+  client.send({ kind: 'cancel', sid })
+  await client.next('end', sid)
+  return (await client.next('opened', sid)).run
+}
+
+test('runs that ended without a word weigh on what is kept for their principal, and on nobody else', async () => {
+  await using server = await testServer({ silent: silent() }, { limits: { retainPrincipal: 100_000 } })
+  await using alice = await server.client()
+  await using bob = await server.client({ auth: 'bob' })
+  const bobs = await abandon(bob, 1)
+  const first = await abandon(alice, 1, 'first')
+  let last = ''
+  for (let sid = 2; sid <= 20; sid++) last = await abandon(alice, sid)
+
+  alice.attach(31, first, 0)
+  expect((await alice.next('end', 31)).data).toMatchObject({ code: 'not_found' })
+  alice.attach(32, last, 0)
+  expect((await alice.next('end', 32)).outcome).toBe('cancelled')
+  bob.attach(33, bobs, 0)
+  expect((await bob.next('end', 33)).outcome).toBe('cancelled')
+})
+
+test('the key of an ended run that was given up early stays its time, then it is free', async () => {
+  await using server = await testServer({ silent: silent() }, { limits: { retainPrincipal: 10_000, endedMs: 500 } })
+  await using client = await server.client()
+  await abandon(client, 1, 'first')
+  await abandon(client, 2)
+  client.start(3, 'silent', null, { key: 'first' })
+  expect((await client.next('end', 3)).data).toMatchObject({ code: 'not_found' })
+  for (let sid = 4; ; sid++) {
+    client.start(sid, 'silent', null, { key: 'first' })
+    const answer = await client.find((frame) => 'sid' in frame && frame.sid === sid)
+    if (answer.kind === 'opened') {
+      expect(answer.reused).toBeUndefined()
+      return
+    }
+    expect(answer).toMatchObject({ kind: 'end', data: { code: expect.stringMatching(/^(not_found|rate_limited)$/) } })
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+})
+
+test('what is kept of all principals together has an end as well', async () => {
+  await using server = await testServer({ silent: silent() }, { limits: { retainTotal: 20_000 } })
+  await using alice = await server.client()
+  await using bob = await server.client({ auth: 'bob' })
+  const first = await abandon(alice, 1)
+  const second = await abandon(bob, 1)
+  const third = await abandon(alice, 2)
+  alice.attach(3, first, 0)
+  expect((await alice.next('end', 3)).data).toMatchObject({ code: 'not_found' })
+  bob.attach(3, second, 0)
+  expect((await bob.next('end', 3)).outcome).toBe('cancelled')
+  alice.attach(4, third, 0)
+  expect((await alice.next('end', 4)).outcome).toBe('cancelled')
+})
