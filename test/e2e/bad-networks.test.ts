@@ -10,7 +10,7 @@ const actors = { mixed: mixedActor() }
 async function read(url: string, options: Parameters<typeof createClient>[1]): Promise<object[]> {
   const client = createClient<typeof actors>(url, { token: 'alice', ...options })
   const events: StreamEvent[] = []
-  for await (const event of client.start('mixed', { rounds: 2 }, { credit: 16 })) events.push(event)
+  for await (const event of client.start('mixed', { rounds: 1 }, { credit: 16 })) events.push(event)
   await client.close()
   return withoutTimes(events)
 }
@@ -32,11 +32,11 @@ test('a run arrives whole over a link of 64 KB/s', async () => {
 
 test('a connection that is never answered leaves time for another try', async () => {
   // The server sees it come and go; the client does not.
-  await throughProxy({ bytesDown: 0, learns: 'server' }, { connectMs: 2_000, delays: { quickMs: 5 } })
+  await throughProxy({ bytesDown: 0, learns: 'server' }, { connectMs: 1_000, delays: { quickMs: 5 } })
 })
 
 test('a connection that falls silent is left for another one, on which the run goes on', async () => {
-  await throughProxy({ bytesDown: 1_500, learns: 'server' }, { delays: { heartbeatMs: 50, pongMs: 50, quickMs: 5 } })
+  await throughProxy({ bytesDown: 900, learns: 'server' }, { delays: { heartbeatMs: 50, pongMs: 50, quickMs: 5 } })
 })
 
 test('the server gives up a client that vanished without a word, and its run waits for it', async () => {
@@ -47,7 +47,7 @@ test('the server gives up a client that vanished without a word, and its run wai
     delays: { heartbeatMs: 60_000, quickMs: 5 },
   })
   const events: StreamEvent[] = []
-  for await (const event of client.start('mixed', { rounds: 2 }, { credit: 8 })) {
+  for await (const event of client.start('mixed', { rounds: 1 }, { credit: 8 })) {
     events.push(event)
     if (events.length !== 5) continue
     proxy.connections[0]!.freeze()

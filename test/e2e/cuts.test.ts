@@ -67,7 +67,7 @@ async function readThrough({ rounds, burst = 1, credit = 256, flushMs = 0, plan 
 /** What every reading of a run must come to. Numbers are those of the log, where hidden items count too. */
 let uninterrupted: object[]
 let said: number
-const ROUNDS = 3
+const ROUNDS = repetitions({ quick: 2, full: 4 })
 
 beforeAll(async () => {
   const { events, result } = await readThrough({ rounds: ROUNDS, plan: () => ({}) })

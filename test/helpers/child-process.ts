@@ -1,0 +1,115 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** What every script that a `Child` runs may say. Its own reports have types of their own. */
+type Said = { type: string }
+
+/** What a script answers to an order, by the order's number. */
+export type AnswerReport = { type: 'answer'; call: number; value: unknown }
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const BYTES_PER_KIB = 1_024
+
+/**
+ * A script of this folder in a process of its own, which says `Report`s and answers `Order`s. Every method that waits
+ * waits for the event itself.
+ */
+export class Child<Report extends Said, Order extends Said> implements AsyncDisposable {
+  /** Resolves with the exit code, null when a signal ended it. */
+  readonly exited: Promise<number | null>
+  /** All it said on stderr. */
+  stderr = ''
+  readonly reports: Report[] = []
+  readonly #process: ChildProcess
+  readonly #watchers = new Set<() => void>()
+  readonly #calls = new Map<number, (value: unknown) => void>()
+  #lastCall = 0
+
+  /** @param script its file name in this folder. @param options handed to it as JSON in its first argument. */
+  constructor(script: string, options: unknown = {}) {
+    this.#process = fork(fileURLToPath(new URL(script, import.meta.url)), [JSON.stringify(options)], {
+      execArgv: ['--import', 'tsx', '--expose-gc'],
+      cwd: ROOT,
+      env: { PATH: process.env['PATH'] },
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    })
+    this.exited = once(this.#process, 'exit').then(([code]) => code as number | null)
+    this.#process.stderr?.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()))
+    this.#process.on('message', (message: Report | AnswerReport) => {
+      if (message.type === 'answer') {
+        const { call, value } = message as AnswerReport
+        this.#calls.get(call)?.(value)
+        this.#calls.delete(call)
+      } else this.reports.push(message as Report)
+      for (const watcher of [...this.#watchers]) watcher()
+    })
+    this.#process.on('exit', () => {
+      for (const watcher of [...this.#watchers]) watcher()
+    })
+  }
+
+  get pid(): number {
+    return this.#process.pid!
+  }
+
+  /** The first report of that type that `matches`, past or coming. Rejects when the process ends without it. */
+  said<Type extends Report['type']>(
+    type: Type,
+    matches: (report: Extract<Report, { type: Type }>) => boolean = () => true,
+  ): Promise<Extract<Report, { type: Type }>> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        const found = this.reports.find(
+          (report): report is Extract<Report, { type: Type }> =>
+            report.type === type && matches(report as Extract<Report, { type: Type }>),
+        )
+        if (!found && this.#process.exitCode === null && this.#process.signalCode === null) return
+        this.#watchers.delete(look)
+        if (found) resolve(found)
+        else reject(new Error(`the process ended before it said ${type}: ${this.stderr}`))
+      }
+      this.#watchers.add(look)
+      look()
+    })
+  }
+
+  /** Tells it something and resolves with its answer. */
+  ask<Answer>(order: Order): Promise<Answer> {
+    const call = ++this.#lastCall
+    return new Promise((resolve) => {
+      this.#calls.set(call, (value) => resolve(value as Answer))
+      this.#process.send({ ...order, call })
+    })
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name)
+  }
+
+  /** Its resident memory now, in bytes, as the kernel counts it. */
+  get rss(): number {
+    const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))!
+    return Number(kib) * BYTES_PER_KIB
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) this.#process.kill('SIGKILL')
+    await this.exited
+  }
+}
+
+/**
+ * The other side: what this script was given, and how it speaks. It ends when its parent is gone.
+ * @param answer what it answers to an order.
+ */
+export function asChild(answer: (order: never) => unknown): { options: unknown; report: (said: Said) => void } {
+  process.on('message', (order: Said & { call: number }) => {
+    void Promise.resolve(answer(order as never)).then((value) => {
+      process.send?.({ type: 'answer', call: order.call, value })
+    })
+  })
+  process.on('disconnect', () => process.exit(0))
+  return { options: JSON.parse(process.argv[2]!), report: (said) => process.send?.(said) }
+}

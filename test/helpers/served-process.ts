@@ -1,0 +1,88 @@
+/** A server of `servedActors` in a process of its own: its clock, its heap and its sockets are not those of the tests. */
+import { bearer, createServer, type Limits, type Socket, type Transport, ws } from '../../server/index.ts'
+import { asChild, Child } from './child-process.ts'
+import { wallMs } from './fake-provider-wire.ts'
+import { servedActors } from './served-actors.ts'
+
+export type ServedSettings = { port?: number; limits?: Partial<Limits>; drainMs?: number }
+
+export type ServedReport =
+  | { type: 'listening'; port: number; url: string }
+  /** The signal of a run of `sleep`, `stubborn` or `ask` fired. */
+  | { type: 'aborted'; run: string; at: number }
+
+export type ServedOrder = { type: 'status' } | { type: 'memory' }
+
+/** `buffered`: bytes that its fullest socket has not taken. `busy`: share of the time since it was last asked. */
+export type ServedStatus = { connections: number; liveRuns: number; buffered: number; busy: number }
+
+/** After a collection of garbage. `heap`: with what lies outside of it. */
+export type ServedMemory = { heap: number; rss: number }
+
+export type ServedProcess = Child<ServedReport, ServedOrder>
+
+/** A server whose clients show the token `alice`. SIGTERM drains it. */
+export async function servedProcess(settings: ServedSettings = {}): Promise<ServedProcess & { url: string }> {
+  const child: ServedProcess = new Child('served-process.ts', settings)
+  const { url } = await child.said('listening')
+  return Object.assign(child, { url })
+}
+
+/** The transport, and the sockets that came in by it. */
+function watched(transport: Transport, sockets: Set<Socket>): Transport {
+  return {
+    ...transport,
+    listen: (host, limits, at) =>
+      transport.listen(
+        {
+          ...host,
+          accept(socket, subprotocol) {
+            sockets.add(socket)
+            const events = host.accept(socket, subprotocol)
+            return {
+              message: (bytes) => events.message(bytes),
+              text: () => events.text(),
+              drain: () => events.drain(),
+              closed(code) {
+                sockets.delete(socket)
+                events.closed(code)
+              },
+            }
+          },
+        },
+        limits,
+        at,
+      ),
+  }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const sockets = new Set<Socket>()
+  let asked = performance.eventLoopUtilization()
+  const self = asChild((order: ServedOrder) => {
+    switch (order.type) {
+      case 'status': {
+        const { utilization: busy } = performance.eventLoopUtilization(asked)
+        asked = performance.eventLoopUtilization()
+        const { connections, liveRuns } = server
+        const buffered = Math.max(0, ...[...sockets].map(({ bufferedAmount }) => bufferedAmount))
+        return { connections, liveRuns, buffered, busy } satisfies ServedStatus
+      }
+      case 'memory': {
+        for (let n = 0; n < 3; n++) globalThis.gc?.()
+        const { heapUsed, external, rss } = process.memoryUsage()
+        return { heap: heapUsed + external, rss } satisfies ServedMemory
+      }
+    }
+  })
+  const { port = 0, limits = {}, drainMs = 10_000 } = self.options as ServedSettings
+  const report: (said: ServedReport) => void = self.report
+  const server = createServer({
+    actors: servedActors((run) => report({ type: 'aborted', run, at: wallMs() })),
+    authenticate: bearer({ alice: 'alice' }),
+    limits,
+    transport: watched(ws(), sockets),
+  })
+  process.on('SIGTERM', () => void server.close({ drainMs }).then(() => process.exit(0)))
+  report({ type: 'listening', ...(await server.listen(port)) })
+}
