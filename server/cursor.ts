@@ -9,6 +9,12 @@ import type { Log } from './log.ts'
 export class Cursor {
   readonly #log: Log
   readonly #balance: Balance
+  readonly #maxCredit: number
+  /** An item that has surely arrived, and the cost of what was sent after it. */
+  #arrived: number
+  #underway = 0
+  /** The last item sent may have overdrawn the balance by as much as the largest one cost. */
+  #overdraft = 0
   #last: number
   /** The last item before a life that began behind this position and that it has not entered. */
   #lifeBound = Number.POSITIVE_INFINITY
@@ -21,6 +27,8 @@ export class Cursor {
     this.#log = log
     this.#balance = new Balance(credit, maxCredit)
     this.#last = at.last
+    this.#maxCredit = maxCredit
+    this.#arrived = at.last
     this.#gen = at.gen
     this.#reach = at.last
     this.#beyond = this.#balance.available
@@ -31,9 +39,19 @@ export class Cursor {
     return this.#last
   }
 
-  /** The last item that need not be kept for this one: of a new life nothing was sent before its GAP was. */
+  /**
+   * The last item that need not be kept for this one. What was sent may still be lost with the connection and be asked
+   * for again: as much as the largest window holds.
+   */
   get held(): number {
-    return Math.min(this.#last, this.#lifeBound)
+    this.#arrived = Math.max(this.#arrived, this.#log.first - 1)
+    while (this.#arrived < this.#last) {
+      const cost = this.#log.costOf(this.#arrived + 1)
+      if (this.#underway - cost < this.#maxCredit + this.#overdraft) break
+      this.#underway -= cost
+      this.#arrived++
+    }
+    return Math.min(this.#arrived, this.#lifeBound)
   }
 
   /** The life of the log that this position belongs to. */
@@ -58,12 +76,15 @@ export class Cursor {
   /** Items up to `seq` were sent, for `cost`. */
   sent(seq: number, cost: number): void {
     this.#last = seq
+    this.#underway += cost
+    this.#overdraft = Math.max(this.#overdraft, cost)
     this.#balance.spend(cost)
   }
 
   /** The position moves without anything being sent: items are missing, or a new life began. */
   moveTo(last: number, gen: number): void {
     this.#last = last
+    this.#arrived = Math.min(this.#arrived, last)
     this.#gen = gen
     this.#lifeBound = Number.POSITIVE_INFINITY
     this.#reach = last
@@ -74,7 +95,7 @@ export class Cursor {
   enterLife(first: number): void {
     if (this.#last >= first) this.#lifeBound = Math.min(this.#lifeBound, first - 1)
     if (this.#reach < first) return
-    this.#reach = this.held
+    this.#reach = Math.min(this.#last, first - 1)
     this.#beyond = this.#balance.available
   }
 
