@@ -1,5 +1,4 @@
 import type { CancelReason, Receipt } from '../protocol/receipt.ts'
-import type { Ending } from './stream.ts'
 
 export type CancelOptions = {
   /** Default `user`. */
@@ -19,12 +18,4 @@ export type CancelOptions = {
 export type CancelResult =
   | ({ outcome: 'cancelled'; confirmed: true } & Receipt)
   | { outcome: 'done' | 'error'; confirmed: true }
-  | { confirmed: false; code?: string }
-
-/** What a cancel comes to when its stream ends so. An END without a number refused the stream, and says nothing of the run. */
-export function cancelResult({ end, error }: Ending): CancelResult {
-  if (end?.outcome === 'cancelled') return { ...(end.data as Receipt), outcome: 'cancelled', confirmed: true }
-  if (end && end.seq > 0) return { outcome: end.outcome as 'done', confirmed: true }
-  const code = error?.code ?? end?.data['code']
-  return code === undefined ? { confirmed: false } : { confirmed: false, code: code as string }
-}
+  | { confirmed: false; code: string }

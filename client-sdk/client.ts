@@ -10,8 +10,8 @@ import type {
   WireMap,
 } from '../protocol/frames.ts'
 import type { Runtime } from '../protocol/runtime.ts'
-import { Connection, type Delays, type Status, type WebSocketClass } from './connection.ts'
-import { type Answer, Run } from './run.ts'
+import { createConnection, type Delays, type Status, type WebSocketClass } from './connection.ts'
+import { type Answer, createRun, type Leavable, type Run } from './run.ts'
 import { systemRuntime } from './runtime.ts'
 
 export type ClientOptions = {
@@ -78,27 +78,11 @@ export type CloseOptions = {
   runs?: 'cancel' | 'detach'
 }
 
-/** One client instance: a connection that is opened when first needed, and the runs on it. Made by `createClient`. */
-export class Client<Actors extends ActorMap = ActorMap> {
-  readonly #connection: Connection
-  readonly #timestamps: { ts?: true }
-  readonly #started = new Set<Pick<Run, 'cancel' | 'detach'>>()
-
-  /** @internal */
-  constructor(connection: Connection, timestamps: boolean) {
-    this.#connection = connection
-    this.#timestamps = timestamps ? { ts: true } : {}
-  }
-
-  get status(): Status {
-    return this.#connection.status
-  }
-
-  /** Opens the connection before it is needed. Rejects with `connection_lost` when the first try fails; others follow. */
-  connect(): Promise<void> {
-    return this.#connection.connect()
-  }
-
+/** One client instance: a connection that is opened when first needed, and the runs on it. */
+export interface Client<Actors extends ActorMap = ActorMap> {
+  readonly status: Status
+  /** Opens the connection before it is needed. */
+  connect(): void
   /**
    * Starts a run. What goes wrong later is the run's to tell.
    * @throws MillraceError `bad_request` for an input that cannot travel: too large, or not plain data.
@@ -106,58 +90,22 @@ export class Client<Actors extends ActorMap = ActorMap> {
   start<Name extends keyof Actors & string>(
     actor: Name,
     input: InputOf<Actors[Name]>,
-    options: StartOptions = {},
-  ): Run<DataOf<Actors[Name]>, ResultOf<Actors[Name]>> {
-    return this.#start(actor, input, options)
-  }
-
-  /** One answer: runs the actor's `ask`, or its `stream` to the end. Rejects as `result` of a run does. */
-  async ask<Name extends keyof Actors & string>(
+    options?: StartOptions,
+  ): Run<DataOf<Actors[Name]>, ResultOf<Actors[Name]>>
+  /** One answer: runs the actor's `ask`, or its `stream` to the end. Rejects as the `result` of a run does. */
+  ask<Name extends keyof Actors & string>(
     actor: Name,
     input: InputOf<Actors[Name]>,
-    options: AskOptions = {},
-  ): Promise<Answer<ResultOf<Actors[Name]>>> {
-    return this.#start<never, ResultOf<Actors[Name]>>(actor, input, { ...options, ask: true }).result
-  }
-
+    options?: AskOptions,
+  ): Promise<Answer<ResultOf<Actors[Name]>>>
   /** Opens a view of a run that exists. `actor` only tells its types. */
   attach<Name extends keyof Actors & string>(
-    _actor: Name,
+    actor: Name,
     run: string,
-    { after = 'start', gen = 1, ...reading }: AttachOptions = {},
-  ): Run<DataOf<Actors[Name]>, ResultOf<Actors[Name]>> {
-    const from = after === 'start' ? 0 : after === 'live' ? null : after
-    const options: Attach['options'] = { policy: 'log', ...reading, ...this.#timestamps }
-    if (from) options.gen = gen
-    const request: Attach = { kind: 'attach', sid: 0, run, after: from, options }
-    return new Run(this.#connection, this.#connection.prepare(request, { after: from, ...options }))
-  }
-
+    options?: AttachOptions,
+  ): Run<DataOf<Actors[Name]>, ResultOf<Actors[Name]>>
   /** Cancels or detaches the runs that were started here, waits for their ends for a moment, and closes the connection. */
-  async close({ runs = 'cancel' }: CloseOptions = {}): Promise<void> {
-    const { runtime, limits } = this.#connection
-    const ends = [...this.#started].map((run) => (runs === 'cancel' ? run.cancel() : run.detach()))
-    await new Promise<void>((resolve) => {
-      const timer = runtime.setTimer(2 * limits.cancelGraceMs, resolve)
-      void Promise.all(ends).then(() => {
-        timer.clear()
-        resolve()
-      })
-    })
-    this.#connection.close()
-  }
-
-  #start<Data, Result>(actor: string, input: unknown, options: StartOptions & { ask?: true }): Run<Data, Result> {
-    const { signal, ...rest } = options
-    const key = this.#connection.runtime.randomBytes(16)
-    const wire: WireStartOptions = { key, policy: 'pace', ...rest, ...this.#timestamps }
-    const request: Start = { kind: 'start', sid: 0, actor, input, options: wire }
-    const run: Run<Data, Result> = new Run(this.#connection, this.#connection.prepare(request, wire), signal, () =>
-      this.#started.delete(run),
-    )
-    this.#started.add(run)
-    return run
-  }
+  close(options?: CloseOptions): Promise<void>
 }
 
 /**
@@ -183,6 +131,58 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   } = options
   if (!WebSocket)
     throw new MillraceError('bad_request', 'there is no WebSocket here: give a class as options.WebSocket')
-  const connection = new Connection({ url: String(url), WebSocket, runtime, auth, hello, connectMs, delays, onStatus })
-  return new Client(connection, timestamps)
+  const connection = createConnection({
+    url: String(url),
+    WebSocket,
+    runtime,
+    auth,
+    hello,
+    connectMs,
+    delays,
+    onStatus,
+  })
+  const started = new Set<Leavable>()
+
+  const begin = <Data, Result>(
+    actor: string,
+    input: unknown,
+    { signal, ...rest }: StartOptions & { ask?: true },
+  ): Run<Data, Result> => {
+    const options: WireStartOptions = { key: runtime.randomBytes(16), policy: 'pace', ts: timestamps, ...rest }
+    const request = connection.prepare<Start>({ kind: 'start', sid: 0, actor, input, options }, options)
+    return createRun(connection, request, started, signal)
+  }
+
+  return {
+    get status() {
+      return connection.status()
+    },
+    connect: () => connection.connect(),
+    start: (actor, input, options = {}) => begin(actor, input, options),
+    ask: async (actor, input, options = {}) =>
+      begin<never, ResultOf<Actors[typeof actor]>>(actor, input, { ...options, ask: true }).result,
+
+    attach(_actor, run, { after: place = 'start', gen = 1, ...reading } = {}) {
+      const after = place === 'start' ? 0 : place === 'live' ? null : place
+      const options: Attach['options'] = { policy: 'log', ts: timestamps, ...reading }
+      if (after) options.gen = gen
+      return createRun(
+        connection,
+        connection.prepare<Attach>({ kind: 'attach', sid: 0, run, after, options }, { after, ...options }),
+      )
+    },
+
+    async close({ runs = 'cancel' } = {}) {
+      const ends = Promise.all([...started].map((run): unknown => run[runs]()))
+      const { cancelGraceMs } = connection.limits
+      await new Promise<void>((resolve) => {
+        const timer = runtime.setTimer(2 * cancelGraceMs, resolve)
+        void ends.then(() => {
+          timer.clear()
+          resolve()
+        })
+      })
+      connection.close()
+    },
+  }
 }

@@ -1,11 +1,21 @@
 import { decodeDown } from '../protocol/decode.ts'
 import { encodeUp } from '../protocol/encode.ts'
 import { CLOSE, closeAction, type ErrorCode, MillraceError } from '../protocol/errors.ts'
-import { type DownFrame, type Hello, SUBPROTOCOL, type UpFrame } from '../protocol/frames.ts'
+import {
+  type Delta,
+  type DownFrame,
+  type End,
+  type EventFrame,
+  type Gap,
+  type Hello,
+  type InputAck,
+  type Notice,
+  type Opened,
+  SUBPROTOCOL,
+  type UpFrame,
+} from '../protocol/frames.ts'
 import { DEFAULT_LIMITS, type Limits } from '../protocol/limits.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
-import { type Deferred, deferred } from './deferred.ts'
-import type { Stream } from './stream.ts'
 
 /**
  * Where the connection stands: not needed yet; a try is under way; usable; gone, to be tried again after a delay; over
@@ -54,6 +64,25 @@ export type ConnectionOptions = {
   onStatus: ((status: Status) => void) | undefined
 }
 
+/** What a connection asks of a stream. The functions named like a frame are called with it. */
+export interface ConnectedStream {
+  /** Its number on the present connection; 0 while it waits for one. */
+  sid: number
+  /** A message is on its way that may open this stream as number `sid`. */
+  open(sid: number): void
+  /** The connection is gone, or the server cannot open this stream now. */
+  lost(): void
+  /** Ends this stream, if it is lost, for that reason. */
+  giveUp(reason: MillraceError): void
+  opened(frame: Opened): void
+  delta(frame: Delta): void
+  event(frame: EventFrame): void
+  gap(frame: Gap): void
+  input_ack(frame: InputAck): void
+  notice(frame: Notice): void
+  end(frame: End): void
+}
+
 /** After so many tries without one success there is nothing at this address. */
 const MAX_FIRST_TRIES = 8
 
@@ -81,211 +110,161 @@ const WAKING = ['online', 'visibilitychange']
  * The one connection of a client, opened when first needed and again when lost. Sockets come and go, the streams stay:
  * the first message of each socket says who this is and opens every stream again.
  */
-export class Connection {
+export interface Connection {
   readonly runtime: Runtime
   readonly connectMs: number
-  status: Status = 'idle'
   limits: Limits & Delays
-  readonly #options: ConnectionOptions
-  readonly #client: Uint8Array
-  readonly #streams = new Set<Stream>()
-  /** Streams that the next message opens. */
-  readonly #waiting = new Set<Stream>()
-  /** Streams by their number on the present socket. */
-  readonly #bySid = new Map<number, Stream>()
-  #lastSid = 0
-  #attempt = 0
-  #socket: WebSocketLike | undefined
-  /** Encoded frames that wait for the end of this turn, or for WELCOME. None before the socket is open. */
-  #outbox: Uint8Array[] | undefined
-  #flushing = false
-  #sentBytes = 0
-  #welcomedAt: number | undefined
-  #heardAt = 0
-  #everOpen = false
-  /** Losses since the connection last was stable. */
-  #losses = 0
-  /** True once a close that allows one more try has used it. */
-  #lastChance = false
-  #malformed = false
-  #retryAfterMs = 0
-  /** What is waited for: WELCOME, a sign of life or the next try, never two of them. */
-  #timer: Timer | undefined
-  #opening: Deferred<void> | undefined
-  /** What was last said of why it does not work. */
-  #notice: string | undefined
-  #cause: unknown
-  /** Why it is closed. */
-  #over: MillraceError | undefined
-
-  constructor(options: ConnectionOptions) {
-    this.#options = options
-    this.runtime = options.runtime
-    this.connectMs = options.connectMs
-    this.limits = { ...DEFAULT_LIMITS, ...DEFAULT_DELAYS, tryMs: this.connectMs / 2, ...options.delays }
-    this.#client = this.runtime.randomBytes(16)
-    for (const type of WAKING) page.addEventListener?.(type, this.#probe)
-  }
-
-  /** Why there is no connection, as the streams report it. */
-  get error(): MillraceError {
-    const message = this.#notice ?? `${this.#options.url} cannot be reached`
-    return this.#over ?? new MillraceError('connection_lost', message, { cause: this.#cause })
-  }
-
-  /** Resolves when the connection is open. Rejects when this try fails; the connection goes on trying. */
-  connect(): Promise<void> {
-    if (this.status === 'open') return Promise.resolve()
-    this.#opening ??= deferred()
-    const { promise } = this.#opening
-    if (this.status === 'closed') this.#settleOpening(this.error)
-    if (this.status === 'idle') void this.#connect()
-    return promise
-  }
-
-  /** Opens `stream` with the next message, and keeps it open over losses until it is removed. */
-  add(stream: Stream): void {
-    if (this.status === 'closed') return stream.giveUp()
-    this.#streams.add(stream)
-    this.#waiting.add(stream)
-    this.#schedule()
-    if (this.status === 'idle') void this.#connect()
-  }
-
-  remove(stream: Stream): void {
-    this.#streams.delete(stream)
-    this.#waiting.delete(stream)
-    this.#bySid.delete(stream.sid)
-  }
-
-  /** Sends with the other frames of this turn. The frame was checked. */
-  send(frame: UpFrame): void {
-    this.#outbox?.push(encodeUp([frame]))
-    this.#schedule()
-  }
-
+  status(): Status
+  /** Why there is no connection. */
+  error(): MillraceError
+  /** Opens the connection, if nobody did. */
+  connect(): void
+  /** Opens `stream` with the next message, and again after each loss until it is removed. */
+  add(stream: ConnectedStream): void
+  remove(stream: ConnectedStream): void
+  /** Sends with the other frames of this turn. */
+  send(frame: UpFrame): void
   /**
    * A copy of `frame` that its maker's later changes do not reach.
    * @throws MillraceError `bad_request` for data that cannot travel, and for a number among `counts` that counts nothing.
    */
-  prepare<Frame extends UpFrame>(frame: Frame, counts: object = {}): Frame {
-    const { maxMessage } = this.limits
-    for (const [name, count] of Object.entries(counts)) {
-      if (typeof count === 'number' && !(Number.isSafeInteger(count) && count >= 0))
-        throw new MillraceError('bad_request', `${name} must be an integer of at least 0, not ${count}`)
-    }
-    const { length } = encodeUp([frame])
-    if (length > maxMessage)
-      throw new MillraceError('bad_request', `${length} bytes are too many: a message holds at most ${maxMessage}`)
-    return structuredClone(frame)
-  }
-
+  prepare<Frame extends UpFrame>(frame: Frame, counts?: object): Frame
   /** A random time to wait before try `n`, the first being 0. */
-  delay(n: number): number {
-    const { backoffMs, maxBackoffMs } = this.limits
-    return this.runtime.random() * Math.min(maxBackoffMs, backoffMs * 2 ** n)
-  }
-
+  delay(n: number): number
   /** Leaves the socket, whose items do not follow each other, for a new one. */
-  resume(): void {
-    this.#lose(true, CLOSE.sequenceFault)
-  }
-
+  resume(): void
   /** Ends the connection for good. */
-  close(): void {
-    this.#stop(new MillraceError('connection_lost', 'the client is closed'))
+  close(): void
+}
+
+export function createConnection(options: ConnectionOptions): Connection {
+  const { url, WebSocket, runtime, auth, hello, connectMs, delays, onStatus } = options
+  const client = runtime.randomBytes(16)
+  const streams = new Set<ConnectedStream>()
+  const bySid = new Map<number, ConnectedStream>()
+  let status: Status = 'idle'
+  let attempt = 0
+  let lastSid = 0
+  let socket: WebSocketLike | undefined
+  /** Encoded frames that wait for the end of this turn, or for WELCOME. None before the socket is open. */
+  let outbox: Uint8Array[] | undefined
+  let isFlushing = false
+  let sentBytes = 0
+  let welcomedAt: number | undefined
+  let heardAt = 0
+  let wasOpen = false
+  /** Losses since the connection last was stable. */
+  let losses = 0
+  /** A close that allows one more try has used it. */
+  let hadLastChance = false
+  let retryAfterMs = 0
+  /** For WELCOME, a sign of life or the next try: never two of them. */
+  let timer: Timer | undefined
+  /** What was last said of why it does not work. */
+  let notice: string | undefined
+  let cause: unknown
+  /** Why it is closed for good. */
+  let over: MillraceError | undefined
+
+  const after = (ms: number, callback: () => void): void => {
+    timer?.clear()
+    timer = runtime.setTimer(ms, callback)
   }
 
-  async #connect(): Promise<void> {
-    const { url, WebSocket, auth, hello } = this.#options
-    const attempt = ++this.#attempt
-    const isCurrent = (): boolean => attempt === this.#attempt && this.status === 'connecting'
-    this.#after(this.limits.tryMs, () => this.#lose(true))
-    this.#become('connecting')
-    try {
-      const credentials: unknown = typeof auth === 'function' ? await auth() : auth
-      if (!isCurrent()) return
-      const greeting = encodeUp([{ kind: 'hello', ...hello, auth: credentials, client: this.#client, attempt }])
-      const socket = new WebSocket(url, SUBPROTOCOL)
-      // A socket that was left may still speak, or be closed, late.
-      const handler =
-        <Event>(handle: (event: Event) => void) =>
-        (event: Event): void => {
-          if (socket === this.#socket) handle(event)
-        }
-      this.#socket = socket
-      socket.binaryType = 'arraybuffer'
-      socket.onopen = handler(() => this.#begin(greeting))
-      socket.onmessage = handler(({ data }: { data: unknown }) => this.#receive(data))
-      socket.onclose = handler(({ code }: { code: number }) => this.#closed(code))
-      socket.onerror = handler(({ error }: { error?: unknown }) => {
-        this.#cause = error
-      })
-    } catch (cause) {
-      if (!isCurrent()) return
-      this.#cause = cause
-      this.#lose(false)
-    }
+  const become = (next: Status): void => {
+    if (status === next) return
+    status = next
+    onStatus?.(next)
   }
 
-  #begin(greeting: Uint8Array): void {
-    this.#outbox = [greeting]
-    this.#bySid.clear()
-    this.#lastSid = this.#sentBytes = 0
-    this.#flush()
-  }
-
-  #schedule(): void {
-    if (this.#flushing) return
-    this.#flushing = true
+  const schedule = (): void => {
+    if (isFlushing) return
+    isFlushing = true
     queueMicrotask(() => {
-      this.#flushing = false
-      this.#flush()
+      isFlushing = false
+      flush()
     })
   }
 
   /** Sends what waits in as few messages as fit. Before WELCOME the server takes a limited number of bytes. */
-  #flush(): void {
-    const outbox = this.#outbox
+  const flush = (): void => {
     if (!outbox) return
-    for (const stream of this.#waiting) {
-      this.#bySid.delete(stream.sid)
-      this.#bySid.set(++this.#lastSid, stream)
-      stream.open(this.#lastSid)
+    for (const stream of streams) {
+      if (stream.sid) continue
+      bySid.set(++lastSid, stream)
+      stream.open(lastSid)
     }
-    this.#waiting.clear()
-    const { maxMessage, beforeWelcomeBytes } = this.limits
+    const { maxMessage, beforeWelcomeBytes } = connection.limits
     while (outbox.length > 0) {
-      const isOpen = this.#welcomedAt !== undefined
-      const room = isOpen ? maxMessage : beforeWelcomeBytes - this.#sentBytes
+      const isOpen = welcomedAt !== undefined
+      const room = isOpen ? maxMessage : beforeWelcomeBytes - sentBytes
       let size = outbox[0]!.length
       let n = 1
       if (!isOpen && size > room) return
       while (n < outbox.length && size + outbox[n]!.length <= room) size += outbox[n++]!.length
-      this.#sentBytes += size
-      this.#socket?.send(joined(outbox.splice(0, n), size))
+      sentBytes += size
+      socket?.send(joined(outbox.splice(0, n), size))
     }
   }
 
-  #receive(data: unknown): void {
-    const { maxDepth, maxValues, maxDown } = this.limits
-    const socket = this.#socket
-    this.#heardAt = this.runtime.now()
+  const connect = async (): Promise<void> => {
+    const mine = ++attempt
+    const isCurrent = (): boolean => mine === attempt && status === 'connecting'
+    after(connection.limits.tryMs, () => lose(true))
+    become('connecting')
+    try {
+      const credentials: unknown = typeof auth === 'function' ? await (auth as () => unknown)() : auth
+      if (!isCurrent()) return
+      const greeting = encodeUp([{ kind: 'hello', ...hello, auth: credentials, client, attempt }])
+      const opening = new WebSocket(url, SUBPROTOCOL)
+      // A socket that was left may still speak, or be closed, late.
+      const handler =
+        <Event>(handle: (event: Event) => void) =>
+        (event: Event): void => {
+          if (opening === socket) handle(event)
+        }
+      socket = opening
+      opening.binaryType = 'arraybuffer'
+      opening.onopen = handler(() => {
+        outbox = [greeting]
+        lastSid = sentBytes = 0
+        flush()
+      })
+      opening.onmessage = handler(receive)
+      opening.onclose = handler(closed)
+      opening.onerror = handler(({ error }: { error?: unknown }) => {
+        cause = error
+      })
+    } catch (error) {
+      if (!isCurrent()) return
+      cause = error
+      lose(false)
+    }
+  }
+
+  const receive = ({ data }: { data: unknown }): void => {
+    const { maxDepth, maxValues, maxDown } = connection.limits
+    const from = socket
+    heardAt = runtime.now()
     let frames: DownFrame[]
     try {
       frames = decodeDown(new Uint8Array(data as ArrayBuffer), { maxDepth, maxValues, maxBytes: maxDown })
-    } catch (cause) {
-      this.#cause = cause
-      // Once may be the network; twice is a fault of one of us.
-      if (this.#malformed) return this.#stop(new MillraceError('internal', 'the server broke the protocol', { cause }))
-      this.#malformed = true
-      return this.#lose(true, CLOSE.malformed)
+    } catch (fault) {
+      cause = fault
+      return stop('internal', 'the server broke the protocol', CLOSE.malformed)
     }
     let ping: number | undefined
     for (const frame of frames) {
       switch (frame.kind) {
         case 'welcome':
-          this.#welcomed(frame.limits)
+          connection.limits = { ...connection.limits, ...frame.limits, ...delays }
+          welcomedAt = heardAt
+          wasOpen = true
+          hadLastChance = false
+          cause = notice = undefined
+          listen()
+          schedule()
+          become('open')
           break
         case 'ping':
           ping = frame.nonce
@@ -293,130 +272,145 @@ export class Connection {
         case 'pong':
           break
         case 'goaway':
-          this.#retryAfterMs = frame.retryAfterMs ?? 0
+          retryAfterMs = frame.retryAfterMs ?? 0
           break
         case 'notice':
-          if (frame.ref?.sid) this.#bySid.get(frame.ref.sid)?.notice(frame)
-          else this.#notice = frame.message
+          if (frame.ref?.sid) bySid.get(frame.ref.sid)?.notice(frame)
+          else notice = frame.message
           break
         default:
-          this.#bySid.get(frame.sid)?.receive(frame)
+          bySid.get(frame.sid)?.[frame.kind](frame as never)
       }
-      if (socket !== this.#socket) return
+      if (from !== socket) return
     }
-    if (ping !== undefined) this.send({ kind: 'pong', nonce: ping })
-  }
-
-  #welcomed(limits: Partial<Limits>): void {
-    this.limits = { ...this.limits, ...limits, ...this.#options.delays }
-    this.#welcomedAt = this.#heardAt
-    this.#everOpen = true
-    this.#lastChance = false
-    this.#cause = this.#notice = undefined
-    this.#listen()
-    this.#schedule()
-    this.#settleOpening()
-    this.#become('open')
+    if (ping !== undefined) connection.send({ kind: 'pong', nonce: ping })
   }
 
   /** Waits for the server to say something, asks for a sign of life, and leaves the socket when none comes. */
-  #listen(): void {
-    const { heartbeatMs, pongMs } = this.limits
-    const now = this.runtime.now()
-    const silentMs = now - this.#heardAt
-    if (silentMs >= heartbeatMs + pongMs) return this.#lose(true)
+  const listen = (): void => {
+    const { heartbeatMs, pongMs } = connection.limits
+    const now = runtime.now()
+    const silentMs = now - heardAt
+    if (silentMs >= heartbeatMs + pongMs) return lose(true)
     const asks = silentMs >= heartbeatMs
-    if (asks) this.send({ kind: 'ping', nonce: Math.floor(now) })
+    if (asks) connection.send({ kind: 'ping', nonce: Math.floor(now) })
     const waitMs = heartbeatMs + (asks ? pongMs : 0) - silentMs
-    this.#after(waitMs, () => {
-      if (this.runtime.now() - now > waitMs + LATE_MS) this.#probe()
-      else this.#listen()
+    after(waitMs, () => {
+      if (runtime.now() - now > waitMs + LATE_MS) probe()
+      else listen()
     })
   }
 
   /** Asks for a sign of life now. */
-  readonly #probe = (): void => {
-    if (this.status !== 'open') return
-    this.#heardAt = this.runtime.now() - this.limits.heartbeatMs
-    this.#listen()
+  const probe = (): void => {
+    if (status !== 'open') return
+    heardAt = runtime.now() - connection.limits.heartbeatMs
+    listen()
   }
 
-  #closed(code: number): void {
+  const closed = ({ code }: { code: number }): void => {
     const action = closeAction(code)
-    const mayHelp =
-      code === CLOSE.takenOver
-        ? this.#welcomedAt === undefined
-        : action === 'resume_once' || (action === 'reauthenticate' && typeof this.#options.auth === 'function')
-    if (action === 'resume') return this.#lose(code === 1005 || code === 1006)
-    if (mayHelp && !this.#lastChance) {
-      this.#lastChance = true
-      return this.#lose(true)
+    if (action === 'resume') return lose(code === 1005 || code === 1006)
+    const mayHelp = action !== 'stop' || (code === CLOSE.takenOver && welcomedAt === undefined)
+    if (mayHelp && !hadLastChance) {
+      hadLastChance = true
+      return lose(true)
     }
-    const message = this.#notice ?? `the server closed the connection with ${code}`
-    this.#stop(new MillraceError(STOP_ERRORS[code] ?? 'internal', message, { cause: this.#cause }))
-  }
-
-  /** The socket is of no use any more. `quick`: a single loss, and not of many clients at once, may be tried again soon. */
-  #lose(quick: boolean, code?: number): void {
-    const { heartbeatMs, quickMs } = this.limits
-    const now = this.runtime.now()
-    if (this.#welcomedAt !== undefined && now - this.#welcomedAt >= heartbeatMs) this.#losses = 0
-    const n = this.#losses++
-    this.#leave(code)
-    this.#become('lost')
-    this.#settleOpening(this.error)
-    for (const stream of this.#streams) {
-      this.#waiting.add(stream)
-      stream.lost()
-    }
-    if (this.#everOpen || this.#losses < MAX_FIRST_TRIES) {
-      const delay = quick && n === 0 ? this.runtime.random() * quickMs : this.delay(n)
-      this.#after(this.#retryAfterMs + delay, () => void this.#connect())
-      this.#retryAfterMs = 0
-      return
-    }
-    this.#losses = 0
-    for (const stream of this.#streams) stream.giveUp()
-    this.#become('idle')
-  }
-
-  #stop(error: MillraceError): void {
-    if (this.#over) return
-    this.#over = error
-    this.#leave(CLOSE.done)
-    for (const type of WAKING) page.removeEventListener?.(type, this.#probe)
-    this.#become('closed')
-    this.#settleOpening(error)
-    for (const stream of this.#streams) {
-      stream.lost()
-      stream.giveUp()
-    }
+    stop(STOP_ERRORS[code] ?? 'internal', notice ?? `the server closed the connection with ${code}`)
   }
 
   /** Leaves the socket: nothing that it still says is heard. */
-  #leave(code?: number): void {
-    const socket = this.#socket
-    this.#socket = this.#outbox = this.#welcomedAt = undefined
-    this.#timer?.clear()
-    socket?.close(code)
+  const leave = (next: Status, code?: number): void => {
+    const left = socket
+    socket = outbox = welcomedAt = undefined
+    timer?.clear()
+    bySid.clear()
+    left?.close(code)
+    for (const stream of streams) stream.lost()
+    become(next)
   }
 
-  #settleOpening(error?: MillraceError): void {
-    if (error) this.#opening?.reject(error)
-    else this.#opening?.resolve()
-    this.#opening = undefined
+  /** The socket is of no use any more. `isSingle`: not many clients at once lose theirs, so the next try may come soon. */
+  const lose = (isSingle: boolean, code?: number): void => {
+    const { heartbeatMs, quickMs } = connection.limits
+    if (welcomedAt !== undefined && runtime.now() - welcomedAt >= heartbeatMs) losses = 0
+    const n = losses++
+    if (!wasOpen && losses >= MAX_FIRST_TRIES) {
+      losses = 0
+      leave('idle', code)
+      return giveUp()
+    }
+    leave('lost', code)
+    after(retryAfterMs + (isSingle && n === 0 ? runtime.random() * quickMs : connection.delay(n)), () => void connect())
+    retryAfterMs = 0
   }
 
-  #become(status: Status): void {
-    if (status === this.status) return
-    this.status = status
-    this.#options.onStatus?.(status)
+  const stop = (code: ErrorCode, message: string, closeCode: number = CLOSE.done): void => {
+    if (over) return
+    over = new MillraceError(code, message, { cause })
+    for (const type of WAKING) page.removeEventListener?.(type, probe)
+    leave('closed', closeCode)
+    giveUp()
   }
 
-  #after(ms: number, callback: () => void): void {
-    this.#timer?.clear()
-    this.#timer = this.runtime.setTimer(ms, callback)
+  const giveUp = (): void => {
+    for (const stream of streams) stream.giveUp(connection.error())
   }
+
+  const connection: Connection = {
+    runtime,
+    connectMs,
+    limits: { ...DEFAULT_LIMITS, ...DEFAULT_DELAYS, tryMs: connectMs / 2, ...delays },
+    status: () => status,
+    error: () => over ?? new MillraceError('connection_lost', notice ?? `${url} cannot be reached`, { cause }),
+
+    connect() {
+      if (status === 'idle') void connect()
+    },
+
+    add(stream) {
+      if (over) {
+        stream.giveUp(over)
+        return
+      }
+      streams.add(stream)
+      schedule()
+      connection.connect()
+    },
+
+    remove(stream) {
+      streams.delete(stream)
+      bySid.delete(stream.sid)
+    },
+
+    send(frame) {
+      outbox?.push(encodeUp([frame]))
+      schedule()
+    },
+
+    prepare(frame, counts = {}) {
+      for (const [name, count] of Object.entries(counts)) {
+        if (typeof count === 'number' && !(Number.isSafeInteger(count) && count >= 0))
+          throw new MillraceError('bad_request', `${name} must be an integer of at least 0, not ${count}`)
+      }
+      const { length } = encodeUp([frame])
+      const { maxMessage } = connection.limits
+      if (length > maxMessage)
+        throw new MillraceError('bad_request', `${length} bytes are too many: a message holds at most ${maxMessage}`)
+      return structuredClone(frame)
+    },
+
+    delay(n) {
+      const { backoffMs, maxBackoffMs } = connection.limits
+      return runtime.random() * Math.min(maxBackoffMs, backoffMs * 2 ** n)
+    },
+
+    resume: () => lose(true, CLOSE.sequenceFault),
+    close: () => stop('connection_lost', 'the client is closed'),
+  }
+
+  for (const type of WAKING) page.addEventListener?.(type, probe)
+  return connection
 }
 
 function joined(parts: Uint8Array[], size: number): Uint8Array {

@@ -1,20 +1,19 @@
-/** A promise and the two ways to settle it. */
+/** A promise with the functions that settle it. */
 export type Deferred<T> = {
   readonly promise: Promise<T>
   resolve(value: T): void
   reject(reason: Error): void
 }
 
-/** A promise to settle later. Nobody has to catch it: one that rejects unread does not end a process. */
+/** A promise to settle later. One that rejects unread ends no process. */
 export function deferred<T>(): Deferred<T> {
-  let settle!: Pick<Deferred<T>, 'resolve' | 'reject'>
-  const promise = new Promise<T>((resolve, reject) => {
-    settle = { resolve, reject }
-  })
-  return { promise: quiet(promise), ...settle }
+  const result = {} as { -readonly [key in keyof Deferred<T>]: Deferred<T>[key] }
+  const promise = new Promise<T>((resolve, reject) => Object.assign(result, { resolve, reject }))
+  result.promise = quiet(promise)
+  return result
 }
 
-/** The same promise, whose rejection is no longer unhandled when nobody looks at it. */
+/** The same promise, whose rejection may go unread. */
 export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {})
   return promise

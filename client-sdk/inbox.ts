@@ -14,84 +14,95 @@ type Entry = {
 }
 
 /** What waits for one reader, in order. Credit bounds it: the sender may not send more than the window. */
-export class Inbox {
+export interface Inbox {
   /** Number of the last item that came, and the life of the log that items come from. */
-  last = 0
+  last: number
   gen: number | undefined
   /** The same of the last item that was read. */
-  readSeq = 0
+  readSeq: number
   readGen: number | undefined
-  readonly #window: CreditWindow
-  readonly #queue: Entry[] = []
-  /** What the events of an open part have in common. */
-  readonly #lanes = new Map<unknown, object>()
-
-  constructor(window: CreditWindow) {
-    this.#window = window
-  }
-
   /** Text came, of which the first `known` items had come before. */
-  text({ lane, body, count = 1 }: Delta, known: number, at: number): void {
-    const common = this.#lanes.get(lane) ?? { type: 'token' }
-    const texts = typeof body === 'string' ? [body] : body.slice(known)
-    for (const text of texts) this.#push({ ...common, text }, count, count, at)
-  }
-
+  text(frame: Delta, known: number, at: number): void
   /** Anything else came. What opens or closes a part waits as well, hidden: it has a number and a cost. */
-  event({ type, data, cost }: EventFrame, at: number): void {
-    if (type === EVENT.partStart) this.open([[data['lane'] as number, data]])
-    if (type === EVENT.partEnd) this.#lanes.delete(data['lane'])
-    this.#push(fromWire(type, data), 1, cost, at)
-  }
-
+  event(frame: EventFrame, at: number): void
   /** The next item will be `next`: those before it are missing, or what came from there on is void. */
-  gap({ next, reason }: Gap, at: number): void {
-    let from = this.last + 1
-    const isVoid = next < from
-    if (isVoid) from = next
-    for (let entry = this.#queue.at(-1); isVoid && entry && entry.last >= next; entry = this.#queue.at(-1)) {
-      this.#queue.pop()
-      this.#window.released(entry.cost)
-      // A gap is shortened. Merged text cannot be cut: what still counts of it is missing then.
-      from = Math.min(from, entry.first)
-    }
-    this.last = from - 1
-    const wasRead = next <= this.readSeq
-    if (wasRead) this.readSeq = this.last
-    const event = { type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }
-    if (wasRead || from < next) this.#push(event, next - from, 0, at)
-  }
-
+  gap(frame: Gap, at: number): void
   /** Parts that are open where the next item begins. */
-  open(lanes: readonly OpenLane[] = []): void {
-    for (const [number, { lane: _lane, message: _message, type, ...common }] of lanes)
-      this.#lanes.set(number, {
-        ...common,
-        type: type === 'text' ? 'token' : type === 'tool_args' ? 'tool.args' : type,
-      })
-  }
-
+  open(lanes?: readonly OpenLane[]): void
   /** Requests that nobody has answered, for a reader who comes too late for their items. */
-  pending(requests: readonly WireMap[] | undefined = [], at: number): void {
-    for (const data of requests) this.#push(fromWire(EVENT.inputRequest, data), 0, 0, at)
-  }
-
+  pending(requests: readonly WireMap[] | undefined, at: number): void
   /** The next item for the reader, whose credit is then free; undefined while none waits. */
-  take(): StreamEvent | undefined {
-    for (let entry = this.#queue.shift(); entry; entry = this.#queue.shift()) {
-      this.#window.released(entry.cost)
-      this.readSeq = entry.last
-      this.readGen = entry.gen
-      if (entry.event) return entry.event
-    }
-    return undefined
+  take(): StreamEvent | undefined
+}
+
+export function createInbox(window: CreditWindow, last: number, gen: number | undefined): Inbox {
+  const queue: Entry[] = []
+  /** What the events of an open part have in common. */
+  const lanes = new Map<unknown, object>()
+
+  const push = (event: object | undefined, span: number, cost: number, at: number): void => {
+    const first = inbox.last + 1
+    const last = (inbox.last += span)
+    window.arrived(cost)
+    if (event) Object.assign(event, { seq: last, at })
+    queue.push({ first, last, cost, gen: inbox.gen, event: event as StreamEvent | undefined })
   }
 
-  #push(event: object | undefined, span: number, cost: number, at: number): void {
-    const first = this.last + 1
-    const last = (this.last += span)
-    this.#window.arrived(cost)
-    if (event) Object.assign(event, { seq: last, at })
-    this.#queue.push({ first, last, cost, gen: this.gen, event: event as StreamEvent | undefined })
+  const inbox: Inbox = {
+    last,
+    gen,
+    readSeq: last,
+    readGen: gen,
+
+    text({ lane, body, count = 1 }, known, at) {
+      const texts = typeof body === 'string' ? [body] : body
+      for (const text of texts.slice(known)) push({ type: 'token', ...lanes.get(lane), text }, count, count, at)
+    },
+
+    event({ type, data, cost }, at) {
+      if (type === EVENT.partStart) inbox.open([[data['lane'] as number, data]])
+      if (type === EVENT.partEnd) lanes.delete(data['lane'])
+      push(fromWire(type, data), 1, cost, at)
+    },
+
+    gap({ next, reason }, at) {
+      let from = inbox.last + 1
+      const isVoid = next < from
+      if (isVoid) from = next
+      for (let entry = queue.at(-1); isVoid && entry && entry.last >= next; entry = queue.at(-1)) {
+        queue.pop()
+        window.released(entry.cost)
+        // A gap is shortened. Merged text cannot be cut: what still counts of it is missing then.
+        from = Math.min(from, entry.first)
+      }
+      inbox.last = from - 1
+      const wasRead = next <= inbox.readSeq
+      if (wasRead) inbox.readSeq = inbox.last
+      if (wasRead || from < next)
+        push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, next - from, 0, at)
+    },
+
+    open(open: readonly OpenLane[] | undefined = []) {
+      for (const [number, { lane: _lane, message: _message, type, ...common }] of open)
+        lanes.set(number, {
+          ...common,
+          type: type === 'text' ? 'token' : type === 'tool_args' ? 'tool.args' : type,
+        })
+    },
+
+    pending(requests = [], at) {
+      for (const data of requests) push(fromWire(EVENT.inputRequest, data), 0, 0, at)
+    },
+
+    take() {
+      for (let entry = queue.shift(); entry; entry = queue.shift()) {
+        window.released(entry.cost)
+        inbox.readSeq = entry.last
+        inbox.readGen = entry.gen
+        if (entry.event) return entry.event
+      }
+      return undefined
+    },
   }
+  return inbox
 }

@@ -1,11 +1,11 @@
-import { type ErrorShape, MillraceError } from '../protocol/errors.ts'
+import { MillraceError } from '../protocol/errors.ts'
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
-import type { Attach, End, Start } from '../protocol/frames.ts'
-import { CANCEL_CODES, type Receipt, type Usage } from '../protocol/receipt.ts'
-import { type CancelOptions, type CancelResult, cancelResult } from './cancel.ts'
+import type { Attach, Start } from '../protocol/frames.ts'
+import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
+import type { CancelOptions, CancelResult } from './cancel.ts'
 import type { Connection } from './connection.ts'
 import { deferred, quiet } from './deferred.ts'
-import { type Ending, type InputTaken, Stream } from './stream.ts'
+import { createStream, type Ending, type InputTaken } from './stream.ts'
 
 /** What a run resolves with: what its actor returned, or the text it said when it returned nothing. */
 export type Answer<Result> = unknown extends Result ? unknown : Result extends undefined | void ? string : Result
@@ -16,11 +16,6 @@ export type Position = { run: string; gen: number; seq: number }
 /** The kinds of input that agents know. An actor may take others. */
 export type InputType = 'message' | 'approve' | 'answer' | 'tool.result' | (string & {})
 
-/** How a run is read: by a loop over its events or its text, or by nobody, for its result alone. */
-type Reader = 'events' | 'text' | 'drain'
-
-type Next = IteratorResult<unknown, undefined>
-
 /**
  * One run as the client that started it, or attached to it, holds it. It has one reader: `for await` over its events,
  * over its `text()`, or nobody while only `result`, `usage` or `end` is awaited. A reader that does not read holds the
@@ -29,170 +24,154 @@ type Next = IteratorResult<unknown, undefined>
  * The loop ends when the run is done, or was cancelled or detached from here; it throws a `MillraceError` for an error,
  * and for a cancel by somebody else (`cancelled`, with the receipt). Leaving the loop cancels a run that was started here
  * and detaches from one that was attached to. Losing the connection does neither.
+ *
+ * None of its promises has to be caught.
  */
-export class Run<Data = unknown, Result = unknown> implements AsyncIterable<StreamEvent<Data>> {
-  readonly #stream: Stream
-  readonly #isStarted: boolean
-  readonly #opened = deferred<{ id: string; gen: number }>()
-  /** Resolves when the reader has come to the end, or has left and the stream is closed. */
-  readonly #over = deferred<Ending>()
-  #reader: Reader | undefined
-  #hasRead = false
-  /** The answer as far as it was read and still counts, and whether none of it is missing. */
-  #text: { seq: number; text: string }[] = []
-  #isWhole = true
-  /** Calls of `next` that wait. */
-  readonly #waiting: ((next: Next | Promise<Next>) => void)[] = []
-  /** How the stream was closed; what waits in the inbox comes before. */
-  #ending: Ending | undefined
-  /** Nothing comes to the reader any more. */
-  #isLeft = false
-  #perSec: number | null
-  #result: Promise<Answer<Result>> | undefined
-  #usage: Promise<Usage | undefined> | undefined
-  #end: Promise<RunEnd<Result>> | undefined
-
-  /** @internal Runs are made by a client. */
-  constructor(connection: Connection, request: Start | Attach, signal?: AbortSignal, closed?: () => void) {
-    const abort = (): void => void this.cancel()
-    this.#isStarted = request.kind === 'start'
-    this.#perSec = request.options.rate || null
-    this.#stream = new Stream(connection, request, {
-      opened: (id, gen) => this.#opened.resolve({ id, gen }),
-      arrived: () => this.#pump(),
-      closed: (ending) => {
-        signal?.removeEventListener('abort', abort)
-        closed?.()
-        this.#ending ??= ending
-        this.#opened.reject(whyNot(ending))
-        if (this.#isLeft) this.#finish()
-        this.#pump()
-      },
-    })
-    connection.add(this.#stream)
-    if (signal?.aborted) abort()
-    else signal?.addEventListener('abort', abort)
-  }
-
+export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<StreamEvent<Data>, undefined> {
   /** The run's id, once it is known: at once for one that was attached to, else when `opened` resolves. */
-  get id(): string | undefined {
-    return this.#stream.run
-  }
-
+  readonly id: string | undefined
   /** Resolves when the server has opened the run. Rejects with what prevented it. */
-  get opened(): Promise<{ id: string; gen: number }> {
-    return this.#opened.promise
-  }
-
+  readonly opened: Promise<{ id: string; gen: number }>
   /** The last item that was read. Undefined until the run is opened. */
-  get position(): Position | undefined {
-    const { run, inbox } = this.#stream
-    const { readGen: gen, readSeq: seq } = inbox
-    return run === undefined || gen === undefined ? undefined : { run, gen, seq }
-  }
-
+  readonly position: Position | undefined
   /**
    * What the actor returned, else all text that was read. Without a reader, reading this drains the run. Rejects with the
    * run's error, with `cancelled` (and the receipt) after a cancel, with `interrupted` when text is missing.
    */
-  get result(): Promise<Answer<Result>> {
-    return (this.#result ??= this.#atEnd((ending) => {
-      const { end } = ending
-      if (end?.outcome !== 'done') throw whyNot(ending)
-      if ('result' in end.data) return end.data['result'] as Answer<Result>
-      if (!this.#isWhole) throw incomplete()
-      return this.#text.map(({ text }) => text).join('') as Answer<Result>
-    }))
-  }
-
+  readonly result: Promise<Answer<Result>>
   /** What the run cost, as far as it is known, however it ended. Without a reader, reading this drains the run. */
-  get usage(): Promise<Usage | undefined> {
-    return (this.#usage ??= this.#atEnd((ending) => endOf(ending).data['usage'] as Usage | undefined))
-  }
-
+  readonly usage: Promise<Usage | undefined>
   /**
    * The run's one end. Rejects only when it is not known: the connection did not come back, or this view was detached.
    * Without a reader, reading this drains the run.
    */
-  get end(): Promise<RunEnd<Result>> {
-    return (this.#end ??= this.#atEnd((ending) => {
-      const { outcome, seq, data } = endOf(ending)
-      const end = { outcome, seq, ...('usage' in data ? { usage: data['usage'] } : {}) }
-      const more = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: data }
-      return { ...end, ...more } as RunEnd<Result>
-    }))
-  }
-
+  readonly end: Promise<RunEnd<Result>>
   /** Reads the events. @throws MillraceError `already_reading` for a second reader. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<StreamEvent<Data>, undefined> {
-    return this.#read('events')
-  }
-
+  [Symbol.asyncIterator](): AsyncIterableIterator<StreamEvent<Data>, undefined>
   /**
-   * Reads the text of the answer only. It throws `interrupted` where text is missing, as a string cannot tell of a gap.
+   * Reads the text of the answer only. Throws `interrupted` where text is missing, as a string cannot tell of a gap.
    * @throws MillraceError `already_reading` for a second reader.
    */
-  text(): AsyncIterableIterator<string, undefined> {
-    return this.#read('text')
-  }
-
+  text(): AsyncIterableIterator<string, undefined>
   /**
    * Stops the run, or with `call` or `agent` one part of it. The loop ends at once. Never rejects: resolves with the
    * receipt, with the outcome that came first, or with `confirmed: false`.
    */
-  cancel({ reason = 'user', note, call, agent }: CancelOptions = {}): Promise<CancelResult> {
-    const code = CANCEL_CODES[reason]
-    const shortNote = note?.slice(0, 85)
-    const part = call ?? agent
-    if (part !== undefined) {
-      return this.#stream.cancelPart({ type: call === undefined ? 'agent' : 'call', id: part }, code, shortNote)
-    }
-    this.#leave()
-    this.#stream.cancel(code, shortNote)
-    return this.#over.promise.then(cancelResult)
-  }
-
+  cancel(options?: CancelOptions): Promise<CancelResult>
   /** Stops reading and leaves the run to itself: what happens then is its `onDetach`. */
-  detach(): void {
-    this.#leave()
-    this.#stream.detach()
-  }
-
+  detach(): void
   /** Holds the items back, and with policy `pace` the actor. */
-  pause(): void {
-    this.#stream.setRate(0)
-  }
-
+  pause(): void
   /** Ends a pause. */
-  resume(): void {
-    this.#stream.setRate(this.#perSec)
-  }
-
+  resume(): void
   /** At most `perSec` items a second from now on; null lifts that. Ends a pause. */
-  throttle(perSec: number | null): void {
-    this.#stream.setRate(perSec)
-    this.#perSec = perSec || null
-  }
-
+  throttle(perSec: number | null): void
   /**
    * Says something to the run. Resolves when the run has it for good. Rejects with `not_found` (no longer wanted: somebody
    * else answered), `invalid_input` (the run takes no such input), `overloaded` (too many wait: try again later),
    * `forbidden`, or `connection_lost` when the stream ended before the answer came.
    */
-  send(type: InputType, data: unknown): Promise<InputTaken> {
-    return quiet(this.#stream.input(type, data))
+  send(type: InputType, data: unknown): Promise<InputTaken>
+}
+
+/** What a client's `close` needs of a run. */
+export type Leavable = Pick<Run, 'cancel' | 'detach'>
+
+/** What a reader gets: its own kind of items, which only the checker needs to know. */
+type Next = IteratorResult<never, undefined>
+
+/** @param started where the runs that were started here are listed, as long as they go on. */
+export function createRun<Data, Result>(
+  connection: Connection,
+  request: Start | Attach,
+  started?: Set<Leavable>,
+  signal?: AbortSignal,
+): Run<Data, Result> {
+  const opened = deferred<{ id: string; gen: number }>()
+  /** Resolves when the reader has come to the end, or has left and the stream is closed. */
+  const over = deferred<Ending>()
+  /** Calls of `next` that wait. */
+  const waiting: ((next: Next | Promise<Next>) => void)[] = []
+  let reader: 'events' | 'text' | 'drain' | undefined
+  let hasRead = false
+  /** The answer as far as it was read and still counts, and whether none of it is missing. */
+  let answer: { seq: number; text: string }[] = []
+  let isWhole = true
+  /** How the stream was closed; what waits in the inbox comes before. */
+  let ending: Ending | undefined
+  /** Nothing comes to the reader any more. */
+  let isLeft = false
+  let perSec = request.options.rate || null
+  let result: Promise<Answer<Result>> | undefined
+  let usage: Promise<Usage | undefined> | undefined
+  let end: Promise<RunEnd<Result>> | undefined
+
+  const take = (): StreamEvent | string | undefined => {
+    for (let event = isLeft ? undefined : stream.take(); event; event = stream.take()) {
+      hasRead = true
+      if (event.type === 'token') answer.push(event)
+      if (event.type === 'gap' && event.reason !== 'policy') {
+        const { from, next } = event
+        if (from < next) isWhole = false
+        answer = answer.filter(({ seq }) => seq < next)
+        if (reader === 'text') {
+          ending = incomplete()
+          stream.detach(ending)
+          return undefined
+        }
+      }
+      if (reader !== 'text') return event
+      if (event.type === 'token') return event.text
+    }
+    return undefined
   }
 
-  #read<T>(reader: Reader): AsyncIterableIterator<T, undefined> {
-    if (this.#reader && (this.#reader !== 'drain' || this.#hasRead)) {
-      throw new MillraceError('already_reading', 'a run has one reader: attach to it for another')
+  const finish = (): void => {
+    isLeft = true
+    if (ending) over.resolve(ending)
+  }
+
+  const poll = (): Next | Promise<Next> | undefined => {
+    const value = take()
+    if (value !== undefined) return { value: value as never, done: false }
+    if (!isLeft && !ending) return undefined
+    const failure = isLeft || !ending ? undefined : failureOf(ending)
+    finish()
+    return failure ? Promise.reject(failure) : { value: undefined, done: true }
+  }
+
+  /** Answers the reader as far as that can be done now. */
+  const pump = (): void => {
+    if (reader === 'drain') {
+      while (take() !== undefined);
+      if (ending) finish()
     }
-    this.#reader = reader
+    while (waiting.length > 0) {
+      const next = poll()
+      if (!next) return
+      waiting.shift()?.(next)
+    }
+  }
+
+  /** Nothing more for the reader. */
+  const leave = (): void => {
+    isWhole = false
+    finish()
+    pump()
+  }
+
+  const read = <T>(as: 'events' | 'text'): AsyncIterableIterator<T, undefined> => {
+    if (reader && (reader !== 'drain' || hasRead))
+      throw new MillraceError('already_reading', 'a run has one reader: attach to it for another')
+    reader = as
     return {
-      next: () => this.#next() as Promise<IteratorResult<T, undefined>>,
-      return: () => {
-        if (this.#isStarted) void this.cancel()
-        else this.detach()
+      next() {
+        const next = poll()
+        return next ? Promise.resolve(next) : new Promise((resolve) => waiting.push(resolve))
+      },
+      return() {
+        if (request.kind === 'start') void run.cancel()
+        else run.detach()
         return Promise.resolve({ value: undefined, done: true })
       },
       [Symbol.asyncIterator]() {
@@ -201,90 +180,112 @@ export class Run<Data = unknown, Result = unknown> implements AsyncIterable<Stre
     }
   }
 
-  #next(): Promise<Next> {
-    const next = this.#poll()
-    return next ? Promise.resolve(next) : new Promise((resolve) => this.#waiting.push(resolve))
+  const atEnd = <T>(answer: (ending: Ending) => T): Promise<T> => {
+    reader ??= 'drain'
+    pump()
+    return quiet(over.promise.then(answer))
   }
 
-  #poll(): Next | Promise<Next> | undefined {
-    const value = this.#take()
-    if (value !== undefined) return { value, done: false }
-    if (!this.#isLeft && !this.#ending) return undefined
-    const failure = this.#isLeft ? undefined : failureOf(this.#ending)
-    this.#finish()
-    return failure ? Promise.reject(failure) : { value: undefined, done: true }
+  const abort = (): void => void run.cancel()
+
+  const stream = createStream(connection, request, {
+    opened: (id, gen) => opened.resolve({ id, gen }),
+    arrived: pump,
+    closed(how) {
+      signal?.removeEventListener('abort', abort)
+      started?.delete(run)
+      ending ??= how
+      opened.reject(failureOf(how) ?? incomplete())
+      if (isLeft) finish()
+      pump()
+    },
+  })
+
+  const run: Run<Data, Result> = {
+    get id() {
+      return stream.run
+    },
+
+    opened: opened.promise,
+
+    get position() {
+      const { run } = stream
+      const { gen, seq } = stream.position()
+      return run === undefined || gen === undefined ? undefined : { run, gen, seq }
+    },
+
+    get result() {
+      return (result ??= atEnd((ending) => {
+        const failure = failureOf(ending)
+        if (failure) throw failure
+        if ('result' in ending) return ending.result as Answer<Result>
+        if (!isWhole) throw incomplete()
+        return answer.map(({ text }) => text).join('') as Answer<Result>
+      }))
+    },
+
+    get usage() {
+      return (usage ??= quiet(run.end.then(({ usage }) => usage)))
+    },
+
+    get end() {
+      return (end ??= atEnd((ending) => {
+        if (ending instanceof Error) throw ending
+        return ending as RunEnd<Result>
+      }))
+    },
+
+    [Symbol.asyncIterator]: () => read('events'),
+    text: () => read('text'),
+
+    cancel({ reason = 'user', note, call, agent } = {}) {
+      const code = CANCEL_CODES[reason]
+      const shortNote = note?.slice(0, 85)
+      const id = call ?? agent
+      if (id !== undefined) return stream.cancelPart({ type: id === call ? 'call' : 'agent', id }, code, shortNote)
+      leave()
+      stream.cancel(code, shortNote)
+      return over.promise.then(cancelResult)
+    },
+
+    detach() {
+      leave()
+      stream.detach(new MillraceError('cancelled', 'this client left the run: attach to read on'))
+    },
+
+    pause: () => stream.setRate(0),
+    resume: () => stream.setRate(perSec),
+
+    throttle(to) {
+      stream.setRate(to)
+      perSec = to || null
+    },
+
+    send: (type, data) => quiet(stream.input(type, data)),
   }
 
-  #take(): unknown {
-    if (this.#isLeft) return undefined
-    for (let event = this.#stream.take(); event; event = this.#stream.take()) {
-      this.#hasRead = true
-      if (event.type === 'token') this.#text.push(event)
-      else if (event.type === 'gap' && event.reason !== 'policy') {
-        if (event.from < event.next) this.#isWhole = false
-        this.#text = this.#text.filter(({ seq }) => seq < event.next)
-        if (this.#reader === 'text') {
-          this.#ending = { error: incomplete() }
-          this.#stream.detach()
-          return undefined
-        }
-      }
-      if (this.#reader !== 'text') return event
-      if (event.type === 'token') return event.text
-    }
-    return undefined
-  }
-
-  /** Answers the reader as far as that can be done now. */
-  #pump(): void {
-    if (this.#reader === 'drain') {
-      while (this.#take() !== undefined);
-      if (this.#ending) this.#finish()
-    }
-    while (this.#waiting.length > 0) {
-      const next = this.#poll()
-      if (!next) return
-      this.#waiting.shift()?.(next)
-    }
-  }
-
-  /** Nothing more for the reader. What waits is dropped. */
-  #leave(): void {
-    this.#isWhole = false
-    this.#finish()
-    this.#pump()
-  }
-
-  #finish(): void {
-    this.#isLeft = true
-    if (this.#ending) this.#over.resolve(this.#ending)
-  }
-
-  #atEnd<T>(read: (ending: Ending) => T): Promise<T> {
-    this.#reader ??= 'drain'
-    this.#pump()
-    return quiet(this.#over.promise.then(read))
-  }
+  started?.add(run)
+  connection.add(stream)
+  if (signal?.aborted) abort()
+  else signal?.addEventListener('abort', abort)
+  return run
 }
 
-/** What the reader's loop throws for this end, if anything. */
-function failureOf(ending: Ending | undefined): MillraceError | undefined {
-  const { end, error } = ending ?? {}
-  if (end?.outcome === 'error') return MillraceError.fromShape(end.data as ErrorShape)
-  if (end?.outcome === 'cancelled') {
-    return new MillraceError('cancelled', 'the run was cancelled', { receipt: end.data as Receipt })
-  }
-  return error
+/** What the reader's loop throws at this end, if anything. */
+function failureOf(ending: Ending): MillraceError | undefined {
+  if (ending instanceof Error) return ending
+  const { outcome, error, receipt } = ending
+  if (error) return MillraceError.fromShape(error)
+  if (outcome !== 'cancelled') return undefined
+  return new MillraceError('cancelled', 'the run was cancelled', receipt && { receipt })
 }
 
-/** Why there is no result. */
-function whyNot(ending: Ending): MillraceError {
-  return failureOf(ending) ?? new MillraceError('cancelled', 'this client left the run, which goes on: attach to it')
-}
-
-function endOf(ending: Ending): End {
-  if (!ending.end) throw whyNot(ending)
-  return ending.end
+/** Refused, or lost: that says nothing of the run. */
+function cancelResult(ending: Ending): CancelResult {
+  if (ending instanceof Error) return { confirmed: false, code: ending.code }
+  const { outcome, seq, error, receipt } = ending
+  if (error && seq === 0) return { confirmed: false, code: error.code }
+  return { ...receipt, outcome, confirmed: true } as CancelResult
 }
 
 function incomplete(): MillraceError {
