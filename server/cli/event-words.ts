@@ -1,0 +1,59 @@
+import type { StreamEvent } from '../../protocol/events.ts'
+
+/** The events that are not text. */
+type Told = Exclude<StreamEvent, { text: string }>
+
+const MAX_JSON_CHARACTERS = 160
+
+/** An event that is not text, in a line for people; undefined for those that need no telling. */
+export function eventWords(event: Told): string | undefined {
+  switch (event.type) {
+    case 'tool.call':
+      return `calls ${event.name} ${json(event.args)}${event.client ? ' (at the client)' : ''}`
+    case 'tool.progress':
+      return `tool ${event.call}: ${[event.progress && progressWords(event.progress), event.note].filter(Boolean).join(' ')}`
+    case 'tool.result':
+      return `tool ${event.call}: ${event.outcome} after ${event.ms} ms ${event.error ?? json(event.output)}`
+    case 'request':
+      return `asks (${event.kind}, request ${event.id}): ${event.prompt ?? json(event.schema)}`
+    case 'iteration':
+      return event.n > 1 ? `turn ${event.n} of at most ${event.max}` : undefined
+    case 'iteration.end':
+    case 'usage':
+      return undefined
+    case 'retry':
+      return `${event.provider ?? 'the provider'} failed (${event.code}): asked again in ${event.delayMs} ms`
+    case 'progress':
+      return `progress: ${progressWords(event)}`
+    case 'step':
+      return `step ${event.name}: ${event.status}${event.error === undefined ? '' : `, ${event.error}`}`
+    case 'agent.start':
+      return `agent ${event.name} begins`
+    case 'agent.end':
+      return `agent ${event.agent ?? ''} ends: ${event.outcome}`
+    case 'data':
+      return `${event.name}: ${json(event.value)}`
+    case 'warning':
+      return `warning: ${event.message}`
+    case 'notice':
+      return `the run was ${event.code}`
+    case 'gap':
+      return gapWords(event)
+  }
+}
+
+function gapWords({ from, next, reason }: Extract<Told, { type: 'gap' }>): string | undefined {
+  if (reason === 'policy') return undefined
+  if (next <= from) return `what came after item ${next - 1} no longer counts`
+  const items = next - from === 1 ? `item ${from} is` : `items ${from} to ${next - 1} are`
+  return `${items} missing (${reason === 'retention' ? 'no longer kept' : 'lost'})`
+}
+
+function progressWords({ current, total, message }: { current: number; total?: number; message?: string }): string {
+  return [total === undefined ? String(current) : `${current}/${total}`, message].filter(Boolean).join(' ')
+}
+
+function json(value: unknown): string {
+  const text = value === undefined ? '' : (JSON.stringify(value) ?? '')
+  return text.length > MAX_JSON_CHARACTERS ? `${text.slice(0, MAX_JSON_CHARACTERS - 1)}…` : text
+}

@@ -1,0 +1,115 @@
+import { describe, expect, test } from 'vitest'
+import type { CancelResult, Receipt, StreamEvent } from '../../client-sdk/index.ts'
+import { eventWords } from '../../server/cli/event-words.ts'
+import { cancelWords } from '../../server/cli/receipt-words.ts'
+
+describe('a receipt in words', () => {
+  const receipt: Receipt = {
+    code: 1,
+    by: 'client',
+    settled: true,
+    unsettled: [],
+    provider: 'none',
+    tools: [],
+    kept: 0,
+    ms: 0.4321,
+  }
+  const cancelled = (more: Partial<Receipt>): CancelResult => ({
+    outcome: 'cancelled',
+    confirmed: true,
+    ...receipt,
+    ...more,
+  })
+
+  test.each<[string, CancelResult, string[]]>([
+    [
+      'of a silent run',
+      cancelled({}),
+      ['stopped in 0.4 ms: everything behind it has ended; no provider was being asked', 'it had said nothing'],
+    ],
+    [
+      'of an agent',
+      cancelled({
+        provider: 'closed',
+        tools: ['c1'],
+        kept: 36,
+        ms: 12.6,
+        note: 'too long',
+        usage: { input: 0, output: 35, exact: false },
+      }),
+      [
+        "stopped in 13 ms: everything behind it has ended; the provider's connection is closed; one tool call was stopped (c1)",
+        '36 items are kept; the model gave at least 35 tokens; note: too long',
+      ],
+    ],
+    [
+      'of what would not stop',
+      cancelled({
+        settled: false,
+        unsettled: ['actor', 'provider', 'c2'],
+        provider: 'open',
+        tools: ['c1', 'c3'],
+        kept: 1,
+        ms: 1000,
+        usage: { input: 4, output: 1, exact: true },
+      }),
+      [
+        "stopped in 1000 ms: still going on: the actor, which does not heed the stop, the provider's request, tool call c2; the provider's connection did not close in time; 2 tool calls were stopped (c1, c3)",
+        '1 item is kept; the model took 4 tokens and gave 1',
+      ],
+    ],
+    ['that came too late', { outcome: 'done', confirmed: true }, ['too late to stop it: it was done already']],
+    ['of a run that failed', { outcome: 'error', confirmed: true }, ['too late to stop it: it had failed already']],
+    [
+      'that never came',
+      { confirmed: false, code: 'connection_lost' },
+      ['nobody confirmed the stop: the server was not reached, or no longer knows the run'],
+    ],
+    [
+      'of an observer',
+      { confirmed: false, code: 'forbidden' },
+      ['not stopped: this token may watch the run, but not stop it'],
+    ],
+  ])('%s', (_name, result, lines) => {
+    expect(cancelWords(result)).toEqual(lines)
+  })
+})
+
+describe('an event in words', () => {
+  const at = { seq: 1, at: 0 }
+
+  test.each<[Exclude<StreamEvent, { text: string }>, string | undefined]>([
+    [
+      { ...at, type: 'tool.call', call: 'c1', name: 'weather', args: { city: 'Oslo' } },
+      'calls weather {"city":"Oslo"}',
+    ],
+    [
+      { ...at, type: 'tool.progress', call: 'c1', progress: { current: 1, total: 2 }, note: 'half' },
+      'tool c1: 1/2 half',
+    ],
+    [{ ...at, type: 'tool.result', call: 'c1', outcome: 'ok', output: 21, ms: 5 }, 'tool c1: ok after 5 ms 21'],
+    [{ ...at, type: 'tool.result', call: 'c1', outcome: 'error', error: 'no', ms: 5 }, 'tool c1: error after 5 ms no'],
+    [{ ...at, type: 'request', id: 'q1', kind: 'confirm', prompt: 'Sure?' }, 'asks (confirm, request q1): Sure?'],
+    [{ ...at, type: 'iteration', n: 1, max: 8 }, undefined],
+    [{ ...at, type: 'iteration', n: 2, max: 8 }, 'turn 2 of at most 8'],
+    [{ ...at, type: 'usage', input: 1, output: 2 }, undefined],
+    [
+      { ...at, type: 'retry', attempt: 1, delayMs: 50, code: 'provider_overloaded', provider: 'openai' },
+      'openai failed (provider_overloaded): asked again in 50 ms',
+    ],
+    [{ ...at, type: 'progress', current: 3, total: 10, message: 'reading' }, 'progress: 3/10 reading'],
+    [{ ...at, type: 'step', id: 's', name: 'load', status: 'failed', error: 'gone' }, 'step load: failed, gone'],
+    [{ ...at, type: 'data', name: 'rows', value: [1, 2] }, 'rows: [1,2]'],
+    [{ ...at, type: 'warning', code: 'x', message: 'careful' }, 'warning: careful'],
+    [{ ...at, type: 'gap', from: 3, next: 6, reason: 'retention' }, 'items 3 to 5 are missing (no longer kept)'],
+    [{ ...at, type: 'gap', from: 3, next: 4, reason: 'store_lost' }, 'item 3 is missing (lost)'],
+    [{ ...at, type: 'gap', from: 3, next: 3, reason: 'rewound' }, 'what came after item 2 no longer counts'],
+    [{ ...at, type: 'gap', from: 3, next: 9, reason: 'policy' }, undefined],
+  ])('%o', (event, words) => {
+    expect(eventWords(event)).toBe(words)
+  })
+
+  test('is cut where it would fill the screen', () => {
+    expect(eventWords({ ...at, type: 'data', name: 'x', value: 'y'.repeat(1_000) })).toHaveLength(163)
+  })
+})
