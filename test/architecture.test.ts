@@ -26,6 +26,7 @@ const homes: Record<string, readonly string[]> = {
   openai: ['server/models/openai.ts'],
   ollama: ['server/models/ollama.ts'],
   jose: ['server/auth.ts'],
+  tsx: ['server/cli/config-file.ts'],
 }
 
 /** Who gives what to whom inside `server/`, lowest first. A file not named here is held by the ones that reach it. */

@@ -1,0 +1,48 @@
+import { POLICIES, type Policy } from '../../protocol/frames.ts'
+import { EXIT, type ExitCode, Failure } from './exit.ts'
+import { follow } from './follow.ts'
+import type { Output } from './output.ts'
+import { Remote, remoteOptions } from './remote.ts'
+import { type Command, readArgs, readNumber } from './usage.ts'
+
+const usage = {
+  name: 'attach',
+  about: 'Shows a run that exists, from its beginning. Ctrl-C leaves it and does not stop it.',
+  args: ['<run>'],
+  options: {
+    after: { type: 'string', value: 'N', about: 'Begins behind item number N.' },
+    live: { type: 'boolean', about: 'Begins with what comes from now on.' },
+    policy: {
+      type: 'string',
+      value: 'POLICY',
+      about: 'How to read: log (default), merge (joined text), latest (newest only), pace (the run waits for you).',
+    },
+    ...remoteOptions,
+  },
+  examples: ['millrace attach r_mhEi2vDbnMOVWWYUk6OBXw --after 36'],
+} as const
+
+/** `millrace attach` */
+export const attach: Command = {
+  usage,
+  async run(args: string[], output: Output): Promise<ExitCode> {
+    const { values, positionals } = readArgs(usage, args)
+    const [id = ''] = positionals
+    const { after, live, policy = 'log' } = values
+    if (after !== undefined && live) throw new Failure(EXIT.usage, 'use either --after or --live, not both')
+    if (!isPolicy(policy)) throw new Failure(EXIT.usage, `no policy ${policy}: use one of ${POLICIES.join(', ')}`)
+    const from =
+      after === undefined
+        ? live
+          ? 'live'
+          : 'start'
+        : readNumber('--after', after, { min: 0, max: Number.MAX_SAFE_INTEGER })
+    await using remote = await Remote.open(values, output)
+    const view = remote.client.attach('', id, { after: from, policy })
+    return await follow(view, remote, output, { stream: true, interrupt: 'detach' })
+  },
+}
+
+function isPolicy(name: string): name is Policy {
+  return (POLICIES as readonly string[]).includes(name)
+}

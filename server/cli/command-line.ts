@@ -1,0 +1,47 @@
+import { attach } from './attach.ts'
+import { cancel } from './cancel.ts'
+import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
+import type { Output } from './output.ts'
+import { run } from './run.ts'
+import { serve } from './serve.ts'
+import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
+import { version } from './version.ts'
+
+const commands: readonly Command[] = [serve, run, attach, cancel]
+
+/** Does what the arguments say. Resolves with the exit code; what went wrong has been said in one line. */
+export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {
+  try {
+    return await obey(args, output)
+  } catch (error) {
+    const { message, exitCode } = refusal(error)
+    output.fail(message)
+    return exitCode
+  }
+}
+
+async function obey([name, ...args]: readonly string[], output: Output): Promise<ExitCode> {
+  switch (name) {
+    case undefined:
+    case 'help':
+    case '--help':
+    case '-h':
+      await output.answer(overviewHelp(commands))
+      return name === undefined ? EXIT.usage : EXIT.ok
+    case '--version':
+    case '-v':
+      await output.answer(`${version()}\n`)
+      return EXIT.ok
+    default:
+  }
+  const command = commands.find(({ usage }) => usage.name === name)
+  if (!command) {
+    const names = commands.map(({ usage }) => usage.name).join(', ')
+    throw new Failure(EXIT.usage, `no command ${name}: there is ${names}; see millrace --help`)
+  }
+  if (wantsHelp(args)) {
+    await output.answer(commandHelp(command.usage))
+    return EXIT.ok
+  }
+  return command.run(args, output)
+}

@@ -1,0 +1,81 @@
+import { existsSync } from 'node:fs'
+import { basename, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Actor } from '../actors/actor.ts'
+import type { ServerOptions } from '../server.ts'
+import { EXIT, Failure, messageOf, placeOf } from './exit.ts'
+
+/** What a config file may say: the options of `createServer`, all of them optional. */
+export type Config = Partial<Omit<ServerOptions<{ readonly [name: string]: Actor }>, 'runtime'>>
+
+const KNOWN = {
+  actors: 'object',
+  authenticate: 'function',
+  models: 'object',
+  defaultModel: 'object',
+  limits: 'object',
+  origins: 'object',
+  transport: 'object',
+  name: 'string',
+  onError: 'function',
+} as const satisfies { [Name in keyof Required<Config>]: string }
+
+/**
+ * Loads the default export of a file: `.js` and `.mjs`, and `.ts` where Node or an installed `tsx` can.
+ * @throws Failure with one line that names the file and what is wrong with it.
+ */
+export async function loadConfig(file: string): Promise<Config> {
+  const path = resolve(file)
+  if (!existsSync(path)) throw new Failure(EXIT.usage, `there is no config file ${file}`)
+  const load = await loaderOf(path)
+  let loaded: { default?: unknown }
+  try {
+    loaded = (await load(pathToFileURL(path).href)) as { default?: unknown }
+  } catch (error) {
+    throw new Failure(EXIT.usage, `${file} cannot be loaded: ${messageOf(error)}${placeOf(error)}`, error)
+  }
+  return checked(defaultOf(loaded), file)
+}
+
+/** What can import the file. */
+async function loaderOf(path: string): Promise<(url: string) => Promise<unknown>> {
+  const isTypeScript = /\.[cm]?tsx?$/.test(path)
+  if (!isTypeScript || (process.features as { typescript?: unknown }).typescript) return (url) => import(url)
+  try {
+    const { tsImport } = await import('tsx/esm/api')
+    return (url) => tsImport(url, import.meta.url)
+  } catch (error) {
+    throw new Failure(
+      EXIT.usage,
+      `${basename(path)} is TypeScript, which Node ${process.versions.node} cannot load: npm install tsx, or write it as .mjs`,
+      error,
+    )
+  }
+}
+
+/** The default export; that of a CommonJS module, into which TypeScript may be turned, is one level deeper. */
+function defaultOf({ default: value }: { default?: unknown }): unknown {
+  return typeof value === 'object' && value !== null && 'default' in value ? value.default : value
+}
+
+function checked(config: unknown, file: string): Config {
+  const wrong = (what: string): Failure => new Failure(EXIT.usage, `${file}: ${what}`)
+  if (typeof config !== 'object' || config === null)
+    throw wrong('it needs a default export: an object with any of the options of createServer, such as { actors }')
+  for (const [name, value] of Object.entries(config)) {
+    if (!(name in KNOWN)) throw wrong(`there is no option ${name}; there is ${Object.keys(KNOWN).join(', ')}`)
+    const type = KNOWN[name as keyof typeof KNOWN]
+    if (value !== undefined && (typeof value !== type || value === null))
+      throw wrong(`${name} must be ${article(type)}`)
+  }
+  const { actors } = config as Config
+  for (const [name, actor] of Object.entries(actors ?? {})) {
+    if (typeof actor?.ask !== 'function' && typeof actor?.stream !== 'function')
+      throw wrong(`actors.${name} is no actor: make it with actor() or agent() of millrace/server`)
+  }
+  return config
+}
+
+function article(type: string): string {
+  return type === 'object' ? 'an object' : `a ${type}`
+}

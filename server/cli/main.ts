@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+import { commandLine } from './command-line.ts'
+import { EXIT, messageOf, placeOf } from './exit.ts'
+import { Output } from './output.ts'
+
+const output = new Output()
+
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => {
+    output.fail(`something went wrong inside: ${messageOf(error)}${placeOf(error)}`)
+    process.exit(EXIT.failed)
+  })
+}
+
+const code = await commandLine(process.argv.slice(2), output)
+output.quiet()
+await output.written()
+// Nothing that still runs, such as an actor that does not heed its stop, holds the process.
+process.exit(code)

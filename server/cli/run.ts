@@ -1,0 +1,56 @@
+import { text as readAll } from 'node:stream/consumers'
+import { MillraceError } from '../../protocol/errors.ts'
+import { type ExitCode, Failure, refusal } from './exit.ts'
+import { follow } from './follow.ts'
+import type { Output } from './output.ts'
+import { Remote, remoteOptions } from './remote.ts'
+import { type Command, readArgs } from './usage.ts'
+
+const usage = {
+  name: 'run',
+  about: 'Starts a run and shows its answer. Ctrl-C stops the run and says what was stopped.',
+  notes: ['The input is JSON where it can be read as JSON, else text; - reads it from stdin.'],
+  args: ['<actor>', '[input]'],
+  options: {
+    stream: { type: 'boolean', about: 'Types the answer as it comes; without it, it is printed at the end.' },
+    ...remoteOptions,
+  },
+  examples: [
+    `millrace run chat 'Tell me about millrace' --stream`,
+    `millrace run count '{"to":10,"delayMs":100}' --stream`,
+    'git diff | millrace run chat - --stream',
+  ],
+} as const
+
+/** `millrace run` */
+export const run: Command = {
+  usage,
+  async run(args: string[], output: Output): Promise<ExitCode> {
+    const { values, positionals } = readArgs(usage, args)
+    const [actor = '', given] = positionals
+    const input = given === '-' ? inputOf(await readStdin()) : given === undefined ? undefined : inputOf(given)
+    await using remote = await Remote.open(values, output)
+    try {
+      const started = remote.client.start(actor, input)
+      return await follow(started, remote, output, { stream: values.stream ?? false, interrupt: 'cancel' })
+    } catch (error) {
+      const failure = refusal(error)
+      if (given !== undefined || !MillraceError.is(failure.cause, 'invalid_input')) throw failure
+      throw new Failure(failure.exitCode, `${failure.message} (no input was given)`, error)
+    }
+  },
+}
+
+/** JSON where it is JSON, else the text itself. */
+function inputOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+async function readStdin(): Promise<string> {
+  const text = await readAll(process.stdin)
+  return text.replace(/\r?\n$/, '')
+}

@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto'
+import { type Authenticate, bearer } from '../auth.ts'
+import { createServer, type MillraceServer, type ServerOptions } from '../server.ts'
+import { type Config, loadConfig } from './config-file.ts'
+import { demoActors } from './demo-actors.ts'
+import { EXIT, type ExitCode, Failure, messageOf, placeOf } from './exit.ts'
+import { onInterrupt } from './interrupts.ts'
+import { invocation } from './invocation.ts'
+import { parseModel } from './model-option.ts'
+import type { Output } from './output.ts'
+import { DEFAULT_URL } from './remote.ts'
+import { type Command, readArgs, readNumber } from './usage.ts'
+import { version } from './version.ts'
+
+const DEFAULT_PORT = 7400
+const DEFAULT_DRAIN_S = 10
+
+const usage = {
+  name: 'serve',
+  about: 'Serves actors over WebSocket. Ctrl-C or SIGTERM drains it, a second Ctrl-C leaves at once.',
+  notes: ['Keys and addresses of models come from OPENAI_API_KEY, OPENAI_BASE_URL (needs no key) and OLLAMA_HOST.'],
+  args: [],
+  options: {
+    port: { type: 'string', value: 'PORT', about: 'Where to listen; 0 takes a free port. Default 7400.' },
+    host: {
+      type: 'string',
+      value: 'ADDRESS',
+      about: 'Default 127.0.0.1, this machine only; 0.0.0.0 is every address of it.',
+    },
+    token: {
+      type: 'string',
+      value: 'TOKEN',
+      about: 'What clients must show. Default: MILLRACE_TOKEN, else a random one, which it prints.',
+    },
+    model: {
+      type: 'string',
+      value: 'MODEL',
+      about: 'What chat answers with: demo, ollama:NAME or openai:NAME. Default: MILLRACE_MODEL, else demo.',
+    },
+    config: {
+      type: 'string',
+      value: 'FILE',
+      about: 'A module whose default export holds options of createServer, such as { actors, authenticate }.',
+    },
+    transport: { type: 'string', value: 'NAME', about: 'How sockets come in: ws, the only one so far.' },
+    drain: { type: 'string', value: 'SECONDS', about: 'How long runs may go on when it is told to leave. Default 10.' },
+  },
+  examples: [
+    'millrace serve',
+    'millrace serve --model ollama:llama3.2',
+    'OPENAI_BASE_URL=http://127.0.0.1:8000/v1 millrace serve --model openai:my-model',
+    'millrace serve --config ./actors.mjs --port 8080',
+  ],
+} as const
+
+type Values = { readonly [Name in keyof typeof usage.options]?: string }
+type Options = ServerOptions<NonNullable<Config['actors']>>
+
+/** Who may come in: whoever shows the token, which was made here or chosen; or as the config file says. */
+type Access = { kind: 'made' | 'chosen'; token: string } | { kind: 'own'; authenticate: Authenticate }
+
+/** `millrace serve` */
+export const serve: Command = {
+  usage,
+  async run(args: string[], output: Output): Promise<ExitCode> {
+    const { values } = readArgs(usage, args)
+    const port = readNumber('--port', values.port ?? String(DEFAULT_PORT), { min: 0, max: 65_535 })
+    const drainS = readNumber('--drain', values.drain ?? String(DEFAULT_DRAIN_S), { min: 0, max: 86_400 })
+    if (values.transport !== undefined && values.transport !== 'ws')
+      throw new Failure(EXIT.usage, `no transport ${values.transport}: there is ws`)
+    const config = values.config === undefined ? {} : await loadConfig(values.config)
+    const access = accessOf(values, config)
+    const options = await optionsOf(values, config, access, output)
+    const server = create(options, values.config)
+    const { url } = await server.listen(port, values.host)
+    await output.answer(greeting(url, options, access))
+    await drained(server, drainS, output)
+    return EXIT.ok
+  },
+}
+
+function accessOf({ token }: Values, { authenticate }: Config): Access {
+  if (authenticate) {
+    if (token !== undefined)
+      throw new Failure(EXIT.usage, 'the config file has its own authenticate: leave --token out')
+    return { kind: 'own', authenticate }
+  }
+  const chosen = token ?? (process.env['MILLRACE_TOKEN'] || undefined)
+  if (chosen === undefined) return { kind: 'made', token: randomBytes(16).toString('hex') }
+  return { kind: 'chosen', token: chosen }
+}
+
+async function optionsOf(values: Values, config: Config, access: Access, output: Output): Promise<Options> {
+  const named = values.model ?? (config.defaultModel ? undefined : process.env['MILLRACE_MODEL'] || 'demo')
+  return {
+    actors: demoActors,
+    authenticate: access.kind === 'own' ? access.authenticate : bearer({ [access.token]: 'cli' }),
+    onError: (error, where) => output.fail(errorWords(error, where)),
+    ...config,
+    ...(named === undefined ? {} : { defaultModel: await parseModel(named) }),
+  }
+}
+
+function create(options: Options, configFile: string | undefined): MillraceServer<Options['actors']> {
+  try {
+    return createServer(options)
+  } catch (error) {
+    throw configFile === undefined ? error : new Failure(EXIT.usage, `${configFile}: ${messageOf(error)}`, error)
+  }
+}
+
+/** What it says when it listens: where, what, and a line to paste. */
+function greeting(url: string, { actors, defaultModel }: Options, access: Access): string {
+  const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
+  const line = [
+    `${invocation()} run ${actor} --stream`,
+    ...(url === DEFAULT_URL ? [] : [`--url ${url}`]),
+    ...(access.kind === 'made' ? [`--token ${access.token}`] : []),
+  ]
+  const model = defaultModel?.id ?? 'none'
+  return [
+    `millrace ${version()} listens on ${url}`,
+    '',
+    `  actors  ${Object.keys(actors).join(', ')}`,
+    `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
+    `  token   ${tokenWords(access)}`,
+    '',
+    access.kind === 'made'
+      ? 'Paste this into a second terminal, in the same folder:'
+      : 'In a second terminal, in the same folder, with MILLRACE_TOKEN set:',
+    '',
+    `  ${line.join(' ')}`,
+    '',
+    'Ctrl-C there stops the answer. Ctrl-C here drains this server.',
+    '',
+  ].join('\n')
+}
+
+function tokenWords(access: Access): string {
+  switch (access.kind) {
+    case 'made':
+      return `${access.token} (made for this start; choose one with --token)`
+    case 'chosen':
+      return 'the one you chose'
+    case 'own':
+      return 'as the config file says'
+  }
+}
+
+/** Resolves when the server was told to leave and has. */
+async function drained(server: MillraceServer<Options['actors']>, drainS: number, output: Output): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    onInterrupt((times) => {
+      if (times > 1) {
+        output.fail('left at once')
+        process.exit(EXIT.interrupted)
+      }
+      const runs = server.liveRuns
+      if (runs > 0) {
+        const them = runs === 1 ? '1 run' : `${runs} runs`
+        output.note(`leaving: waits up to ${drainS} s for ${them} to end; press Ctrl-C again to leave at once`)
+        output.busy('draining')
+      }
+      server.close({ drainMs: drainS * 1_000 }).then(resolve, reject)
+    })
+  })
+  output.note('drained')
+}
+
+/** An error of the server's own, in a line: what was thrown, and where. */
+function errorWords(error: unknown, { actor, run }: { actor?: string; run?: string }): string {
+  const where = actor === undefined ? 'an error inside' : `actor ${actor} failed in run ${String(run)}`
+  return `${where}: ${messageOf(error)}${placeOf(error)}`
+}

@@ -1,0 +1,133 @@
+import { parseArgs } from 'node:util'
+import { EXIT, EXIT_CODES, type ExitCode, Failure, messageOf } from './exit.ts'
+import type { Output } from './output.ts'
+
+/** One option as it is typed and explained. */
+export type OptionUsage =
+  | { readonly type: 'boolean'; readonly about: string }
+  | { readonly type: 'string'; readonly value: string; readonly about: string }
+
+/** How a command is called: its help is made of it, and its arguments are read by it. */
+export type Usage = {
+  readonly name: string
+  /** One sentence. */
+  readonly about: string
+  /** Its arguments as the help writes them; those in `<>` are needed. */
+  readonly args: readonly string[]
+  readonly options: { readonly [name: string]: OptionUsage }
+  /** Sentences that its options cannot say. */
+  readonly notes?: readonly string[]
+  /** Lines to copy. */
+  readonly examples: readonly string[]
+}
+
+export type Command = {
+  readonly usage: Usage
+  /** Does it. @throws Failure, or what else went wrong. */
+  run(args: string[], output: Output): Promise<ExitCode>
+}
+
+type Values<U extends Usage> = {
+  readonly [Name in keyof U['options']]?: U['options'][Name] extends { type: 'boolean' } ? boolean : string
+}
+
+/**
+ * Reads the arguments of a command.
+ * @throws Failure that says which of them is wrong.
+ */
+export function readArgs<const U extends Usage>(
+  usage: U,
+  args: string[],
+): { values: Values<U>; positionals: readonly string[] } {
+  const { values, positionals } = parsed(usage, args)
+  const needed = usage.args.filter((arg) => arg.startsWith('<'))
+  const missing = needed[positionals.length]
+  if (missing !== undefined) throw misused(usage, `${missing} is missing`)
+  const extra = positionals[usage.args.length]
+  if (extra !== undefined) throw misused(usage, `there is an argument too many: ${extra} (are quotes missing?)`)
+  return { values: values, positionals }
+}
+
+/** Whether the help of a command is wanted. What stands behind `--` is no option. */
+export function wantsHelp(args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  return args.slice(0, end < 0 ? args.length : end).some((arg) => arg === '--help' || arg === '-h')
+}
+
+function parsed(usage: Usage, args: string[]): { values: object; positionals: string[] } {
+  const options = Object.fromEntries(Object.entries(usage.options).map(([name, { type }]) => [name, { type }]))
+  try {
+    return parseArgs({ args, options, allowPositionals: true })
+  } catch (error) {
+    // Its first sentence says what is wrong; the others are about its own interface.
+    const [sentence = ''] = messageOf(error).split(/\.\s|\n/)
+    throw misused(usage, sentence.charAt(0).toLowerCase() + sentence.slice(1))
+  }
+}
+
+function misused(usage: Usage, what: string): Failure {
+  return new Failure(EXIT.usage, `${what}; see millrace ${usage.name} --help`)
+}
+
+/**
+ * A whole number from an option or the environment.
+ * @throws Failure that names it.
+ */
+export function readNumber(name: string, text: string, { min, max }: { min: number; max: number }): number {
+  const n = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (n >= min && n <= max) return n
+  throw new Failure(EXIT.usage, `${name} takes a whole number from ${min} to ${max}, not ${text}`)
+}
+
+/** The help of one command. */
+export function commandHelp({ name, about, args, options, notes = [], examples }: Usage): string {
+  const rows = Object.entries(options).map(([option, usage]): Row => {
+    const value = usage.type === 'string' ? ` ${usage.value}` : ''
+    return [`--${option}${value}`, usage.about]
+  })
+  return [
+    `Usage: millrace ${[name, ...args, '[options]'].join(' ')}`,
+    '',
+    about,
+    ...notes,
+    '',
+    'Options:',
+    ...table([...rows, ['--help', 'Says this.']]),
+    '',
+    'Examples:',
+    ...examples.map((line) => `  ${line}`),
+    '',
+    ...exitCodes(),
+    '',
+  ].join('\n')
+}
+
+/** The help of the command line as a whole. */
+export function overviewHelp(commands: readonly Command[]): string {
+  return [
+    'Usage: millrace <command> [options]',
+    '',
+    'A WebSocket server for agents: tokens come down, a stop goes up, and who was cut off comes back.',
+    '',
+    'Commands:',
+    ...table(commands.map(({ usage }): Row => [[usage.name, ...usage.args].join(' '), usage.about])),
+    '',
+    'millrace <command> --help explains one; millrace --version says which version this is.',
+    '',
+    ...exitCodes(),
+    '',
+    'NO_COLOR switches colours off. Answers go to stdout, everything else to stderr.',
+    '',
+  ].join('\n')
+}
+
+type Row = readonly [left: string, right: string]
+
+function exitCodes(): string[] {
+  return ['Exit codes:', ...table(EXIT_CODES.map(([code, means]): Row => [String(code), means]))]
+}
+
+function table(rows: readonly Row[]): string[] {
+  const width = Math.max(...rows.map(([left]) => left.length))
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)
+}

@@ -1,0 +1,152 @@
+import { createServer as createHttpServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { commandLine } from '../../server/cli/command-line.ts'
+import { demoActors } from '../../server/cli/demo-actors.ts'
+import { EXIT_CODES } from '../../server/cli/exit.ts'
+import { actor, bearer, createServer, type MillraceServer } from '../../server/index.ts'
+import { screen } from '../helpers/screen.ts'
+
+/** Calls the command line in this process. */
+async function called(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { output, stdout, stderr } = screen()
+  const code = await commandLine(args, output)
+  return { code, stdout: stdout.text, stderr: stderr.text }
+}
+
+beforeAll(() => {
+  for (const name of ['MILLRACE_URL', 'MILLRACE_TOKEN', 'MILLRACE_MODEL', 'OPENAI_API_KEY', 'OPENAI_BASE_URL'])
+    vi.stubEnv(name, undefined)
+})
+afterAll(() => vi.unstubAllEnvs())
+
+describe('what cannot be is refused in one line, with exit code 2', () => {
+  test.each<[string, RegExp]>([
+    ['', /^Usage: millrace <command>/],
+    ['wat', /no command wat: there is serve, run, attach, cancel; see millrace --help/],
+    ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
+    ['serve --port 65536', /--port takes a whole number/],
+    ['serve --port', /option '--port <value>' argument missing; see millrace serve --help/],
+    ['serve --drain -1', /option '--drain' argument is ambiguous; see millrace serve --help/],
+    ['serve --drain soon', /--drain takes a whole number from 0 to 86400, not soon/],
+    ['serve --wat', /unknown option '--wat'; see millrace serve --help/],
+    ['serve chat', /there is an argument too many: chat/],
+    ['serve --transport uws', /no transport uws: there is ws/],
+    ['serve --model gpt-5', /no model gpt-5: write demo, openai:NAME or ollama:NAME/],
+    ['serve --model openai:gpt-5', /openai:gpt-5 needs a key: set OPENAI_API_KEY/],
+    ['serve --token=', /empty token/],
+    ['serve --config nowhere.mjs', /there is no config file nowhere\.mjs/],
+    ['run', /<actor> is missing; see millrace run --help/],
+    ['run chat two words', /there is an argument too many: words \(are quotes missing\?\); see millrace run --help/],
+    ['run chat hi --url 127.0.0.1:7400', /127\.0\.0\.1:7400 is no address of a server: write it as ws:/],
+    ['run chat hi --url http://127.0.0.1', /is no address of a server/],
+    ['run chat hi --reconnect x', /--reconnect takes a whole number/],
+    ['attach', /<run> is missing/],
+    ['attach r_x --after x', /--after takes a whole number/],
+    ['attach r_x --after 3 --live', /use either --after or --live, not both/],
+    ['attach r_x --policy fast', /no policy fast: use one of pace, log, merge, latest/],
+    ['cancel', /<run> is missing/],
+  ])('millrace %s', async (args, says) => {
+    const { code, stdout, stderr } = await called(args.split(' ').filter(Boolean))
+    expect(code).toBe(2)
+    expect(stdout + stderr).toMatch(says)
+    if (stdout === '') expect(stderr).toMatch(/^millrace: .+\n$/)
+  })
+})
+
+describe('help', () => {
+  test.each(['--help', 'help', '-h'])('millrace %s lists commands and exit codes', async (option) => {
+    const { code, stdout } = await called([option])
+    expect(code).toBe(0)
+    for (const name of ['serve', 'run', 'attach', 'cancel']) expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
+    for (const [exit, means] of EXIT_CODES) expect(stdout).toMatch(new RegExp(`^ {2}${exit} +${means}$`, 'm'))
+  })
+
+  test.each([
+    ['serve', ['port', 'host', 'token', 'model', 'config', 'transport']],
+    ['run', ['stream', 'url', 'token']],
+    ['attach', ['after', 'live', 'policy', 'url', 'token']],
+    ['cancel', ['url', 'token']],
+  ])('millrace %s --help explains each option', async (name, options) => {
+    const { code, stdout } = await called([name, 'some', '--help', '--wat'])
+    expect(code).toBe(0)
+    for (const option of options) expect(stdout).toMatch(new RegExp(`^ {2}--${option}[ A-Z]* {2}\\S`, 'm'))
+  })
+
+  test('millrace --version says the version and nothing else', async () => {
+    expect(await called(['--version'])).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+      stderr: '',
+    })
+  })
+})
+
+describe('what the server refuses is told in one line', () => {
+  let server: MillraceServer<typeof demoActors>
+  let access: string[]
+
+  beforeAll(async () => {
+    const modelless = actor({
+      async *stream(_, { model }) {
+        yield model('openai:gpt-5').id
+      },
+    })
+    server = createServer({ actors: { ...demoActors, modelless }, authenticate: bearer({ right: 'me' }) })
+    const { url } = await server.listen(0)
+    access = ['--url', url, '--token', 'right']
+  })
+  afterAll(() => server.close({ drainMs: 0 }))
+
+  test.each<[string, number, RegExp]>([
+    ['run chatt', 2, /there is no actor "chatt"; there is chat, count, flood, echo, sleep, stubborn, modelless/],
+    ['run count {"to":"ten"}', 2, /the input does not fit: .*number.* at to/],
+    ['run count ten', 2, /the input does not fit: .* received string/],
+    ['run count', 2, /the input does not fit: .* \(no input was given\)/],
+    ['run modelless', 1, /the run failed: this server has no model openai:gpt-5: there are none \(not_found\)/],
+    ['run chat hi', 1, /the run failed: this server has no default model: there are none \(not_found\)/],
+    ['attach r_nothing', 2, /there is no such run; it may have ended long ago/],
+    ['cancel r_nothing', 2, /there is no such run; it may have ended long ago/],
+  ])('millrace %s', async (args, code, says) => {
+    const refused = await called([...args.split(' '), ...access])
+    expect(refused).toMatchObject({ code, stdout: '' })
+    expect(refused.stderr).toMatch(new RegExp(`^(run r_\\S+\n)?millrace: ${says.source}\n$`))
+  })
+
+  test('a wrong token', async () => {
+    const refused = await called(['run', 'count', '{"to":1}', '--url', access[1]!, '--token', 'wrong'])
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toMatch(/^millrace: the server refused this token: .* --token or MILLRACE_TOKEN\n$/)
+  })
+
+  test('no token', async () => {
+    const refused = await called(['run', 'count', '{"to":1}', '--url', access[1]!])
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toMatch(/^millrace: the server wants a token: .* --token or MILLRACE_TOKEN\n$/)
+  })
+})
+
+describe('a server that is not there is told in one line, with exit code 3', () => {
+  test('a wrong port', async () => {
+    const closed = createHttpServer().listen(0, '127.0.0.1')
+    await new Promise((listens) => closed.once('listening', listens))
+    const { port } = closed.address() as AddressInfo
+    await new Promise((closes) => closed.close(closes))
+    const refused = await called(['run', 'count', '{"to":1}', '--url', `ws://127.0.0.1:${port}`])
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toMatch(
+      /^millrace: cannot connect to ws:\/\/127\.0\.0\.1:\d+: nobody listens there; start a server .*\n$/,
+    )
+  })
+
+  test('a server of another kind', async () => {
+    const other = createHttpServer((_, response) => response.writeHead(404).end()).listen(0, '127.0.0.1')
+    await new Promise((listens) => other.once('listening', listens))
+    const { port } = other.address() as AddressInfo
+    const refused = await called(['run', 'count', '{"to":1}', '--url', `ws://127.0.0.1:${port}`])
+    other.closeAllConnections()
+    other.close()
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toMatch(/: what answers there is no millrace server \(HTTP 404\): check --url\n$/)
+  })
+})

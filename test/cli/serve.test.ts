@@ -1,0 +1,162 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, describe, expect, test } from 'vitest'
+import { Command, millrace, root, serving } from '../helpers/command.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const SERVER = JSON.stringify(pathToFileURL(`${root}dist/server/index.js`).href)
+
+function configFile(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+
+describe('millrace serve', () => {
+  test('prints a line that types tokens in another terminal, and Ctrl-C there gives a receipt', async () => {
+    await using serve = await serving()
+    const [, line = ''] = await serve.server.said('stdout', /^ {2}(.* run chat .*)$/m)
+    await using pasted = new Command('sh', ['-c', `exec ${line}`])
+    await pasted.said('stdout', /millrace.* .* /)
+    pasted.kill('SIGINT')
+    const { code, stderr } = await pasted.ended
+    expect(code).toBe(130)
+    expect(stderr).toMatch(/^run r_\S+\nstopped in .* ms: everything behind it has ended.*\n\d+ items are kept; .*\n$/)
+  })
+
+  test('says where it listens, which actors and which model it has, and its token', async () => {
+    await using serve = await serving()
+    expect(serve.server.stdout).toMatch(/listens on ws:\/\/127\.0\.0\.1:\d+\n/)
+    expect(serve.server.stdout).toContain('actors  chat, count, flood, echo, sleep, stubborn\n')
+    expect(serve.server.stdout).toMatch(/model {3}demo \(offline/)
+    expect(serve.server.stdout).toMatch(/token {3}[0-9a-f]{32} /)
+    expect(serve.server.stderr).toBe('')
+  })
+
+  test('takes model and token from the environment, and prints no token that somebody chose', async () => {
+    const env = { MILLRACE_MODEL: 'ollama:llama3.2', MILLRACE_TOKEN: 'my-own-token' }
+    await using serve = await serving([], { env })
+    expect(serve.server.stdout).toContain('model   ollama:llama3.2\n')
+    expect(serve.server.stdout).not.toContain('my-own-token')
+    const run = millrace(['run', 'count', '{"to":2}'], { env: { ...serve.env, ...env } })
+    expect((await run.ended).stdout).toBe('1 2 \n')
+  })
+
+  test('takes a compatible server in place of OpenAI, without a key', async () => {
+    const env = { OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
+    await using serve = await serving(['--model', 'openai:local'], { env })
+    expect(serve.server.stdout).toContain('model   openai:local\n')
+  })
+
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s lets runs end, says so, and exits 0', async (signal) => {
+    await using serve = await serving()
+    await using run = millrace(['run', 'count', '{"to":40,"delayMs":20}', '--stream'], { env: serve.env })
+    await run.said('stdout', /3 /)
+    serve.server.kill(signal)
+    const [drained, ran] = await Promise.all([serve.server.ended, run.ended])
+    expect(drained).toMatchObject({ code: 0, signal: null })
+    expect(drained.stderr).toMatch(/^leaving: waits up to 10 s for 1 run to end; .*\ndrained\n$/)
+    expect(ran).toMatchObject({ code: 0, stdout: `${Array.from({ length: 40 }, (_, n) => n + 1).join(' ')} \n` })
+  })
+
+  test('a run that does not end in time is interrupted, and its client is told in one line', async () => {
+    await using serve = await serving(['--drain', '0'])
+    await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
+    await run.said('stderr', /run r_/)
+    serve.server.kill('SIGTERM')
+    expect((await serve.server.ended).code).toBe(0)
+    const { code, stderr } = await run.ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/millrace: the run failed: the server went away .* start it again \(interrupted\)\n$/)
+  })
+
+  test('a second Ctrl-C leaves at once', async () => {
+    await using serve = await serving(['--drain', '600'])
+    await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
+    await run.said('stderr', /run r_/)
+    serve.server.kill('SIGINT')
+    await serve.server.said('stderr', /press Ctrl-C again to leave at once/)
+    serve.server.kill('SIGINT')
+    expect(await serve.server.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/left at once\n$/) })
+  })
+
+  test('a port in use is told in one line, with exit code 3', async () => {
+    await using serve = await serving()
+    const again = await millrace(['serve', '--port', new URL(serve.url).port]).ended
+    expect(again.code).toBe(3)
+    expect(again.stderr).toMatch(/^millrace: port \d+ is in use: stop what listens there, or choose another port.*\n$/)
+  })
+})
+
+describe('a config file', () => {
+  const own = `
+    import { actor, anonymous } from ${SERVER}
+    export default {
+      authenticate: anonymous(),
+      actors: {
+        twice: actor({ ask: (input) => ({ twice: [input, input] }) }),
+        broken: actor({ async *stream() { throw new Error('no such luck\\nat all') } }),
+      },
+    }`
+
+  test.each(['mjs', 'ts', 'mts'])('brings its own actors and its own authenticate (.%s)', async (extension) => {
+    await using serve = await serving(['--config', configFile(`own.${extension}`, own)])
+    expect(serve.server.stdout).toContain('actors  twice, broken\n')
+    const run = millrace(['run', 'twice', '[1]'], { env: { MILLRACE_URL: serve.url } })
+    expect(await run.ended).toMatchObject({ code: 0, stdout: '{"twice":[[1],[1]]}\n' })
+  })
+
+  test('keeps the demo actors where it names none, and its limits hold', async () => {
+    const config = configFile('limits.mjs', 'export default { limits: { maxRuns: 1 } }')
+    await using serve = await serving(['--config', config])
+    await using first = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
+    await first.said('stderr', /run r_/)
+    const second = await millrace(['run', 'count', '{"to":1}'], { env: serve.env }).ended
+    expect(second).toMatchObject({ code: 1, stderr: expect.stringMatching(/^millrace: you have 1 live runs?.*\n$/) })
+  })
+
+  test('what an actor throws is one line at the server, and is not shown to the client', async () => {
+    await using serve = await serving(['--config', configFile('broken.mjs', own)])
+    const run = await millrace(['run', 'broken', '--stream'], { env: { MILLRACE_URL: serve.url } }).ended
+    expect(run.code).toBe(1)
+    expect(run.stderr).toMatch(
+      /millrace: the run failed: actor broken failed; the server's log says why \(actor_failed\)\n$/,
+    )
+    await serve.server.said('stderr', /\n/)
+    expect(serve.server.stderr).toMatch(
+      /^millrace: actor broken failed in run r_\S+: no such luck at all \(broken\.mjs:7\)\n$/,
+    )
+  })
+
+  test.each([
+    ['syntax.mjs', 'export default {\n  actors: }', /cannot be loaded: Unexpected token '}'.*/],
+    ['throws.mjs', 'const x = undefined\nexport default x.y', /cannot be loaded: .*undefined.*\(throws\.mjs:2\)/],
+    ['missing.mjs', `import 'no-such-package'`, /cannot be loaded: Cannot find package 'no-such-package'.*/],
+    ['none.mjs', 'export const actors = {}', /it needs a default export/],
+    ['unknown.mjs', 'export default { actor: {} }', /there is no option actor; there is actors, authenticate, .*/],
+    ['kind.mjs', 'export default { authenticate: "yes" }', /authenticate must be a function/],
+    ['actors.mjs', 'export default { actors: { a: async () => {} } }', /actors\.a is no actor: make it with actor\(\)/],
+    ['empty.mjs', 'export default { actors: {} }', /createServer needs at least one actor/],
+    [
+      'bounds.mjs',
+      'export default { limits: { maxStreams: 0 } }',
+      /limits\.maxStreams must be an integer of at least 1/,
+    ],
+  ])('%s that is wrong is told in one line, with exit code 2', async (name, text, says) => {
+    const { code, stdout, stderr } = await millrace(['serve', '--config', configFile(name, text)]).ended
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^millrace: \\S*${name}:? ${says.source}.*\n$`))
+  })
+
+  test('with its own authenticate leaves no place for --token', async () => {
+    const refused = await millrace(['serve', '--token', 'x', '--config', configFile('auth.mjs', own)]).ended
+    expect(refused).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/has its own authenticate: leave --token out/),
+    })
+  })
+})
