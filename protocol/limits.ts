@@ -70,7 +70,7 @@ export type Limits = {
   maxConnections: number
   /** Sessions without a connection remembered for one principal. Default 20. */
   maxSessions: number
-  /** Messages a second on one connection before it is closed 4429; each 64 frames of one count as one. Default 1,000. */
+  /** Messages a second on one connection before it is closed 4429; each 16 frames of one count as one. Default 1,000. */
   messagesPerSec: number
 }
 

@@ -33,7 +33,7 @@ const LATE_MS = 1_000
 const MAX_FLUSH_MS = 1_000
 const CANCEL_CODE_MAX = 255
 /** Frames of one message that count as one against `messagesPerSec`. */
-const FRAMES_PER_MESSAGE = 64
+const FRAMES_PER_MESSAGE = 16
 /** What a message quotes at most of something that a client named. */
 const QUOTED_CHARACTERS = 64
 /** The longest name of a part that an answer names in full. */

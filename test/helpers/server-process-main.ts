@@ -1,0 +1,46 @@
+/** The child of `ServerProcess`: a server with the demo actors, in which everybody is who HELLO's `auth` says. */
+import { readdirSync } from 'node:fs'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Limits } from '../../protocol/limits.ts'
+import { demoActors } from '../../server/cli/demo-actors.ts'
+import { createServer } from '../../server/server.ts'
+import { ticker } from './neighbour-actor.ts'
+import type { Measured } from './server-process.ts'
+
+const { gc } = globalThis as { gc?: () => void }
+const failures: string[] = []
+process.on('unhandledRejection', (reason) => failures.push(`unhandled rejection: ${String(reason)}`))
+process.on('uncaughtException', (error) => failures.push(`uncaught: ${error.stack ?? error.message}`))
+const delay = monitorEventLoopDelay({ resolution: 5 })
+delay.enable()
+
+const server = createServer({
+  actors: { ...demoActors, ticker: ticker() },
+  authenticate: ({ auth }) => (typeof auth === 'string' && auth !== '' ? { id: auth } : undefined),
+  limits: JSON.parse(process.argv[2] ?? '{}') as Partial<Limits>,
+  onError: (error) => failures.push(String(error)),
+})
+
+async function measure(): Promise<Measured> {
+  const pauseMs = Math.round(delay.max / 1e6)
+  for (let i = 0; i < 3; i++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    gc?.()
+  }
+  const { rss, heapUsed } = process.memoryUsage()
+  delay.reset()
+  return {
+    rss,
+    heap: heapUsed,
+    fds: readdirSync('/proc/self/fd').length,
+    liveRuns: server.liveRuns,
+    connections: server.connections,
+    pauseMs,
+    failures,
+  }
+}
+
+process.on('message', () => void measure().then((measured) => process.send?.(measured)))
+process.on('disconnect', () => process.exit())
+const { url } = await server.listen(0)
+process.send?.(url)

@@ -1,0 +1,76 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Limits } from '../../protocol/limits.ts'
+import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
+
+/** What a server process is at a moment, garbage collected before. */
+export type Measured = {
+  rss: number
+  heap: number
+  fds: number
+  liveRuns: number
+  connections: number
+  /** The longest time its event loop stood still since it was asked last. */
+  pauseMs: number
+  /** What its `onError` was told, and what nobody caught. */
+  failures: readonly string[]
+}
+
+const MIB = 1_048_576
+
+/** A server in a process of its own, so that its memory and files can be measured. It serves the demo actors. */
+export class ServerProcess implements AsyncDisposable {
+  readonly url: string
+  readonly #child: ChildProcess
+
+  static async start(limits: Partial<Limits> = {}): Promise<ServerProcess> {
+    const script = fileURLToPath(new URL('server-process-main.ts', import.meta.url))
+    const child = fork(script, [JSON.stringify(limits)], {
+      execArgv: ['--import', 'tsx', '--expose-gc'],
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      env: { PATH: process.env['PATH'] },
+    })
+    const [url] = (await once(child, 'message')) as [string]
+    return new ServerProcess(child, url)
+  }
+
+  private constructor(child: ChildProcess, url: string) {
+    this.#child = child
+    this.url = url
+  }
+
+  /** A client that is `auth`, by default alice. */
+  client(options: WireClientOptions = {}): Promise<WireClient> {
+    return wireClient(this.url, options)
+  }
+
+  async measure(): Promise<Measured> {
+    this.#child.send('measure')
+    const [measured] = (await once(this.#child, 'message')) as [Measured]
+    return measured
+  }
+
+  /** Measures once all clients have gone but `connections`, and all runs but `liveRuns`. */
+  async quiet(connections = 0, liveRuns = 0): Promise<Measured> {
+    const end = performance.now() + 10_000
+    for (;;) {
+      const measured = await this.measure()
+      if (measured.connections === connections && measured.liveRuns === liveRuns) return measured
+      if (performance.now() > end)
+        throw new Error(`still there: ${measured.connections} connections, ${measured.liveRuns} runs`)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const gone = once(this.#child, 'exit')
+    this.#child.disconnect()
+    await gone
+  }
+}
+
+/** One line of figures: how memory and files grew. */
+export function growth(before: Measured, after: Measured): string {
+  const mib = (bytes: number): string => `${(bytes / MIB).toFixed(1)} MiB`
+  return `RSS ${mib(before.rss)} -> ${mib(after.rss)}, heap ${mib(before.heap)} -> ${mib(after.heap)}, fds ${before.fds} -> ${after.fds}, longest pause ${after.pauseMs} ms`
+}

@@ -1,0 +1,3 @@
+import { hostileFloods } from '../helpers/hostile-floods.ts'
+
+hostileFloods()
