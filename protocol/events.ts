@@ -142,7 +142,11 @@ export function toWire(event: PlainEvent): { type: number; data: WireMap } {
       return { type: EVENT.inputRequest, data: { ...data, request: id } }
     }
     default:
-      return { type: PLAIN[type as keyof typeof PLAIN], data: rest }
+      // The name of a method that every object has is not the name of a kind.
+      return {
+        type: (Object.hasOwn(PLAIN, type) ? PLAIN[type as keyof typeof PLAIN] : undefined) as number,
+        data: rest,
+      }
   }
 }
 
@@ -154,7 +158,7 @@ export function fromWire(type: number | string, data: WireMap): PlainEvent | und
   if (typeof type === 'string') return { type: 'data', name: type, value: data }
   if (type === EVENT.toolResult)
     return { ...data, type: 'tool.result', outcome: outcomeOf(data['outcome']) } as PlainEvent
-  if (type === EVENT.agentEnd) return { ...data, type: 'agent.end', outcome: outcomeOf(data['outcome']) } as PlainEvent
+  if (type === EVENT.agentEnd) return { ...data, type: 'agent.end', outcome: outcomeOf(data['outcome']) }
   if (type === EVENT.inputRequest) {
     const { request, ...rest } = data
     return { ...rest, type: 'request', id: String(request) } as PlainEvent

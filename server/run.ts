@@ -187,7 +187,10 @@ export class Run {
     if (input.issues) return this.#endWith('error', invalidInput(input.issues).toJSON())
     this.#state = 'running'
     try {
-      this.#iterator = this.#execute(input.value)[Symbol.asyncIterator]()
+      const stream = this.#execute(input.value)
+      // An async function in place of a generator: its promise must not be rejected with nobody listening.
+      if (stream instanceof Promise) stream.catch(() => {})
+      this.#iterator = stream[Symbol.asyncIterator]()
     } catch (error) {
       return this.#fail(error)
     }
@@ -212,7 +215,12 @@ export class Run {
       gen: () => this.log.gen,
       inputs: this.#inputs.queue,
       emit: (event) => this.#emit(event),
-      request: (question) => this.#request(question),
+      request: (question) => {
+        const answer = this.#request(question)
+        // An actor that stops waiting for the answer before it fails must not bring the process down.
+        answer.catch(() => {})
+        return answer
+      },
       findModel: (which) => this.#host.findModel(which),
       openProvider: (id) => this.#work.open('provider', id),
       answered: (stop) => {
@@ -232,24 +240,28 @@ export class Run {
     if (this.#stop || this.#end || this.#state === 'opening') return
     while (this.#emits.length > 0) {
       if (this.#audience.holdsBack()) return this.#closeGate()
+      if (!this.#maySlice()) return this.#goLater()
       const waiting = this.#emits.shift()
-      if (waiting && this.#say(waiting.event)) waiting.done(this.log.last)
-      if (this.#end) return
+      if (!waiting) break
+      if (!this.#say(waiting.event)) return waiting.fail(unsaid())
+      waiting.done(this.log.last)
     }
     if (this.#audience.holdsBack()) return this.#closeGate()
     this.#openGate()
     if (this.#pulling || this.#queuedPull || this.#finished) return
-    if (!this.#maySlice()) {
-      this.#queuedPull = true
-      this.#host.turns.later(this.#pullLater)
-      return
-    }
+    if (!this.#maySlice()) return this.#goLater()
     this.#pulling = true
     try {
       this.#iterator?.next().then(this.#onItem, this.#onError)
     } catch (error) {
       this.#onError(error)
     }
+  }
+
+  #goLater(): void {
+    if (this.#queuedPull) return
+    this.#queuedPull = true
+    this.#host.turns.later(this.#pullLater)
   }
 
   readonly #pullLater = (): void => {
@@ -259,6 +271,8 @@ export class Run {
 
   readonly #onItem = (step: IteratorResult<string | RunEvent, unknown>): void => {
     this.#pulling = false
+    if (typeof step !== 'object' || step === null)
+      return this.#onError(new TypeError('the iterator of the actor gave something that is no result of an iterator'))
     if (step.done) {
       this.#finished = true
       if (this.#stop || this.#end) return this.#actorIsDone()
@@ -344,17 +358,20 @@ export class Run {
     const said = new Promise<number>((done, fail) => {
       if (this.#stop || this.#end)
         return fail(this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended'))
-      if (this.#emits.length > 0 || this.#audience.holdsBack()) {
+      const held = this.#audience.holdsBack()
+      // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
+      if (this.#emits.length > 0 || held || !this.#maySlice()) {
         this.#emits.push({ event, done, fail })
         if (this.#emits.length > MAX_WAITING_EVENTS) {
           this.#fail(
             new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait for the reader: await emit()`),
           )
-        } else if (!this.#gated) this.#closeGate()
+        } else if (held) this.#closeGate()
+        else this.#goLater()
         return
       }
       if (this.#say(event)) done(this.log.last)
-      else fail(new MillraceError('bad_event', 'the event could not be logged; the run has ended'))
+      else fail(unsaid())
     })
     said.catch(() => {})
     return said
@@ -632,6 +649,10 @@ export class Run {
       if (n !== undefined) this.#usage[part] = (this.#usage[part] ?? 0) + n
     }
   }
+}
+
+function unsaid(): MillraceError {
+  return new MillraceError('bad_event', 'the event could not be logged; the run has ended')
 }
 
 /** An actor without `stream` yields its one answer; text becomes the run's text, anything else its result. */

@@ -93,7 +93,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const limits = resolveLimits(options.limits)
   const runtime = options.runtime ?? nodeRuntime
   const transport = options.transport ?? ws()
-  const onError = options.onError ?? sayOnStderr
+  const onError = harmless(options.onError ?? sayOnStderr)
   const models = modelRegistry({
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
     models: options.models ?? [],
@@ -266,9 +266,31 @@ function heapWatch(runtime: Runtime): () => boolean {
   }
 }
 
+type OnError = (error: unknown, where: { actor?: string; run?: string }) => void
+
+/** Whoever is told of a failure may fail as well: that must not reach the run or the connection it is about. */
+function harmless(onError: OnError): OnError {
+  return (error, where) => {
+    try {
+      onError(error, where)
+    } catch (second) {
+      sayOnStderr(second, where)
+    }
+  }
+}
+
 function sayOnStderr(error: unknown, { actor, run }: { actor?: string; run?: string }): void {
   const where = actor === undefined ? '' : ` in actor ${actor}, run ${String(run)}`
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  const text = textOf(error)
   // JSON keeps what a thrown thing says on one line, whatever it holds.
   process.stderr.write(`millrace: error${where}: ${JSON.stringify(text)}\n`)
+}
+
+/** What a thrown thing says. Anything can be thrown, also what refuses to be text. */
+function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+  } catch {
+    return 'something was thrown that cannot be shown'
+  }
 }
