@@ -7,10 +7,10 @@ import { type Fault, TcpProxy } from '../helpers/tcp-proxy.ts'
 
 const actors = { mixed: mixedActor() }
 
-async function read(url: string, options: Parameters<typeof createClient>[1]): Promise<object[]> {
+async function read(url: string, options: Parameters<typeof createClient>[1], rounds = 1): Promise<object[]> {
   const client = createClient<typeof actors>(url, { token: 'alice', ...options })
   const events: StreamEvent[] = []
-  for await (const event of client.start('mixed', { rounds: 1 }, { credit: 16 })) events.push(event)
+  for await (const event of client.start('mixed', { rounds }, { credit: 16 })) events.push(event)
   await client.close()
   return withoutTimes(events)
 }
@@ -47,7 +47,7 @@ test('the server gives up a client that vanished without a word, and its run wai
     delays: { heartbeatMs: 60_000, quickMs: 5 },
   })
   const events: StreamEvent[] = []
-  for await (const event of client.start('mixed', { rounds: 1 }, { credit: 8 })) {
+  for await (const event of client.start('mixed', { rounds: 3 }, { credit: 8 })) {
     events.push(event)
     if (events.length !== 5) continue
     proxy.connections[0]!.freeze()
@@ -55,6 +55,6 @@ test('the server gives up a client that vanished without a word, and its run wai
     expect(server.server.liveRuns).toBe(1)
     proxy.connections[0]!.cut('client')
   }
-  expect(withoutTimes(events)).toEqual(await read(server.url, {}))
+  expect(withoutTimes(events)).toEqual(await read(server.url, {}, 3))
   await client.close()
 })
