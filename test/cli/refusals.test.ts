@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -5,6 +6,7 @@ import { commandLine } from '../../server/cli/command-line.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { EXIT_CODES } from '../../server/cli/exit.ts'
 import { actor, bearer, createServer, type MillraceServer } from '../../server/index.ts'
+import { root } from '../helpers/command.ts'
 import { screen } from '../helpers/screen.ts'
 
 /** Calls the command line in this process. */
@@ -149,4 +151,9 @@ describe('a server that is not there is told in one line, with exit code 3', () 
     expect(refused.code).toBe(3)
     expect(refused.stderr).toMatch(/: what answers there is no millrace server \(HTTP 404\): check --url\n$/)
   })
+})
+
+test('the README explains the same exit codes', () => {
+  const readme = readFileSync(`${root}README.md`, 'utf8')
+  for (const [code, means] of EXIT_CODES) expect(readme).toContain(`\n| ${code} | ${means} |\n`)
 })
