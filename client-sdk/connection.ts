@@ -14,7 +14,7 @@ import {
   SUBPROTOCOL,
   type UpFrame,
 } from '../protocol/frames.ts'
-import { DEFAULT_LIMITS, type Limits } from '../protocol/limits.ts'
+import { WIRE_LIMITS, type WireLimits } from '../protocol/limits.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 
 /**
@@ -113,7 +113,7 @@ const WAKING = ['online', 'visibilitychange']
 export interface Connection {
   readonly runtime: Runtime
   readonly connectMs: number
-  limits: Limits & Delays
+  limits: WireLimits & Delays
   status(): Status
   /** Why there is no connection. */
   error(): MillraceError
@@ -360,7 +360,7 @@ export function createConnection(options: ConnectionOptions): Connection {
   const connection: Connection = {
     runtime,
     connectMs,
-    limits: { ...DEFAULT_LIMITS, ...DEFAULT_DELAYS, tryMs: connectMs / 2, ...delays },
+    limits: { ...WIRE_LIMITS, ...DEFAULT_DELAYS, tryMs: connectMs / 2, ...delays },
     status: () => status,
     error: () => over ?? new MillraceError('connection_lost', notice ?? `${url} cannot be reached`, { cause }),
 

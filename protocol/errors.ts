@@ -1,40 +1,42 @@
 import type { Receipt } from './receipt.ts'
 
-/** Every error code there is, and whether the same input under a new key may succeed. */
-const RETRYABLE = {
-  bad_request: false,
-  invalid_input: false,
-  unauthenticated: false,
-  forbidden: false,
-  not_found: false,
-  key_conflict: false,
-  bad_event: false,
-  content_filtered: false,
-  context_too_long: false,
-  tool_failed: false,
-  max_iterations: false,
-  actor_failed: false,
-  budget_exceeded: false,
-  internal: false,
-  cancelled: false,
-  already_reading: false,
-  too_many_streams: true,
-  rate_limited: true,
-  overloaded: true,
-  draining: true,
-  unavailable: true,
-  timeout: true,
-  truncated: true,
-  stalled: true,
-  interrupted: true,
-  store_unavailable: true,
-  provider_error: true,
-  provider_rate_limited: true,
-  provider_overloaded: true,
-  connection_lost: true,
-} as const
+/** Codes after which the same input under a new key may succeed. */
+const RETRYABLE = [
+  'too_many_streams',
+  'rate_limited',
+  'overloaded',
+  'draining',
+  'unavailable',
+  'timeout',
+  'truncated',
+  'stalled',
+  'interrupted',
+  'store_unavailable',
+  'provider_error',
+  'provider_rate_limited',
+  'provider_overloaded',
+  'connection_lost',
+] as const
 
-export type ErrorCode = keyof typeof RETRYABLE
+/** Every error code there is: those, and the ones after which it will not. */
+export type ErrorCode =
+  | (typeof RETRYABLE)[number]
+  | 'bad_request'
+  | 'invalid_input'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'not_found'
+  | 'key_conflict'
+  | 'bad_event'
+  | 'content_filtered'
+  | 'context_too_long'
+  | 'tool_failed'
+  | 'max_iterations'
+  | 'actor_failed'
+  | 'budget_exceeded'
+  | 'internal'
+  | 'cancelled'
+  | 'already_reading'
 
 export type ErrorOptions = {
   /** The thing that was thrown. It stays on this side of the wire. */
@@ -60,9 +62,9 @@ export class MillraceError extends Error {
   readonly receipt: Receipt | undefined
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(message, options)
     this.code = code
-    this.retryable = options.retryable ?? RETRYABLE[code] ?? false
+    this.retryable = options.retryable ?? (RETRYABLE as readonly string[]).includes(code)
     this.details = options.details
     this.receipt = options.receipt
   }

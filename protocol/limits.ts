@@ -74,8 +74,27 @@ export type Limits = {
   messagesPerSec: number
 }
 
-/** The limits in force when nothing else is said. Before WELCOME a client assumes these. */
-export const DEFAULT_LIMITS: Readonly<Limits> = {
+export type WireLimits = Pick<
+  Limits,
+  | 'maxStreams'
+  | 'maxMessage'
+  | 'maxDown'
+  | 'maxEvent'
+  | 'maxDepth'
+  | 'maxValues'
+  | 'creditUnit'
+  | 'initialCredit'
+  | 'maxCredit'
+  | 'beforeWelcomeBytes'
+  | 'heartbeatMs'
+  | 'pongMs'
+  | 'resumeMs'
+  | 'endedMs'
+  | 'cancelGraceMs'
+>
+
+/** The limits that a client must know. Before WELCOME states them it assumes these. */
+export const WIRE_LIMITS: Readonly<WireLimits> = {
   maxStreams: 64,
   maxMessage: 262_144,
   maxDown: 131_072,
@@ -85,19 +104,24 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   creditUnit: 1_024,
   initialCredit: 256,
   maxCredit: 1_900,
-  readAhead: 32,
-  helloMs: 5_000,
-  helloBytes: 16_384,
   beforeWelcomeBytes: 65_536,
   heartbeatMs: 10_000,
   pongMs: 10_000,
   resumeMs: 300_000,
   endedMs: 600_000,
+  cancelGraceMs: 1_000,
+}
+
+/** The limits in force when nothing else is said. */
+export const DEFAULT_LIMITS: Readonly<Limits> = {
+  ...WIRE_LIMITS,
+  readAhead: 32,
+  helloMs: 5_000,
+  helloBytes: 16_384,
   retainEvents: 10_000,
   retainBytes: 4 * 1_048_576,
   retainTotal: 256 * 1_048_576,
   retainPrincipal: 32 * 1_048_576,
-  cancelGraceMs: 1_000,
   inflight: 524_288,
   highWater: 262_144,
   slowMs: 30_000,

@@ -12,7 +12,7 @@ import type {
   WireMap,
 } from '../protocol/frames.ts'
 import { TAG } from '../protocol/frames.ts'
-import type { Limits } from '../protocol/limits.ts'
+import { type Limits, WIRE_LIMITS, type WireLimits } from '../protocol/limits.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import { element } from '../protocol/scan.ts'
 import type { Principal } from './actors/actor.ts'
@@ -462,24 +462,7 @@ function refusalData(refusal: MillraceError, limits: Limits): WireMap {
   }
 }
 
-/** The limits that a client must know. */
+/** The limits that a client must know, as they are here. */
 function wireLimits(limits: Limits): Partial<Limits> {
-  const { maxStreams, maxMessage, maxDown, maxEvent, maxDepth, maxValues, creditUnit, initialCredit, maxCredit } =
-    limits
-  const { heartbeatMs, pongMs, resumeMs, endedMs } = limits
-  return {
-    maxStreams,
-    maxMessage,
-    maxDown,
-    maxEvent,
-    maxDepth,
-    maxValues,
-    creditUnit,
-    initialCredit,
-    maxCredit,
-    heartbeatMs,
-    pongMs,
-    resumeMs,
-    endedMs,
-  }
+  return Object.fromEntries(Object.keys(WIRE_LIMITS).map((name) => [name, limits[name as keyof WireLimits]]))
 }
