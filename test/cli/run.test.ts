@@ -2,16 +2,24 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Command, millrace, type Serving, serving } from '../helpers/command.ts'
+import { type Command, millrace, root, type Serving, serving } from '../helpers/command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
 let serve: Serving
 
 beforeAll(async () => {
-  // A stop that an actor does not heed is not announced for a long time, so that a second Ctrl-C has something to leave.
   const config = join(folder, 'patient.mjs')
-  writeFileSync(config, 'export default { limits: { cancelGraceMs: 600_000 } }')
+  writeFileSync(
+    config,
+    `import { demo } from ${JSON.stringify(pathToFileURL(`${root}dist/server/index.js`).href)}
+    export default {
+      defaultModel: demo({ tokensPerSec: Infinity }),
+      // A stop that is not heeded is not announced for a long time: a second Ctrl-C then has something to leave.
+      limits: { cancelGraceMs: 600_000 },
+    }`,
+  )
   serve = await serving(['--config', config])
 })
 afterAll(async () => {
