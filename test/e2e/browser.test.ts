@@ -1,0 +1,81 @@
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CHROMIUM, experiment, launch, type PageServer, pageServer } from '../helpers/browser.ts'
+import type { Experiments } from '../helpers/browser-page.ts'
+import { mixedEvents } from '../helpers/mixed-run.ts'
+import { type ServedActors, servedActors } from '../helpers/served-actors.ts'
+import { type TestServer, testServer } from '../helpers/server.ts'
+import { TcpProxy } from '../helpers/tcp-proxy.ts'
+
+type Result<Name extends keyof Experiments> = Awaited<ReturnType<Experiments[Name]>>
+
+if (CHROMIUM === undefined) {
+  console.error(
+    'NO CHROMIUM: the tests in a real browser do not run. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
+  )
+}
+
+// Skipped tests are counted, and fail the run where skips are forbidden.
+describe.skipIf(CHROMIUM === undefined)('in a real browser', () => {
+  let pages: PageServer
+  let browser: Browser
+  let server: TestServer<ServedActors>
+  let proxy: TcpProxy
+  let page: Page
+
+  beforeAll(async () => {
+    pages = await pageServer()
+    browser = await launch(CHROMIUM!)
+    server = await testServer(servedActors(), { origins: [pages.origin] })
+    proxy = await TcpProxy.to(Number(new URL(server.url).port))
+    page = await browser.newPage()
+    await page.exposeFunction('cutConnection', () => proxy.connections.at(-1)!.cut())
+    await page.goto(pages.origin)
+  }, 60_000)
+  afterAll(async () => {
+    await browser.close()
+    await proxy[Symbol.asyncDispose]()
+    await server[Symbol.asyncDispose]()
+    await pages[Symbol.asyncDispose]()
+  })
+
+  test('a page streams tokens', async () => {
+    const { texts, end, statuses } = await experiment<Result<'streams'>>(page, 'streams', server.url)
+    expect(texts).toEqual(Array.from({ length: 2_000 }, (_, n) => `${n + 1} `))
+    expect(end).toMatchObject({ outcome: 'done', seq: 2_001 })
+    expect(statuses).toEqual(['connecting', 'open', 'closed'])
+  })
+
+  test('a page cancels a run by a call and by leaving its loop', async () => {
+    const { receipt, read, end } = await experiment<Result<'cancels'>>(page, 'cancels', server.url)
+    expect(receipt).toMatchObject({ outcome: 'cancelled', settled: true, code: 2, note: 'from a page' })
+    expect(read).toBe(5)
+    expect(end).toMatchObject({ outcome: 'cancelled', receipt: { settled: true } })
+    expect(server.server.liveRuns).toBe(0)
+  })
+
+  test('a page whose connection is cut again and again reads everything once', async () => {
+    const rounds = 3
+    const events = await experiment<Result<'survivesCuts'>>(page, 'survivesCuts', proxy.url, rounds)
+    expect(events.map(({ seq: _, at: __, ...event }) => event)).toEqual([...mixedEvents(rounds)])
+    expect(proxy.connections.length).toBeGreaterThan(3)
+  })
+
+  test('a page that was loaded again goes on where it had left', async () => {
+    const position = await experiment<Result<'leaves'>>(page, 'leaves', server.url)
+    expect(position).toMatchObject({ seq: 36 })
+    await page.reload()
+    const events = await experiment<Result<'comesBack'>>(page, 'comesBack', server.url, position)
+    expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 64 }, (_, n) => n + 37))
+  })
+
+  test('a page of another origin is not let in', async () => {
+    await using others = await pageServer()
+    const stranger = await browser.newPage()
+    await stranger.goto(others.origin)
+    const failure = await experiment<Result<'fails'>>(stranger, 'fails', server.url)
+    expect(failure).toContain('cannot be reached')
+    expect(server.server.connections).toBe(0)
+    await stranger.close()
+  })
+})
