@@ -5,7 +5,7 @@ import { Child } from '../helpers/child-process.ts'
 import { testServer } from '../helpers/server.ts'
 
 test('a process does not die of results that reject and that nobody reads', async () => {
-  await using child = new Child<never, never>('unread-results.ts')
+  await using child = new Child<never, never>('unread-results-process.ts')
   expect({ code: await child.exited, stderr: child.stderr }).toEqual({ code: 0, stderr: '' })
 })
 
