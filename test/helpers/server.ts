@@ -1,6 +1,7 @@
 import type { Actor } from '../../server/actors/actor.ts'
 import { bearer } from '../../server/auth.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
+import type { HandClock } from './hand-clock.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
 
 /** alice and bob are two people; eve may watch the runs of others. Each token is the name. */
@@ -41,7 +42,12 @@ export async function testServer<const Actors extends Record<string, Actor>>(
     client: (clientOptions = {}) =>
       wireClient(url, { ...(options.limits ? { limits: options.limits } : {}), ...clientOptions }),
     async [Symbol.asyncDispose]() {
+      // A server whose time stands still would wait for ever for its last graces.
+      const { runtime } = options
+      const passing =
+        runtime && 'advance' in runtime ? setInterval(() => (runtime as HandClock).advance(1_000), 1) : undefined
       await server.close({ drainMs: 0 })
+      clearInterval(passing)
       await new Promise((resolve) => setImmediate(resolve))
       process.off('unhandledRejection', note)
       if (unhandled.length > 0) throw new Error('a promise was rejected and nobody listened', { cause: unhandled[0] })
