@@ -41,7 +41,7 @@ export async function follow(
       process.exit(EXIT.interrupted)
     }
     leave('interrupted')
-    if (cancelled) output.busy('stopping')
+    if (cancelled) output.busy('stopping; Ctrl-C again leaves at once')
   })
   output.gone.addEventListener('abort', unread)
   remote.givenUp.addEventListener('abort', lost)
