@@ -208,7 +208,7 @@ export async function wireClient(url: string, options: WireClientOptions = {}): 
 export function hello(options: WireClientOptions, client: Uint8Array): Hello {
   return {
     kind: 'hello',
-    auth: options.auth ?? 'alice',
+    auth: 'auth' in options ? options.auth : 'alice',
     client,
     attempt: options.attempt ?? 1,
     flushMs: options.flushMs ?? 0,
