@@ -83,6 +83,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
   /** Where a live view begins is for the first OPENED to say. */
   let isUndecided = view?.after === null
   let firstSentAt: number | undefined
+  /** A connection was lost between START and its answer: nobody here knows whether the run began. */
+  let mayHaveBegun = false
   /** The credit that the last START or ATTACH asked for. */
   let asked = 0
   /** CANCEL of the whole run, once it was asked for. */
@@ -188,6 +190,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
 
     lost() {
+      mayHaveBegun ||= state === 'opening'
       stream.sid = 0
       state = 'lost'
       wait()
@@ -271,7 +274,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
 
     end({ seq, outcome, data }) {
-      if (seq === 0 && data['retryable'] && (wasOpened || wish)) {
+      if (seq === 0 && data['retryable'] && (wasOpened || wish || mayHaveBegun)) {
         connection.remove(stream)
         retry = runtime.setTimer(connection.delay(refusals++), () => connection.add(stream))
         stream.lost()

@@ -46,7 +46,7 @@ const MAX_GROWTH_MB = 4
 const READINGS = [
   {
     what: 'tokens of 1 KiB and the largest window',
-    tokens: repetitions({ quick: 10_000, full: 100_000 }),
+    tokens: repetitions({ quick: 6_000, full: 100_000 }),
     how: { bytes: 1_024, credit: 1_900 },
   },
   { what: 'small tokens', tokens: 300_000, how: {} },

@@ -2,12 +2,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { StreamEvent } from '../../client-sdk/index.ts'
 import { createClient } from '../../client-sdk/node.ts'
 import { DEFAULT_LIMITS, type DownFrame, decodeDown, decodeUp } from '../../protocol/index.ts'
+import { demoActors } from '../../server/cli/demo-actors.ts'
 import { actor } from '../../server/index.ts'
 import { mixedActor, mixedEvents, withoutTimes } from '../helpers/mixed-run.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { type TestServer, testServer } from '../helpers/server.ts'
 import { type Fault, type Learns, TcpProxy } from '../helpers/tcp-proxy.ts'
-import { latch } from '../helpers/test-actors.ts'
+import { counted, counter, latch } from '../helpers/test-actors.ts'
 import { repetitions } from '../helpers/tier.ts'
 
 /** Coming back soon: these tests are about what is missed, not about how long one waits. */
@@ -152,6 +153,47 @@ test('after a cut at 36 of 100 the rest comes once, for one message upstream', a
   ])
   const resumed = second!.down.messages.flatMap((message) => decodeDown(message, SCAN)).flatMap(numbersOf)
   expect(resumed).toEqual(Array.from({ length: 64 }, (_, i) => i + 37))
+  await client.close()
+})
+
+test('forty runs on one connection survive cut after cut under the limits that everybody has', async () => {
+  await using usual = await testServer(demoActors)
+  await using proxy = await TcpProxy.to(Number(new URL(usual.url).port))
+  const delays = { quickMs: 2, backoffMs: 20, maxBackoffMs: 200 }
+  const client = createClient<typeof demoActors>(proxy.url, { token: 'alice', delays })
+  const runs = Array.from({ length: 40 }, () => client.start('count', { to: 300, delayMs: 2 }, { credit: 32 }))
+  await Promise.all(runs.map(({ opened }) => opened))
+  const reading = Promise.all(
+    runs.map(async (run) => {
+      let text = ''
+      for await (const token of run.text()) text += token
+      return text
+    }),
+  )
+  for (let n = 0; n < 3; n++) {
+    const { down } = proxy.connections.at(-1)!
+    const bytes = down.bytes + 5_000
+    const back = proxy.next()
+    await down.until(() => down.bytes > bytes)
+    proxy.connections.at(-1)!.cut()
+    await back
+  }
+  const texts = await reading
+  expect(new Set(texts)).toEqual(new Set([counted(1, 300)]))
+  await client.close()
+})
+
+test('sixty starts whose answers are lost in a cut run once each, though they come again all at once', async () => {
+  const numbers = counter()
+  await using usual = await testServer({ count: numbers })
+  await using proxy = await TcpProxy.to(Number(new URL(usual.url).port))
+  proxy.plan = (n) => (n === 0 ? { bytesDown: 300 } : {})
+  const delays = { quickMs: 2, backoffMs: 20, maxBackoffMs: 200 }
+  const client = createClient<{ count: typeof numbers }>(proxy.url, { token: 'alice', delays })
+  const answers = await Promise.all(Array.from({ length: 60 }, () => client.start('count', 3).result.catch(String)))
+  expect(new Set(answers)).toEqual(new Set([counted(1, 3)]))
+  expect(numbers.runs).toHaveLength(60)
+  expect(proxy.connections).toHaveLength(2)
   await client.close()
 })
 

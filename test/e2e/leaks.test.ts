@@ -46,7 +46,7 @@ const kinds: { what: string; one: (client: Demo, n: number) => Promise<void> }[]
 
 /** The heap, and what lies outside of it, without garbage. */
 async function heap(): Promise<number> {
-  for (let n = 0; n < 5; n++) {
+  for (let n = 0; n < 3; n++) {
     await new Promise((resolve) => setTimeout(resolve, 2 * LIMITS.endedMs))
     globalThis.gc!()
   }
