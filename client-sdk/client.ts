@@ -6,8 +6,8 @@ import type {
   OnDetach,
   Policy,
   Start,
-  StartOptions as WireStartOptions,
   WireMap,
+  StartOptions as WireStartOptions,
 } from '../protocol/frames.ts'
 import type { Runtime } from '../protocol/runtime.ts'
 import { createConnection, type Delays, type Status, type WebSocketClass } from './connection.ts'
@@ -78,6 +78,9 @@ export type CloseOptions = {
   runs?: 'cancel' | 'detach'
 }
 
+/** A run of actor `A`, as a client holds it. */
+export type RunOf<A> = Run<DataOf<A>, Answer<ResultOf<A>>>
+
 /** One client instance: a connection that is opened when first needed, and the runs on it. */
 export interface Client<Actors extends ActorMap = ActorMap> {
   readonly status: Status
@@ -91,7 +94,7 @@ export interface Client<Actors extends ActorMap = ActorMap> {
     actor: Name,
     input: InputOf<Actors[Name]>,
     options?: StartOptions,
-  ): Run<DataOf<Actors[Name]>, ResultOf<Actors[Name]>>
+  ): RunOf<Actors[Name]>
   /** One answer: runs the actor's `ask`, or its `stream` to the end. Rejects as the `result` of a run does. */
   ask<Name extends keyof Actors & string>(
     actor: Name,
@@ -99,11 +102,7 @@ export interface Client<Actors extends ActorMap = ActorMap> {
     options?: AskOptions,
   ): Promise<Answer<ResultOf<Actors[Name]>>>
   /** Opens a view of a run that exists. `actor` only tells its types. */
-  attach<Name extends keyof Actors & string>(
-    actor: Name,
-    run: string,
-    options?: AttachOptions,
-  ): Run<DataOf<Actors[Name]>, ResultOf<Actors[Name]>>
+  attach<Name extends keyof Actors & string>(actor: Name, run: string, options?: AttachOptions): RunOf<Actors[Name]>
   /** Cancels or detaches the runs that were started here, waits for their ends for a moment, and closes the connection. */
   close(options?: CloseOptions): Promise<void>
 }
@@ -160,7 +159,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     connect: () => connection.connect(),
     start: (actor, input, options = {}) => begin(actor, input, options),
     ask: async (actor, input, options = {}) =>
-      begin<never, ResultOf<Actors[typeof actor]>>(actor, input, { ...options, ask: true }).result,
+      begin<never, Answer<ResultOf<Actors[typeof actor]>>>(actor, input, { ...options, ask: true }).result,
 
     attach(_actor, run, { after: place = 'start', gen = 1, ...reading } = {}) {
       const after = place === 'start' ? 0 : place === 'live' ? null : place
@@ -173,15 +172,11 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     },
 
     async close({ runs = 'cancel' } = {}) {
-      const ends = Promise.all([...started].map((run): unknown => run[runs]()))
-      const { cancelGraceMs } = connection.limits
-      await new Promise<void>((resolve) => {
-        const timer = runtime.setTimer(2 * cancelGraceMs, resolve)
-        void ends.then(() => {
-          timer.clear()
-          resolve()
-        })
-      })
+      const ends = [...started].map((run): unknown => run[runs]())
+      // Closing ends every stream, and with it every wait for an end.
+      const timer = runtime.setTimer(2 * connection.limits.cancelGraceMs, () => connection.close())
+      await Promise.all(ends)
+      timer.clear()
       connection.close()
     },
   }

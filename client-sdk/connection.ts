@@ -1,6 +1,7 @@
+import * as CLOSE from '../protocol/close-code.ts'
 import { decodeDown } from '../protocol/decode.ts'
 import { encodeUp } from '../protocol/encode.ts'
-import { CLOSE, closeAction, type ErrorCode, MillraceError } from '../protocol/errors.ts'
+import { closeAction, type ErrorCode, MillraceError } from '../protocol/errors.ts'
 import {
   type Delta,
   type DownFrame,
@@ -14,12 +15,12 @@ import {
   SUBPROTOCOL,
   type UpFrame,
 } from '../protocol/frames.ts'
-import { WIRE_LIMITS, type WireLimits } from '../protocol/limits.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
+import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
 
 /**
- * Where the connection stands: not needed yet; a try is under way; usable; gone, to be tried again after a delay; over
- * for good.
+ * Where the connection stands: not there and not needed; a try is under way; usable; lost, to be tried again after a
+ * delay; over for good.
  */
 export type Status = 'idle' | 'connecting' | 'open' | 'lost' | 'closed'
 
@@ -248,7 +249,9 @@ export function createConnection(options: ConnectionOptions): Connection {
     heardAt = runtime.now()
     let frames: DownFrame[]
     try {
-      frames = decodeDown(new Uint8Array(data as ArrayBuffer), { maxDepth, maxValues, maxBytes: maxDown })
+      // Text is malformed, and what it says must not be taken for a length.
+      const bytes = new Uint8Array(typeof data === 'string' ? [] : (data as ArrayBuffer))
+      frames = decodeDown(bytes, { maxDepth, maxValues, maxBytes: maxDown })
     } catch (fault) {
       cause = fault
       return stop('internal', 'the server broke the protocol', CLOSE.malformed)
@@ -335,12 +338,12 @@ export function createConnection(options: ConnectionOptions): Connection {
     const { heartbeatMs, quickMs } = connection.limits
     if (welcomedAt !== undefined && runtime.now() - welcomedAt >= heartbeatMs) losses = 0
     const n = losses++
-    if (!wasOpen && losses >= MAX_FIRST_TRIES) {
-      losses = 0
-      leave('idle', code)
-      return giveUp()
-    }
     leave('lost', code)
+    if (!wasOpen && losses >= MAX_FIRST_TRIES) giveUp()
+    if (streams.size === 0) {
+      losses = 0
+      return become('idle')
+    }
     after(retryAfterMs + (isSingle && n === 0 ? runtime.random() * quickMs : connection.delay(n)), () => void connect())
     retryAfterMs = 0
   }

@@ -13,6 +13,7 @@ export type {
   ClientOptions,
   CloseOptions,
   ReadOptions,
+  RunOf,
   StartOptions,
 } from './client.ts'
 export { createClient } from './client.ts'

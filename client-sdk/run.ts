@@ -38,7 +38,7 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
    * What the actor returned, else all text that was read. Without a reader, reading this drains the run. Rejects with the
    * run's error, with `cancelled` (and the receipt) after a cancel, with `interrupted` when text is missing.
    */
-  readonly result: Promise<Answer<Result>>
+  readonly result: Promise<Result>
   /** What the run cost, as far as it is known, however it ended. Without a reader, reading this drains the run. */
   readonly usage: Promise<Usage | undefined>
   /**
@@ -102,7 +102,7 @@ export function createRun<Data, Result>(
   /** Nothing comes to the reader any more. */
   let isLeft = false
   let perSec = request.options.rate || null
-  let result: Promise<Answer<Result>> | undefined
+  let result: Promise<Result> | undefined
   let usage: Promise<Usage | undefined> | undefined
   let end: Promise<RunEnd<Result>> | undefined
 
@@ -218,9 +218,9 @@ export function createRun<Data, Result>(
       return (result ??= atEnd((ending) => {
         const failure = failureOf(ending)
         if (failure) throw failure
-        if ('result' in ending) return ending.result as Answer<Result>
+        if ('result' in ending) return ending.result as Result
         if (!isWhole) throw incomplete()
-        return answer.map(({ text }) => text).join('') as Answer<Result>
+        return answer.map(({ text }) => text).join('') as Result
       }))
     },
 

@@ -1,0 +1,91 @@
+import { expectTypeOf } from 'vitest'
+import { z } from 'zod'
+import { type CancelResult, createClient, type Run, type StreamEvent } from '../../client-sdk/index.ts'
+import { createClient as createNodeClient } from '../../client-sdk/node.ts'
+import { actor } from '../../server/actors/actor.ts'
+
+export const actors = {
+  count: actor({
+    input: z.object({ to: z.number(), by: z.number().optional() }),
+    async *stream({ to }) {
+      for (let i = 1; i <= to; i++) yield `${i} `
+      yield { type: 'data' as const, name: 'half', value: to / 2 }
+      return { counted: to }
+    },
+  }),
+  says: actor({
+    async *stream() {
+      yield 'text'
+    },
+  }),
+  asked: actor({ input: z.string(), ask: async (question) => question.length }),
+}
+type Actors = typeof actors
+
+const client = createClient<Actors>('ws://localhost', { token: async () => 'token' })
+
+// Names and inputs.
+const run = client.start('count', { to: 3 })
+client.start('count', { to: 3, by: 2 }, { policy: 'pace', onDetach: 'cancel', signal: new AbortController().signal })
+// @ts-expect-error there is no such actor
+client.start('cuont', { to: 3 })
+// @ts-expect-error the input lacks what the schema asks for
+client.start('count', {})
+// @ts-expect-error the input has a wrong type in it
+client.start('count', { to: '3' })
+// @ts-expect-error a question is a string
+void client.ask('asked', { question: 'how long?' })
+// @ts-expect-error there is no such policy
+client.start('says', undefined, { policy: 'fast' })
+// @ts-expect-error a view has no say in what happens when nobody watches
+client.attach('says', 'r_1', { onDetach: 'cancel' })
+
+// What comes back.
+expectTypeOf(run).toEqualTypeOf<Run<number, { counted: number }>>()
+expectTypeOf(run.result).resolves.toEqualTypeOf<{ counted: number }>()
+expectTypeOf(client.start('says', undefined).result).resolves.toEqualTypeOf<string>()
+expectTypeOf(client.ask('asked', 'how long?')).resolves.toEqualTypeOf<number>()
+expectTypeOf(client.attach('count', 'r_1', { after: 'live' })).toEqualTypeOf<Run<number, { counted: number }>>()
+
+// Events narrow.
+for await (const event of run) {
+  expectTypeOf(event).toEqualTypeOf<StreamEvent<number>>()
+  expectTypeOf(event.seq).toEqualTypeOf<number>()
+  switch (event.type) {
+    case 'token':
+      expectTypeOf(event.text).toEqualTypeOf<string>()
+      // @ts-expect-error a token has no value
+      expectTypeOf(event.value)
+      break
+    case 'data':
+      expectTypeOf(event.value).toEqualTypeOf<number>()
+      break
+    case 'gap':
+      expectTypeOf(event.reason).toEqualTypeOf<'retention' | 'policy' | 'store_lost' | 'rewound'>()
+      break
+    case 'tool.result':
+      expectTypeOf(event.outcome).toEqualTypeOf<'ok' | 'error' | 'cancelled'>()
+      break
+    default:
+  }
+}
+for await (const text of client.start('says', undefined).text()) expectTypeOf(text).toEqualTypeOf<string>()
+
+// A cancel tells whether it is confirmed before it tells what it did.
+const cancelled = await run.cancel({ reason: 'superseded', call: 'c1' })
+expectTypeOf(cancelled).toEqualTypeOf<CancelResult>()
+if (!cancelled.confirmed) expectTypeOf(cancelled.code).toEqualTypeOf<string>()
+else if (cancelled.outcome === 'cancelled') expectTypeOf(cancelled.settled).toEqualTypeOf<boolean>()
+// @ts-expect-error nothing is known before that was looked at
+expectTypeOf(cancelled.settled)
+expectTypeOf(await run.send('message', 'shorter')).toEqualTypeOf<'accepted' | 'duplicate'>()
+expectTypeOf(run.id).toEqualTypeOf<string | undefined>()
+
+// Any run can be handed to what takes a run.
+expectTypeOf(run).toExtend<Run>()
+
+// Without actors every name goes, and nothing is known of what it takes or gives.
+expectTypeOf(createClient('ws://localhost').ask('anything', { at: 'all' })).resolves.toEqualTypeOf<unknown>()
+
+// Node's entry has the same shape.
+expectTypeOf(createNodeClient).toEqualTypeOf(createClient)
