@@ -46,6 +46,8 @@ export type ConnectionOptions = {
   readonly authenticate: Authenticate
   /** The server's name, for WELCOME. */
   readonly server: string | undefined
+  /** What is said to clients once the server goes away. */
+  leaving(): { reason: string; graceMs: number } | undefined
   /** Something failed that is no fault of the client. */
   report(error: unknown): void
   closed(connection: Connection): void
@@ -286,6 +288,8 @@ export class Connection implements SocketEvents, Carrier, Outlet {
       now: runtime.wallClock(),
       ...(server === undefined ? {} : { server }),
     })
+    const leaving = this.#options.leaving()
+    if (leaving) this.#outbox.send({ kind: 'goaway', ...leaving })
     this.#beat()
     if (identity.expiresAt !== undefined) this.#expireAt(identity.expiresAt)
     const waiting = this.#waiting

@@ -46,8 +46,9 @@ export class Outbox {
   /** Of `written`, what the last answered PING has passed. */
   #passed = 0
   #pings: { nonce: number; written: number }[] = []
+  /** A PING goes out with the next message, whatever that holds. */
+  #pingDue = false
   #nonce = 0
-  #pingedAt = 0
   #slowTimer: Timer | undefined
   #notices: DownFrame[] = []
   #noticeTokens = NOTICES_PER_SEC
@@ -83,7 +84,7 @@ export class Outbox {
   }
 
   ping(): void {
-    if (this.#pings.length < 2) this.#control.push(this.#newPing())
+    this.#pingDue = this.#pings.length < 2
     this.#schedule(true)
   }
 
@@ -166,9 +167,10 @@ export class Outbox {
       this.#pong = undefined
     }
     if (this.#control.length === 0 && !this.#blocked()) this.#pumpStreams(out)
-    if (out.length === 0) return
     const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
-    if (this.#written + out.length - passedPing >= PING_BYTES) writeDown(out, this.#newPing())
+    // Written last: an answer says that all of this message has arrived, and nothing beyond it.
+    if (this.#pingDue || this.#written + out.length - passedPing >= PING_BYTES) writeDown(out, this.#newPing())
+    if (out.length === 0) return
     this.#flushedAt = this.#runtime.now()
     this.#sendBytes(out.take())
     if (this.#closed) return
@@ -226,7 +228,7 @@ export class Outbox {
 
   #newPing(): DownFrame {
     const nonce = ++this.#nonce
-    this.#pingedAt = this.#runtime.now()
+    this.#pingDue = false
     this.#pings.push({ nonce, written: this.#written + this.#writer.length })
     return { kind: 'ping', nonce }
   }

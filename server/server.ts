@@ -109,6 +109,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     runChanged: () => closing.check(),
   })
   const connections = new Set<Connection>()
+  /** Why the server goes away, once it does. */
+  let leaving: string | undefined
 
   const host: SocketHost = {
     verify: (request) => verifyOrigin(request, options.origins),
@@ -119,6 +121,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
         registry,
         authenticate: options.authenticate,
         server: options.name,
+        leaving: () => (leaving === undefined ? undefined : { reason: leaving, graceMs: closing.graceMs }),
         report: (error) => onError(error, {}),
         closed: (gone) => {
           connections.delete(gone)
@@ -135,6 +138,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   }
 
   async function shutDown(reason: string): Promise<void> {
+    leaving = reason
     const alive = setInterval(() => {}, 60_000)
     try {
       transport.stopAccepting()

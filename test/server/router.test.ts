@@ -1,0 +1,201 @@
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import type { StreamEvent } from '../../protocol/events.ts'
+import { type ActorContext, actor } from '../../server/actors/actor.ts'
+import { eventually, testServer } from '../helpers/server.ts'
+import { aborted, counted, counter, latch, silent } from '../helpers/test-actors.ts'
+
+describe('the router', () => {
+  test('asks: an answer, a stream collected, a result beside its text', async () => {
+    const one = actor({ ask: () => ({ n: 5 }) })
+    const text = actor({ ask: () => 'hello' })
+    const both = actor({
+      async *stream() {
+        yield 'some text'
+        return { n: 6 }
+      },
+    })
+    const count = counter()
+    await using served = await testServer({ one, text, both, count })
+    const { router } = served.server
+    expect(await router.ask('one', null)).toEqual({ n: 5 })
+    expect(await router.ask('text', null)).toBe('hello')
+    expect(await router.ask('both', null)).toEqual({ n: 6 })
+    expect(await router.ask('count', 3_000)).toBe(counted(1, 3_000))
+  })
+
+  test('streams: each event in order, with its number', async () => {
+    const mixed = actor({
+      async *stream() {
+        yield 'a'
+        yield { type: 'thinking' as const, text: 'b', agent: 'x' }
+        yield { type: 'progress' as const, current: 1 }
+        yield 'c'
+      },
+    })
+    await using served = await testServer({ mixed })
+    const events: StreamEvent[] = []
+    for await (const event of served.server.router.stream('mixed', null)) events.push(event)
+    expect(events.map(({ at: _, ...event }) => event)).toMatchObject([
+      { type: 'token', text: 'a' },
+      { type: 'thinking', text: 'b', agent: 'x' },
+      { type: 'progress', current: 1 },
+      { type: 'token', text: 'c' },
+    ])
+    const seqs = events.map((event) => ('seq' in event ? event.seq : 0))
+    expect([...seqs].sort((a, b) => a - b)).toEqual(seqs)
+  })
+
+  test('an actor that only has ask yields its one answer', async () => {
+    const text = actor({ ask: async () => 'hello' })
+    const value = actor({ ask: () => ({ n: 5 }) })
+    await using served = await testServer({ text, value })
+    const { router } = served.server
+    const said: unknown[] = []
+    const onChunk = (event: StreamEvent): void => void said.push(event)
+    expect(await router.streamAsk('text', 'stream', null, { onChunk })).toBe('hello')
+    expect(await router.streamAsk('value', 'stream', null, { onChunk })).toEqual({ n: 5 })
+    expect(said).toMatchObject([
+      { type: 'token', text: 'hello' },
+      { type: 'data', name: 'result', value: { n: 5 } },
+    ])
+  })
+
+  test('waits for what onChunk returns: the actor is never further ahead than it may be', async () => {
+    const count = counter()
+    await using served = await testServer({ count }, { limits: { initialCredit: 4, readAhead: 2 } })
+    let seen = 0
+    let most = 0
+    await served.server.router.streamAsk('count', 'stream', 200, {
+      async onChunk() {
+        await new Promise((resolve) => setImmediate(resolve))
+        seen++
+        most = Math.max(most, (count.runs[0]?.count ?? 0) - seen)
+      },
+    })
+    expect(seen).toBe(200)
+    expect(most).toBeLessThanOrEqual(4 + 2)
+    expect(most).toBeGreaterThan(0)
+  })
+
+  test('fails with what onChunk throws, and stops the run', async () => {
+    const count = counter()
+    await using served = await testServer({ count })
+    const failing = served.server.router.streamAsk('count', 'stream', 1_000_000, {
+      onChunk: () => Promise.reject(new Error('enough')),
+    })
+    await expect(failing).rejects.toThrow('enough')
+    await eventually(() => served.server.liveRuns === 0, 'the run is over')
+    expect(count.runs[0]?.aborted).toBe(true)
+  })
+
+  test('leaving the loop stops the run', async () => {
+    const count = counter()
+    await using served = await testServer({ count })
+    for await (const event of served.server.router.stream('count', 1_000_000)) {
+      if (event.type === 'token' && event.text === '3 ') break
+    }
+    await eventually(() => served.server.liveRuns === 0, 'the run is over')
+    expect(count.runs[0]?.aborted).toBe(true)
+  })
+
+  test('an aborted signal stops the run, or lets none begin', async () => {
+    await using served = await testServer({ silent: silent() })
+    const controller = new AbortController()
+    const asked = served.server.router.ask('silent', null, { signal: controller.signal })
+    await eventually(() => served.server.liveRuns === 1, 'the run')
+    controller.abort()
+    await expect(asked).rejects.toMatchObject({ code: 'cancelled', receipt: { by: 'client', settled: true } })
+    expect(served.server.liveRuns).toBe(0)
+    await expect(served.server.router.ask('silent', null, { signal: AbortSignal.abort() })).rejects.toThrow()
+    expect(served.server.liveRuns).toBe(0)
+  })
+
+  test('gives up in time', async () => {
+    await using served = await testServer({ silent: silent() })
+    const asked = served.server.router.streamAsk('silent', 'stream', null, { timeout: 10 })
+    await expect(asked).rejects.toMatchObject({ code: 'timeout', retryable: true })
+  })
+
+  test('says clearly what is not there, what cannot be done, and what does not fit', async () => {
+    const asks = actor({ ask: () => 'x', input: z.object({ n: z.number() }) })
+    const streams = actor({
+      async *stream() {
+        yield 'x'
+      },
+    })
+    await using served = await testServer({ asks, streams })
+    const { router } = served.server
+    await expect(router.ask('nobody' as 'asks', { n: 1 })).rejects.toMatchObject({
+      code: 'not_found',
+      message: expect.stringContaining('asks, streams'),
+    })
+    await expect(router.streamAsk('nobody' as 'asks', 'ask', { n: 1 })).rejects.toMatchObject({ code: 'not_found' })
+    await expect(router.streamAsk('streams', 'ask', null)).rejects.toMatchObject({
+      code: 'bad_request',
+      message: 'actor streams has no `ask`; it has `stream`',
+    })
+    await expect(router.ask('asks', { n: 'x' } as never)).rejects.toMatchObject({ code: 'invalid_input' })
+    await expect(async () => {
+      for await (const _ of router.stream('asks', {} as never));
+    }).rejects.toMatchObject({ code: 'invalid_input' })
+  })
+
+  test('fails with what the actor failed of, without its secrets', async () => {
+    const bad = actor({
+      ask: () => {
+        throw new Error('the password is hunter2')
+      },
+    })
+    await using served = await testServer({ bad })
+    await expect(served.server.router.ask('bad', null)).rejects.toMatchObject({
+      code: 'actor_failed',
+      message: expect.not.stringContaining('hunter2'),
+    })
+  })
+
+  test('makes runs that their principal may attach to and cancel, and nobody else', async () => {
+    const talk = actor({
+      async *stream(_: unknown, { run, signal }: ActorContext) {
+        yield run.id
+        await aborted(signal)
+      },
+    })
+    await using served = await testServer({ talk })
+    const events = served.server.router.stream('talk', null, { principal: { id: 'alice' } })[Symbol.asyncIterator]()
+    const first = await events.next()
+    const id = String(first.done ? '' : 'text' in first.value && first.value.text)
+    await using bob = await served.client({ auth: 'bob' })
+    bob.attach(1, id, 0)
+    expect((await bob.next('end')).data).toMatchObject({ code: 'not_found' })
+    await using alice = await served.client()
+    alice.attach(1, id, 0)
+    await alice.until(() => alice.count(1) === 1)
+    alice.send({ kind: 'cancel', sid: 1, code: 1 })
+    await expect(events.next()).rejects.toMatchObject({ code: 'cancelled', receipt: { code: 1 } })
+  })
+
+  test('is held back by nobody but itself: a client that only watches and reads nothing does no harm', async () => {
+    const gate = latch()
+    const talk = actor({
+      async *stream(_: unknown, { run }: ActorContext) {
+        yield run.id
+        await gate.opened
+        for (let n = 1; n <= 2_000; n++) yield `${n} `
+      },
+    })
+    await using served = await testServer({ talk })
+    await using alice = await served.client()
+    let text = ''
+    for await (const event of served.server.router.stream('talk', null, { principal: { id: 'alice' } })) {
+      if (event.type !== 'token') continue
+      if (text === '') {
+        alice.attach(1, event.text, 0, { credit: 0 })
+        await alice.next('opened')
+        gate.open()
+        text = ' '
+      } else text += event.text
+    }
+    expect(text).toBe(` ${counted(1, 2_000)}`)
+  })
+})
