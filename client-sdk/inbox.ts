@@ -1,5 +1,6 @@
 import type { CreditWindow } from '../protocol/credit.ts'
-import { EVENT, fromWire, type StreamEvent } from '../protocol/events.ts'
+import * as EVENT from '../protocol/event-kind.ts'
+import { fromWire, type StreamEvent } from '../protocol/events.ts'
 import type { Delta, EventFrame, Gap, OpenLane, WireMap } from '../protocol/frames.ts'
 
 /** An item that waits. */

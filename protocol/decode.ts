@@ -1,4 +1,5 @@
-import { CLOSE, ProtocolFault } from './errors.ts'
+import * as CLOSE from './close-code.ts'
+import { ProtocolFault } from './errors.ts'
 import { wrong } from './fields.ts'
 import type { DownFrame, UpFrame } from './frames.ts'
 import { readDown } from './read-down.ts'

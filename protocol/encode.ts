@@ -1,4 +1,5 @@
-import { type DownFrame, GAP_REASONS, INPUT_STATUSES, OUTCOMES, TAG, type UpFrame, type WireMap } from './frames.ts'
+import { type DownFrame, GAP_REASONS, INPUT_STATUSES, OUTCOMES, type UpFrame, type WireMap } from './frames.ts'
+import * as TAG from './tag.ts'
 import { Writer } from './writer.ts'
 
 export { Writer } from './writer.ts'

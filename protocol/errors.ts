@@ -1,3 +1,4 @@
+import * as CLOSE from './close-code.ts'
 import type { Receipt } from './receipt.ts'
 
 /** Codes after which the same input under a new key may succeed. */
@@ -108,20 +109,7 @@ export class MillraceError extends Error {
 }
 
 /** WebSocket close codes of the protocol. */
-export const CLOSE = {
-  done: 1000,
-  malformed: 4400,
-  unauthenticated: 4401,
-  forbidden: 4403,
-  noSubprotocol: 4406,
-  helloTimeout: 4408,
-  takenOver: 4409,
-  tooLarge: 4413,
-  sequenceFault: 4420,
-  tooMany: 4429,
-  slow: 4430,
-  draining: 4503,
-} as const
+export * as CLOSE from './close-code.ts'
 
 /** What a client does after a close: stop for good, come back after a backoff, come back once, or fetch credentials and come back once. */
 export type CloseAction = 'stop' | 'resume' | 'resume_once' | 'reauthenticate'

@@ -1,5 +1,6 @@
+import * as EVENT from './event-kind.ts'
 import type { WireMap } from './frames.ts'
-import type { Receipt, Usage } from './receipt.ts'
+import type { PartReceipt, Receipt, Usage } from './receipt.ts'
 
 /** How a tool call or sub-agent ended. The wire's number is the index. */
 export const TOOL_OUTCOMES = ['ok', 'error', 'cancelled'] as const
@@ -25,7 +26,7 @@ export type RunEvent<Data = unknown> = { agent?: string } & (
       error?: string
       ms: number
       truncated?: boolean
-      receipt?: WireMap
+      receipt?: PartReceipt
     }
   /** A question to the people attached; an input of type `answer` or `approve` answers it. */
   | { type: 'request'; id: string; kind: string; prompt?: string; schema?: unknown; call?: string; expiresAt?: number }
@@ -44,7 +45,7 @@ export type RunEvent<Data = unknown> = { agent?: string } & (
       error?: string
     }
   | { type: 'agent.start'; name: string; parent?: string; run?: string }
-  | { type: 'agent.end'; outcome: ToolOutcome; usage?: Usage; receipt?: WireMap }
+  | { type: 'agent.end'; outcome: ToolOutcome; usage?: Usage; receipt?: PartReceipt }
   /** Anything of the application's own. */
   | { type: 'data'; name: string; value: Data }
   | { type: 'warning'; code: string; message: string }
@@ -81,47 +82,32 @@ export type RunEnd<Result = unknown> = {
 }
 
 /** The wire's numbers of event kinds. A string in their place is an application's own kind. */
-export const EVENT = {
-  partStart: 1,
-  partEnd: 2,
-  toolCall: 3,
-  toolResult: 4,
-  toolProgress: 5,
-  iterationStart: 6,
-  iterationEnd: 7,
-  inputRequest: 8,
-  usage: 9,
-  step: 10,
-  agentStart: 11,
-  agentEnd: 12,
-  retry: 13,
-  progress: 14,
-  data: 15,
-  warning: 16,
-  notice: 17,
-} as const
+export * as EVENT from './event-kind.ts'
 
 /** What a part of an answer is: the data of `part.start` beside its lane. */
 export type PartType = 'text' | 'thinking' | 'tool_args' | 'data'
 
-/** Names of the kinds whose data travels as it stands. The two below and text are turned by hand. */
-const PLAIN = {
-  'tool.call': EVENT.toolCall,
-  'tool.progress': EVENT.toolProgress,
-  iteration: EVENT.iterationStart,
-  'iteration.end': EVENT.iterationEnd,
-  usage: EVENT.usage,
-  step: EVENT.step,
-  'agent.start': EVENT.agentStart,
-  'agent.end': EVENT.agentEnd,
-  retry: EVENT.retry,
-  progress: EVENT.progress,
-  data: EVENT.data,
-  warning: EVENT.warning,
-  notice: EVENT.notice,
-} as const satisfies { [type in RunEvent['type']]?: number }
-
-const PLAIN_NAMES: ReadonlyMap<number, string> = new Map(Object.entries(PLAIN).map(([name, n]) => [n, name]))
+/** What readers and actors call the kinds, each at its number. A part's start and end are not for them. */
+const TYPES: readonly string[] = [
+  '',
+  '',
+  '',
+  'tool.call',
+  'tool.result',
+  'tool.progress',
+  'iteration',
+  'iteration.end',
+  'request',
+  'usage',
+  'step',
+  'agent.start',
+  'agent.end',
+  'retry',
+  'progress',
+  'data',
+  'warning',
+  'notice',
+] satisfies (RunEvent['type'] | '')[]
 
 /** The events that are text and travel on a lane. */
 export type TextEvent = Extract<RunEvent, { text: string }>
@@ -129,24 +115,25 @@ export type TextEvent = Extract<RunEvent, { text: string }>
 /** The events that travel as EVENT frames. */
 export type PlainEvent = Exclude<RunEvent, TextEvent>
 
-/** The kind and data with which an event travels. */
-export function toWire(event: PlainEvent): { type: number; data: WireMap } {
+/** The kind and data with which an event travels. The kind is undefined for a type that does not exist. */
+export function toWire(event: PlainEvent): { type: number | undefined; data: WireMap } {
   const { type, ...rest } = event
+  // The numbers below have no type.
+  const kind = TYPES.indexOf(type, EVENT.toolCall)
+  return { type: kind < 0 ? undefined : kind, data: toData(event, rest) }
+}
+
+function toData(event: PlainEvent, rest: WireMap): WireMap {
   switch (event.type) {
     case 'tool.result':
-      return { type: EVENT.toolResult, data: { ...rest, outcome: TOOL_OUTCOMES.indexOf(event.outcome) } }
     case 'agent.end':
-      return { type: EVENT.agentEnd, data: { ...rest, outcome: TOOL_OUTCOMES.indexOf(event.outcome) } }
+      return { ...rest, outcome: TOOL_OUTCOMES.indexOf(event.outcome) }
     case 'request': {
-      const { type: _, id, ...data } = event
-      return { type: EVENT.inputRequest, data: { ...data, request: id } }
+      const { id, ...others } = rest
+      return { ...others, request: id }
     }
     default:
-      // The name of a method that every object has is not the name of a kind.
-      return {
-        type: (Object.hasOwn(PLAIN, type) ? PLAIN[type as keyof typeof PLAIN] : undefined) as number,
-        data: rest,
-      }
+      return rest
   }
 }
 
@@ -154,17 +141,17 @@ export function toWire(event: PlainEvent): { type: number; data: WireMap } {
  * The event that an EVENT frame says, or undefined for a kind that is not for consumers (a part's start and end) or not
  * known. An application's own kind arrives as `data` under that name.
  */
-export function fromWire(type: number | string, data: WireMap): PlainEvent | undefined {
-  if (typeof type === 'string') return { type: 'data', name: type, value: data }
-  if (type === EVENT.toolResult)
-    return { ...data, type: 'tool.result', outcome: outcomeOf(data['outcome']) } as PlainEvent
-  if (type === EVENT.agentEnd) return { ...data, type: 'agent.end', outcome: outcomeOf(data['outcome']) }
-  if (type === EVENT.inputRequest) {
-    const { request, ...rest } = data
-    return { ...rest, type: 'request', id: String(request) } as PlainEvent
-  }
-  const name = PLAIN_NAMES.get(type)
-  return name === undefined ? undefined : ({ ...data, type: name } as PlainEvent)
+export function fromWire(kind: number | string, data: WireMap): PlainEvent | undefined {
+  if (typeof kind === 'string') return { type: 'data', name: kind, value: data }
+  const type = TYPES[kind]
+  return type ? ({ ...fromData(kind, data), type } as PlainEvent) : undefined
+}
+
+function fromData(kind: number, data: WireMap): WireMap {
+  const { request, ...rest } = data
+  if (kind === EVENT.inputRequest) return { ...rest, id: String(request) }
+  if (kind !== EVENT.toolResult && kind !== EVENT.agentEnd) return data
+  return { ...data, outcome: TOOL_OUTCOMES[data['outcome'] as number] ?? 'error' }
 }
 
 /** What text on a lane says, by the data of the lane's `part.start`; plain text where there is none. */
@@ -175,8 +162,4 @@ export function textEvent(part: WireMap | undefined, text: string): TextEvent {
   if (part['type'] !== 'tool_args') return { type: 'token', text, ...agent }
   const name = typeof part['name'] === 'string' ? { name: part['name'] } : {}
   return { type: 'tool.args', call: String(part['call']), text, ...name, ...agent }
-}
-
-function outcomeOf(n: unknown): ToolOutcome {
-  return TOOL_OUTCOMES[n as number] ?? 'error'
 }

@@ -3,28 +3,8 @@ import type { Limits } from './limits.ts'
 /** The WebSocket subprotocol that both ends name. An incompatible change is a new name. */
 export const SUBPROTOCOL = 'millrace.v1'
 
-/** First element of every frame. 0x00-0x5f are critical: an unknown one is a fault. 0x60-0x7f are skipped when unknown. */
-export const TAG = {
-  hello: 0x01,
-  start: 0x02,
-  attach: 0x03,
-  credit: 0x04,
-  cancel: 0x05,
-  input: 0x06,
-  detach: 0x07,
-  rate: 0x08,
-  ping: 0x10,
-  pong: 0x11,
-  welcome: 0x20,
-  opened: 0x21,
-  inputAck: 0x22,
-  notice: 0x23,
-  goaway: 0x24,
-  delta: 0x40,
-  event: 0x41,
-  gap: 0x42,
-  end: 0x43,
-} as const
+/** First element of every frame, by the frame's name. */
+export * as TAG from './tag.ts'
 
 /** A map of the wire: string keys, plain values. */
 export type WireMap = { [key: string]: unknown }

@@ -1,4 +1,5 @@
 import { MillraceError } from './errors.ts'
+import { WIRE_LIMITS } from './wire-limits.ts'
 
 /** Every limit of the wire and of the server behind it. Times in milliseconds, sizes in bytes. */
 export type Limits = {
@@ -72,44 +73,6 @@ export type Limits = {
   maxSessions: number
   /** Messages a second on one connection before it is closed 4429; each 16 frames of one count as one. Default 1,000. */
   messagesPerSec: number
-}
-
-export type WireLimits = Pick<
-  Limits,
-  | 'maxStreams'
-  | 'maxMessage'
-  | 'maxDown'
-  | 'maxEvent'
-  | 'maxDepth'
-  | 'maxValues'
-  | 'creditUnit'
-  | 'initialCredit'
-  | 'maxCredit'
-  | 'beforeWelcomeBytes'
-  | 'heartbeatMs'
-  | 'pongMs'
-  | 'resumeMs'
-  | 'endedMs'
-  | 'cancelGraceMs'
->
-
-/** The limits that a client must know. Before WELCOME states them it assumes these. */
-export const WIRE_LIMITS: Readonly<WireLimits> = {
-  maxStreams: 64,
-  maxMessage: 262_144,
-  maxDown: 131_072,
-  maxEvent: 65_536,
-  maxDepth: 16,
-  maxValues: 16_384,
-  creditUnit: 1_024,
-  initialCredit: 256,
-  maxCredit: 1_900,
-  beforeWelcomeBytes: 65_536,
-  heartbeatMs: 10_000,
-  pongMs: 10_000,
-  resumeMs: 300_000,
-  endedMs: 600_000,
-  cancelGraceMs: 1_000,
 }
 
 /** The limits in force when nothing else is said. */

@@ -15,8 +15,9 @@ import {
   uint,
   wrong,
 } from './fields.ts'
-import { type DownFrame, GAP_REASONS, INPUT_STATUSES, type Notice, OUTCOMES, TAG } from './frames.ts'
+import { type DownFrame, GAP_REASONS, INPUT_STATUSES, type Notice, OUTCOMES } from './frames.ts'
 import type { Limits } from './limits.ts'
+import * as TAG from './tag.ts'
 
 const place = { gen: optional(uint), lanes: optional(list(openLane)), pending: optional(list(map)) }
 

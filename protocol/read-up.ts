@@ -25,10 +25,10 @@ import {
   POLICIES,
   type StartOptions,
   type SubscriptionOptions,
-  TAG,
   type UpFrame,
   type WireMap,
 } from './frames.ts'
+import * as TAG from './tag.ts'
 import { Writer } from './writer.ts'
 
 const SUBSCRIPTION: Fields<SubscriptionOptions> = {

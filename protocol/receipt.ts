@@ -21,14 +21,20 @@ export const CANCEL_CODES = {
 
 export type CancelReason = keyof typeof CANCEL_CODES
 
-/** What a cancel did: sent with the end of a cancelled run. */
-export type Receipt = {
+/** What a cancel did to one tool call or sub-agent: sent with its result, while the run goes on. */
+export type PartReceipt = {
   /** One of `CANCEL_CODES`. */
   code: number
   by: 'client' | 'server' | 'parent'
   note?: string
-  /** True when the actor, its tools and its provider requests had all finished before the end was announced. */
+  /** True when all that was stopped (of a run: its actor, tools and provider requests) had finished before it was told. */
   settled: boolean
+  /** From the cancel to its end, in milliseconds. */
+  ms: number
+}
+
+/** What a cancel did: sent with the end of a cancelled run. */
+export type Receipt = PartReceipt & {
   /** What had not finished when the grace was over: `actor`, `provider` or tool call ids. */
   unsettled: string[]
   /** `closed`: a provider request was open and its socket was closed. `open`: it would not close in time. `none`: none was open. */
@@ -39,6 +45,7 @@ export type Receipt = {
   usage?: Usage & { exact: boolean }
   /** The last item of the run: up to here the text is kept. */
   kept: number
-  /** From the cancel to this end, in milliseconds. */
-  ms: number
 }
+
+/** Who cancels, and why. */
+export type CancelCause = Pick<Receipt, 'by' | 'code'> & { note?: string | undefined }

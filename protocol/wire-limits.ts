@@ -1,0 +1,20 @@
+/** The limits that a client must know. Before WELCOME states them it assumes these; `Limits` says what each of them is. */
+export const WIRE_LIMITS = {
+  maxStreams: 64,
+  maxMessage: 262_144,
+  maxDown: 131_072,
+  maxEvent: 65_536,
+  maxDepth: 16,
+  maxValues: 16_384,
+  creditUnit: 1_024,
+  initialCredit: 256,
+  maxCredit: 1_900,
+  beforeWelcomeBytes: 65_536,
+  heartbeatMs: 10_000,
+  pongMs: 10_000,
+  resumeMs: 300_000,
+  endedMs: 600_000,
+  cancelGraceMs: 1_000,
+} as const
+
+export type WireLimits = { [name in keyof typeof WIRE_LIMITS]: number }
