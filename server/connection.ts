@@ -12,7 +12,9 @@ import type {
   WireMap,
 } from '../protocol/frames.ts'
 import { TAG } from '../protocol/frames.ts'
-import { type Limits, WIRE_LIMITS, type WireLimits } from '../protocol/limits.ts'
+import type { Limits } from '../protocol/limits.ts'
+import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
+import type { CancelCause } from '../protocol/receipt.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import { element } from '../protocol/scan.ts'
 import type { Principal } from './actors/actor.ts'
@@ -400,8 +402,10 @@ export class Connection implements SocketEvents, Carrier, Outlet {
         ref,
       })
     }
+    const cause: CancelCause = { by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note }
     if (target) {
       const { type, id } = target
+      if (type === 'call' && subscription.run.cancelCall(id, cause)) return
       return this.#outbox.notify({
         kind: 'notice',
         code: 'not_found',
@@ -409,7 +413,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
         ref: id.length > MAX_ECHOED_ID ? ref : { ...ref, detail: [type, id] },
       })
     }
-    subscription.run.cancel({ by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note })
+    subscription.run.cancel(cause)
     subscription.skip()
   }
 
