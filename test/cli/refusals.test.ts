@@ -1,6 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { commandLine } from '../../server/cli/command-line.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
@@ -53,6 +56,37 @@ describe('what cannot be is refused in one line, with exit code 2', () => {
     expect(code).toBe(2)
     expect(stdout + stderr).toMatch(says)
     if (stdout === '') expect(stderr).toMatch(/^millrace: .+\n$/)
+  })
+})
+
+describe('a config file that is wrong is told in one line, with exit code 2', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test.each<[string, RegExp]>([
+    ['export const actors = {}', /it needs a default export: an object with any of the options of createServer.*/],
+    ['export default { actor: {} }', /there is no option actor; there is actors, authenticate, .*/],
+    ['export default { authenticate: "yes" }', /authenticate must be a function/],
+    ['export default { actors: null }', /actors must be an object/],
+    [
+      'export default { actors: { a: async () => {} } }',
+      /actors\.a is no actor: make it with actor\(\) or agent\(\).*/,
+    ],
+    ['export default { actors: {} }', /createServer needs at least one actor/],
+    ['export default { limits: { maxStreams: 0 } }', /limits\.maxStreams must be an integer of at least 1, not 0/],
+  ])('%s', async (text, says) => {
+    const file = join(folder, `${randomUUID()}.mjs`)
+    writeFileSync(file, text)
+    const { code, stdout, stderr } = await called(['serve', '--config', file])
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^millrace: ${file}: ${says.source}\n$`))
+  })
+
+  test('its own authenticate leaves no place for --token', async () => {
+    const file = join(folder, 'auth.mjs')
+    writeFileSync(file, 'export default { authenticate: () => undefined }')
+    const refused = await called(['serve', '--config', file, '--token', 'x'])
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(/authenticate: leave --token out\n$/) })
   })
 })
 
