@@ -24,7 +24,7 @@ export class Audience {
   readonly #onDetach: OnDetach
   readonly #readers = new Set<Reader>()
   /** Readers that have all there is: the next text wakes them, and each is woken once. */
-  #resting: Reader[] = []
+  readonly #resting = new Set<Reader>()
   /** Where the pacing reader that left last stood. */
   #ghost: Cursor | undefined
   #own = 0
@@ -57,27 +57,26 @@ export class Audience {
   leave(reader: Reader): boolean {
     if (!this.#readers.delete(reader)) return false
     if (reader.own) this.#own--
-    this.#resting = this.#resting.filter((other) => other !== reader)
+    this.#resting.delete(reader)
     if (reader.policy === 'pace') this.#ghost = reader.cursor
     return true
   }
 
   /** A reader has all there is. */
   rest(reader: Reader): void {
-    this.#resting.push(reader)
+    this.#resting.add(reader)
   }
 
   /** Text was logged: wakes who rests. A reader that is still busy finds it by itself. */
   wakeResting(): void {
-    if (this.#resting.length === 0) return
-    const resting = this.#resting
-    this.#resting = []
-    for (const reader of resting) reader.wake(false)
+    if (this.#resting.size === 0) return
+    for (const reader of this.#resting) reader.wake(false)
+    this.#resting.clear()
   }
 
   /** Something was logged that nobody should wait for. */
   wakeAll(): void {
-    this.#resting = []
+    this.#resting.clear()
     for (const reader of [...this.#readers]) reader.wake(true)
   }
 

@@ -614,7 +614,8 @@ export class Run {
     this.#quiet(over)
     this.#audience.wakeAll()
     this.#host.ended(this)
-    if (!this.#stop && !this.#work.idle) this.#controller.abort(over)
+    // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
+    if (!this.#stop && !(this.#finished && this.#work.idle)) this.#controller.abort(over)
     if (!this.#stop && !this.#finished) this.#closeIterator()
     this.#checkSettled()
   }

@@ -288,6 +288,21 @@ describe('an actor that says much', () => {
     expect(turns).toBeGreaterThan(3)
   })
 
+  test('without waiting for its reader ends when too much waits', async () => {
+    const hasty = raw(async function* ({ emit, signal }) {
+      for (let n = 0; n < 2_000; n++) void emit('x')
+      await aborted(signal)
+      yield* []
+    })
+    await using served = await testServer({ hasty })
+    await using client = await served.client()
+    client.start(1, 'hasty', null, { credit: 0 })
+    expect(await client.next('notice')).toMatchObject({ code: 'settled', ref: { detail: 1 } })
+    client.send({ kind: 'credit', sid: 1, n: 100 })
+    expect(await client.next('end')).toMatchObject({ outcome: 'error', data: { code: 'bad_event' } })
+    await eventually(() => served.server.liveRuns === 0, 'the slot is free')
+  })
+
   test('one text of 4 MB arrives whole, in items that cost one each', async () => {
     const text = 'äö'.repeat(1_048_576)
     const large = raw(async function* () {
