@@ -1,6 +1,7 @@
 import { CreditWindow } from '../protocol/credit.ts'
 import { type ErrorCode, type ErrorShape, MillraceError } from '../protocol/errors.ts'
-import { EVENT, type RunEnd, type StreamEvent } from '../protocol/events.ts'
+import * as EVENT from '../protocol/event-kind.ts'
+import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import {
   type Attach,
   type Cancel,
@@ -9,11 +10,11 @@ import {
   OUTCOMES,
   type Rate,
   type Start,
-  TAG,
   type UpFrame,
 } from '../protocol/frames.ts'
 import type { Receipt } from '../protocol/receipt.ts'
 import type { Timer } from '../protocol/runtime.ts'
+import * as TAG from '../protocol/tag.ts'
 import type { CancelResult } from './cancel.ts'
 import type { ConnectedStream, Connection } from './connection.ts'
 import { type Deferred, deferred } from './deferred.ts'
@@ -151,15 +152,21 @@ export function createStream(connection: Connection, request: Start | Attach, li
     return question
   }
 
-  /** How many of `count` items came before, or undefined when none of them can be taken. Only a list can be cut. */
-  const knownOf = (seq: number, count: number, isList: boolean): number | undefined => {
-    if (state !== 'open') return undefined
-    const known = Math.min(count, inbox.last + 1 - seq)
-    if (known === 0 || known === count || (known > 0 && isList)) return known
-    // Items do not follow each other. A new connection may mend that, once.
-    if (hadFault) stream.detach(new MillraceError('internal', 'items are out of order, also after a resume'))
+  /** What the server says does not follow from what it said before. A new connection may mend that, once. */
+  const fault = (): void => {
+    if (hadFault)
+      stream.detach(new MillraceError('internal', 'the server broke the order of items, also after a resume'))
     else connection.resume()
     hadFault = true
+  }
+
+  /** How many of `count` items came before, or undefined when none of them can be taken. Only a list can be cut. */
+  const knownOf = (seq: number, count: number, cost: number, isList: boolean): number | undefined => {
+    if (state !== 'open') return undefined
+    const known = Math.min(count, inbox.last + 1 - seq)
+    const follows = known === 0 || known === count || (known > 0 && isList)
+    if (follows && window.allows(cost, count)) return known
+    fault()
     return undefined
   }
 
@@ -202,6 +209,10 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
     opened({ next, run, gen, credit, lanes, pending }) {
       if (state !== 'opening') return
+      if (stream.run !== undefined && run !== stream.run) {
+        fault()
+        return
+      }
       state = 'open'
       stopWaiting()
       refusals = 0
@@ -223,7 +234,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
     delta(frame) {
       const { seq, body, count = 1, ts = runtime.wallClock() } = frame
       const isList = typeof body !== 'string'
-      const known = knownOf(seq, isList ? body.length : count, isList)
+      const items = isList ? body.length : count
+      const known = knownOf(seq, items, items, isList)
       if (known === undefined) return
       window.returned(known)
       if (isList || known === 0) inbox.text(frame, known, ts)
@@ -232,7 +244,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
     event(frame) {
       const { seq, type, data, cost, ts = runtime.wallClock() } = frame
-      const known = knownOf(seq, 1, false)
+      const known = knownOf(seq, 1, cost, false)
       if (known === undefined) return
       if (known > 0) window.returned(cost)
       else {
@@ -278,6 +290,11 @@ export function createStream(connection: Connection, request: Start | Attach, li
         connection.remove(stream)
         retry = runtime.setTimer(connection.delay(refusals++), () => connection.add(stream))
         stream.lost()
+        return
+      }
+      // Items are missing before it: without them the text would seem complete.
+      if (state === 'open' && seq > 0 && seq !== inbox.last + 1) {
+        fault()
         return
       }
       if (outcome === 'unsubscribed') {

@@ -51,6 +51,12 @@ export class CreditWindow {
     return this.#queued
   }
 
+  /** Whether the sender could send `count` items of that cost together: a single one needs no more than a rest. */
+  allows(cost: number, count: number): boolean {
+    const rest = this.#size - this.#queued - this.#owed
+    return rest > 0 && (count === 1 || cost <= rest)
+  }
+
   /** An item arrived and waits. */
   arrived(cost: number): void {
     this.#queued += cost
