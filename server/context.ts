@@ -1,19 +1,14 @@
-import type { RunEvent } from '../protocol/events.ts'
 import type { WireMap } from '../protocol/frames.ts'
-import type { ActorContext, ModelCall, Principal, Question, RunInput, RunModel } from './actors/actor.ts'
+import type { ActorContext, ModelCall, Question, RunInput, RunModel } from './actors/actor.ts'
 import type { Model, ModelEvent, StopReason } from './models/model.ts'
+import { bindTools, type ToolHost } from './tools/tool-runner.ts'
 
 /** What a run offers to the context it hands to its actor. */
-export interface ContextHost {
-  readonly id: string
+export interface ContextHost extends ToolHost {
   readonly actorName: string
   readonly meta: WireMap | undefined
-  readonly principal: Principal
-  readonly signal: AbortSignal
-  /** The number of the run's present life. */
-  gen(): number
   readonly inputs: AsyncIterable<RunInput>
-  emit(event: string | RunEvent): Promise<number>
+  takeInputs(): RunInput[]
   request(question: Question): Promise<unknown>
   findModel(which: string | Model | undefined): Model
   /** Enters a provider request in the run's books; call what it returns when the socket is closed. */
@@ -29,6 +24,8 @@ export function createContext(run: ContextHost): ActorContext {
     run: { id: run.id, actor: run.actorName, meta: run.meta },
     principal: run.principal,
     inputs: run.inputs,
+    takeInputs: () => run.takeInputs(),
+    tools: (tools) => bindTools(run, tools),
     emit: (event) => run.emit(event),
     request: (question) => run.request(question),
     model: (which) => bind(run, run.findModel(which)),

@@ -3,13 +3,14 @@ export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
 export type { RunEvent, StreamEvent } from '../protocol/events.ts'
 export type { Limits } from '../protocol/limits.ts'
-export type { Receipt, Usage } from '../protocol/receipt.ts'
+export type { PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
 export type { Actor, ActorContext, ModelCall, Principal, Question, RunInput, RunModel } from './actors/actor.ts'
 export { actor } from './actors/actor.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type { AgentDefinition, AgentInput } from './agents/agent.ts'
 export { agent } from './agents/agent.ts'
+export { validConversation } from './agents/conversation.ts'
 export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './auth.ts'
 export { anonymous, bearer, jwt } from './auth.ts'
 export { demo } from './models/demo.ts'
@@ -17,6 +18,16 @@ export type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall, To
 export type { Answer, Router, RouterOptions, StreamAskOptions } from './router.ts'
 export type { CloseOptions, MillraceServer, ServerOptions } from './server.ts'
 export { createServer } from './server.ts'
+export type {
+  RunTools,
+  Tool,
+  ToolAnswer,
+  ToolContext,
+  ToolDefinition,
+  ToolMap,
+  ToolProgress,
+} from './tools/tool.ts'
+export { tool } from './tools/tool.ts'
 export type {
   Socket,
   SocketEvents,

@@ -2,7 +2,7 @@ import { MillraceError } from '../protocol/errors.ts'
 import type { RunEvent } from '../protocol/events.ts'
 import type { InputStatus, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
-import type { Runtime, Timer } from '../protocol/runtime.ts'
+import type { Runtime } from '../protocol/runtime.ts'
 import { scanValue } from '../protocol/scan.ts'
 import type { Question, RunInput } from './actors/actor.ts'
 import { Channel } from './streams/channel.ts'
@@ -21,7 +21,8 @@ type Pending = {
   seq: number
   answer: (value: unknown) => void
   fail: (reason: unknown) => void
-  timer: Timer | undefined
+  /** Nothing waits for it any more: neither timer nor listener stays behind. */
+  over: () => void
 }
 
 type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'maxDepth' | 'maxValues'>
@@ -106,6 +107,16 @@ export class Inputs {
     return { status: 'accepted' }
   }
 
+  /** All that wait, for an actor that does not want to wait for them. */
+  takeAll(): RunInput[] {
+    const taken: RunInput[] = []
+    for (let item = this.#queue.take(); item; item = this.#queue.take()) {
+      this.#bytes -= item.bytes
+      taken.push(item.input)
+    }
+    return taken
+  }
+
   /** The queue, for the actor. Ends when the run does. */
   get queue(): AsyncIterable<RunInput> {
     const reader: AsyncIterator<RunInput> & AsyncIterable<RunInput> = {
@@ -123,7 +134,7 @@ export class Inputs {
 
   /** The event that asks `question`, under a new id. */
   requestEvent(question: Question): RequestEvent {
-    const { expiresMs, ...rest } = question
+    const { expiresMs, signal: _, ...rest } = question
     const event: RequestEvent = { type: 'request', id: `q${++this.#requests}`, ...rest }
     if (expiresMs !== undefined) event.expiresAt = this.#runtime.wallClock() + expiresMs
     return event
@@ -142,13 +153,19 @@ export class Inputs {
   }
 
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
-  answerTo(id: string, packed: Uint8Array, seq: number, expiresMs: number | undefined): Promise<unknown> {
+  answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal }: Question): Promise<unknown> {
     return new Promise((answer, fail) => {
       if (this.#closed) return fail(this.#closed)
+      if (signal?.aborted) return fail(signal.reason)
       const expire = (): void => {
         this.#forget(id)
         fail(new MillraceError('timeout', `nobody answered within ${String(expiresMs)} ms`))
       }
+      const withdraw = (): void => {
+        this.#forget(id)
+        fail(signal?.reason)
+      }
+      signal?.addEventListener('abort', withdraw, { once: true })
       const timer = expiresMs === undefined ? undefined : this.#runtime.setTimer(expiresMs, expire)
       // A copy: the actor may go on to change what it asked with.
       const data = unpackPayload(packed) as WireMap
@@ -159,7 +176,10 @@ export class Inputs {
         seq,
         answer,
         fail,
-        timer,
+        over: () => {
+          timer?.clear()
+          signal?.removeEventListener('abort', withdraw)
+        },
       })
       this.#waitingChanged()
     })
@@ -182,7 +202,7 @@ export class Inputs {
   }
 
   #forget(id: string): void {
-    this.#pending.get(id)?.timer?.clear()
+    this.#pending.get(id)?.over()
     this.#pending.delete(id)
     this.#waitingChanged()
   }

@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../protocol/errors.ts'
-import { type RunEvent, type TextEvent, toWire } from '../protocol/events.ts'
+import { type PlainEvent, type RunEvent, type TextEvent, toWire } from '../protocol/events.ts'
 import type { OnDetach, Outcome, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
-import { CANCEL_CODES, type Receipt, type Usage } from '../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt, type Usage } from '../protocol/receipt.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import type { Actor, Principal, Question, RunInput } from './actors/actor.ts'
 import type { ValidationResult } from './actors/standard-schema.ts'
@@ -214,6 +214,9 @@ export class Run {
       signal: this.#controller.signal,
       gen: () => this.log.gen,
       inputs: this.#inputs.queue,
+      takeInputs: () => this.#inputs.takeAll(),
+      runtime: this.#host.runtime,
+      limits: this.#host.limits,
       emit: (event) => this.#emit(event),
       request: (question) => {
         const answer = this.#request(question)
@@ -223,6 +226,9 @@ export class Run {
       },
       findModel: (which) => this.#host.findModel(which),
       openProvider: (id) => this.#work.open('provider', id),
+      openTool: (call, stop) => this.#work.open('tool', call, stop),
+      canSay: (event) => this.#canSay(event),
+      failed: (error) => this.#host.failed(this, error),
       answered: (stop) => {
         this.#answerStop = stop
       },
@@ -326,6 +332,16 @@ export class Run {
               cause: error,
             }),
       )
+      return false
+    }
+  }
+
+  /** Whether an event could be logged: a tool asks before it says what others made. */
+  #canSay(event: PlainEvent): boolean {
+    try {
+      packPayload(toWire(event).data, this.#host.limits)
+      return true
+    } catch {
       return false
     }
   }
@@ -463,7 +479,7 @@ export class Run {
         'the requests that wait for an answer are too large together; ask one after the other',
       )
     const seq = await this.#emit(event)
-    return this.#inputs.answerTo(event.id, packed, seq, question.expiresMs)
+    return this.#inputs.answerTo(event.id, packed, seq, question)
   }
 
   #waiting(waiting: boolean): void {
@@ -475,12 +491,17 @@ export class Run {
   // --- the end
 
   /** Stops the run at once, whatever its actor waits for. On a run that is stopping or has ended it changes nothing. */
-  cancel(why: { by: Receipt['by']; code: number; note?: string | undefined }): void {
+  cancel(why: CancelCause): void {
     const message =
       why.note === undefined || why.note === ''
         ? `cancelled by the ${why.by}`
         : `cancelled by the ${why.by}: ${why.note}`
     this.#stopWith('cancelled', new MillraceError('cancelled', message), why.by, why.code, why.note)
+  }
+
+  /** Stops one tool call at once; the run goes on. False when no call of that id goes on. */
+  cancelCall(call: string, why: CancelCause): boolean {
+    return !this.#stop && !this.#end && this.#work.stopTool(call, why)
   }
 
   /** The server goes away before the run is finished. */

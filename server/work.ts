@@ -1,5 +1,10 @@
+import type { CancelCause } from '../protocol/receipt.ts'
+
 /** Work that a cancel must reach and wait for. */
 export type WorkKind = 'provider' | 'tool'
+
+/** Stops one piece of work by itself. False when it is as good as over. */
+export type StopWork = (cause: CancelCause) => boolean
 
 /** What was open when a run was stopped. */
 export type OpenWork = { provider: boolean; tools: string[] }
@@ -7,7 +12,7 @@ export type OpenWork = { provider: boolean; tools: string[] }
 /** The books of a run on what it has open beside its actor: provider requests, and tool calls by id. */
 export class Work {
   #providers = 0
-  readonly #tools = new Map<symbol, string>()
+  readonly #tools = new Map<symbol, { id: string; stop: StopWork }>()
   readonly #onIdle: () => void
 
   constructor(onIdle: () => void) {
@@ -18,11 +23,14 @@ export class Work {
     return this.#providers === 0 && this.#tools.size === 0
   }
 
-  /** Begins a piece of work. Call what it returns once it is finished; calling it again does nothing. */
-  open(kind: WorkKind, id: string): () => void {
+  /**
+   * Begins a piece of work. Call what it returns once it is finished; calling it again does nothing.
+   * @param stop how to stop it alone. Default: it cannot be.
+   */
+  open(kind: WorkKind, id: string, stop: StopWork = () => false): () => void {
     const entry = Symbol(id)
     if (kind === 'provider') this.#providers++
-    else this.#tools.set(entry, id)
+    else this.#tools.set(entry, { id, stop })
     let open = true
     return () => {
       if (!open) return
@@ -33,8 +41,13 @@ export class Work {
     }
   }
 
+  /** Stops the tool call of that id. False when none goes on. */
+  stopTool(id: string, cause: CancelCause): boolean {
+    return [...this.#tools.values()].some((tool) => tool.id === id && tool.stop(cause))
+  }
+
   /** What is open now. */
   snapshot(): OpenWork {
-    return { provider: this.#providers > 0, tools: [...this.#tools.values()] }
+    return { provider: this.#providers > 0, tools: [...this.#tools.values()].map(({ id }) => id) }
   }
 }

@@ -33,7 +33,7 @@ const homes: Record<string, readonly string[]> = {
 const chain = ['log', 'run', 'subscription', 'session', 'registry', 'connection', 'server', 'index'].map(
   (name) => `server/${name}.ts`,
 )
-const contracts = ['actors/actor', 'actors/standard-schema', 'models/model', 'tools/tool'].map(
+const contracts = ['actors/actor', 'actors/principal', 'actors/standard-schema', 'models/model', 'tools/tool'].map(
   (name) => `server/${name}.ts`,
 )
 const adapterFolders = ['actors', 'agents', 'workflows', 'models', 'transports', 'stores']

@@ -3,14 +3,11 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
+import type { RunTools, ToolMap } from '../tools/tool.ts'
+import type { Principal } from './principal.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
 
-/** Who a client is, as `authenticate` said. Two connections with the same `id` share their runs. */
-export type Principal = {
-  readonly id: string
-  /** `observe`: may attach to runs of others, without pacing them. */
-  readonly rights?: readonly 'observe'[]
-}
+export type { Principal }
 
 /** Something a client said to a run while it goes on. */
 export type RunInput = {
@@ -30,6 +27,8 @@ export type Question = {
   call?: string
   /** After this many milliseconds `request` rejects with `timeout`. Default: no limit of its own. */
   expiresMs?: number
+  /** Aborting it withdraws the question: `request` rejects with its reason. */
+  signal?: AbortSignal
 }
 
 /** What a call of a model takes from its caller; signal and books are the run's. */
@@ -72,6 +71,10 @@ export interface ActorContext {
    * What clients say to this run, in order, each once; only for an actor declared `interactive`. Ends with the run.
    */
   readonly inputs: AsyncIterable<RunInput>
+  /** Takes what clients have said and `inputs` has not given yet, without waiting. */
+  takeInputs(): RunInput[]
+  /** Tools whose calls are entered in this run's books: a cancel reaches them, of the run or of one call. */
+  tools(tools: ToolMap): RunTools
   /** A model by id (`openai:gpt-5-mini`), the server's default one, or a model object. Throws `not_found`. */
   model(which?: string | Model): RunModel
   /** Identifies this life of this run: pass it on where a side effect must not happen twice. */

@@ -33,6 +33,11 @@ export class Channel<T> implements AsyncIterableIterator<T> {
     return true
   }
 
+  /** The next item, if one waits. */
+  take(): T | undefined {
+    return this.#items.shift()
+  }
+
   /** No more comes. Readers end after what is queued; with an `error` they throw it then. */
   close(error?: { error: unknown }): void {
     if (this.#closed) return

@@ -24,10 +24,12 @@ function scripted(events: readonly (ModelEvent | Error)[]): Model & { asked: Mod
   }
 }
 
-/** What an agent is given of a run: its signal and the server's models. */
+/** What an agent without tools is given of a run: its signal and the server's models. */
 function contextOf(known: ReadonlyMap<string | undefined, Model>, signal: AbortSignal): ActorContext {
-  const context: Pick<ActorContext, 'signal' | 'model'> = {
+  const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs'> = {
     signal,
+    takeInputs: () => [],
+    tools: () => ({ specs: [], call: () => expect.unreachable('nobody calls a tool here') }),
     model(which): RunModel {
       const model = typeof which === 'object' ? which : known.get(which)
       if (!model) throw new MillraceError('not_found', 'no such model')
@@ -53,7 +55,9 @@ async function run(
   const iterator = events[Symbol.asyncIterator]()
   const said: (string | RunEvent)[] = []
   let item = await iterator.next()
-  for (; !item.done; item = await iterator.next()) said.push(item.value)
+  for (; !item.done; item = await iterator.next()) {
+    if (typeof item.value === 'string' || !item.value.type.startsWith('iteration')) said.push(item.value)
+  }
   return { said, result: item.value }
 }
 
@@ -143,14 +147,5 @@ describe('an agent', () => {
   test('fails with the error of its model, behind what was said', async () => {
     const error = new MillraceError('truncated', 'broke off')
     await expect(run({ model: scripted([{ type: 'text', text: 'Hel' }, error]) }, 'hi')).rejects.toBe(error)
-  })
-
-  test('warns when its model calls a tool that nobody gave it', async () => {
-    const model = scripted([
-      { type: 'tool.args', call: 'c', name: 'made_up', text: '{}' },
-      { type: 'tool.call', call: 'c', name: 'made_up', args: {} },
-      { type: 'finish', stop: 'tool_calls' },
-    ])
-    expect((await run({ model }, 'hi')).said).toMatchObject([{ type: 'warning', code: 'unknown_tool' }])
   })
 })
