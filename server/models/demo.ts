@@ -1,7 +1,8 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { wait } from '../streams/wait.ts'
-import type { Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
+import { demoCalls } from './demo-calls.ts'
+import type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall } from './model.ts'
 
 export type DemoOptions = {
   /** How fast it types, in tokens a second. `Infinity` never waits. Default 30. */
@@ -14,7 +15,9 @@ export type DemoOptions = {
 
 /**
  * A model that needs no provider, no key and no network: the same prompt gets the same tokens, typed at a pace one can
- * see. It counts its tokens honestly and stops at `maxTokens`.
+ * see. It calls each of its tools that the question mentions by name ("weather in Oslo, Rome and Lima": three calls),
+ * and tells what they answered; it thinks aloud before that, and when it is told to think. It counts its tokens honestly
+ * and stops at `maxTokens`.
  * @throws MillraceError `bad_request` when `tokensPerSec` is not above zero.
  */
 export function demo(options: DemoOptions = {}): Model {
@@ -31,7 +34,7 @@ export function demo(options: DemoOptions = {}): Model {
       let owedMs = 0
       for (const event of compose(request, seed)) {
         signal.throwIfAborted()
-        if (event.type === 'text') owedMs += msPerToken
+        if (event.type === 'text' || event.type === 'thinking' || event.type === 'tool.args') owedMs += msPerToken
         // A timer is no finer than a millisecond: what is below that is waited for together.
         if (owedMs >= 1) {
           await wait(owedMs, signal, runtime)
@@ -44,16 +47,45 @@ export function demo(options: DemoOptions = {}): Model {
 }
 
 /** The whole answer, one event a token. */
-function compose({ messages, maxTokens = Number.POSITIVE_INFINITY }: ModelRequest, seed: number): ModelEvent[] {
-  const all = tokensOf(answerTo(subjectOf(messages), seed))
+function compose(request: ModelRequest, seed: number): ModelEvent[] {
+  const { messages, tools = [], maxTokens = Number.POSITIVE_INFINITY } = request
+  const asked = messages.findLastIndex(({ role }) => role === 'user')
+  const question = messages[asked]?.content ?? ''
+  const answers = messages.slice(asked + 1).filter((message) => message.role === 'tool')
+  const callsBefore = messages.filter(({ role }) => role === 'tool').length
+  const calls = answers.length > 0 ? [] : demoCalls(question, tools, callsBefore)
+  const text = calls.length > 0 ? '' : answers.length > 0 ? reportOf(answers) : answerTo(subjectOf(messages), seed)
+  const all: ModelEvent[] = [
+    ...tokensOf(thoughtsOf(question, calls)).map((token): ModelEvent => ({ type: 'thinking', text: token })),
+    ...tokensOf(text).map((token): ModelEvent => ({ type: 'text', text: token })),
+    ...calls.flatMap(({ call, name, args }) =>
+      tokensOf(JSON.stringify(args)).map((token): ModelEvent => ({ type: 'tool.args', call, name, text: token })),
+    ),
+  ]
   const said = all.slice(0, maxTokens)
-  const stop: StopReason = said.length < all.length ? 'length' : 'stop'
+  const cut = said.length < all.length
+  const stop: StopReason = cut ? 'length' : calls.length > 0 ? 'tool_calls' : 'stop'
   const input = messages.reduce((sum, message) => sum + tokensOf(message.content).length, 0)
   return [
-    ...said.map((text): ModelEvent => ({ type: 'text', text })),
+    ...said,
+    ...(cut ? [] : calls.map((call): ModelEvent => ({ type: 'tool.call', ...call }))),
     { type: 'usage', input, output: said.length },
     { type: 'finish', stop },
   ]
+}
+
+function thoughtsOf(question: string, calls: readonly ToolCall[]): string {
+  const names = [...new Set(calls.map(({ name }) => name))]
+  if (names.length > 0) return `This is about ${names.join(' and ')}: I have a tool for that. `
+  return /\bthink/i.test(question) ? 'I was told to think, and now I have thought. ' : ''
+}
+
+/** What tools answered, in the model's words. */
+function reportOf(answers: readonly Extract<Message, { role: 'tool' }>[]): string {
+  const reports = answers.map(({ name, content }) =>
+    content.startsWith('Error: ') ? `${name} did not work: ${content.slice(7)}.` : `${name} says: ${content}.`,
+  )
+  return [...reports, 'That is all I was asked for.'].join(' ')
 }
 
 const OPENINGS = [

@@ -1,0 +1,66 @@
+import type { ToolCall, ToolSpec } from './model.ts'
+import { isWire, objectIn, type Wire } from './wire.ts'
+
+/** Calls of one tool in one turn: one for each name that the question gives. */
+const MAX_CALLS = 4
+
+/** The tool calls that the demo model makes of a question: of each tool that it mentions, with what stands in it. */
+export function demoCalls(question: string, tools: readonly ToolSpec[], callsBefore: number): ToolCall[] {
+  return tools
+    .filter(({ name }) => mentions(question, name))
+    .flatMap(({ name, parameters }) =>
+      argumentsIn(question, name, objectIn(parameters)).map((args) => ({ name, args })),
+    )
+    .map((call, i) => ({ call: `call_${callsBefore + i + 1}`, ...call }))
+}
+
+/** Whether a question mentions a tool: by its name, or by one of the longer words that the name is made of. */
+function mentions(question: string, name: string): boolean {
+  const words = new Set(question.toLowerCase().match(/\p{L}+/gu) ?? [])
+  return wordsOf(name).some((word) => words.has(word))
+}
+
+function wordsOf(name: string): string[] {
+  const words = name.toLowerCase().split(/[^a-z0-9]+/)
+  return [name.toLowerCase(), ...words.filter((word) => word.length > 3)]
+}
+
+/** Arguments for each call of one tool. A tool that takes one text is called once for each name in the question. */
+function argumentsIn(question: string, tool: string, schema: Wire): Wire[] {
+  const properties = Object.entries(objectIn(schema['properties']))
+  const required = Array.isArray(schema['required']) ? schema['required'] : []
+  const wanted = properties.filter(([key]) => required.includes(key))
+  const names = namesIn(question, tool)
+  const [first] = wanted
+  if (wanted.length === 1 && first && isText(first[1]) && names.length > 1)
+    return names.slice(0, MAX_CALLS).map((name) => ({ [first[0]]: name }))
+  return [Object.fromEntries(wanted.map(([key, property]) => [key, valueFor(objectIn(property), question, names)]))]
+}
+
+function isText(property: unknown): boolean {
+  return isWire(property) && property['type'] === 'string' && !Array.isArray(property['enum'])
+}
+
+/** Words of the question that begin with a capital, but not for standing at the beginning of a sentence. */
+function namesIn(question: string, tool: string): string[] {
+  const names = [...question.matchAll(/(?<![.?!]\s*|^\s*)\b\p{Lu}[\p{L}-]+/gu)].map(([name]) => name)
+  return [...new Set(names)].filter((name) => !wordsOf(tool).includes(name.toLowerCase()))
+}
+
+function valueFor(property: Wire, question: string, names: readonly string[]): unknown {
+  const choices = property['enum']
+  if (Array.isArray(choices)) return choices.find((choice) => question.includes(String(choice))) ?? choices[0]
+  switch (property['type']) {
+    case 'number':
+    case 'integer':
+      return Number(/\d+/.exec(question)?.[0] ?? 1)
+    case 'boolean':
+      return true
+    case 'array':
+      return [...names]
+    case 'object':
+      return {}
+    default:
+      return names[0] ?? (question.slice(0, 80) || 'nothing')
+  }
+}
