@@ -216,6 +216,8 @@ export class Log {
    */
   newLife(first: number): void {
     this.#lives.push({ gen: this.gen + 1, first })
+    // Half a character that no life has logged is nobody's.
+    this.#held.clear()
     if (first >= this.#next) return
     while (this.#segments.length > 0 && (this.#segments[this.#segments.length - 1] as Segment).first >= first)
       this.#segments.pop()
@@ -234,7 +236,6 @@ export class Log {
     }
     this.#lanes = this.#lanes.filter((lane) => lane.opened < first)
     for (const lane of this.#lanes) if (lane.closed >= first) lane.closed = OPEN
-    this.#held.clear()
   }
 
   /** Bytes logged up to and with item `seq`, over the whole run. */
