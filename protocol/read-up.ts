@@ -28,8 +28,8 @@ import {
   type UpFrame,
   type WireMap,
 } from './frames.ts'
+import { PlainWriter } from './plain-writer.ts'
 import * as TAG from './tag.ts'
-import { Writer } from './writer.ts'
 
 const SUBSCRIPTION: Fields<SubscriptionOptions> = {
   credit: optional(uint),
@@ -101,7 +101,7 @@ function target(value: unknown, name: string): NonNullable<Cancel['target']> {
 
 /** A map of at most 1 KiB in its smallest encoding. */
 function smallMap(value: unknown, name: string): WireMap {
-  const writer = new Writer()
+  const writer = new PlainWriter()
   writer.value(map(value, name), Infinity)
   return writer.length > 1_024 ? wrong(name) : (value as WireMap)
 }

@@ -1,14 +1,20 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../protocol/errors.ts'
+import { PlainWriter } from '../../protocol/plain-writer.ts'
 import { scanValue } from '../../protocol/scan.ts'
 import { Writer } from '../../protocol/writer.ts'
 import { bytes, hex, msgpackr, plain, scanLimits } from '../helpers/codec-paths.ts'
 
+/** What both writers write, which is the same. */
 function written(value: unknown, depth?: number): Uint8Array {
-  const writer = new Writer(1)
-  writer.value(value, depth)
-  return writer.take()
+  const [bytes, others] = [Writer, PlainWriter].map((Class) => {
+    const writer = new Class(1)
+    writer.value(value, depth)
+    return writer.take()
+  }) as [Uint8Array, Uint8Array]
+  expect(hex(others)).toBe(hex(bytes))
+  return bytes
 }
 
 /** Plain data of every type and size class. */
@@ -59,6 +65,7 @@ describe('a writer', () => {
         writer.value(value)
         expect(hex(writer.view())).toBe(hex(msgpackr.pack(value)))
         expect(writer.values).toBe(scanValue(writer.view(), scanLimits.up))
+        expect(hex(written(value))).toBe(hex(writer.view()))
       }),
       { numRuns: 2_000 },
     )
