@@ -37,7 +37,7 @@ export const attach: Command = {
           ? 'live'
           : 'start'
         : readNumber('--after', after, { min: 0, max: Number.MAX_SAFE_INTEGER })
-    await using remote = await Remote.open(values, output)
+    await using remote = new Remote(values, output)
     const view = remote.client.attach('', id, { after: from, policy })
     return await follow(view, remote, output, { stream: true, interrupt: 'detach' })
   },

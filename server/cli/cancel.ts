@@ -21,9 +21,9 @@ export const cancel: Command = {
   async run(args: string[], output: Output): Promise<ExitCode> {
     const { values, positionals } = readArgs(usage, args)
     const [id = ''] = positionals
-    await using remote = await Remote.open(values, output)
+    await using remote = new Remote(values, output)
     const view = remote.client.attach('', id, { after: 'live', credit: 0 })
-    await view.opened
+    await remote.opened(view)
     output.busy('stopping')
     const result = await view.cancel(values.note === undefined ? {} : { note: values.note })
     const lines = cancelWords(result)

@@ -49,8 +49,7 @@ export async function follow(
   const reading = new Reading(output, stream)
   let isOpened = false
   try {
-    output.busy('waiting')
-    const { id } = await run.opened
+    const { id } = await remote.opened(run)
     isOpened = true
     output.note(`run ${id}`)
     output.busy('waiting for the first token')
@@ -95,6 +94,7 @@ function goesOn(run: Run, act: 'stop' | 'attach'): string {
 }
 
 function runFailure(thrown: unknown, isOpened: boolean, remote: Remote): Failure {
+  if (thrown instanceof Failure) return thrown
   const error = MillraceError.from(thrown)
   const { code, message, receipt } = error
   if (code === 'cancelled' && receipt) {

@@ -1,4 +1,4 @@
-import { type Client, createClient, type Status } from '../../client-sdk/node.ts'
+import { type Client, createClient, type Run, type Status } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import { EXIT, Failure, refusal } from './exit.ts'
 import { invocation } from './invocation.ts'
@@ -27,44 +27,46 @@ export type RemoteValues = { readonly [Name in keyof typeof remoteOptions]?: str
 export class Remote implements AsyncDisposable {
   readonly client: Client
   readonly #output: Output
+  readonly #url: string
+  readonly #token: string | undefined
   readonly #reconnectMs: number
   readonly #given = new AbortController()
-  /** Resolves when the connection is open, or when it is clear that it will not be. */
-  readonly #settled: Promise<void>
-  #settle!: () => void
   #failures = 0
   #timer: NodeJS.Timeout | undefined
   #wasOpen = false
   #cameBack = false
 
-  private constructor(url: string, token: string | undefined, reconnectMs: number, output: Output) {
+  /** @throws Failure for an address or a time that is none. */
+  constructor(values: RemoteValues, output: Output) {
     this.#output = output
-    this.#reconnectMs = reconnectMs
-    this.#settled = new Promise((settle) => (this.#settle = settle))
-    this.client = createClient(url, {
+    this.#url = values.url ?? (process.env['MILLRACE_URL'] || DEFAULT_URL)
+    this.#token = values.token ?? (process.env['MILLRACE_TOKEN'] || undefined)
+    if (!URL.canParse(this.#url) || !/^wss?:$/.test(new URL(this.#url).protocol))
+      throw new Failure(EXIT.usage, `${this.#url} is no address of a server: write it as ${DEFAULT_URL}`)
+    const seconds = values.reconnect ?? String(DEFAULT_RECONNECT_S)
+    this.#reconnectMs = readNumber('--reconnect', seconds, { min: 0, max: 86_400 }) * 1_000
+    this.client = createClient(this.#url, {
       name: 'millrace-cli',
-      ...(token === undefined ? {} : { token }),
+      ...(this.#token === undefined ? {} : { token: this.#token }),
       onStatus: (status) => this.#onStatus(status),
     })
   }
 
   /**
-   * Connects.
-   * @throws Failure that says why not.
+   * Waits for a run of this client to be opened, and with the first one for the connection.
+   * @throws Failure that says why there is no connection; MillraceError, why there is no run.
    */
-  static async open(values: RemoteValues, output: Output): Promise<Remote> {
-    const url = values.url ?? (process.env['MILLRACE_URL'] || DEFAULT_URL)
-    const token = values.token ?? (process.env['MILLRACE_TOKEN'] || undefined)
-    if (!URL.canParse(url) || !/^wss?:$/.test(new URL(url).protocol))
-      throw new Failure(EXIT.usage, `${url} is no address of a server: write it as ${DEFAULT_URL}`)
-    const seconds = readNumber('--reconnect', values.reconnect ?? String(DEFAULT_RECONNECT_S), { min: 0, max: 86_400 })
-    const remote = new Remote(url, token, seconds * 1_000, output)
-    output.busy('connecting')
-    remote.client.connect()
-    await remote.#settled
-    output.quiet()
-    if (remote.client.status === 'open') return remote
-    throw connectFailure(await reasonOf(remote.client), url, token !== undefined)
+  async opened(run: Run): Promise<{ id: string }> {
+    this.#output.busy('connecting')
+    try {
+      return await run.opened
+    } catch (error) {
+      if (this.#wasOpen) throw error
+      await this.client.close()
+      throw connectFailure(await reasonOf(this.client), this.#url, this.#token !== undefined)
+    } finally {
+      this.#output.quiet()
+    }
   }
 
   /** Aborts when the connection was gone for so long that it is given up. */
@@ -80,17 +82,16 @@ export class Remote implements AsyncDisposable {
   /** Closes the connection. Runs that go on are left to themselves. */
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer)
-    this.#wasOpen = false
     await this.client.close({ runs: 'detach' })
   }
 
   #onStatus(status: Status): void {
     if (status === 'open') this.#opened()
-    if (status === 'lost' && this.#wasOpen) this.#lost()
-    // A person who waits for a first connection wants to know. A refusal shows at the second try: the first one may
-    // have come with credentials of yesterday.
-    if (status === 'lost' && !this.#wasOpen && ++this.#failures === FIRST_TRIES) void this.client.close()
-    if (status === 'closed') this.#settle()
+    if (status !== 'lost') return
+    if (this.#wasOpen) this.#lost()
+    // Who waits for a first connection wants to know. Refused credentials show at the second try, as the first one may
+    // have come with those of yesterday.
+    else if (++this.#failures === FIRST_TRIES) void this.client.close()
   }
 
   #opened(): void {
@@ -101,7 +102,6 @@ export class Remote implements AsyncDisposable {
       this.#output.note('connected again')
     }
     this.#wasOpen = true
-    this.#settle()
   }
 
   #lost(): void {

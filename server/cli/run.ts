@@ -29,7 +29,7 @@ export const run: Command = {
     const { values, positionals } = readArgs(usage, args)
     const [actor = '', given] = positionals
     const input = given === '-' ? inputOf(await readStdin()) : given === undefined ? undefined : inputOf(given)
-    await using remote = await Remote.open(values, output)
+    await using remote = new Remote(values, output)
     try {
       const started = remote.client.start(actor, input)
       return await follow(started, remote, output, { stream: values.stream ?? false, interrupt: 'cancel' })
