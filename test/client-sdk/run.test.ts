@@ -83,7 +83,7 @@ describe('a result', () => {
   })
 
   test('that nobody reads kills no process when it rejects', () => {
-    const script = fileURLToPath(new URL('unread-rejections.ts', import.meta.url))
+    const script = fileURLToPath(new URL('../helpers/unread-rejections-process.ts', import.meta.url))
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8' })
     expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'still here\n' })
   })

@@ -1,5 +1,5 @@
-import { failed, opened, ScriptedServer } from '../helpers/scripted-server.ts'
 import { microtasks } from '../simulation/virtual-time.ts'
+import { failed, opened, ScriptedServer } from './scripted-server.ts'
 
 // A process of its own: every promise of a run that fails is made, and none is looked at.
 const server = new ScriptedServer()
