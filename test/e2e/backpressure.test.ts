@@ -46,10 +46,10 @@ const MAX_GROWTH_MB = 4
 const READINGS = [
   {
     what: 'tokens of 1 KiB and the largest window',
-    tokens: repetitions({ quick: 6_000, full: 100_000 }),
+    tokens: repetitions({ quick: 6_000, full: 40_000 }),
     how: { bytes: 1_024, credit: 1_900 },
   },
-  { what: 'small tokens', tokens: 300_000, how: {} },
+  { what: 'small tokens', tokens: 100_000, how: {} },
 ].slice(0, repetitions({ quick: 1, full: 2 }))
 
 test.each(READINGS)(
