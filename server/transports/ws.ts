@@ -13,6 +13,8 @@ const LOOK_MS = 1_000
 /** Pieces of one message that are put together: its frames, and the reads that a frame arrived in. */
 const MAX_FRAGMENTS = 4_096
 const MAX_CHUNKS = 16_384
+/** How long closing sockets may take when the transport closes: an END may still be in their buffers. */
+const FAREWELL_MS = 500
 /** How long the peer may take to answer a close. */
 const CLOSE_MS = 2_000
 
@@ -63,7 +65,7 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
     },
     async close() {
       accepting = false
-      for (const socket of sockets?.clients ?? []) socket.terminate()
+      await farewell([...(sockets?.clients ?? [])])
       sockets?.close()
       const server = http
       if (!server) return
@@ -71,6 +73,28 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
       await new Promise<void>((resolve) => server.close(() => resolve()))
     },
   }
+}
+
+/** Lets closing sockets deliver what they still hold, but only so long; ends the others at once. */
+async function farewell(clients: readonly WebSocket[]): Promise<void> {
+  for (const socket of clients) if (socket.readyState === socket.OPEN) socket.terminate()
+  await new Promise<void>((resolve) => {
+    let open = 0
+    const timer = setTimeout(resolve, FAREWELL_MS)
+    for (const socket of clients) {
+      if (socket.readyState === socket.CLOSED) continue
+      open++
+      socket.once('close', () => {
+        if (--open === 0) done()
+      })
+    }
+    const done = (): void => {
+      clearTimeout(timer)
+      resolve()
+    }
+    if (open === 0) done()
+  })
+  for (const socket of clients) socket.terminate()
 }
 
 function webSocketServer(limits: TransportLimits): WebSocketServer {
