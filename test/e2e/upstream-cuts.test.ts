@@ -117,7 +117,7 @@ test('views of every policy come through cuts with the same text, or are told wh
   const whole = { text: Array.from({ length: 400 }, (_, n) => `${n + 1} `).join(''), next: 401 }
   expect(said.slice(0, 4)).toEqual([whole, whole, whole, whole])
   expect(said[4]?.next).toBe(401)
-  expect(whole.text.endsWith(said[4]!.text.slice(-8))).toBe(true)
+  expect(said[4]?.text.endsWith('400 ')).toBe(true)
   expect(proxy.connections.length).toBeGreaterThan(1)
   await Promise.all([direct.close(), cutOff.close()])
 })
