@@ -54,9 +54,11 @@ export class ServerProcess implements AsyncDisposable {
   /** Measures once all clients have gone but `connections`, and all runs but `liveRuns`. */
   async quiet(connections = 0, liveRuns = 0): Promise<Measured> {
     const end = performance.now() + 10_000
+    let pauseMs = 0
     for (;;) {
       const measured = await this.measure()
-      if (measured.connections === connections && measured.liveRuns === liveRuns) return measured
+      pauseMs = Math.max(pauseMs, measured.pauseMs)
+      if (measured.connections === connections && measured.liveRuns === liveRuns) return { ...measured, pauseMs }
       if (performance.now() > end)
         throw new Error(`still there: ${measured.connections} connections, ${measured.liveRuns} runs`)
     }
