@@ -1,0 +1,106 @@
+import { type Client, createClient, type Run, type StreamEvent } from '../../client-sdk/node.ts'
+import { type Actor, type AgentDefinition, agent, type MillraceServer, type ServerOptions } from '../../server/index.ts'
+import { testServer } from './server.ts'
+
+export type Told<Type extends StreamEvent['type']> = Extract<StreamEvent, { type: Type }>
+
+/** A real server with one agent, and a real client of it. */
+export interface ServedAgent extends AsyncDisposable {
+  readonly server: MillraceServer<{ agent: Actor }>
+  readonly client: Client
+  readonly url: string
+  /** What `onError` was told. */
+  readonly errors: unknown[]
+  /** Another client, which is closed with the server. */
+  another(url?: string): Client
+}
+
+export async function servedAgent(
+  definition: AgentDefinition,
+  options: Partial<ServerOptions<{ agent: Actor }>> = {},
+): Promise<ServedAgent> {
+  const served = await testServer({ agent: agent(definition) }, options)
+  const clients: Client[] = []
+  const another = (url = served.url): Client => {
+    const client = createClient(url, { token: 'alice' })
+    clients.push(client)
+    return client
+  }
+  return {
+    server: served.server,
+    client: another(),
+    another,
+    url: served.url,
+    errors: served.errors,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(clients.map((client) => client.close()))
+      await served[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** A run with one reader, whose events can be waited for. */
+export class Watched {
+  readonly run: Run
+  readonly events: StreamEvent[] = []
+  readonly over: Promise<unknown>
+  readonly #waiting = new Set<() => void>()
+  #isOver = false
+
+  constructor(run: Run) {
+    this.run = run
+    this.over = this.#read()
+  }
+
+  /** The first event of that type for which `accepts` holds, once it is there. */
+  async first<Type extends StreamEvent['type']>(
+    type: Type,
+    accepts: (event: Told<Type>) => boolean = () => true,
+  ): Promise<Told<Type>> {
+    for (;;) {
+      const found = this.all(type).find(accepts)
+      if (found) return found
+      if (this.#isOver) throw new Error(`it ended without ${type}: ${JSON.stringify(this.events)}`)
+      await new Promise<void>((resolve) => this.#waiting.add(resolve))
+    }
+  }
+
+  all<Type extends StreamEvent['type']>(type: Type): Told<Type>[] {
+    return this.events.filter((event): event is Told<Type> => event.type === type)
+  }
+
+  /** All text said. */
+  get text(): string {
+    return this.all('token')
+      .map(({ text }) => text)
+      .join('')
+  }
+
+  /** The events without what differs from run to run. */
+  get told(): object[] {
+    return this.events.map((event) => {
+      const { seq: _, at: __, ...rest } = event
+      return 'ms' in rest ? { ...rest, ms: 0 } : rest
+    })
+  }
+
+  async #read(): Promise<unknown> {
+    try {
+      for await (const event of this.run) {
+        this.events.push(event)
+        this.#wake()
+      }
+      return undefined
+    } catch (error) {
+      return error
+    } finally {
+      this.#isOver = true
+      this.#wake()
+    }
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting) resolve()
+    this.#waiting.clear()
+  }
+}

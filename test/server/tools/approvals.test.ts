@@ -1,0 +1,145 @@
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { tool } from '../../../server/index.ts'
+import { type ServedAgent, servedAgent, Watched } from '../../helpers/agent-run.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+
+const wanted = { call: 'p1', name: 'pay', args: { euros: 50 } }
+
+/** An agent that pays, if it may. */
+async function paying(
+  needsApproval: boolean | ((input: { euros: number }) => boolean | Promise<boolean>) = true,
+  options: Parameters<typeof servedAgent>[1] = {},
+): Promise<ServedAgent & { paid: number[]; model: ReturnType<typeof scriptedModel> }> {
+  const paid: number[] = []
+  const pay = tool({
+    description: 'Pays',
+    input: z.object({ euros: z.number() }),
+    needsApproval,
+    approvalMs: 1_000,
+    run: ({ euros }) => {
+      paid.push(euros)
+      return 'paid'
+    },
+  })
+  const model = scriptedModel(calls(wanted), says('ok'))
+  return Object.assign(await servedAgent({ model, tools: { pay } }, options), { paid, model })
+}
+
+describe('a tool that needs approval', () => {
+  test('asks the people attached, and runs once one of them allows it', async () => {
+    await using served = await paying()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const request = await watched.first('request')
+    expect(request).toMatchObject({
+      kind: 'approve',
+      call: 'p1',
+      prompt: 'Allow pay {"euros":50}?',
+      schema: { type: 'object', required: ['ok'] },
+      expiresAt: expect.any(Number),
+    })
+    expect(served.paid).toEqual([])
+    expect(await watched.run.send('approve', { call: 'p1', ok: true })).toBe('accepted')
+    expect(await watched.over).toBeUndefined()
+    expect(served.paid).toEqual([50])
+    expect(watched.all('tool.result')).toMatchObject([{ outcome: 'ok', output: 'paid' }])
+  })
+
+  test('is allowed by an answer to its request as well', async () => {
+    await using served = await paying()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const { id } = await watched.first('request')
+    await watched.run.send('answer', { request: id, value: true })
+    await watched.over
+    expect(served.paid).toEqual([50])
+  })
+
+  test.each([
+    [{ call: 'p1', ok: false, note: 'too much' }, 'refused by the user: too much'],
+    [{ call: 'p1', ok: false }, 'refused by the user'],
+    [{ call: 'p1', ok: 'yes' }, 'refused by the user'],
+    [{ call: 'p1' }, 'refused by the user'],
+  ])('does not run when the answer is %j, and the model is told why', async (answer, error) => {
+    await using served = await paying()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('request')
+    await watched.run.send('approve', answer)
+    expect(await watched.over).toBeUndefined()
+    expect(served.paid).toEqual([])
+    expect(watched.all('tool.result')).toMatchObject([{ outcome: 'error', error }])
+    expect(served.model.asked[1]!.at(-1)).toMatchObject({ content: `Error: ${error}` })
+    expect(watched.text).toBe('ok')
+  })
+
+  test('does not run when nobody answers in time', async () => {
+    const clock = handClock()
+    await using served = await paying(true, { runtime: clock })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('request')
+    clock.advance(1_000)
+    const result = watched.first('tool.result')
+    const ticking = setInterval(() => clock.advance(10), 1)
+    expect(await result).toMatchObject({ outcome: 'error', error: 'nobody allowed it within 1000 ms' })
+    await watched.over
+    clearInterval(ticking)
+    expect(served.paid).toEqual([])
+  })
+
+  test('is asked for only where it says so', async () => {
+    for (const [limit, asks] of [
+      [20, true],
+      [100, false],
+    ] as const) {
+      await using served = await paying(async ({ euros }) => euros > limit)
+      const watched = new Watched(served.client.start('agent', 'go'))
+      if (asks) {
+        await watched.first('request')
+        await watched.run.send('approve', { call: 'p1', ok: true })
+      }
+      await watched.over
+      expect(watched.all('request')).toHaveLength(asks ? 1 : 0)
+      expect(served.paid).toEqual([50])
+    }
+  })
+
+  test('is not asked for when the arguments do not fit', async () => {
+    await using served = await paying()
+    const model = scriptedModel(calls({ ...wanted, args: { euros: 'all' } }), says('ok'))
+    const pay = tool({ description: 'x', input: z.object({ euros: z.number() }), needsApproval: true, run: () => 1 })
+    await using misled = await servedAgent({ model, tools: { pay } })
+    const watched = new Watched(misled.client.start('agent', 'go'))
+    await watched.over
+    expect(watched.all('request')).toEqual([])
+    expect(served.paid).toEqual([])
+  })
+
+  test('is withdrawn when its call is cancelled: who attaches then is not asked, and who answers is too late', async () => {
+    const other = tool({ description: 'x', needsApproval: true, run: () => 'other' })
+    const pay = tool({ description: 'x', needsApproval: true, run: () => 'paid' })
+    const model = scriptedModel(calls(wanted, { call: 'o1', name: 'other', args: {} }), says('ok'))
+    await using served = await servedAgent({ model, tools: { pay, other } })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('request', ({ call }) => call === 'o1')
+    expect(await watched.run.cancel({ call: 'p1' })).toMatchObject({ outcome: 'cancelled', settled: true })
+    await expect(watched.run.send('approve', { call: 'p1', ok: true })).rejects.toMatchObject({ code: 'not_found' })
+    const view = new Watched(served.another().attach('agent', (await watched.run.opened).id, { after: 'live' }))
+    expect(await view.first('request')).toMatchObject({ call: 'o1' })
+    await view.run.send('approve', { call: 'o1', ok: true })
+    await Promise.all([watched.over, view.over])
+    expect(view.all('request')).toHaveLength(1)
+    expect(watched.all('tool.result')).toMatchObject([
+      { call: 'p1', outcome: 'cancelled' },
+      { call: 'o1', outcome: 'ok' },
+    ])
+  })
+
+  test('is stopped with the run while it waits', async () => {
+    await using served = await paying()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('request')
+    expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true, tools: ['p1'] })
+    expect(served.paid).toEqual([])
+    expect(served.server.liveRuns).toBe(0)
+  })
+})

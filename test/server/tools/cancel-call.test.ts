@@ -1,0 +1,233 @@
+import { describe, expect, test } from 'vitest'
+import { type ToolContext, type ToolMap, tool } from '../../../server/index.ts'
+import { servedAgent, Watched } from '../../helpers/agent-run.ts'
+import { latencies, percentile } from '../../helpers/figures.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually } from '../../helpers/server.ts'
+import { TcpProxy } from '../../helpers/tcp-proxy.ts'
+import { aborted, latch } from '../../helpers/test-actors.ts'
+import { repetitions } from '../../helpers/tier.ts'
+import { wireClient } from '../../helpers/wire-client.ts'
+
+const CANCELS = repetitions({ quick: 100, full: 1_000 })
+/** A figure of a quiet machine is printed; this bound only says that nothing waits for what it should not. */
+const GENEROUS_MS = 250
+
+/** A tool that goes on until it is let go, or stopped. `contexts` are those of its calls. */
+function waiting(): { tools: ToolMap; contexts: Map<string, ToolContext>; release: () => void } {
+  const contexts = new Map<string, ToolContext>()
+  const released = latch()
+  const wait = tool({
+    description: 'Waits',
+    async run(_, context) {
+      contexts.set(context.call, context)
+      await Promise.race([released.opened, aborted(context.signal)])
+      context.signal.throwIfAborted()
+      return `${context.call} done`
+    },
+  })
+  return { tools: { wait }, contexts, release: released.open }
+}
+
+/** Does not stop when it is told to. */
+function stubborn(): { tools: ToolMap; release: () => void } {
+  const { opened, open } = latch()
+  return { tools: { stubborn: tool({ description: 'x', run: () => opened }) }, release: open }
+}
+
+const three = ['a', 'b', 'c'].map((call) => ({ call, name: 'wait', args: {} }))
+
+describe('the cancel of one of three parallel calls', () => {
+  test('reaches its signal at once, and leaves the others and the answer alone', async () => {
+    const model = scriptedModel(calls(...three), says('all told'))
+    const { tools, contexts, release } = waiting()
+    await using served = await servedAgent({ model, tools })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await eventually(() => contexts.size === 3, 'three calls go on')
+
+    const receipt = await watched.run.cancel({ call: 'b', reason: 'policy', note: 'not this one' })
+
+    const told = { code: 4, by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
+    expect(receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...told })
+    expect(await watched.first('tool.result')).toMatchObject({ call: 'b', outcome: 'cancelled', receipt: told })
+    expect(['a', 'c'].map((call) => contexts.get(call)!.signal.aborted)).toEqual([false, false])
+    expect(contexts.get('b')!.signal.reason).toMatchObject({ code: 'cancelled' })
+
+    release()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('all told')
+    expect(watched.all('tool.result').map(({ call, outcome }) => `${call} ${outcome}`)).toEqual([
+      'b cancelled',
+      'a ok',
+      'c ok',
+    ])
+    expect(model.asked[1]!.slice(2)).toMatchObject([
+      { role: 'tool', call: 'a', content: 'a done' },
+      { role: 'tool', call: 'b', content: 'Error: cancelled by the user: not this one' },
+      { role: 'tool', call: 'c', content: 'c done' },
+    ])
+    expect(await watched.run.end).toMatchObject({ outcome: 'done', iterations: 2 })
+  })
+
+  test(`reaches its signal, ${CANCELS} times`, async () => {
+    const { tools, contexts } = waiting()
+    const model = scriptedModel(
+      ...Array.from({ length: CANCELS }, (_, n) => calls({ call: `c${n}`, name: 'wait', args: {} })),
+      says('enough'),
+    )
+    await using served = await servedAgent({ model, tools, maxIterations: CANCELS + 1 })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const took: number[] = []
+    for (let n = 0; n < CANCELS; n++) {
+      await eventually(() => contexts.has(`c${n}`), 'the call goes on')
+      let at = Number.NaN
+      contexts.get(`c${n}`)!.signal.addEventListener('abort', () => (at = performance.now()))
+      const sentAt = performance.now()
+      expect(await watched.run.cancel({ call: `c${n}` })).toMatchObject({ outcome: 'cancelled', settled: true })
+      took.push(at - sentAt)
+    }
+    console.log(`cancel of one tool call, call to the tool's signal over a socket: ${latencies(took)}`)
+    expect(percentile(took, 0.5)).toBeLessThan(GENEROUS_MS)
+    expect(await watched.over).toBeUndefined()
+  })
+})
+
+describe('the cancel of a call', () => {
+  test('that nobody knows, or that has finished, is answered with NOTICE not_found', async () => {
+    const { tools, contexts, release } = waiting()
+    const quick = tool({ description: 'x', run: () => 1 })
+    const model = scriptedModel(calls({ call: 'quick', name: 'quick', args: {} }, ...three), says('ok'))
+    await using served = await servedAgent({ model, tools: { ...tools, quick } })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await eventually(() => contexts.size === 3, 'three calls go on')
+    await watched.first('tool.result')
+    for (const call of ['quick', 'nobody', '__proto__'])
+      expect(await watched.run.cancel({ call })).toEqual({ confirmed: false, code: 'not_found' })
+    expect(await watched.run.cancel({ agent: 'a' })).toEqual({ confirmed: false, code: 'not_found' })
+    release()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.all('tool.result').every(({ outcome }) => outcome === 'ok')).toBe(true)
+  })
+
+  test('twice, by two clients, is one cancel', async () => {
+    const { tools, contexts, release } = waiting()
+    await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await eventually(() => contexts.size === 3, 'three calls go on')
+    const view = new Watched(served.another().attach('agent', (await watched.run.opened).id))
+    await view.first('tool.call', ({ call }) => call === 'c')
+    const both = await Promise.all([watched.run.cancel({ call: 'a' }), view.run.cancel({ call: 'a' })])
+    const [first, second] = both
+    expect(first).toMatchObject({ outcome: 'cancelled' })
+    if (second.confirmed) expect(second).toEqual(first)
+    else expect(second.code).toBe('not_found')
+    release()
+    await Promise.all([watched.over, view.over])
+    expect(watched.all('tool.result').filter(({ call }) => call === 'a')).toHaveLength(1)
+    expect(view.told).toEqual(watched.told)
+  })
+
+  test('by an observer is forbidden and changes nothing', async () => {
+    const { tools, contexts, release } = waiting()
+    await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await eventually(() => contexts.size === 3, 'three calls go on')
+    await using eve = await wireClient(served.url, { auth: 'eve' })
+    eve.attach(1, (await watched.run.opened).id, 0)
+    eve.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: 'a' } })
+    expect(await eve.next('notice')).toMatchObject({ code: 'forbidden' })
+    expect(contexts.get('a')!.signal.aborted).toBe(false)
+    release()
+    expect(await watched.over).toBeUndefined()
+  })
+
+  test('of a tool that does not stop says so after the grace, and its slot stays taken until it has', async () => {
+    const { tools, release } = stubborn()
+    const model = scriptedModel(calls({ call: 's', name: 'stubborn', args: {} }), says('ok'))
+    await using served = await servedAgent({ model, tools }, { limits: { cancelGraceMs: 20 } })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('tool.call')
+    expect(await watched.run.cancel({ call: 's' })).toMatchObject({ outcome: 'cancelled', settled: false })
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('ok')
+    expect(served.server.liveRuns).toBe(1)
+    release()
+    await eventually(() => served.server.liveRuns === 0, 'the slot is free')
+  })
+
+  test('of a generator cleans up in its finally, also while its reader reads nothing', async () => {
+    let cleaned = false
+    const endless = tool({
+      description: 'x',
+      async *run() {
+        try {
+          for (;;) yield 'more'
+        } finally {
+          cleaned = true
+        }
+      },
+    })
+    const model = scriptedModel(calls({ call: 'e', name: 'endless', args: {} }), says('ok'))
+    await using served = await servedAgent({ model, tools: { endless } })
+    await using client = await wireClient(served.url)
+    client.start(1, 'agent', 'go', { credit: 8 })
+    await client.until(() => client.count(1) === 8)
+    client.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: 'e' } })
+    await eventually(() => cleaned, 'the generator is closed')
+    client.send({ kind: 'credit', sid: 1, n: 200 })
+    expect(await client.next('end')).toMatchObject({ outcome: 'done' })
+    const result = client.items(1).find(({ type }) => type === 4)
+    expect(result).toMatchObject({ data: { call: 'e', outcome: 2, receipt: { settled: true } } })
+  })
+
+  test('that is asked for while the connection is lost comes with the next one', async () => {
+    const { tools, contexts, release } = waiting()
+    await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
+    await using proxy = await TcpProxy.to(Number(new URL(served.url).port))
+    const connection = proxy.next()
+    const watched = new Watched(served.another(proxy.url).start('agent', 'go'))
+    await watched.first('tool.call', ({ call }) => call === 'c')
+    await eventually(() => contexts.size === 3, 'three calls go on')
+    ;(await connection).cut()
+    expect(await watched.run.cancel({ call: 'c' })).toMatchObject({ outcome: 'cancelled', settled: true })
+    release()
+    expect(await watched.over).toBeUndefined()
+    expect(
+      watched
+        .all('tool.result')
+        .map(({ call, outcome }) => `${call} ${outcome}`)
+        .sort(),
+    ).toEqual(['a ok', 'b ok', 'c cancelled'])
+  })
+})
+
+describe('the cancel of the run', () => {
+  test('stops every tool, and its receipt names them', async () => {
+    const { tools, contexts } = waiting()
+    await using served = await servedAgent({ model: scriptedModel(calls(...three), says('never')), tools })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await eventually(() => contexts.size === 3, 'three calls go on')
+    expect(await watched.run.cancel()).toMatchObject({
+      outcome: 'cancelled',
+      settled: true,
+      unsettled: [],
+      provider: 'none',
+      tools: ['a', 'b', 'c'],
+    })
+    expect([...contexts.values()].every(({ signal }) => signal.aborted)).toBe(true)
+    expect(served.server.liveRuns).toBe(0)
+  })
+
+  test('names a tool that does not stop as unsettled', async () => {
+    const { tools, release } = stubborn()
+    const model = scriptedModel(calls({ call: 's', name: 'stubborn', args: {} }), says('never'))
+    await using served = await servedAgent({ model, tools }, { limits: { cancelGraceMs: 20 } })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('tool.call')
+    expect(await watched.run.cancel()).toMatchObject({ settled: false, unsettled: ['s'], tools: [] })
+    expect(served.server.liveRuns).toBe(1)
+    release()
+    await eventually(() => served.server.liveRuns === 0, 'the slot is free')
+    expect(model.asked).toHaveLength(1)
+  })
+})

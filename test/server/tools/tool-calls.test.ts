@@ -1,0 +1,264 @@
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { MillraceError } from '../../../protocol/errors.ts'
+import { type Tool, type ToolMap, tool } from '../../../server/index.ts'
+import { servedAgent, Watched } from '../../helpers/agent-run.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually } from '../../helpers/server.ts'
+import { latch } from '../../helpers/test-actors.ts'
+
+const city = z.object({ city: z.string() })
+const weather = tool({ description: 'Weather now', input: city, run: ({ city }) => ({ city, celsius: 7 }) })
+
+/** The one call of a run: what the people attached see of it, and what the model is told. */
+async function oneCall(tools: ToolMap, args: unknown = {}, name = Object.keys(tools)[0]!) {
+  const model = scriptedModel(calls({ call: 'c1', name, args }), says('ok'))
+  await using served = await servedAgent({ model, tools })
+  const watched = new Watched(served.client.start('agent', 'go'))
+  const thrown = await watched.over
+  if (thrown !== undefined) throw thrown as Error
+  const seen = model.asked[1]!.at(-1)
+  return { result: watched.all('tool.result')[0]!, seen, watched, errors: served.errors, text: watched.text }
+}
+
+function does(run: Tool['run'], more: Partial<Tool> = {}): ToolMap {
+  return { it: { ...tool({ description: 'Does it', run: () => undefined }), run, ...more } }
+}
+
+describe('a tool', () => {
+  test('is called with what its schema makes of the arguments, and its output goes to the model and to the reader', async () => {
+    const double = tool({
+      description: 'Doubles',
+      input: z.object({ n: z.number(), times: z.number().default(2) }),
+      run: ({ n, times }, { call, principal, fence }) => ({ is: n * times, call, by: principal.id, gen: fence.gen }),
+    })
+    const { result, seen, watched } = await oneCall({ double }, { n: 4 })
+    const output = { is: 8, call: 'c1', by: 'alice', gen: 1 }
+    expect(result).toMatchObject({ call: 'c1', outcome: 'ok', output, ms: expect.any(Number) })
+    expect(seen).toEqual({ role: 'tool', call: 'c1', name: 'double', content: JSON.stringify(output) })
+    expect(watched.all('tool.call')).toMatchObject([{ call: 'c1', name: 'double', args: { n: 4 } }])
+  })
+
+  test('is told to the model with the JSON Schema of its input', () => {
+    expect(weather.parameters).toMatchObject({
+      type: 'object',
+      properties: { city: { type: 'string' } },
+      required: ['city'],
+    })
+    expect(tool({ description: 'x', run: () => 1 }).parameters).toEqual({ type: 'object' })
+  })
+
+  test('takes any Standard Schema, with JSON Schema beside it where the schema cannot state its own', async () => {
+    const schema = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: (value: unknown) =>
+          value === 'yes' ? { value: 'YES' } : { issues: [{ message: 'say yes', path: ['a', { key: 0 }] }] },
+      },
+    }
+    expect(() => tool({ description: 'x', input: schema, run: () => 1 })).toThrow('give it as `parameters`')
+    const yes = tool({ description: 'x', input: schema, parameters: { type: 'string' }, run: (word) => word })
+    expect((await oneCall({ yes }, 'yes')).result).toMatchObject({ outcome: 'ok', output: 'YES' })
+    expect((await oneCall({ yes }, 'no')).result).toMatchObject({
+      outcome: 'error',
+      error: 'the arguments do not fit: a.0: say yes',
+    })
+  })
+
+  test.each([0, -1, Number.NaN])('cannot have a limit of %d', (timeoutMs) => {
+    expect(() => tool({ description: 'x', timeoutMs, run: () => 1 })).toThrow('timeoutMs')
+  })
+
+  test('says how far it is, and its generator returns the output', async () => {
+    const walk = tool({
+      description: 'Walks',
+      async *run() {
+        yield 'begins'
+        yield { current: 1, total: 2, message: 'half' }
+        return 'there'
+      },
+    })
+    const { watched, result } = await oneCall({ walk })
+    expect(watched.all('tool.progress')).toMatchObject([
+      { call: 'c1', note: 'begins' },
+      { call: 'c1', progress: { current: 1, total: 2, message: 'half' } },
+    ])
+    expect(result).toMatchObject({ outcome: 'ok', output: 'there' })
+  })
+
+  test('may say a million times how far it is, and nothing once it is over', async () => {
+    let late: () => Promise<void> = () => expect.unreachable()
+    const chatty = tool({
+      description: 'x',
+      run: async (_, { progress }) => {
+        for (let n = 1; n <= 1_000_000; n++) void progress({ current: n })
+        await progress({ current: 1_000_001 })
+        late = () => progress('too late')
+        return 'done'
+      },
+    })
+    const { watched } = await oneCall({ chatty })
+    await late()
+    const said = watched.all('tool.progress')
+    expect(said.length).toBeLessThan(10)
+    expect(said.at(-1)).toMatchObject({ progress: { current: 1_000_001 } })
+    expect(watched.told.findLastIndex((event) => 'call' in event)).toBe(
+      watched.events.findIndex(({ type }) => type === 'tool.result'),
+    )
+  })
+
+  test('may say data of its own', async () => {
+    const tools = does(async (_, { emit }) => {
+      await emit({ type: 'data', name: 'picture', value: { bytes: 3 } })
+      return 'drawn'
+    })
+    const { watched } = await oneCall(tools)
+    expect(watched.all('data')).toMatchObject([{ name: 'picture', value: { bytes: 3 } }])
+  })
+})
+
+describe('an error that the model sees', () => {
+  test.each(['__proto__', 'constructor', 'toString', 'made_up', ''])(
+    'is a tool called %j that nobody gave it',
+    async (name) => {
+      const { result, seen, text } = await oneCall({ weather }, {}, name)
+      expect(result).toMatchObject({ outcome: 'error', error: `there is no tool ${name}: there is weather` })
+      expect(seen).toMatchObject({ role: 'tool', content: expect.stringContaining('Error: there is no tool') })
+      expect(text).toBe('ok')
+    },
+  )
+
+  test.each([
+    [{}, 'city: '],
+    [{ city: 7 }, 'city: '],
+    ['{"city', 'the arguments do not fit'],
+    [null, 'the arguments do not fit'],
+    [JSON.parse('{"__proto__":{"city":"Oslo"}}'), 'city: '],
+  ])('is arguments that do not fit: %j', async (args, says) => {
+    const { result, seen } = await oneCall({ weather }, args)
+    expect(result).toMatchObject({ outcome: 'error', error: expect.stringContaining(says) })
+    expect(seen).toMatchObject({ content: expect.stringContaining(says) })
+  })
+
+  test('is what a tool throws, with its message when that is one of ours', async () => {
+    const { result, seen, errors } = await oneCall(
+      does(() => {
+        throw new MillraceError('tool_failed', 'no such city')
+      }),
+    )
+    expect(result).toMatchObject({ outcome: 'error', error: 'no such city' })
+    expect(seen).toMatchObject({ content: 'Error: no such city' })
+    expect(errors).toEqual([])
+  })
+
+  test.each<[string, unknown]>([
+    ['an error', new Error('key sk-123 refused')],
+    ['no error', 'sk-123'],
+    ['nothing', undefined],
+  ])('does not tell what a foreign failure says: %s', async (_, thrown) => {
+    const throws = [
+      () => Promise.reject(thrown),
+      () => {
+        throw thrown
+      },
+      async function* () {
+        yield 'x'
+        throw thrown
+      },
+    ]
+    for (const run of throws) {
+      const { result, seen, errors } = await oneCall(does(run))
+      expect(result).toMatchObject({ outcome: 'error', error: 'the tool failed' })
+      expect(seen).toMatchObject({ content: 'Error: the tool failed' })
+      expect(errors).toEqual([thrown])
+    }
+  })
+
+  test('is a tool that takes too long: its signal aborts and its clean-up runs', async () => {
+    let cleaned = false
+    let reason: unknown
+    const tools = does(
+      (_, { signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            cleaned = true
+            reason = signal.reason
+            reject(signal.reason)
+          })
+        }),
+      { timeoutMs: 20 },
+    )
+    const { result } = await oneCall(tools)
+    expect(result).toMatchObject({ outcome: 'error', error: 'it took longer than 20 ms and was stopped' })
+    expect(cleaned).toBe(true)
+    expect(reason).toMatchObject({ code: 'timeout' })
+  })
+
+  test('is a tool that takes too long and does not stop: the run goes on without it, its slot stays taken', async () => {
+    const release = latch()
+    const model = scriptedModel(calls({ call: 'c1', name: 'it', args: {} }), says('on'))
+    await using served = await servedAgent({ model, tools: does(() => release.opened, { timeoutMs: 5 }) })
+    expect(await served.client.start('agent', 'go').result).toBe('on')
+    expect(served.server.liveRuns).toBe(1)
+    release.open()
+    await eventually(() => served.server.liveRuns === 0, 'the slot is free')
+  })
+})
+
+describe('an output', () => {
+  test.each([
+    [undefined, 'null', null],
+    ['plain', 'plain', 'plain'],
+    [7, '7', 7],
+    [{ at: new Date(0), no: undefined }, '{"at":"1970-01-01T00:00:00.000Z"}', { at: '1970-01-01T00:00:00.000Z' }],
+    ['half \ud83d', 'half \ufffd', 'half \ufffd'],
+  ])('%j is told as %j', async (given, content, output) => {
+    const { result, seen } = await oneCall(does(() => given))
+    expect(result).toMatchObject({ outcome: 'ok', output })
+    expect(seen).toMatchObject({ content })
+  })
+
+  test('that is too long is cut off with a mark, for the model and the reader alike', async () => {
+    const { result, seen } = await oneCall(does(() => 'é'.repeat(50_000_000)))
+    expect(result).toMatchObject({ outcome: 'ok', truncated: true })
+    expect(String(result.output)).toMatch(/^é+\n\[cut off: the output was longer than 64512 bytes\]$/)
+    expect(seen).toMatchObject({ content: result.output })
+    const short = await oneCall(does(() => ({ list: ['𝒳', '𝒳'] }), { maxOutputBytes: 12 }))
+    expect(short.result.output).toBe('{"list":["\n[cut off: the output was longer than 12 bytes]')
+  })
+
+  test('that cannot travel as it is travels as JSON text', async () => {
+    let deep: unknown = 'bottom'
+    for (let n = 0; n < 30; n++) deep = [deep]
+    const { result, text } = await oneCall(does(() => deep))
+    expect(result).toMatchObject({ outcome: 'ok', output: JSON.stringify(deep) })
+    expect(text).toBe('ok')
+    const proto = await oneCall(does(() => JSON.parse('{"__proto__":1}') as unknown))
+    expect(proto.result).toMatchObject({ outcome: 'ok', output: '{"__proto__":1}' })
+  })
+
+  test('that cannot be written as JSON is an error', async () => {
+    for (const given of [
+      1n,
+      {
+        toJSON: () => {
+          throw new Error('no')
+        },
+      },
+    ]) {
+      const { result } = await oneCall(does(() => given))
+      expect(result).toMatchObject({ outcome: 'error', error: 'the output of the tool cannot be written as JSON' })
+    }
+  })
+
+  test('arguments that cannot travel are quoted', async () => {
+    const args = { text: '\ud83d', more: 'x'.repeat(100_000) }
+    const { watched, result } = await oneCall(
+      does(() => 'fine'),
+      args,
+    )
+    expect(watched.all('tool.call')[0]!.args).toMatch(/^\{"text":"\\ud83d","more":"x+…$/)
+    expect(result.outcome).toBe('ok')
+  })
+})
