@@ -1,5 +1,4 @@
 import type { ActorMap, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
-import { MillraceError } from '../protocol/errors.ts'
 import type {
   Attach,
   Key,
@@ -9,32 +8,12 @@ import type {
   WireMap,
   StartOptions as WireStartOptions,
 } from '../protocol/frames.ts'
-import type { Runtime } from '../protocol/runtime.ts'
-import { createConnection, type Delays, type Status, type WebSocketClass } from './connection.ts'
+import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
 import { type Answer, createRun, type Leavable, type Run } from './run.ts'
-import { systemRuntime } from './runtime.ts'
 
-export type ClientOptions = {
-  /** The token of `bearer` or `jwt`, or a function that fetches it for each connection. */
-  token?: string | (() => string | Promise<string>)
-  /** In place of `token`: credentials of any other shape, or a function that fetches them. */
-  auth?: unknown
-  /** What this client calls itself in the server's records. */
-  name?: string
-  /** Least milliseconds between two messages of text. Default: what the server does. */
-  flushMs?: number
-  /** How long a run may wait for a connection before it ends with `connection_lost`, in milliseconds. Default 10,000. */
-  connectMs?: number
+export type ClientOptions = ConnectionOptions & {
   /** Whether an event's `at` is the server's time; else it is the time of arrival. Default true. */
   timestamps?: boolean
-  /** Hears every change of `status`. */
-  onStatus?: (status: Status) => void
-  /** The class to make connections with. Default: `globalThis.WebSocket`, in Node that of `ws`. */
-  WebSocket?: WebSocketClass
-  /** Clock, timers and chance. Default: the system's. */
-  runtime?: Runtime
-  /** Heartbeat and reconnection. */
-  delays?: Partial<Delays>
 }
 
 /** How a subscription reads. */
@@ -117,29 +96,9 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   url: string | URL,
   options: ClientOptions = {},
 ): Client<Actors> {
-  const {
-    token,
-    auth = token,
-    WebSocket = (globalThis as { WebSocket?: WebSocketClass }).WebSocket,
-    runtime = systemRuntime,
-    connectMs = 10_000,
-    timestamps = true,
-    delays,
-    onStatus,
-    ...hello
-  } = options
-  if (!WebSocket)
-    throw new MillraceError('bad_request', 'there is no WebSocket here: give a class as options.WebSocket')
-  const connection = createConnection({
-    url: String(url),
-    WebSocket,
-    runtime,
-    auth,
-    hello,
-    connectMs,
-    delays,
-    onStatus,
-  })
+  const { timestamps: ts = true } = options
+  const connection = createConnection(String(url), options)
+  const { runtime } = connection
   const started = new Set<Leavable>()
 
   const begin = <Data, Result>(
@@ -147,7 +106,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     input: unknown,
     { signal, ...rest }: StartOptions & { ask?: true },
   ): Run<Data, Result> => {
-    const options: WireStartOptions = { key: runtime.randomBytes(16), policy: 'pace', ts: timestamps, ...rest }
+    const options: WireStartOptions = { key: runtime.randomBytes(16), policy: 'pace', ts, ...rest }
     const request = connection.prepare<Start>({ kind: 'start', sid: 0, actor, input, options }, options)
     return createRun(connection, request, started, signal)
   }
@@ -163,7 +122,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
 
     attach(_actor, run, { after: place = 'start', gen = 1, ...reading } = {}) {
       const after = place === 'start' ? 0 : place === 'live' ? null : place
-      const options: Attach['options'] = { policy: 'log', ts: timestamps, ...reading }
+      const options: Attach['options'] = { policy: 'log', ts, ...reading }
       if (after) options.gen = gen
       return createRun(
         connection,

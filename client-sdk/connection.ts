@@ -15,8 +15,10 @@ import {
   SUBPROTOCOL,
   type UpFrame,
 } from '../protocol/frames.ts'
+import { PlainWriter } from '../protocol/plain-writer.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
+import { systemRuntime } from './runtime.ts'
 
 /**
  * Where the connection stands: not there and not needed; a try is under way; usable; lost, to be tried again after a
@@ -54,15 +56,24 @@ export type Delays = {
 }
 
 export type ConnectionOptions = {
-  url: string
-  WebSocket: WebSocketClass
-  runtime: Runtime
-  /** Credentials, or a function that fetches them for each try. */
-  auth: unknown
-  hello: Pick<Hello, 'name' | 'flushMs'>
-  connectMs: number
-  delays: Partial<Delays> | undefined
-  onStatus: ((status: Status) => void) | undefined
+  /** The token of `bearer` or `jwt`, or a function that fetches it for each connection. */
+  token?: string | (() => string | Promise<string>)
+  /** In place of `token`: credentials of any other shape, or a function that fetches them. */
+  auth?: unknown
+  /** What this client calls itself in the server's records. */
+  name?: string
+  /** Least milliseconds between two messages of text. Default: what the server does. */
+  flushMs?: number
+  /** How long a run may wait for a connection before it ends with `connection_lost`, in milliseconds. Default 10,000. */
+  connectMs?: number
+  /** Hears every change of `status`. */
+  onStatus?: (status: Status) => void
+  /** The class to make connections with. Default: `globalThis.WebSocket`, in Node that of `ws`. */
+  WebSocket?: WebSocketClass
+  /** Clock, timers and chance. Default: the system's. */
+  runtime?: Runtime
+  /** Heartbeat and reconnection. */
+  delays?: Partial<Delays>
 }
 
 /** What a connection asks of a stream. The functions named like a frame are called with it. */
@@ -100,8 +111,9 @@ const STOP_ERRORS: { [closeCode: number]: ErrorCode } = {
   [CLOSE.forbidden]: 'forbidden',
 }
 
-/** The page, where there is one: it wakes up, and the network returns. */
+/** What a page has, where there is one: it wakes up, and the network returns. */
 const page = globalThis as {
+  WebSocket?: WebSocketClass
   addEventListener?(type: string, listener: () => void): void
   removeEventListener?(type: string, listener: () => void): void
 }
@@ -138,8 +150,12 @@ export interface Connection {
   close(): void
 }
 
-export function createConnection(options: ConnectionOptions): Connection {
-  const { url, WebSocket, runtime, auth, hello, connectMs, delays, onStatus } = options
+/** @throws MillraceError `bad_request` where there is no WebSocket class and none was given. */
+export function createConnection(url: string, options: ConnectionOptions): Connection {
+  const { token, auth = token, name, flushMs, onStatus, runtime = systemRuntime, connectMs = 10_000, delays } = options
+  const { WebSocket = page.WebSocket } = options
+  if (!WebSocket)
+    throw new MillraceError('bad_request', 'there is no WebSocket here: give a class as options.WebSocket')
   const client = runtime.randomBytes(16)
   const streams = new Set<ConnectedStream>()
   const bySid = new Map<number, ConnectedStream>()
@@ -196,15 +212,18 @@ export function createConnection(options: ConnectionOptions): Connection {
       stream.open(lastSid)
     }
     const { maxMessage, beforeWelcomeBytes } = connection.limits
-    while (outbox.length > 0) {
+    for (let frame = outbox[0]; frame; frame = outbox[0]) {
       const isOpen = welcomedAt !== undefined
       const room = isOpen ? maxMessage : beforeWelcomeBytes - sentBytes
-      let size = outbox[0]!.length
-      let n = 1
-      if (!isOpen && size > room) return
-      while (n < outbox.length && size + outbox[n]!.length <= room) size += outbox[n++]!.length
-      sentBytes += size
-      socket?.send(joined(outbox.splice(0, n), size))
+      if (!isOpen && frame.length > room) return
+      const message = new PlainWriter()
+      do {
+        message.append(frame)
+        outbox.shift()
+        frame = outbox[0]
+      } while (frame && message.length + frame.length <= room)
+      sentBytes += message.length
+      socket?.send(message.take())
     }
   }
 
@@ -216,7 +235,7 @@ export function createConnection(options: ConnectionOptions): Connection {
     try {
       const credentials: unknown = typeof auth === 'function' ? await (auth as () => unknown)() : auth
       if (!isCurrent()) return
-      const greeting = encodeUp([{ kind: 'hello', ...hello, auth: credentials, client, attempt }])
+      const greeting = encodeUp([{ kind: 'hello', auth: credentials, client, attempt, name, flushMs } as Hello])
       const opening = new WebSocket(url, SUBPROTOCOL)
       // A socket that was left may still speak, or be closed, late.
       const handler =
@@ -414,15 +433,4 @@ export function createConnection(options: ConnectionOptions): Connection {
 
   for (const type of WAKING) page.addEventListener?.(type, probe)
   return connection
-}
-
-function joined(parts: Uint8Array[], size: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!
-  const message = new Uint8Array(size)
-  let at = 0
-  for (const part of parts) {
-    message.set(part, at)
-    at += part.length
-  }
-  return message
 }
