@@ -3,6 +3,7 @@ import { createClient } from '../../client-sdk/node.ts'
 import { DEFAULT_LIMITS } from '../../protocol/index.ts'
 import { clientProcess } from '../helpers/client-process.ts'
 import { growth, megabytes } from '../helpers/figures.ts'
+import type { ServedActors } from '../helpers/served-actors.ts'
 import { type ServedStatus, servedProcess } from '../helpers/served-process.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { counted, counter } from '../helpers/test-actors.ts'
@@ -57,8 +58,10 @@ test.each(READINGS)(
   async ({ what, tokens, how }) => {
     await using server = await servedProcess()
     // What a server needs that has served a client at full speed.
-    await using first = clientProcess({ url: server.url, tokens, reportAt: 0, ...how })
-    await first.said('end')
+    const { credit, ...flood } = { credit: initialCredit, bytes: 6, tokens, ...how }
+    const first = createClient<ServedActors>(server.url, { token: 'alice' })
+    await first.start('flood', flood, { credit }).result
+    await first.close()
     await using client = clientProcess({ url: server.url, tokens, reportAt: Math.floor(tokens / 4), ...how })
     await client.said('read')
     client.signal('SIGSTOP')

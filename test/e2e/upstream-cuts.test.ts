@@ -10,7 +10,7 @@ import { repetitions } from '../helpers/tier.ts'
 const DELAYS = { quickMs: 2, backoffMs: 2, maxBackoffMs: 8, heartbeatMs: 20, pongMs: 20, tryMs: 150 }
 const LIMITS = { startsPerSec: 1e6, startBurst: 1e6, messagesPerSec: 1e6, maxConnections: 10_000 }
 const LEARNS: Learns[] = ['both', 'client', 'server']
-const RUNS = repetitions({ quick: 15, full: 150 })
+const RUNS = repetitions({ quick: 8, full: 150 })
 const INPUTS = 24
 /** Fewer than an actor may leave waiting. */
 const AT_ONCE = 8

@@ -1,7 +1,5 @@
 import { demoActors } from '../../server/cli/demo-actors.ts'
-import { type Actor, type ActorContext, actor, type RunEvent } from '../../server/index.ts'
-import { ollama } from '../../server/models/ollama.ts'
-import { openai } from '../../server/models/openai.ts'
+import { type Actor, type ActorContext, actor, type Model, type RunEvent } from '../../server/index.ts'
 import { mixedActor } from './mixed-run.ts'
 
 /** Asks a model of that name at `host`, offering it a tool. */
@@ -16,11 +14,7 @@ export function servedActors(aborted: (run: string) => void = () => {}) {
     mixed: mixedActor(),
     ask: actor({
       async *stream(asked: unknown, context: ActorContext): AsyncGenerator<string | RunEvent> {
-        const { provider, name, host } = asked as Asked
-        const model =
-          provider === 'openai'
-            ? openai(name, { baseURL: `${host}/v1`, apiKey: 'none', env: {} })
-            : ollama(name, { host, env: {} })
+        const model = await modelOf(asked as Asked)
         const tools = [{ name: 'weather', description: 'Weather now', parameters: { type: 'object' } }]
         for await (const event of context.model(model).stream({
           messages: [{ role: 'user', content: 'hello' }],
@@ -35,6 +29,16 @@ export function servedActors(aborted: (run: string) => void = () => {}) {
 }
 
 export type ServedActors = ReturnType<typeof servedActors>
+
+/** Its package is loaded when it is asked for: most processes that serve these actors never do. */
+async function modelOf({ provider, name, host }: Asked): Promise<Model> {
+  if (provider === 'openai') {
+    const { openai } = await import('../../server/models/openai.ts')
+    return openai(name, { baseURL: `${host}/v1`, apiKey: 'none', env: {} })
+  }
+  const { ollama } = await import('../../server/models/ollama.ts')
+  return ollama(name, { host, env: {} })
+}
 
 function reporting<Input, Result, Data>(
   of: Actor<Input, Result, Data>,
