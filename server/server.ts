@@ -286,8 +286,16 @@ function harmless(onError: OnError): OnError {
 function sayOnStderr(error: unknown, { actor, run }: { actor?: string; run?: string }): void {
   const where = actor === undefined ? '' : ` in actor ${actor}, run ${String(run)}`
   const text = textOf(error)
-  // JSON keeps what a thrown thing says on one line, whatever it holds.
-  process.stderr.write(`millrace: error${where}: ${JSON.stringify(text)}\n`)
+  process.stderr.write(`millrace: error${where}: ${oneLine(text)}\n`)
+}
+
+/** What a thrown thing says, as JSON on one line that steers no terminal: JSON itself leaves some controls as they are. */
+function oneLine(text: string): string {
+  const controls = /[\u007f-\u009f\u2028\u2029]/g
+  return JSON.stringify(text).replace(
+    controls,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** What a thrown thing says. Anything can be thrown, also what refuses to be text. */
