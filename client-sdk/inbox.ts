@@ -23,25 +23,26 @@ export interface Inbox {
   readSeq: number
   readGen: number | undefined
   /** Text came, of which the first `known` items had come before. */
-  text(frame: Delta, known: number, at: number): void
+  text(frame: Delta, known: number): void
   /** Anything else came. What opens or closes a part waits as well, hidden: it has a number and a cost. */
-  event(frame: EventFrame, at: number): void
+  event(frame: EventFrame): void
   /** The next item will be `next`: those before it are missing, or what came from there on is void. */
-  gap(frame: Gap, at: number): void
+  gap(frame: Gap): void
   /** Parts that are open where the next item begins. */
   open(lanes?: readonly OpenLane[]): void
   /** Requests that nobody has answered, for a reader who comes too late for their items. */
-  pending(requests: readonly WireMap[] | undefined, at: number): void
+  pending(requests?: readonly WireMap[]): void
   /** The next item for the reader, whose credit is then free; undefined while none waits. */
   take(): StreamEvent | undefined
 }
 
-export function createInbox(window: CreditWindow, last: number, gen: number | undefined): Inbox {
+/** @param now the time of what came without one, epoch milliseconds. */
+export function createInbox(window: CreditWindow, now: () => number, last: number, gen: number | undefined): Inbox {
   const queue: Entry[] = []
   /** What the events of an open part have in common. */
   const lanes = new Map<unknown, object>()
 
-  const push = (event: object | undefined, span: number, cost: number, at: number): void => {
+  const push = (event: object | undefined, span: number, cost: number, at = now()): void => {
     const first = inbox.last + 1
     const last = (inbox.last += span)
     window.arrived(cost)
@@ -55,18 +56,18 @@ export function createInbox(window: CreditWindow, last: number, gen: number | un
     readSeq: last,
     readGen: gen,
 
-    text({ lane, body, count = 1 }, known, at) {
+    text({ lane, body, count = 1, ts }, known) {
       const texts = typeof body === 'string' ? [body] : body
-      for (const text of texts.slice(known)) push({ type: 'token', ...lanes.get(lane), text }, count, count, at)
+      for (const text of texts.slice(known)) push({ type: 'token', ...lanes.get(lane), text }, count, count, ts)
     },
 
-    event({ type, data, cost }, at) {
+    event({ type, data, cost, ts }) {
       if (type === EVENT.partStart) inbox.open([[data['lane'] as number, data]])
       if (type === EVENT.partEnd) lanes.delete(data['lane'])
-      push(fromWire(type, data), 1, cost, at)
+      push(fromWire(type, data), 1, cost, ts)
     },
 
-    gap({ next, reason }, at) {
+    gap({ next, reason }) {
       let from = inbox.last + 1
       const isVoid = next < from
       if (isVoid) from = next
@@ -79,8 +80,7 @@ export function createInbox(window: CreditWindow, last: number, gen: number | un
       inbox.last = from - 1
       const wasRead = next <= inbox.readSeq
       if (wasRead) inbox.readSeq = inbox.last
-      if (wasRead || from < next)
-        push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, next - from, 0, at)
+      if (wasRead || from < next) push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, next - from, 0)
     },
 
     open(open: readonly OpenLane[] | undefined = []) {
@@ -91,8 +91,8 @@ export function createInbox(window: CreditWindow, last: number, gen: number | un
         })
     },
 
-    pending(requests = [], at) {
-      for (const data of requests) push(fromWire(EVENT.inputRequest, data), 0, 0, at)
+    pending(requests = []) {
+      for (const data of requests) push(fromWire(EVENT.inputRequest, data), 0, 0)
     },
 
     take() {

@@ -73,27 +73,27 @@ export interface Stream extends ConnectedStream {
 
 export function createStream(connection: Connection, request: Start | Attach, listener: StreamListener): Stream {
   const { runtime, connectMs } = connection
-  const { credit = connection.limits.initialCredit, policy, ts } = request.options
+  const { credit = connection.limits.initialCredit, policy, rate, ts } = request.options
   const view = request.kind === 'attach' ? request : undefined
   const window = new CreditWindow(credit)
-  const inbox = createInbox(window, view?.after ?? 0, view?.options.gen)
+  const inbox = createInbox(window, () => runtime.wallClock(), view?.after ?? 0, view?.options.gen)
   const questions = new Map<string, Question>()
   let state: 'lost' | 'opening' | 'open' | 'cancelling' | 'closed' = 'lost'
-  let rate = request.options.rate ?? null
   let wasOpened = false
-  /** Where a live view begins is for the first OPENED to say. */
-  let isUndecided = view?.after === null
   let firstSentAt: number | undefined
   /** A connection was lost between START and its answer: nobody here knows whether the run began. */
   let mayHaveBegun = false
-  /** The credit that the last START or ATTACH asked for. */
-  let asked = 0
+  /** What the last START or ATTACH said of how this stream reads, and the next will. */
+  const reading = { policy, rate, ts, credit, gen: inbox.gen }
   /** CANCEL of the whole run, once it was asked for. */
   let wish: StreamFrame | undefined
   let hadFault = false
   let refusals = 0
   let retry: Timer | undefined
   let deadline: Timer | undefined
+
+  /** Where a live view begins is for the first OPENED to say. */
+  const isUndecided = (): boolean => view?.after === null && !wasOpened
 
   const isUp = (): boolean => state === 'opening' || state === 'open'
 
@@ -160,14 +160,15 @@ export function createStream(connection: Connection, request: Start | Attach, li
     hadFault = true
   }
 
-  /** How many of `count` items came before, or undefined when none of them can be taken. Only a list can be cut. */
-  const knownOf = (seq: number, count: number, cost: number, isList: boolean): number | undefined => {
-    if (state !== 'open') return undefined
+  /** `count` items came, of which `join` is given the number that came before. Only a list can be cut there. */
+  const receive = (seq: number, count: number, cost: number, isList: boolean, join: (known: number) => void): void => {
+    if (state !== 'open') return
     const known = Math.min(count, inbox.last + 1 - seq)
     const follows = known === 0 || known === count || (known > 0 && isList)
-    if (follows && window.allows(cost, count)) return known
-    fault()
-    return undefined
+    if (!follows || !window.allows(cost, count)) return fault()
+    window.returned((known * cost) / count)
+    if (known < count) join(known)
+    arrived()
   }
 
   const stream: Stream = {
@@ -187,11 +188,10 @@ export function createStream(connection: Connection, request: Start | Attach, li
         return
       }
       state = wish ? 'cancelling' : 'opening'
-      asked = window.reopen()
-      const { gen } = inbox
-      const options = { policy, ts, credit: asked, rate: rate ?? undefined, gen } as Attach['options']
-      if (run === undefined) send({ ...(request as Start), options: { ...request.options, ...options } })
-      else send({ kind: 'attach', run, after: isUndecided ? null : inbox.last, options })
+      reading.credit = window.reopen()
+      reading.gen = inbox.gen
+      if (run === undefined) send({ ...(request as Start), options: { ...request.options, ...reading } })
+      else send({ kind: 'attach', run, after: isUndecided() ? null : inbox.last, options: reading })
       for (const { frame } of questions.values()) send(frame)
       if (wish) send(wish)
     },
@@ -216,56 +216,46 @@ export function createStream(connection: Connection, request: Start | Attach, li
       state = 'open'
       stopWaiting()
       refusals = 0
-      window.shrink(Math.max(0, asked - credit))
+      window.shrink(Math.max(0, reading.credit - credit))
       stream.run = run
       // Where any other stream stands is known, and only a GAP moves it.
-      if (isUndecided) inbox.last = inbox.readSeq = next - 1
-      isUndecided = false
+      if (isUndecided()) inbox.last = inbox.readSeq = next - 1
       inbox.gen ??= gen
       inbox.readGen ??= gen
       inbox.open(lanes)
       // A reader from the start, or one that was here before, has these or will get them.
-      if (!wasOpened && next > 1 && next === inbox.last + 1) inbox.pending(pending, runtime.wallClock())
+      if (!wasOpened && next > 1 && next === inbox.last + 1) inbox.pending(pending)
       wasOpened = true
       listener.opened(run, gen)
       arrived()
     },
 
     delta(frame) {
-      const { seq, body, count = 1, ts = runtime.wallClock() } = frame
+      const { seq, body, count = 1 } = frame
       const isList = typeof body !== 'string'
       const items = isList ? body.length : count
-      const known = knownOf(seq, items, items, isList)
-      if (known === undefined) return
-      window.returned(known)
-      if (isList || known === 0) inbox.text(frame, known, ts)
-      arrived()
+      receive(seq, items, items, isList, (known) => inbox.text(frame, known))
     },
 
     event(frame) {
-      const { seq, type, data, cost, ts = runtime.wallClock() } = frame
-      const known = knownOf(seq, 1, cost, false)
-      if (known === undefined) return
-      if (known > 0) window.returned(cost)
-      else {
-        inbox.event(frame, ts)
+      const { seq, type, data, cost } = frame
+      receive(seq, 1, cost, false, () => {
+        inbox.event(frame)
         // Somebody may wait for this tool call or sub-agent to be stopped.
         const target = type === EVENT.toolResult ? 'call' : type === EVENT.agentEnd ? 'agent' : ''
         const outcome = OUTCOMES[data['outcome'] as number]
         answer([target, data[target]])?.resolve({ ...(data['receipt'] as object), outcome, confirmed: true })
-      }
-      arrived()
+      })
     },
 
     gap(frame) {
       if (state !== 'open') return
-      const now = runtime.wallClock()
       const { next, gen = inbox.gen, lanes, pending } = frame
       const isMissing = next > inbox.last + 1
       inbox.gen = gen
-      inbox.gap(frame, now)
+      inbox.gap(frame)
       inbox.open(lanes)
-      if (isMissing) inbox.pending(pending, now)
+      if (isMissing) inbox.pending(pending)
       arrived()
     },
 
@@ -336,13 +326,12 @@ export function createStream(connection: Connection, request: Start | Attach, li
       }
     },
 
-    async cancelPart(target, code, note) {
-      try {
-        const frame = { kind: 'cancel', code, note, target } as StreamFrame
-        return (await ask([target.type, target.id], frame)) as CancelResult
-      } catch (error) {
-        return { confirmed: false, code: (error as MillraceError).code }
-      }
+    cancelPart(target, code, note) {
+      const stopped = ask([target.type, target.id], { kind: 'cancel', code, note, target } as StreamFrame)
+      return stopped.catch((error: unknown) => ({
+        confirmed: false,
+        code: (error as MillraceError).code,
+      })) as Promise<CancelResult>
     },
 
     async input(type, data) {
@@ -352,7 +341,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
     setRate(perSec) {
       const frame = connection.prepare<Rate>({ kind: 'rate', sid: 0, perSec }, { perSec })
-      rate = perSec
+      reading.rate = perSec ?? undefined
       if (isUp()) send(frame)
     },
 

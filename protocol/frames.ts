@@ -46,14 +46,14 @@ export type Hello = {
   flushMs?: number
 }
 
-/** What both START and ATTACH say of the subscription they make. */
+/** What both START and ATTACH say of the subscription they make. What is undefined is not said. */
 export type SubscriptionOptions = {
   credit?: number
-  policy?: Policy
+  policy?: Policy | undefined
   /** Items a second; 0 begins paused. */
-  rate?: number
+  rate?: number | undefined
   /** Asks for the time of each item. */
-  ts?: boolean
+  ts?: boolean | undefined
 }
 
 export type StartOptions = SubscriptionOptions & {
@@ -77,7 +77,7 @@ export type Attach = {
   sid: number
   run: string
   after: number | null
-  options: SubscriptionOptions & { gen?: number }
+  options: SubscriptionOptions & { gen?: number | undefined }
 }
 
 /** Grants `n` more. */
