@@ -26,7 +26,6 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 // The state of the one message being decoded. Decoding never waits, so there is never a second one.
 let bytes: Uint8Array
-let view: DataView
 let at: number
 let valuesLeft: number
 
@@ -38,7 +37,6 @@ function decodeAll<Frame>(
   if (message.length > limits.maxBytes) throw new ProtocolFault('message too large', CLOSE.tooLarge)
   if (message.length === 0) wrong('message')
   bytes = message
-  view = new DataView(message.buffer, message.byteOffset, message.length)
   at = 0
   const frames: Frame[] = []
   while (at < bytes.length) {
@@ -52,53 +50,24 @@ function decodeAll<Frame>(
 
 /** One value, announced before. `depth`: how many containers may still nest. */
 function value(depth: number): unknown {
-  const head = view.getUint8(take(1))
+  const head = bytes[take(1)]!
   if (head < 0x80) return head
   if (head < 0x90) return map(head & 15, depth)
   if (head < 0xa0) return array(head & 15, depth)
   if (head < 0xc0) return text(head & 31)
+  if (head === 0xc0) return null
+  if (head === 0xc2) return false
+  if (head === 0xc3) return true
+  if (head >= 0xc4 && head < 0xc7) return binary(integer(head - 0xc4))
+  if (head === 0xca) return float(4).getFloat32(0)
+  if (head === 0xcb) return float(8).getFloat64(0)
+  if (head >= 0xcc && head < 0xd0) return integer(head - 0xcc)
+  if (head >= 0xd0 && head < 0xd4) return integer(head - 0xd0, true)
   if (head >= 0xe0) return head - 256
-  switch (head) {
-    case 0xc0:
-      return null
-    case 0xc2:
-    case 0xc3:
-      return head === 0xc3
-    case 0xc4:
-    case 0xc5:
-    case 0xc6:
-      return binary(uint(head - 0xc4))
-    case 0xca:
-      return view.getFloat32(take(4))
-    case 0xcb:
-      return view.getFloat64(take(8))
-    case 0xcc:
-    case 0xcd:
-    case 0xce:
-      return uint(head - 0xcc)
-    case 0xcf:
-      return long(view.getUint32(take(4)))
-    case 0xd0:
-      return view.getInt8(take(1))
-    case 0xd1:
-      return view.getInt16(take(2))
-    case 0xd2:
-      return view.getInt32(take(4))
-    case 0xd3:
-      return long(view.getInt32(take(4)))
-    case 0xd9:
-    case 0xda:
-    case 0xdb:
-      return text(uint(head - 0xd9))
-    case 0xdc:
-    case 0xdd:
-      return array(uint(head - 0xdb), depth)
-    case 0xde:
-    case 0xdf:
-      return map(uint(head - 0xdd), depth)
-    default:
-      return wrong('type')
-  }
+  if (head >= 0xde) return map(integer(head - 0xdd), depth)
+  if (head >= 0xdc) return array(integer(head - 0xdb), depth)
+  if (head >= 0xd9) return text(integer(head - 0xd9))
+  return wrong('type')
 }
 
 /** Moves on by `length` bytes. Returns where they begin. */
@@ -113,16 +82,17 @@ function announce(n: number): void {
   if ((valuesLeft -= n) < 0) wrong('length')
 }
 
-/** An unsigned integer of 1, 2 or 4 bytes, that is 2 to the power of `size`. */
-function uint(size: number): number {
-  const start = take(1 << size)
-  return size === 0 ? view.getUint8(start) : size === 1 ? view.getUint16(start) : view.getUint32(start)
+/** An integer of 1, 2, 4 or 8 bytes, that is 2 to the power of `size`, within what a double holds exactly. */
+function integer(size: number, isSigned = false): number {
+  let i = take(1 << size)
+  let n = bytes[i]!
+  if (isSigned) n = (n << 24) >> 24
+  while (++i < at) n = n * 256 + bytes[i]!
+  return Number.isSafeInteger(n) ? n : wrong('integer')
 }
 
-/** An integer of 64 bits, within what a double holds exactly. */
-function long(high: number): number {
-  const n = high * 2 ** 32 + view.getUint32(take(4))
-  return Number.isSafeInteger(n) ? n : wrong('integer')
+function float(length: number): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset + take(length))
 }
 
 function array(length: number, depth: number): unknown[] {
@@ -149,16 +119,15 @@ function enter(values: number, depth: number): void {
 }
 
 function text(length: number): string {
-  const start = take(length)
+  let i = take(length)
   if (length < 16) {
     // A token is mostly a few letters: quicker than the call into the decoder.
     let short = ''
-    let i = start
     while (i < at && bytes[i]! < 0x80) short += String.fromCharCode(bytes[i++]!)
     if (i === at) return short
   }
   try {
-    return utf8.decode(bytes.subarray(start, at))
+    return utf8.decode(bytes.subarray(at - length, at))
   } catch {
     return wrong('text')
   }
@@ -166,6 +135,5 @@ function text(length: number): string {
 
 /** A copy: what is kept of a message must not keep all of it. */
 function binary(length: number): Uint8Array {
-  const start = take(length)
-  return new Uint8Array(bytes.subarray(start, at))
+  return new Uint8Array(bytes.subarray(take(length), at))
 }
