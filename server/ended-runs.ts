@@ -2,9 +2,6 @@ import type { Limits } from '../protocol/limits.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import type { Run } from './run.ts'
 
-/** What a run weighs beside its log: 6.8 KB of heap, measured on runs that were cancelled before they said anything. */
-const RUN_BYTES = 8_192
-
 /** What an ended run that is still read stays longer than others. */
 const STILL_READ_MS = 1_000
 
@@ -49,7 +46,7 @@ export class EndedRuns {
 
   add(run: Run): void {
     const owner = run.principal.id
-    const bytes = run.log.size + RUN_BYTES
+    const bytes = run.weight
     const entry: Entry = { owner, endedAt: this.#runtime.now(), bytes, run, key: undefined }
     this.#entries.add(entry)
     this.#logged.add(entry)

@@ -9,7 +9,9 @@ import { Channel } from './streams/channel.ts'
 import { unpackPayload } from './wire.ts'
 
 /** Message ids remembered per run; older ones are no longer recognised as duplicates. */
-const MAX_MIDS = 4_096
+const MAX_MIDS = 1_024
+/** What remembering one takes, about. */
+const MID_BYTES = 200
 
 /** What becomes of an input. */
 export type InputAnswer = { status: InputStatus; note?: string }
@@ -57,6 +59,11 @@ export class Inputs {
       this.#reading = reading
       this.#waitingChanged()
     }
+  }
+
+  /** Bytes that the memory of inputs takes, about. */
+  get weight(): number {
+    return this.#answers.size * MID_BYTES
   }
 
   /** Inputs accepted and not yet taken. */

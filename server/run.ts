@@ -25,6 +25,8 @@ const SLICE_ITEMS = 64
 const MAX_WAITING_EVENTS = 1_000
 /** How long a run with `onDetach: 'cancel'` outlives its last connection, unless it says otherwise. */
 const CANCEL_DETACHED_MS = 10_000
+/** What a run takes beside its log and inputs: 6.8 KB of heap, measured on runs that were cancelled before they said anything. */
+const RUN_BYTES = 8_192
 /** Issues of an input that its refusal lists, and steps of the path of each. */
 const MAX_ISSUES = 20
 /** The longest text in such a list. */
@@ -166,6 +168,11 @@ export class Run {
   /** Everything has finished, not only the end been announced. */
   get settled(): boolean {
     return this.#settled
+  }
+
+  /** Bytes that it takes once it has ended, about. */
+  get weight(): number {
+    return RUN_BYTES + this.log.size + this.#inputs.weight
   }
 
   /** How many follow it. */

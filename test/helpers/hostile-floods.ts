@@ -17,7 +17,7 @@ function expectBounded(before: Measured, after: Measured): void {
 
 /** Everything that floods a server: each leaves it as it was, and its neighbours served. */
 export function hostileFloods(): void {
-  const pairs = repetitions({ quick: 4_000, full: 100_000 })
+  const pairs = repetitions({ quick: 2_000, full: 100_000 })
   test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, async () => {
     await using server = await ServerProcess.start({ ...raised, retainPrincipal: 4 * MIB })
     await using quiet = await server.client({ auth: 'bob' })
@@ -34,7 +34,7 @@ export function hostileFloods(): void {
     expect(after.heap - before.heap).toBeLessThan(5 * MIB)
   })
 
-  const sessions = repetitions({ quick: 300, full: 10_000 })
+  const sessions = repetitions({ quick: 200, full: 10_000 })
   test(`${sessions} sessions that are abandoned with a run take bounded memory`, async () => {
     await using server = await ServerProcess.start()
     await using quiet = await server.client({ auth: 'bob' })
@@ -53,7 +53,7 @@ export function hostileFloods(): void {
 
   test('who pings and never reads is cut off, and costs no memory', async () => {
     await using server = await ServerProcess.start()
-    const most = repetitions({ quick: 50 * MIB, full: 500 * MIB })
+    const most = repetitions({ quick: 100 * MIB, full: 500 * MIB })
     const before = await server.measure()
     const sent = await neverReads(server.url, socketPings(), most)
     const one = rawFrame(encodeUp([{ kind: 'ping', nonce: 1 }]))
@@ -83,7 +83,7 @@ export function hostileFloods(): void {
     expectBounded(before, after)
   })
 
-  const trickled = repetitions({ quick: 2_000, full: 15_000 })
+  const trickled = repetitions({ quick: 1_500, full: 15_000 })
   test(`a START of ${trickled} bytes that comes one byte at a time is served`, async () => {
     await using server = await ServerProcess.start()
     await using raw = await RawSocket.open(server.url)
@@ -100,7 +100,7 @@ export function hostileFloods(): void {
     console.log(`trickle: ${bytes.length} bytes, ${growth(before, await server.measure())}`)
   })
 
-  const attackMs = repetitions({ quick: 1_000, full: 20_000 })
+  const attackMs = repetitions({ quick: 500, full: 20_000 })
   test(`eight who attack with the worst of messages for ${attackMs} ms do not stop a neighbour`, async () => {
     await using server = await ServerProcess.start()
     await using quiet = await server.client({ auth: 'bob' })
@@ -118,7 +118,7 @@ export function hostileFloods(): void {
       Buffer.alloc(262_144, 0xdd),
       Buffer.alloc(300_000),
     ]
-    await Promise.all(worst.map((message) => attackFor(300, server.url, message)))
+    await Promise.all(worst.map((message) => attackFor(attackMs / 5, server.url, message)))
     const before = await server.quiet(1)
     const beside = await neighbour(quiet)
     const attacks = await Promise.all(worst.map((message) => attackFor(attackMs, server.url, message)))

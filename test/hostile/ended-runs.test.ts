@@ -61,3 +61,21 @@ test('what is kept of all principals together has an end as well', async () => {
   alice.attach(4, third, 0)
   expect((await alice.next('end', 4)).outcome).toBe('cancelled')
 })
+
+test('what was said to a run weighs as well', async () => {
+  await using server = await testServer({ silent: silent() }, { limits: { retainPrincipal: 100_000 } })
+  await using client = await server.client()
+  const quiet = await abandon(client, 1)
+  client.start(2, 'silent')
+  const { run } = await client.next('opened', 2)
+  const inputs = Array.from(
+    { length: 500 },
+    (_, n) => ({ kind: 'input', sid: 2, mid: `m${n}`, type: '', data: 0 }) as const,
+  )
+  client.send(...inputs, { kind: 'cancel', sid: 2 })
+  await client.next('end', 2)
+  client.attach(3, quiet, 0)
+  expect((await client.next('end', 3)).data).toMatchObject({ code: 'not_found' })
+  client.attach(4, run, 0)
+  expect((await client.next('end', 4)).data).toMatchObject({ code: 'not_found' })
+})
