@@ -3,9 +3,9 @@ export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
 export type { GapEvent, Progress, RunEnd, RunEvent, StreamEvent, ToolOutcome } from '../protocol/events.ts'
 export type { Key, OnDetach, Policy } from '../protocol/frames.ts'
-export type { CancelReason, Receipt, Usage } from '../protocol/receipt.ts'
+export type { CancelReason, PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
-export type { CancelOptions, CancelResult } from './cancel.ts'
+export type { CancelOptions, CancelResult, PartCancelResult, PartOf } from './cancel.ts'
 export type {
   AskOptions,
   AttachOptions,

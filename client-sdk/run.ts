@@ -2,7 +2,7 @@ import { MillraceError } from '../protocol/errors.ts'
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import type { Attach, Start } from '../protocol/frames.ts'
 import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
-import type { CancelOptions, CancelResult } from './cancel.ts'
+import type { CancelOptions, CancelResult, PartCancelResult, PartOf } from './cancel.ts'
 import type { Connection } from './connection.ts'
 import { deferred, quiet } from './deferred.ts'
 import { createStream, type Ending, type InputTaken } from './stream.ts'
@@ -54,9 +54,11 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
    */
   text(): AsyncIterableIterator<string, undefined>
   /**
-   * Stops the run, or with `call` or `agent` one part of it. The loop ends at once. Never rejects: resolves with the
-   * receipt, with the outcome that came first, or with `confirmed: false`.
+   * Stops one tool call or sub-agent; the run goes on. Never rejects: resolves with the receipt, with the outcome that
+   * came first, or with `confirmed: false`.
    */
+  cancel(options: CancelOptions & PartOf): Promise<PartCancelResult>
+  /** Stops the run. The loop ends at once. Never rejects, and resolves as for a part. */
   cancel(options?: CancelOptions): Promise<CancelResult>
   /** Stops reading and leaves the run to itself: what happens then is its `onDetach`. */
   detach(): void
@@ -238,7 +240,7 @@ export function createRun<Data, Result>(
     [Symbol.asyncIterator]: () => read('events'),
     text: () => read('text'),
 
-    cancel({ reason = 'user', note, call, agent } = {}) {
+    cancel({ reason = 'user', note, call, agent }: CancelOptions & Partial<PartOf> = {}): Promise<CancelResult> {
       const code = CANCEL_CODES[reason]
       const shortNote = note?.slice(0, 85)
       const id = call ?? agent

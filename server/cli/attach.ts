@@ -1,4 +1,5 @@
 import { POLICIES, type Policy } from '../../protocol/frames.ts'
+import { approvalMode } from './approvals.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { follow } from './follow.ts'
 import type { Output } from './output.ts'
@@ -39,7 +40,11 @@ export const attach: Command = {
         : readNumber('--after', after, { min: 0, max: Number.MAX_SAFE_INTEGER })
     await using remote = new Remote(values, output)
     const view = remote.client.attach('', id, { after: from, policy })
-    return await follow(view, remote, output, { stream: true, interrupt: 'detach' })
+    return await follow(view, remote, output, {
+      stream: true,
+      interrupt: 'detach',
+      approvals: approvalMode(false, 'leave'),
+    })
   },
 }
 

@@ -1,18 +1,20 @@
+import type { CancelResult } from '../../client-sdk/node.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import type { Output } from './output.ts'
-import { cancelWords } from './receipt-words.ts'
+import { cancelWords, partCancelWords } from './receipt-words.ts'
 import { Remote, remoteOptions } from './remote.ts'
 import { type Command, readArgs } from './usage.ts'
 
 const usage = {
   name: 'cancel',
-  about: 'Stops a run and says what was stopped.',
+  about: 'Stops a run, or one tool call of it, and says what was stopped.',
   args: ['<run>'],
   options: {
+    call: { type: 'string', value: 'ID', about: 'Stops only this tool call; the run goes on.' },
     note: { type: 'string', value: 'TEXT', about: 'Why, for the receipt.' },
     ...remoteOptions,
   },
-  examples: ['millrace cancel r_mhEi2vDbnMOVWWYUk6OBXw'],
+  examples: ['millrace cancel r_mhEi2vDbnMOVWWYUk6OBXw', 'millrace cancel r_mhEi2vDbnMOVWWYUk6OBXw --call call_2'],
 } as const
 
 /** `millrace cancel` */
@@ -22,12 +24,18 @@ export const cancel: Command = {
     const { values, positionals } = readArgs(usage, args)
     const [id = ''] = positionals
     await using remote = new Remote(values, output)
-    const view = remote.client.attach('', id, { after: 'live', credit: 0 })
+    const { call } = values
+    // The end of a run needs no credit, the result of a tool call does.
+    const view = remote.client.attach('', id, { after: 'live', ...(call === undefined && { credit: 0 }) })
     await remote.opened(view)
     output.busy('stopping')
-    const result = await view.cancel(values.note === undefined ? {} : { note: values.note })
-    const lines = cancelWords(result)
-    if (!result.confirmed) throw new Failure(EXIT.unreachable, lines.join('; '))
+    const why = values.note === undefined ? {} : { note: values.note }
+    const result = call === undefined ? await view.cancel(why) : await view.cancel({ call, ...why })
+    const lines = call === undefined ? cancelWords(result as CancelResult) : [partCancelWords(call, result)]
+    if (!result.confirmed) {
+      const isUnknown = call !== undefined && result.code === 'not_found'
+      throw new Failure(isUnknown ? EXIT.failed : EXIT.unreachable, lines.join('; '))
+    }
     await output.answer(`${lines.join('\n')}\n`)
     return EXIT.ok
   },

@@ -2,10 +2,12 @@ import { z } from 'zod'
 import { type Actor, actor } from '../actors/actor.ts'
 import { type AgentInput, agent } from '../agents/agent.ts'
 import { wait } from '../streams/wait.ts'
+import { demoTools } from './demo-tools.ts'
 
 /** What `millrace serve` serves unless a config file says otherwise; tests and benches use them too. */
 export type DemoActors = {
   chat: Actor<AgentInput, undefined, never>
+  assistant: Actor<AgentInput, undefined, never>
   count: Actor<{ to: number; delayMs?: number | undefined }, undefined, never>
   flood: Actor<{ tokens: number; bytes?: number | undefined }, undefined, never>
   echo: Actor<unknown, undefined, never>
@@ -25,6 +27,13 @@ export const demoActors: DemoActors = {
   chat: agent({
     description: 'Answers a prompt with the model of the server.',
     instructions: 'You are a friendly assistant. Answer in a few short paragraphs of plain text.',
+  }),
+
+  assistant: agent({
+    description:
+      'Answers with tools: weather, research (slow), and mail, for which it asks leave. Mention one of them.',
+    instructions: 'You are a helpful assistant. Use your tools where they help, and answer in plain text.',
+    tools: demoTools,
   }),
 
   count: actor({

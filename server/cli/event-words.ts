@@ -9,11 +9,11 @@ const MAX_JSON_CHARACTERS = 160
 export function eventWords(event: Told): string | undefined {
   switch (event.type) {
     case 'tool.call':
-      return `calls ${event.name} ${json(event.args)}${event.client ? ' (at the client)' : ''}`
+      return `calls ${event.name} ${json(event.args)}${event.client ? ' (at the client)' : ''} as ${event.call}`
     case 'tool.progress':
-      return `tool ${event.call}: ${[event.progress && progressWords(event.progress), event.note].filter(Boolean).join(' ')}`
+      return `${event.call}: ${[event.progress && progressWords(event.progress), event.note].filter(Boolean).join(' ')}`
     case 'tool.result':
-      return `tool ${event.call}: ${event.outcome} after ${event.ms} ms ${event.error ?? json(event.output)}`
+      return resultWords(event)
     case 'request':
       return `asks (${event.kind}, request ${event.id}): ${event.prompt ?? json(event.schema)}`
     case 'iteration':
@@ -40,6 +40,15 @@ export function eventWords(event: Told): string | undefined {
     case 'gap':
       return gapWords(event)
   }
+}
+
+function resultWords(event: Extract<Told, { type: 'tool.result' }>): string {
+  const { call, outcome, ms, error, output, truncated, receipt } = event
+  if (outcome === 'ok') return `${call} after ${ms} ms: ${json(output)}${truncated ? ' (cut off)' : ''}`
+  if (outcome === 'error') return `${call} failed after ${ms} ms: ${error ?? ''}`
+  const by = receipt?.by === 'client' ? 'a client' : `the ${receipt?.by ?? 'server'}`
+  const note = receipt?.note === undefined ? '' : `: ${receipt.note}`
+  return `${call} was stopped by ${by} after ${ms} ms${receipt?.settled === false ? ', but goes on' : ''}${note}`
 }
 
 function gapWords({ from, next, reason }: Extract<Told, { type: 'gap' }>): string | undefined {

@@ -1,5 +1,6 @@
 import type { CancelResult, Run } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
+import { type ApprovalMode, Approvals } from './approvals.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
@@ -13,6 +14,8 @@ export type FollowOptions = {
   stream: boolean
   /** What Ctrl-C does: stops the run, or only leaves it. */
   interrupt: 'cancel' | 'detach'
+  /** What becomes of a request for approval. */
+  approvals: ApprovalMode
 }
 
 /**
@@ -24,7 +27,7 @@ export async function follow(
   run: Run,
   remote: Remote,
   output: Output,
-  { stream, interrupt }: FollowOptions,
+  { stream, interrupt, approvals }: FollowOptions,
 ): Promise<ExitCode> {
   let left: 'interrupted' | 'unread' | 'lost' | undefined
   let cancelled: Promise<CancelResult> | undefined
@@ -47,17 +50,22 @@ export async function follow(
   remote.givenUp.addEventListener('abort', lost)
 
   const reading = new Reading(output, stream)
+  const answering = new Approvals(run, output, approvals)
   let isOpened = false
   try {
     const { id } = await remote.opened(run)
     isOpened = true
     output.note(`run ${id}`)
     output.busy('waiting for the first token')
-    for await (const event of run) await reading.show(event)
+    for await (const event of run) {
+      await reading.show(event)
+      answering.take(event)
+    }
     if (!left) await reading.finish(run)
   } catch (error) {
     if (!left) throw runFailure(error, isOpened, remote)
   } finally {
+    answering.close()
     output.gone.removeEventListener('abort', unread)
     remote.givenUp.removeEventListener('abort', lost)
   }

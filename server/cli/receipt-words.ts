@@ -1,4 +1,4 @@
-import type { CancelResult } from '../../client-sdk/node.ts'
+import type { CancelResult, PartCancelResult } from '../../client-sdk/node.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 
 /** What a cancel did, in lines for people. */
@@ -15,6 +15,15 @@ export function cancelWords(result: CancelResult): string[] {
     case 'cancelled':
       return receiptWords(result)
   }
+}
+
+/** What the cancel of one tool call did, in a line for people. */
+export function partCancelWords(call: string, result: PartCancelResult): string {
+  if (!result.confirmed && result.code === 'not_found') return `nothing called ${call} goes on in this run`
+  if (!result.confirmed || result.outcome !== 'cancelled') return cancelWords(result).join('; ')
+  const { settled, ms, note } = result
+  const left = settled ? 'it has ended' : 'it does not heed the stop, and goes on'
+  return `stopped ${call} in ${msWords(ms)}: ${left}${note === undefined ? '' : `; note: ${note}`}`
 }
 
 /** A receipt, in lines for people: what was stopped, and what is left of it. */

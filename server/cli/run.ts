@@ -1,5 +1,6 @@
 import { text as readAll } from 'node:stream/consumers'
 import { MillraceError } from '../../protocol/errors.ts'
+import { approvalMode } from './approvals.ts'
 import { type ExitCode, Failure, refusal } from './exit.ts'
 import { follow } from './follow.ts'
 import type { Output } from './output.ts'
@@ -13,11 +14,13 @@ const usage = {
   args: ['<actor>', '[input]'],
   options: {
     stream: { type: 'boolean', about: 'Types the answer as it comes; without it, it is printed at the end.' },
+    yes: { type: 'boolean', about: 'Allows all that the run asks leave for.' },
     ...remoteOptions,
   },
   examples: [
     `millrace run chat 'Tell me about millrace' --stream`,
     `millrace run count '{"to":10,"delayMs":100}' --stream`,
+    `millrace run assistant 'How is the weather in Oslo, Rome and Lima?' --stream`,
     'git diff | millrace run chat - --stream',
   ],
 } as const
@@ -32,7 +35,11 @@ export const run: Command = {
     await using remote = new Remote(values, output)
     try {
       const started = remote.client.start(actor, input)
-      return await follow(started, remote, output, { stream: values.stream ?? false, interrupt: 'cancel' })
+      return await follow(started, remote, output, {
+        stream: values.stream ?? false,
+        interrupt: 'cancel',
+        approvals: approvalMode(values.yes ?? false, 'refuse'),
+      })
     } catch (error) {
       const failure = refusal(error)
       if (given !== undefined || !MillraceError.is(failure.cause, 'invalid_input')) throw failure

@@ -81,14 +81,37 @@ describe('an event in words', () => {
   test.each<[Exclude<StreamEvent, { text: string }>, string | undefined]>([
     [
       { ...at, type: 'tool.call', call: 'c1', name: 'weather', args: { city: 'Oslo' } },
-      'calls weather {"city":"Oslo"}',
+      'calls weather {"city":"Oslo"} as c1',
+    ],
+    [{ ...at, type: 'tool.progress', call: 'c1', progress: { current: 1, total: 2 }, note: 'half' }, 'c1: 1/2 half'],
+    [{ ...at, type: 'tool.result', call: 'c1', outcome: 'ok', output: 21, ms: 5 }, 'c1 after 5 ms: 21'],
+    [{ ...at, type: 'tool.result', call: 'c1', outcome: 'error', error: 'no', ms: 5 }, 'c1 failed after 5 ms: no'],
+    [
+      { ...at, type: 'tool.result', call: 'c1', outcome: 'ok', output: 'x', truncated: true, ms: 5 },
+      'c1 after 5 ms: "x" (cut off)',
     ],
     [
-      { ...at, type: 'tool.progress', call: 'c1', progress: { current: 1, total: 2 }, note: 'half' },
-      'tool c1: 1/2 half',
+      {
+        ...at,
+        type: 'tool.result',
+        call: 'c1',
+        outcome: 'cancelled',
+        ms: 5,
+        receipt: { code: 1, by: 'client', note: 'enough', settled: true, ms: 1 },
+      },
+      'c1 was stopped by a client after 5 ms: enough',
     ],
-    [{ ...at, type: 'tool.result', call: 'c1', outcome: 'ok', output: 21, ms: 5 }, 'tool c1: ok after 5 ms 21'],
-    [{ ...at, type: 'tool.result', call: 'c1', outcome: 'error', error: 'no', ms: 5 }, 'tool c1: error after 5 ms no'],
+    [
+      {
+        ...at,
+        type: 'tool.result',
+        call: 'c1',
+        outcome: 'cancelled',
+        ms: 5,
+        receipt: { code: 0, by: 'server', settled: false, ms: 1 },
+      },
+      'c1 was stopped by the server after 5 ms, but goes on',
+    ],
     [{ ...at, type: 'request', id: 'q1', kind: 'confirm', prompt: 'Sure?' }, 'asks (confirm, request q1): Sure?'],
     [{ ...at, type: 'iteration', n: 1, max: 8 }, undefined],
     [{ ...at, type: 'iteration', n: 2, max: 8 }, 'turn 2 of at most 8'],

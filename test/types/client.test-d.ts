@@ -1,6 +1,12 @@
 import { expectTypeOf } from 'vitest'
 import { z } from 'zod'
-import { type CancelResult, createClient, type Run, type StreamEvent } from '../../client-sdk/index.ts'
+import {
+  type CancelResult,
+  createClient,
+  type PartCancelResult,
+  type Run,
+  type StreamEvent,
+} from '../../client-sdk/index.ts'
 import { createClient as createNodeClient } from '../../client-sdk/node.ts'
 import { actor } from '../../server/actors/actor.ts'
 
@@ -72,8 +78,10 @@ for await (const event of run) {
 for await (const text of client.start('says', undefined).text()) expectTypeOf(text).toEqualTypeOf<string>()
 
 // A cancel tells whether it is confirmed before it tells what it did.
-const cancelled = await run.cancel({ reason: 'superseded', call: 'c1' })
+const cancelled = await run.cancel({ reason: 'superseded' })
 expectTypeOf(cancelled).toEqualTypeOf<CancelResult>()
+// That of a part of a run has a smaller receipt.
+expectTypeOf(await run.cancel({ call: 'c1', note: 'enough' })).toEqualTypeOf<PartCancelResult>()
 if (!cancelled.confirmed) expectTypeOf(cancelled.code).toEqualTypeOf<string>()
 else if (cancelled.outcome === 'cancelled') expectTypeOf(cancelled.settled).toEqualTypeOf<boolean>()
 // @ts-expect-error nothing is known before that was looked at
