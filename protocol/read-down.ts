@@ -49,7 +49,7 @@ const ROWS: Table<DownFrame> = {
       seq: positive,
       type: uintOrStr,
       data: map,
-      cost: (value, name) => positive(value ?? 1, name),
+      cost: (value) => positive(value ?? 1),
       ts: optional(uint),
     },
   ],
@@ -67,25 +67,23 @@ export function readDown(value: unknown): DownFrame | undefined {
   return readFrame(ROWS, value)
 }
 
-function limits(value: unknown, name: string): Partial<Limits> {
-  const result = map(value, name)
-  for (const one of Object.values(result)) uint(one, name)
-  return result
+function limits(value: unknown): Partial<Limits> {
+  list(uint)(Object.values(map(value)))
+  return value as Partial<Limits>
 }
 
-function textOrTexts(value: unknown, name: string): string | string[] {
+function textOrTexts(value: unknown): string | string[] {
   if (typeof value === 'string') return value
-  const texts = list(str)(value, name)
-  return texts.length === 0 ? wrong(name) : texts
+  const texts = list(str)(value)
+  return texts.length === 0 ? wrong() : texts
 }
 
-function uintOrStr(value: unknown, name: string): number | string {
-  return typeof value === 'string' ? value : uint(value, name)
+function uintOrStr(value: unknown): number | string {
+  return typeof value === 'string' ? value : uint(value)
 }
 
-function reference(value: unknown, name: string): NonNullable<Notice['ref']> {
-  const [tag, sid, detail] = list(any)(value, name)
-  const ref: NonNullable<Notice['ref']> = { tag: uint(tag, name), sid: uint(sid, name) }
-  if (detail != null) ref.detail = detail
-  return ref
+function reference(value: unknown): NonNullable<Notice['ref']> {
+  const [tag, sid, detail] = list(any)(value)
+  const ref = { tag: uint(tag), sid: uint(sid) }
+  return detail == null ? ref : { ...ref, detail }
 }

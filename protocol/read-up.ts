@@ -83,25 +83,25 @@ export function readUp(value: unknown): UpFrame | undefined {
 }
 
 function options(shape: object): Read<WireMap> {
-  return (value, name) => readMap(shape, value ?? {}, name)
+  return (value) => readMap(shape, value)
 }
 
-function uintOrNull(value: unknown, name: string): number | null {
-  return value === null ? null : uint(value, name)
+function uintOrNull(value: unknown): number | null {
+  return value === null ? null : uint(value)
 }
 
-function instance(value: unknown, name: string): Uint8Array {
-  return value instanceof Uint8Array && value.length === 16 ? value : wrong(name)
+function instance(value: unknown): Uint8Array {
+  return value instanceof Uint8Array && value.length === 16 ? value : wrong()
 }
 
-function target(value: unknown, name: string): NonNullable<Cancel['target']> {
-  const pair = list(any)(value, name)
-  return { type: word(['call', 'agent'])(pair[0], name), id: str(pair[1], name) }
+function target(value: unknown): NonNullable<Cancel['target']> {
+  const [type, id] = list(any)(value)
+  return { type: word(['call', 'agent'])(type), id: str(id) }
 }
 
 /** A map of at most 1 KiB in its smallest encoding. */
-function smallMap(value: unknown, name: string): WireMap {
+function smallMap(value: unknown): WireMap {
   const writer = new PlainWriter()
-  writer.value(map(value, name), Infinity)
-  return writer.length > 1_024 ? wrong(name) : (value as WireMap)
+  writer.value(map(value), Infinity)
+  return writer.length > 1_024 ? wrong() : (value as WireMap)
 }
