@@ -1,6 +1,6 @@
 import * as CLOSE from '../protocol/close-code.ts'
 import { decodeDown } from '../protocol/decode.ts'
-import { encodeUp } from '../protocol/encode.ts'
+import { packUp } from '../protocol/encode.ts'
 import { closeAction, type ErrorCode, MillraceError } from '../protocol/errors.ts'
 import {
   type Delta,
@@ -15,7 +15,6 @@ import {
   SUBPROTOCOL,
   type UpFrame,
 } from '../protocol/frames.ts'
-import { PlainWriter } from '../protocol/plain-writer.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
 import { systemRuntime } from './runtime.ts'
@@ -164,7 +163,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   let lastSid = 0
   let socket: WebSocketLike | undefined
   /** Encoded frames that wait for the end of this turn, or for WELCOME. None before the socket is open. */
-  let outbox: Uint8Array[] | undefined
+  let outbox: number[][] | undefined
   let isFlushing = false
   let sentBytes = 0
   let welcomedAt: number | undefined
@@ -212,18 +211,15 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       stream.open(lastSid)
     }
     const { maxMessage, beforeWelcomeBytes } = connection.limits
-    for (let frame = outbox[0]; frame; frame = outbox[0]) {
+    while (outbox.length > 0) {
       const isOpen = welcomedAt !== undefined
       const room = isOpen ? maxMessage : beforeWelcomeBytes - sentBytes
-      if (!isOpen && frame.length > room) return
-      const message = new PlainWriter()
-      do {
-        message.append(frame)
-        outbox.shift()
-        frame = outbox[0]
-      } while (frame && message.length + frame.length <= room)
-      sentBytes += message.length
-      socket?.send(message.take())
+      let size = outbox[0]!.length
+      let n = 1
+      if (!isOpen && size > room) return
+      while (n < outbox.length && size + outbox[n]!.length <= room) size += outbox[n++]!.length
+      sentBytes += size
+      socket?.send(Uint8Array.from(outbox.splice(0, n).flat()))
     }
   }
 
@@ -235,7 +231,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     try {
       const credentials: unknown = typeof auth === 'function' ? await (auth as () => unknown)() : auth
       if (!isCurrent()) return
-      const greeting = encodeUp([{ kind: 'hello', auth: credentials, client, attempt, name, flushMs } as Hello])
+      const greeting = packUp({ kind: 'hello', auth: credentials, client, attempt, name, flushMs } as Hello)
       const opening = new WebSocket(url, SUBPROTOCOL)
       // A socket that was left may still speak, or be closed, late.
       const handler =
@@ -406,7 +402,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     },
 
     send(frame) {
-      outbox?.push(encodeUp([frame]))
+      outbox?.push(packUp(frame))
       schedule()
     },
 
@@ -415,7 +411,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
         if (typeof count === 'number' && !(Number.isSafeInteger(count) && count >= 0))
           throw new MillraceError('bad_request', `${name} must be an integer of at least 0, not ${count}`)
       }
-      const { length } = encodeUp([frame])
+      const { length } = packUp(frame)
       const { maxMessage } = connection.limits
       if (length > maxMessage)
         throw new MillraceError('bad_request', `${length} bytes are too many: a message holds at most ${maxMessage}`)

@@ -1,6 +1,7 @@
 import { type DownFrame, GAP_REASONS, INPUT_STATUSES, OUTCOMES, type UpFrame, type WireMap } from './frames.ts'
-import { PlainWriter } from './plain-writer.ts'
+import { pack } from './pack.ts'
 import * as TAG from './tag.ts'
+import { Writer } from './writer.ts'
 
 export { Writer } from './writer.ts'
 
@@ -9,15 +10,20 @@ export { Writer } from './writer.ts'
  * @param maxDepth how many containers may nest in a frame, itself counted. Default 16.
  * @throws MillraceError `bad_request` for data that is not plain.
  */
-export function encodeUp(frames: readonly UpFrame[], maxDepth = 16): Uint8Array<ArrayBuffer> {
-  const writer = new PlainWriter()
-  for (const frame of frames) writer.value(trimmed(UP[frame.kind](frame as never)), maxDepth)
-  return writer.take()
+export function encodeUp(frames: readonly UpFrame[], maxDepth?: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(frames.flatMap((frame) => packUp(frame, maxDepth)))
+}
+
+/** The bytes of one frame of a client: a message is made of several. Of each number the low 8 bits count. */
+export function packUp(frame: UpFrame, maxDepth = 16): number[] {
+  const bytes: number[] = []
+  pack(bytes, trimmed(UP[frame.kind](frame as never)), maxDepth)
+  return bytes
 }
 
 /** One message of what a server says. */
 export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer> {
-  const writer = new PlainWriter()
+  const writer = new Writer()
   for (const frame of frames) writeDown(writer, frame)
   return writer.take()
 }
@@ -26,7 +32,7 @@ export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer
  * Appends one frame of a server.
  * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
  */
-export function writeDown(writer: PlainWriter, frame: DownFrame): void {
+export function writeDown(writer: Writer, frame: DownFrame): void {
   // No limit of its own: what a frame quotes of the log was checked when it was logged, against the server's limits.
   writer.value(trimmed(DOWN[frame.kind](frame as never)), Infinity)
 }

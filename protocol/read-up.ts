@@ -28,7 +28,7 @@ import {
   type UpFrame,
   type WireMap,
 } from './frames.ts'
-import { PlainWriter } from './plain-writer.ts'
+import { pack } from './pack.ts'
 import * as TAG from './tag.ts'
 
 const SUBSCRIPTION: Fields<SubscriptionOptions> = {
@@ -101,7 +101,7 @@ function target(value: unknown): NonNullable<Cancel['target']> {
 
 /** A map of at most 1 KiB in its smallest encoding. */
 function smallMap(value: unknown): WireMap {
-  const writer = new PlainWriter()
-  writer.value(map(value), Infinity)
-  return writer.length > 1_024 ? wrong() : (value as WireMap)
+  const bytes: number[] = []
+  pack(bytes, map(value), Infinity)
+  return bytes.length > 1_024 ? wrong() : (value as WireMap)
 }

@@ -1,15 +1,33 @@
-import { PlainWriter } from './plain-writer.ts'
+import { container, keysOf } from './plain-data.ts'
 
 const encoder = new TextEncoder()
 
 /**
- * The writer of those who write much: one is kept and reset for message after message, takes values apart from each
- * other, and writes text without a copy in between.
+ * A growing buffer that MessagePack values are appended to, each in its smallest form, byte for byte as msgpackr does it.
+ * One is kept and reset for message after message.
  */
-export class Writer extends PlainWriter {
+export class Writer {
+  /** Bytes written. */
+  length = 0
+  /** Values written, as a scan counts them: containers, keys and elements each. */
+  values = 0
+  #bytes: Uint8Array<ArrayBuffer>
+  #view: DataView
+
+  /** @param size bytes to begin with; it grows by doubling. Default 1,024. */
+  constructor(size = 1_024) {
+    this.#bytes = new Uint8Array(size)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
   /** What was written, without a copy: valid until the next write or reset. */
   view(): Uint8Array<ArrayBuffer> {
-    return this.bytes.subarray(0, this.length)
+    return this.#bytes.subarray(0, this.length)
+  }
+
+  /** What was written, as a copy of its own. */
+  take(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.length)
   }
 
   /** Forgets what was written and keeps the memory. */
@@ -23,26 +41,44 @@ export class Writer extends PlainWriter {
   }
 
   nil(): void {
-    this.head(0xc0)
+    this.#head(0xc0, 0)
+  }
+
+  bool(value: boolean): void {
+    this.#head(value ? 0xc3 : 0xc2, 0)
   }
 
   /** An integer from 0 to 2^53 - 1. */
   uint(value: number): void {
-    if (value < 0x80) this.head(value)
-    else this.number(value)
+    if (value < 0x80) this.#head(value, 0)
+    else if (value > 0xffffffff) this.number(value)
+    else this.#sized(0xcc, value)
   }
 
-  override str(value: string): void {
+  /** Any number: an integer of up to 32 bits as such, every other as float64. */
+  number(value: number): void {
+    if (value >>> 0 === value) this.uint(value)
+    else if (value >> 0 !== value) {
+      this.#head(0xcb, 8)
+      this.#view.setFloat64(this.length - 8, value)
+    } else if (value >= -0x20) this.#head(value, 0)
+    else if (value >= -0x80) this.#head(0xd0, 1, value)
+    else if (value >= -0x8000) this.#head(0xd1, 2, value)
+    else this.#head(0xd2, 4, value)
+  }
+
+  /** Text. Half of a surrogate pair is written as U+FFFD. */
+  str(value: string): void {
     const { length } = value
-    this.room(9 + length * 3)
-    const { bytes } = this
+    this.#room(9 + length * 3)
+    const bytes = this.#bytes
     // Short text is mostly ASCII, and a loop over it beats the call into the encoder.
     if (length < 0x20) {
       const start = this.length + 1
       let i = 0
       for (let code: number; i < length && (code = value.charCodeAt(i)) < 0x80; i++) bytes[start + i] = code
       if (i === length) {
-        this.strHead(length)
+        this.#head(0xa0 | length, 0)
         this.length += length
         return
       }
@@ -52,14 +88,94 @@ export class Writer extends PlainWriter {
     const { written } = encoder.encodeInto(value, bytes.subarray(least))
     const start = this.length + headSize(written)
     if (start !== least) bytes.copyWithin(start, least, least + written)
-    this.strHead(written)
+    if (written < 0x20) this.#head(0xa0 | written, 0)
+    else this.#sized(0xd9, written)
     this.length += written
+  }
+
+  bin(value: Uint8Array): void {
+    this.#sized(0xc4, value.length)
+    this.#append(value)
+  }
+
+  /** The header of an array: `length` values follow. */
+  array(length: number): void {
+    this.#container(0x90, 0xdc, length)
+  }
+
+  /** The header of a map: `length` times a key (`str`) and a value follow. */
+  map(length: number): void {
+    this.#container(0x80, 0xde, length)
   }
 
   /** Encoded values as they stand. @param values how many they are, for those who count. Default 1. */
   raw(encoded: Uint8Array, values = 1): void {
     this.values += values
-    this.append(encoded)
+    this.#append(encoded)
+  }
+
+  /**
+   * Plain data: null, booleans, numbers, strings, Uint8Array, arrays, and objects without a class. `undefined` is nil.
+   *
+   * @param depth how many containers may nest. Default 15: what `maxDepth` leaves inside a frame.
+   * @throws MillraceError `bad_request` for anything else, and for what nests deeper or refers to itself.
+   */
+  value(value: unknown, depth = 15): void {
+    if (value == null) return this.nil()
+    if (typeof value === 'string') return this.str(value)
+    if (typeof value === 'number') return this.number(value)
+    if (typeof value === 'boolean') return this.bool(value)
+    if (value instanceof Uint8Array) return this.bin(value)
+    const plain = container(value, depth)
+    if (Array.isArray(plain)) {
+      const { length } = plain
+      this.array(length)
+      for (let i = 0; i < length; i++) this.value(plain[i], depth - 1)
+      return
+    }
+    const keys = keysOf(plain)
+    this.map(keys.length)
+    for (const key of keys) {
+      this.str(key)
+      this.value(plain[key], depth - 1)
+    }
+  }
+
+  /** The first byte of a value, and behind it the low `size` bytes of `n`. */
+  #head(byte: number, size: number, n = 0): void {
+    this.#room(9)
+    this.values++
+    this.#bytes[this.length++] = byte
+    for (let shift = size * 8 - 8; shift >= 0; shift -= 8) this.#bytes[this.length++] = n >> shift
+  }
+
+  /** A length or integer, with the first byte of its size: `first` for 8 bits, the next two for 16 and 32. */
+  #sized(first: number, n: number): void {
+    if (n < 0x100) this.#head(first, 1, n)
+    else if (n < 0x10000) this.#head(first + 1, 2, n)
+    else this.#head(first + 2, 4, n)
+  }
+
+  /** Up to 15 elements are told in the first byte `short`; `first` is that of 16 bits, the next that of 32. */
+  #container(short: number, first: number, length: number): void {
+    if (length < 0x10) this.#head(short | length, 0)
+    else if (length < 0x10000) this.#head(first, 2, length)
+    else this.#head(first + 1, 4, length)
+  }
+
+  #append(bytes: Uint8Array): void {
+    this.#room(bytes.length)
+    this.#bytes.set(bytes, this.length)
+    this.length += bytes.length
+  }
+
+  #room(more: number): void {
+    const needed = this.length + more
+    if (needed <= this.#bytes.length) return
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
+    grown.set(this.view())
+    this.#bytes = grown
+    this.#view = new DataView(grown.buffer)
   }
 }
 

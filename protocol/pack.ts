@@ -1,0 +1,70 @@
+import { container, keysOf } from './plain-data.ts'
+
+const utf8 = new TextEncoder()
+
+/**
+ * Appends plain data to `out` as MessagePack: null, booleans, numbers, strings, Uint8Array, arrays, and objects without
+ * a class, each in its smallest form. `undefined` is nil. It is for who writes little, as a client does: the bytes are
+ * those that a `Writer` writes, in a fraction of the code and at a multiple of the time.
+ *
+ * @param out bytes; of each number the low 8 bits count.
+ * @param depth how many containers may nest.
+ * @throws MillraceError `bad_request` for anything else, and for what nests deeper or refers to itself.
+ */
+export function pack(out: number[], value: unknown, depth: number): void {
+  if (value == null) out.push(0xc0)
+  else if (typeof value === 'boolean') out.push(value ? 0xc3 : 0xc2)
+  else if (typeof value === 'number') packNumber(out, value)
+  else if (typeof value === 'string') packBytes(out, utf8.encode(value), 0xa0, 0x20, 0xd9)
+  else if (value instanceof Uint8Array) packBytes(out, value, 0, 0, 0xc4)
+  else packContainer(out, container(value, depth), depth - 1)
+}
+
+function packContainer(out: number[], value: ReturnType<typeof container>, depth: number): void {
+  if (Array.isArray(value)) {
+    const { length } = value
+    packSize(out, length, 0x90, 0x10, 0xdb, 2)
+    for (let i = 0; i < length; i++) pack(out, value[i], depth)
+    return
+  }
+  const keys = keysOf(value)
+  packSize(out, keys.length, 0x80, 0x10, 0xdd, 2)
+  for (const key of keys) {
+    pack(out, key, 0)
+    pack(out, value[key], depth)
+  }
+}
+
+/** An integer of up to 32 bits as such, every other number as float64. */
+function packNumber(out: number[], value: number): void {
+  if (value >>> 0 === value) return packSize(out, value, 0, 0x80, 0xcc)
+  // A sign takes one bit.
+  if (value >> 0 === value) return packSize(out, value, 0, 0x40, 0xd0, 1, ~value * 2)
+  const float = new DataView(new ArrayBuffer(8))
+  float.setFloat64(0, value)
+  out.push(0xcb, ...new Uint8Array(float.buffer))
+}
+
+function packBytes(out: number[], bytes: Uint8Array, short: number, limit: number, first: number): void {
+  packSize(out, bytes.length, short, limit, first)
+  for (const byte of bytes) out.push(byte)
+}
+
+/**
+ * A length or integer: while its `span` is below `limit` it is told by the byte `short` itself; else it follows `first`
+ * in one byte, the next in two, or the one after that in four. `least`: 2 where there is no form of one byte.
+ */
+function packSize(
+  out: number[],
+  n: number,
+  short: number,
+  limit: number,
+  first: number,
+  least = 1,
+  span: number = n,
+): void {
+  if (span < limit) out.push(short | n)
+  else if (span < 0x100 && least === 1) out.push(first, n)
+  else if (span < 0x10000) out.push(first + 1, n >> 8, n)
+  else out.push(first + 2, n >> 24, n >> 16, n >> 8, n)
+}
