@@ -1,15 +1,27 @@
 import type { Break } from './breaks.ts'
+import type { Tamper } from './network.ts'
 import { World } from './world.ts'
 
 export type Found = { readonly seed: number; readonly message: string; readonly trace: readonly string[] }
 
+/** A world that a seed drives, and what has happened in it. */
+export interface Driven {
+  readonly trace: readonly string[]
+  /** @throws what was violated. */
+  run(): Promise<void>
+}
+
+export type MakeWorld = (seed: number, tamper: Tamper | undefined) => Driven
+
+const actors: MakeWorld = (seed, tamper) => new World(seed, tamper)
+
 /** Runs one seed. Returns what was violated, if anything. */
-export async function runSeed(seed: number, broken?: Break): Promise<Found | undefined> {
+export async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): Promise<Found | undefined> {
   // A failing seed is told by its number; the stacks of errors that runs are meant to meet cost a fifth of the time.
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   const restore = broken?.patch?.()
-  const world = new World(seed, broken?.tamper?.())
+  const world = make(seed, broken?.tamper?.())
   try {
     await world.run()
     return undefined
@@ -22,9 +34,14 @@ export async function runSeed(seed: number, broken?: Break): Promise<Found | und
 }
 
 /** Runs `count` seeds from `first`; stops at the first violation and returns it. */
-export async function search(first: number, count: number, broken?: Break): Promise<Found | undefined> {
+export async function search(
+  first: number,
+  count: number,
+  broken?: Break,
+  make?: MakeWorld,
+): Promise<Found | undefined> {
   for (let seed = first; seed < first + count; seed++) {
-    const found = await runSeed(seed, broken)
+    const found = await runSeed(seed, broken, make)
     if (found) return found
   }
   return undefined

@@ -204,7 +204,8 @@ export class World {
   #checkGate(plan: Plan, work: Work): void {
     if (!work.onlyPaced) return
     for (const view of this.#views()) {
-      if (view.plan !== plan || !view.started || view.left !== 'no' || view.run.position?.run !== work.id) continue
+      if (view.plan.who !== plan.who || !view.started || view.left !== 'no' || view.run.position?.run !== work.id)
+        continue
       const consumed = view.items.length
       if (work.produced > consumed + view.credit + LIMITS.readAhead) {
         this.#fail(
@@ -250,7 +251,7 @@ export class World {
     const other = this.clients.find((each) => each !== client && each.principal === client.principal)
     if (other && this.chance.of(0.15)) {
       work.onlyPaced = false
-      this.#follow(other, other.sdk.start('work', plan, { key, credit }), {
+      this.#follow(other, other.sdk.start('work', plan, { key, credit, detachMs: DETACH_MS }), {
         plan,
         key,
         policy: 'pace',
