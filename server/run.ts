@@ -1,36 +1,32 @@
 import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../protocol/errors.ts'
-import { type PlainEvent, type RunEvent, type TextEvent, toWire } from '../protocol/events.ts'
+import { type RunEvent, toWire } from '../protocol/events.ts'
 import type { OnDetach, Outcome, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, type Receipt, type Usage } from '../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt } from '../protocol/receipt.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import type { Actor, Principal, Question, RunInput } from './actors/actor.ts'
 import type { ValidationResult } from './actors/standard-schema.ts'
 import { Audience, type Reader } from './audience.ts'
+import { Books } from './books.ts'
 import { type ContextHost, createContext } from './context.ts'
 import { Deadline } from './deadline.ts'
-import { excerpt } from './excerpt.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
+import { invalidInput } from './invalid-input.ts'
 import { Log } from './log.ts'
 import type { Model } from './models/model.ts'
-import { Parts } from './parts.ts'
+import { Pull } from './pull.ts'
+import { Scribe } from './scribe.ts'
 import type { Turns } from './turns.ts'
 import { packPayload } from './wire.ts'
 import { type OpenWork, Work } from './work.ts'
 
-/** Items one run may produce in one event-loop turn. */
-const SLICE_ITEMS = 64
 /** Events said with `emit` that may wait for the gate. */
 const MAX_WAITING_EVENTS = 1_000
 /** How long a run with `onDetach: 'cancel'` outlives its last connection, unless it says otherwise. */
 const CANCEL_DETACHED_MS = 10_000
 /** What a run takes beside its log and inputs: 6.8 KB of heap, measured on runs that were cancelled before they said anything. */
 const RUN_BYTES = 8_192
-/** Issues of an input that its refusal lists, and steps of the path of each. */
-const MAX_ISSUES = 20
-/** The longest text in such a list. */
-const MAX_ISSUE_CHARACTERS = 200
 
 export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
 
@@ -89,33 +85,21 @@ export class Run {
   readonly #host: RunHost
   readonly #actor: Actor
   readonly #controller = new AbortController()
-  readonly #parts: Parts
+  readonly #scribe: Scribe
+  readonly #books = new Books()
   readonly #work: Work
   readonly #audience: Audience
-  #iterator: AsyncIterator<string | RunEvent, unknown> | undefined
+  readonly #pull: Pull
   #state: RunState = 'opening'
   #gated = false
   #end: LoggedEnd | undefined
   #stop: Stop | undefined
   #settled = false
 
-  #pulling = false
-  #queuedPull = false
-  /** The actor's iterator will yield no more. */
-  #finished = false
-  #turn = -1
-  #taken = 0
+  /** What was said with `emit` and waits for the gate. */
   #emits: { event: string | RunEvent; done: (seq: number) => void; fail: (reason: unknown) => void }[] = []
 
   readonly #inputs: Inputs
-
-  readonly #usage: Usage = { input: 0, output: 0 }
-  #used = false
-  /** Texts said since a provider last stated its usage: about as many tokens. */
-  #unstated = 0
-  #iterations = 0
-  /** Why the last model that was asked stopped. */
-  #answerStop: string | undefined
 
   #grace: Timer | undefined
   readonly #deadline: Deadline
@@ -133,7 +117,16 @@ export class Run {
     setMaxListeners(0, this.#controller.signal)
     this.log = new Log(host.limits)
     this.#audience = new Audience(this.log, host.limits, options.onDetach)
-    this.#parts = new Parts((type, data) => this.#appendEvent(type, data))
+    this.#scribe = new Scribe(this.log, host.runtime, host.limits, (urgent) => this.#written(urgent))
+    this.#pull = new Pull(host.turns, {
+      item: (said) => {
+        if (this.#isOver) this.#checkSettled()
+        else if (this.#say(said)) this.#go()
+      },
+      done: (result) => (this.#isOver ? this.#checkSettled() : this.#finish(result)),
+      failed: (error) => (this.#isOver ? this.#checkSettled() : this.#fail(error)),
+      resumed: () => this.#go(),
+    })
     this.#work = new Work(() => this.#checkSettled())
     this.#inputs = new Inputs(host.runtime, host.limits, actor.interactive, (waiting) => this.#waiting(waiting))
     const timeoutMs = Math.min(options.timeoutMs ?? host.limits.timeoutMs, host.limits.timeoutMs)
@@ -165,6 +158,11 @@ export class Run {
     return this.#end
   }
 
+  /** It is stopping, or has ended: nothing more is said. */
+  get #isOver(): boolean {
+    return this.#stop !== undefined || this.#end !== undefined
+  }
+
   /** Everything has finished, not only the end been announced. */
   get settled(): boolean {
     return this.#settled
@@ -190,14 +188,14 @@ export class Run {
   }
 
   #open(input: ValidationResult<unknown>): void {
-    if (this.#stop || this.#end) return this.#actorIsDone()
+    if (this.#isOver) return this.#checkSettled()
     if (input.issues) return this.#endWith('error', invalidInput(input.issues).toJSON())
     this.#state = 'running'
     try {
       const stream = this.#execute(input.value)
       // An async function in place of a generator: its promise must not be rejected with nobody listening.
       if (stream instanceof Promise) stream.catch(() => {})
-      this.#iterator = stream[Symbol.asyncIterator]()
+      this.#pull.begin(stream[Symbol.asyncIterator]())
     } catch (error) {
       return this.#fail(error)
     }
@@ -234,11 +232,9 @@ export class Run {
       findModel: (which) => this.#host.findModel(which),
       openProvider: (id) => this.#work.open('provider', id),
       openTool: (call, stop) => this.#work.open('tool', call, stop),
-      canSay: (event) => this.#canSay(event),
+      canSay: (event) => this.#scribe.accepts(event),
       failed: (error) => this.#host.failed(this, error),
-      answered: (stop) => {
-        this.#answerStop = stop
-      },
+      answered: (stop) => this.#books.answered(stop),
     }
   }
 
@@ -250,10 +246,10 @@ export class Run {
   }
 
   #go(): void {
-    if (this.#stop || this.#end || this.#state === 'opening') return
+    if (this.#isOver || this.#state === 'opening') return
     while (this.#emits.length > 0) {
       if (this.#audience.holdsBack()) return this.#closeGate()
-      if (!this.#maySlice()) return this.#goLater()
+      if (!this.#pull.allows()) return this.#pull.later()
       const waiting = this.#emits.shift()
       if (!waiting) break
       if (!this.#say(waiting.event)) return waiting.fail(unsaid())
@@ -261,136 +257,41 @@ export class Run {
     }
     if (this.#audience.holdsBack()) return this.#closeGate()
     this.#openGate()
-    if (this.#pulling || this.#queuedPull || this.#finished) return
-    if (!this.#maySlice()) return this.#goLater()
-    this.#pulling = true
-    try {
-      this.#iterator?.next().then(this.#onItem, this.#onError)
-    } catch (error) {
-      this.#onError(error)
-    }
-  }
-
-  #goLater(): void {
-    if (this.#queuedPull) return
-    this.#queuedPull = true
-    this.#host.turns.later(this.#pullLater)
-  }
-
-  readonly #pullLater = (): void => {
-    this.#queuedPull = false
-    this.#go()
-  }
-
-  readonly #onItem = (step: IteratorResult<string | RunEvent, unknown>): void => {
-    this.#pulling = false
-    if (typeof step !== 'object' || step === null)
-      return this.#onError(new TypeError('the iterator of the actor gave something that is no result of an iterator'))
-    if (step.done) {
-      this.#finished = true
-      if (this.#stop || this.#end) return this.#actorIsDone()
-      return this.#finish(step.value)
-    }
-    if (this.#stop || this.#end) return this.#checkSettled()
-    if (this.#say(step.value)) this.#go()
-  }
-
-  readonly #onError = (error: unknown): void => {
-    this.#pulling = false
-    this.#finished = true
-    if (this.#stop || this.#end) return this.#actorIsDone()
-    this.#fail(error)
-  }
-
-  #maySlice(): boolean {
-    const { turns } = this.#host
-    if (turns.number !== this.#turn) {
-      this.#turn = turns.number
-      this.#taken = 0
-    }
-    return ++this.#taken <= SLICE_ITEMS && turns.allows()
+    this.#pull.next()
   }
 
   /** Logs one thing. False when it could not be logged and the run ended of it. */
-  #say(event: string | RunEvent): boolean {
+  #say(said: string | RunEvent): boolean {
     try {
-      if (typeof event === 'string') {
-        if (this.#parts.plain) this.#appendText(0, event)
-        else this.#sayText({ type: 'token', text: event })
-      } else if (event.type === 'token' || event.type === 'thinking' || event.type === 'tool.args') this.#sayText(event)
-      else {
-        const { type, data } = toWire(event)
-        if (type === undefined)
-          throw new MillraceError(
-            'bad_event',
-            `the actor yielded an event of the unknown type ${JSON.stringify(event.type)}`,
-          )
-        this.#parts.before(event)
-        if (event.type === 'usage') this.#spend(event)
-        if (event.type === 'iteration') this.#iterations = event.n
-        this.#appendEvent(type, data)
-      }
+      this.#scribe.write(said)
+      this.#books.note(said)
       return true
     } catch (error) {
-      this.#fail(
-        MillraceError.is(error)
-          ? error
-          : new MillraceError('bad_event', 'the actor yielded something that is neither text nor an event', {
-              cause: error,
-            }),
-      )
+      this.#fail(error)
       return false
     }
   }
 
-  /** Whether an event could be logged: a tool asks before it says what others made. */
-  #canSay(event: PlainEvent): boolean {
-    try {
-      packPayload(toWire(event).data, this.#host.limits)
-      return true
-    } catch {
-      return false
-    }
-  }
-
-  #sayText(event: TextEvent): void {
-    if (typeof event.text !== 'string')
-      throw new MillraceError('bad_event', `the text of a ${event.type} event must be a string`)
-    this.#appendText(this.#parts.laneOf(event), event.text)
-  }
-
-  #appendText(lane: number, text: string): void {
-    this.#unstated++
-    if (this.log.appendText(lane, text, this.#host.runtime.wallClock()) === 0) return
-    this.#trim()
-    this.#audience.wakeResting()
-  }
-
-  #appendEvent(type: number | string, data: WireMap): void {
-    this.log.appendEvent(type, packPayload(data, this.#host.limits), data, this.#host.runtime.wallClock())
-    this.#trim()
-    this.#audience.wakeAll()
-  }
-
-  #trim(): void {
+  #written(urgent: boolean): void {
     if (this.log.full) this.log.trim(this.#audience.keeps())
+    if (urgent) this.#audience.wakeAll()
+    else this.#audience.wakeResting()
   }
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
   #emit(event: string | RunEvent): Promise<number> {
     const said = new Promise<number>((done, fail) => {
-      if (this.#stop || this.#end)
-        return fail(this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended'))
+      if (this.#isOver) return fail(this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended'))
       const held = this.#audience.holdsBack()
       // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
-      if (this.#emits.length > 0 || held || !this.#maySlice()) {
+      if (this.#emits.length > 0 || held || !this.#pull.allows()) {
         this.#emits.push({ event, done, fail })
         if (this.#emits.length > MAX_WAITING_EVENTS) {
           this.#fail(
             new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait for the reader: await emit()`),
           )
         } else if (held) this.#closeGate()
-        else this.#goLater()
+        else this.#pull.later()
         return
       }
       if (this.#say(event)) done(this.log.last)
@@ -435,7 +336,7 @@ export class Run {
 
   /** A reader leaves; the run goes on as its `onDetach` says. */
   leave(reader: Reader): void {
-    if (!this.#audience.leave(reader) || this.#end || this.#stop) return
+    if (!this.#audience.leave(reader) || this.#isOver) return
     if (this.detached) this.#startDetachClock()
     this.reconsider()
   }
@@ -508,7 +409,7 @@ export class Run {
 
   /** Stops one tool call at once; the run goes on. False when no call of that id goes on. */
   cancelCall(call: string, why: CancelCause): boolean {
-    return !this.#stop && !this.#end && this.#work.stopTool(call, why)
+    return !this.#isOver && this.#work.stopTool(call, why)
   }
 
   /** The server goes away before the run is finished. */
@@ -517,10 +418,9 @@ export class Run {
   }
 
   #stopWith(outcome: Stop['outcome'], error: MillraceError, by: Receipt['by'], code: number, note?: string): void {
-    if (this.#stop || this.#end) return
+    if (this.#isOver) return
     const { runtime, limits } = this.#host
     this.#stop = { outcome, error, by, code, note, at: runtime.now(), open: this.#work.snapshot() }
-    const unopened = this.#state === 'opening'
     this.#state = 'settling'
     this.#clearClocks()
     this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
@@ -529,34 +429,11 @@ export class Run {
     })
     this.#controller.abort(error)
     this.#quiet(error)
-    if (unopened) return this.#actorIsDone()
-    this.#closeIterator()
-  }
-
-  /** Asks the actor to clean up. An async generator answers only when what it awaits has come; that is no part of the stop. */
-  #closeIterator(): void {
-    const iterator = this.#iterator
-    if (this.#finished || !iterator?.return) return this.#checkSettled()
-    const done = (): void => this.#actorIsDone()
-    try {
-      iterator.return().then(done, done)
-    } catch {
-      done()
-    }
-  }
-
-  #actorIsDone(): void {
-    this.#finished = true
-    this.#checkSettled()
-  }
-
-  /** An iterator without `return` has finished when its last pull has. */
-  #actorFinished(): boolean {
-    return this.#finished || (!this.#pulling && this.#iterator?.return === undefined)
+    this.#pull.close(() => this.#checkSettled())
   }
 
   #checkSettled(): void {
-    if (this.#settled || !(this.#stop || this.#end) || !this.#actorFinished() || !this.#work.idle) return
+    if (this.#settled || !this.#isOver || !this.#pull.finished || !this.#work.idle) return
     if (!this.#end) this.#endStopped()
     this.#settled = true
     this.#host.settled(this)
@@ -567,11 +444,7 @@ export class Run {
     if (!stop || this.#end) return
     if (stop.outcome === 'error') return this.#endWithError(stop.error)
     const open = this.#work.snapshot()
-    const unsettled = [
-      ...(this.#actorFinished() ? [] : ['actor']),
-      ...(open.provider ? ['provider'] : []),
-      ...open.tools,
-    ]
+    const unsettled = [...(this.#pull.finished ? [] : ['actor']), ...(open.provider ? ['provider'] : []), ...open.tools]
     const receipt: Receipt = {
       code: stop.code,
       by: stop.by,
@@ -581,11 +454,9 @@ export class Run {
       tools: stop.open.tools.filter((call) => !open.tools.includes(call)),
       kept: this.log.last,
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
+      ...this.#books.receiptUsage(stop.open.provider),
     }
     if (stop.note !== undefined) receipt.note = stop.note
-    if (stop.open.provider)
-      receipt.usage = { ...this.#usage, output: this.#usage.output + this.#unstated, exact: false }
-    else if (this.#used) receipt.usage = { ...this.#usage, exact: true }
     this.#endWith('cancelled', receipt)
   }
 
@@ -597,26 +468,20 @@ export class Run {
         code: 'inputs_unread',
         message: `the actor ended before it took ${unread} of its inputs`,
       })
-    const data: WireMap = { ms: Math.round(this.#host.runtime.now() - this.startedAt) }
+    const data: WireMap = { ms: Math.round(this.#host.runtime.now() - this.startedAt), ...this.#books.summary }
     if (result !== undefined) data['result'] = result
-    if (this.#used) data['usage'] = this.#usage
-    if (this.#answerStop !== undefined) data['stop'] = this.#answerStop
-    if (this.#iterations > 0) data['iterations'] = this.#iterations
     this.#endWith('done', data)
   }
 
   #fail(error: unknown): void {
-    this.#finished ||= this.#iterator === undefined
-    if (this.#stop || this.#end) return this.#checkSettled()
+    if (this.#isOver) return this.#checkSettled()
     if (!MillraceError.is(error)) this.#host.failed(this, error)
     const ours = MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
     this.#endWithError(ours)
   }
 
   #endWithError(error: MillraceError): void {
-    const data: WireMap = { ...error.toJSON() }
-    if (this.#used) data['usage'] = this.#usage
-    this.#endWith('error', data)
+    this.#endWith('error', { ...error.toJSON(), ...this.#books.usage })
   }
 
   #endWith(outcome: LoggedEnd['outcome'], data: WireMap): void {
@@ -643,8 +508,8 @@ export class Run {
     this.#audience.wakeAll()
     this.#host.ended(this)
     // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
-    if (!this.#stop && !(this.#finished && this.#work.idle)) this.#controller.abort(over)
-    if (!this.#stop && !this.#finished) this.#closeIterator()
+    if (!this.#stop && !(this.#pull.finished && this.#work.idle)) this.#controller.abort(over)
+    if (!this.#stop) this.#pull.close(() => this.#checkSettled())
     this.#checkSettled()
   }
 
@@ -667,17 +532,6 @@ export class Run {
     this.#detachClock?.clear()
     this.#detachClock = undefined
   }
-
-  #spend(usage: Usage): void {
-    this.#used = true
-    this.#unstated = 0
-    this.#usage.input += usage.input
-    this.#usage.output += usage.output
-    for (const part of ['cached', 'thinking', 'cost'] as const) {
-      const n = usage[part]
-      if (n !== undefined) this.#usage[part] = (this.#usage[part] ?? 0) + n
-    }
-  }
 }
 
 function unsaid(): MillraceError {
@@ -693,25 +547,4 @@ async function* answerOnce(ask: () => unknown, resultOnly: boolean): AsyncGenera
   }
   if (!resultOnly && answer !== undefined) yield { type: 'data', name: 'result', value: answer }
   return answer
-}
-
-/** The refusal of an input that its schema rejects, with the schema's issues. */
-export function invalidInput(
-  issues: readonly { message: string; path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined }[],
-): MillraceError {
-  // A schema may quote the keys of its input, which are as long as a client likes.
-  const details = issues.slice(0, MAX_ISSUES).map(({ message, path }) => ({
-    message: excerpt(message, MAX_ISSUE_CHARACTERS),
-    path: (path ?? [])
-      .slice(0, MAX_ISSUES)
-      .map((step) => (typeof step === 'object' ? step.key : step))
-      .map((step) => (typeof step === 'number' ? step : excerpt(String(step), MAX_ISSUE_CHARACTERS))),
-  }))
-  const first = details[0]
-  const where = first && first.path.length > 0 ? ` at ${first.path.join('.')}` : ''
-  return new MillraceError(
-    'invalid_input',
-    `the input does not fit: ${first?.message ?? 'rejected by its schema'}${where}`,
-    { details },
-  )
 }

@@ -1,0 +1,118 @@
+import type { RunEvent } from '../protocol/events.ts'
+import type { Turns } from './turns.ts'
+
+/** Items one run may produce in one event-loop turn. */
+const SLICE_ITEMS = 64
+
+export type Said = string | RunEvent
+
+/** What becomes of a step that was pulled. */
+export type Pulled = {
+  item(said: Said): void
+  /** The actor is finished, with a result. */
+  done(result: unknown): void
+  failed(error: unknown): void
+  /** The turn of the next slice has come. */
+  resumed(): void
+}
+
+/**
+ * Asks an actor's iterator for one step after the other, a slice in each turn of the event loop. It pulls with callbacks:
+ * a race or a promise of its own for each item costs ten times as much.
+ */
+export class Pull {
+  readonly #turns: Turns
+  readonly #pulled: Pulled
+  #iterator: AsyncIterator<Said, unknown> | undefined
+  #pending = false
+  #queued = false
+  #finished = false
+  #turn = -1
+  #taken = 0
+
+  constructor(turns: Turns, pulled: Pulled) {
+    this.#turns = turns
+    this.#pulled = pulled
+  }
+
+  /** The iterator to pull. Without one the actor never began. */
+  begin(iterator: AsyncIterator<Said, unknown>): void {
+    this.#iterator = iterator
+  }
+
+  get begun(): boolean {
+    return this.#iterator !== undefined
+  }
+
+  /** The iterator yields no more. One without `return` has finished with its last step. */
+  get finished(): boolean {
+    return this.#finished || (!this.#pending && this.#iterator?.return === undefined)
+  }
+
+  /** Whether one more thing may be said in this turn. */
+  allows(): boolean {
+    const { number } = this.#turns
+    if (number !== this.#turn) {
+      this.#turn = number
+      this.#taken = 0
+    }
+    return ++this.#taken <= SLICE_ITEMS && this.#turns.allows()
+  }
+
+  /** Goes on in the next turn. */
+  later(): void {
+    if (this.#queued) return
+    this.#queued = true
+    this.#turns.later(this.#resume)
+  }
+
+  /** Asks for the next step, unless one is asked for already. */
+  next(): void {
+    if (this.#pending || this.#queued || this.#finished) return
+    if (!this.allows()) return this.later()
+    this.#pending = true
+    try {
+      this.#iterator?.next().then(this.#step, this.#failed)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /**
+   * Asks the actor to clean up; `closed` is called when it has. An async generator answers only when what it awaits has
+   * come: that is no part of a stop.
+   */
+  close(closed: () => void): void {
+    const done = (): void => {
+      this.#finished = true
+      closed()
+    }
+    if (this.#finished) return closed()
+    if (!this.#iterator?.return) return closed()
+    try {
+      this.#iterator.return().then(done, done)
+    } catch {
+      done()
+    }
+  }
+
+  readonly #resume = (): void => {
+    this.#queued = false
+    this.#pulled.resumed()
+  }
+
+  readonly #step = (step: IteratorResult<Said, unknown>): void => {
+    if (typeof step !== 'object' || step === null)
+      return this.#failed(new TypeError('the iterator of the actor gave something that is no result of an iterator'))
+    this.#pending = false
+    if (!step.done) return this.#pulled.item(step.value)
+    this.#finished = true
+    this.#pulled.done(step.value)
+  }
+
+  readonly #failed = (error: unknown): void => {
+    this.#pending = false
+    this.#finished = true
+    this.#pulled.failed(error)
+  }
+}
