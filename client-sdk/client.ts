@@ -122,8 +122,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
 
     attach(_actor, run, { after: place = 'start', gen = 1, ...reading } = {}) {
       const after = place === 'start' ? 0 : place === 'live' ? null : place
-      const options: Attach['options'] = { policy: 'log', ts, ...reading }
-      if (after) options.gen = gen
+      const options: Attach['options'] = { policy: 'log', ts, ...reading, gen: after ? gen : undefined }
       return createRun(
         connection,
         connection.prepare<Attach>({ kind: 'attach', sid: 0, run, after, options }, { after, ...options }),

@@ -259,14 +259,14 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   }
 
   const receive = ({ data }: { data: unknown }): void => {
-    const { maxDepth, maxValues, maxDown } = connection.limits
+    const { limits } = connection
     const from = socket
     heardAt = runtime.now()
     let frames: DownFrame[]
     try {
       // Text is malformed, and what it says must not be taken for a length.
       const bytes = new Uint8Array(typeof data === 'string' ? [] : (data as ArrayBuffer))
-      frames = decodeDown(bytes, { maxDepth, maxValues, maxBytes: maxDown })
+      frames = decodeDown(bytes, { ...limits, maxBytes: limits.maxDown })
     } catch (fault) {
       cause = fault
       return stop('internal', 'the server broke the protocol', CLOSE.malformed)
@@ -275,7 +275,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     for (const frame of frames) {
       switch (frame.kind) {
         case 'welcome':
-          connection.limits = { ...connection.limits, ...frame.limits, ...delays }
+          connection.limits = { ...limits, ...frame.limits, ...delays }
           welcomedAt = heardAt
           wasOpen = true
           hadLastChance = false

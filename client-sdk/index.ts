@@ -18,5 +18,5 @@ export type {
 } from './client.ts'
 export { createClient } from './client.ts'
 export type { Delays, Status, WebSocketClass, WebSocketLike } from './connection.ts'
-export type { Answer, InputType, Position, Run } from './run.ts'
-export type { InputTaken } from './stream.ts'
+export type { Answer, InputType, Run } from './run.ts'
+export type { InputTaken, Position } from './stream.ts'

@@ -5,13 +5,10 @@ import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
 import type { CancelOptions, CancelResult, PartCancelResult, PartOf } from './cancel.ts'
 import type { Connection } from './connection.ts'
 import { deferred, quiet } from './deferred.ts'
-import { createStream, type Ending, type InputTaken } from './stream.ts'
+import { createStream, type Ending, type InputTaken, type Position } from './stream.ts'
 
 /** What a run resolves with: what its actor returned, or the text it said when it returned nothing. */
 export type Answer<Result> = unknown extends Result ? unknown : Result extends undefined | void ? string : Result
-
-/** A place in a run's log. An application may keep it and attach behind it later. */
-export type Position = { run: string; gen: number; seq: number }
 
 /** The kinds of input that agents know. An actor may take others. */
 export type InputType = 'message' | 'approve' | 'answer' | 'tool.result' | (string & {})
@@ -79,9 +76,6 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
 /** What a client's `close` needs of a run. */
 export type Leavable = Pick<Run, 'cancel' | 'detach'>
 
-/** What a reader gets: its own kind of items, which only the checker needs to know. */
-type Next = IteratorResult<never, undefined>
-
 /** @param started where the runs that were started here are listed, as long as they go on. */
 export function createRun<Data, Result>(
   connection: Connection,
@@ -92,8 +86,8 @@ export function createRun<Data, Result>(
   const opened = deferred<{ id: string; gen: number }>()
   /** Resolves when the reader has come to the end, or has left and the stream is closed. */
   const over = deferred<Ending>()
-  /** Calls of `next` that wait. */
-  const waiting: ((next: Next | Promise<Next>) => void)[] = []
+  /** Calls of `next` that wait for something to arrive. */
+  const waiting: (() => void)[] = []
   let reader: 'events' | 'text' | 'drain' | undefined
   let hasRead = false
   /** The answer as far as it was read and still counts, and whether none of it is missing. */
@@ -133,26 +127,13 @@ export function createRun<Data, Result>(
     if (ending) over.resolve(ending)
   }
 
-  const poll = (): Next | Promise<Next> | undefined => {
-    const value = take()
-    if (value !== undefined) return { value: value as never, done: false }
-    if (!isLeft && !ending) return undefined
-    const failure = isLeft || !ending ? undefined : failureOf(ending)
-    finish()
-    return failure ? Promise.reject(failure) : { value: undefined, done: true }
-  }
-
-  /** Answers the reader as far as that can be done now. */
+  /** Something arrived, or the reader has left. */
   const pump = (): void => {
     if (reader === 'drain') {
       while (take() !== undefined);
       if (ending) finish()
     }
-    while (waiting.length > 0) {
-      const next = poll()
-      if (!next) return
-      waiting.shift()?.(next)
-    }
+    for (const wake of waiting.splice(0)) wake()
   }
 
   /** Nothing more for the reader. */
@@ -167,9 +148,17 @@ export function createRun<Data, Result>(
       throw new MillraceError('already_reading', 'a run has one reader: attach to it for another')
     reader = as
     return {
-      next() {
-        const next = poll()
-        return next ? Promise.resolve(next) : new Promise((resolve) => waiting.push(resolve))
+      async next() {
+        for (;;) {
+          const value = take()
+          if (value !== undefined) return { value: value as T, done: false }
+          if (isLeft || ending) break
+          await new Promise<void>((resolve) => waiting.push(resolve))
+        }
+        const failure = isLeft || !ending ? undefined : failureOf(ending)
+        finish()
+        if (failure) throw failure
+        return { value: undefined, done: true }
       },
       return() {
         if (request.kind === 'start') void run.cancel()
@@ -211,9 +200,7 @@ export function createRun<Data, Result>(
     opened: opened.promise,
 
     get position() {
-      const { run } = stream
-      const { gen, seq } = stream.position()
-      return run === undefined || gen === undefined ? undefined : { run, gen, seq }
+      return stream.position()
     },
 
     get result() {
@@ -227,14 +214,11 @@ export function createRun<Data, Result>(
     },
 
     get usage() {
-      return (usage ??= quiet(run.end.then(({ usage }) => usage)))
+      return (usage ??= atEnd((ending) => known(ending).usage))
     },
 
     get end() {
-      return (end ??= atEnd((ending) => {
-        if (ending instanceof Error) throw ending
-        return ending as RunEnd<Result>
-      }))
+      return (end ??= atEnd((ending) => known(ending) as RunEnd<Result>))
     },
 
     [Symbol.asyncIterator]: () => read('events'),
@@ -271,6 +255,12 @@ export function createRun<Data, Result>(
   if (signal?.aborted) abort()
   else signal?.addEventListener('abort', abort)
   return run
+}
+
+/** The end of the run itself. */
+function known(ending: Ending): RunEnd {
+  if (ending instanceof Error) throw ending
+  return ending
 }
 
 /** What the reader's loop throws at this end, if anything. */

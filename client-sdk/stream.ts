@@ -32,6 +32,9 @@ export type StreamListener = {
   closed(ending: Ending): void
 }
 
+/** A place in a run's log. An application may keep it and attach behind it later. */
+export type Position = { run: string; gen: number; seq: number }
+
 /** What a run says of an input that it has. */
 export type InputTaken = Extract<InputStatus, 'accepted' | 'duplicate'>
 
@@ -55,8 +58,8 @@ const INPUT_ERRORS: { readonly [status in InputStatus]?: ErrorCode } = {
 export interface Stream extends ConnectedStream {
   /** The run's id, once it is known. */
   run: string | undefined
-  /** The last item that was read. */
-  position(): { gen: number | undefined; seq: number }
+  /** The last item that was read. Undefined until the run is opened. */
+  position(): Position | undefined
   /** The next item for the reader; its credit goes back. */
   take(): StreamEvent | undefined
   /** Stops the run; its end closes this stream. */
@@ -175,7 +178,11 @@ export function createStream(connection: Connection, request: Start | Attach, li
     sid: 0,
     run: view?.run,
 
-    position: () => ({ gen: inbox.readGen, seq: inbox.readSeq }),
+    position() {
+      const { run } = stream
+      const { readGen: gen, readSeq: seq } = inbox
+      return run !== undefined && gen !== undefined ? { run, gen, seq } : undefined
+    },
 
     open(sid) {
       const now = runtime.now()
