@@ -53,6 +53,73 @@ describe('the demo model', () => {
     expect(events[5]).toEqual({ type: 'finish', stop: 'length' })
   })
 
+  const weather = {
+    name: 'get_weather',
+    description: 'Weather now',
+    parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+  }
+  const order = {
+    name: 'order',
+    description: 'Orders',
+    parameters: {
+      type: 'object',
+      properties: {
+        size: { enum: ['small', 'large'] },
+        pieces: { type: 'integer' },
+        gift: { type: 'boolean' },
+        to: { type: 'string' },
+        note: { type: 'string' },
+      },
+      required: ['size', 'pieces', 'gift', 'to'],
+    },
+  }
+  const callsOf = (events: ModelEvent[]) =>
+    events.flatMap((event) => (event.type === 'tool.call' ? [[event.call, event.name, event.args]] : []))
+
+  test('calls the tools that the question mentions, once for each name in it', async () => {
+    const { events, text } = await said('Weather in Oslo, Rome and Lima?', {}, { tools: [weather, order] })
+    expect(callsOf(events)).toEqual([
+      ['call_1', 'get_weather', { city: 'Oslo' }],
+      ['call_2', 'get_weather', { city: 'Rome' }],
+      ['call_3', 'get_weather', { city: 'Lima' }],
+    ])
+    expect(text).toBe('')
+    expect(events.at(-1)).toEqual({ type: 'finish', stop: 'tool_calls' })
+    const pieces = events.filter((event) => event.type === 'tool.args' && event.call === 'call_2')
+    expect(pieces.map((event) => 'text' in event && event.text).join('')).toBe('{"city":"Rome"}')
+    expect(events[0]).toMatchObject({ type: 'thinking' })
+  })
+
+  test('finds arguments of every sort in the question', async () => {
+    const { events } = await said('Please order 3 large ones for Anna', {}, { tools: [weather, order] })
+    expect(callsOf(events)).toEqual([['call_1', 'order', { size: 'large', pieces: 3, gift: true, to: 'Anna' }]])
+  })
+
+  test('calls nothing that is not mentioned, and thinks when it is told to', async () => {
+    const { events } = await said('Think about mills', {}, { tools: [weather, order] })
+    expect(callsOf(events)).toEqual([])
+    expect(events[0]).toMatchObject({ type: 'thinking' })
+    expect(events.at(-1)).toEqual({ type: 'finish', stop: 'stop' })
+  })
+
+  test('tells what its tools answered, and does not call them again', async () => {
+    const { events, text } = await said(
+      'unused',
+      {},
+      {
+        tools: [weather],
+        messages: [
+          { role: 'user', content: 'Weather in Oslo?' },
+          { role: 'assistant', content: '', calls: [{ call: 'a', name: 'get_weather', args: {} }] },
+          { role: 'tool', call: 'a', name: 'get_weather', content: 'rain' },
+          { role: 'tool', call: 'b', name: 'get_weather', content: 'Error: no such city' },
+        ],
+      },
+    )
+    expect(callsOf(events)).toEqual([])
+    expect(text).toContain('get_weather says: rain. get_weather did not work: no such city.')
+  })
+
   test('types: it waits a thirtieth of a second before each token', async () => {
     const waits: number[] = []
     const runtime = immediate(waits)
