@@ -7,10 +7,11 @@ export type Deferred<T> = {
 
 /** A promise to settle later. One that rejects unread ends no process. */
 export function deferred<T>(): Deferred<T> {
-  const result = {} as { -readonly [key in keyof Deferred<T>]: Deferred<T>[key] }
-  const promise = new Promise<T>((resolve, reject) => Object.assign(result, { resolve, reject }))
-  result.promise = quiet(promise)
-  return result
+  let settle!: Omit<Deferred<T>, 'promise'>
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  return { promise: quiet(promise), ...settle }
 }
 
 /** The same promise, whose rejection may go unread. */

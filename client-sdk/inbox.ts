@@ -71,11 +71,11 @@ export function createInbox(window: CreditWindow, now: () => number, last: numbe
       let from = inbox.last + 1
       const isVoid = next < from
       if (isVoid) from = next
-      for (let entry = queue.at(-1); isVoid && entry && entry.last >= next; entry = queue.at(-1)) {
-        queue.pop()
-        window.released(entry.cost)
+      while (isVoid && queue.length > 0 && queue.at(-1)!.last >= next) {
+        const { first, cost } = queue.pop()!
+        window.released(cost)
         // A gap is shortened. Merged text cannot be cut: what still counts of it is missing then.
-        from = Math.min(from, entry.first)
+        from = Math.min(from, first)
       }
       inbox.last = from - 1
       const wasRead = next <= inbox.readSeq
@@ -96,11 +96,12 @@ export function createInbox(window: CreditWindow, now: () => number, last: numbe
     },
 
     take() {
-      for (let entry = queue.shift(); entry; entry = queue.shift()) {
-        window.released(entry.cost)
-        inbox.readSeq = entry.last
-        inbox.readGen = entry.gen
-        if (entry.event) return entry.event
+      while (queue.length > 0) {
+        const { last, cost, gen, event } = queue.shift()!
+        window.released(cost)
+        inbox.readSeq = last
+        inbox.readGen = gen
+        if (event) return event
       }
       return undefined
     },

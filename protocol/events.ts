@@ -87,11 +87,8 @@ export * as EVENT from './event-kind.ts'
 /** What a part of an answer is: the data of `part.start` beside its lane. */
 export type PartType = 'text' | 'thinking' | 'tool_args' | 'data'
 
-/** What readers and actors call the kinds, each at its number. A part's start and end are not for them. */
+/** What readers and actors call the kinds, from the first that is for them: a part's start and end are not. */
 const TYPES: readonly string[] = [
-  '',
-  '',
-  '',
   'tool.call',
   'tool.result',
   'tool.progress',
@@ -107,7 +104,7 @@ const TYPES: readonly string[] = [
   'data',
   'warning',
   'notice',
-] satisfies (RunEvent['type'] | '')[]
+] satisfies RunEvent['type'][]
 
 /** The events that are text and travel on a lane. */
 export type TextEvent = Extract<RunEvent, { text: string }>
@@ -118,9 +115,8 @@ export type PlainEvent = Exclude<RunEvent, TextEvent>
 /** The kind and data with which an event travels. The kind is undefined for a type that does not exist. */
 export function toWire(event: PlainEvent): { type: number | undefined; data: WireMap } {
   const { type, ...rest } = event
-  // The numbers below have no type.
-  const kind = TYPES.indexOf(type, EVENT.toolCall)
-  return { type: kind < 0 ? undefined : kind, data: toData(event, rest) }
+  const index = TYPES.indexOf(type)
+  return { type: index < 0 ? undefined : index + EVENT.toolCall, data: toData(event, rest) }
 }
 
 function toData(event: PlainEvent, rest: WireMap): WireMap {
@@ -143,7 +139,7 @@ function toData(event: PlainEvent, rest: WireMap): WireMap {
  */
 export function fromWire(kind: number | string, data: WireMap): PlainEvent | undefined {
   if (typeof kind === 'string') return { type: 'data', name: kind, value: data }
-  const type = TYPES[kind]
+  const type = TYPES[kind - EVENT.toolCall]
   return type ? ({ ...fromData(kind, data), type } as PlainEvent) : undefined
 }
 
