@@ -135,7 +135,11 @@ describe('what the server refuses is told in one line', () => {
   afterAll(() => server.close({ drainMs: 0 }))
 
   test.each<[string, number, RegExp]>([
-    ['run chatt', 2, /there is no actor "chatt"; there is chat, assistant, count, flood, echo, sleep, stubborn, modelless/],
+    [
+      'run chatt',
+      2,
+      /there is no actor "chatt"; there is chat, assistant, count, flood, echo, sleep, stubborn, modelless/,
+    ],
     ['run count {"to":"ten"}', 2, /the input does not fit: .*number.* at to/],
     ['run count ten', 2, /the input does not fit: .* received string/],
     ['run count', 2, /the input does not fit: .* \(no input was given\)/],

@@ -205,7 +205,7 @@ export async function wireClient(url: string, options: WireClientOptions = {}): 
   return self
 }
 
-export function hello(options: WireClientOptions, client: Uint8Array): Hello {
+function hello(options: WireClientOptions, client: Uint8Array): Hello {
   return {
     kind: 'hello',
     auth: 'auth' in options ? options.auth : 'alice',

@@ -16,7 +16,7 @@ export type MakeWorld = (seed: number, tamper: Tamper | undefined) => Driven
 const actors: MakeWorld = (seed, tamper) => new World(seed, tamper)
 
 /** Runs one seed. Returns what was violated, if anything. */
-export async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): Promise<Found | undefined> {
+async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): Promise<Found | undefined> {
   // A failing seed is told by its number; the stacks of errors that runs are meant to meet cost a fifth of the time.
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
