@@ -15,7 +15,7 @@ import {
   SUBPROTOCOL,
   type UpFrame,
 } from '../protocol/frames.ts'
-import type { Runtime, Timer } from '../protocol/runtime.ts'
+import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
 import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
 import { systemRuntime } from './runtime.ts'
 
@@ -70,7 +70,7 @@ export type ConnectionOptions = {
   /** The class to make connections with. Default: `globalThis.WebSocket`, in Node that of `ws`. */
   WebSocket?: WebSocketClass
   /** Clock, timers and chance. Default: the system's. */
-  runtime?: Runtime
+  runtime?: ClientRuntime
   /** Heartbeat and reconnection. */
   delays?: Partial<Delays>
 }
@@ -123,7 +123,7 @@ const WAKING = ['online', 'visibilitychange']
  * the first message of each socket says who this is and opens every stream again.
  */
 export interface Connection {
-  readonly runtime: Runtime
+  readonly runtime: ClientRuntime
   readonly connectMs: number
   limits: WireLimits & Delays
   status(): Status
@@ -153,8 +153,7 @@ export interface Connection {
 export function createConnection(url: string, options: ConnectionOptions): Connection {
   const { token, auth = token, name, flushMs, onStatus, runtime = systemRuntime, connectMs = 10_000, delays } = options
   const { WebSocket = page.WebSocket } = options
-  if (!WebSocket)
-    throw new MillraceError('bad_request', 'there is no WebSocket here: give a class as options.WebSocket')
+  if (!WebSocket) throw new MillraceError('bad_request', 'no WebSocket here: give a class as options.WebSocket')
   const client = runtime.randomBytes(16)
   const streams = new Set<ConnectedStream>()
   const bySid = new Map<number, ConnectedStream>()
@@ -334,7 +333,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       hadLastChance = true
       return lose(true)
     }
-    stop(STOP_ERRORS[code] ?? 'internal', notice ?? `the server closed the connection with ${code}`)
+    stop(STOP_ERRORS[code] ?? 'internal', notice ?? `the server closed with ${code}`)
   }
 
   /** Leaves the socket: nothing that it still says is heard. */
@@ -409,12 +408,12 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     prepare(frame, counts = {}) {
       for (const [name, count] of Object.entries(counts)) {
         if (typeof count === 'number' && !(Number.isSafeInteger(count) && count >= 0))
-          throw new MillraceError('bad_request', `${name} must be an integer of at least 0, not ${count}`)
+          throw new MillraceError('bad_request', `${name} must be an integer of at least 0`)
       }
       const { length } = packUp(frame)
       const { maxMessage } = connection.limits
       if (length > maxMessage)
-        throw new MillraceError('bad_request', `${length} bytes are too many: a message holds at most ${maxMessage}`)
+        throw new MillraceError('bad_request', `${length} bytes are too many: maxMessage is ${maxMessage}`)
       return structuredClone(frame)
     },
 

@@ -127,7 +127,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
   }
 
   const forget = (): void => {
-    const error = new MillraceError('connection_lost', 'the stream is over: what became of this is not known')
+    const error = new MillraceError('connection_lost', 'the stream was over before the answer')
     for (const question of questions.values()) question.reject(error)
   }
 
@@ -157,8 +157,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
   /** What the server says does not follow from what it said before. A new connection may mend that, once. */
   const fault = (): void => {
-    if (hadFault)
-      stream.detach(new MillraceError('internal', 'the server broke the order of items, also after a resume'))
+    if (hadFault) stream.detach(new MillraceError('internal', 'the server broke the order of items twice'))
     else connection.resume()
     hadFault = true
   }

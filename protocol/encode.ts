@@ -43,15 +43,21 @@ type Elements = unknown[]
 /** How a client's frames stand on the wire. Data of any type has its place there also when it is undefined. */
 const UP: { readonly [Kind in UpFrame['kind']]: (frame: Extract<UpFrame, { kind: Kind }>) => Elements } = {
   hello: ({ kind: _, ...info }) => [TAG.hello, present(info)],
-  start: ({ sid, actor, input = null, options }) => [TAG.start, sid, actor, input, present(options)],
-  attach: ({ sid, run, after, options }) => [TAG.attach, sid, run, after, present(options)],
-  credit: ({ sid, n }) => [TAG.credit, sid, n],
-  cancel: ({ sid, code, note, target }) => [TAG.cancel, sid, code, note, target && [target.type, target.id]],
-  input: ({ sid, mid, type, data = null }) => [TAG.input, sid, mid, type, data],
-  detach: ({ sid }) => [TAG.detach, sid],
-  rate: ({ sid, perSec }) => [TAG.rate, sid, perSec],
-  ping: ({ nonce }) => [TAG.ping, nonce],
-  pong: ({ nonce }) => [TAG.pong, nonce],
+  start: (frame) => [TAG.start, frame.sid, frame.actor, frame.input ?? null, present(frame.options)],
+  attach: (frame) => [TAG.attach, frame.sid, frame.run, frame.after, present(frame.options)],
+  credit: (frame) => [TAG.credit, frame.sid, frame.n],
+  cancel: (frame) => [
+    TAG.cancel,
+    frame.sid,
+    frame.code,
+    frame.note,
+    frame.target && [frame.target.type, frame.target.id],
+  ],
+  input: (frame) => [TAG.input, frame.sid, frame.mid, frame.type, frame.data ?? null],
+  detach: (frame) => [TAG.detach, frame.sid],
+  rate: (frame) => [TAG.rate, frame.sid, frame.perSec],
+  ping: (frame) => [TAG.ping, frame.nonce],
+  pong: (frame) => [TAG.pong, frame.nonce],
 }
 
 /** How a server's frames stand on the wire. */

@@ -95,16 +95,13 @@ export class MillraceError extends Error {
 
   /** The error that a peer described. An unknown code keeps its name and obeys `retryable`. */
   static fromShape(shape: ErrorShape): MillraceError {
-    return new MillraceError(shape.code as ErrorCode, shape.message, {
-      retryable: shape.retryable,
-      details: shape.details,
-    })
+    const { code, message, retryable, details } = shape
+    return new MillraceError(code as ErrorCode, message, { retryable, details })
   }
 
   toJSON(): ErrorShape {
-    const shape: ErrorShape = { code: this.code, message: this.message, retryable: this.retryable }
-    if (this.details !== undefined) shape.details = this.details
-    return shape
+    const { code, message, retryable, details } = this
+    return { code, message, retryable, ...(details !== undefined && { details }) }
   }
 }
 
@@ -114,16 +111,17 @@ export * as CLOSE from './close-code.ts'
 /** What a client does after a close: stop for good, come back after a backoff, come back once, or fetch credentials and come back once. */
 export type CloseAction = 'stop' | 'resume' | 'resume_once' | 'reauthenticate'
 
-const STOP: ReadonlySet<number> = new Set([1000, 1002, 1003, 1007, 1009, 1010])
-const RESUME: ReadonlySet<number> = new Set([CLOSE.helloTimeout, CLOSE.tooMany, CLOSE.slow, CLOSE.draining])
+/** Codes of the WebSocket layer after which another try would go the same way. */
+const STOP: readonly number[] = [1000, 1002, 1003, 1007, 1009, 1010]
+/** Codes from 4400 to 4499 that are no fault of the protocol. */
+const RESUME: readonly number[] = [CLOSE.helloTimeout, CLOSE.tooMany, CLOSE.slow]
 
 /** What the protocol asks of a client whose socket was closed with `code`. 4409 is `stop`; its one exception is the connection's to know. */
 export function closeAction(code: number): CloseAction {
   if (code === CLOSE.unauthenticated) return 'reauthenticate'
   if (code === CLOSE.sequenceFault) return 'resume_once'
-  if (STOP.has(code)) return 'stop'
-  if (code >= 4400 && code < 4500 && !RESUME.has(code)) return 'stop'
-  return 'resume'
+  const isFault = code >= 4400 && code < 4500 && !RESUME.includes(code)
+  return isFault || STOP.includes(code) ? 'stop' : 'resume'
 }
 
 /** A message that breaks the wire's rules. The connection it came on is closed with `closeCode`; nothing of it was applied. */
