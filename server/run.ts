@@ -325,6 +325,7 @@ export class Run {
     if (reader.own) {
       this.#detachClock?.clear()
       this.#detachClock = undefined
+      this.#holdDeadline()
     }
     this.reconsider()
   }
@@ -337,7 +338,10 @@ export class Run {
   /** A reader leaves; the run goes on as its `onDetach` says. */
   leave(reader: Reader): void {
     if (!this.#audience.leave(reader) || this.#isOver) return
-    if (this.detached) this.#startDetachClock()
+    if (this.detached) {
+      this.#startDetachClock()
+      this.#holdDeadline()
+    }
     this.reconsider()
   }
 
@@ -521,9 +525,9 @@ export class Run {
     for (const waiting of emits) waiting.fail(reason)
   }
 
-  /** The deadline stands still while the run waits for its reader or for what a client says. */
+  /** The deadline stands still while the run waits for its reader, or for what somebody who is there may say. */
   #holdDeadline(): void {
-    if (this.#gated || this.#state === 'waiting_input') this.#deadline.hold()
+    if (this.#gated || (this.#state === 'waiting_input' && !this.detached)) this.#deadline.hold()
     else this.#deadline.release()
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { OnDetach } from '../../protocol/frames.ts'
+import { actor } from '../../server/actors/actor.ts'
 import { handClock } from '../helpers/hand-clock.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { counted, counter, silent } from '../helpers/test-actors.ts'
@@ -96,6 +97,29 @@ describe('a run that nobody watches', () => {
     back.send({ kind: 'credit', sid: 1, n: 20 })
     await back.next('end')
     expect(back.text(1)).toBe(counted(477, 500))
+  })
+
+  test('and that waits for what a client says ends at its deadline, since nobody is there to say it', async () => {
+    const runtime = handClock()
+    const asking = actor({
+      async *stream(_, { request }) {
+        yield String(await request({ kind: 'text', prompt: 'which?' }))
+      },
+    })
+    await using served = await testServer({ asking }, { runtime, limits: { ...LIMITS, timeoutMs: 60_000 } })
+    await using client = await served.client()
+    client.start(1, 'asking', null, { onDetach: 'continue' })
+    const { run } = await client.next('opened')
+    await client.next('event', 1)
+    runtime.advance(50_000)
+    client.send({ kind: 'detach', sid: 1 })
+    await client.settle()
+    runtime.advance(59_000)
+    expect(served.server.liveRuns).toBe(1)
+    runtime.advance(1_000)
+    await eventually(() => served.server.liveRuns === 0, 'the deadline')
+    client.attach(2, run, 0)
+    expect(await client.next('end', 2)).toMatchObject({ outcome: 'error', data: { code: 'timeout' } })
   })
 
   test('by its pacing starter has an open gate while another of the principal watches', async () => {
