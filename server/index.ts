@@ -29,6 +29,7 @@ export type {
 } from './tools/tool.ts'
 export { tool } from './tools/tool.ts'
 export type {
+  HttpServer,
   Socket,
   SocketEvents,
   SocketHost,

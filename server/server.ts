@@ -11,7 +11,14 @@ import { modelRegistry } from './models/registry.ts'
 import { Registry } from './registry.ts'
 import { createRouter, type Router } from './router.ts'
 import { nodeRuntime } from './runtime.ts'
-import type { SocketHost, Transport, UpgradeRequest, UpgradeVerdict } from './transports/transport.ts'
+import type {
+  HttpServer,
+  SocketHost,
+  Transport,
+  TransportLimits,
+  UpgradeRequest,
+  UpgradeVerdict,
+} from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
 
 const DEFAULT_PORT = 7400
@@ -70,6 +77,16 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
    * @throws MillraceError `unavailable` when the address cannot be had.
    */
   listen(port?: number, host?: string): Promise<{ port: number; url: string }>
+  /**
+   * Takes the WebSockets of one path of an HTTP server that is there already: one of `node:http` or `node:https`, what
+   * Express's `listen` returns, Fastify's `server`, what `serve` of `@hono/node-server` returns. Its other paths and
+   * its requests stay its own. May be called for many servers and paths, beside `listen` or in place of it. `close`
+   * lets go of the HTTP server and does not close it.
+   * @param options.path The path exactly as a client names it, without a query: `/agents`.
+   * @throws MillraceError `bad_request` for a path that is none or is attached already, for a transport that cannot be
+   * attached, and once the server has begun to close.
+   */
+  attach(httpServer: HttpServer, options: { path: string }): void
   /**
    * Goes away: no new connection or run, GOAWAY to everybody, live runs go on for `drainMs`, then end as `interrupted`;
    * connections are closed 4503, and the promise resolves. Calling it again shortens the wait to the new `drainMs`.
@@ -137,6 +154,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     },
   }
 
+  const transportLimits: TransportLimits = {
+    maxMessage: limits.maxMessage,
+    maxBuffered: limits.highWater * 4 + limits.maxDown,
+  }
+
   async function shutDown(reason: string): Promise<void> {
     leaving = reason
     const alive = setInterval(() => {}, 60_000)
@@ -171,14 +193,20 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     async listen(port = DEFAULT_PORT, address = '127.0.0.1') {
       if (listening)
         throw new MillraceError('bad_request', 'this server listens already; make another one for another address')
-      listening = transport.listen(
-        host,
-        { maxMessage: limits.maxMessage, maxBuffered: limits.highWater * 4 + limits.maxDown },
-        { port, host: address },
-      )
+      listening = transport.listen(host, transportLimits, { port, host: address })
       listening.catch(() => (listening = undefined))
       const bound = await listening
-      return { port: bound.port, url: `ws://${urlHost(address)}:${bound.port}` }
+      return { port: bound.port, url: `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}` }
+    },
+    attach(httpServer, { path }) {
+      if (closed) throw new MillraceError('bad_request', 'this server is closed: make another one to attach')
+      if (!transport.attach) {
+        throw new MillraceError(
+          'bad_request',
+          `the transport ${transport.name} has a port of its own and cannot be attached: leave it out, or take ws()`,
+        )
+      }
+      transport.attach(host, transportLimits, httpServer, path)
     },
     close({ drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = {}) {
       closing.start(drainMs)

@@ -1,3 +1,6 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+
 /** What the upgrade request said, copied before the transport's own object dies. Header names are lower case. */
 export type UpgradeRequest = {
   /** Path and query as sent. */
@@ -15,7 +18,10 @@ export interface SocketEvents {
   text(): void
   /** `bufferedAmount` fell to zero, or to where a refused `send` may be tried again. */
   drain(): void
-  /** The socket is gone, for whatever reason: called exactly once, last. 1006 when no close frame came. */
+  /**
+   * The socket is gone, or all has been done that `close` can do: called exactly once, last. The code is that of the
+   * peer's close frame and 1006 when none came; after `close` it may be the one that was given there.
+   */
   closed(code: number): void
 }
 
@@ -40,6 +46,9 @@ export interface Socket {
 /** Says whether a request may become a socket, or with which HTTP status it is refused. */
 export type UpgradeVerdict = { ok: true } | { ok: false; status: 403 | 404 | 503; message: string }
 
+/** Said with 426 to whoever asks the transport's own port for anything but a WebSocket. */
+export const NO_WEBSOCKET: string = 'This is a WebSocket server: connect with the millrace client.\n'
+
 /** What a transport asks of the server above it. */
 export interface SocketHost {
   /** Called before the upgrade. The only refusal there is of Origin (403), path (404) or a server that has closed (503). */
@@ -55,13 +64,31 @@ export type TransportLimits = {
   maxBuffered: number
 }
 
+/** An HTTP server that belongs to somebody else: Node's own, or what Express, Fastify and Hono give of it. */
+export interface HttpServer {
+  on(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
+  off(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
+  listenerCount(event: 'upgrade'): number
+}
+
 /** A way for sockets to come in. One suite runs on every transport. */
 export interface Transport {
   readonly name: string
+  /** Whether its own port speaks TLS, so that clients say `wss:`. Default false. */
+  readonly secure?: boolean
   /** Listens; resolves with the port bound. Rejects with `unavailable` when the address is in use or not ours. */
   listen(host: SocketHost, limits: TransportLimits, at: { port: number; host: string }): Promise<{ port: number }>
+  /**
+   * Takes the upgrade requests of one path of somebody else's HTTP server; any number of times, beside `listen` or
+   * without it. Only where a transport can.
+   * @throws MillraceError `bad_request` for a path that is none, or that is taken.
+   */
+  attach?(host: SocketHost, limits: TransportLimits, server: HttpServer, path: string): void
   /** Stops accepting new sockets; open ones live on. */
   stopAccepting(): void
-  /** Ends what is left and frees the port. Resolves when it is free. */
+  /**
+   * Ends what is left and frees the port. Resolves when it is free, and sockets that are closing have delivered what
+   * they hold or have had their time. What was attached to is let go of, and goes on.
+   */
   close(): Promise<void>
 }

@@ -1,10 +1,19 @@
-import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { MillraceError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
-import type { Socket, SocketEvents, SocketHost, Transport, TransportLimits, UpgradeRequest } from './transport.ts'
+import { refuseUpgrade, takeUpgrades, type Upgrade } from './http-upgrades.ts'
+import { listenError } from './listen-error.ts'
+import {
+  NO_WEBSOCKET,
+  type Socket,
+  type SocketEvents,
+  type SocketHost,
+  type Transport,
+  type TransportLimits,
+  type UpgradeRequest,
+} from './transport.ts'
 
 /** How large the headers of a request may be. */
 const HEADERS_BYTES = 16_384
@@ -23,11 +32,26 @@ export type WsOptions = {
   headersMs?: number
 }
 
-/** The transport on `ws` and Node's own HTTP server. */
+/** The transport on `ws`: on Node's own HTTP server, or attached to others. */
 export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
   let http: Server | undefined
   let sockets: WebSocketServer | undefined
-  let accepting = false
+  let leaving = false
+  const detaches: (() => void)[] = []
+
+  function upgrades(host: SocketHost, limits: TransportLimits): Upgrade {
+    const mine = (sockets ??= webSocketServer(limits))
+    return (request, socket, head) => {
+      socket.on('error', () => socket.destroy())
+      const asked = upgradeRequest(request)
+      const verdict = leaving
+        ? ({ ok: false, status: 503, message: 'this server is going away' } as const)
+        : host.verify(asked)
+      if (!verdict.ok) return refuseUpgrade(socket, verdict.status, verdict.message)
+      mine.handleUpgrade(request, socket, head, (webSocket) => accept(host, webSocket, asked, limits))
+    }
+  }
+
   return {
     name: 'ws',
     async listen(host, limits, at) {
@@ -39,33 +63,25 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
           connectionsCheckingInterval: Math.min(LOOK_MS, headersMs),
         },
         (_, response) => {
-          response
-            .writeHead(426, { 'content-type': 'text/plain' })
-            .end('This is a WebSocket server: connect with the millrace client.\n')
+          response.writeHead(426, { 'content-type': 'text/plain' }).end(NO_WEBSOCKET)
         },
       )
       http = server
-      sockets = webSocketServer(limits)
-      server.on('upgrade', (request, socket, head) => {
-        socket.on('error', () => socket.destroy())
-        const asked = upgradeRequest(request)
-        const verdict = accepting
-          ? host.verify(asked)
-          : ({ ok: false, status: 503, message: 'this server is going away' } as const)
-        if (!verdict.ok) return refuse(socket, verdict.status, verdict.message)
-        sockets?.handleUpgrade(request, socket, head, (webSocket) => accept(host, webSocket, asked, limits))
-      })
+      server.on('upgrade', upgrades(host, limits))
       await bind(server, at)
-      accepting = true
       return { port: (server.address() as AddressInfo).port }
     },
+    attach(host, limits, server, path) {
+      detaches.push(takeUpgrades(server, path, upgrades(host, limits)))
+    },
     stopAccepting() {
-      accepting = false
+      leaving = true
       http?.close()
     },
     async close() {
-      accepting = false
+      leaving = true
       await farewell([...(sockets?.clients ?? [])])
+      for (const detach of detaches.splice(0)) detach()
       sockets?.close()
       const server = http
       if (!server) return
@@ -116,20 +132,6 @@ async function bind(server: Server, { port, host }: { port: number; host: string
   })
 }
 
-function listenError(cause: NodeJS.ErrnoException, host: string, port: number): MillraceError {
-  const why: { [code: string]: string } = {
-    EADDRINUSE: `port ${port} is in use: stop what listens there, or choose another port (0 takes a free one)`,
-    EACCES: `port ${port} needs rights this process does not have: choose one above 1023`,
-    EADDRNOTAVAIL: `${host} is no address of this machine`,
-    ENOTFOUND: `${host} is no address of this machine`,
-  }
-  return new MillraceError(
-    'unavailable',
-    why[cause.code ?? ''] ?? `cannot listen on ${host}:${port} (${String(cause.code)})`,
-    { cause },
-  )
-}
-
 function upgradeRequest(request: IncomingMessage): UpgradeRequest {
   const headers = new Map<string, string>()
   for (const [name, value] of Object.entries(request.headers)) {
@@ -143,14 +145,6 @@ function upgradeRequest(request: IncomingMessage): UpgradeRequest {
     origin: origins && origins.length > 1 ? 'several' : origins?.[0],
     remoteAddress: request.socket.remoteAddress ?? '',
   }
-}
-
-function refuse(socket: Duplex, status: number, message: string): void {
-  const body = `${message}\n`
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    () => socket.destroy(),
-  )
 }
 
 function accept(host: SocketHost, webSocket: WebSocket, request: UpgradeRequest, limits: TransportLimits): void {
