@@ -16,7 +16,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as {
   peerDependenciesMeta: Record<string, { optional: boolean }>
 }
-const optionalPeers = Object.keys(manifest.peerDependenciesMeta)
+/** What a user may or may not have installed. */
+const optionalPeers = [...Object.keys(manifest.peerDependenciesMeta), 'uWebSockets.js']
 
 /** The file whose import line brings a package in; every package the sources name must have its place here. */
 const homes: Record<string, readonly string[]> = {
@@ -27,6 +28,7 @@ const homes: Record<string, readonly string[]> = {
   ollama: ['server/models/ollama.ts'],
   jose: ['server/auth.ts'],
   tsx: ['server/cli/config-file.ts'],
+  'uWebSockets.js': ['server/cli/transport-option.ts'],
 }
 
 /** Who gives what to whom inside `server/`, lowest first. A file not named here is held by the ones that reach it. */

@@ -9,6 +9,7 @@ import { invocation } from './invocation.ts'
 import { parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { DEFAULT_URL } from './remote.ts'
+import { parseTransport } from './transport-option.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
 import { version } from './version.ts'
 
@@ -42,7 +43,11 @@ const usage = {
       value: 'FILE',
       about: 'A module whose default export holds options of createServer, such as { actors, authenticate }.',
     },
-    transport: { type: 'string', value: 'NAME', about: 'How sockets come in: ws, the only one so far.' },
+    transport: {
+      type: 'string',
+      value: 'NAME',
+      about: 'How sockets come in: ws, or uws, which needs the package uWebSockets.js. Default ws.',
+    },
     drain: { type: 'string', value: 'SECONDS', about: 'How long runs may go on when it is told to leave. Default 10.' },
   },
   examples: [
@@ -66,8 +71,6 @@ export const serve: Command = {
     const { values } = readArgs(usage, args)
     const port = readNumber('--port', values.port ?? String(DEFAULT_PORT), { min: 0, max: 65_535 })
     const drainS = readNumber('--drain', values.drain ?? String(DEFAULT_DRAIN_S), { min: 0, max: 86_400 })
-    if (values.transport !== undefined && values.transport !== 'ws')
-      throw new Failure(EXIT.usage, `no transport ${values.transport}: there is ws`)
     const config = values.config === undefined ? {} : await loadConfig(values.config)
     const access = accessOf(values, config)
     const options = await optionsOf(values, config, access, output)
@@ -98,6 +101,7 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
     onError: (error, where) => output.fail(errorWords(error, where)),
     ...config,
     ...(named === undefined ? {} : { defaultModel: await parseModel(named) }),
+    ...(values.transport === undefined ? {} : { transport: await parseTransport(values.transport) }),
   }
 }
 
