@@ -2,6 +2,7 @@ import type { Actor } from '../../server/actors/actor.ts'
 import { bearer } from '../../server/auth.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
 import type { HandClock } from './hand-clock.ts'
+import type { TransportUnderTest } from './transports.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
 
 /** alice and bob are two people; eve may watch the runs of others. Each token is the name. */
@@ -19,22 +20,27 @@ export interface TestServer<Actors extends Record<string, Actor>> extends AsyncD
 /**
  * A real server on a port of its own. Its disposal fails the test if a promise was rejected with nobody listening: the
  * process of a user would have died of it.
+ * @param by How clients reach it. Default: as MILLRACE_TEST_TRANSPORT says, `uws` or `ws`, and else `ws`.
  */
 export async function testServer<const Actors extends Record<string, Actor>>(
   actors: Actors,
   options: Partial<ServerOptions<Actors>> = {},
+  by?: TransportUnderTest,
 ): Promise<TestServer<Actors>> {
   const errors: unknown[] = []
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => void unhandled.push(reason)
   process.on('unhandledRejection', note)
+  const chosen = by ?? (await chosenTransport())
   const server = createServer<Actors>({
     actors,
     authenticate: everybody,
     onError: (error) => errors.push(error),
+    ...(chosen ? { transport: chosen.make() } : {}),
     ...options,
   })
-  const { url } = await server.listen(0)
+  const reached = await (chosen ? chosen.reach(server) : server.listen(0))
+  const { url } = reached
   return {
     server,
     url,
@@ -48,11 +54,19 @@ export async function testServer<const Actors extends Record<string, Actor>>(
         runtime && 'advance' in runtime ? setInterval(() => (runtime as HandClock).advance(1_000), 1) : undefined
       await server.close({ drainMs: 0 })
       clearInterval(passing)
+      if (Symbol.asyncDispose in reached) await reached[Symbol.asyncDispose]?.()
       await new Promise((resolve) => setImmediate(resolve))
       process.off('unhandledRejection', note)
       if (unhandled.length > 0) throw new Error('a promise was rejected and nobody listened', { cause: unhandled[0] })
     },
   }
+}
+
+/** The transport that the whole suite is to run on, if it is not the usual one. Only then its package is loaded. */
+export async function chosenTransport(): Promise<TransportUnderTest | undefined> {
+  if (process.env['MILLRACE_TEST_TRANSPORT'] !== 'uws') return undefined
+  const { onUws } = await import('./transports.ts')
+  return onUws
 }
 
 /** Resolves when `holds`; looked at each turn of the event loop. */

@@ -1,0 +1,169 @@
+import type {
+  Socket,
+  SocketEvents,
+  SocketHost,
+  Transport,
+  TransportLimits,
+  UpgradeRequest,
+  UpgradeVerdict,
+} from '../../server/index.ts'
+import { eventually } from './server.ts'
+import type { TransportUnderTest } from './transports.ts'
+
+/** A socket that came in, and what was said of it. */
+export class Accepted implements SocketEvents {
+  readonly socket: Socket
+  readonly subprotocol: 'known' | 'unknown'
+  /** Binary messages, copied. */
+  readonly messages: Buffer[] = []
+  texts = 0
+  drains = 0
+  /** The codes with which it was told to be gone: one, in the end. */
+  readonly codes: number[] = []
+  /** What happened that may not happen. */
+  readonly wrongs: string[] = []
+  #isInside = false
+
+  constructor(socket: Socket, subprotocol: 'known' | 'unknown') {
+    this.socket = socket
+    this.subprotocol = subprotocol
+  }
+
+  send(bytes: Uint8Array): ReturnType<Socket['send']> {
+    const before = Buffer.from(bytes)
+    const result = this.#inside(() => this.socket.send(bytes))
+    if (!before.equals(bytes)) this.wrongs.push('send changed the bytes')
+    return result
+  }
+
+  close(code: number, reason: string): void {
+    this.#inside(() => this.socket.close(code, reason))
+  }
+
+  terminate(): void {
+    this.socket.terminate()
+  }
+
+  /** Resolves with the code when it is gone. */
+  async gone(patienceMs?: number): Promise<number> {
+    await eventually(() => this.codes.length > 0, 'closed', patienceMs)
+    return this.codes[0]!
+  }
+
+  message(bytes: Uint8Array): void {
+    this.#told('message')
+    this.messages.push(Buffer.from(bytes))
+  }
+
+  text(): void {
+    this.#told('text')
+    this.texts++
+  }
+
+  drain(): void {
+    this.#told('drain')
+    this.drains++
+  }
+
+  closed(code: number): void {
+    this.#told('closed')
+    this.codes.push(code)
+  }
+
+  #told(what: string): void {
+    if (this.#isInside) this.wrongs.push(`${what} came from inside a call`)
+    if (this.codes.length > 0) this.wrongs.push(`${what} came after closed`)
+  }
+
+  #inside<Result>(call: () => Result): Result {
+    this.#isInside = true
+    try {
+      return call()
+    } finally {
+      this.#isInside = false
+    }
+  }
+}
+
+/** A transport alone, and a host that notes what it is told. Its disposal fails when something was told that may not be. */
+export interface OpenTransport extends AsyncDisposable {
+  readonly transport: Transport
+  readonly url: string
+  readonly accepted: readonly Accepted[]
+  readonly requests: readonly UpgradeRequest[]
+  /** What `verify` answers. */
+  verdict: UpgradeVerdict
+  /** The next socket to come in, or the `n`th, from 0. */
+  socket(n?: number): Promise<Accepted>
+}
+
+export async function openTransport(
+  under: TransportUnderTest,
+  limits: Partial<TransportLimits> = {},
+): Promise<OpenTransport> {
+  const transport = under.make()
+  const accepted: Accepted[] = []
+  const requests: UpgradeRequest[] = []
+  const host: SocketHost = {
+    verify(request) {
+      requests.push(request)
+      return self.verdict
+    },
+    accept(socket, subprotocol) {
+      const one = new Accepted(socket, subprotocol)
+      accepted.push(one)
+      return one
+    },
+  }
+  const reached = await under.open(transport, host, { maxMessage: 65_536, maxBuffered: 262_144, ...limits })
+  const self: OpenTransport = {
+    transport,
+    url: reached.url,
+    accepted,
+    requests,
+    verdict: { ok: true },
+    async socket(n = 0) {
+      await eventually(() => accepted.length > n, `socket ${n}`)
+      return accepted[n]!
+    },
+    async [Symbol.asyncDispose]() {
+      await transport.close()
+      await reached[Symbol.asyncDispose]?.()
+      const wrongs = accepted.flatMap((one) => [
+        ...one.wrongs,
+        ...(one.codes.length === 1 ? [] : [`closed was told ${one.codes.length} times`]),
+      ])
+      if (wrongs.length > 0) throw new Error(wrongs.join('; '))
+    },
+  }
+  return self
+}
+
+/** The transport, and what each of its sockets has buffered after each message. */
+export function measured(transport: Transport, note: (buffered: number) => void): Transport {
+  const watching = (host: SocketHost): SocketHost => ({
+    ...host,
+    accept: (socket, subprotocol) =>
+      host.accept(
+        {
+          request: socket.request,
+          get bufferedAmount() {
+            return socket.bufferedAmount
+          },
+          send(bytes) {
+            const result = socket.send(bytes)
+            note(socket.bufferedAmount)
+            return result
+          },
+          close: (code, reason) => socket.close(code, reason),
+          terminate: () => socket.terminate(),
+        },
+        subprotocol,
+      ),
+  })
+  return {
+    ...transport,
+    listen: (host, limits, at) => transport.listen(watching(host), limits, at),
+    attach: (host, limits, server, path) => transport.attach!(watching(host), limits, server, path),
+  }
+}
