@@ -1,6 +1,6 @@
 import * as CLOSE from '../protocol/close-code.ts'
 import { decodeDown } from '../protocol/decode.ts'
-import { packUp } from '../protocol/encode.ts'
+import { joinFrames, packUp } from '../protocol/encode.ts'
 import { closeAction, type ErrorCode, MillraceError } from '../protocol/errors.ts'
 import {
   type Delta,
@@ -218,7 +218,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       if (!isOpen && size > room) return
       while (n < outbox.length && size + outbox[n]!.length <= room) size += outbox[n++]!.length
       sentBytes += size
-      socket?.send(Uint8Array.from(outbox.splice(0, n).flat()))
+      socket?.send(joinFrames(outbox.splice(0, n)))
     }
   }
 

@@ -11,10 +11,16 @@ export { Writer } from './writer.ts'
  * @throws MillraceError `bad_request` for data that is not plain.
  */
 export function encodeUp(frames: readonly UpFrame[], maxDepth?: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(frames.flatMap((frame) => packUp(frame, maxDepth)))
+  return joinFrames(frames.map((frame) => packUp(frame, maxDepth)))
 }
 
-/** The bytes of one frame of a client: a message is made of several. Of each number the low 8 bits count. */
+/** One message of frames that are packed already. */
+export function joinFrames(frames: readonly number[][]): Uint8Array<ArrayBuffer> {
+  // Several times as fast as `flat`.
+  return new Uint8Array(([] as number[]).concat(...frames))
+}
+
+/** The bytes of one frame of a client. Of each number the low 8 bits count. */
 export function packUp(frame: UpFrame, maxDepth = 16): number[] {
   const bytes: number[] = []
   pack(bytes, trimmed(UP[frame.kind](frame as never)), maxDepth)
