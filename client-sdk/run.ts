@@ -73,8 +73,14 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
   send(type: InputType, data: unknown): Promise<InputTaken>
 }
 
+/** Pieces of an answer that are kept apart, so that a rewind takes some of them back. Older ones are joined. */
+const MAX_PIECES = 1_000
+
 /** What a client's `close` needs of a run. */
 export type Leavable = Pick<Run, 'cancel' | 'detach'>
+
+/** A piece of an answer, up to item `seq`. */
+type Piece = { seq: number; text: string }
 
 /** @param started where the runs that were started here are listed, as long as they go on. */
 export function createRun<Data, Result>(
@@ -91,8 +97,10 @@ export function createRun<Data, Result>(
   let reader: 'events' | 'text' | 'drain' | undefined
   let hasRead = false
   /** The answer as far as it was read and still counts, and whether none of it is missing. */
-  let answer: { seq: number; text: string }[] = []
+  let answer: Piece[] = []
   let isWhole = true
+  /** The beginning of the answer, in one piece. */
+  let beginning: Piece = { seq: 0, text: '' }
   /** How the stream was closed; what waits in the inbox comes before. */
   let ending: Ending | undefined
   /** Nothing comes to the reader any more. */
@@ -105,10 +113,13 @@ export function createRun<Data, Result>(
   const take = (): StreamEvent | string | undefined => {
     for (let event = isLeft ? undefined : stream.take(); event; event = stream.take()) {
       hasRead = true
-      if (event.type === 'token') answer.push(event)
+      if (event.type === 'token' && answer.push(event) > MAX_PIECES) {
+        const older = answer.splice(0, MAX_PIECES / 2)
+        beginning = { seq: older.at(-1)!.seq, text: beginning.text + textOf(older) }
+      }
       if (event.type === 'gap' && event.reason !== 'policy') {
         const { from, next } = event
-        if (from < next) isWhole = false
+        if (from < next || next <= beginning.seq) isWhole = false
         answer = answer.filter(({ seq }) => seq < next)
         if (reader === 'text') {
           ending = incomplete()
@@ -209,7 +220,7 @@ export function createRun<Data, Result>(
         if (failure) throw failure
         if ('result' in ending) return ending.result as Result
         if (!isWhole) throw incomplete()
-        return answer.map(({ text }) => text).join('') as Result
+        return (beginning.text + textOf(answer)) as Result
       }))
     },
 
@@ -255,6 +266,10 @@ export function createRun<Data, Result>(
   if (signal?.aborted) abort()
   else signal?.addEventListener('abort', abort)
   return run
+}
+
+function textOf(pieces: Piece[]): string {
+  return pieces.map(({ text }) => text).join('')
 }
 
 /** The end of the run itself. */

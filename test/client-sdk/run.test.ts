@@ -40,6 +40,28 @@ describe('a result', () => {
     expect(await result).toBe('Hello!')
   })
 
+  test('is all text also of a long answer, of which a rewind takes back the last', async () => {
+    const { run, socket, server } = await openRun()
+    const result = run.result
+    for (let seq = 1; seq <= 1_901; seq += 100) {
+      socket.say(text(1, seq, Array<string>(100).fill('x')))
+      await server.settle()
+    }
+    socket.say(gap(1, 1_991, 1_991, { reason: 'rewound', gen: 2 }), text(1, 1_991, 'y'), done(1, 1_992))
+    expect(await result).toBe(`${'x'.repeat(1_990)}y`)
+  })
+
+  test('of a long answer is incomplete when a rewind reaches far back', async () => {
+    const { run, socket, server } = await openRun()
+    const result = run.result
+    for (let seq = 1; seq <= 1_901; seq += 100) {
+      socket.say(text(1, seq, Array<string>(100).fill('x')))
+      await server.settle()
+    }
+    socket.say(gap(1, 2, 2, { reason: 'rewound', gen: 2 }), text(1, 2, 'y'), done(1, 3))
+    await expect(result).rejects.toMatchObject({ code: 'interrupted' })
+  })
+
   test('is what the actor returned, where it returned something', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, 'a'), done(1, 2, { result: { answer: 42 }, ms: 9 }))
