@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { createClient } from '../client-sdk/node.ts'
+import type { Actor } from '../server/index.ts'
 import { Command, type CommandOptions, root } from './helpers/command.ts'
 
 function example(name: string, options: CommandOptions = {}): Command {
@@ -16,6 +18,28 @@ test('the client types what the server of the first screen says, and Ctrl-C stop
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   for (const part of ["outcome: 'cancelled'", 'settled: true', "provider: 'closed'"]) expect(stdout).toContain(part)
 })
+
+test.concurrent.each(['express.ts', 'fastify.ts', 'hono.ts'])(
+  '%s serves its own pages and, at one path, agents; it goes away when it is told to',
+  async (name) => {
+    await using server = example(name, { env: { PORT: '0' } })
+    const [, url = ''] = await server.said('stdout', /listening on (ws:\/\/127\.0\.0\.1:\d+\/agents)/)
+    const page = new URL('/', url.replace('ws:', 'http:'))
+    expect(await (await fetch(page)).text()).toBe('Agents are at /agents\n')
+    expect((await fetch(new URL('/nothing', page))).status).toBe(404)
+    const client = createClient<{ chat: Actor<string> }>(url, { token: 'a-long-secret' })
+    const run = client.start('chat', 'Tell me about millrace')
+    let text = ''
+    for await (const token of run.text()) {
+      text += token
+      if (text.includes('carries')) expect(await run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
+    }
+    expect(text).toContain('carries')
+    await client.close()
+    server.kill('SIGTERM')
+    expect(await server.ended).toMatchObject({ code: 0, signal: null, stderr: '' })
+  },
+)
 
 test.each(['server.ts', 'client.ts'])('the first screen of the README shows examples/%s as it is', (name) => {
   const readme = readFileSync(`${root}README.md`, 'utf8')
