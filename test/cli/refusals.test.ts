@@ -36,7 +36,7 @@ describe('what cannot be is refused in one line, with exit code 2', () => {
     ['serve --drain soon', /--drain takes a whole number from 0 to 86400, not soon/],
     ['serve --wat', /unknown option '--wat'; see millrace serve --help/],
     ['serve chat', /there is an argument too many: chat/],
-    ['serve --transport uws', /no transport uws: there is ws/],
+    ['serve --transport tcp', /no transport tcp: there is ws and uws/],
     ['serve --model gpt-5', /no model gpt-5: write demo, openai:NAME or ollama:NAME/],
     ['serve --model openai:gpt-5', /openai:gpt-5 needs a key: set OPENAI_API_KEY/],
     ['serve --token=', /empty token/],

@@ -1,0 +1,48 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { Command, millrace, root, serving } from '../helpers/command.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-installed-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** The package with its dependencies and nothing else that is installed here. Returns its command line. */
+function installedAlone(): string {
+  const { dependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as { dependencies: object }
+  mkdirSync(join(folder, 'node_modules'))
+  cpSync(`${root}dist`, join(folder, 'dist'), { recursive: true })
+  cpSync(`${root}package.json`, join(folder, 'package.json'))
+  for (const name of Object.keys(dependencies))
+    symlinkSync(`${root}node_modules/${name}`, join(folder, 'node_modules', name))
+  return join(folder, 'dist/server/cli/main.js')
+}
+
+test('serve --transport uws serves as it does without', async () => {
+  await using serve = await serving(['--transport', 'uws'])
+  const run = await millrace(['run', 'count', '{"to":3}'], { env: serve.env }).ended
+  expect(run).toMatchObject({ code: 0, stdout: '1 2 3 \n' })
+  await using sleeping = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
+  await sleeping.said('stderr', /run r_/)
+  const second = await millrace(['serve', '--transport', 'uws', '--port', new URL(serve.url).port]).ended
+  expect(second).toMatchObject({
+    code: 3,
+    stdout: '',
+    stderr: expect.stringMatching(/^millrace: port \d+ is in use.*\n$/),
+  })
+  sleeping.kill('SIGINT')
+  expect(await sleeping.ended).toMatchObject({ code: 130 })
+  serve.server.kill('SIGTERM')
+  expect(await serve.server.ended).toMatchObject({ code: 0, stderr: 'drained\n' })
+})
+
+test('serve --transport uws says in one line that its package is not installed', async () => {
+  const serve = new Command(process.execPath, [installedAlone(), 'serve', '--port', '0', '--transport', 'uws'], {
+    cwd: folder,
+  })
+  expect(await serve.ended).toMatchObject({
+    code: 2,
+    stdout: '',
+    stderr: 'millrace: --transport uws needs the package uWebSockets.js: npm install uNetworking/uWebSockets.js\n',
+  })
+})
