@@ -227,15 +227,18 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
       expect(peer.messages).toHaveLength(sent)
     })
 
-    test('whose peer does not answer a close is gone in bounded time', async () => {
-      await using open = await openTransport(under)
-      await using peer = await connected(open)
-      const one = await open.socket()
-      peer.socket.pause()
-      while (one.send(numbered(0)) === 'sent') continue
-      one.close(4430, 'the client reads too slowly')
-      await one.gone(BOUNDED_MS)
-    })
+    // Attached it would be the same code that waits.
+    if (ownPort) {
+      test('whose peer does not answer a close is gone in bounded time', async () => {
+        await using open = await openTransport(under)
+        await using peer = await connected(open)
+        const one = await open.socket()
+        peer.socket.pause()
+        while (one.send(numbered(0)) === 'sent') continue
+        one.close(4430, 'the client reads too slowly')
+        await one.gone(BOUNDED_MS)
+      })
+    }
 
     test('that is terminated is gone at once, without a close code', async () => {
       await using open = await openTransport(under)

@@ -44,19 +44,23 @@ test.each([
 const FROZEN_MS = repetitions({ quick: 2_000, full: 10_000 })
 const MAX_GROWTH_MB = 4
 
+const LARGE = {
+  what: 'tokens of 1 KiB and the largest window',
+  tokens: repetitions({ quick: 6_000, full: 40_000 }),
+  how: { bytes: 1_024, credit: 1_900 },
+}
+const SMALL = { what: 'small tokens', tokens: 100_000, how: {} }
 const READINGS = [
-  {
-    what: 'tokens of 1 KiB and the largest window',
-    tokens: repetitions({ quick: 6_000, full: 40_000 }),
-    how: { bytes: 1_024, credit: 1_900 },
-  },
-  { what: 'small tokens', tokens: 100_000, how: {} },
-].slice(0, repetitions({ quick: 1, full: 2 }))
+  { ...LARGE, transport: 'ws' },
+  { ...LARGE, transport: 'uws' },
+  { ...SMALL, transport: 'ws' },
+  { ...SMALL, transport: 'uws' },
+] as const
 
-test.each(READINGS)(
-  `a client frozen for ${FROZEN_MS / 1_000} s costs the server next to nothing, and then gets everything once: $what`,
-  async ({ what, tokens, how }) => {
-    await using server = await servedProcess()
+test.each(READINGS.slice(0, repetitions({ quick: 2, full: 4 })))(
+  `a client frozen for ${FROZEN_MS / 1_000} s costs the server next to nothing, and then gets everything once: $what, on $transport`,
+  async ({ what, tokens, how, transport }) => {
+    await using server = await servedProcess({ transport })
     // What a server needs that has served a client at full speed.
     const { credit, ...flood } = { credit: initialCredit, bytes: 6, tokens, ...how }
     const first = createClient<ServedActors>(server.url, { token: 'alice' })
@@ -79,7 +83,7 @@ test.each(READINGS)(
     client.signal('SIGCONT')
     expect(await client.said('end')).toMatchObject({ items: tokens, disorder: 0, outcome: 'done' })
     console.log(
-      `client frozen ${FROZEN_MS / 1_000} s (${what}): server RSS ${growth(before, peak)} at most on ${megabytes(before).toFixed(1)} MB, ${buffered} B waiting in its socket at most, all ${tokens} items once`,
+      `client frozen ${FROZEN_MS / 1_000} s (${what}, ${transport}): server RSS ${growth(before, peak)} at most on ${megabytes(before).toFixed(1)} MB, ${buffered} B waiting in its socket at most, all ${tokens} items once`,
     )
     expect(buffered).toBeLessThanOrEqual(highWater)
     expect(megabytes(peak - before)).toBeLessThanOrEqual(MAX_GROWTH_MB)

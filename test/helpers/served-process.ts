@@ -4,7 +4,13 @@ import { asChild, Child } from './child-process.ts'
 import { wallMs } from './fake-provider-wire.ts'
 import { servedActors } from './served-actors.ts'
 
-export type ServedSettings = { port?: number; limits?: Partial<Limits>; drainMs?: number }
+export type ServedSettings = {
+  port?: number
+  limits?: Partial<Limits>
+  drainMs?: number
+  /** Default: as MILLRACE_TEST_TRANSPORT says, else `ws`. */
+  transport?: 'ws' | 'uws'
+}
 
 export type ServedReport =
   | { type: 'listening'; port: number; url: string }
@@ -23,7 +29,8 @@ export type ServedProcess = Child<ServedReport, ServedOrder>
 
 /** A server whose clients show the token `alice`. SIGTERM drains it. */
 export async function servedProcess(settings: ServedSettings = {}): Promise<ServedProcess & { url: string }> {
-  const child: ServedProcess = new Child('served-process.ts', settings)
+  const transport = settings.transport ?? process.env['MILLRACE_TEST_TRANSPORT'] ?? 'ws'
+  const child: ServedProcess = new Child('served-process.ts', { ...settings, transport })
   const { url } = await child.said('listening')
   return Object.assign(child, { url })
 }
@@ -75,13 +82,13 @@ if (process.argv[1] === import.meta.filename) {
       }
     }
   })
-  const { port = 0, limits = {}, drainMs = 10_000 } = self.options as ServedSettings
+  const { port = 0, limits = {}, drainMs = 10_000, transport } = self.options as ServedSettings
   const report: (said: ServedReport) => void = self.report
   const server = createServer({
     actors: servedActors((run) => report({ type: 'aborted', run, at: wallMs() })),
     authenticate: bearer({ alice: 'alice' }),
     limits,
-    transport: watched(ws(), sockets),
+    transport: watched(transport === 'uws' ? (await import('./transports.ts')).onUws.make() : ws(), sockets),
   })
   process.on('SIGTERM', () => void server.close({ drainMs }).then(() => process.exit(0)))
   report({ type: 'listening', ...(await server.listen(port)) })
