@@ -9,6 +9,7 @@ export default defineConfig({
     testTimeout: 10 * 60_000,
     hookTimeout: 20_000,
     pool: 'forks',
+    maxWorkers: 2,
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
   },

@@ -70,7 +70,9 @@ test.each(kinds.slice(0, repetitions({ quick: 3, full: 2 })))(
       return heap()
     }
     const before = await upTo(FEW)
-    const after = await upTo(MANY)
+    let after = await upTo(MANY)
+    // What is forgotten after a time is forgotten late on a busy machine; what leaks stays.
+    for (let n = 0; n < 20 && megabytes(after - before) > MAX_GROWTH_MB; n++) after = await heap()
     console.log(
       `heap after gc, from ${FEW} to ${MANY} ${what}: ${growth(before, after)} on ${megabytes(before).toFixed(1)} MB`,
     )
