@@ -63,7 +63,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
 }
 
 /** The transport that the whole suite is to run on, if it is not the usual one. Only then its package is loaded. */
-export async function chosenTransport(): Promise<TransportUnderTest | undefined> {
+async function chosenTransport(): Promise<TransportUnderTest | undefined> {
   if (process.env['MILLRACE_TEST_TRANSPORT'] !== 'uws') return undefined
   const { onUws } = await import('./transports.ts')
   return onUws
