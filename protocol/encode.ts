@@ -94,8 +94,7 @@ function trimmed(elements: Elements): Elements {
   return elements
 }
 
-/** The options that are there: absent ones are left out, where data's own `undefined` would be nil. */
-function present(options: object): WireMap | undefined {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined)
-  return entries.length > 0 ? Object.fromEntries(entries) : undefined
+/** A map of options, unless none is there. */
+function present(options: object): object | undefined {
+  return Object.values(options).some((value) => value !== undefined) ? options : undefined
 }

@@ -4,7 +4,7 @@ const utf8 = new TextEncoder()
 
 /**
  * Appends plain data to `out` as MessagePack: null, booleans, numbers, strings, Uint8Array, arrays, and objects without
- * a class, each in its smallest form. `undefined` is nil. It is for who writes little, as a client does: the bytes are
+ * a class, each in its smallest form. `undefined` is nil, and left out of a map. It is for who writes little, as a client does: the bytes are
  * those that a `Writer` writes, in a fraction of the code and at a multiple of the time.
  *
  * @param out bytes; of each number the low 8 bits count.

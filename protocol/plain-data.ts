@@ -18,12 +18,12 @@ export function container(value: object | bigint | symbol, depth: number): unkno
 }
 
 /**
- * The keys of a map.
+ * The keys of a map that travel: one whose value is undefined is left out, as in JSON.
  * @throws MillraceError `bad_request` for the one that no receiver accepts.
  */
 export function keysOf(map: WireMap): string[] {
   if (Object.hasOwn(map, '__proto__')) refuse('the key __proto__ is not allowed: rename it')
-  return Object.keys(map)
+  return Object.keys(map).filter((key) => map[key] !== undefined)
 }
 
 function refuse(rule: string): never {

@@ -115,7 +115,7 @@ export class Writer {
   }
 
   /**
-   * Plain data: null, booleans, numbers, strings, Uint8Array, arrays, and objects without a class. `undefined` is nil.
+   * Plain data: null, booleans, numbers, strings, Uint8Array, arrays, and objects without a class. `undefined` is nil, and left out of a map.
    *
    * @param depth how many containers may nest. Default 15: what `maxDepth` leaves inside a frame.
    * @throws MillraceError `bad_request` for anything else, and for what nests deeper or refers to itself.

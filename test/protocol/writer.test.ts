@@ -56,13 +56,21 @@ class Url {
   }
 }
 
+/** What msgpackr must be given: it writes nil where a map leaves `undefined` out. */
+function travelling(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(travelling)
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
+  const there = Object.entries(value).filter(([, inner]) => inner !== undefined)
+  return Object.fromEntries(there.map(([key, inner]) => [key, travelling(inner)]))
+}
+
 describe('a writer', () => {
   test('writes plain data byte for byte as msgpackr does, and counts its values as a scan does', () => {
     fc.assert(
       fc.property(plainData, (value) => {
         const writer = new Writer(16)
         writer.value(value)
-        expect(hex(writer.view())).toBe(hex(msgpackr.pack(value)))
+        expect(hex(writer.view())).toBe(hex(msgpackr.pack(travelling(value))))
         expect(writer.values).toBe(scanValue(writer.view(), scanLimits.up))
         expect(hex(written(value))).toBe(hex(writer.view()))
       }),
