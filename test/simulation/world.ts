@@ -338,6 +338,7 @@ export class World {
     this.stats.items++
     if (event.type === 'warning') {
       // The run ended before it took all inputs, and says so: no item of the actor.
+      view.items.push({ seq: event.seq, value: 'warning' })
       view.position = event.seq
       return
     }
