@@ -32,8 +32,8 @@ export type Script = {
 export interface LyingServer extends AsyncDisposable {
   readonly url: string
   readonly liars: readonly Liar[]
-  /** The codes with which the client closed connections. */
-  readonly closes: readonly number[]
+  /** The code with which the client closed connection `n`. */
+  closed(n: number): Promise<number>
 }
 
 export function welcome(limits: Partial<Limits> = {}): DownFrame {
@@ -45,7 +45,7 @@ export async function lyingServer(script: Script): Promise<LyingServer> {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => SUBPROTOCOL })
   await once(server, 'listening')
   const liars: Liar[] = []
-  const closes: number[] = []
+  const closes: Promise<number>[] = []
   const faults: unknown[] = []
   server.on('connection', (socket) => {
     const heard: UpFrame[] = []
@@ -57,7 +57,7 @@ export async function lyingServer(script: Script): Promise<LyingServer> {
     }
     liars.push(liar)
     socket.on('error', () => {})
-    socket.on('close', (code) => closes.push(code))
+    closes.push(new Promise((resolve) => socket.once('close', resolve)))
     socket.on('message', (bytes: Buffer) => {
       try {
         for (const frame of decodeUp(bytes, scanLimits.up)) {
@@ -74,7 +74,7 @@ export async function lyingServer(script: Script): Promise<LyingServer> {
   return {
     url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
     liars,
-    closes,
+    closed: (n) => closes[n] ?? Promise.reject(new Error(`there was no connection ${n}`)),
     async [Symbol.asyncDispose]() {
       for (const { socket } of liars) socket.terminate()
       const closed = once(server, 'close')

@@ -175,7 +175,7 @@ describe('a client whose server lies never gives its reader a wrong token', () =
   test.each(wrongOrder)('once, and %s: it resumes and reads everything', async (_, tell) => {
     await using server = await lyingServer(lying(1, tell))
     expect(await consume(server)).toEqual({ texts: truth })
-    expect(server.closes[0]).toBe(4420)
+    expect(await server.closed(0)).toBe(4420)
   })
 
   test.each(wrongOrder)('again and again, and %s: it stops with `internal`', async (_, tell) => {
