@@ -28,6 +28,8 @@ const DROPPED = 2
 /** No other process may listen at the same port, as it may by default. */
 const EXCLUSIVE_PORT = 1
 
+/** Between two steps of finding a free port somebody else may take it. */
+const FREE_PORT_ATTEMPTS = 5
 /** Its own numbers have 32 bits. */
 const MOST = 0x7fffffff
 /** A word of a header, as RFC 9110 has it. */
@@ -109,7 +111,7 @@ interface UwsResponse {
   writeHeader(name: string, value: string): UwsResponse
   end(body: string, closeConnection: boolean): unknown
   getRemoteAddress(): ArrayBuffer
-  upgrade(userData: UserData, key: string, protocol: string, extensions: string, context: object): void
+  upgrade(userData: object, key: string, protocol: string, extensions: string, context: object): void
 }
 
 /** Throws when it is used after its `close`, which comes at once, from inside `end` and `close`. */
@@ -120,8 +122,6 @@ interface UwsWebSocket {
   close(): unknown
   getUserData(): unknown
 }
-
-type UserData = { socket: UwsSocket }
 
 /**
  * The transport on µWebSockets: a port of its own, and nothing on it but WebSockets. What it cannot help: the module
@@ -193,9 +193,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
         if (request.getHeader('upgrade') === '') refuse(response, 426, NO_WEBSOCKET)
         else refuse(response, 400, NO_PROPER_REQUEST)
       })
-      const bound = await new Promise<UwsListening | false>((resolve) => {
-        ;(created as unknown as ListenWith).listen(address, port, EXCLUSIVE_PORT, resolve)
-      })
+      const bound = await (port === 0 ? bindFree(module, created, address) : bind(created, address, port))
       if (!bound) {
         created.close()
         throw await whyNot(address, port)
@@ -311,7 +309,7 @@ class UwsSocket implements Socket {
 }
 
 function socketOf(webSocket: UwsWebSocket): UwsSocket {
-  return (webSocket.getUserData() as UserData).socket
+  return (webSocket.getUserData() as { socket: UwsSocket }).socket
 }
 
 function createApp(module: UwsModule, ssl: UwsSsl | undefined): UwsApp {
@@ -326,6 +324,28 @@ function createApp(module: UwsModule, ssl: UwsSsl | undefined): UwsApp {
   } catch (cause) {
     throw new MillraceError('bad_request', `TLS cannot be set up with ${keyFile} and ${certFile}`, { cause })
   }
+}
+
+function bind(app: UwsApp, host: string, port: number): Promise<UwsListening | false> {
+  return new Promise((resolve) => {
+    ;(app as unknown as ListenWith).listen(host, port, EXCLUSIVE_PORT, resolve)
+  })
+}
+
+/**
+ * Listens at a free port. Asked for any port, the module binds it without SO_REUSEADDR, and a server that comes back to
+ * it would find it in use for a minute: so it is asked for the same port once more, by its number.
+ */
+async function bindFree(module: UwsModule, app: UwsApp, host: string): Promise<UwsListening | false> {
+  for (let attempt = 0; attempt < FREE_PORT_ATTEMPTS; attempt++) {
+    const any = await bind(app, host, 0)
+    if (!any) return false
+    const port = module.us_socket_local_port(any)
+    module.us_listen_socket_close(any)
+    const bound = await bind(app, host, port)
+    if (bound) return bound
+  }
+  return false
 }
 
 /** Why it could not listen, which it does not say itself: Node's own server is asked to do the same. */

@@ -321,6 +321,8 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
           code: 'unavailable',
           message: '192.0.2.1 is no address of this machine',
         })
+        // Who was cut leaves a port that only a listener finds free.
+        await using _peer = await connected(first)
         await first[Symbol.asyncDispose]()
         const next = createTcpServer().listen(port, '127.0.0.1')
         await once(next, 'listening')
