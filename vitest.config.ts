@@ -10,8 +10,8 @@ export default defineConfig({
     hookTimeout: 20_000,
     // Processes, not threads: tests send signals, freeze children and measure the heap.
     pool: 'forks',
-    // Most files wait for sockets and child processes most of their time: one more worker than a small machine has cores.
-    maxWorkers: 3,
+    // Two at a time also on a small machine: many files wait for sockets and child processes most of their time.
+    maxWorkers: 2,
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
     coverage: { include: ['protocol/**', 'client-sdk/**', 'server/**'] },
