@@ -23,7 +23,7 @@ const FAREWELL_MS = 300
  * after a cut. So it takes this many times as much as is accepted: what is not very much too large is closed 1009.
  */
 const OVERSIZE = 4
-/** What its `send` returns for bytes that it has thrown away. */
+/** What its `send` returns when too much is buffered already: it has taken nothing of the message. */
 const DROPPED = 2
 /** No other process may listen at the same port, as it may by default. */
 const EXCLUSIVE_PORT = 1
@@ -168,7 +168,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
       const created = createApp(module, ssl)
       created.ws('/*', {
         maxPayloadLength: Math.min(limits.maxMessage * OVERSIZE, MOST),
-        // The bound that `send` keeps itself, so none of its bytes is thrown away: only pongs that the peer does not read.
+        // Above it `send` takes nothing, nor are pings answered that the peer sends and does not read the answers of.
         maxBackpressure: Math.min(limits.maxBuffered, MOST),
         // The protocol has its own heartbeat.
         idleTimeout: 0,
@@ -250,8 +250,7 @@ class UwsSocket implements Socket {
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed' {
     const webSocket = this.#webSocket
     if (!webSocket || this.#farewell) return 'closed'
-    this.#isRefused =
-      webSocket.getBufferedAmount() > this.#limits.maxBuffered || webSocket.send(bytes, true) === DROPPED
+    this.#isRefused = webSocket.send(bytes, true) === DROPPED
     return this.#isRefused ? 'full' : 'sent'
   }
 

@@ -214,7 +214,7 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
       expect(one.messages).toHaveLength(3)
     })
 
-    test('that closes first delivers what it holds', async () => {
+    test('that closes first delivers what it holds, and hears no more meanwhile', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -222,9 +222,13 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
       let sent = 0
       while (one.send(numbered(sent)) === 'sent') sent++
       one.close(4503, 'the server went away')
+      peer.socket.send(Buffer.from('late'))
+      await new Promise((resolve) => setTimeout(resolve, 20))
       peer.socket.resume()
       expect(await peer.closed).toBe(4503)
       expect(peer.messages).toHaveLength(sent)
+      await one.gone()
+      expect(one.messages).toEqual([])
     })
 
     // Attached it would be the same code that waits.
