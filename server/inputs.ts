@@ -43,6 +43,7 @@ export class Inputs {
   readonly #queue: Channel<{ input: RunInput; bytes: number }>
   readonly #answers = new Map<string, InputAnswer>()
   readonly #pending = new Map<string, Pending>()
+  readonly #reserved = new Set<{ bytes: number; values: number }>()
   #bytes = 0
   #requests = 0
   #reading = false
@@ -147,16 +148,28 @@ export class Inputs {
     return event
   }
 
-  /** Whether a request with that data may wait beside the others: together half of what an OPENED may hold. */
-  hasRoomFor(packed: Uint8Array): boolean {
+  /**
+   * Keeps room for a request with that data while it waits to be logged: all that wait together may have half of what an
+   * OPENED may hold. Returns what gives the room back, or undefined when there is none.
+   */
+  reserve(packed: Uint8Array): (() => void) | undefined {
     const { maxEvent, maxValues } = this.#limits
-    let bytes = packed.length
-    let values = countValues(packed, this.#limits)
-    for (const pending of this.#pending.values()) {
-      bytes += pending.bytes
-      values += pending.values
+    const room = { bytes: packed.length, values: countValues(packed, this.#limits) }
+    let { bytes, values } = room
+    for (const taken of [...this.#pending.values(), ...this.#reserved]) {
+      bytes += taken.bytes
+      values += taken.values
     }
-    return bytes <= maxEvent / 2 && values <= maxValues / 2
+    if (bytes > maxEvent / 2 || values > maxValues / 2) return undefined
+    this.#reserved.add(room)
+    return () => this.#reserved.delete(room)
+  }
+
+  /** The run said something: who reads the queue beside it does not keep it waiting. */
+  said(): void {
+    if (!this.#reading) return
+    this.#reading = false
+    this.#waitingChanged()
   }
 
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */

@@ -250,6 +250,27 @@ describe('a request', () => {
     expect(client.frames.some(({ kind }) => kind === 'input_ack')).toBe(false)
   })
 
+  test('beside others has room for all of them together, or is refused', async () => {
+    const refused: unknown[] = []
+    const asking = actor({
+      async *stream(_: unknown, { request }: ActorContext) {
+        const prompt = 'x'.repeat(9_000)
+        const all = Array.from({ length: 20 }, () => request({ kind: 'text', prompt }))
+        for (const one of all) one.catch((error: unknown) => refused.push(error))
+        yield 'asked'
+        await Promise.allSettled(all)
+      },
+    })
+    await using served = await testServer({ asking })
+    await using client = await served.client()
+    client.start(1, 'asking')
+    const { run } = await client.next('opened')
+    await eventually(() => refused.length === 17, 'those that have no room')
+    expect(refused[0]).toMatchObject({ code: 'bad_event' })
+    client.attach(2, run, null)
+    expect((await client.next('opened', 2)).pending).toHaveLength(3)
+  })
+
   test('fails with the run', async () => {
     const failed: unknown[] = []
     const asks = actor({
