@@ -79,20 +79,20 @@ export class Pull {
   }
 
   /**
-   * Asks the actor to clean up; `closed` is called when it has. An async generator answers only when what it awaits has
+   * Asks the actor to clean up; `closed` is called when it has, with what it threw. An async generator answers only when what it awaits has
    * come: that is no part of a stop.
    */
-  close(closed: () => void): void {
-    const done = (): void => {
+  close(closed: (error?: unknown) => void): void {
+    const done = (error?: unknown): void => {
       this.#finished = true
-      closed()
+      closed(error)
     }
     if (this.#finished) return closed()
     if (!this.#iterator?.return) return closed()
     try {
-      this.#iterator.return().then(done, done)
-    } catch {
-      done()
+      this.#iterator.return().then(() => done(), done)
+    } catch (error) {
+      done(error)
     }
   }
 

@@ -124,7 +124,7 @@ export class Run {
         else if (this.#say(said)) this.#go()
       },
       done: (result) => (this.#isOver ? this.#checkSettled() : this.#finish(result)),
-      failed: (error) => (this.#isOver ? this.#checkSettled() : this.#fail(error)),
+      failed: (error) => (this.#isOver ? this.#cleanedUp(error) : this.#fail(error)),
       resumed: () => this.#go(),
     })
     this.#work = new Work(() => this.#checkSettled())
@@ -265,6 +265,7 @@ export class Run {
     try {
       this.#scribe.write(said)
       this.#books.note(said)
+      this.#inputs.said()
       return true
     } catch (error) {
       this.#fail(error)
@@ -385,12 +386,13 @@ export class Run {
   async #request(question: Question): Promise<unknown> {
     const event = this.#inputs.requestEvent(question)
     const packed = packPayload(toWire(event).data, this.#host.limits)
-    if (!this.#inputs.hasRoomFor(packed))
+    const release = this.#inputs.reserve(packed)
+    if (!release)
       throw new MillraceError(
         'bad_event',
         'the requests that wait for an answer are too large together; ask one after the other',
       )
-    const seq = await this.#emit(event)
+    const seq = await this.#emit(event).finally(release)
     return this.#inputs.answerTo(event.id, packed, seq, question)
   }
 
@@ -433,7 +435,15 @@ export class Run {
     })
     this.#controller.abort(error)
     this.#quiet(error)
-    this.#pull.close(() => this.#checkSettled())
+    this.#pull.close((error) => this.#cleanedUp(error))
+  }
+
+  /** The actor has finished after its run was over; what failed in its clean-up, and is not the stop itself, is reported. */
+  #cleanedUp(error: unknown): void {
+    const isTheStop =
+      error === undefined || MillraceError.is(error) || (error instanceof Error && error.name === 'AbortError')
+    if (!isTheStop) this.#host.failed(this, error)
+    this.#checkSettled()
   }
 
   #checkSettled(): void {
@@ -513,7 +523,7 @@ export class Run {
     this.#host.ended(this)
     // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
     if (!this.#stop && !(this.#pull.finished && this.#work.idle)) this.#controller.abort(over)
-    if (!this.#stop) this.#pull.close(() => this.#checkSettled())
+    if (!this.#stop) this.#pull.close((error) => this.#cleanedUp(error))
     this.#checkSettled()
   }
 

@@ -4,7 +4,7 @@ import type { RunEvent } from '../../protocol/events.ts'
 import { type Actor, type ActorContext, actor } from '../../server/actors/actor.ts'
 import { handClock } from '../helpers/hand-clock.ts'
 import { eventually, testServer } from '../helpers/server.ts'
-import { aborted, counted, counter, latch } from '../helpers/test-actors.ts'
+import { aborted, counted, counter, latch, silent } from '../helpers/test-actors.ts'
 import type { FrameOf } from '../helpers/wire-client.ts'
 
 /** An actor whose stream is whatever it is given, right or wrong. */
@@ -414,6 +414,48 @@ describe('an actor that does not end', () => {
     expect(client.frames.some(({ kind }) => kind === 'end')).toBe(false)
     runtime.advance(2)
     expect(await client.next('end')).toMatchObject({ outcome: 'error', data: { code: 'timeout', retryable: true } })
+  })
+
+  test('has no more time for listening to inputs beside what it says', async () => {
+    const runtime = handClock()
+    const chatty = actor({
+      interactive: true,
+      async *stream(_: unknown, { inputs, signal }: ActorContext) {
+        void (async () => {
+          for await (const _ of inputs);
+        })()
+        yield 'a'
+        await aborted(signal)
+      },
+    })
+    await using served = await testServer({ chatty }, { runtime, limits: { timeoutMs: 60_000, heartbeatMs: 600_000 } })
+    await using client = await served.client()
+    client.start(1, 'chatty')
+    await client.next('delta', 1)
+    runtime.advance(60_000)
+    expect(await client.next('end', 1)).toMatchObject({ outcome: 'error', data: { code: 'timeout' } })
+  })
+
+  test('and fails in its clean-up is reported, and its cancel is not', async () => {
+    const broken = actor({
+      async *stream(_: unknown, { signal }: ActorContext) {
+        try {
+          await aborted(signal)
+        } finally {
+          throw new TypeError('the database is down')
+        }
+        yield 'never'
+      },
+    })
+    await using served = await testServer({ broken, silent: silent() })
+    await using client = await served.client()
+    client.start(1, 'broken')
+    client.start(2, 'silent')
+    await client.next('opened', 2)
+    client.send({ kind: 'cancel', sid: 1 }, { kind: 'cancel', sid: 2 })
+    expect(await client.next('end', 1)).toMatchObject({ outcome: 'cancelled', data: { settled: true } })
+    await client.next('end', 2)
+    expect(served.errors).toEqual([expect.objectContaining({ message: 'the database is down' })])
   })
 
   test('gets no more time than the server allows', async () => {
