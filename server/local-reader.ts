@@ -14,16 +14,23 @@ const CHUNK_BYTES = 16_384
 /**
  * Reads a run from inside this process, as a client would: the actor waits for it. Yields the run's events and returns
  * its end; leaving early cancels the run and does not wait.
- * @throws MillraceError what the run failed of; `cancelled` when somebody cancelled it.
+ * @throws MillraceError what the run failed of; `cancelled` when somebody cancelled it; `overloaded` when the ended run was
+ * given up before it was read.
  */
 export async function* readRun(run: Run, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
   let wake = (): void => {}
+  let dismissed: MillraceError | undefined
   const cursor = new Cursor(run.log, { last: 0, gen: 1 }, limits.initialCredit, limits.maxCredit)
-  const reader: Reader = { policy: 'pace', own: true, cursor, paused: false, wake: () => wake(), dismiss: () => wake() }
+  const dismiss = (code: string, message: string): void => {
+    dismissed = MillraceError.fromShape({ code, message, retryable: true })
+    wake()
+  }
+  const reader: Reader = { policy: 'pace', own: true, cursor, paused: false, wake: () => wake(), dismiss }
   const parts = new Map<unknown, WireMap>()
   run.join(reader)
   try {
     for (;;) {
+      if (dismissed) throw dismissed
       const chunk = run.log.chunk(cursor.last + 1, run.log.last, CHUNK_BYTES)
       if (chunk) {
         const values = unpackAll(chunk.bodies)

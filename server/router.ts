@@ -8,11 +8,11 @@ import type { Registry } from './registry.ts'
 import type { LoggedEnd, Run } from './run.ts'
 
 /** Who runs are made for when nobody is named. */
-const LOCAL: Principal = { id: 'local' }
+const LOCAL: Principal = { id: '\u0000local' }
 const NO_BYTES = new Uint8Array(0)
 
 export type RouterOptions = {
-  /** For whom the run is: that principal may attach to it and cancel it. Default: `local`, which no client is. */
+  /** For whom the run is: that principal may attach to it and cancel it. Default: one of this process alone, whose runs share the limits of one principal. */
   principal?: Principal
   /** Ends the run with `timeout` after this many milliseconds. Default: the limit `timeoutMs`. */
   timeout?: number
@@ -64,7 +64,8 @@ export function createRouter<Actors extends ActorMap>(
   limits: Limits,
 ): Router<Actors> {
   function begin(address: string, payload: unknown, ask: boolean, options: RouterOptions): Run {
-    options.signal?.throwIfAborted()
+    if (options.signal?.aborted)
+      throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run began')
     const { principal = LOCAL, timeout } = options
     const start = {
       actor: address,

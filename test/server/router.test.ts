@@ -89,6 +89,22 @@ describe('the router', () => {
     expect(count.runs[0]?.aborted).toBe(true)
   })
 
+  test('never takes a run that was given up before it was read for a whole one', async () => {
+    const text = actor({
+      async *stream() {
+        yield 'x'.repeat(200_000)
+      },
+    })
+    await using served = await testServer({ text }, { limits: { retainPrincipal: 100_000 } })
+    const { router } = served.server
+    const gate = latch()
+    const slow = router.streamAsk('text', 'stream', null, { onChunk: () => gate.opened })
+    slow.catch(() => {})
+    for (let n = 0; n < 3; n++) await router.ask('text', null).catch(() => {})
+    gate.open()
+    await expect(slow).rejects.toMatchObject({ code: 'overloaded' })
+  })
+
   test('leaving the loop stops the run', async () => {
     const count = counter()
     await using served = await testServer({ count })
