@@ -1,4 +1,5 @@
 import type { ActorMap, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
+import { MillraceError } from '../protocol/errors.ts'
 import type {
   Attach,
   Key,
@@ -8,6 +9,7 @@ import type {
   WireMap,
   StartOptions as WireStartOptions,
 } from '../protocol/frames.ts'
+import { pack } from '../protocol/pack.ts'
 import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
 import { type Answer, createRun, type Leavable, type Run } from './run.ts'
 
@@ -107,6 +109,8 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     { signal, ...rest }: StartOptions & { ask?: true },
   ): Run<Data, Result> => {
     const options: WireStartOptions = { key: runtime.randomBytes(16), policy: 'pace', ts, ...rest }
+    if (sizeOf(options.key) > MAX_KEY || sizeOf(options.meta) > MAX_META)
+      throw new MillraceError('bad_request', 'a key has at most 64 bytes, meta 1 KiB')
     const request = connection.prepare<Start>({ kind: 'start', sid: 0, actor, input, options }, options)
     return createRun(connection, request, started, signal)
   }
@@ -138,4 +142,15 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       connection.close()
     },
   }
+}
+
+/** Encoded, with the two bytes before it. */
+const MAX_KEY = 66
+const MAX_META = 1_024
+const MAX_DEPTH = 15
+
+function sizeOf(value: unknown): number {
+  const bytes: number[] = []
+  pack(bytes, value, MAX_DEPTH)
+  return bytes.length
 }

@@ -94,6 +94,9 @@ export interface ConnectedStream {
   end(frame: End): void
 }
 
+/** Bytes, and values, that a frame may still gain when it is sent. */
+const SPARE = 64
+
 /** After so many tries without one success there is nothing at this address. */
 const MAX_FIRST_TRIES = 8
 
@@ -328,7 +331,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   const closed = ({ code }: { code: number }): void => {
     const action = closeAction(code)
     if (action === 'resume') return lose(code === 1005 || code === 1006)
-    const mayHelp = action !== 'stop' || (code === CLOSE.takenOver && welcomedAt === undefined)
+    // The same credentials would be refused again.
+    const isFixed = action === 'reauthenticate' && typeof auth !== 'function'
+    const mayHelp = (action !== 'stop' && !isFixed) || (code === CLOSE.takenOver && welcomedAt === undefined)
     if (mayHelp && !hadLastChance) {
       hadLastChance = true
       return lose(true)
@@ -411,9 +416,10 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
           throw new MillraceError('bad_request', `${name} must be an integer of at least 0`)
       }
       const { length } = packUp(frame)
-      const { maxMessage } = connection.limits
-      if (length > maxMessage)
-        throw new MillraceError('bad_request', `${length} bytes are too many: maxMessage is ${maxMessage}`)
+      const { maxMessage, maxValues } = connection.limits
+      // Its number, its credit and its rate may still grow.
+      if (length > maxMessage - SPARE || countOf(frame) > maxValues - SPARE)
+        throw new MillraceError('bad_request', `too large: maxMessage is ${maxMessage}, maxValues ${maxValues}`)
       return structuredClone(frame)
     },
 
@@ -428,4 +434,11 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
 
   for (const type of WAKING) page.addEventListener?.(type, probe)
   return connection
+}
+
+/** How many values something is on the wire: itself, and all that it holds. */
+function countOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return 1
+  const perEntry = Array.isArray(value) ? 0 : 1
+  return Object.values(value).reduce((sum: number, inner) => sum + perEntry + countOf(inner), 1)
 }

@@ -130,6 +130,13 @@ describe('a message', () => {
     expect(() => client.start('chat', tooLarge)).toThrow(expect.objectContaining({ code: 'bad_request' }))
     const notPlain = { prompt: (() => 1) as unknown as string }
     expect(() => client.start('chat', notPlain)).toThrow(expect.objectContaining({ code: 'bad_request' }))
+    const justTooLarge = 'x'.repeat(262_095)
+    const tooMany = Array.from({ length: 20_000 }, () => 1)
+    for (const input of [justTooLarge, tooMany])
+      expect(() => client.start('chat', input)).toThrow(expect.objectContaining({ code: 'bad_request' }))
+    for (const options of [{ key: 'k'.repeat(65) }, { key: new Uint8Array(65) }, { meta: { note: 'x'.repeat(1_024) } }])
+      expect(() => client.start('chat', {}, options)).toThrow(expect.objectContaining({ code: 'bad_request' }))
+    client.start('chat', {}, { key: 'k'.repeat(64), meta: { note: 'x'.repeat(1_000) } }).detach()
     expect(() => client.start('chat', {}, { credit: -1 })).toThrow(/credit must be an integer/)
     expect(() => client.attach('chat', 'r', { after: 0.5 })).toThrow(/after must be an integer/)
     expect(server.socket.said()).toEqual([])
