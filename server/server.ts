@@ -191,6 +191,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return connections.size
     },
     async listen(port = DEFAULT_PORT, address = '127.0.0.1') {
+      if (closed) throw new MillraceError('bad_request', 'this server is closed; make another one')
       if (listening)
         throw new MillraceError('bad_request', 'this server listens already; make another one for another address')
       listening = transport.listen(host, transportLimits, { port, host: address })

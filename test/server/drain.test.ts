@@ -8,6 +8,12 @@ import { counted, counter, latch, silent } from '../helpers/test-actors.ts'
 import { wireClient } from '../helpers/wire-client.ts'
 
 describe('a server that goes away', () => {
+  test('does not listen any more', async () => {
+    const server = createServer({ actors: { silent: silent() }, authenticate: bearer({ token: 'alice' }) })
+    await server.close()
+    await expect(server.listen(0)).rejects.toMatchObject({ code: 'bad_request' })
+  })
+
   test('tells everybody, begins nothing, lets runs finish, and closes as soon as nothing is live', async () => {
     const gate = latch()
     const slow = actor({
