@@ -63,7 +63,11 @@ export type ConnectionOptions = {
   name?: string
   /** Least milliseconds between two messages of text. Default: what the server does. */
   flushMs?: number
-  /** How long a run may wait for a connection before it ends with `connection_lost`, in milliseconds. Default 10,000. */
+  /**
+   * How long a run that was never opened, and a cancel, may wait for a connection before they end with `connection_lost`,
+   * in milliseconds. Default 10,000. A run that was open waits as long as the server keeps it (`resumeMs`, 300,000 unless
+   * the server says otherwise); `onStatus` tells meanwhile.
+   */
   connectMs?: number
   /** Hears every change of `status`. */
   onStatus?: (status: Status) => void

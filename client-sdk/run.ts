@@ -63,7 +63,10 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
   pause(): void
   /** Ends a pause. */
   resume(): void
-  /** At most `perSec` items a second from now on; null lifts that. Ends a pause. */
+  /**
+   * At most `perSec` items a second from now on; null lifts that. Ends a pause.
+   * @throws MillraceError `bad_request` for anything but a whole number of at least 0.
+   */
   throttle(perSec: number | null): void
   /**
    * Says something to the run. Resolves when the run has it for good. Rejects with `not_found` (no longer wanted: somebody
