@@ -10,8 +10,8 @@ export default defineConfig({
     hookTimeout: 20_000,
     // Processes, not threads: tests send signals, freeze children and measure the heap.
     pool: 'forks',
-    // Two at a time also on a small machine: many files wait for sockets and child processes most of their time.
-    maxWorkers: 2,
+    // Three at a time also on a small machine: many files wait for sockets and child processes most of their time.
+    maxWorkers: 3,
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
     coverage: { include: ['protocol/**', 'client-sdk/**', 'server/**'] },

@@ -440,9 +440,7 @@ export class Run {
 
   /** The actor has finished after its run was over; what failed in its clean-up, and is not the stop itself, is reported. */
   #cleanedUp(error: unknown): void {
-    const isTheStop =
-      error === undefined || MillraceError.is(error) || (error instanceof Error && error.name === 'AbortError')
-    if (!isTheStop) this.#host.failed(this, error)
+    if (error !== undefined && !isAbort(error)) this.#host.failed(this, error)
     this.#checkSettled()
   }
 
@@ -546,6 +544,11 @@ export class Run {
     this.#detachClock?.clear()
     this.#detachClock = undefined
   }
+}
+
+/** Whether something was thrown because of an abort: our reason handed on, or a library's own name for it. */
+function isAbort(error: unknown): boolean {
+  return MillraceError.is(error) || (error instanceof Error && /abort/i.test(`${error.name} ${error.constructor.name}`))
 }
 
 function unsaid(): MillraceError {

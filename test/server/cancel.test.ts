@@ -197,7 +197,7 @@ describe('an actor that ignores its signal', () => {
     await client.next('end', 3)
   })
 
-  test('and throws while it is stopped changes nothing of how it ends', async () => {
+  test('and throws while it is stopped changes nothing of how it ends, and is reported', async () => {
     const angry = actor({
       async *stream(_: unknown, { signal }: ActorContext) {
         yield 'x'
@@ -228,7 +228,7 @@ describe('an actor that ignores its signal', () => {
       expect(await client.next('end', sid)).toMatchObject({ outcome: 'cancelled', data: { settled: true } })
     }
     await eventually(() => served.server.liveRuns === 0, 'the slots are free')
-    expect(served.errors).toEqual([])
+    expect(served.errors).toEqual([new Error('not like this'), new Error('not like this')])
   })
 
   test('leaves nobody waiting who forgot what it had asked', async () => {
