@@ -74,7 +74,7 @@ class ToolRun {
   readonly #controller = new AbortController()
   readonly #progress: ProgressReport
   #startedAt: number
-  /** What the tool itself does, once it was begun. */
+  /** What the tool's own code does: its schema, its `needsApproval`, its `run`. */
   #running: Promise<unknown> | undefined
   #cancel: Cancel | undefined
   #decided = false
@@ -120,11 +120,18 @@ class ToolRun {
     await this.#host.emit(this.#callEvent())
     const tool = this.#tools.get(this.#call.name)
     if (!tool) throw unknownTool(this.#call.name, [...this.#tools.keys()])
-    const input = await checked(tool, this.#call.args)
+    const input = await this.#watched(checked(tool, this.#call.args))
     signal.throwIfAborted()
     await this.#approve(tool, input)
     signal.throwIfAborted()
     return this.#run(tool, input)
+  }
+
+  /** Waits for code of the tool, in a way that a cancel can tell whether it still goes on. */
+  #watched<T>(work: T | Promise<T>): Promise<T> {
+    const running = Promise.resolve(work)
+    this.#running = running
+    return running
   }
 
   /** The call as the people attached see it. What a model wrote may be anything: what cannot travel is quoted. */
@@ -135,7 +142,8 @@ class ToolRun {
   }
 
   async #approve({ needsApproval, approvalMs }: Tool, input: unknown): Promise<void> {
-    const needed = typeof needsApproval === 'function' ? await needsApproval(input as never) : needsApproval
+    const needed =
+      typeof needsApproval === 'function' ? await this.#watched(needsApproval(input as never)) : needsApproval
     if (!needed) return
     const { call, name, args } = this.#call
     const { signal } = this.#controller
@@ -156,9 +164,9 @@ class ToolRun {
     const timer = runtime.setTimer(tool.timeoutMs, () => {
       this.#controller.abort(new MillraceError('timeout', `it took longer than ${tool.timeoutMs} ms and was stopped`))
     })
-    this.#running = this.#outputOf(tool, input)
     try {
-      return toolOutput(await this.#running, Math.min(tool.maxOutputBytes, this.#host.limits.maxEvent - RESULT_BYTES))
+      const output = await this.#watched(this.#outputOf(tool, input))
+      return toolOutput(output, Math.min(tool.maxOutputBytes, this.#host.limits.maxEvent - RESULT_BYTES))
     } finally {
       timer.clear()
     }

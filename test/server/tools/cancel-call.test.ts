@@ -155,6 +155,28 @@ describe('the cancel of a call', () => {
     await eventually(() => served.server.liveRuns === 0, 'the slot is free')
   })
 
+  test('that still looks whether it needs approval says so as well', async () => {
+    const { opened, open } = latch()
+    const asked = latch()
+    const slow = tool({
+      description: 'x',
+      needsApproval: async () => {
+        asked.open()
+        await opened
+        return false
+      },
+      run: () => 'never',
+    })
+    const model = scriptedModel(calls({ call: 's', name: 'slow', args: {} }), says('ok'))
+    await using served = await servedAgent({ model, tools: { slow } }, { limits: { cancelGraceMs: 50 } })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await asked.opened
+    await watched.first('tool.call')
+    expect(await watched.run.cancel({ call: 's' })).toMatchObject({ outcome: 'cancelled', settled: false })
+    open()
+    expect(await watched.over).toBeUndefined()
+  })
+
   test('of a generator cleans up in its finally, also while its reader reads nothing', async () => {
     let cleaned = false
     const endless = tool({
