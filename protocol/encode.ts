@@ -1,4 +1,4 @@
-import { type DownFrame, GAP_REASONS, INPUT_STATUSES, OUTCOMES, type UpFrame, type WireMap } from './frames.ts'
+import { type DownFrame, GAP_REASONS, INPUT_STATUSES, OUTCOMES, type UpFrame } from './frames.ts'
 import { pack } from './pack.ts'
 import * as TAG from './tag.ts'
 import { Writer } from './writer.ts'

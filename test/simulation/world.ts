@@ -18,7 +18,7 @@ const LIMITS = {
   maxCredit: 10,
   readAhead: 3,
   resumeMs: 3_600_000,
-  endedMs: 120_000,
+  endedMs: 3_600_000,
   heartbeatMs: 3_000,
   pongMs: 3_000,
   maxInputs: 4,

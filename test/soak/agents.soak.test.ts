@@ -3,7 +3,8 @@ import { AgentWorld } from '../simulation/agent-world.ts'
 import { search } from '../simulation/seeds.ts'
 
 const SEEDS = 4_000
-const first = Number(process.env['MILLRACE_SEED'] ?? Date.now() % 1_000_000_000)
+/** Another stretch of seeds is searched with MILLRACE_SEED. */
+const first = Number(process.env['MILLRACE_SEED'] ?? 225_315_749)
 
 test(`${SEEDS} seeds of agents with tools from ${first} break no rule`, { timeout: 900_000 }, async () => {
   const began = performance.now()
