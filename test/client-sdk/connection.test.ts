@@ -130,8 +130,8 @@ describe('a message', () => {
     expect(() => client.start('chat', tooLarge)).toThrow(expect.objectContaining({ code: 'bad_request' }))
     const notPlain = { prompt: (() => 1) as unknown as string }
     expect(() => client.start('chat', notPlain)).toThrow(expect.objectContaining({ code: 'bad_request' }))
-    const justTooLarge = 'x'.repeat(262_095)
-    const tooMany = Array.from({ length: 20_000 }, () => 1)
+    const justTooLarge = { prompt: 'x'.repeat(262_075) }
+    const tooMany = { prompt: Array.from({ length: 20_000 }, () => 1) as unknown as string }
     for (const input of [justTooLarge, tooMany])
       expect(() => client.start('chat', input)).toThrow(expect.objectContaining({ code: 'bad_request' }))
     for (const options of [{ key: 'k'.repeat(65) }, { key: new Uint8Array(65) }, { meta: { note: 'x'.repeat(1_024) } }])
