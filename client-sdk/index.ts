@@ -18,5 +18,8 @@ export type {
 } from './client.ts'
 export { createClient } from './client.ts'
 export type { Delays, Status, WebSocketClass, WebSocketLike } from './connection.ts'
+export { only } from './only.ts'
 export type { Answer, InputType, Run } from './run.ts'
+export type { SmoothOptions } from './smooth.ts'
+export { smooth } from './smooth.ts'
 export type { InputTaken, Position } from './stream.ts'

@@ -1,35 +1,52 @@
 // What a browser downloads for `import { createClient } from 'millrace/client'`: bundled, minified and gzipped from the
-// built package. Fails above the budget, and when anything of the server's side came along.
+// built package. Fails above the budget, and when anything of the server's side came along, or a transform that was not
+// asked for. What each transform adds to that is said as well.
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
 const budgetBytes = 9472
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
-const bundle = await build({
-  stdin: { contents: `export { createClient } from 'millrace/client'`, resolveDir: process.cwd() },
-  bundle: true,
-  minify: true,
-  format: 'esm',
-  platform: 'browser',
-  target: 'es2023',
-  write: false,
-  metafile: true,
-  logLevel: 'silent',
-}).catch((error) => fail(`the client does not bundle for a browser (is dist/ built?): ${error.message}`))
+const transforms = ['only', 'smooth']
 
+const bundle = await bundled('createClient')
 const stowaways = Object.entries(bundle.metafile.inputs)
   .flatMap(([path, { imports }]) => [path, ...imports.filter((line) => line.external).map((line) => line.path)])
   .filter((path) => forbidden.some((pattern) => pattern.test(path)))
+for (const [path, { bytesInOutput }] of Object.entries(Object.values(bundle.metafile.outputs)[0].inputs))
+  if (bytesInOutput > 0 && transforms.some((name) => path.endsWith(`/${name}.js`))) stowaways.push(path)
 if (stowaways.length > 0) fail(`the browser bundle of the client contains ${stowaways.join(', ')}`)
 
-const { contents } = bundle.outputFiles[0]
-if (contents.length === 0) fail('the browser bundle of the client is empty')
+const alone = sizeOf(bundle)
+if (alone.minified === 0) fail('the browser bundle of the client is empty')
 
-const gzipped = gzipSync(contents, { level: 9 }).length
-const figures = `client: ${contents.length} B minified, ${gzipped} B gzipped, of ${budgetBytes} B allowed`
-if (gzipped > budgetBytes) fail(`${figures}: ${gzipped - budgetBytes} B too much`)
+const figures = `client: ${alone.minified} B minified, ${alone.gzipped} B gzipped, of ${budgetBytes} B allowed`
+if (alone.gzipped > budgetBytes) fail(`${figures}: ${alone.gzipped - budgetBytes} B too much`)
 console.log(figures)
+
+for (const name of transforms) {
+  const { minified, gzipped } = sizeOf(await bundled('createClient', name))
+  console.log(`${name}: ${minified - alone.minified} B minified, ${gzipped - alone.gzipped} B gzipped, beside it`)
+}
+
+/** The client with these exports, for a browser. */
+async function bundled(...names) {
+  return build({
+    stdin: { contents: `export { ${names.join(', ')} } from 'millrace/client'`, resolveDir: process.cwd() },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2023',
+    write: false,
+    metafile: true,
+    logLevel: 'silent',
+  }).catch((error) => fail(`the client does not bundle for a browser (is dist/ built?): ${error.message}`))
+}
+
+function sizeOf({ outputFiles: [{ contents }] }) {
+  return { minified: contents.length, gzipped: gzipSync(contents, { level: 9 }).length }
+}
 
 function fail(message) {
   console.error(message)

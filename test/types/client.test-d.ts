@@ -3,9 +3,11 @@ import { z } from 'zod'
 import {
   type CancelResult,
   createClient,
+  only,
   type PartCancelResult,
   type Run,
   type StreamEvent,
+  smooth,
 } from '../../client-sdk/index.ts'
 import { createClient as createNodeClient } from '../../client-sdk/node.ts'
 import { actor } from '../../server/actors/actor.ts'
@@ -97,3 +99,17 @@ expectTypeOf(createClient('ws://localhost').ask('anything', { at: 'all' })).reso
 
 // Node's entry has the same shape.
 expectTypeOf(createNodeClient).toEqualTypeOf(createClient)
+
+// What is left of a run's events narrows as they do, and its text is text.
+for await (const event of only(run, 'token', 'tool.call', 'data')) {
+  expectTypeOf(event.type).toEqualTypeOf<'token' | 'tool.call' | 'data'>()
+  if (event.type === 'data') expectTypeOf(event.value).toEqualTypeOf<number>()
+}
+for await (const { text, seq } of only(run, 'token')) expectTypeOf([text, seq]).toEqualTypeOf<(string | number)[]>()
+// @ts-expect-error there is no such event
+only(run, 'tokens')
+// @ts-expect-error of no events nothing would ever come
+only(run)
+for await (const text of smooth(run.text(), { flushMs: 16 })) expectTypeOf(text).toEqualTypeOf<string>()
+// @ts-expect-error events are no text
+smooth(run)

@@ -1,0 +1,2 @@
+/** These random texts, with their full counts. */
+import '../client-sdk/smooth.test.ts'
