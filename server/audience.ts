@@ -23,6 +23,8 @@ export class Audience {
   readonly #limits: Limits
   readonly #onDetach: OnDetach
   readonly #readers = new Set<Reader>()
+  /** Those of them that hold the actor back. */
+  readonly #pacing = new Set<Reader>()
   /** Readers that have all there is: the next text wakes them, and each is woken once. */
   readonly #resting = new Set<Reader>()
   /** Where the pacing reader that left last stood. */
@@ -50,6 +52,7 @@ export class Audience {
 
   join(reader: Reader): void {
     this.#readers.add(reader)
+    if (reader.policy === 'pace') this.#pacing.add(reader)
     if (reader.own) this.#own++
   }
 
@@ -58,7 +61,7 @@ export class Audience {
     if (!this.#readers.delete(reader)) return false
     if (reader.own) this.#own--
     this.#resting.delete(reader)
-    if (reader.policy === 'pace') this.#ghost = reader.cursor
+    if (this.#pacing.delete(reader)) this.#ghost = reader.cursor
     return true
   }
 
@@ -81,29 +84,22 @@ export class Audience {
   }
 
   /**
-   * Whether the actor must wait: for a pacing reader that is paused or too far behind; without any reader of the
-   * principal, for where the last pacing one stood.
+   * How many texts may be said for certain before this must be asked again; 0 when the actor must wait: for a pacing
+   * reader that is paused or too far behind; without any reader of the principal, for where the last pacing one stood.
+   * Another answer may be due when a reader comes, leaves, pauses or moves, and after an event.
    */
-  holdsBack(): boolean {
-    let paced = false
-    for (const reader of this.#readers) {
-      if (reader.policy !== 'pace') continue
-      paced = true
-      if (reader.paused || reader.cursor.holdsBack(this.#limits)) return true
-    }
-    return !paced && this.#absentPacer()?.holdsBack(this.#limits) === true
+  room(): number {
+    if (this.#pacing.size === 0) return this.#absentPacer()?.room(this.#limits) ?? Number.POSITIVE_INFINITY
+    let room = Number.POSITIVE_INFINITY
+    for (const reader of this.#pacing) room = Math.min(room, reader.paused ? 0 : reader.cursor.room(this.#limits))
+    return room
   }
 
   /** The oldest item that must be kept for somebody who paces. */
   keeps(): number {
     let keep = this.#log.next
-    let paced = false
-    for (const reader of this.#readers) {
-      if (reader.policy !== 'pace') continue
-      paced = true
-      keep = Math.min(keep, reader.cursor.held + 1)
-    }
-    const absent = paced ? undefined : this.#absentPacer()
+    for (const reader of this.#pacing) keep = Math.min(keep, reader.cursor.held + 1)
+    const absent = this.#pacing.size > 0 ? undefined : this.#absentPacer()
     return absent ? Math.min(keep, absent.held + 1) : keep
   }
 

@@ -2,6 +2,9 @@ import { Balance } from '../protocol/credit.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Log } from './log.ts'
 
+/** No header of a text is larger. */
+const HEADER_BYTES = 5
+
 /**
  * Where a subscription stands in a log, and how far its balance reaches. An item is sendable while the balance is above
  * 0, so the last one may overdraw it; `reach` is that last one, kept up to date by adding, never by counting again.
@@ -99,13 +102,16 @@ export class Cursor {
     this.#beyond = this.#balance.available
   }
 
-  /** Whether the log is `limits.readAhead` items, or half of what it may retain, beyond what this one may be sent. */
-  holdsBack(limits: Pick<Limits, 'readAhead' | 'retainBytes'>): boolean {
+  /**
+   * How many texts may be logged for certain until the log is `limits.readAhead` items, or half of what it may retain,
+   * beyond what this one may be sent; 0 when it is so now.
+   */
+  room({ readAhead, retainBytes, creditUnit }: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>): number {
     const { last } = this.#log
     const { reach } = this
     // What is left of the balance reaches beyond the log: the next item may be sent.
-    if (this.#beyond > 0) return false
-    if (last - reach >= limits.readAhead) return true
-    return this.#log.bytesThrough(last) - this.#log.bytesThrough(reach) >= limits.retainBytes / 2
+    if (this.#beyond > 0) return this.#beyond
+    const bytes = retainBytes / 2 - (this.#log.bytesThrough(last) - this.#log.bytesThrough(reach))
+    return Math.max(0, Math.min(readAhead - (last - reach), Math.ceil(bytes / (creditUnit + HEADER_BYTES))))
   }
 }

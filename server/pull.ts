@@ -1,7 +1,7 @@
 import type { RunEvent } from '../protocol/events.ts'
 import type { Turns } from './turns.ts'
 
-/** Items one run may produce in one event-loop turn. */
+/** Items one run may produce in one event-loop turn. A frame holds so many, and the more the cheaper each. */
 const SLICE_ITEMS = 64
 
 export type Said = string | RunEvent
@@ -27,8 +27,15 @@ export class Pull {
   #pending = false
   #queued = false
   #finished = false
+  /** The turn whose slice is being taken, what was taken of it, and what of that may be produced without asking. */
   #turn = -1
   #taken = 0
+  #free = 0
+  /** The turn in which the step under way was asked for, and whether the last one came in a later turn. */
+  #askedIn = -1
+  #waited = true
+  /** Its turn has come just now. */
+  #called = false
 
   constructor(turns: Turns, pulled: Pulled) {
     this.#turns = turns
@@ -54,16 +61,23 @@ export class Pull {
     const { number } = this.#turns
     if (number !== this.#turn) {
       this.#turn = number
-      this.#taken = 0
+      this.#taken = this.#free = 0
+      // Who could always go on, and was let go on by a reader, joins those who wait for the same.
+      if (!this.#hasWaited && !this.#called && this.#turns.crowded) return false
     }
-    return ++this.#taken <= SLICE_ITEMS && this.#turns.allows()
+    if (this.#free === 0 && this.#taken < SLICE_ITEMS) {
+      this.#free = this.#turns.take()
+      this.#taken += this.#free
+    }
+    return this.#free > 0 && this.#free-- > 0
   }
 
-  /** Goes on in the next turn. */
+  /** Goes on in a later turn: soon, if its slice is not finished or it is one that waits for others. */
   later(): void {
     if (this.#queued) return
     this.#queued = true
-    this.#turns.later(this.#resume)
+    const isUnfinished = this.#taken > 0 && this.#taken < SLICE_ITEMS
+    this.#turns.later(this.#resume, this.#hasWaited || isUnfinished)
   }
 
   /** Asks for the next step, unless one is asked for already. */
@@ -71,6 +85,7 @@ export class Pull {
     if (this.#pending || this.#queued || this.#finished) return
     if (!this.allows()) return this.later()
     this.#pending = true
+    this.#askedIn = this.#turn
     try {
       this.#iterator?.next().then(this.#step, this.#failed)
     } catch (error) {
@@ -96,15 +111,23 @@ export class Pull {
     }
   }
 
+  /** What it says now was waited for. */
+  get #hasWaited(): boolean {
+    return this.#waited || (this.#pending && this.#askedIn !== this.#turns.number)
+  }
+
   readonly #resume = (): void => {
     this.#queued = false
+    this.#called = true
     this.#pulled.resumed()
+    this.#called = false
   }
 
   readonly #step = (step: IteratorResult<Said, unknown>): void => {
     if (typeof step !== 'object' || step === null)
       return this.#failed(new TypeError('the iterator of the actor gave something that is no result of an iterator'))
     this.#pending = false
+    this.#waited = this.#askedIn !== this.#turns.number
     if (!step.done) return this.#pulled.item(step.value)
     this.#finished = true
     this.#pulled.done(step.value)

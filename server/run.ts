@@ -92,6 +92,8 @@ export class Run {
   readonly #pull: Pull
   #state: RunState = 'opening'
   #gated = false
+  /** The readers let the actor go on up to here, if it is text that it says. */
+  #freeUntil = 0
   #end: LoggedEnd | undefined
   #stop: Stop | undefined
   #settled = false
@@ -117,7 +119,7 @@ export class Run {
     setMaxListeners(0, this.#controller.signal)
     this.log = new Log(host.limits)
     this.#audience = new Audience(this.log, host.limits, options.onDetach)
-    this.#scribe = new Scribe(this.log, host.runtime, host.limits, (urgent) => this.#written(urgent))
+    this.#scribe = new Scribe(this.log, host.turns, host.limits, (urgent) => this.#written(urgent))
     this.#pull = new Pull(host.turns, {
       item: (said) => {
         if (this.#isOver) this.#checkSettled()
@@ -242,20 +244,29 @@ export class Run {
 
   /** Goes on where it can: called when the gate may have opened. */
   reconsider(): void {
-    if (this.#gated && !this.#audience.holdsBack()) this.#go()
+    this.#freeUntil = 0
+    if (this.#gated && this.#mayGoOn()) this.#go()
+  }
+
+  /** Whether no reader holds the actor back. They are asked anew when something changed, or as many items on as they allow. */
+  #mayGoOn(): boolean {
+    if (this.log.next < this.#freeUntil) return true
+    const room = this.#audience.room()
+    this.#freeUntil = this.log.next + room
+    return room > 0
   }
 
   #go(): void {
     if (this.#isOver || this.#state === 'opening') return
     while (this.#emits.length > 0) {
-      if (this.#audience.holdsBack()) return this.#closeGate()
+      if (!this.#mayGoOn()) return this.#closeGate()
       if (!this.#pull.allows()) return this.#pull.later()
       const waiting = this.#emits.shift()
       if (!waiting) break
       if (!this.#say(waiting.event)) return waiting.fail(unsaid())
       waiting.done(this.log.last)
     }
-    if (this.#audience.holdsBack()) return this.#closeGate()
+    if (!this.#mayGoOn()) return this.#closeGate()
     this.#openGate()
     this.#pull.next()
   }
@@ -275,15 +286,18 @@ export class Run {
 
   #written(urgent: boolean): void {
     if (this.log.full) this.log.trim(this.#audience.keeps())
-    if (urgent) this.#audience.wakeAll()
-    else this.#audience.wakeResting()
+    if (urgent) {
+      // An event may cost more than text.
+      this.#freeUntil = 0
+      this.#audience.wakeAll()
+    } else this.#audience.wakeResting()
   }
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
   #emit(event: string | RunEvent): Promise<number> {
     const said = new Promise<number>((done, fail) => {
       if (this.#isOver) return fail(this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended'))
-      const held = this.#audience.holdsBack()
+      const held = !this.#mayGoOn()
       // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
       if (this.#emits.length > 0 || held || !this.#pull.allows()) {
         this.#emits.push({ event, done, fail })

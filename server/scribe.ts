@@ -2,23 +2,23 @@ import { MillraceError } from '../protocol/errors.ts'
 import { type PlainEvent, type RunEvent, type TextEvent, toWire } from '../protocol/events.ts'
 import type { WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
-import type { Runtime } from '../protocol/runtime.ts'
 import type { Log } from './log.ts'
 import { Parts } from './parts.ts'
+import type { Turns } from './turns.ts'
 import { packPayload } from './wire.ts'
 
 /** Writes what an actor says into the log of its run: checked, cut, and encoded once. */
 export class Scribe {
   readonly #log: Log
-  readonly #runtime: Runtime
+  readonly #turns: Turns
   readonly #limits: Limits
   readonly #written: (urgent: boolean) => void
   readonly #parts: Parts
 
   /** @param written told after each item or text; `urgent` for what is not text, which nobody should wait for. */
-  constructor(log: Log, runtime: Runtime, limits: Limits, written: (urgent: boolean) => void) {
+  constructor(log: Log, turns: Turns, limits: Limits, written: (urgent: boolean) => void) {
     this.#log = log
-    this.#runtime = runtime
+    this.#turns = turns
     this.#limits = limits
     this.#written = written
     this.#parts = new Parts((type, data) => this.#writeEvent(type, data))
@@ -66,11 +66,11 @@ export class Scribe {
   }
 
   #writeText(lane: number, text: string): void {
-    if (this.#log.appendText(lane, text, this.#runtime.wallClock()) > 0) this.#written(false)
+    if (this.#log.appendText(lane, text, this.#turns.wallClock) > 0) this.#written(false)
   }
 
   #writeEvent(type: number | string, data: WireMap): void {
-    this.#log.appendEvent(type, packPayload(data, this.#limits), data, this.#runtime.wallClock())
+    this.#log.appendEvent(type, packPayload(data, this.#limits), data, this.#turns.wallClock)
     this.#written(true)
   }
 }

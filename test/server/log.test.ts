@@ -317,9 +317,9 @@ describe('a cursor', () => {
           expect(cursor.last).toBe(last)
           // How far ahead the actor may go, said without the cursor's own bookkeeping.
           for (const readAhead of [0, 3]) {
-            const held = cursor.holdsBack({ readAhead, retainBytes: 1_000_000 })
-            const canSendNext = reach() === log.last && balance - costs(log, last, log.last) > 0
-            expect(held).toBe(!canSendNext && log.last - reach() >= readAhead)
+            const room = cursor.room({ readAhead, retainBytes: 1_000_000, creditUnit: CREDIT_UNIT })
+            const beyond = reach() === log.last ? balance - costs(log, last, log.last) : 0
+            expect(room).toBe(beyond > 0 ? beyond : Math.max(0, readAhead - (log.last - reach())))
           }
         }
       }),
