@@ -38,6 +38,9 @@ export type Position = { run: string; gen: number; seq: number }
 /** What a run says of an input that it has. */
 export type InputTaken = Extract<InputStatus, 'accepted' | 'duplicate'>
 
+/** No part of a run has a longer id, and a server names none in its answers. */
+const MAX_PART_ID = 1_024
+
 /** A frame of this stream, whatever its number is at the time. */
 type Unaddressed<Frame> = Frame extends { sid: number } ? Omit<Frame, 'sid'> : never
 type StreamFrame = Unaddressed<UpFrame>
@@ -333,6 +336,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
 
     cancelPart(target, code, note) {
+      if (target.id.length > MAX_PART_ID) return Promise.resolve({ confirmed: false, code: 'not_found' })
       const stopped = ask([target.type, target.id], { kind: 'cancel', code, note, target } as StreamFrame)
       return stopped.catch((error: unknown) => ({
         confirmed: false,

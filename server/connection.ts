@@ -393,7 +393,8 @@ export class Connection implements SocketEvents, Carrier, Outlet {
   #cancel({ sid, code, note, target }: Cancel): void {
     const subscription = this.#subscriptions.get(sid)
     if (!subscription) return
-    const ref = { tag: TAG.cancel, sid }
+    const isNamed = target !== undefined && target.id.length <= MAX_ECHOED_ID
+    const ref = { tag: TAG.cancel, sid, ...(isNamed ? { detail: [target.type, target.id] } : {}) }
     if (!subscription.own) {
       return this.#outbox.notify({
         kind: 'notice',
@@ -410,7 +411,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
         kind: 'notice',
         code: 'not_found',
         message: `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`,
-        ref: id.length > MAX_ECHOED_ID ? ref : { ...ref, detail: [type, id] },
+        ref,
       })
     }
     subscription.run.cancel(cause)

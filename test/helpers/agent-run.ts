@@ -11,8 +11,8 @@ export interface ServedAgent extends AsyncDisposable {
   readonly url: string
   /** What `onError` was told. */
   readonly errors: unknown[]
-  /** Another client, which is closed with the server. */
-  another(url?: string): Client
+  /** Another client, by default of the same person, which is closed with the server. */
+  another(url?: string, token?: string): Client
 }
 
 export async function servedAgent(
@@ -21,8 +21,8 @@ export async function servedAgent(
 ): Promise<ServedAgent> {
   const served = await testServer({ agent: agent(definition) }, options)
   const clients: Client[] = []
-  const another = (url = served.url): Client => {
-    const client = createClient(url, { token: 'alice' })
+  const another = (url = served.url, token = 'alice'): Client => {
+    const client = createClient(url, { token })
     clients.push(client)
     return client
   }

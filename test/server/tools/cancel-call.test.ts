@@ -109,6 +109,19 @@ describe('the cancel of a call', () => {
     expect(watched.all('tool.result').every(({ outcome }) => outcome === 'ok')).toBe(true)
   })
 
+  test('of an id that is too long for any call is not confirmed either, and the run goes on', async () => {
+    const { tools, contexts, release } = waiting()
+    await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await eventually(() => contexts.size === 3, 'three calls go on')
+    const answers = [1_024, 1_025, 5_000_000].map((length) => watched.run.cancel({ call: 'x'.repeat(length) }))
+    expect(await Promise.race([Promise.all(answers), watched.over])).toEqual(
+      answers.map(() => ({ confirmed: false, code: 'not_found' })),
+    )
+    release()
+    expect(await watched.over).toBeUndefined()
+  })
+
   test('twice, by two clients, is one cancel', async () => {
     const { tools, contexts, release } = waiting()
     await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
@@ -135,7 +148,13 @@ describe('the cancel of a call', () => {
     await using eve = await wireClient(served.url, { auth: 'eve' })
     eve.attach(1, (await watched.run.opened).id, 0)
     eve.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: 'a' } })
-    expect(await eve.next('notice')).toMatchObject({ code: 'forbidden' })
+    expect(await eve.next('notice')).toMatchObject({
+      code: 'forbidden',
+      ref: { tag: 5, sid: 1, detail: ['call', 'a'] },
+    })
+    const view = served.another(served.url, 'eve').attach('agent', (await watched.run.opened).id)
+    const refused = view.cancel({ call: 'a' })
+    expect(await Promise.race([refused, view.end])).toEqual({ confirmed: false, code: 'forbidden' })
     expect(contexts.get('a')!.signal.aborted).toBe(false)
     release()
     expect(await watched.over).toBeUndefined()
