@@ -1,0 +1,74 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { Command, root } from './helpers/command.ts'
+
+async function outputOf(name: string): Promise<string> {
+  await using example = new Command(process.execPath, ['--import', 'tsx', `examples/${name}`])
+  const { code, stdout, stderr } = await example.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return stdout
+}
+
+test.concurrent('the example of cancelling stops a run, one tool call of two, and tells of what would not stop', async () => {
+  const [run = '', call = '', stubborn = ''] = (await outputOf('cancelling.ts')).split(
+    /\na (?:tool call|stubborn one): /,
+  )
+  for (const part of ["outcome: 'cancelled'", "provider: 'closed'", 'settled: true', "note: 'heard enough'"])
+    expect(run).toContain(part)
+  expect(call).toContain("outcome: 'cancelled'")
+  expect(call).toContain('research says: all about Oslo. research did not work: cancelled by the user.')
+  for (const part of ['settled: false', "unsettled: [ 'actor' ]"]) expect(stubborn).toContain(part)
+})
+
+test.concurrent('the example of throttling produces what was read, the credit and what is read ahead, and no more', async () => {
+  const lines = (await outputOf('throttling.ts')).trim().split('\n')
+  const [first, then, watcher] = lines
+  expect(first).toBe(`read 50, produced ${50 + 100 + 32}`)
+  expect(then).toBe(`read 1000, produced ${1_000 + 100 + 32}`)
+  expect(watcher).toMatch(/^a watcher read 1 2 3 /)
+})
+
+test.concurrent('the example of actors asks, streams, and is asked back', async () => {
+  const said = await outputOf('actors.ts')
+  expect(said).toContain('{ sum: 5 }\n')
+  expect(said).toContain('Page 2. \n200 words\n2 of 2\n{ pages: 2 }\n')
+  expect(said).toContain('A large coffee. \n')
+})
+
+test.concurrent('the example of tools runs them side by side, asks leave, and keeps the conversation', async () => {
+  const said = await outputOf('tools.ts')
+  expect(said.match(/^> (weather|payment)/gm)).toHaveLength(4)
+  expect(said.match(/^< ok/gm)).toHaveLength(4)
+  expect(said).toContain('asking the bank')
+  expect(said).toContain('kept: user, assistant, tool, tool, tool, tool, assistant\n')
+})
+
+const pages = [
+  ...['README.md', 'CONTRIBUTING.md', 'PROTOCOL.md'],
+  ...readdirSync(`${root}docs`, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+]
+
+test.each(pages)('every link of %s leads somewhere', (page) => {
+  const links = [...readFileSync(`${root}${page}`, 'utf8').matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link)
+  const broken = links.filter((link) => {
+    if (/^https?:/.test(link)) return false
+    const [path = '', anchor] = link.split('#')
+    const target = new URL(path, new URL(page, `file://${root}`)).pathname
+    const file = path === '' ? `${root}${page}` : target
+    if (!existsSync(file)) return true
+    return anchor !== undefined && !anchorsOf(readFileSync(file, 'utf8')).includes(anchor)
+  })
+  expect(broken).toEqual([])
+})
+
+/** The anchors that a page's headings get where it is shown. */
+function anchorsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
