@@ -8,16 +8,17 @@ import { EXIT, Failure, messageOf, placeOf } from './exit.ts'
 /** What a config file may say: the options of `createServer`, all of them optional. */
 export type Config = Partial<Omit<ServerOptions<{ readonly [name: string]: Actor }>, 'runtime'>>
 
+/** What each option must be, in the words of the refusal. */
 const KNOWN = {
-  actors: 'object',
-  authenticate: 'function',
-  models: 'object',
-  defaultModel: 'object',
-  limits: 'object',
-  origins: 'object',
-  transport: 'object',
-  name: 'string',
-  onError: 'function',
+  actors: 'an object',
+  authenticate: 'a function',
+  models: 'a list',
+  defaultModel: 'an object',
+  limits: 'an object',
+  origins: 'a list of texts, such as ["https://app.example"]',
+  transport: 'an object',
+  name: 'a string',
+  onError: 'a function',
 } as const satisfies { [Name in keyof Required<Config>]: string }
 
 /**
@@ -64,9 +65,8 @@ function checked(config: unknown, file: string): Config {
     throw wrong('it needs a default export: an object with any of the options of createServer, such as { actors }')
   for (const [name, value] of Object.entries(config)) {
     if (!(name in KNOWN)) throw wrong(`there is no option ${name}; there is ${Object.keys(KNOWN).join(', ')}`)
-    const type = KNOWN[name as keyof typeof KNOWN]
-    if (value !== undefined && (typeof value !== type || value === null))
-      throw wrong(`${name} must be ${article(type)}`)
+    const kind = KNOWN[name as keyof typeof KNOWN]
+    if (value !== undefined && !isKind(value, kind)) throw wrong(`${name} must be ${kind}`)
   }
   const { actors } = config as Config
   for (const [name, actor] of Object.entries(actors ?? {})) {
@@ -76,6 +76,17 @@ function checked(config: unknown, file: string): Config {
   return config
 }
 
-function article(type: string): string {
-  return type === 'object' ? 'an object' : `a ${type}`
+function isKind(value: unknown, kind: (typeof KNOWN)[keyof typeof KNOWN]): boolean {
+  switch (kind) {
+    case 'an object':
+      return typeof value === 'object' && value !== null && !Array.isArray(value)
+    case 'a function':
+      return typeof value === 'function'
+    case 'a string':
+      return typeof value === 'string'
+    case 'a list':
+      return Array.isArray(value)
+    case KNOWN.origins:
+      return Array.isArray(value) && value.every((origin) => typeof origin === 'string')
+  }
 }

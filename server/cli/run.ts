@@ -1,7 +1,7 @@
 import { text as readAll } from 'node:stream/consumers'
 import { MillraceError } from '../../protocol/errors.ts'
 import { approvalMode } from './approvals.ts'
-import { type ExitCode, Failure, refusal } from './exit.ts'
+import { type ExitCode, Failure, messageOf, refusal } from './exit.ts'
 import { follow } from './follow.ts'
 import type { Output } from './output.ts'
 import { Remote, remoteOptions } from './remote.ts'
@@ -25,13 +25,17 @@ const usage = {
   ],
 } as const
 
+/** The longest value that a refusal repeats. */
+const MAX_QUOTED = 40
+
 /** `millrace run` */
 export const run: Command = {
   usage,
   async run(args: string[], output: Output): Promise<ExitCode> {
     const { values, positionals } = readArgs(usage, args)
     const [actor = '', given] = positionals
-    const input = given === '-' ? inputOf(await readStdin()) : given === undefined ? undefined : inputOf(given)
+    const text = given === '-' ? await readStdin() : given
+    const input = text === undefined ? undefined : inputOf(text)
     await using remote = new Remote(values, output)
     try {
       const started = remote.client.start(actor, input)
@@ -42,8 +46,9 @@ export const run: Command = {
       })
     } catch (error) {
       const failure = refusal(error)
-      if (given !== undefined || !MillraceError.is(failure.cause, 'invalid_input')) throw failure
-      throw new Failure(failure.exitCode, `${failure.message} (no input was given)`, error)
+      const hint = MillraceError.is(failure.cause, 'invalid_input') ? readAs(text) : undefined
+      if (hint === undefined) throw failure
+      throw new Failure(failure.exitCode, `${failure.message} (${hint})`, error)
     }
   },
 }
@@ -54,6 +59,19 @@ function inputOf(text: string): unknown {
     return JSON.parse(text)
   } catch {
     return text
+  }
+}
+
+/** How an input that does not fit was read; undefined where the refusal itself says which part of it is wrong. */
+function readAs(text: string | undefined): string | undefined {
+  if (text === undefined) return 'no input was given'
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null) return undefined
+    return `it was read as JSON; an object is written as '{"name":${text.length <= MAX_QUOTED ? text : '...'}}'`
+  } catch (error) {
+    if (/^\s*[{["]/.test(text)) return `it was read as text, as it is no JSON: ${messageOf(error)}`
+    return `it was read as text; an object is written as '{"name":"value"}'`
   }
 }
 

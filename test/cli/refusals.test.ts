@@ -68,6 +68,14 @@ describe('a config file that is wrong is told in one line, with exit code 2', ()
     ['export default { actor: {} }', /there is no option actor; there is actors, authenticate, .*/],
     ['export default { authenticate: "yes" }', /authenticate must be a function/],
     ['export default { actors: null }', /actors must be an object/],
+    ['export default { actors: [] }', /actors must be an object/],
+    [
+      'export default { origins: "https://app.example" }',
+      /origins must be a list of texts, such as \["https:\/\/app\.example"\]/,
+    ],
+    ['export default { origins: {} }', /origins must be a list of texts, .*/],
+    ['export default { origins: [1] }', /origins must be a list of texts, .*/],
+    ['export default { models: {} }', /models must be a list/],
     [
       'export default { actors: { a: async () => {} } }',
       /actors\.a is no actor: make it with actor\(\) or agent\(\).*/,
@@ -141,7 +149,26 @@ describe('what the server refuses is told in one line', () => {
       /there is no actor "chatt"; there is chat, assistant, count, flood, echo, sleep, stubborn, modelless/,
     ],
     ['run count {"to":"ten"}', 2, /the input does not fit: .*number.* at to/],
-    ['run count ten', 2, /the input does not fit: .* received string/],
+    [
+      'run count ten',
+      2,
+      /the input does not fit: .* received string \(it was read as text; an object is written as '{"name":"value"}'\)/,
+    ],
+    [
+      'run count 5',
+      2,
+      /the input does not fit: .* received number \(it was read as JSON; an object is written as '{"name":5}'\)/,
+    ],
+    [
+      'run count {"to":',
+      2,
+      /the input does not fit: .* received string \(it was read as text, as it is no JSON: Unexpected end of JSON input\)/,
+    ],
+    [
+      'run count {to:5}',
+      2,
+      /the input does not fit: .* received string \(it was read as text, as it is no JSON: Expected property name .*\)/,
+    ],
     ['run count', 2, /the input does not fit: .* \(no input was given\)/],
     ['run modelless', 1, /the run failed: this server has no model openai:gpt-5: there are none \(not_found\)/],
     ['run chat hi', 1, /the run failed: this server has no default model: there are none \(not_found\)/],
