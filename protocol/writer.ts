@@ -12,17 +12,17 @@ export class Writer {
   /** Values written, as a scan counts them: containers, keys and elements each. */
   values = 0
   #bytes: Uint8Array<ArrayBuffer>
-  #view: DataView
+  /** Made when a float64 is written. */
+  #view: DataView | undefined
 
   /** @param size bytes to begin with; it grows by doubling. Default 1,024. */
   constructor(size = 1_024) {
     this.#bytes = new Uint8Array(size)
-    this.#view = new DataView(this.#bytes.buffer)
   }
 
-  /** What was written, without a copy: valid until the next write or reset. */
-  view(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.subarray(0, this.length)
+  /** What was written, or a part of it, without a copy: valid until the next write or reset. */
+  view(start = 0, end: number = this.length): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(start, end)
   }
 
   /** What was written, as a copy of its own. */
@@ -60,6 +60,7 @@ export class Writer {
     if (value >>> 0 === value) this.uint(value)
     else if (value >> 0 !== value) {
       this.#head(0xcb, 8)
+      this.#view ??= new DataView(this.#bytes.buffer)
       this.#view.setFloat64(this.length - 8, value)
     } else if (value >= -0x20) this.#head(value, 0)
     else if (value >= -0x80) this.#head(0xd0, 1, value)
@@ -78,8 +79,9 @@ export class Writer {
       let i = 0
       for (let code: number; i < length && (code = value.charCodeAt(i)) < 0x80; i++) bytes[start + i] = code
       if (i === length) {
-        this.#head(0xa0 | length, 0)
-        this.length += length
+        this.values++
+        bytes[start - 1] = 0xa0 | length
+        this.length = start + length
         return
       }
     }
@@ -175,7 +177,7 @@ export class Writer {
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
     grown.set(this.view())
     this.#bytes = grown
-    this.#view = new DataView(grown.buffer)
+    this.#view = undefined
   }
 }
 

@@ -68,7 +68,13 @@ export class Cursor {
 
   /** The last item that may be sent now. */
   get reach(): number {
-    while (this.#beyond > 0 && this.#reach < this.#log.last) this.#beyond -= this.#log.costOf(++this.#reach)
+    while (this.#beyond > 0 && this.#reach < this.#log.last) {
+      const units = Math.min(this.#beyond, this.#log.unitsFrom(this.#reach + 1))
+      if (units > 0) {
+        this.#reach += units
+        this.#beyond -= units
+      } else this.#beyond -= this.#log.costOf(++this.#reach)
+    }
     return this.#reach
   }
 

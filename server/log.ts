@@ -1,39 +1,11 @@
 import { costOf } from '../protocol/credit.ts'
-import { Writer } from '../protocol/encode.ts'
 import { MillraceError } from '../protocol/errors.ts'
 import { EVENT } from '../protocol/events.ts'
 import type { OpenLane, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
+import { type Chunk, Segment } from './segment.ts'
 
-/** Items that share one buffer. A batch is copied out of one segment, so this also bounds a frame. */
-const SEGMENT_ITEMS = 256
-const SEGMENT_BYTES = 16_384
-
-/** A stretch of items whose encoded bodies lie together. */
-type Segment = {
-  readonly first: number
-  /** Bytes logged before this segment, over the whole run. */
-  readonly base: number
-  readonly body: Writer
-  /** Where each item's body begins. */
-  readonly starts: number[]
-  /** The lane of a text item, or minus the cost of an event. */
-  readonly marks: number[]
-  /** When each item was logged, epoch milliseconds. */
-  readonly times: number[]
-}
-
-/** What one frame can carry: text items of one lane that lie together, or one event. */
-export type Chunk = {
-  readonly seq: number
-  readonly count: number
-  /** Lane of the text, or undefined for an event. */
-  readonly lane: number | undefined
-  readonly cost: number
-  readonly at: number
-  /** The encoded bodies back to back: each a `str`, or an event's kind and data. Valid until the next append. */
-  readonly bodies: Uint8Array
-}
+export type { Chunk } from './segment.ts'
 
 type Lane = {
   readonly lane: number
@@ -45,6 +17,9 @@ type Lane = {
 
 /** Most values that an OPENED needs to tell of an open part: its pair, the map, and five keys with their values. */
 const VALUES_OF_A_PART = 13
+
+/** Share of its retention by which a log may exceed it: to trim it item by item costs a search for each. */
+const SLACK = 1 / 64
 
 /** When a part that is still open was closed. */
 const OPEN = Number.POSITIVE_INFINITY
@@ -99,9 +74,9 @@ export class Log {
     return this.#bytes - this.#gone
   }
 
-  /** The log is beyond its retention: `trim` would give something up. */
+  /** The log is so far beyond its retention that `trim` is worth its while. */
   get full(): boolean {
-    return this.#next - this.#first > this.#limits.retainEvents || this.size > this.#limits.retainBytes
+    return this.#exceeds(SLACK)
   }
 
   /** The first item of life `gen`, if there was one. */
@@ -161,13 +136,11 @@ export class Log {
       )
     }
     const segment = this.#segment(packed.length + 8)
-    segment.starts.push(segment.body.length)
+    segment.begin(-costOf(packed.length, this.#limits.creditUnit), at)
     if (typeof type === 'number') segment.body.uint(type)
     else segment.body.str(type)
     segment.body.raw(packed)
-    segment.marks.push(-costOf(packed.length, this.#limits.creditUnit))
-    segment.times.push(at)
-    this.#bytes = segment.base + segment.body.length
+    this.#bytes = segment.bytes
     const seq = this.#next++
     if (type === EVENT.partStart) {
       const opened = { lane: Number(data['lane']), data, bytes: packed.length, opened: seq, closed: OPEN }
@@ -190,7 +163,7 @@ export class Log {
 
   /** Gives up old items while the log is beyond its retention, but none from `keep` on. */
   trim(keep: number): void {
-    while (this.full && this.#first < keep) {
+    while (this.#exceeds(0) && this.#first < keep) {
       this.#gone = this.bytesThrough(this.#first)
       this.#first++
     }
@@ -222,13 +195,8 @@ export class Log {
     while (this.#segments.length > 0 && (this.#segments[this.#segments.length - 1] as Segment).first >= first)
       this.#segments.pop()
     const segment = this.#segments[this.#segments.length - 1]
-    if (segment) {
-      const count = first - segment.first
-      const end = segment.starts[count]
-      if (end !== undefined) segment.body.truncate(end)
-      segment.starts.length = segment.marks.length = segment.times.length = count
-    }
-    this.#bytes = segment ? segment.base + segment.body.length : this.#gone
+    segment?.truncate(first)
+    this.#bytes = segment?.bytes ?? this.#gone
     this.#next = first
     if (first < this.#first) {
       this.#first = first
@@ -241,14 +209,16 @@ export class Log {
   /** Bytes logged up to and with item `seq`, over the whole run. */
   bytesThrough(seq: number): number {
     if (seq >= this.#next - 1) return this.#bytes
-    const segment = this.#segmentOf(seq + 1)
-    return segment ? segment.base + (segment.starts[seq + 1 - segment.first] ?? 0) : 0
+    return this.#segmentOf(seq + 1)?.bytesBefore(seq + 1) ?? 0
   }
 
   costOf(seq: number): number {
-    const segment = this.#segmentOf(seq)
-    const mark = segment?.marks[seq - segment.first] ?? 0
-    return mark < 0 ? -mark : 1
+    return this.#segmentOf(seq)?.costOf(seq) ?? 1
+  }
+
+  /** How many items from `seq` on surely cost 1, one after the other; 0 when that one costs more. */
+  unitsFrom(seq: number): number {
+    return this.#segmentOf(seq)?.unitsFrom(seq) ?? 0
   }
 
   /**
@@ -256,32 +226,20 @@ export class Log {
    * is not there.
    */
   chunk(seq: number, through: number, maxBytes: number): Chunk | undefined {
-    const segment = seq < this.#first || seq > through ? undefined : this.#segmentOf(seq)
-    if (!segment) return undefined
-    const from = seq - segment.first
-    const start = segment.starts[from] as number
-    const mark = segment.marks[from] as number
-    const at = segment.times[from] as number
-    let to = from + 1
-    if (mark >= 0) {
-      const last = Math.min(through, segment.first + segment.starts.length - 1) - segment.first
-      while (
-        to <= last &&
-        segment.marks[to] === mark &&
-        (segment.starts[to + 1] ?? segment.body.length) - start <= maxBytes
-      )
-        to++
-    }
-    const bodies = segment.body.view().subarray(start, segment.starts[to] ?? segment.body.length)
-    const count = to - from
-    return mark < 0
-      ? { seq, count, lane: undefined, cost: -mark, at, bodies }
-      : { seq, count, lane: mark, cost: count, at, bodies }
+    if (seq < this.#first || seq > through) return undefined
+    return this.#segmentOf(seq)?.chunk(seq, through, maxBytes)
   }
 
   /** The parts open just before item `seq`. */
   lanesAt(seq: number): OpenLane[] {
     return this.#lanes.filter((lane) => lane.opened < seq && lane.closed >= seq).map((lane) => [lane.lane, lane.data])
+  }
+
+  /** Whether it is beyond its retention by more than a share of it. */
+  #exceeds(share: number): boolean {
+    const { retainEvents, retainBytes } = this.#limits
+    const most = 1 + share
+    return this.#next - this.#first > retainEvents * most || this.size > retainBytes * most
   }
 
   #hasRoomFor(bytes: number): boolean {
@@ -293,25 +251,16 @@ export class Log {
 
   #appendItem(lane: number, text: string, at: number): void {
     const segment = this.#segment(text.length * 3 + 5)
-    segment.starts.push(segment.body.length)
+    segment.begin(lane, at)
     segment.body.str(text)
-    segment.marks.push(lane)
-    segment.times.push(at)
-    this.#bytes = segment.base + segment.body.length
+    this.#bytes = segment.bytes
     this.#next++
   }
 
   #segment(bytes: number): Segment {
     const last = this.#segments[this.#segments.length - 1]
-    if (last && last.starts.length < SEGMENT_ITEMS && last.body.length + bytes <= SEGMENT_BYTES) return last
-    const segment: Segment = {
-      first: this.#next,
-      base: this.#bytes,
-      body: new Writer(256),
-      starts: [],
-      marks: [],
-      times: [],
-    }
+    if (last?.takes(bytes)) return last
+    const segment = new Segment(this.#next, this.#bytes, last)
     this.#segments.push(segment)
     return segment
   }
@@ -321,7 +270,7 @@ export class Log {
     let high = segments.length - 1
     const newest = segments[high]
     if (!newest || seq < (segments[0] as Segment).first) return undefined
-    if (seq >= newest.first) return seq < newest.first + newest.starts.length ? newest : undefined
+    if (seq >= newest.first) return seq < newest.next ? newest : undefined
     let low = 0
     while (low < high) {
       const middle = (low + high + 1) >> 1

@@ -33,7 +33,6 @@ export class Outbox {
   readonly #fault: (code: number, reason: string) => void
   /** Least time between two messages while only text waits. */
   flushMs: number
-  readonly #writer = new Writer()
   #control: DownFrame[] = []
   #pong: number | undefined
   #queue: Subscription[] = []
@@ -159,8 +158,24 @@ export class Outbox {
   readonly #flush = (): void => {
     this.#scheduled = 'no'
     if (this.#closed || this.#refused) return
-    const out = this.#writer
+    const out = idle ?? new Writer()
+    idle = undefined
     out.reset()
+    const bytes = this.#message(out)
+    idle = out
+    if (!bytes) return
+    this.#flushedAt = this.#runtime.now()
+    this.#sendBytes(bytes)
+    if (this.#closed) return
+    if (this.#socket.bufferedAmount > this.#limits.highWater * FLOOD)
+      return this.#fault(CLOSE.slow, 'the client does not read')
+    if (this.#blocked()) this.#watchSlow()
+    else if (this.#queue.length > 0) this.#schedule(true)
+    if (this.#control.length > 0) this.#schedule(true)
+  }
+
+  /** What there is to send now, as bytes of its own. */
+  #message(out: Writer): Uint8Array | undefined {
     this.#writeControl(out)
     if (this.#pong !== undefined) {
       writeDown(out, { kind: 'pong', nonce: this.#pong })
@@ -169,16 +184,13 @@ export class Outbox {
     if (this.#control.length === 0 && !this.#blocked()) this.#pumpStreams(out)
     const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
     // Written last: an answer says that all of this message has arrived, and nothing beyond it.
-    if (this.#pingDue || this.#written + out.length - passedPing >= PING_BYTES) writeDown(out, this.#newPing())
-    if (out.length === 0) return
-    this.#flushedAt = this.#runtime.now()
-    this.#sendBytes(out.take())
-    if (this.#closed) return
-    if (this.#socket.bufferedAmount > this.#limits.highWater * FLOOD)
-      return this.#fault(CLOSE.slow, 'the client does not read')
-    if (this.#blocked()) this.#watchSlow()
-    else if (this.#queue.length > 0) this.#schedule(true)
-    if (this.#control.length > 0) this.#schedule(true)
+    if (this.#pingDue || this.#written + out.length - passedPing >= PING_BYTES)
+      writeDown(out, this.#newPing(out.length))
+    if (out.length === 0) return undefined
+    // From the pool, where a small one costs a tenth of an allocation of its own.
+    const bytes = Buffer.allocUnsafe(out.length)
+    bytes.set(out.view())
+    return bytes
   }
 
   /** As many control frames as one message holds; the others are left for the next. */
@@ -226,10 +238,11 @@ export class Outbox {
     else if (result === 'sent') this.#written += bytes.length
   }
 
-  #newPing(): DownFrame {
+  /** @param before bytes of its message that come before it. */
+  #newPing(before: number): DownFrame {
     const nonce = ++this.#nonce
     this.#pingDue = false
-    this.#pings.push({ nonce, written: this.#written + this.#writer.length })
+    this.#pings.push({ nonce, written: this.#written + before })
     return { kind: 'ping', nonce }
   }
 
@@ -269,3 +282,6 @@ export class Outbox {
     })
   }
 }
+
+/** One for all: it grows to the largest message there is, and no message is begun before another is finished. */
+let idle: Writer | undefined

@@ -164,7 +164,7 @@ export class FakeWebSocket implements WebSocketLike {
   }
 
   received(bytes: Uint8Array): void {
-    call(this.onmessage, { data: bytes.slice().buffer })
+    call(this.onmessage, { data: new Uint8Array(bytes).buffer })
   }
 
   closed(code: number): void {
