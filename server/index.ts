@@ -28,6 +28,9 @@ export type {
   ToolProgress,
 } from './tools/tool.ts'
 export { tool } from './tools/tool.ts'
+export type { MemoryOptions, MemoryTransport, MemoryWebSocketClass } from './transports/memory.ts'
+export { memory } from './transports/memory.ts'
+export type { MemoryWebSocket, MemoryWebSocketOptions } from './transports/memory-socket.ts'
 export type {
   HttpServer,
   Socket,

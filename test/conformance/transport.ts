@@ -21,79 +21,15 @@ const CUTS = 20
 /** A closing socket is given up by then. */
 const BOUNDED_MS = 5_000
 
-/** What the contract of `Transport` and `Socket` says, sentence by sentence, and what a server does by it. */
-export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort: boolean }): void {
-  describe(`${under.name}: a request`, () => {
-    test('is known for good, with path, query, headers, origin and address', async () => {
-      await using open = await openTransport(under)
-      const path = `${new URL(open.url).pathname}?a=1&b=%20c`
-      const headers = { Origin: 'https://app.example.com', Cookie: ['a=1', 'b=2'], 'X-Two': ['one', 'two'] }
-      await using raw = await RawSocket.dial(open.url)
-      raw.write(upgradeRequest({ ...headers, Authorization: ['Bearer x', 'Bearer y'] }, path))
-      const { socket } = await open.socket()
-      await new Promise((resolve) => setTimeout(resolve, 5))
-      expect(socket.request).toMatchObject({ url: path, origin: headers.Origin, remoteAddress: '127.0.0.1' })
-      expect(Object.fromEntries(socket.request.headers)).toMatchObject({
-        host: '127.0.0.1',
-        upgrade: 'websocket',
-        origin: headers.Origin,
-        cookie: 'a=1; b=2',
-        'x-two': 'one, two',
-        authorization: 'Bearer x',
-        'sec-websocket-protocol': SUBPROTOCOL,
-      })
-      expect(open.requests).toEqual([socket.request])
-    })
-
-    test('without Origin has none, and one with several has none that a list could hold', async () => {
-      await using open = await openTransport(under)
-      const { pathname } = new URL(open.url)
-      const origins = [undefined, ['https://a.example', 'https://a.example'], '']
-      for (const Origin of origins) {
-        await using raw = await RawSocket.dial(open.url)
-        raw.write(upgradeRequest({ Origin }, pathname))
-        await raw.until(() => raw.head !== undefined, 'an answer')
-      }
-      expect(open.requests.map(({ origin }) => origin)).toEqual([undefined, 'several', ''])
-    })
-
-    test.each([
-      [SUBPROTOCOL, 'known', SUBPROTOCOL],
-      [`mqtt, ${SUBPROTOCOL}`, 'known', SUBPROTOCOL],
-      ['mqtt, graphql-ws', 'unknown', 'mqtt'],
-      [undefined, 'unknown', undefined],
-    ])('that offers %s is accepted as %s and told %s', async (offered, as, told) => {
-      await using open = await openTransport(under)
-      await using raw = await RawSocket.dial(open.url)
-      raw.write(upgradeRequest({ 'Sec-WebSocket-Protocol': offered }, new URL(open.url).pathname))
-      expect((await open.socket()).subprotocol).toBe(as)
-      await raw.until(() => raw.head !== undefined, 'an answer')
-      expect(raw.head).toContain('HTTP/1.1 101 ')
-      expect(/sec-websocket-protocol: (.*)/i.exec(raw.head ?? '')?.[1]).toBe(told)
-      expect(raw.head).not.toMatch(/sec-websocket-extensions/i)
-    })
-
-    test.each([403, 404, 503] as const)(
-      'that is refused gets status %i and the words, and no socket',
-      async (status) => {
-        await using open = await openTransport(under)
-        open.verdict = { ok: false, status, message: 'not for you' }
-        await using raw = await RawSocket.dial(open.url)
-        raw.write(upgradeRequest({}, new URL(open.url).pathname))
-        await raw.end()
-        expect(raw.head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
-        expect(raw.rest.toString()).toBe('not for you\n')
-        expect(open.accepted).toEqual([])
-      },
-    )
-
-    test('that is no upgrade is answered, by whom the port belongs to', async () => {
-      await using open = await openTransport(under)
-      const response = await fetch(open.url.replace('ws:', 'http:'))
-      expect(response.status).toBe(ownPort ? 426 : 200)
-      expect(await response.text()).toMatch(ownPort ? /WebSocket/ : /^mine$/)
-    })
-  })
+/**
+ * What the contract of `Transport` and `Socket` says, sentence by sentence, and what a server does by it.
+ * @param options.tcp False where there are no bytes of HTTP to write: what requests say is then tested elsewhere.
+ */
+export function transportSuite(
+  under: TransportUnderTest,
+  { ownPort, tcp = true }: { ownPort: boolean; tcp?: boolean },
+): void {
+  if (tcp) requestSuite(under, ownPort)
 
   describe(`${under.name}: a message`, () => {
     test('of any size goes both ways as it is, also from the middle of a larger buffer', async () => {
@@ -276,7 +212,7 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
       await using peer = await connected(open)
       const one = await open.socket()
       open.transport.stopAccepting()
-      const late = new WebSocket(open.url, [SUBPROTOCOL])
+      const late = new (open.Peer ?? WebSocket)(open.url, [SUBPROTOCOL])
       const [error] = (await once(late, 'error')) as [Error]
       expect(error.message).toMatch(/503|ECONNREFUSED/)
       peer.socket.send(Buffer.of(1))
@@ -311,7 +247,7 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
       }
     })
 
-    if (ownPort) {
+    if (ownPort && tcp) {
       test('says why it cannot listen, and frees its port when it closes', async () => {
         const first = await openTransport(under)
         const port = Number(new URL(first.url).port)
@@ -346,7 +282,7 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
   describe(`${under.name}: a server`, () => {
     test('streams a run to its end', async () => {
       await using server = await testServer(demoActors, {}, under)
-      const client = createClient<typeof demoActors>(server.url, { token: 'alice' })
+      const client = createClient<typeof demoActors>(server.url, { token: 'alice', ...server.reach })
       let text = ''
       for await (const token of client.start('count', { to: 20_000 }).text()) text += token
       expect(text).toBe(counted(1, 20_000))
@@ -362,7 +298,7 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
 
     test('cancels runs, each with a receipt', async () => {
       await using server = await testServer(demoActors, {}, under)
-      const client = createClient<typeof demoActors>(server.url, { token: 'alice' })
+      const client = createClient<typeof demoActors>(server.url, { token: 'alice', ...server.reach })
       const runs = Array.from({ length: 20 }, () => client.start('sleep', { ms: 600_000 }))
       await Promise.all(runs.map(({ opened }) => opened))
       const receipts = await Promise.all(runs.map((run) => run.cancel()))
@@ -370,34 +306,36 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
       await client.close()
     })
 
-    test(`survives ${CUTS} cuts at random bytes: each item once and in order`, async () => {
-      const actors = { mixed: mixedActor() }
-      await using server = await testServer(actors, { limits: { startsPerSec: 1e6, startBurst: 1e6 } }, under)
-      await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
-      const { pathname } = new URL(server.url)
-      const read = async (url: string): Promise<object[]> => {
-        const client = createClient<typeof actors>(url, { token: 'alice', delays: { quickMs: 2, backoffMs: 2 } })
-        const events = []
-        for await (const event of client.start('mixed', { rounds: 2 }, { credit: 16 })) events.push(event)
-        await client.close()
-        return withoutTimes(events)
-      }
-      const whole = await read(server.url)
-      const seed = Date.now() | 0
-      const random = seededRandom(seed)
-      for (let n = 0; n < CUTS; n++) {
-        const first = proxy.connections.length
-        const bytesDown = Math.floor(random() * 4_000)
-        proxy.plan = (connection) => (connection === first ? { bytesDown } : {})
-        expect(await read(`${proxy.url}${pathname === '/' ? '' : pathname}`), `seed ${seed}, cut ${n}`).toEqual(whole)
-      }
-      expect(proxy.connections.length).toBeGreaterThan(CUTS)
-    })
+    if (tcp) {
+      test(`survives ${CUTS} cuts at random bytes: each item once and in order`, async () => {
+        const actors = { mixed: mixedActor() }
+        await using server = await testServer(actors, { limits: { startsPerSec: 1e6, startBurst: 1e6 } }, under)
+        await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
+        const { pathname } = new URL(server.url)
+        const read = async (url: string): Promise<object[]> => {
+          const client = createClient<typeof actors>(url, { token: 'alice', delays: { quickMs: 2, backoffMs: 2 } })
+          const events = []
+          for await (const event of client.start('mixed', { rounds: 2 }, { credit: 16 })) events.push(event)
+          await client.close()
+          return withoutTimes(events)
+        }
+        const whole = await read(server.url)
+        const seed = Date.now() | 0
+        const random = seededRandom(seed)
+        for (let n = 0; n < CUTS; n++) {
+          const first = proxy.connections.length
+          const bytesDown = Math.floor(random() * 4_000)
+          proxy.plan = (connection) => (connection === first ? { bytesDown } : {})
+          expect(await read(`${proxy.url}${pathname === '/' ? '' : pathname}`), `seed ${seed}, cut ${n}`).toEqual(whole)
+        }
+        expect(proxy.connections.length).toBeGreaterThan(CUTS)
+      })
+    }
 
     test('stops an actor nobody reads after exactly what it may say', async () => {
       const numbers = counter()
       await using server = await testServer({ count: numbers }, {}, under)
-      const client = createClient<{ count: typeof numbers }>(server.url, { token: 'alice' })
+      const client = createClient<{ count: typeof numbers }>(server.url, { token: 'alice', ...server.reach })
       const unread = client.start('count', 1_000_000, { credit: 1_900 })
       const events = unread[Symbol.asyncIterator]()
       await events.next()
@@ -447,6 +385,80 @@ export function transportSuite(under: TransportUnderTest, { ownPort }: { ownPort
   })
 }
 
+function requestSuite(under: TransportUnderTest, ownPort: boolean): void {
+  describe(`${under.name}: a request`, () => {
+    test('is known for good, with path, query, headers, origin and address', async () => {
+      await using open = await openTransport(under)
+      const path = `${new URL(open.url).pathname}?a=1&b=%20c`
+      const headers = { Origin: 'https://app.example.com', Cookie: ['a=1', 'b=2'], 'X-Two': ['one', 'two'] }
+      await using raw = await RawSocket.dial(open.url)
+      raw.write(upgradeRequest({ ...headers, Authorization: ['Bearer x', 'Bearer y'] }, path))
+      const { socket } = await open.socket()
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      expect(socket.request).toMatchObject({ url: path, origin: headers.Origin, remoteAddress: '127.0.0.1' })
+      expect(Object.fromEntries(socket.request.headers)).toMatchObject({
+        host: '127.0.0.1',
+        upgrade: 'websocket',
+        origin: headers.Origin,
+        cookie: 'a=1; b=2',
+        'x-two': 'one, two',
+        authorization: 'Bearer x',
+        'sec-websocket-protocol': SUBPROTOCOL,
+      })
+      expect(open.requests).toEqual([socket.request])
+    })
+
+    test('without Origin has none, and one with several has none that a list could hold', async () => {
+      await using open = await openTransport(under)
+      const { pathname } = new URL(open.url)
+      const origins = [undefined, ['https://a.example', 'https://a.example'], '']
+      for (const Origin of origins) {
+        await using raw = await RawSocket.dial(open.url)
+        raw.write(upgradeRequest({ Origin }, pathname))
+        await raw.until(() => raw.head !== undefined, 'an answer')
+      }
+      expect(open.requests.map(({ origin }) => origin)).toEqual([undefined, 'several', ''])
+    })
+
+    test.each([
+      [SUBPROTOCOL, 'known', SUBPROTOCOL],
+      [`mqtt, ${SUBPROTOCOL}`, 'known', SUBPROTOCOL],
+      ['mqtt, graphql-ws', 'unknown', 'mqtt'],
+      [undefined, 'unknown', undefined],
+    ])('that offers %s is accepted as %s and told %s', async (offered, as, told) => {
+      await using open = await openTransport(under)
+      await using raw = await RawSocket.dial(open.url)
+      raw.write(upgradeRequest({ 'Sec-WebSocket-Protocol': offered }, new URL(open.url).pathname))
+      expect((await open.socket()).subprotocol).toBe(as)
+      await raw.until(() => raw.head !== undefined, 'an answer')
+      expect(raw.head).toContain('HTTP/1.1 101 ')
+      expect(/sec-websocket-protocol: (.*)/i.exec(raw.head ?? '')?.[1]).toBe(told)
+      expect(raw.head).not.toMatch(/sec-websocket-extensions/i)
+    })
+
+    test.each([403, 404, 503] as const)(
+      'that is refused gets status %i and the words, and no socket',
+      async (status) => {
+        await using open = await openTransport(under)
+        open.verdict = { ok: false, status, message: 'not for you' }
+        await using raw = await RawSocket.dial(open.url)
+        raw.write(upgradeRequest({}, new URL(open.url).pathname))
+        await raw.end()
+        expect(raw.head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+        expect(raw.rest.toString()).toBe('not for you\n')
+        expect(open.accepted).toEqual([])
+      },
+    )
+
+    test('that is no upgrade is answered, by whom the port belongs to', async () => {
+      await using open = await openTransport(under)
+      const response = await fetch(open.url.replace('ws:', 'http:'))
+      expect(response.status).toBe(ownPort ? 426 : 200)
+      expect(await response.text()).toMatch(ownPort ? /WebSocket/ : /^mine$/)
+    })
+  })
+}
+
 const LIMITS = { maxMessage: 65_536, maxBuffered: 262_144 }
 
 /** A message of 16 KiB that begins with its number. */
@@ -464,8 +476,8 @@ type Peer = AsyncDisposable & {
   reason: string
 }
 
-async function connected({ url }: OpenTransport): Promise<Peer> {
-  const socket = new WebSocket(url, [SUBPROTOCOL])
+async function connected({ url, Peer = WebSocket }: OpenTransport): Promise<Peer> {
+  const socket = new Peer(url, [SUBPROTOCOL])
   socket.on('error', () => {})
   const peer: Peer = {
     socket,

@@ -1,8 +1,9 @@
+import type { ClientOptions } from '../../client-sdk/index.ts'
 import type { Actor } from '../../server/actors/actor.ts'
 import { bearer } from '../../server/auth.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
 import type { HandClock } from './hand-clock.ts'
-import type { TransportUnderTest } from './transports.ts'
+import type { Reached, TransportUnderTest } from './transports.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
 
 /** alice and bob are two people; eve may watch the runs of others. Each token is the name. */
@@ -11,6 +12,8 @@ const everybody = bearer({ alice: 'alice', bob: 'bob', eve: { id: 'eve', rights:
 export interface TestServer<Actors extends Record<string, Actor>> extends AsyncDisposable {
   readonly server: MillraceServer<Actors>
   readonly url: string
+  /** What a client of this server needs beside its address. */
+  readonly reach: Pick<ClientOptions, 'WebSocket'>
   /** What `onError` was told. */
   readonly errors: unknown[]
   /** A client of this server, who knows its limits. */
@@ -32,21 +35,27 @@ export async function testServer<const Actors extends Record<string, Actor>>(
   const note = (reason: unknown): void => void unhandled.push(reason)
   process.on('unhandledRejection', note)
   const chosen = by ?? (await chosenTransport())
+  const transport = options.transport ?? chosen?.make()
   const server = createServer<Actors>({
     actors,
     authenticate: everybody,
     onError: (error) => errors.push(error),
-    ...(chosen ? { transport: chosen.make() } : {}),
     ...options,
+    ...(transport ? { transport } : {}),
   })
-  const reached = await (chosen ? chosen.reach(server) : server.listen(0))
-  const { url } = reached
+  const reached: Reached = await (chosen && transport ? chosen.reach(server, transport) : server.listen(0))
+  const { url, WebSocket, Peer } = reached
   return {
     server,
     url,
+    reach: WebSocket ? { WebSocket } : {},
     errors,
     client: (clientOptions = {}) =>
-      wireClient(url, { ...(options.limits ? { limits: options.limits } : {}), ...clientOptions }),
+      wireClient(url, {
+        ...(Peer ? { WebSocket: Peer } : {}),
+        ...(options.limits ? { limits: options.limits } : {}),
+        ...clientOptions,
+      }),
     async [Symbol.asyncDispose]() {
       // A server whose time stands still would wait for ever for its last graces.
       const { runtime } = options
@@ -54,7 +63,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
         runtime && 'advance' in runtime ? setInterval(() => (runtime as HandClock).advance(1_000), 1) : undefined
       await server.close({ drainMs: 0 })
       clearInterval(passing)
-      if (Symbol.asyncDispose in reached) await reached[Symbol.asyncDispose]?.()
+      await reached[Symbol.asyncDispose]?.()
       await new Promise((resolve) => setImmediate(resolve))
       process.off('unhandledRejection', note)
       if (unhandled.length > 0) throw new Error('a promise was rejected and nobody listened', { cause: unhandled[0] })

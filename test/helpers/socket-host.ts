@@ -8,7 +8,7 @@ import type {
   UpgradeVerdict,
 } from '../../server/index.ts'
 import { eventually } from './server.ts'
-import type { TransportUnderTest } from './transports.ts'
+import type { Reached, TransportUnderTest } from './transports.ts'
 
 /** A socket that came in, and what was said of it. */
 export class Accepted implements SocketEvents {
@@ -89,6 +89,8 @@ export class Accepted implements SocketEvents {
 export interface OpenTransport extends AsyncDisposable {
   readonly transport: Transport
   readonly url: string
+  /** What peers are made with, where it is not the class of `ws`. */
+  readonly Peer: Reached['Peer']
   readonly accepted: readonly Accepted[]
   readonly requests: readonly UpgradeRequest[]
   /** What `verify` answers. */
@@ -119,6 +121,7 @@ export async function openTransport(
   const self: OpenTransport = {
     transport,
     url: reached.url,
+    Peer: reached.Peer,
     accepted,
     requests,
     verdict: { ok: true },

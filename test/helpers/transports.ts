@@ -2,12 +2,22 @@ import uWS from 'uWebSockets.js'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { WebSocketClass } from '../../client-sdk/index.ts'
 import type { MillraceServer, SocketHost, Transport, TransportLimits } from '../../server/index.ts'
+import { type MemoryTransport, memory } from '../../server/transports/memory.ts'
 import { uws } from '../../server/transports/uws.ts'
 import { ws } from '../../server/transports/ws.ts'
+import { memoryPeer } from './memory-peer.ts'
 
 /** Where clients connect. Its disposal closes what is not the transport's own. */
-export type Reached = { url: string } & Partial<AsyncDisposable>
+export type Reached = {
+  url: string
+  /** What `createClient` connects with, where it is not the usual class. */
+  WebSocket?: WebSocketClass
+  /** The same in the shape of the class of `ws`, for peers that speak for themselves. */
+  Peer?: typeof WebSocket
+} & Partial<AsyncDisposable>
 
 /** One way for clients to reach a server. */
 export type TransportUnderTest = {
@@ -16,7 +26,7 @@ export type TransportUnderTest = {
   /** Lets sockets in for `host`. */
   open(transport: Transport, host: SocketHost, limits: TransportLimits): Promise<Reached>
   /** Lets clients in to a whole server, which has this transport. */
-  reach(server: Pick<MillraceServer<never>, 'listen' | 'attach'>): Promise<Reached>
+  reach(server: Pick<MillraceServer<never>, 'listen' | 'attach'>, transport: Transport): Promise<Reached>
 }
 
 export const onWs: TransportUnderTest = { name: 'ws', make: () => ws(), ...ownPort() }
@@ -37,6 +47,25 @@ export const attached: TransportUnderTest = {
     server.attach(http, { path: '/agents' })
     return reached
   },
+}
+
+/** Within this process. Its peers are made from the class that clients are given. */
+export const inMemory: TransportUnderTest = {
+  name: 'memory',
+  make: () => memory(),
+  async open(transport, host, limits) {
+    await transport.listen(host, limits, { port: 0, host: '127.0.0.1' })
+    return reachedInMemory(transport as MemoryTransport)
+  },
+  async reach(server, transport) {
+    await server.listen(0)
+    return reachedInMemory(transport as MemoryTransport)
+  },
+}
+
+function reachedInMemory(transport: MemoryTransport): Reached {
+  const { url, WebSocket } = transport
+  return { url, WebSocket, Peer: memoryPeer(transport) }
 }
 
 function ownPort(): Pick<TransportUnderTest, 'open' | 'reach'> {

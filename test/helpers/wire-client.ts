@@ -39,6 +39,8 @@ export type WireClientOptions = {
   subprotocols?: string[]
   /** The server's limits, where they differ. */
   limits?: Partial<Limits>
+  /** Default: that of `ws`. */
+  WebSocket?: typeof WebSocket
 }
 
 /** One socket that speaks frames and does nothing by itself but answer PINGs. */
@@ -82,7 +84,7 @@ export type Item = { seq: number; lane?: number; text?: string; type?: number | 
 export async function wireClient(url: string, options: WireClientOptions = {}): Promise<WireClient> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const scanLimits = { maxBytes: limits.maxDown, maxDepth: limits.maxDepth, maxValues: limits.maxValues }
-  const socket = new WebSocket(url, options.subprotocols ?? [SUBPROTOCOL], {
+  const socket = new (options.WebSocket ?? WebSocket)(url, options.subprotocols ?? [SUBPROTOCOL], {
     perMessageDeflate: false,
     ...(options.headers ? { headers: options.headers } : {}),
   })

@@ -1,0 +1,264 @@
+import { SUBPROTOCOL } from '../../protocol/frames.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Socket, SocketEvents, SocketHost, TransportLimits, UpgradeRequest } from './transport.ts'
+
+/** How long the peer may take to answer a close. */
+const CLOSE_MS = 2_000
+/** What a socket that was lost is closed with. No close frame says it. */
+const LOST = 1006
+const TOO_LARGE = 1009
+/** What is on its way beside what is buffered, as in the kernels of a network: messages of one turn are not refused. */
+const WIRE_BYTES = 1_048_576
+
+/** What all connections of one memory transport have in common. */
+export type Network = {
+  readonly runtime: Pick<Runtime, 'nextTurn' | 'setTimer'>
+  /** Those that are not over at both ends. */
+  readonly links: Set<Link>
+  /** Who listens. */
+  server: { readonly host: SocketHost; readonly limits: TransportLimits; isLeaving: boolean } | undefined
+  isPaused: boolean
+}
+
+/** Whom a client asks for, and how. */
+export type Address = {
+  readonly host: string
+  readonly path: string
+  readonly headers: { readonly [name: string]: string }
+  readonly offered: readonly string[]
+}
+
+export type Message = Uint8Array<ArrayBuffer> | string
+
+/** The client's end. */
+export interface LinkEnd {
+  opened(protocol: string): void
+  /** Why it cannot be opened, before it is closed. */
+  failed(error: Error): void
+  arrived(message: Message): void
+  closed(code: number, reason: string): void
+}
+
+type Item = { readonly message: Message } | { readonly code: number; readonly reason: string }
+
+/** One direction: what was sent and has not arrived, in order. */
+class Lane {
+  readonly items: Item[] = []
+  bytes = 0
+
+  push(item: Item): void {
+    this.items.push(item)
+    this.bytes += sizeOf(item)
+  }
+
+  shift(): Item | undefined {
+    const item = this.items.shift()
+    if (item) this.bytes -= sizeOf(item)
+    return item
+  }
+
+  clear(): void {
+    this.items.length = 0
+    this.bytes = 0
+  }
+}
+
+/** One connection in memory, and the server's end of it. */
+export class Link implements Socket {
+  readonly request: UpgradeRequest
+  /** Resolves when the server was told that it is gone. */
+  readonly over: Promise<void>
+  readonly #network: Network
+  readonly #client: LinkEnd
+  readonly #offered: readonly string[]
+  readonly #up = new Lane()
+  readonly #down = new Lane()
+  #limits: TransportLimits | undefined
+  #events: SocketEvents | undefined
+  /** The server's end. */
+  #state: 'asked' | 'open' | 'closing' | 'closed' = 'asked'
+  #clientKnows = false
+  #isScheduled = false
+  #closeTimer: Timer | undefined
+  #isOver: () => void = () => {}
+
+  constructor(network: Network, { host, path, headers, offered }: Address, client: LinkEnd) {
+    this.#network = network
+    this.#client = client
+    this.#offered = offered
+    const all = new Map([
+      ['host', host],
+      ['connection', 'Upgrade'],
+      ['upgrade', 'websocket'],
+      ['sec-websocket-version', '13'],
+    ])
+    if (offered.length > 0) all.set('sec-websocket-protocol', offered.join(', '))
+    for (const [name, value] of Object.entries(headers)) all.set(name.toLowerCase(), value)
+    this.request = { url: path, headers: all, origin: all.get('origin'), remoteAddress: '127.0.0.1' }
+    this.over = new Promise((resolve) => (this.#isOver = resolve))
+    network.links.add(this)
+    this.wake()
+  }
+
+  // --- the server's end
+
+  get bufferedAmount(): number {
+    return this.#state === 'closed' ? 0 : Math.max(0, this.#down.bytes - WIRE_BYTES)
+  }
+
+  send(bytes: Uint8Array): 'sent' | 'full' | 'closed' {
+    if (this.#state !== 'open') return 'closed'
+    if (this.bufferedAmount > this.#limits!.maxBuffered) return 'full'
+    // The receiver keeps what it is given, and these bytes may be a part of a larger buffer.
+    this.#down.push({ message: new Uint8Array(bytes) })
+    this.wake()
+    return 'sent'
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#state !== 'open') return
+    this.#state = 'closing'
+    this.#down.push({ code, reason })
+    this.#closeTimer = this.#network.runtime.setTimer(CLOSE_MS, () => this.terminate())
+    this.wake()
+  }
+
+  terminate(): void {
+    if (this.#state === 'asked' || this.#state === 'closed') return
+    this.#up.clear()
+    this.#down.clear()
+    this.#down.push({ code: LOST, reason: '' })
+    this.wake()
+    this.#goes(LOST)
+  }
+
+  // --- the client's end
+
+  get bytesUp(): number {
+    return this.#up.bytes
+  }
+
+  sendUp(message: Message): void {
+    this.#up.push({ message })
+    this.wake()
+  }
+
+  closeUp(code: number, reason: string): void {
+    // As a browser has it: who does not wait for the answer has lost the connection.
+    if (this.#state === 'asked') return this.cut()
+    this.#up.push({ code, reason })
+    this.wake()
+  }
+
+  // --- the network between them
+
+  /** A server has taken it, and was not told yet that it is gone. */
+  get isAccepted(): boolean {
+    return this.#events !== undefined
+  }
+
+  get isClosing(): boolean {
+    return this.#state === 'closing' || this.#state === 'closed'
+  }
+
+  /** What waits will arrive, unless the network stands still. */
+  wake(): void {
+    if (this.#isScheduled || this.#network.isPaused) return
+    if (this.#state !== 'asked' && this.#up.items.length === 0 && this.#down.items.length === 0) return
+    this.#isScheduled = true
+    this.#network.runtime.nextTurn(() => {
+      this.#isScheduled = false
+      if (this.#network.isPaused) return
+      try {
+        this.#turn()
+      } finally {
+        this.wake()
+      }
+    })
+  }
+
+  /** Loses what is on its way, and tells both ends. */
+  cut(): void {
+    this.#up.clear()
+    this.#down.clear()
+    this.#network.runtime.nextTurn(() => this.#tellClient(LOST, ''))
+    if (this.#state === 'asked') this.#state = 'closed'
+    else if (this.#state !== 'closed') this.#goes(LOST)
+  }
+
+  #turn(): void {
+    if (this.#state === 'asked') return this.#ask()
+    for (let n = this.#up.items.length; n > 0; n--) this.#deliverUp(this.#up.shift())
+    const wasBuffered = this.bufferedAmount > 0
+    for (let n = this.#down.items.length; n > 0; n--) this.#deliverDown(this.#down.shift())
+    if (wasBuffered && this.bufferedAmount === 0) this.#events?.drain()
+  }
+
+  #ask(): void {
+    const { server } = this.#network
+    if (!server) return this.#refuse('connect ECONNREFUSED: no server listens on this memory()', 'ECONNREFUSED')
+    if (server.isLeaving) return this.#refuse('Unexpected server response: 503')
+    const verdict = server.host.verify(this.request)
+    if (!verdict.ok) return this.#refuse(`Unexpected server response: ${verdict.status}`)
+    const isKnown = this.#offered.includes(SUBPROTOCOL)
+    this.#limits = server.limits
+    this.#state = 'open'
+    this.#events = server.host.accept(this, isKnown ? 'known' : 'unknown')
+    // A client that names protocols must be told one; an unknown one is closed with 4406 above.
+    this.#client.opened(isKnown ? SUBPROTOCOL : (this.#offered[0] ?? ''))
+  }
+
+  #refuse(why: string, code?: string): void {
+    this.#state = 'closed'
+    this.#up.clear()
+    this.#client.failed(Object.assign(new Error(why), code === undefined ? {} : { code }))
+    this.#tellClient(LOST, '')
+  }
+
+  #deliverUp(item: Item | undefined): void {
+    if (!item || this.#state === 'closed') return
+    if ('code' in item) {
+      if (this.#state === 'open') this.#down.push(item)
+      return this.#goes(item.code)
+    }
+    if (this.#state === 'closing') return
+    if (typeof item.message === 'string') return this.#events?.text()
+    if (item.message.length > this.#limits!.maxMessage) return this.close(TOO_LARGE, 'the message is too large')
+    this.#events?.message(item.message)
+  }
+
+  #deliverDown(item: Item | undefined): void {
+    if (!item || this.#clientKnows) return
+    if ('message' in item) return this.#client.arrived(item.message)
+    if (item.code !== LOST && this.#state === 'closing') this.#up.push(item)
+    this.#tellClient(item.code, item.reason)
+  }
+
+  #tellClient(code: number, reason: string): void {
+    if (this.#clientKnows) return
+    this.#clientKnows = true
+    this.#forget()
+    this.#client.closed(code, reason)
+  }
+
+  /** The server's end is over; it is told so in a turn of its own, never from inside a call. */
+  #goes(code: number): void {
+    this.#state = 'closed'
+    this.#closeTimer?.clear()
+    this.#network.runtime.nextTurn(() => {
+      const events = this.#events
+      this.#events = undefined
+      this.#forget()
+      events?.closed(code)
+      this.#isOver()
+    })
+  }
+
+  #forget(): void {
+    if (this.#clientKnows && !this.#events) this.#network.links.delete(this)
+  }
+}
+
+function sizeOf(item: Item): number {
+  return 'message' in item ? item.message.length : 0
+}
