@@ -59,7 +59,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['test/**', 'scripts/**', 'examples/**', 'server/cli/**'],
+    files: ['test/**', 'scripts/**', 'examples/**', 'bench/**', 'server/cli/**'],
     rules: { 'no-console': 'off' },
   },
   {

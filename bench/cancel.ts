@@ -1,0 +1,161 @@
+import { BASE, OURS, type PeerName } from './peers/peers.ts'
+import type { Pace } from './processes/token-source.ts'
+import type { Question } from './question.ts'
+import { pass } from './stage/clock.ts'
+import type { ClientProcess } from './stage/stage.ts'
+import { figure, percentile } from './stage/statistics.ts'
+
+const ENDLESS = 1_000_000_000
+const WAITING: Pace = { type: 'waiting', ms: 500 }
+/** Streams whose tokens fill what may be under way, and the credit that lets them. */
+const CLOG_STREAMS = 20
+const CLOG_CREDIT = 1_900
+
+type Cancelled = { id: string; at: number }[]
+type Books = { ask(name: 'stopped', ids: readonly string[]): Promise<(number | undefined)[]> }
+
+/** How long does it take from the client's call until the code behind the stream is told to stop? */
+export const cancel: Question = {
+  name: 'cancel',
+  async ask({ stage, counts, say }) {
+    const { count, clogs, peers } = counts<{ count: number; clogs: number; peers: readonly PeerName[] }>({
+      full: {
+        count: 300,
+        clogs: 5,
+        peers: [BASE, 'raw uWS', 'server-sent events', 'socket.io', 'graphql-ws'],
+      },
+      quick: { count: 40, clogs: 1, peers: [BASE] },
+      smoke: { count: 2, clogs: 1, peers: ['graphql-ws'] },
+    })
+    const took = new Map<string, number[]>()
+    const failures: string[] = []
+    const measure = async (name: string, cancels: () => Promise<Cancelled>, books: Books): Promise<void> => {
+      say(name)
+      try {
+        took.set(name, await delays(await cancels(), books))
+      } catch (error) {
+        failures.push(`${name} failed, and has no figures: ${error instanceof Error ? error.message : String(error)}`)
+      }
+    }
+    const sequence =
+      (client: ClientProcess, id: string, pace: Pace, n = count) =>
+      (): Promise<Cancelled> =>
+        client.ask('cancels', { count: n, request: { id, pace, tokens: ENDLESS } })
+
+    const provider = stage.provider()
+    const providerPort = await provider.ask('listening')
+    for (const peer of OURS) {
+      const { server, client, port } = await stage.pair(peer, { providerPort })
+      await client.ask('connect', 1)
+      // Code is compiled.
+      await client.ask('cancels', {
+        count: Math.min(50, count),
+        request: { id: 'warm', pace: WAITING, tokens: ENDLESS },
+      })
+      await measure(`${peer}: yields`, sequence(client, 'yields', { type: 'full' }), server)
+      await measure(`${peer}: waits`, sequence(client, 'waits', WAITING), server)
+      await measure(`${peer}: waits on a tool`, sequence(client, 'tool', { type: 'tool' }), server)
+      await measure(
+        `${peer}: waits on a model, to its closed socket`,
+        sequence(client, `${peer}-model`, { type: 'model' }),
+        provider,
+      )
+
+      const load = stage.client(peer, port)
+      await load.ask('connect', 50)
+      await load.ask('read', { perConnection: 20, request: { id: 'load', pace: { type: 'full' }, tokens: ENDLESS } })
+      await pass(500)
+      await measure(
+        `${peer}: waits, beside 50 x 20 streams at full speed`,
+        sequence(client, 'loaded', WAITING, Math.ceil(count / 3)),
+        server,
+      )
+      await measure(
+        `${peer}: yields, beside 50 x 20 streams at full speed`,
+        sequence(client, 'yields-loaded', { type: 'full' }, Math.ceil(count / 3)),
+        server,
+      )
+      await load[Symbol.asyncDispose]()
+
+      await measure(
+        `${peer}: its socket is full`,
+        async () => {
+          const cancelled: Cancelled = []
+          for (let n = 0; n < clogs; n++) {
+            const clogged = stage.client(peer, port)
+            await clogged.ask('connect', 1)
+            const request = { id: `clog-${n}`, pace: { type: 'full' as const }, tokens: ENDLESS, large: true }
+            await clogged.ask('clog', { count: CLOG_STREAMS, request, credit: CLOG_CREDIT })
+            for (let before = -1, now = 0; now !== before; ) {
+              await pass(100)
+              before = now
+              now = await server.ask('totalProduced')
+            }
+            cancelled.push(...(await clogged.ask('unclog')))
+            await clogged[Symbol.asyncDispose]()
+          }
+          return cancelled
+        },
+        server,
+      )
+    }
+    for (const peer of peers) {
+      const { server, client } = await stage.pair(peer)
+      await client.ask('connect', 1)
+      await client.ask('cancels', {
+        count: Math.min(50, count),
+        request: { id: 'warm', pace: WAITING, tokens: ENDLESS },
+      })
+      await measure(`${peer}: waits`, sequence(client, 'waits', WAITING), server)
+    }
+
+    const p = (name: string, share: number): string => figure(percentile(took.get(name) ?? [], share))
+    const words = (name: string): string => `${p(name, 0.5)} / ${p(name, 0.99)} ms`
+    const line = (goal: string, of: string, others = '') => ({
+      goal,
+      ws: words(`millrace, ws: ${of}`),
+      uws: words(`millrace, uWS: ${of}`),
+      others,
+    })
+    return {
+      tables: [
+        {
+          title: 'Cancel: from the call in the client to the signal of the code behind the stream',
+          columns: ['', 'p50 ms', 'p99 ms', 'most ms', 'of'],
+          rows: [...took].map(([name, ms]) => [name, p(name, 0.5), p(name, 0.99), p(name, 1), String(ms.length)]),
+          notes: [
+            'A waiting producer makes a token each 500 ms. graphql-ws gives its resolver no signal: a generator learns of it there.',
+            ...failures,
+          ],
+        },
+      ],
+      summary: [
+        line(
+          'Cancel, p50 / p99, the producer waits, <= 0.5 / 2 ms',
+          'waits',
+          peers.map((peer) => `${peer} ${words(`${peer}: waits`)}`).join(', '),
+        ),
+        line('... yields at full speed', 'yields'),
+        line('... waits on a tool', 'waits on a tool'),
+        line("... waits on a model, until the provider's socket is closed", 'waits on a model, to its closed socket'),
+        line('... its socket is full', 'its socket is full'),
+        line('... beside 50 x 20 streams at full speed, p99 <= 4 ms', 'waits, beside 50 x 20 streams at full speed'),
+      ],
+      figures: Object.fromEntries(took),
+    }
+  },
+}
+
+/** Milliseconds from each call until it was noticed. */
+async function delays(cancelled: Cancelled, books: Books): Promise<number[]> {
+  await pass(50)
+  const ids = cancelled.map(({ id }) => id)
+  let stops = await books.ask('stopped', ids)
+  if (stops.includes(undefined)) {
+    await pass(1_000)
+    stops = await books.ask('stopped', ids)
+  }
+  const missing = stops.filter((at) => at == null).length
+  if (missing > 0) throw new Error(`${missing} of ${ids.length} were never told to stop`)
+  return stops.map((at, i) => ((at as number) - cancelled[i]!.at) / 1_000)
+}

@@ -1,0 +1,24 @@
+import { parseArgs } from 'node:util'
+import type { Question, Scale } from './question.ts'
+
+export type CommandLine = { scale: Scale; asked: readonly Question[]; json: string | undefined }
+
+/**
+ * Reads what is asked for.
+ * @throws Error with words for people.
+ */
+export function commandLine(args: readonly string[], questions: readonly Question[]): CommandLine {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { quick: { type: 'boolean' }, smoke: { type: 'boolean' }, json: { type: 'string' } },
+  })
+  const unknown = positionals.find((name) => !questions.some((question) => question.name === name))
+  if (unknown !== undefined)
+    throw new Error(`nothing measures ${unknown}; there is ${questions.map(({ name }) => name).join(', ')}`)
+  return {
+    scale: values.smoke ? 'smoke' : values.quick ? 'quick' : 'full',
+    asked: positionals.length > 0 ? questions.filter(({ name }) => positionals.includes(name)) : questions,
+    json: values.json,
+  }
+}

@@ -1,0 +1,166 @@
+import { ALL, BASE, OURS, type PeerName } from './peers/peers.ts'
+import type { Pace } from './processes/token-source.ts'
+import type { Bench, Question } from './question.ts'
+import { pass } from './stage/clock.ts'
+import { failureNotes, figuresOf, interleaved, type Rounds, recorded } from './stage/rounds.ts'
+import type { Pair } from './stage/stage.ts'
+import { figure, median, percentile, ratios, spread } from './stage/statistics.ts'
+import type { Table } from './stage/table.ts'
+
+const PER_SEC = 50
+const BURST: Pace = { type: 'bursts', size: 20, everyMs: 100 }
+const ENDLESS = 1_000_000_000
+/** Until streams are in step and code is compiled. */
+const SETTLE_MS = 500
+
+type Sample = { cpuUsPerToken: number; cores: number; p50: number; p99: number }
+type Shape = { connections: number; perConnection: number; pace: Pace }
+
+/** What does a token cost, and how long does it take, when models write at their own speed? */
+export const paced: Question = {
+  name: 'paced',
+  async ask(bench) {
+    const { stage, counts } = bench
+    const { rounds, windowMs, connections, singles } = counts({
+      full: { rounds: 5, windowMs: 2_000, connections: 20, singles: 1_000 },
+      quick: { rounds: 1, windowMs: 400, connections: 20, singles: 0 },
+      smoke: { rounds: 1, windowMs: 100, connections: 2, singles: 2 },
+    })
+    const many = await measure(bench, ALL, rounds, windowMs, {
+      connections,
+      perConnection: 50,
+      pace: { type: 'paced', perSec: PER_SEC },
+    })
+    const one: readonly PeerName[] = [BASE, ...OURS, 'raw ws, a message per turn', 'raw uWS']
+    const bursts = await measure(bench, one, Math.min(rounds, 3), windowMs, {
+      connections,
+      perConnection: 1,
+      pace: BURST,
+    })
+    await stage[Symbol.asyncDispose]()
+    const single =
+      singles > 0 &&
+      (await measure(bench, one, Math.min(rounds, 3), windowMs, {
+        connections: singles,
+        perConnection: 1,
+        pace: { type: 'paced', perSec: PER_SEC },
+      }))
+
+    const cpu = (of: Rounds<PeerName, Sample>, name: PeerName): string =>
+      spread(
+        ratios(
+          figuresOf(of, name, (sample) => sample.cpuUsPerToken),
+          figuresOf(of, BASE, (sample) => sample.cpuUsPerToken),
+        ),
+      )
+    const added = (of: Rounds<PeerName, Sample>, name: PeerName): string =>
+      `${figure(addedMs(of, name, (sample) => sample.p50))} ms`
+
+    return {
+      tables: [
+        table(`Paced: ${connections} connections x 50 streams x ${PER_SEC} tokens/s`, ALL, many, 'a token'),
+        ...(single
+          ? [table(`Paced: ${singles} connections x 1 stream x ${PER_SEC} tokens/s`, one, single, 'a token')]
+          : []),
+        table(
+          `Bursts: ${connections} connections x 1 stream, 20 tokens at once, 10 times a second`,
+          one,
+          bursts,
+          'the first token of a burst',
+        ),
+      ],
+      summary: [
+        {
+          goal: `CPU of the server, ${connections} x 50 streams at ${PER_SEC}/s, <= 0.6x`,
+          ws: cpu(many, 'millrace, ws'),
+          uws: cpu(many, 'millrace, uWS'),
+          others: ALL.filter((name) => name !== BASE && !name.startsWith('millrace'))
+            .map((name) => `${name} ${cpu(many, name).replace(/ .*/, '')}`)
+            .join(', '),
+        },
+        {
+          goal: 'Added to the time of a token, p50, <= 5 ms',
+          ws: added(many, 'millrace, ws'),
+          uws: added(many, 'millrace, uWS'),
+          others: `raw ws, a message per turn ${added(many, 'raw ws, a message per turn')}`,
+        },
+        {
+          goal: 'Added to the first token of a burst, p50',
+          ws: added(bursts, 'millrace, ws'),
+          uws: added(bursts, 'millrace, uWS'),
+          others: `raw ws, a message per turn ${added(bursts, 'raw ws, a message per turn')}`,
+        },
+      ],
+      figures: { many: recorded(many), bursts: recorded(bursts), ...(single && { single: recorded(single) }) },
+    }
+  },
+}
+
+async function measure(
+  { stage, say }: Bench,
+  peers: readonly PeerName[],
+  rounds: number,
+  windowMs: number,
+  { connections, perConnection, pace }: Shape,
+): Promise<Rounds<PeerName, Sample>> {
+  const pairs = await stage.pairs(peers)
+  for (const { client } of pairs.values()) await client.ask('connect', connections)
+  const result = await interleaved(
+    peers,
+    rounds,
+    async (peer) => {
+      const { client, server } = pairs.get(peer) as Pair
+      const before = await server.ask('totalProduced')
+      await client.ask('read', { perConnection, request: { id: 'paced', pace, tokens: ENDLESS, gated: true } })
+      await server.ask('gathered', connections * perConnection)
+      await server.ask('open')
+      await pass(Math.min(SETTLE_MS, windowMs))
+      await client.ask('latencies')
+      await server.ask('begin')
+      await pass(windowMs)
+      const { cpuUs, us, produced } = await server.ask('spent')
+      const latencies = await client.ask('latencies')
+      await server.ask('endAll')
+      const { tokens } = await client.ask('finished')
+      const made = (await server.ask('totalProduced')) - before
+      if (tokens !== made) throw new Error(`${tokens} of ${made} tokens arrived`)
+      return {
+        cpuUsPerToken: cpuUs / produced,
+        cores: cpuUs / us,
+        p50: percentile(latencies, 0.5) / 1_000,
+        p99: percentile(latencies, 0.99) / 1_000,
+      }
+    },
+    say,
+  )
+  for (const { client } of pairs.values()) await client.ask('disconnect')
+  return result
+}
+
+/** Beside the median of raw ws, in each round. */
+function addedMs(of: Rounds<PeerName, Sample>, name: PeerName, figure: (sample: Sample) => number): number {
+  const base = figuresOf(of, BASE, figure)
+  return median(figuresOf(of, name, figure).map((value, round) => value - (base[round] ?? Number.NaN)))
+}
+
+function table(title: string, peers: readonly PeerName[], of: Rounds<PeerName, Sample>, what: string): Table {
+  const cpu = (name: PeerName): number[] => figuresOf(of, name, (sample) => sample.cpuUsPerToken)
+  return {
+    title,
+    columns: ['', 'server CPU', 'us per token', `x ${BASE}`, 'p50 ms', 'p99 ms', 'added p50', 'added p99'],
+    rows: peers.map((name) => [
+      name,
+      `${figure(100 * median(figuresOf(of, name, (sample) => sample.cores)))} %`,
+      figure(median(cpu(name))),
+      spread(ratios(cpu(name), cpu(BASE))),
+      figure(median(figuresOf(of, name, (sample) => sample.p50))),
+      figure(median(figuresOf(of, name, (sample) => sample.p99))),
+      figure(addedMs(of, name, (sample) => sample.p50)),
+      figure(addedMs(of, name, (sample) => sample.p99)),
+    ]),
+    notes: [
+      `Times are from where ${what} is made to the loop that reads it. Each token says when that was.`,
+      ...failureNotes(of),
+    ],
+  }
+}

@@ -1,0 +1,70 @@
+import { pack, unpack } from 'msgpackr'
+import { type TokenRequest, tokens } from '../processes/token-source.ts'
+
+/** Up: a stream's number, then its request, null to cancel it, or `join` to hear what is broadcast. */
+type Up = [sid: number, request: TokenRequest | null | 'join']
+
+/** Down: numbers and what comes of the stream: a token, several, or null at its end. */
+export type Down = (number | string | string[] | null)[]
+
+/** Sends one message. */
+type Send = (message: Buffer) => void
+
+/** One connection of a server that somebody wrote in an afternoon: one small msgpack frame for each token. */
+export class RawConnection {
+  readonly #send: Send
+  readonly #running = new Map<number, AbortController>()
+  readonly #perTurn: boolean
+  readonly #joined: () => void
+  #pending = new Map<number, string[]>()
+  #isDue = false
+
+  /** @param perTurn whether what one turn of the event loop makes goes into one message. @param joined the client wants to hear what is broadcast. */
+  constructor(send: Send, perTurn: boolean, joined: () => void) {
+    this.#send = send
+    this.#perTurn = perTurn
+    this.#joined = joined
+  }
+
+  received(message: Uint8Array): void {
+    const [sid, request] = unpack(message) as Up
+    if (request === 'join') this.#joined()
+    else if (request === null) this.#running.get(sid)?.abort()
+    else void this.#run(sid, request)
+  }
+
+  closed(): void {
+    for (const controller of this.#running.values()) controller.abort()
+  }
+
+  /** One token of a stream. */
+  token(sid: number, text: string): void {
+    if (!this.#perTurn) return this.#send(pack([sid, text]))
+    const texts = this.#pending.get(sid)
+    if (texts) texts.push(text)
+    else this.#pending.set(sid, [text])
+    if (this.#isDue) return
+    this.#isDue = true
+    setImmediate(() => this.#flush())
+  }
+
+  async #run(sid: number, request: TokenRequest): Promise<void> {
+    const controller = new AbortController()
+    this.#running.set(sid, controller)
+    for await (const text of tokens(request, controller.signal)) {
+      if (controller.signal.aborted) break
+      this.token(sid, text)
+    }
+    this.#running.delete(sid)
+    this.#flush()
+    this.#send(pack([sid, null]))
+  }
+
+  #flush(): void {
+    this.#isDue = false
+    if (this.#pending.size === 0) return
+    const message = [...this.#pending].flat(1)
+    this.#pending = new Map()
+    this.#send(pack(message))
+  }
+}

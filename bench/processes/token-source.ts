@@ -1,0 +1,236 @@
+import { machineUs } from '../stage/clock.ts'
+import { LARGE, WORDS } from './token-text.ts'
+
+/** How the tokens of one stream come. */
+export type Pace =
+  /** As fast as they are taken, 32 at a time: a provider's bytes come in pieces as well. */
+  | { type: 'full' }
+  /** So many a second, each saying when it was made. */
+  | { type: 'paced'; perSec: number }
+  /** Several at once, the first of each saying when it was made. */
+  | { type: 'bursts'; size: number; everyMs: number }
+  /** One, and then nothing for `ms`, and so on: a model that thinks. */
+  | { type: 'waiting'; ms: number }
+  /** An agent whose tool waits until it is stopped; only a server that has agents knows it. */
+  | { type: 'tool' }
+  /** An agent whose model waits until it is stopped; only a server that has agents knows it. */
+  | { type: 'model' }
+
+/** What a client asks a server for, whatever they speak. */
+export type TokenRequest = {
+  /** Names the stream, for the books of this process. */
+  id: string
+  pace: Pace
+  /** How many there are. */
+  tokens: number
+  /** Of 1,000 characters each, in place of words. */
+  large?: boolean
+  /** Whether the first one waits until the gate of this process is opened. */
+  gated?: boolean
+}
+
+/** What is known of one stream. */
+type Entry = { produced: number; stoppedAt: number | undefined }
+
+const CHUNK = 32
+
+const entries = new Map<string, Entry>()
+let ending = new AbortController()
+let gate = deferredGate()
+let total = 0
+
+/** Tokens made in this process so far, by all streams. */
+export function totalProduced(): number {
+  return total
+}
+
+/** Tokens one stream has made. */
+export function produced(id: string): number {
+  return entries.get(id)?.produced ?? 0
+}
+
+/** When the code behind a stream was told to stop, in `machineUs`. */
+export function stoppedAt(id: string): number | undefined {
+  return entries.get(id)?.stoppedAt
+}
+
+/** Notes that the code behind a stream is told to stop now, unless it was told before. */
+export function stopped(id: string): void {
+  entry(id).stoppedAt ??= machineUs()
+}
+
+/** Streams that stand at the gate. */
+export function atGate(): number {
+  return gate.waiting
+}
+
+/** Lets all that stand at the gate begin. Later ones find a new gate. */
+export function openGate(): void {
+  const { open } = gate
+  gate = deferredGate()
+  open()
+}
+
+/** Ends every stream, and forgets it. */
+export function endAll(): void {
+  openGate()
+  ending.abort()
+  ending = new AbortController()
+  entries.clear()
+  begun = 0
+}
+
+let begun = 0
+
+/** The one token source of all peers. It notes what it made and when it was stopped. */
+export async function* tokens(request: TokenRequest, signal: AbortSignal): AsyncGenerator<string, undefined> {
+  const { id, pace, tokens: count, large = false, gated = false } = request
+  const mine = entry(id)
+  const over = ending.signal
+  const phase = (begun++ * 0.618_034) % 1
+  const onAbort = (): void => {
+    mine.stoppedAt ??= machineUs()
+  }
+  signal.addEventListener('abort', onAbort)
+  let ended = false
+  try {
+    if (gated) await gate.pass()
+    switch (pace.type) {
+      case 'full':
+        for (let n = 0; n < count; n++) {
+          if (n % CHUNK === 0) {
+            await nextTurn()
+            if (signal.aborted || over.aborted) return
+          }
+          mine.produced++
+          total++
+          yield large ? LARGE : WORDS[n % WORDS.length]!
+        }
+        break
+      case 'paced': {
+        const periodMs = 1_000 / pace.perSec
+        const from = performance.now() + phase * periodMs
+        for (let n = 0; n < count; n++) {
+          await tickAt(from + n * periodMs)
+          if (signal.aborted || over.aborted) return
+          mine.produced++
+          total++
+          yield stamp()
+        }
+        break
+      }
+      case 'bursts': {
+        const from = performance.now() + phase * pace.everyMs
+        for (let n = 0; n < count; n++) {
+          const isFirst = n % pace.size === 0
+          if (isFirst) await tickAt(from + (n / pace.size) * pace.everyMs)
+          if (signal.aborted || over.aborted) return
+          mine.produced++
+          total++
+          yield isFirst ? stamp() : WORDS[n % WORDS.length]!
+        }
+        break
+      }
+      case 'waiting':
+        for (let n = 0; n < count; n++) {
+          if (n > 0) await wakeAfter(pace.ms, signal)
+          if (signal.aborted || over.aborted) return
+          mine.produced++
+          total++
+          yield WORDS[n % WORDS.length]!
+        }
+        break
+      case 'tool':
+      case 'model':
+        throw new Error('this is for agents')
+    }
+    ended = true
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    // Not every server has a signal: some end the generator, which is all that its code then notices.
+    if (!ended && !over.aborted) mine.stoppedAt ??= machineUs()
+  }
+}
+
+/** The time, marked so that it is no word. */
+function stamp(): string {
+  return Math.round(machineUs()).toString(36)
+}
+
+function entry(id: string): Entry {
+  let found = entries.get(id)
+  if (!found) entries.set(id, (found = { produced: 0, stoppedAt: undefined }))
+  return found
+}
+
+function deferredGate(): { waiting: number; pass(): Promise<void>; open: () => void } {
+  let open = (): void => {}
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  return {
+    waiting: 0,
+    pass() {
+      this.waiting++
+      return opened
+    },
+    open,
+  }
+}
+
+let turn: Promise<void> | undefined
+
+/** All streams share one wait for the next turn of the event loop: it costs them next to nothing. */
+function nextTurn(): Promise<void> {
+  return (turn ??= new Promise((resolve) =>
+    setImmediate(() => {
+      turn = undefined
+      resolve()
+    }),
+  ))
+}
+
+/** Who waits for which millisecond. */
+const wheel = new Map<number, (() => void)[]>()
+let spokes = 0
+let wheelAt = 0
+let wheelTimer: NodeJS.Timeout | undefined
+
+/** Resolves at that `performance.now()`, rounded up to a millisecond; one timer serves all streams. */
+function tickAt(at: number): Promise<void> {
+  return new Promise((resolve) => {
+    const tick = Math.ceil(at)
+    wheelAt ||= Math.floor(performance.now())
+    const due = Math.max(tick, wheelAt + 1)
+    const waiting = wheel.get(due)
+    if (waiting) waiting.push(resolve)
+    else wheel.set(due, [resolve])
+    spokes++
+    wheelTimer ??= setInterval(spin, 1)
+  })
+}
+
+function spin(): void {
+  for (const now = Math.floor(performance.now()); wheelAt < now; ) {
+    const due = wheel.get(++wheelAt)
+    if (!due) continue
+    wheel.delete(wheelAt)
+    spokes -= due.length
+    for (const wake of due) wake()
+  }
+  if (spokes > 0) return
+  clearInterval(wheelTimer)
+  wheelTimer = undefined
+  wheelAt = 0
+}
+
+function wakeAfter(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    timer.unref()
+    signal.addEventListener('abort', done)
+  })
+}

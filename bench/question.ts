@@ -1,0 +1,33 @@
+import type { Stage } from './stage/stage.ts'
+import type { Table } from './stage/table.ts'
+
+/** How much is measured: for figures to be kept, in a minute, or only whether it runs at all. */
+export type Scale = 'full' | 'quick' | 'smoke'
+
+/** What a question is asked with. */
+export type Bench = {
+  readonly scale: Scale
+  /** Where processes are started. They end when the question is answered. */
+  readonly stage: Stage
+  /** The one of these that the scale has. */
+  readonly counts: <Counts>(of: Record<Scale, Counts>) => Counts
+  /** Says what is being done. */
+  readonly say: (words: string) => void
+}
+
+/** A line of the summary: one goal and how near we are. */
+export type SummaryLine = { goal: string; ws: string; uws: string; others: string }
+
+export type Answer = {
+  tables: readonly Table[]
+  summary: readonly SummaryLine[]
+  /** What was measured, round by round, for `--json`. */
+  figures: unknown
+}
+
+/** One measurement: a file of its own, listed in `questions.ts`. */
+export type Question = {
+  /** By which it is asked for on the command line; the name of its file. */
+  readonly name: string
+  readonly ask: (bench: Bench) => Promise<Answer>
+}

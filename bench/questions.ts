@@ -1,0 +1,21 @@
+import { cancel } from './cancel.ts'
+import { fanOut } from './fan-out.ts'
+import { frozenClient } from './frozen-client.ts'
+import { fullSpeed } from './full-speed.ts'
+import { paced } from './paced.ts'
+import type { Question } from './question.ts'
+import { resume } from './resume.ts'
+import { start } from './start.ts'
+import { unreadIterator } from './unread-iterator.ts'
+
+/** In the order they are asked. */
+export const QUESTIONS: readonly Question[] = [
+  fullSpeed,
+  paced,
+  frozenClient,
+  unreadIterator,
+  cancel,
+  start,
+  fanOut,
+  resume,
+]

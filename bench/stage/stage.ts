@@ -1,0 +1,68 @@
+import type { ServeOptions } from '../peers/peer.ts'
+import { ALL, type PeerName } from '../peers/peers.ts'
+import type { ClientOrders, ClientProcessOptions } from '../processes/client-process.ts'
+import type { ProviderOrders } from '../processes/provider-process.ts'
+import type { ServerOrders, ServerProcessOptions } from '../processes/server-process.ts'
+import { coresToPin } from './machine.ts'
+import { PinnedProcess } from './pinned-process.ts'
+
+export type ServerProcess = PinnedProcess<ServerOrders>
+export type ClientProcess = PinnedProcess<ClientOrders>
+export type ProviderProcess = PinnedProcess<ProviderOrders>
+
+/** A server, and a process of clients of the same peer. */
+export type Pair = { peer: PeerName; server: ServerProcess; client: ClientProcess; port: number }
+
+/** The processes of one question: servers on one core, everything else on another. */
+export class Stage implements AsyncDisposable {
+  readonly #processes: AsyncDisposable[] = []
+  readonly #serverCore: number | undefined
+  readonly #clientCore: number | undefined
+
+  constructor() {
+    const cores = coresToPin()
+    this.#serverCore = cores?.[0]
+    this.#clientCore = cores?.[1] ?? cores?.[0]
+  }
+
+  /** A server of a peer, or without one the token source alone. */
+  server(peer: PeerName | undefined, options: ServeOptions = {}): ServerProcess {
+    const given: ServerProcessOptions = { ...options, ...(peer !== undefined && { peer }) }
+    return this.#use(
+      new PinnedProcess<ServerOrders>('server-process.js', this.#serverCore, given, `server of ${peer ?? 'nobody'}`),
+    )
+  }
+
+  client(peer: PeerName, port: number): ClientProcess {
+    const options: ClientProcessOptions = { peer, port }
+    return this.#use(
+      new PinnedProcess<ClientOrders>('client-process.js', this.#clientCore, options, `client of ${peer}`),
+    )
+  }
+
+  provider(): ProviderProcess {
+    return this.#use(new PinnedProcess<ProviderOrders>('provider-process.js', this.#clientCore, {}, 'provider'))
+  }
+
+  /** A server that listens, and a process that has no connection to it yet. */
+  async pair(peer: PeerName, options: ServeOptions = {}): Promise<Pair> {
+    const server = this.server(peer, options)
+    const port = await server.ask('listening')
+    return { peer, server, port, client: this.client(peer, port) }
+  }
+
+  /** Pairs of these peers, by name. */
+  async pairs(peers: readonly PeerName[] = ALL, options: ServeOptions = {}): Promise<Map<PeerName, Pair>> {
+    const pairs = await Promise.all(peers.map((peer) => this.pair(peer, options)))
+    return new Map(pairs.map((pair) => [pair.peer, pair]))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#processes.splice(0).map((one) => one[Symbol.asyncDispose]()))
+  }
+
+  #use<Used extends AsyncDisposable>(used: Used): Used {
+    this.#processes.push(used)
+    return used
+  }
+}

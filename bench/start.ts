@@ -1,0 +1,124 @@
+import { ALL, BASE, OURS, type PeerName } from './peers/peers.ts'
+import type { Question } from './question.ts'
+import { mostOpenFiles } from './stage/machine.ts'
+import { failureNotes, figuresOf, interleaved, recorded } from './stage/rounds.ts'
+import type { Pair } from './stage/stage.ts'
+import { figure, median, percentile, ratios, spread } from './stage/statistics.ts'
+
+/** What a process has open beside its connections, generously. */
+const SPARE_FILES = 200
+/** Open before the others are counted: what the first ones load is not theirs. */
+const FIRST_CONNECTIONS = 200
+
+type Idle = { held: number; rss: number }
+
+/** How long does a start take on an open connection, and what does one cost that does nothing? */
+export const start: Question = {
+  name: 'start',
+  async ask({ stage, counts, say }) {
+    const { rounds, starts, connections, idleRounds, idlePeers } = counts<{
+      rounds: number
+      starts: number
+      connections: number
+      idleRounds: number
+      idlePeers: readonly PeerName[]
+    }>({
+      full: {
+        rounds: 7,
+        starts: 300,
+        connections: 2_000,
+        idleRounds: 3,
+        idlePeers: [BASE, ...OURS, 'raw uWS', 'socket.io', 'graphql-ws'],
+      },
+      quick: { rounds: 1, starts: 50, connections: 500, idleRounds: 1, idlePeers: [BASE, ...OURS, 'raw uWS'] },
+      smoke: { rounds: 1, starts: 2, connections: 2, idleRounds: 1, idlePeers: OURS },
+    })
+    const open = Math.min(connections, mostOpenFiles() - SPARE_FILES - FIRST_CONNECTIONS)
+    const first = Math.min(FIRST_CONNECTIONS, open)
+
+    const pairs = await stage.pairs()
+    for (const { client } of pairs.values()) await client.ask('connect', 1)
+    const opened = await interleaved(
+      ALL,
+      rounds,
+      async (peer) => {
+        const { client } = pairs.get(peer) as Pair
+        const request = { id: 'start', pace: { type: 'full' as const }, tokens: 1 }
+        const took = await client.ask('starts', { count: starts, request })
+        return { p50: percentile(took, 0.5) / 1_000, p99: percentile(took, 0.99) / 1_000 }
+      },
+      say,
+    )
+    await stage[Symbol.asyncDispose]()
+
+    const idle = new Map<PeerName, Idle[]>(idlePeers.map((peer) => [peer, []]))
+    for (let round = 0; round < idleRounds; round++) {
+      for (const peer of idlePeers) {
+        say(`${open} idle connections of ${peer}`)
+        const { server, client } = await stage.pair(peer)
+        await client.ask('connect', first)
+        const before = await server.ask('memory')
+        await client.ask('connect', open)
+        const after = await server.ask('memory')
+        idle.get(peer)!.push({ held: (after.held - before.held) / open, rss: (after.rss - before.rss) / open })
+        await stage[Symbol.asyncDispose]()
+      }
+    }
+
+    const p50 = (peer: PeerName): number[] => figuresOf(opened, peer, (one) => one.p50)
+    const x = (peer: PeerName): string => spread(ratios(p50(peer), p50(BASE)))
+    const held = (peer: PeerName): number[] => (idle.get(peer) ?? []).map((one) => one.held)
+    const rss = (peer: PeerName): number[] => (idle.get(peer) ?? []).map((one) => one.rss)
+    const bare = (peer: PeerName): PeerName => (peer === 'millrace, uWS' ? 'raw uWS' : BASE)
+    const bytes = (values: readonly number[]): string => `${figure(median(values))} B`
+    return {
+      tables: [
+        {
+          title: 'Start on an open connection, to the first token in the loop that reads it',
+          columns: ['', 'p50 ms', 'p99 ms', `p50 x ${BASE}`],
+          rows: ALL.map((peer) => [
+            peer,
+            figure(median(p50(peer))),
+            figure(median(figuresOf(opened, peer, (one) => one.p99))),
+            x(peer),
+          ]),
+          notes: [`${rounds} rounds of ${starts}, one after the other.`, ...failureNotes(opened)],
+        },
+        {
+          title: `An idle connection, ${open} of them`,
+          columns: ['', 'heap + external', 'RSS', 'beside the bare one (heap + external)'],
+          rows: idlePeers.map((peer) => [
+            peer,
+            bytes(held(peer)),
+            bytes(rss(peer)),
+            idle.has(bare(peer)) ? spread(ratios(held(peer), held(bare(peer)))) : '-',
+          ]),
+          notes: [
+            `Growth of the server for each connection after the first ${first}. What µWebSockets itself keeps is outside the heap:`,
+            'there only RSS shows all of it, in steps as coarse as those in which a process asks for memory.',
+          ],
+        },
+      ],
+      summary: [
+        {
+          goal: 'Start on an open connection, p50, <= 1.1x',
+          ws: x('millrace, ws'),
+          uws: x('millrace, uWS'),
+          others: (['raw uWS', 'server-sent events', 'socket.io', 'graphql-ws'] as const)
+            .map((peer) => `${peer} ${figure(median(ratios(p50(peer), p50(BASE))))}`)
+            .join(', '),
+        },
+        {
+          goal: 'Idle session, heap + external, <= 1.15x bare ws, <= 2 kB on uWS',
+          ws: `${bytes(held('millrace, ws'))}, ${spread(ratios(held('millrace, ws'), held(BASE)))}`,
+          uws: bytes(held('millrace, uWS')),
+          others: idlePeers
+            .filter((peer) => !peer.startsWith('millrace'))
+            .map((peer) => `${peer} ${bytes(held(peer))}`)
+            .join(', '),
+        },
+      ],
+      figures: { starts: recorded(opened), idle: Object.fromEntries(idle) },
+    }
+  },
+}
