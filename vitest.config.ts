@@ -4,7 +4,7 @@ import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 /** The quick tier: all behaviour, with reduced counts. */
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'examples/*.test.ts'],
     exclude: [...configDefaults.exclude, 'dist/**', 'test/soak/**'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
