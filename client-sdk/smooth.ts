@@ -25,7 +25,8 @@ export type SmoothOptions = {
  * A piece is half of what waits, at least `minChars` of it. The next one comes `flushMs` later, and sooner the more
  * waits: in proportion to `minChars` / waiting, down to a third of `flushMs`. A character that has waited for
  * `maxDelayMs` comes at once, with all before it and at least `minChars`. So the more is waiting, the larger and the
- * more frequent the pieces. A surrogate pair is never cut; text that ends in half of one waits for the other.
+ * more frequent the pieces. A surrogate pair is never cut; text that ends in half of one waits for the other. What is
+ * drawn as one character but is several (a flag, an accent) may be cut, as the tokens of a model cut it.
  *
  * When the source ends, what waits comes in one piece; when it throws, the error comes after that piece. Text is read
  * ahead of the consumer up to `maxChars` and no further, and never dropped: a slow consumer slows the source. Leaving
