@@ -32,7 +32,7 @@ export const fanOut: Question = {
         rounds: 3,
         peers: [BASE, 'raw ws, a message per turn', 'raw uWS', 'socket.io'],
       },
-      quick: { sockets: 300, tokens: 300, rounds: 1, peers: [BASE] },
+      quick: { sockets: 200, tokens: 200, rounds: 1, peers: [BASE] },
       smoke: { sockets: 3, tokens: 20, rounds: 1, peers: [BASE] },
     })
     const open = Math.min(sockets, mostOpenFiles() - SPARE_FILES)
@@ -118,6 +118,7 @@ export const fanOut: Question = {
         })),
       ],
       figures: recorded(result),
+      failures: failureNotes(result),
     }
   },
 }

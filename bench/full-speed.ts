@@ -21,7 +21,7 @@ export const fullSpeed: Question = {
   async ask({ stage, counts, say }) {
     const { connections, slow, fast, rounds } = counts({
       full: { connections: CONNECTIONS, slow: 300, fast: 3_000, rounds: 5 },
-      quick: { connections: CONNECTIONS, slow: 40, fast: 400, rounds: 1 },
+      quick: { connections: CONNECTIONS, slow: 30, fast: 300, rounds: 1 },
       smoke: { connections: 2, slow: 10, fast: 10, rounds: 1 },
     })
     const pairs = await stage.pairs()
@@ -108,6 +108,7 @@ export const fullSpeed: Question = {
         },
       ],
       figures: recorded(result),
+      failures: failureNotes(result),
     }
   },
 }

@@ -28,6 +28,12 @@ for (const { name, ask } of asked) {
   console.log(`(${name}, ${((performance.now() - startedAt) / 1_000).toFixed(0)} s)\n`)
 }
 
+const failures = [...answers].flatMap(([name, answer]) => answer.failures.map((words) => `${name}: ${words}`))
+if (failures.length > 0) {
+  console.log(`${failures.join('\n')}\n`)
+  process.exitCode = 1
+}
+
 const lines = [...answers.values()].flatMap(({ summary }) => summary)
 console.log(
   markdown({

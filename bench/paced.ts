@@ -9,6 +9,7 @@ import type { Table } from './stage/table.ts'
 
 const PER_SEC = 50
 const BURST: Pace = { type: 'bursts', size: 20, everyMs: 100 }
+const FEW: readonly PeerName[] = [BASE, ...OURS, 'raw ws, a message per turn', 'raw uWS']
 const ENDLESS = 1_000_000_000
 /** Until streams are in step and code is compiled. */
 const SETTLE_MS = 500
@@ -21,17 +22,23 @@ export const paced: Question = {
   name: 'paced',
   async ask(bench) {
     const { stage, counts } = bench
-    const { rounds, windowMs, connections, singles } = counts({
-      full: { rounds: 5, windowMs: 2_000, connections: 20, singles: 1_000 },
-      quick: { rounds: 1, windowMs: 400, connections: 20, singles: 0 },
-      smoke: { rounds: 1, windowMs: 100, connections: 2, singles: 2 },
+    const { rounds, windowMs, connections, singles, peers } = counts<{
+      rounds: number
+      windowMs: number
+      connections: number
+      singles: number
+      peers: readonly PeerName[]
+    }>({
+      full: { rounds: 5, windowMs: 2_000, connections: 20, singles: 1_000, peers: ALL },
+      quick: { rounds: 1, windowMs: 400, connections: 20, singles: 0, peers: FEW },
+      smoke: { rounds: 1, windowMs: 100, connections: 2, singles: 2, peers: [BASE, OURS[0]] },
     })
-    const many = await measure(bench, ALL, rounds, windowMs, {
+    const many = await measure(bench, peers, rounds, windowMs, {
       connections,
       perConnection: 50,
       pace: { type: 'paced', perSec: PER_SEC },
     })
-    const one: readonly PeerName[] = [BASE, ...OURS, 'raw ws, a message per turn', 'raw uWS']
+    const one = peers === ALL ? FEW : peers
     const bursts = await measure(bench, one, Math.min(rounds, 3), windowMs, {
       connections,
       perConnection: 1,
@@ -58,7 +65,7 @@ export const paced: Question = {
 
     return {
       tables: [
-        table(`Paced: ${connections} connections x 50 streams x ${PER_SEC} tokens/s`, ALL, many, 'a token'),
+        table(`Paced: ${connections} connections x 50 streams x ${PER_SEC} tokens/s`, peers, many, 'a token'),
         ...(single
           ? [table(`Paced: ${singles} connections x 1 stream x ${PER_SEC} tokens/s`, one, single, 'a token')]
           : []),
@@ -74,7 +81,8 @@ export const paced: Question = {
           goal: `CPU of the server, ${connections} x 50 streams at ${PER_SEC}/s, <= 0.6x`,
           ws: cpu(many, 'millrace, ws'),
           uws: cpu(many, 'millrace, uWS'),
-          others: ALL.filter((name) => name !== BASE && !name.startsWith('millrace'))
+          others: peers
+            .filter((name) => name !== BASE && !name.startsWith('millrace'))
             .map((name) => `${name} ${cpu(many, name).replace(/ .*/, '')}`)
             .join(', '),
         },
@@ -91,6 +99,7 @@ export const paced: Question = {
           others: `raw ws, a message per turn ${added(bursts, 'raw ws, a message per turn')}`,
         },
       ],
+      failures: [many, bursts, ...(single ? [single] : [])].flatMap(failureNotes),
       figures: { many: recorded(many), bursts: recorded(bursts), ...(single && { single: recorded(single) }) },
     }
   },

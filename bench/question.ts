@@ -21,6 +21,8 @@ export type SummaryLine = { goal: string; ws: string; uws: string; others: strin
 export type Answer = {
   tables: readonly Table[]
   summary: readonly SummaryLine[]
+  /** What failed: it has no figures. Each is among the notes of a table as well. */
+  failures: readonly string[]
   /** What was measured, round by round, for `--json`. */
   figures: unknown
 }

@@ -115,6 +115,7 @@ export const resume: Question = {
           others: `raw ws, ${open} new connections ${figure(manyMs)} ms`,
         },
       ],
+      failures: [],
       figures: { single: Object.fromEntries(single), all: Object.fromEntries(all), bareMs: bareMs.ms, manyMs },
     }
   },

@@ -6,7 +6,8 @@ import type { Pair } from './stage/stage.ts'
 import { figure, growth, median, ratios, spread } from './stage/statistics.ts'
 
 const ENDLESS = 1_000_000_000
-const TAKE = 10
+/** Half a window: what a client of ours gives back at once. */
+const TAKE = 128
 /** Where a peer that would never stop is ended. */
 const MOST_TOKENS = 200_000
 /** Our defaults: what a subscription holds, and what an actor may make beyond that. */
@@ -133,6 +134,7 @@ export const unreadIterator: Question = {
         },
         { goal: 'CPU of credit, <= 1.05x', ws: costOf('millrace, ws'), uws: costOf('millrace, uWS'), others: '' },
       ],
+      failures: [...failureNotes(siblings), ...failureNotes(credit)],
       figures: { stops: Object.fromEntries(stops), siblings: recorded(siblings), credit: recorded(credit) },
     }
   },
