@@ -4,6 +4,17 @@ export { MillraceError } from '../protocol/errors.ts'
 export type { GapEvent, Progress, RunEnd, RunEvent, StreamEvent, ToolOutcome } from '../protocol/events.ts'
 export type { Key, OnDetach, Policy } from '../protocol/frames.ts'
 export type { CancelReason, PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
+export type {
+  ReaderFacts,
+  RosterChanges,
+  RosterReader,
+  RosterRun,
+  RosterSession,
+  RosterUpdate,
+  RunFacts,
+  RunFigures,
+} from '../protocol/roster.ts'
+export { Roster } from '../protocol/roster.ts'
 export type { ClientRuntime, Runtime, Timer } from '../protocol/runtime.ts'
 export type { CancelOptions, CancelResult, PartCancelResult, PartOf } from './cancel.ts'
 export type {

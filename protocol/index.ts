@@ -22,5 +22,16 @@ export type { Limits } from './limits.ts'
 export { DEFAULT_LIMITS, resolveLimits } from './limits.ts'
 export type { CancelCause, CancelReason, PartReceipt, Receipt, Usage } from './receipt.ts'
 export { CANCEL_CODES } from './receipt.ts'
+export type {
+  ReaderFacts,
+  RosterChanges,
+  RosterReader,
+  RosterRun,
+  RosterSession,
+  RosterUpdate,
+  RunFacts,
+  RunFigures,
+} from './roster.ts'
+export { Roster } from './roster.ts'
 export type { ClientRuntime, Runtime, Timer } from './runtime.ts'
 export { scan } from './scan.ts'

@@ -11,6 +11,8 @@ export interface Reader {
   readonly cursor: Cursor
   /** Its rate is 0. */
   readonly paused: boolean
+  /** Items a second that it asked for, if it did; for who watches. */
+  readonly perSec?: number | undefined
   /** There is something new, `urgent` if it should not wait for company. Must not throw and must not read at once. */
   wake(urgent: boolean): void
   /** The run is being forgotten while this one still reads it. */

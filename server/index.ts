@@ -4,9 +4,23 @@ export { MillraceError } from '../protocol/errors.ts'
 export type { RunEvent, StreamEvent } from '../protocol/events.ts'
 export type { Limits } from '../protocol/limits.ts'
 export type { PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
+export type {
+  ReaderFacts,
+  RosterChanges,
+  RosterReader,
+  RosterRun,
+  RosterSession,
+  RosterUpdate,
+  RunFacts,
+  RunFigures,
+} from '../protocol/roster.ts'
+export { Roster } from '../protocol/roster.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
 export type { Actor, ActorContext, ModelCall, Principal, Question, RunInput, RunModel } from './actors/actor.ts'
 export { actor } from './actors/actor.ts'
+export type { InspectorInput } from './actors/inspector.ts'
+export { inspector } from './actors/inspector.ts'
+export type { Lookout, ReaderSight, RunSight, SessionSight } from './actors/lookout.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type { AgentDefinition, AgentInput } from './agents/agent.ts'
 export { agent } from './agents/agent.ts'

@@ -218,6 +218,16 @@ export class Registry {
     return { run, own }
   }
 
+  /** A run that is kept, live or ended. */
+  run(id: string): Run | undefined {
+    return this.#runs.get(id)
+  }
+
+  /** Sessions that are not forgotten. */
+  get sessions(): Iterable<Session> {
+    return this.#sessions.values()
+  }
+
   /** Runs that have not settled: each takes a slot. */
   get live(): ReadonlySet<Run> {
     return this.#unsettled

@@ -180,6 +180,11 @@ export class Run {
     return this.#audience.size
   }
 
+  /** Those who follow it. */
+  get followers(): Iterable<Reader> {
+    return this.#audience
+  }
+
   /** Begins, with the input as its schema made it, or with the promise of that. */
   begin(input: ValidationResult<unknown> | Promise<ValidationResult<unknown>>): void {
     if (!(input instanceof Promise)) return this.#open(input)

@@ -4,6 +4,7 @@ import { CLOSE, MillraceError } from '../protocol/errors.ts'
 import { type Limits, resolveLimits } from '../protocol/limits.ts'
 import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor } from './actors/actor.ts'
+import type { Lookout } from './actors/lookout.ts'
 import type { Authenticate } from './auth.ts'
 import { Connection } from './connection.ts'
 import type { Model } from './models/model.ts'
@@ -125,6 +126,14 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     actorFailed: (run, error) => onError(error, { actor: run.actorName, run: run.id }),
     runChanged: () => closing.check(),
   })
+  const lookout: Lookout = {
+    runtime,
+    limits,
+    runs: () => registry.live,
+    run: (id) => registry.run(id),
+    sessions: () => registry.sessions,
+  }
+  for (const [name, actor] of actors) if (actor.posted) actors.set(name, actor.posted(lookout))
   const connections = new Set<Connection>()
   /** Why the server goes away, once it does. */
   let leaving: string | undefined

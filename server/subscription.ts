@@ -101,6 +101,10 @@ export class Subscription implements Reader {
     return this.#rate?.perSec === 0
   }
 
+  get perSec(): number | undefined {
+    return this.#rate?.perSec
+  }
+
   wake(urgent: boolean): void {
     if (!this.#closed) this.#outlet.ready(this, urgent)
   }

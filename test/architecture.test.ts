@@ -35,9 +35,14 @@ const homes: Record<string, readonly string[]> = {
 const chain = ['log', 'run', 'subscription', 'session', 'registry', 'connection', 'server', 'index'].map(
   (name) => `server/${name}.ts`,
 )
-const contracts = ['actors/actor', 'actors/principal', 'actors/standard-schema', 'models/model', 'tools/tool'].map(
-  (name) => `server/${name}.ts`,
-)
+const contracts = [
+  'actors/actor',
+  'actors/lookout',
+  'actors/principal',
+  'actors/standard-schema',
+  'models/model',
+  'tools/tool',
+].map((name) => `server/${name}.ts`)
 const adapterFolders = ['actors', 'agents', 'workflows', 'models', 'transports', 'stores']
 
 /** A rule gives one line for each import that breaks it. */

@@ -4,6 +4,7 @@ import type { RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
 import type { RunTools, ToolMap } from '../tools/tool.ts'
+import type { Lookout } from './lookout.ts'
 import type { Principal } from './principal.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
 
@@ -89,6 +90,8 @@ export interface Actor<Input = unknown, Result = unknown, Data = unknown> extend
   readonly input: StandardSchema | undefined
   readonly ask: ((input: never, context: ActorContext) => unknown) | undefined
   readonly stream: ((input: never, context: ActorContext) => AsyncIterable<string | RunEvent, unknown>) | undefined
+  /** For an actor that watches its server: each server it is registered at calls it, and runs what it returns instead. */
+  readonly posted?: (lookout: Lookout) => Actor
 }
 
 /** The value type of the `data` events among what an actor yields. */

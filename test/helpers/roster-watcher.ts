@@ -1,0 +1,67 @@
+import { Roster, type RosterRun, type RosterUpdate } from '../../protocol/roster.ts'
+import type { TestServer } from './server.ts'
+import type { WireClient, WireClientOptions } from './wire-client.ts'
+
+const DATA = 15
+
+export type WatcherOptions = Pick<WireClientOptions, 'auth' | 'client'> & {
+  input?: unknown
+  credit?: number
+}
+
+/** Somebody who watches a server by its actor `inspector`, and the list as it was told. */
+export type Watcher = AsyncDisposable & {
+  readonly client: WireClient
+  /** The run of the inspector. */
+  readonly id: string
+  readonly roster: Roster
+  /** All that was told, in order. */
+  readonly updates: readonly RosterUpdate[]
+  /** Resolves when `holds` of the list; asked after each message. */
+  until(holds: (roster: Roster) => boolean, what: string): Promise<void>
+  /** The run of that id, once `holds` of it. */
+  run(id: string, holds?: (run: RosterRun) => boolean): Promise<RosterRun>
+}
+
+/** Starts to watch, and waits for the first list. */
+export async function watching(
+  served: Pick<TestServer<never>, 'client'>,
+  { input = { everyMs: 100 }, credit = 1_900, ...who }: WatcherOptions = {},
+): Promise<Watcher> {
+  const client = await served.client(who)
+  client.start(1, 'inspector', input, { credit })
+  const { run: id } = await client.next('opened')
+  const roster = new Roster()
+  const updates: RosterUpdate[] = []
+  let read = 0
+  const take = (): void => {
+    for (; read < client.frames.length; read++) {
+      const frame = client.frames[read]
+      if (frame?.kind !== 'event' || frame.sid !== 1 || frame.type !== DATA) continue
+      const update = frame.data['value'] as RosterUpdate
+      updates.push(update)
+      roster.take(update)
+    }
+  }
+  const until: Watcher['until'] = (holds, what) =>
+    client.until(() => {
+      take()
+      return !roster.isPartial && holds(roster)
+    }, what)
+  await until(() => true, 'the first list')
+  return {
+    client,
+    id,
+    roster,
+    updates,
+    until,
+    async run(of, holds = () => true) {
+      await until(({ runs }) => {
+        const run = runs.get(of)
+        return run !== undefined && holds(run)
+      }, 'such a run')
+      return roster.runs.get(of)!
+    },
+    [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
+  }
+}
