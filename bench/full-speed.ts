@@ -20,7 +20,7 @@ export const fullSpeed: Question = {
   name: 'full-speed',
   async ask({ stage, counts, say }) {
     const { connections, slow, fast, rounds } = counts({
-      full: { connections: CONNECTIONS, slow: 300, fast: 3_000, rounds: 5 },
+      full: { connections: CONNECTIONS, slow: 200, fast: 2_000, rounds: 5 },
       quick: { connections: CONNECTIONS, slow: 30, fast: 300, rounds: 1 },
       smoke: { connections: 2, slow: 10, fast: 10, rounds: 1 },
     })

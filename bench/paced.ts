@@ -12,7 +12,10 @@ const BURST: Pace = { type: 'bursts', size: 20, everyMs: 100 }
 const FEW: readonly PeerName[] = [BASE, ...OURS, 'raw ws, a message per turn', 'raw uWS']
 const ENDLESS = 1_000_000_000
 /** Until streams are in step and code is compiled. */
-const SETTLE_MS = 500
+const SETTLE_MS = 300
+
+const SOURCE = 'token source alone'
+type Name = PeerName | typeof SOURCE
 
 type Sample = { cpuUsPerToken: number; cores: number; p50: number; p99: number }
 type Shape = { connections: number; perConnection: number; pace: Pace }
@@ -29,7 +32,7 @@ export const paced: Question = {
       singles: number
       peers: readonly PeerName[]
     }>({
-      full: { rounds: 5, windowMs: 2_000, connections: 20, singles: 1_000, peers: ALL },
+      full: { rounds: 4, windowMs: 1_500, connections: 20, singles: 1_000, peers: ALL },
       quick: { rounds: 1, windowMs: 400, connections: 20, singles: 0, peers: FEW },
       smoke: { rounds: 1, windowMs: 100, connections: 2, singles: 2, peers: [BASE, OURS[0]] },
     })
@@ -39,7 +42,7 @@ export const paced: Question = {
       pace: { type: 'paced', perSec: PER_SEC },
     })
     const one = peers === ALL ? FEW : peers
-    const bursts = await measure(bench, one, Math.min(rounds, 3), windowMs, {
+    const bursts = await measure(bench, one, Math.min(rounds, 2), windowMs, {
       connections,
       perConnection: 1,
       pace: BURST,
@@ -47,20 +50,20 @@ export const paced: Question = {
     await stage[Symbol.asyncDispose]()
     const single =
       singles > 0 &&
-      (await measure(bench, one, Math.min(rounds, 3), windowMs, {
+      (await measure(bench, one, Math.min(rounds, 2), windowMs, {
         connections: singles,
         perConnection: 1,
         pace: { type: 'paced', perSec: PER_SEC },
       }))
 
-    const cpu = (of: Rounds<PeerName, Sample>, name: PeerName): string =>
+    const cpu = (of: Rounds<Name, Sample>, name: Name): string =>
       spread(
         ratios(
           figuresOf(of, name, (sample) => sample.cpuUsPerToken),
           figuresOf(of, BASE, (sample) => sample.cpuUsPerToken),
         ),
       )
-    const added = (of: Rounds<PeerName, Sample>, name: PeerName): string =>
+    const added = (of: Rounds<Name, Sample>, name: Name): string =>
       `${figure(addedMs(of, name, (sample) => sample.p50))} ms`
 
     return {
@@ -111,13 +114,23 @@ async function measure(
   rounds: number,
   windowMs: number,
   { connections, perConnection, pace }: Shape,
-): Promise<Rounds<PeerName, Sample>> {
+): Promise<Rounds<Name, Sample>> {
   const pairs = await stage.pairs(peers)
   for (const { client } of pairs.values()) await client.ask('connect', connections)
-  const result = await interleaved(
-    peers,
+  const alone = stage.server(undefined)
+  const measureSource = async (): Promise<Sample> => {
+    const perSec = pace.type === 'bursts' ? (pace.size * 1_000) / pace.everyMs : PER_SEC
+    await alone.ask('begin')
+    const tokens = Math.ceil((perSec * windowMs) / 1_000)
+    await alone.ask('drain', { streams: connections * perConnection, request: { pace, tokens } })
+    const { cpuUs, us, produced } = await alone.ask('spent')
+    return { cpuUsPerToken: cpuUs / produced, cores: cpuUs / us, p50: Number.NaN, p99: Number.NaN }
+  }
+  const result = await interleaved<Name, Sample>(
+    [SOURCE, ...peers],
     rounds,
     async (peer) => {
+      if (peer === SOURCE) return measureSource()
       const { client, server } = pairs.get(peer) as Pair
       const before = await server.ask('totalProduced')
       await client.ask('read', { perConnection, request: { id: 'paced', pace, tokens: ENDLESS, gated: true } })
@@ -147,17 +160,17 @@ async function measure(
 }
 
 /** Beside the median of raw ws, in each round. */
-function addedMs(of: Rounds<PeerName, Sample>, name: PeerName, figure: (sample: Sample) => number): number {
+function addedMs(of: Rounds<Name, Sample>, name: Name, figure: (sample: Sample) => number): number {
   const base = figuresOf(of, BASE, figure)
   return median(figuresOf(of, name, figure).map((value, round) => value - (base[round] ?? Number.NaN)))
 }
 
-function table(title: string, peers: readonly PeerName[], of: Rounds<PeerName, Sample>, what: string): Table {
-  const cpu = (name: PeerName): number[] => figuresOf(of, name, (sample) => sample.cpuUsPerToken)
+function table(title: string, peers: readonly Name[], of: Rounds<Name, Sample>, what: string): Table {
+  const cpu = (name: Name): number[] => figuresOf(of, name, (sample) => sample.cpuUsPerToken)
   return {
     title,
     columns: ['', 'server CPU', 'us per token', `x ${BASE}`, 'p50 ms', 'p99 ms', 'added p50', 'added p99'],
-    rows: peers.map((name) => [
+    rows: ([SOURCE, ...peers] as const).map((name) => [
       name,
       `${figure(100 * median(figuresOf(of, name, (sample) => sample.cores)))} %`,
       figure(median(cpu(name))),

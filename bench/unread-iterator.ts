@@ -9,7 +9,7 @@ const ENDLESS = 1_000_000_000
 /** Half a window: what a client of ours gives back at once. */
 const TAKE = 128
 /** Where a peer that would never stop is ended. */
-const MOST_TOKENS = 200_000
+const MOST_TOKENS = 400_000
 /** Our defaults: what a subscription holds, and what an actor may make beyond that. */
 const CREDIT = 256
 const READ_AHEAD = 32
@@ -31,7 +31,7 @@ export const unreadIterator: Question = {
     }>({
       full: {
         pairsOfRounds: 7,
-        windowMs: 1_000,
+        windowMs: 800,
         creditTokens: 2_000,
         peers: [BASE, 'raw uWS', 'server-sent events', 'socket.io', 'graphql-ws'],
       },

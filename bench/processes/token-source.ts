@@ -190,36 +190,42 @@ function nextTurn(): Promise<void> {
 
 /** Who waits for which millisecond. */
 const wheel = new Map<number, (() => void)[]>()
-let spokes = 0
+/** The last millisecond that is over. */
 let wheelAt = 0
-let wheelTimer: NodeJS.Timeout | undefined
+let wheelTimer: { at: number; clear(): void } | undefined
 
 /** Resolves at that `performance.now()`, rounded up to a millisecond; one timer serves all streams. */
 function tickAt(at: number): Promise<void> {
   return new Promise((resolve) => {
-    const tick = Math.ceil(at)
-    wheelAt ||= Math.floor(performance.now())
-    const due = Math.max(tick, wheelAt + 1)
+    if (wheel.size === 0) wheelAt = Math.floor(performance.now())
+    const due = Math.max(Math.ceil(at), wheelAt + 1)
     const waiting = wheel.get(due)
     if (waiting) waiting.push(resolve)
     else wheel.set(due, [resolve])
-    spokes++
-    wheelTimer ??= setInterval(spin, 1)
+    turnAt(due)
   })
 }
 
+/** The wheel turns then, if not before. */
+function turnAt(at: number): void {
+  if (wheelTimer && wheelTimer.at <= at) return
+  wheelTimer?.clear()
+  const timer = setTimeout(spin, Math.max(1, at - performance.now()))
+  wheelTimer = { at, clear: () => clearTimeout(timer) }
+}
+
 function spin(): void {
+  wheelTimer = undefined
   for (const now = Math.floor(performance.now()); wheelAt < now; ) {
     const due = wheel.get(++wheelAt)
     if (!due) continue
     wheel.delete(wheelAt)
-    spokes -= due.length
     for (const wake of due) wake()
   }
-  if (spokes > 0) return
-  clearInterval(wheelTimer)
-  wheelTimer = undefined
-  wheelAt = 0
+  if (wheel.size === 0) return
+  let next = wheelAt + 1
+  while (!wheel.has(next)) next++
+  turnAt(next)
 }
 
 function wakeAfter(ms: number, signal: AbortSignal): Promise<void> {
