@@ -2,6 +2,9 @@ import { container, keysOf } from './plain-data.ts'
 
 const encoder = new TextEncoder()
 
+/** Up to so many bytes a loop beats the view that a copy in one go needs. */
+const SHORT_COPY = 64
+
 /**
  * A growing buffer that MessagePack values are appended to, each in its smallest form, byte for byte as msgpackr does it.
  * One is kept and reset for message after message.
@@ -114,6 +117,18 @@ export class Writer {
   raw(encoded: Uint8Array, values = 1): void {
     this.values += values
     this.#append(encoded)
+  }
+
+  /** Encoded values that stand from `start` to `end` in another writer. `values` as for `raw`. */
+  copy(from: Writer, start: number, end: number, values: number): void {
+    const length = end - start
+    if (length > SHORT_COPY) return this.raw(from.view(start, end), values)
+    this.values += values
+    this.#room(length)
+    const source = from.#bytes
+    const bytes = this.#bytes
+    for (let i = 0; i < length; i++) bytes[this.length + i] = source[start + i] as number
+    this.length += length
   }
 
   /**

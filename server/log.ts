@@ -45,6 +45,9 @@ export class Log {
   /** High surrogates that wait for the next text of their lane. */
   readonly #held = new Map<number, string>()
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
+  #gen = 1
+  /** The last item that costs more than 1. */
+  #lastCostly = 0
 
   constructor(limits: LogLimits) {
     this.#limits = limits
@@ -66,7 +69,7 @@ export class Log {
 
   /** The number of this log's present life. */
   get gen(): number {
-    return this.#lives[this.#lives.length - 1]?.gen ?? 1
+    return this.#gen
   }
 
   /** Bytes of all items kept. */
@@ -86,6 +89,7 @@ export class Log {
 
   /** The life that a position of life `gen` passes into: of the later ones, the one that reaches back furthest. */
   lifeAfter(gen: number): Life | undefined {
+    if (gen >= this.#gen) return undefined
     let next: Life | undefined
     for (const life of this.#lives) if (life.gen > gen && (!next || life.first < next.first)) next = life
     return next
@@ -136,12 +140,14 @@ export class Log {
       )
     }
     const segment = this.#segment(packed.length + 8)
-    segment.begin(-costOf(packed.length, this.#limits.creditUnit), at)
+    const cost = costOf(packed.length, this.#limits.creditUnit)
+    segment.begin(-cost, at)
     if (typeof type === 'number') segment.body.uint(type)
     else segment.body.str(type)
     segment.body.raw(packed)
     this.#bytes = segment.bytes
     const seq = this.#next++
+    if (cost > 1) this.#lastCostly = seq
     if (type === EVENT.partStart) {
       const opened = { lane: Number(data['lane']), data, bytes: packed.length, opened: seq, closed: OPEN }
       this.#lanes.push(opened)
@@ -188,7 +194,8 @@ export class Log {
    * less than was said does this, and every take-over by another holder.
    */
   newLife(first: number): void {
-    this.#lives.push({ gen: this.gen + 1, first })
+    this.#lives.push({ gen: ++this.#gen, first })
+    this.#lastCostly = Math.min(this.#lastCostly, first - 1)
     // Half a character that no life has logged is nobody's.
     this.#held.clear()
     if (first >= this.#next) return
@@ -218,7 +225,7 @@ export class Log {
 
   /** How many items from `seq` on surely cost 1, one after the other; 0 when that one costs more. */
   unitsFrom(seq: number): number {
-    return this.#segmentOf(seq)?.unitsFrom(seq) ?? 0
+    return seq > this.#lastCostly ? this.#next - seq : (this.#segmentOf(seq)?.unitsFrom(seq) ?? 0)
   }
 
   /**

@@ -143,7 +143,7 @@ export class Outbox {
   }
 
   #schedule(now: boolean): void {
-    if (this.#scheduled === 'turn' || this.#closed) return
+    if (this.#scheduled === 'turn' || this.#closed || (!now && this.#scheduled === 'later')) return
     const rested = now ? this.flushMs : this.#runtime.now() - this.#flushedAt
     if (rested >= this.flushMs) {
       this.#flushTimer?.clear()

@@ -83,9 +83,10 @@ export class Pull {
   /** Asks for the next step, unless one is asked for already. */
   next(): void {
     if (this.#pending || this.#queued || this.#finished) return
-    if (!this.allows()) return this.later()
+    // One that waits for others, such as a model, will mostly wait again: to ask it is no work of this turn.
+    if (!this.#waited && !this.allows()) return this.later()
     this.#pending = true
-    this.#askedIn = this.#turn
+    this.#askedIn = this.#turns.number
     try {
       this.#iterator?.next().then(this.#step, this.#failed)
     } catch (error) {

@@ -7,16 +7,34 @@ const SEGMENT_BYTES = 16_384
 /** Bytes that the first segment of a log begins with. */
 const LEAST_BYTES = 256
 
-/** What one frame can carry: text items of one lane that lie together, or one event. */
-export type Chunk = {
+/** What one frame can carry: text items of one lane that lie together, or one event. Valid until the next append. */
+export class Chunk {
   readonly seq: number
   readonly count: number
   /** Lane of the text, or undefined for an event. */
   readonly lane: number | undefined
   readonly cost: number
   readonly at: number
-  /** The encoded bodies back to back: each a `str`, or an event's kind and data. Valid until the next append. */
-  readonly bodies: Uint8Array
+  /** Where the encoded bodies stand, back to back: each a `str`, or an event's kind and data. */
+  readonly body: Writer
+  readonly start: number
+  readonly end: number
+
+  /** @param mark the lane of text, or minus the cost of an event. */
+  constructor(seq: number, count: number, mark: number, at: number, body: Writer, start: number, end: number) {
+    this.seq = seq
+    this.count = count
+    this.lane = mark < 0 ? undefined : mark
+    this.cost = mark < 0 ? -mark : count
+    this.at = at
+    this.body = body
+    this.start = start
+    this.end = end
+  }
+
+  get bodies(): Uint8Array {
+    return this.body.view(this.start, this.end)
+  }
 }
 
 /** A stretch of a log whose encoded bodies lie together. Items are named by their number in the log. */
@@ -99,15 +117,8 @@ export class Segment {
     const start = this.#startOf(seq)
     let next = mark < 0 ? seq + 1 : Math.min(through + 1, this.#stretchEnd(seq))
     while (next > seq + 1 && this.#startOf(next) - start > maxBytes) next--
-    const isEvent = mark < 0
-    return {
-      seq,
-      count: next - seq,
-      lane: isEvent ? undefined : mark,
-      cost: isEvent ? -mark : next - seq,
-      at: this.#times.at(seq - this.first),
-      bodies: this.body.view(start, this.#startOf(next)),
-    }
+    const at = this.#times.at(seq - this.first)
+    return new Chunk(seq, next - seq, mark, at, this.body, start, this.#startOf(next))
   }
 
   /** Where the items that are marked as `seq` is end. */

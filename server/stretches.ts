@@ -2,10 +2,12 @@
 export class Stretches {
   readonly #starts: number[] = []
   readonly #values: number[] = []
+  #latest: number | undefined
 
   /** From `index` on it is `value`. */
   push(index: number, value: number): void {
-    if (this.#values[this.#values.length - 1] === value) return
+    if (this.#latest === value) return
+    this.#latest = value
     this.#starts.push(index)
     this.#values.push(value)
   }
@@ -25,6 +27,7 @@ export class Stretches {
       this.#starts.pop()
       this.#values.pop()
     }
+    this.#latest = this.#values[this.#values.length - 1]
   }
 
   #stretchOf(index: number): number {

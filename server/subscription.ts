@@ -168,10 +168,14 @@ export class Subscription implements Reader {
       )
       const chunk = log.chunk(this.cursor.last + 1, through, FRAME_BYTES)
       if (!chunk) return 'idle'
-      if (out.length > 0 && out.length + chunk.bodies.length + HEADER_BYTES > most) return 'more'
+      if (out.length > 0 && out.length + chunk.end - chunk.start + HEADER_BYTES > most) return 'more'
       this.#writeChunk(out, chunk)
       this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
       this.#rate?.take(chunk.count)
+      if (this.cursor.last === log.last && !this.run.end) {
+        this.run.rest(this)
+        return 'idle'
+      }
     }
   }
 
@@ -278,7 +282,7 @@ export class Subscription implements Reader {
       out.uint(TAG.event)
       out.uint(this.sid)
       out.uint(chunk.seq)
-      out.raw(chunk.bodies, 2)
+      out.copy(chunk.body, chunk.start, chunk.end, 2)
       if (this.#ts || chunk.cost !== 1) out.uint(chunk.cost)
     } else {
       const merged = this.policy === 'merge' && count > 1
@@ -290,7 +294,7 @@ export class Subscription implements Reader {
       if (merged) joinTexts(out, chunk.bodies)
       else {
         if (count > 1) out.array(count)
-        out.raw(chunk.bodies, count)
+        out.copy(chunk.body, chunk.start, chunk.end, count)
       }
       if (merged) out.uint(count)
       else if (this.#ts) out.nil()
