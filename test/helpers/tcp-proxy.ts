@@ -109,6 +109,12 @@ export class ProxiedConnection {
     if (learns !== 'client') this.#server.destroy()
   }
 
+  /** From now on at most so many bytes a second pass in each direction. */
+  throttle(bytesPerSec: number): void {
+    this.up.bytesPerSec = bytesPerSec
+    this.down.bytesPerSec = bytesPerSec
+  }
+
   /** Drops everything in both directions from now on; neither end learns of it. */
   freeze(): void {
     this.up.stop()
@@ -123,10 +129,12 @@ class Way {
   /** Bytes passed on. */
   bytes = 0
   stopped = false
+  bytesPerSec: number | undefined
   readonly #messages = new WebSocketMessages()
   readonly #listeners = new Set<() => void>()
 
   constructor(from: Socket, to: Socket, { delayMs = 0, bytesPerSec }: Fault, limit: Limit) {
+    this.bytesPerSec = bytesPerSec
     const pass = (chunk: Buffer): void => {
       if (this.stopped) return
       this.#messages.push(chunk)
@@ -137,16 +145,16 @@ class Way {
       this.bytes += part.length
       this.stopped = isLast
       const isTaken = to.write(part, () => isLast && limit.cut())
-      if (!isTaken && bytesPerSec === undefined) {
+      if (!isTaken && this.bytesPerSec === undefined) {
         from.pause()
         to.once('drain', () => from.resume())
       }
       for (const listener of [...this.#listeners]) listener()
     }
     from.on('data', (chunk: Buffer) => {
-      if (bytesPerSec !== undefined) {
+      if (this.bytesPerSec !== undefined) {
         from.pause()
-        setTimeout(() => from.resume(), (chunk.length / bytesPerSec) * 1_000)
+        setTimeout(() => from.resume(), (chunk.length / this.bytesPerSec) * 1_000).unref()
       }
       if (delayMs > 0) setTimeout(() => pass(chunk), delayMs)
       else pass(chunk)

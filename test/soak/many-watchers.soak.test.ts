@@ -1,0 +1,2 @@
+/** The same with all thousand. */
+import '../e2e/many-watchers.test.ts'
