@@ -5,6 +5,8 @@ import type { Receipt, Usage } from '../protocol/receipt.ts'
 export class Books {
   readonly #spent: Usage = { input: 0, output: 0 }
   #used = false
+  /** A part of the run could not say all that it cost. */
+  #inexact = false
   /** Texts said since a provider last stated its usage: about as many tokens. */
   #unstated = 0
   #iterations = 0
@@ -16,6 +18,12 @@ export class Books {
     if (typeof event === 'string' || 'text' in event) this.#unstated++
     else if (event.type === 'usage') this.#spend(event)
     else if (event.type === 'iteration') this.#iterations = event.n
+  }
+
+  /** A part of the run has cost that. */
+  part(usage: Usage & { exact?: boolean }): void {
+    this.#add(usage)
+    if (usage.exact === false) this.#inexact = true
   }
 
   /** A model's answer is complete: why it stopped there. */
@@ -39,12 +47,16 @@ export class Books {
   /** The usage for a receipt; a provider that was cut off never stated its last. */
   receiptUsage(cutOff: boolean): Pick<Receipt, 'usage'> {
     if (cutOff) return { usage: { ...this.#spent, output: this.#spent.output + this.#unstated, exact: false } }
-    return this.#used ? { usage: { ...this.#spent, exact: true } } : {}
+    return this.#used ? { usage: { ...this.#spent, exact: !this.#inexact } } : {}
   }
 
   #spend(usage: Usage): void {
-    this.#used = true
     this.#unstated = 0
+    this.#add(usage)
+  }
+
+  #add(usage: Usage): void {
+    this.#used = true
     this.#spent.input += usage.input
     this.#spent.output += usage.output
     for (const part of ['cached', 'thinking', 'cost'] as const) {

@@ -406,7 +406,8 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     const cause: CancelCause = { by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note }
     if (target) {
       const { type, id } = target
-      if (type === 'call' && subscription.run.cancelCall(id, cause)) return
+      const { run } = subscription
+      if (type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause)) return
       return this.#outbox.notify({
         kind: 'notice',
         code: 'not_found',

@@ -28,6 +28,7 @@ export function createContext(run: ContextHost): ActorContext {
     tools: (tools) => bindTools(run, tools),
     emit: (event) => run.emit(event),
     request: (question) => run.request(question),
+    spawn: (actor, input, options) => run.spawn(actor, input, options),
     model: (which) => bind(run, run.findModel(which)),
     get fence() {
       return { run: run.id, gen: run.gen() }

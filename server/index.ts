@@ -16,11 +16,20 @@ export type {
 } from '../protocol/roster.ts'
 export { Roster } from '../protocol/roster.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
-export type { Actor, ActorContext, ModelCall, Principal, Question, RunInput, RunModel } from './actors/actor.ts'
+export type {
+  Actor,
+  ActorContext,
+  ModelCall,
+  Principal,
+  Question,
+  RunInput,
+  RunModel,
+} from './actors/actor.ts'
 export { actor } from './actors/actor.ts'
 export type { InspectorInput } from './actors/inspector.ts'
 export { inspector } from './actors/inspector.ts'
 export type { Lookout, ReaderSight, RunSight, SessionSight } from './actors/lookout.ts'
+export type { Answer, Part, Spawn, SpawnOptions } from './actors/part.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type { AgentDefinition, AgentInput } from './agents/agent.ts'
 export { agent } from './agents/agent.ts'
@@ -29,7 +38,7 @@ export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtO
 export { anonymous, bearer, jwt } from './auth.ts'
 export { demo } from './models/demo.ts'
 export type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall, ToolSpec } from './models/model.ts'
-export type { Answer, Router, RouterOptions, StreamAskOptions } from './router.ts'
+export type { Router, RouterOptions, StreamAskOptions } from './router.ts'
 export type { CloseOptions, MillraceServer, ServerOptions } from './server.ts'
 export { createServer } from './server.ts'
 export type {

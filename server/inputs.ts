@@ -3,15 +3,17 @@ import type { RunEvent } from '../protocol/events.ts'
 import type { InputStatus, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Runtime } from '../protocol/runtime.ts'
-import { scanValue } from '../protocol/scan.ts'
 import type { Question, RunInput } from './actors/actor.ts'
 import { Channel } from './streams/channel.ts'
-import { unpackPayload } from './wire.ts'
+import { countValues, unpackPayload } from './wire.ts'
 
 /** Message ids remembered per run; older ones are no longer recognised as duplicates. */
 const MAX_MIDS = 1_024
 /** What remembering one takes, about. */
 const MID_BYTES = 200
+
+/** What something takes, or may take, of an OPENED. */
+export type Room = { readonly bytes: number; readonly values: number }
 
 /** What becomes of an input. */
 export type InputAnswer = { status: InputStatus; note?: string }
@@ -29,6 +31,16 @@ type Pending = {
 
 type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'maxDepth' | 'maxValues'>
 
+/** What inputs take from the run they are said to. */
+export type InputsHost = {
+  readonly runtime: Runtime
+  readonly limits: InputLimits
+  newRequestId(): string
+  /** Answers a request that was asked elsewhere and passed on here; undefined when there is none. */
+  answerElsewhere(input: RunInput): InputAnswer | undefined
+  waitingChanged(): void
+}
+
 type RequestEvent = Extract<RunEvent, { type: 'request' }>
 
 /**
@@ -39,26 +51,26 @@ export class Inputs {
   readonly #runtime: Runtime
   readonly #limits: InputLimits
   readonly #interactive: boolean
-  readonly #onWaiting: (waiting: boolean) => void
+  readonly #host: InputsHost
   readonly #queue: Channel<{ input: RunInput; bytes: number }>
   readonly #answers = new Map<string, InputAnswer>()
   readonly #pending = new Map<string, Pending>()
   readonly #reserved = new Set<{ bytes: number; values: number }>()
   #bytes = 0
-  #requests = 0
   #reading = false
   #closed: MillraceError | undefined
 
-  /** @param onWaiting told when the run begins or ceases to wait for what a client says. */
-  constructor(runtime: Runtime, limits: InputLimits, interactive: boolean, onWaiting: (waiting: boolean) => void) {
+  /** @param host `waitingChanged`: the run began or ceased to wait for what a client says. */
+  constructor(host: InputsHost, interactive: boolean) {
+    const { runtime, limits } = host
+    this.#host = host
     this.#runtime = runtime
     this.#limits = limits
     this.#interactive = interactive
-    this.#onWaiting = onWaiting
     this.#queue = new Channel(limits.maxInputs)
     this.#queue.onWaiting = (reading) => {
       this.#reading = reading
-      this.#waitingChanged()
+      host.waitingChanged()
     }
   }
 
@@ -90,7 +102,10 @@ export class Inputs {
 
   #accept(input: RunInput, bytes: number): InputAnswer {
     if (this.#closed) return { status: 'unwanted', note: 'the run is over' }
-    if (input.type === 'answer' || input.type === 'approve') return this.#answer(input)
+    if (input.type === 'answer' || input.type === 'approve') {
+      const answer = this.answer(input) ?? this.#host.answerElsewhere(input)
+      return answer ?? { status: 'unwanted', note: 'nothing waits for this answer' }
+    }
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
     if (this.#bytes + bytes > this.#limits.maxInputBytes)
@@ -101,14 +116,15 @@ export class Inputs {
     return { status: 'accepted' }
   }
 
-  #answer(input: RunInput): InputAnswer {
+  /** Answers a request that waits here; undefined when none waits for this. */
+  answer(input: RunInput): InputAnswer | undefined {
     const data = isMap(input.data) ? input.data : {}
     const asked = [...this.#pending].find(([id, { data: request }]) =>
       input.type === 'answer'
         ? id === data['request']
         : request['call'] !== undefined && request['call'] === data['call'],
     )
-    if (!asked) return { status: 'unwanted', note: 'nothing waits for this answer' }
+    if (!asked) return undefined
     const [id, pending] = asked
     this.#forget(id)
     pending.answer(input.type === 'answer' ? data['value'] : { ok: data['ok'] === true, note: data['note'] })
@@ -143,7 +159,7 @@ export class Inputs {
   /** The event that asks `question`, under a new id. */
   requestEvent(question: Question): RequestEvent {
     const { expiresMs, signal: _, ...rest } = question
-    const event: RequestEvent = { type: 'request', id: `q${++this.#requests}`, ...rest }
+    const event: RequestEvent = { type: 'request', id: this.#host.newRequestId(), ...rest }
     if (expiresMs !== undefined) event.expiresAt = this.#runtime.wallClock() + expiresMs
     return event
   }
@@ -153,23 +169,18 @@ export class Inputs {
    * OPENED may hold. Returns what gives the room back, or undefined when there is none.
    */
   reserve(packed: Uint8Array): (() => void) | undefined {
-    const { maxEvent, maxValues } = this.#limits
-    const room = { bytes: packed.length, values: countValues(packed, this.#limits) }
-    let { bytes, values } = room
-    for (const taken of [...this.#pending.values(), ...this.#reserved]) {
-      bytes += taken.bytes
-      values += taken.values
-    }
-    if (bytes > maxEvent / 2 || values > maxValues / 2) return undefined
-    this.#reserved.add(room)
-    return () => this.#reserved.delete(room)
+    const asked = { bytes: packed.length, values: countValues(packed, this.#limits) }
+    const { bytes, values } = this.room
+    if (asked.bytes > bytes || asked.values > values) return undefined
+    this.#reserved.add(asked)
+    return () => this.#reserved.delete(asked)
   }
 
   /** The run said something: who reads the queue beside it does not keep it waiting. */
   said(): void {
     if (!this.#reading) return
     this.#reading = false
-    this.#waitingChanged()
+    this.#host.waitingChanged()
   }
 
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
@@ -201,8 +212,30 @@ export class Inputs {
           signal?.removeEventListener('abort', withdraw)
         },
       })
-      this.#waitingChanged()
+      this.#host.waitingChanged()
     })
+  }
+
+  /** Whether something waits for what clients say. */
+  get waiting(): boolean {
+    return this.#reading || this.#pending.size > 0
+  }
+
+  /** Whether request `id` waits for its answer. */
+  asks(id: string): boolean {
+    return this.#pending.has(id)
+  }
+
+  /** What requests of others may take of an OPENED, beside those that wait here. */
+  get room(): Room {
+    const { maxEvent, maxValues } = this.#limits
+    let bytes = maxEvent / 2
+    let values = maxValues / 2
+    for (const taken of [...this.#pending.values(), ...this.#reserved]) {
+      bytes -= taken.bytes
+      values -= taken.values
+    }
+    return { bytes, values }
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */
@@ -224,16 +257,8 @@ export class Inputs {
   #forget(id: string): void {
     this.#pending.get(id)?.over()
     this.#pending.delete(id)
-    this.#waitingChanged()
+    this.#host.waitingChanged()
   }
-
-  #waitingChanged(): void {
-    this.#onWaiting(this.#reading || this.#pending.size > 0)
-  }
-}
-
-function countValues(packed: Uint8Array, { maxEvent, maxDepth, maxValues }: InputLimits): number {
-  return scanValue(packed, { maxBytes: maxEvent, maxDepth, maxValues })
 }
 
 function isMap(value: unknown): value is WireMap {

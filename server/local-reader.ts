@@ -2,58 +2,131 @@ import { MillraceError } from '../protocol/errors.ts'
 import { EVENT, fromWire, type RunEvent, type StreamEvent, textEvent } from '../protocol/events.ts'
 import type { WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
-import { CANCEL_CODES } from '../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause } from '../protocol/receipt.ts'
 import type { Reader } from './audience.ts'
 import { Cursor } from './cursor.ts'
-import type { LoggedEnd, Run } from './run.ts'
+import type { Chunk, Log } from './log.ts'
+import { errorOf, type LoggedEnd } from './logged-end.ts'
 import { unpackAll } from './wire.ts'
 
 /** Most bytes taken from the log at once. */
 const CHUNK_BYTES = 16_384
 
-/**
- * Reads a run from inside this process, as a client would: the actor waits for it. Yields the run's events and returns
- * its end; leaving early cancels the run and does not wait.
- * @throws MillraceError what the run failed of; `cancelled` when somebody cancelled it; `overloaded` when the ended run was
- * given up before it was read.
- */
-export async function* readRun(run: Run, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
-  let wake = (): void => {}
-  let dismissed: MillraceError | undefined
-  const cursor = new Cursor(run.log, { last: 0, gen: 1 }, limits.initialCredit, limits.maxCredit)
-  const dismiss = (code: string, message: string): void => {
-    dismissed = MillraceError.fromShape({ code, message, retryable: true })
-    wake()
+/** A run, as far as who reads it must know it. */
+export interface Followed {
+  readonly log: Log
+  readonly end: LoggedEnd | undefined
+  join(reader: Reader): void
+  rest(reader: Reader): void
+  leave(reader: Reader): void
+  reconsider(): void
+  cancel(why: CancelCause): void
+}
+
+/** Reads a run from inside this process, from its first item on, as a client would: the actor waits for it. */
+export class LocalReader implements Reader {
+  readonly policy = 'pace'
+  readonly own = true
+  readonly paused = false
+  readonly cursor: Cursor
+  readonly #run: Followed
+  readonly #parts = new Map<unknown, WireMap>()
+  /** What was taken from the log: its events, undefined for those that readers do not see, and how many were read. */
+  #chunk: Chunk | undefined
+  #events: (RunEvent | undefined)[] = []
+  #read = 0
+  /** The event handed out last counts as read when the next one is asked for. */
+  #handed = false
+  #wake = (): void => {}
+  #isStopped = false
+  #dismissed: MillraceError | undefined
+
+  /** @param credit how far the run may be ahead of what was read, beside what it reads ahead anyway. */
+  constructor(run: Followed, limits: Pick<Limits, 'maxCredit'>, credit: number) {
+    this.#run = run
+    this.cursor = new Cursor(run.log, { last: 0, gen: 1 }, credit, limits.maxCredit)
+    run.join(this)
   }
-  const reader: Reader = { policy: 'pace', own: true, cursor, paused: false, wake: () => wake(), dismiss }
-  const parts = new Map<unknown, WireMap>()
-  run.join(reader)
-  try {
+
+  /**
+   * The next event; undefined once the run has ended and all was read, and after `stop`. To be asked again only after it has answered.
+   * @throws MillraceError `overloaded` when the ended run was given up before it was read.
+   */
+  async next(): Promise<StreamEvent | undefined> {
+    if (this.#handed) this.#advance()
     for (;;) {
-      if (dismissed) throw dismissed
-      const chunk = run.log.chunk(cursor.last + 1, run.log.last, CHUNK_BYTES)
-      if (chunk) {
-        const values = unpackAll(chunk.bodies)
-        for (const [i, said] of eventsOf(chunk.lane, values, parts).entries()) {
-          const cost = chunk.lane === undefined ? chunk.cost : 1
-          if (said) yield { ...said, seq: chunk.seq + i, at: chunk.at }
-          cursor.sent(chunk.seq + i, cost)
-          cursor.grant(cost)
-          run.reconsider()
-        }
-      } else if (run.end) {
-        if (run.end.outcome === 'done') return run.end
-        throw errorOf(run.end)
-      } else {
-        await new Promise<void>((resolve) => {
-          wake = resolve
-          run.rest(reader)
-        })
+      if (this.#isStopped) return undefined
+      while (this.#chunk && this.#read < this.#events.length) {
+        const said = this.#events[this.#read]
+        this.#handed = said !== undefined
+        if (said) return { ...said, seq: this.#chunk.seq + this.#read, at: this.#chunk.at }
+        this.#advance()
       }
+      if (this.#dismissed) throw this.#dismissed
+      if (this.#take()) continue
+      if (this.#run.end) return undefined
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+        this.#run.rest(this)
+      })
     }
+  }
+
+  /** Gives nothing any more, also to who waits for it now. */
+  stop(): void {
+    this.#isStopped = true
+    this.#wake()
+  }
+
+  /** Follows the run no more. */
+  leave(): void {
+    this.#run.leave(this)
+  }
+
+  wake(): void {
+    this.#wake()
+  }
+
+  dismiss(code: string, message: string): void {
+    this.#dismissed = MillraceError.fromShape({ code, message, retryable: true })
+    this.#wake()
+  }
+
+  #take(): boolean {
+    const { log } = this.#run
+    const chunk = log.chunk(this.cursor.last + 1, log.last, CHUNK_BYTES)
+    if (!chunk) return false
+    this.#chunk = chunk
+    this.#events = eventsOf(chunk.lane, unpackAll(chunk.bodies), this.#parts)
+    this.#read = 0
+    return true
+  }
+
+  #advance(): void {
+    this.#handed = false
+    if (!this.#chunk) return
+    const { seq, lane, cost } = this.#chunk
+    const spent = lane === undefined ? cost : 1
+    this.cursor.sent(seq + this.#read++, spent)
+    this.cursor.grant(spent)
+    this.#run.reconsider()
+  }
+}
+
+/**
+ * The events of a run, and its end. Leaving early cancels the run and does not wait.
+ * @throws MillraceError what the run failed of; `cancelled` when somebody cancelled it.
+ */
+export async function* readRun(run: Followed, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
+  const reader = new LocalReader(run, limits, limits.initialCredit)
+  try {
+    for (let event = await reader.next(); event; event = await reader.next()) yield event
+    const end = run.end as LoggedEnd
+    if (end.outcome !== 'done') throw errorOf(end)
+    return end
   } finally {
     run.cancel({ by: 'client', code: CANCEL_CODES.user })
-    run.leave(reader)
+    reader.leave()
   }
 }
 
@@ -64,11 +137,4 @@ function eventsOf(lane: number | undefined, values: unknown[], parts: Map<unknow
   if (type === EVENT.partStart) parts.set(data['lane'], data)
   if (type === EVENT.partEnd) parts.delete(data['lane'])
   return [fromWire(type, data)]
-}
-
-function errorOf({ outcome, data }: LoggedEnd): MillraceError {
-  if (outcome === 'error') return MillraceError.fromShape(data as ReturnType<MillraceError['toJSON']>)
-  return new MillraceError('cancelled', 'the run was cancelled', {
-    receipt: data as NonNullable<MillraceError['receipt']>,
-  })
 }

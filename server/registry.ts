@@ -9,7 +9,7 @@ import { EndedRuns } from './ended-runs.ts'
 import { excerpt } from './excerpt.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Model } from './models/model.ts'
-import { Run, type RunHost, type RunOptions } from './run.ts'
+import { type PartOf, Run, type RunHost, type RunOptions } from './run.ts'
 import { type Carrier, Session } from './session.ts'
 import { Turns } from './turns.ts'
 
@@ -66,6 +66,7 @@ export class Registry {
       limits,
       turns: new Turns(runtime),
       findModel: (which) => options.findModel(which),
+      spawn: (part, actor, input, name) => this.#spawn(part, actor, input, name),
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
       failed: (run, error) => options.actorFailed(run, error),
@@ -174,7 +175,7 @@ export class Registry {
   }
 
   #newRun(principal: Principal, { actor: name, input, options }: Pick<Start, 'actor' | 'input' | 'options'>): Run {
-    const { actors, limits } = this.#options
+    const { actors } = this.#options
     if (this.#draining) throw new MillraceError('draining', 'this server is going away; connect again and start there')
     const actor = actors.get(name)
     if (!actor) {
@@ -184,20 +185,42 @@ export class Registry {
         details: { actors: names },
       })
     }
+    return this.#begin(principal, name, actor, input, {
+      onDetach: options.onDetach ?? 'pause',
+      detachMs: options.detachMs,
+      timeoutMs: options.timeoutMs,
+      meta: options.meta,
+      ask: options.ask ?? false,
+    })
+  }
+
+  /** Begins a part of a run. It belongs to what exists, so it begins also while the server goes away. */
+  #spawn(part: PartOf, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
+    const { principal } = part.parent
+    const options: RunOptions = {
+      onDetach: 'pause',
+      detachMs: undefined,
+      timeoutMs: undefined,
+      meta: undefined,
+      ask: false,
+    }
+    return this.#begin(principal, name, actor, input, options, part)
+  }
+
+  #nameOf(actor: Actor): string {
+    for (const [name, registered] of this.#options.actors) if (registered === actor) return name
+    return 'agent'
+  }
+
+  #begin(principal: Principal, name: string, actor: Actor, input: unknown, options: RunOptions, partOf?: PartOf): Run {
+    const { limits } = this.#options
     const quota = this.quota(principal)
     quota.checkRuns(limits.maxRuns)
     if (this.#options.overloaded())
       throw new MillraceError('overloaded', 'the server has no room for another run; try again later')
     const checked = validate(actor, input)
     if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
-    const runOptions: RunOptions = {
-      onDetach: options.onDetach ?? 'pause',
-      detachMs: options.detachMs,
-      timeoutMs: options.timeoutMs,
-      meta: options.meta,
-      ask: options.ask ?? false,
-    }
-    const run = new Run(this.#host, this.#newId('r'), name, actor, principal, runOptions)
+    const run = new Run(this.#host, this.#newId('r'), name, actor, principal, options, partOf)
     this.#runs.set(run.id, run)
     this.#unsettled.add(run)
     quota.liveRuns++

@@ -1,11 +1,13 @@
-import type { ActorMap, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
+import type { ActorMap, DataOf, InputOf } from '../protocol/actors.ts'
 import { MillraceError } from '../protocol/errors.ts'
 import type { StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Actor, Principal } from './actors/actor.ts'
+import type { Answer } from './actors/part.ts'
 import { readRun } from './local-reader.ts'
+import type { LoggedEnd } from './logged-end.ts'
 import type { Registry } from './registry.ts'
-import type { LoggedEnd, Run } from './run.ts'
+import type { Run } from './run.ts'
 
 /** Who runs are made for when nobody is named. */
 const LOCAL: Principal = { id: '\u0000local' }
@@ -24,9 +26,6 @@ export type StreamAskOptions<Data> = RouterOptions & {
   /** Called with each event, in order; the actor waits for what it returns. */
   onChunk?: (event: StreamEvent<Data>) => void | Promise<void>
 }
-
-/** What an actor answered: what it returned, or its text when it returned nothing else. */
-export type Answer<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
 
 /** Reaches actors by address, their name, from inside the server's own process. Their runs are runs like any other. */
 export interface Router<Actors extends ActorMap> {

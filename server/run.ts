@@ -1,22 +1,26 @@
 import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../protocol/errors.ts'
 import { type RunEvent, toWire } from '../protocol/events.ts'
-import type { OnDetach, Outcome, WireMap } from '../protocol/frames.ts'
+import type { OnDetach, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type Receipt } from '../protocol/receipt.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import type { Actor, Principal, Question, RunInput } from './actors/actor.ts'
+import type { Part } from './actors/part.ts'
 import type { ValidationResult } from './actors/standard-schema.ts'
 import { Audience, type Reader } from './audience.ts'
 import { Books } from './books.ts'
+import { Children, type PartEvents } from './children.ts'
 import { type ContextHost, createContext } from './context.ts'
 import { Deadline } from './deadline.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import { Log } from './log.ts'
+import type { LoggedEnd } from './logged-end.ts'
 import type { Model } from './models/model.ts'
 import { Pull } from './pull.ts'
 import { Scribe } from './scribe.ts'
+import { TreeIds } from './tree-ids.ts'
 import type { Turns } from './turns.ts'
 import { packPayload } from './wire.ts'
 import { type OpenWork, Work } from './work.ts'
@@ -45,6 +49,8 @@ export type RunHost = {
   readonly limits: Limits
   readonly turns: Turns
   findModel(which: string | Model | undefined): Model
+  /** Makes the run of a part. @throws MillraceError the reason of the refusal. */
+  spawn(part: PartOf, actor: Actor, input: unknown, name: string | undefined): Run
   /** The end is logged. */
   ended(run: Run): void
   /** The actor, its tools and its provider requests have finished: the slot is free. After `ended`. */
@@ -53,13 +59,8 @@ export type RunHost = {
   failed(run: Run, error: unknown): void
 }
 
-/** The one end of a run, as logged. */
-export type LoggedEnd = {
-  readonly seq: number
-  readonly outcome: Exclude<Outcome, 'unsubscribed'>
-  readonly data: WireMap
-  readonly packed: Uint8Array
-}
+/** What makes a run a part of another, which is told of it. */
+export type PartOf = PartEvents & { readonly parent: Run }
 
 /** Why a run stops before its actor is finished. */
 type Stop = {
@@ -70,6 +71,8 @@ type Stop = {
   note: string | undefined
   at: number
   open: OpenWork
+  /** Whether a provider of its own, not of a part, was cut off. */
+  cutOff: boolean
 }
 
 /**
@@ -88,6 +91,9 @@ export class Run {
   readonly #scribe: Scribe
   readonly #books = new Books()
   readonly #work: Work
+  readonly #children: Children
+  readonly #partOf: PartOf | undefined
+  readonly #ids: TreeIds
   readonly #audience: Audience
   readonly #pull: Pull
   #state: RunState = 'opening'
@@ -107,8 +113,19 @@ export class Run {
   readonly #deadline: Deadline
   #detachClock: Timer | undefined
 
-  constructor(host: RunHost, id: string, actorName: string, actor: Actor, principal: Principal, options: RunOptions) {
+  /** @param partOf absent for a run that stands for itself. */
+  constructor(
+    host: RunHost,
+    id: string,
+    actorName: string,
+    actor: Actor,
+    principal: Principal,
+    options: RunOptions,
+    partOf?: PartOf,
+  ) {
     this.#host = host
+    this.#partOf = partOf
+    this.#ids = partOf ? partOf.parent.#ids : new TreeIds()
     this.#actor = actor
     this.id = id
     this.actorName = actorName
@@ -130,7 +147,17 @@ export class Run {
       resumed: () => this.#go(),
     })
     this.#work = new Work(() => this.#checkSettled())
-    this.#inputs = new Inputs(host.runtime, host.limits, actor.interactive, (waiting) => this.#waiting(waiting))
+    this.#children = this.#makeChildren()
+    this.#inputs = new Inputs(
+      {
+        runtime: host.runtime,
+        limits: host.limits,
+        newRequestId: () => this.#ids.newRequest(),
+        answerElsewhere: (input) => this.#children.answer(input),
+        waitingChanged: () => this.#waitingChanged(),
+      },
+      actor.interactive,
+    )
     const timeoutMs = Math.min(options.timeoutMs ?? host.limits.timeoutMs, host.limits.timeoutMs)
     this.#deadline = new Deadline(host.runtime, timeoutMs, () => {
       this.#stopWith(
@@ -158,6 +185,11 @@ export class Run {
 
   get end(): LoggedEnd | undefined {
     return this.#end
+  }
+
+  /** What is told to who would have it go on. */
+  get #over(): MillraceError {
+    return this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
   }
 
   /** It is stopping, or has ended: nothing more is said. */
@@ -239,6 +271,9 @@ export class Run {
       findModel: (which) => this.#host.findModel(which),
       openProvider: (id) => this.#work.open('provider', id),
       openTool: (call, stop) => this.#work.open('tool', call, stop),
+      claimCall: (given) => this.#ids.claimCall(given),
+      spawn: (actor, input, options) =>
+        this.#children.spawn(actor as object as Actor, input, options) as Part<never, never>,
       canSay: (event) => this.#scribe.accepts(event),
       failed: (error) => this.#host.failed(this, error),
       answered: (stop) => this.#books.answered(stop),
@@ -280,7 +315,7 @@ export class Run {
   #say(said: string | RunEvent): boolean {
     try {
       this.#scribe.write(said)
-      this.#books.note(said)
+      if (typeof said === 'string' || !this.#children.passed(said, this.log.last)) this.#books.note(said)
       this.#inputs.said()
       return true
     } catch (error) {
@@ -301,7 +336,7 @@ export class Run {
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
   #emit(event: string | RunEvent): Promise<number> {
     const said = new Promise<number>((done, fail) => {
-      if (this.#isOver) return fail(this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended'))
+      if (this.#isOver) return fail(this.#over)
       const held = !this.#mayGoOn()
       // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
       if (this.#emits.length > 0 || held || !this.#pull.allows()) {
@@ -399,7 +434,7 @@ export class Run {
 
   /** Data of the requests logged before item `seq` and not yet answered. */
   pendingAt(seq: number): WireMap[] {
-    return this.#inputs.pendingAt(seq)
+    return [...this.#inputs.pendingAt(seq), ...this.#children.pendingAt(seq, this.#inputs.room)]
   }
 
   async #request(question: Question): Promise<unknown> {
@@ -415,10 +450,46 @@ export class Run {
     return this.#inputs.answerTo(event.id, packed, seq, question)
   }
 
-  #waiting(waiting: boolean): void {
+  #waitingChanged(): void {
     if (this.#state !== 'running' && this.#state !== 'waiting_input') return
-    this.#state = waiting ? 'waiting_input' : 'running'
+    this.#state = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
     this.#holdDeadline()
+    this.#partOf?.waitingChanged()
+  }
+
+  // --- parts
+
+  #makeChildren(): Children {
+    const host = this.#host
+    return new Children({
+      limits: host.limits,
+      over: () => (this.#isOver ? this.#over : undefined),
+      create: (actor, input, name, part) => host.spawn({ parent: this, ...part }, actor, input, name),
+      emit: (event) => this.#emit(event),
+      spent: (usage) => this.#books.part(usage),
+      waitingChanged: () => this.#waitingChanged(),
+      idle: () => this.#checkSettled(),
+    })
+  }
+
+  /** The run that this one is a part of. */
+  get parent(): Run | undefined {
+    return this.#partOf?.parent
+  }
+
+  /** What is open beside the actor, here and in the parts. */
+  get openWork(): OpenWork {
+    return this.#children.openWith(this.#work.snapshot())
+  }
+
+  /** Whether it, or a part of it, waits for the answer to that request. */
+  asks(request: string): boolean {
+    return this.#inputs.asks(request) || this.#children.asks(request)
+  }
+
+  /** Answers a request that it or a part of it asks; undefined when none of them does. */
+  answer(input: RunInput): InputAnswer | undefined {
+    return this.#inputs.answer(input) ?? this.#children.answer(input)
   }
 
   // --- the end
@@ -432,9 +503,14 @@ export class Run {
     this.#stopWith('cancelled', new MillraceError('cancelled', message), why.by, why.code, why.note)
   }
 
-  /** Stops one tool call at once; the run goes on. False when no call of that id goes on. */
+  /** Stops one tool call, its own or of a part, at once; the run goes on. False when no call of that id goes on. */
   cancelCall(call: string, why: CancelCause): boolean {
-    return !this.#isOver && this.#work.stopTool(call, why)
+    return !this.#isOver && (this.#work.stopTool(call, why) || this.#children.cancelCall(call, why))
+  }
+
+  /** Stops one part, or a part of one, at once; the run goes on. False when none of that id goes on. */
+  cancelAgent(agent: string, why: CancelCause): boolean {
+    return !this.#isOver && this.#children.cancelAgent(agent, why)
   }
 
   /** The server goes away before the run is finished. */
@@ -445,15 +521,17 @@ export class Run {
   #stopWith(outcome: Stop['outcome'], error: MillraceError, by: Receipt['by'], code: number, note?: string): void {
     if (this.#isOver) return
     const { runtime, limits } = this.#host
-    this.#stop = { outcome, error, by, code, note, at: runtime.now(), open: this.#work.snapshot() }
+    const cutOff = this.#work.snapshot().provider
+    this.#stop = { outcome, error, by, code, note, at: runtime.now(), open: this.openWork, cutOff }
     this.#state = 'settling'
     this.#clearClocks()
     this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
       this.#grace = undefined
-      this.#endStopped()
+      this.endNow()
     })
     this.#controller.abort(error)
     this.#quiet(error)
+    this.#children.stop(error)
     this.#pull.close((error) => this.#cleanedUp(error))
   }
 
@@ -464,18 +542,28 @@ export class Run {
   }
 
   #checkSettled(): void {
-    if (this.#settled || !this.#isOver || !this.#pull.finished || !this.#work.idle) return
-    if (!this.#end) this.#endStopped()
+    if (this.#settled || !this.#isOver || !this.#pull.finished || !this.#work.idle || !this.#children.idle) return
+    // Which comes back here.
+    if (!this.#end) return this.endNow()
     this.#settled = true
     this.#host.settled(this)
+    this.#partOf?.settled()
   }
 
-  #endStopped(): void {
+  /** Tells the end of a run that is stopped, whatever of it has not finished. */
+  endNow(): void {
     const stop = this.#stop
     if (!stop || this.#end) return
+    // Their grace is over as well, and what they cost belongs to this end.
+    this.#children.endNow()
     if (stop.outcome === 'error') return this.#endWithError(stop.error)
-    const open = this.#work.snapshot()
-    const unsettled = [...(this.#pull.finished ? [] : ['actor']), ...(open.provider ? ['provider'] : []), ...open.tools]
+    const open = this.openWork
+    const unsettled = [
+      ...(this.#pull.finished ? [] : ['actor']),
+      ...(open.provider ? ['provider'] : []),
+      ...open.tools,
+      ...this.#children.ids,
+    ]
     const receipt: Receipt = {
       code: stop.code,
       by: stop.by,
@@ -485,7 +573,7 @@ export class Run {
       tools: stop.open.tools.filter((call) => !open.tools.includes(call)),
       kept: this.log.last,
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
-      ...this.#books.receiptUsage(stop.open.provider),
+      ...this.#books.receiptUsage(stop.cutOff),
     }
     if (stop.note !== undefined) receipt.note = stop.note
     this.#endWith('cancelled', receipt)
@@ -507,7 +595,11 @@ export class Run {
   #fail(error: unknown): void {
     if (this.#isOver) return this.#checkSettled()
     if (!MillraceError.is(error)) this.#host.failed(this, error)
-    const ours = MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
+    // Its own stop would be no failure: a part of it was stopped.
+    const stopped = MillraceError.is(error, 'cancelled')
+    const ours = stopped
+      ? new MillraceError('actor_failed', 'a part of this run was cancelled, and its actor did not go on without it')
+      : MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
     this.#endWithError(ours)
   }
 
@@ -534,13 +626,17 @@ export class Run {
     this.#gated = false
     this.#grace?.clear()
     this.#clearClocks()
-    const over = this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
+    const over = this.#over
     this.#quiet(over)
     this.#audience.wakeAll()
     this.#host.ended(this)
+    this.#partOf?.ended()
     // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
     if (!this.#stop && !(this.#pull.finished && this.#work.idle)) this.#controller.abort(over)
-    if (!this.#stop) this.#pull.close((error) => this.#cleanedUp(error))
+    if (!this.#stop) {
+      this.#children.stop(over)
+      this.#pull.close((error) => this.#cleanedUp(error))
+    }
     this.#checkSettled()
   }
 

@@ -3,7 +3,7 @@ import { MillraceError } from '../protocol/errors.ts'
 import type { UpFrame } from '../protocol/frames.ts'
 import { DEFAULT_LIMITS, type Limits } from '../protocol/limits.ts'
 import { readUp } from '../protocol/read-up.ts'
-import { type ScanLimits, scan } from '../protocol/scan.ts'
+import { type ScanLimits, scan, scanValue } from '../protocol/scan.ts'
 import { Writer } from '../protocol/writer.ts'
 
 const packr = new Packr({
@@ -84,6 +84,11 @@ export function unpackAll(bytes: Uint8Array): unknown[] {
 /** The value that `packPayload` packed. */
 export function unpackPayload(bytes: Uint8Array): unknown {
   return packr.unpack(bytes)
+}
+
+/** How many values a payload holds. */
+export function countValues(packed: Uint8Array, { maxEvent, maxDepth, maxValues }: PayloadLimits): number {
+  return scanValue(packed, { maxBytes: maxEvent, maxDepth, maxValues })
 }
 
 /** A writer that stops as soon as a limit is passed: data of any size or shape costs no more than the limit allows. */

@@ -38,6 +38,7 @@ const chain = ['log', 'run', 'subscription', 'session', 'registry', 'connection'
 const contracts = [
   'actors/actor',
   'actors/lookout',
+  'actors/part',
   'actors/principal',
   'actors/standard-schema',
   'models/model',

@@ -4,7 +4,7 @@ import { type Actor, type ActorContext, actor, type RunInput } from '../actors/a
 import type { Message, Model } from '../models/model.ts'
 import type { ToolMap } from '../tools/tool.ts'
 import { validConversation } from './conversation.ts'
-import { CallIds, type Said, Turn } from './turn.ts'
+import { type Said, Turn } from './turn.ts'
 
 const DEFAULT_MAX_ITERATIONS = 8
 /** What every provider takes as the name of a tool. */
@@ -74,15 +74,14 @@ async function* converse(
   const tools = context.tools(definition.tools)
   const system: Message[] = instructions === undefined ? [] : [{ role: 'system', content: instructions }]
   const conversation = validConversation(asked)
-  const ids = new CallIds()
-  for (const message of conversation) if (message.role === 'tool') ids.claim(message.call)
+  for (const message of conversation) if (message.role === 'tool') tools.claimId(message.call)
   /** What came of the present turn, while it is under way. */
   let underWay: Message[] = []
   let turn: Turn | undefined
   try {
     for (let n = 1; ; n++) {
       yield { type: 'iteration', n, max: maxIterations }
-      turn = new Turn(ids, model.id.split(':')[0]!)
+      turn = new Turn(tools, model.id.split(':')[0]!)
       const call = {
         messages: [...system, ...conversation],
         ...(tools.specs.length > 0 && { tools: tools.specs }),

@@ -1,10 +1,9 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Message, ModelEvent, StopReason, ToolCall } from '../models/model.ts'
+import type { RunTools } from '../tools/tool.ts'
 
 /** Tool calls of one turn that are run. */
 const MAX_CALLS = 32
-/** The longest id of a tool call that is passed on. */
-const MAX_ID_CHARACTERS = 128
 const MAX_NAME_CHARACTERS = 128
 
 /** What an agent yields: text, and what its model says beside it. */
@@ -12,24 +11,9 @@ export type Said = string | Exclude<RunEvent, { type: 'data' }>
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
-/** Gives each tool call of a run an id of its own: some providers count anew in every answer. */
-export class CallIds {
-  readonly #used = new Set<string>()
-
-  /** The id as the model gave it, where it can be used and is new. */
-  claim(given: string): string {
-    const usable = given !== '' && given.length <= MAX_ID_CHARACTERS && isWellFormed(given)
-    const base = usable ? given : 'call'
-    let id = base
-    for (let n = 2; this.#used.has(id); n++) id = `${base}_${n}`
-    this.#used.add(id)
-    return id
-  }
-}
-
 /** One answer of a model as it comes: what is said of it, and what is kept of it. */
 export class Turn {
-  readonly #ids: CallIds
+  readonly #tools: Pick<RunTools, 'claimId'>
   readonly #provider: string
   /** The ids of calls whose arguments are still being written, by the id the model gave. */
   readonly #open = new Map<string, string>()
@@ -40,8 +24,8 @@ export class Turn {
   #dropped = 0
   stop: StopReason = 'stop'
 
-  constructor(ids: CallIds, provider: string) {
-    this.#ids = ids
+  constructor(tools: Pick<RunTools, 'claimId'>, provider: string) {
+    this.#tools = tools
     this.#provider = provider
   }
 
@@ -106,7 +90,7 @@ export class Turn {
     if (open !== undefined) return open
     if (this.#started >= MAX_CALLS) return undefined
     this.#started++
-    const id = this.#ids.claim(given)
+    const id = this.#tools.claimId(given)
     this.#open.set(given, id)
     return id
   }

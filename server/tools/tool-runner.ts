@@ -4,6 +4,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause, PartReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question } from '../actors/actor.ts'
+import type { Spawn } from '../actors/part.ts'
 import type { Principal } from '../actors/principal.ts'
 import { excerpt } from '../excerpt.ts'
 import type { ToolCall } from '../models/model.ts'
@@ -34,6 +35,9 @@ export interface ToolHost {
   readonly signal: AbortSignal
   readonly runtime: Pick<Runtime, 'now' | 'setTimer'>
   readonly limits: Pick<Limits, 'maxEvent' | 'cancelGraceMs'>
+  /** An id that no other call of this run, or of those around it, has. */
+  claimCall(given: string): string
+  readonly spawn: Spawn
   /** The number of the run's present life. */
   gen(): number
   emit(event: string | RunEvent): Promise<number>
@@ -51,6 +55,7 @@ export function bindTools(host: ToolHost, tools: ToolMap): RunTools {
   // Names come from a model: in a plain object it would find `constructor`.
   const byName = new Map(Object.entries(tools))
   return {
+    claimId: (given) => host.claimCall(given),
     specs: [...byName].map(([name, { description, parameters }]) => ({ name, description, parameters })),
     call(asked) {
       const answer = new ToolRun(host, byName, asked).answer()
@@ -198,6 +203,7 @@ class ToolRun {
       fence: { run: host.id, gen: host.gen() },
       progress: (progress) => this.#progress.say(progress),
       emit: (event) => host.emit(event),
+      spawn: (actor, input, options) => host.spawn(actor, input, { signal: this.#controller.signal, ...options }),
     }
   }
 

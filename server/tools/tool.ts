@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Progress, RunEvent, ToolOutcome } from '../../protocol/events.ts'
+import type { Spawn } from '../actors/part.ts'
 import type { Principal } from '../actors/principal.ts'
 import type { InferInput, InferOutput, StandardSchema } from '../actors/standard-schema.ts'
 import type { ToolCall, ToolSpec } from '../models/model.ts'
@@ -28,6 +29,8 @@ export interface ToolContext {
   progress(progress: ToolProgress): Promise<void>
   /** Says something to the reader of the run, as the actor's own `emit` does. */
   emit(event: string | RunEvent): Promise<number>
+  /** Begins another actor as a part of the run, as the actor's own `spawn` does. The stop of this call stops it. */
+  readonly spawn: Spawn
 }
 
 /** What `run` gives: the output, a promise of it, or a generator that yields progress and returns it. */
@@ -80,6 +83,11 @@ export type ToolAnswer = { readonly outcome: ToolOutcome; readonly content: stri
 export interface RunTools {
   /** What a model is told of them. */
   readonly specs: readonly ToolSpec[]
+  /**
+   * An id for a call that a model named so: the same, where it can travel and no other call of this run, or of the runs
+   * it is a part of or has spawned, was given it.
+   */
+  claimId(given: string): string
   /**
    * Runs one call and logs it: `tool.call`, its progress, its request for approval, `tool.result`. Whatever goes wrong
    * with the tool is an answer for the model, also a name that no tool has. Clients may cancel the call by its id, which

@@ -29,7 +29,11 @@ function contextOf(known: ReadonlyMap<string | undefined, Model>, signal: AbortS
   const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs'> = {
     signal,
     takeInputs: () => [],
-    tools: () => ({ specs: [], call: () => expect.unreachable('nobody calls a tool here') }),
+    tools: () => ({
+      claimId: (given: string) => given,
+      specs: [],
+      call: () => expect.unreachable('nobody calls a tool here'),
+    }),
     model(which): RunModel {
       const model = typeof which === 'object' ? which : known.get(which)
       if (!model) throw new MillraceError('not_found', 'no such model')

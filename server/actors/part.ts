@@ -1,0 +1,51 @@
+import type { ActorTypes, DataOf, InputOf, ResultOf } from '../../protocol/actors.ts'
+import type { RunEvent } from '../../protocol/events.ts'
+import type { Receipt } from '../../protocol/receipt.ts'
+
+/** What an actor answers: what it returns, or its text when it returns nothing else. */
+export type Answer<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
+
+export type SpawnOptions = {
+  /** What the part is called where it is shown. Default: the name its actor is registered under, else `agent`. */
+  name?: string
+  /** Aborting it cancels the part. */
+  signal?: AbortSignal
+}
+
+/**
+ * A run that is a part of another. It has one reader: a loop over its events, or nobody while only `result` is awaited;
+ * it goes no faster than it is read. Its events say in `agent` whose they are, so that they can be passed on as they are:
+ * `yield* context.spawn(...)`. The loop ends when the part is done or was cancelled, with its result if it has one, and
+ * throws the error the part failed of. Leaving the loop cancels the part.
+ */
+export interface Part<Data = unknown, Result = unknown>
+  extends AsyncIterable<RunEvent<Data> & { agent: string }, Result | undefined> {
+  /** The id of its run, under which clients may attach to it, and of the agent in its events. */
+  readonly id: string
+  /**
+   * What its actor returned, or its text. Reading this without a loop lets the part go on as fast as it can. Rejects with
+   * the error it failed of, and with `cancelled`; it need not be caught.
+   */
+  readonly result: Promise<Result>
+  /** Stops it. Resolves when it has ended, with the receipt unless it ended otherwise before. */
+  cancel(note?: string): Promise<Receipt | undefined>
+}
+
+/** An actor, as far as it must be known here: made by `actor()` or `agent()`. */
+interface Spawnable extends ActorTypes {
+  readonly interactive: boolean
+}
+
+/**
+ * Begins another actor as a part of a run: a run of its own, with its own log, for the same principal. The run it belongs
+ * to says `agent.start` at once, and `agent.end` when the part has ended and what it said was read. A stop of that run
+ * stops its parts, and so does its end; it settles once they have. Clients may stop one part alone, and answer what it
+ * asks, at that run.
+ * @throws MillraceError `invalid_input`, `rate_limited` when the principal has too many runs, `overloaded`; the reason of
+ * the stop when the run is over.
+ */
+export type Spawn = <A extends Spawnable>(
+  actor: A,
+  input: InputOf<A>,
+  options?: SpawnOptions,
+) => Part<DataOf<A>, Answer<A>>

@@ -1,0 +1,361 @@
+import { MillraceError } from '../protocol/errors.ts'
+import { type RunEvent, type StreamEvent, type ToolOutcome, toWire } from '../protocol/events.ts'
+import type { Outcome, WireMap } from '../protocol/frames.ts'
+import type { Limits } from '../protocol/limits.ts'
+import { CANCEL_CODES, type CancelCause, type PartReceipt, type Receipt, type Usage } from '../protocol/receipt.ts'
+import type { Actor, RunInput } from './actors/actor.ts'
+import type { Part, SpawnOptions } from './actors/part.ts'
+import type { InputAnswer, Room } from './inputs.ts'
+import { type Followed, LocalReader } from './local-reader.ts'
+import { errorOf, type LoggedEnd } from './logged-end.ts'
+import { countValues, packPayload, unpackPayload } from './wire.ts'
+import type { OpenWork } from './work.ts'
+
+/** How far a part may be ahead of its reader, who is no network away, beside what every run reads ahead. */
+const CREDIT = 1
+
+/** What a run that is a part tells of itself. */
+export type PartEvents = {
+  ended(): void
+  settled(): void
+  waitingChanged(): void
+}
+
+/** The run of a part. */
+interface PartRun extends Followed {
+  readonly id: string
+  readonly actorName: string
+  readonly state: string
+  readonly settled: boolean
+  readonly openWork: OpenWork
+  endNow(): void
+  cancelAgent(id: string, why: CancelCause): boolean
+  cancelCall(call: string, why: CancelCause): boolean
+  answer(input: RunInput): InputAnswer | undefined
+  asks(request: string): boolean
+}
+
+/** What a run offers to its parts. */
+export type ChildrenHost = {
+  readonly limits: Limits
+  /** Why nothing may begin any more. */
+  over(): MillraceError | undefined
+  /** Makes the run of a part. */
+  create(actor: Actor, input: unknown, name: string | undefined, part: PartEvents): PartRun
+  emit(event: RunEvent): Promise<number>
+  /** A part has cost that. */
+  spent(usage: Usage & { exact?: boolean }): void
+  /** A part began or ceased to wait for what a client says. */
+  waitingChanged(): void
+  /** No part goes on any more. */
+  idle(): void
+}
+
+/** A request that a part asks and this run has passed on. */
+type Passed = { readonly seq: number; readonly agent: string; readonly data: WireMap; readonly room: Room }
+
+/** The runs that are parts of a run: what it stops, waits for, counts and passes on. */
+export class Children {
+  readonly #host: ChildrenHost
+  /** Parts that have not settled, or whose end this run has not told yet. */
+  readonly #children = new Map<string, Child>()
+  /** Agents whose end this run has not logged: its parts, and parts of those that it has passed on. */
+  readonly #agents = new Set<string>()
+  readonly #requests = new Map<string, Passed>()
+  #unsettled = 0
+
+  constructor(host: ChildrenHost) {
+    this.#host = host
+  }
+
+  /** Nothing of any part goes on. */
+  get idle(): boolean {
+    return this.#unsettled === 0
+  }
+
+  /** A part waits for what a client says. */
+  get waiting(): boolean {
+    return this.#live.some(({ run }) => run.state === 'waiting_input')
+  }
+
+  /** Ids of the parts that go on. */
+  get ids(): string[] {
+    return this.#live.map(({ id }) => id)
+  }
+
+  spawn(actor: Actor, input: unknown, options: SpawnOptions = {}): Part {
+    const host = this.#host
+    const over = host.over()
+    if (over) throw over
+    options.signal?.throwIfAborted()
+    const run: PartRun = host.create(actor, input, options.name, {
+      ended: () => this.#ended(child),
+      settled: () => this.#settled(child),
+      waitingChanged: () => host.waitingChanged(),
+    })
+    const child: Child = new Child(run, host.limits, (end) => this.#tell(child, end))
+    this.#children.set(run.id, child)
+    this.#agents.add(run.id)
+    this.#unsettled++
+    const stop = (): void => child.stop(PARENT)
+    options.signal?.addEventListener('abort', stop, { once: true })
+    void child.over.then(() => options.signal?.removeEventListener('abort', stop))
+    void host.emit({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
+    return child.part
+  }
+
+  /** Stops all parts: the run they belong to is over, and its actor need not wait for them. */
+  stop(reason: MillraceError): void {
+    for (const child of this.#children.values()) child.abandon(reason)
+  }
+
+  /** Has those that are stopped tell their ends now, whatever has not finished. */
+  endNow(): void {
+    for (const { run } of this.#live) run.endNow()
+  }
+
+  /** Stops one agent: a part, or a part of one. False when none of that id goes on. */
+  cancelAgent(id: string, why: CancelCause): boolean {
+    const child = this.#children.get(id)
+    if (child) child.stop(why)
+    return child !== undefined || this.#live.some(({ run }) => run.cancelAgent(id, why))
+  }
+
+  /** Stops one tool call of a part. */
+  cancelCall(call: string, why: CancelCause): boolean {
+    return this.#live.some(({ run }) => run.cancelCall(call, why))
+  }
+
+  /** Answers a request that a part asks; undefined when none asks it. */
+  answer(input: RunInput): InputAnswer | undefined {
+    for (const { run } of this.#live) {
+      const answer = run.answer(input)
+      if (answer) return answer
+    }
+    return undefined
+  }
+
+  /** Whether a part, or a part of one, waits for the answer to that request. */
+  asks(request: string): boolean {
+    return this.#live.some(({ run }) => run.asks(request))
+  }
+
+  /** What is open here and in the parts, when `own` is open in the run itself. */
+  openWith(own: OpenWork): OpenWork {
+    const all = [own, ...this.#live.map(({ run }) => run.openWork)]
+    return { provider: all.some(({ provider }) => provider), tools: all.flatMap(({ tools }) => tools) }
+  }
+
+  /** The run has logged `event` as item `seq`. True when it is a part's, passed on. */
+  passed(event: RunEvent, seq: number): boolean {
+    const { agent } = event
+    if (agent === undefined) return false
+    if (event.type === 'agent.start' && event.parent !== undefined && this.#agents.has(event.parent))
+      this.#agents.add(agent)
+    if (!this.#agents.has(agent)) return false
+    if (event.type === 'agent.end') this.#agents.delete(agent)
+    if (event.type === 'request') this.#pass(event, agent, seq)
+    return true
+  }
+
+  /** Data of the requests passed on before item `seq` and not yet answered, as many as there is `room` for. */
+  pendingAt(seq: number, room: Room): WireMap[] {
+    const told: WireMap[] = []
+    let { bytes, values } = room
+    for (const passed of this.#requests.values()) {
+      if (passed.seq >= seq || !this.asks(String(passed.data['request']))) continue
+      bytes -= passed.room.bytes
+      values -= passed.room.values
+      if (bytes < 0 || values < 0) break
+      told.push(passed.data)
+    }
+    return told
+  }
+
+  get #live(): Child[] {
+    return [...this.#children.values()].filter(({ run }) => !run.settled)
+  }
+
+  #pass(event: Extract<RunEvent, { type: 'request' }>, agent: string, seq: number): void {
+    for (const id of this.#requests.keys()) if (!this.asks(id)) this.#requests.delete(id)
+    const { limits } = this.#host
+    const packed = packPayload(toWire(event).data, limits)
+    const room = { bytes: packed.length, values: countValues(packed, limits) }
+    this.#requests.set(event.id, { seq, agent, data: unpackPayload(packed) as WireMap, room })
+  }
+
+  #ended(child: Child): void {
+    const { usage } = (child.run.end as LoggedEnd).data as { usage?: Usage }
+    if (usage) this.#host.spent(usage)
+    child.ended()
+    this.#host.waitingChanged()
+  }
+
+  #settled(child: Child): void {
+    this.#unsettled--
+    if (child.told) this.#children.delete(child.id)
+    if (this.idle) this.#host.idle()
+  }
+
+  /** Says that a part has ended. */
+  async #tell(child: Child, end: LoggedEnd): Promise<void> {
+    if (child.run.settled) this.#children.delete(child.id)
+    const event: RunEvent = { type: 'agent.end', agent: child.id, outcome: OUTCOMES[end.outcome] }
+    const { usage, ...receipt } = end.data as Partial<Receipt>
+    if (usage) event.usage = usage
+    if (end.outcome === 'cancelled') event.receipt = receiptOf(receipt as Receipt)
+    // A run that is over says nothing more.
+    await this.#host.emit(event).catch(() => {})
+  }
+}
+
+/** One part: a run, and who reads it in the run it belongs to. */
+class Child {
+  readonly run: PartRun
+  readonly part: Part
+  /** Resolves when it has ended and what it said was read, or with the reason for which nobody waits for that. */
+  readonly over: Promise<LoggedEnd | MillraceError>
+  /** Its end is being told, or was. */
+  told = false
+  readonly #reader: LocalReader
+  readonly #tell: (end: LoggedEnd) => Promise<void>
+  #isOver!: (how: LoggedEnd | MillraceError) => void
+  #telling: Promise<void> | undefined
+  #reading: 'nobody' | 'loop' | 'drain' = 'nobody'
+  /** Nothing of it is read any more. */
+  #left = false
+  #text = ''
+  #result: Promise<unknown> | undefined
+
+  constructor(run: PartRun, limits: Limits, tell: (end: LoggedEnd) => Promise<void>) {
+    this.run = run
+    this.#tell = tell
+    this.over = new Promise((resolve) => {
+      this.#isOver = resolve
+    })
+    this.#reader = new LocalReader(run, limits, CREDIT)
+    this.part = this.#makePart()
+  }
+
+  get id(): string {
+    return this.run.id
+  }
+
+  /** Stops it: nothing of it is read any more. */
+  stop(why: CancelCause): void {
+    this.#left = true
+    this.#reader.stop()
+    this.run.cancel(why)
+    this.ended()
+  }
+
+  /** Stops it, and lets go of who waits for it. */
+  abandon(reason: MillraceError): void {
+    this.#isOver(reason)
+    this.stop(PARENT)
+  }
+
+  /** Its run has ended. Where somebody reads it, the end comes behind what is left to read. */
+  ended(): void {
+    if (this.run.end && (this.#left || this.#reading === 'nobody')) void this.#finish(this.run.end)
+  }
+
+  #makePart(): Part {
+    const resultOf = (): Promise<unknown> => this.#resultOf()
+    return {
+      id: this.id,
+      get result() {
+        return resultOf()
+      },
+      cancel: async (note) => {
+        this.stop({ ...PARENT, note })
+        const end = await this.over
+        return 'outcome' in end && end.outcome === 'cancelled' ? (end.data as Receipt) : undefined
+      },
+      [Symbol.asyncIterator]: () => this.#read(),
+    }
+  }
+
+  #read(): AsyncIterator<RunEvent & { agent: string }, unknown> {
+    if (this.#reading !== 'nobody')
+      throw new MillraceError('already_reading', 'a part has one reader: pass its events on to others')
+    this.#reading = 'loop'
+    return {
+      next: async () => {
+        const event = await this.#next()
+        if (event) return { done: false, value: attributed(event, this.id) }
+        const end = await this.over
+        if ('outcome' in end && end.outcome === 'cancelled') return { done: true, value: undefined }
+        return { done: true, value: this.#answer(end) }
+      },
+      return: () => {
+        this.stop(PARENT)
+        return Promise.resolve({ done: true, value: undefined })
+      },
+    }
+  }
+
+  /** The next event; undefined when there is none any more, and the end is told. */
+  async #next(): Promise<StreamEvent | undefined> {
+    const event = await this.#reader.next().catch((error: unknown) => {
+      this.#isOver(MillraceError.from(error, 'internal'))
+      return undefined
+    })
+    if (event?.type === 'token') this.#text += event.text
+    if (event) return event
+    if (this.run.end) await this.#finish(this.run.end)
+    return undefined
+  }
+
+  #finish(end: LoggedEnd): Promise<void> {
+    this.told = true
+    this.#telling ??= this.#tell(end).finally(() => {
+      this.#reader.leave()
+      this.#isOver(end)
+    })
+    return this.#telling
+  }
+
+  #resultOf(): Promise<unknown> {
+    if (this.#reading === 'nobody') {
+      this.#reading = 'drain'
+      void this.#drain()
+    }
+    if (!this.#result) {
+      this.#result = this.over.then((end) => this.#answer(end))
+      this.#result.catch(() => {})
+    }
+    return this.#result
+  }
+
+  async #drain(): Promise<void> {
+    while (await this.#next());
+  }
+
+  #answer(end: LoggedEnd | MillraceError): unknown {
+    if (!('outcome' in end)) throw end
+    if (end.outcome !== 'done') throw errorOf(end)
+    const { data } = end
+    return 'result' in data ? data['result'] : this.#text
+  }
+}
+
+/** Why a part stops with the run it belongs to, or because that run wants no more of it. */
+const PARENT = { by: 'parent', code: CANCEL_CODES.parent } as const
+
+const OUTCOMES: { readonly [outcome in Exclude<Outcome, 'unsubscribed'>]: ToolOutcome } = {
+  done: 'ok',
+  error: 'error',
+  cancelled: 'cancelled',
+}
+
+/** An event of a part as the run it belongs to may say it: with whose it is, without the number it had. */
+function attributed({ seq: _seq, at: _at, ...event }: StreamEvent, agent: string): RunEvent & { agent: string } {
+  const said = event as RunEvent
+  if (said.type === 'agent.start') return { parent: agent, agent, ...said }
+  return { agent, ...said }
+}
+
+function receiptOf({ code, by, note, settled, ms }: Receipt): PartReceipt {
+  return { code, by, settled, ms, ...(note !== undefined && { note }) }
+}

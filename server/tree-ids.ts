@@ -1,0 +1,29 @@
+/** The longest id of a tool call that is passed on. */
+const MAX_ID_CHARACTERS = 128
+
+/**
+ * Ids of tool calls and requests, each given once in a run, the runs it spawned and the one it is a part of: what one
+ * of them says is passed on by another, and is answered or cancelled there.
+ */
+export class TreeIds {
+  readonly #calls = new Set<string>()
+  #requests = 0
+
+  /** The id of a tool call as the model gave it, where it can be used and is new: some providers count anew in every answer. */
+  claimCall(given: string): string {
+    const usable = given !== '' && given.length <= MAX_ID_CHARACTERS && isWellFormed(given)
+    const base = usable ? given : 'call'
+    let id = base
+    for (let n = 2; this.#calls.has(id); n++) id = `${base}_${n}`
+    this.#calls.add(id)
+    return id
+  }
+
+  newRequest(): string {
+    return `q${++this.#requests}`
+  }
+}
+
+function isWellFormed(text: string): boolean {
+  return (text as string & { isWellFormed(): boolean }).isWellFormed()
+}

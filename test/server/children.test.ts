@@ -1,0 +1,571 @@
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { createClient, type Run, type StreamEvent } from '../../client-sdk/node.ts'
+import { type ActorContext, actor, agent, type Part, type RunEvent, tool } from '../../server/index.ts'
+import { openai } from '../../server/models/openai.ts'
+import { Watched } from '../helpers/agent-run.ts'
+import { FakeProvider } from '../helpers/fake-provider.ts'
+import { calls, says, scriptedModel } from '../helpers/scripted-model.ts'
+import { eventually, testServer } from '../helpers/server.ts'
+import { aborted, counted, counter, latch, silent } from '../helpers/test-actors.ts'
+
+type Served = Awaited<ReturnType<typeof serve>>
+
+/** A server with one actor, `parent`, that does `work`, and a client of it. */
+async function serve(
+  work: (context: ActorContext, input: unknown) => AsyncIterable<string | RunEvent, unknown>,
+  options: Parameters<typeof testServer>[1] = {},
+) {
+  const parent = actor({ stream: (input, context) => work(context, input) })
+  const served = await testServer({ parent }, options)
+  const client = createClient(served.url, { token: 'alice' })
+  return {
+    ...served,
+    client,
+    start: (): Watched => new Watched(client.start('parent', undefined)),
+    async [Symbol.asyncDispose]() {
+      await client.close()
+      await served[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Whose an event is: of the parent, or of the part it names. */
+const whose = (event: StreamEvent): string => ('agent' in event && event.agent !== undefined ? 'part' : 'parent')
+
+/** No run takes a slot any more. */
+const allSettled = ({ server }: Pick<Served, 'server'>): Promise<void> =>
+  eventually(() => server.liveRuns === 0, 'every run settles')
+
+describe('a part of a run', () => {
+  test('is passed on as it speaks, and each event says whose it is', async () => {
+    const writer = actor({
+      async *stream(topic: unknown) {
+        yield 'about '
+        yield { type: 'thinking', text: 'hm' }
+        yield { type: 'progress', current: 1 }
+        yield String(topic)
+        return { words: 2 }
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      yield 'I ask. '
+      const answer = yield* spawn(writer, 'mills', { name: 'writer' })
+      yield ` ${JSON.stringify(answer)}`
+    })
+    const { over, told, run } = await finished(served.start())
+    expect(over).toBeUndefined()
+    const [, start] = told as { agent: string }[]
+    const id = start!.agent
+    expect(told).toEqual([
+      { type: 'token', text: 'I ask. ' },
+      { type: 'agent.start', agent: id, name: 'writer', run: id },
+      { type: 'token', agent: id, text: 'about ' },
+      { type: 'thinking', agent: id, text: 'hm' },
+      { type: 'progress', agent: id, current: 1 },
+      { type: 'token', agent: id, text: 'mills' },
+      { type: 'agent.end', agent: id, outcome: 'ok' },
+      { type: 'token', text: ' {"words":2}' },
+    ])
+    expect(await run.result).toBe('I ask. about mills {"words":2}')
+    await allSettled(served)
+  })
+
+  test('is told of where only its result is wanted, and answers with its text', async () => {
+    const { runs, ...numbers } = counter()
+    await using served = await serve(async function* ({ spawn }) {
+      yield `it said ${String(await spawn(numbers, 3).result)}`
+    })
+    const { told, run } = await finished(served.start())
+    expect(told.map((event) => (event as StreamEvent).type)).toEqual(['agent.start', 'agent.end', 'token'])
+    expect(await run.result).toBe('it said 1 2 3 ')
+    expect(runs[0]!.count).toBe(3)
+  })
+
+  test('is a run of its own, to which its principal may attach, also afterwards', async () => {
+    const release = latch()
+    const slow = actor({
+      async *stream() {
+        yield 'one '
+        await release.opened
+        yield 'two'
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      yield* spawn(slow, undefined)
+    })
+    const watched = served.start()
+    const { run: id } = await watched.first('agent.start')
+    await watched.first('token')
+    const view = new Watched(served.client.attach('slow', id!))
+    await view.first('token')
+    release.open()
+    await Promise.all([watched.over, view.over])
+    expect([watched.text, view.text]).toEqual(['one two', 'one two'])
+    expect(view.events.map(whose)).toEqual(['parent', 'parent'])
+    expect(await served.client.attach('slow', id!).result).toBe('one two')
+
+    const other = createClient(served.url, { token: 'bob' })
+    await expect(other.attach('slow', id!).result).rejects.toMatchObject({ code: 'not_found' })
+    await other.close()
+  })
+
+  test('is called by the name its actor is registered under', async () => {
+    const helper = actor({ ask: () => 'helped' })
+    const boss = actor({
+      async *stream(_, { spawn }) {
+        yield* spawn(helper, undefined)
+      },
+    })
+    await using served = await testServer({ boss, helper })
+    const client = createClient(served.url, { token: 'alice' })
+    const { told } = await finished(new Watched(client.start('boss', undefined)))
+    expect(told[0]).toMatchObject({ type: 'agent.start', name: 'helper' })
+    await client.close()
+  })
+
+  test('goes no faster than the reader of the run it belongs to', async () => {
+    const { runs, ...numbers } = counter()
+    await using served = await serve(
+      async function* ({ spawn }) {
+        yield* spawn(numbers, 100_000)
+      },
+      { limits: { readAhead: 8 } },
+    )
+    const run = served.client.start('parent', undefined, { credit: 20 })
+    const events = run[Symbol.asyncIterator]()
+    await events.next()
+    let before = -1
+    while (before !== runs[0]?.count) {
+      before = runs[0]?.count ?? -1
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    // What the run was sent and read ahead, and what the part is ahead of it: its own credit of one, and as much again.
+    expect(before).toBeLessThanOrEqual(20 + 8 + 1 + 8 + 2)
+    await run.cancel()
+    await allSettled(served)
+  })
+
+  test('that fails throws its error where it is read, and the run may go on', async () => {
+    const broken = actor({
+      async *stream() {
+        yield 'so far '
+        throw new Error('secret')
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      try {
+        yield* spawn(broken, undefined)
+      } catch (error) {
+        yield `and then ${(error as { code: string }).code}`
+      }
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('so far and then actor_failed')
+    expect(watched.all('agent.end')).toMatchObject([{ outcome: 'error' }])
+  })
+
+  test('that fails unseen kills neither the run nor the process', async () => {
+    const broken = actor({ ask: () => Promise.reject(new Error('secret')) })
+    await using served = await serve(async function* ({ spawn }) {
+      const part = spawn(broken, undefined)
+      void part.result
+      await eventually(() => served.errors.length > 0, 'the part fails')
+      yield 'done'
+    })
+    expect((await finished(served.start())).over).toBeUndefined()
+  })
+
+  test('with an input that its schema refuses is refused where it is spawned', async () => {
+    const typed = actor({ input: z.object({ n: z.number() }), ask: ({ n }) => n })
+    await using served = await serve(async function* ({ spawn }) {
+      try {
+        spawn(typed, { n: 'one' } as never)
+      } catch (error) {
+        yield (error as { code: string }).code
+      }
+    })
+    const { told } = await finished(served.start())
+    expect(told).toEqual([{ type: 'token', text: 'invalid_input' }])
+  })
+
+  test('counts among the runs of its principal, and gives its slot back', async () => {
+    const waits = silent()
+    await using served = await serve(
+      async function* ({ spawn }) {
+        const parts: Part[] = []
+        try {
+          for (;;) parts.push(spawn(waits, undefined))
+        } catch (error) {
+          yield `${parts.length} ${(error as { code: string }).code}`
+        }
+      },
+      { limits: { maxRuns: 4 } },
+    )
+    for (let n = 0; n < 3; n++) {
+      const watched = served.start()
+      await watched.over
+      expect(watched.text).toMatch(/^3 (rate_limited|overloaded|too_many)/)
+      await allSettled(served)
+    }
+  })
+
+  test('of a part says who began it, and is told of once', async () => {
+    const leaf = actor({ ask: () => 'leaf' })
+    const branch = actor({
+      async *stream(_, { spawn }) {
+        yield 'branch '
+        yield* spawn(leaf, undefined, { name: 'leaf' })
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      yield* spawn(branch, undefined, { name: 'branch' })
+    })
+    const watched = served.start()
+    await watched.over
+    const [outer, inner] = watched.all('agent.start')
+    expect([outer, inner]).toMatchObject([{ name: 'branch' }, { name: 'leaf', parent: outer!.agent }])
+    expect(watched.all('agent.end').map(({ agent }) => agent)).toEqual([inner!.agent, outer!.agent])
+    expect(watched.all('token').map(({ agent, text }) => [agent, text])).toEqual([
+      [outer!.agent, 'branch '],
+      [inner!.agent, 'leaf'],
+    ])
+  })
+
+  test('is read by one reader', async () => {
+    const { runs: _, ...numbers } = counter()
+    await using served = await serve(async function* ({ spawn }) {
+      const part = spawn(numbers, 3)
+      yield* part
+      try {
+        part[Symbol.asyncIterator]()
+      } catch (error) {
+        yield (error as { code: string }).code
+      }
+    })
+    const watched = served.start()
+    await watched.over
+    expect(watched.text).toBe(`${counted(1, 3)}already_reading`)
+  })
+})
+
+describe('a stop of the run', () => {
+  test('reaches the provider of a part, and of a part of one, and its receipt counts them in', async () => {
+    await using provider = await FakeProvider.start()
+    await provider.behave('slow', { hold: 'tokens' })
+    const model = openai('slow', { baseURL: provider.baseURL, apiKey: 'x', env: {} })
+    const leaf = agent({ model })
+    const branch = actor({
+      async *stream(_, { spawn }) {
+        yield* spawn(leaf, 'go on for ever')
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      yield* spawn(branch, undefined)
+    })
+    const watched = served.start()
+    const { id } = await provider.request('slow')
+    const receipt = await watched.run.cancel()
+    expect(receipt).toMatchObject({ outcome: 'cancelled', settled: true, provider: 'closed', unsettled: [] })
+    expect(await provider.closed(id)).toMatchObject({ whole: false })
+    await allSettled(served)
+  })
+
+  test('is a cancel by the parent for its parts, with one end each', async () => {
+    const waits = silent()
+    await using served = await serve(async function* ({ spawn }) {
+      spawn(waits, 1)
+      yield* spawn(waits, 2)
+    })
+    const watched = served.start()
+    await eventually(() => watched.all('agent.start').length === 2, 'both begin')
+    await watched.run.cancel()
+    for (const { run: id } of watched.all('agent.start')) {
+      const end = await served.client.attach('silent', id!).end
+      expect(end).toMatchObject({ outcome: 'cancelled', receipt: { by: 'parent', code: 6, settled: true } })
+    }
+    await allSettled(served)
+  })
+
+  test('names a part that does not stop, and keeps its slot until it has', async () => {
+    const release = latch()
+    const stubborn = actor({ ask: () => release.opened })
+    await using served = await serve(
+      async function* ({ spawn }) {
+        yield* spawn(stubborn, undefined)
+      },
+      { limits: { cancelGraceMs: 50 } },
+    )
+    const watched = served.start()
+    const { run: id } = await watched.first('agent.start')
+    expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: false, unsettled: [id] })
+    expect(served.server.liveRuns).toBe(2)
+    release.open()
+    await allSettled(served)
+  })
+
+  test.each(['ends', 'fails'])('that only %s cancels the parts that go on', async (how) => {
+    const signals: AbortSignal[] = []
+    const waits = actor({
+      async *stream(_, { signal }) {
+        signals.push(signal)
+        await aborted(signal)
+        yield* []
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      spawn(waits, undefined)
+      await eventually(() => signals.length === 1, 'the part begins')
+      yield 'enough'
+      if (how === 'fails') throw new Error('failed')
+    })
+    const watched = served.start()
+    await watched.over
+    await eventually(() => signals[0]!.aborted, 'the part is stopped')
+    expect(await watched.run.end).toMatchObject({ outcome: how === 'ends' ? 'done' : 'error' })
+    await allSettled(served)
+  })
+
+  test('counts what its parts cost once, whether they are passed on or not', async () => {
+    const asks = agent({ model: scriptedModel(says('a')) })
+    await using served = await serve(async function* ({ spawn }) {
+      yield* spawn(asks, 'one')
+      await spawn(asks, 'two').result
+      yield { type: 'usage', input: 1, output: 1 }
+    })
+    const watched = served.start()
+    await watched.over
+    expect(await watched.run.usage).toEqual({ input: 21, output: 5 })
+    expect(watched.all('agent.end')).toMatchObject([
+      { usage: { input: 10, output: 2 } },
+      { usage: { input: 10, output: 2 } },
+    ])
+  })
+})
+
+describe('a stop of one part', () => {
+  test('leaves its sibling and the run alone, and is answered with a receipt', async () => {
+    const release = latch()
+    const signals = new Map<unknown, AbortSignal>()
+    const works = actor({
+      async *stream(name, { signal }) {
+        signals.set(name, signal)
+        yield `${String(name)} begins. `
+        await Promise.race([release.opened, aborted(signal)])
+        signal.throwIfAborted()
+        yield `${String(name)} ends. `
+      },
+    })
+    await using served = await serve(async function* (context) {
+      const parts = ['a', 'b'].map((name) => context.spawn(works, name, { name }))
+      await Promise.all(
+        parts.map(async (part) => {
+          for await (const event of part) await context.emit(event)
+        }),
+      )
+      yield 'both are over'
+    })
+    const watched = served.start()
+    await eventually(() => watched.all('token').length === 2, 'both speak')
+    const [a, b] = watched.all('agent.start')
+
+    const receipt = await watched.run.cancel({ agent: a!.agent!, reason: 'policy', note: 'not this one' })
+    const told = { code: 4, by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
+    expect(receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...told })
+    expect([signals.get('a')!.aborted, signals.get('b')!.aborted]).toEqual([true, false])
+
+    release.open()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('a begins. b begins. b ends. both are over')
+    expect(watched.all('agent.end')).toMatchObject([
+      { agent: a!.agent, outcome: 'cancelled', receipt: told },
+      { agent: b!.agent, outcome: 'ok' },
+    ])
+    expect(await watched.run.cancel({ agent: a!.agent! })).toMatchObject({ confirmed: false })
+    await allSettled(served)
+  })
+
+  test('is answered not_found for one that is unknown or over', async () => {
+    const release = latch()
+    const quick = actor({ ask: () => 'quick' })
+    await using served = await serve(async function* ({ spawn }) {
+      yield* spawn(quick, undefined)
+      await release.opened
+    })
+    const watched = served.start()
+    const { agent: id } = await watched.first('agent.end')
+    for (const unknown of [id!, 'r_nobody'])
+      expect(await watched.run.cancel({ agent: unknown })).toEqual({ confirmed: false, code: 'not_found' })
+    release.open()
+    await watched.over
+  })
+
+  test('reaches a part of a part', async () => {
+    const waits = silent()
+    const branch = actor({
+      async *stream(_, { spawn }) {
+        yield* spawn(waits, undefined, { name: 'leaf' })
+        yield 'branch goes on'
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      yield* spawn(branch, undefined)
+    })
+    const watched = served.start()
+    const leaf = await watched.first('agent.start', ({ name }) => name === 'leaf')
+    expect(await watched.run.cancel({ agent: leaf.agent! })).toMatchObject({ outcome: 'cancelled', settled: true })
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('branch goes on')
+  })
+
+  test('by its own run, or by leaving its loop, stops it as well', async () => {
+    const { runs, ...numbers } = counter()
+    await using served = await serve(async function* ({ spawn }) {
+      const first = spawn(numbers, 100_000)
+      for await (const event of first) {
+        if (event.type === 'token') {
+          yield event
+          break
+        }
+      }
+      const second = spawn(numbers, 100_000)
+      const receipt = await second.cancel('not needed')
+      yield { type: 'data', name: 'receipt', value: { by: receipt?.by, note: receipt?.note } }
+      await expect(second.result).rejects.toMatchObject({ code: 'cancelled' })
+      yield 'over'
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('1 over')
+    expect(watched.all('data')).toMatchObject([{ value: { by: 'parent', note: 'not needed' } }])
+    expect(runs.every(({ aborted: stopped, count }) => stopped || count === 0)).toBe(true)
+    expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(['cancelled', 'cancelled'])
+    await allSettled(served)
+  })
+
+  test('that its run cannot do without ends the run as failed, not as cancelled', async () => {
+    const waits = silent()
+    await using served = await serve(async function* ({ spawn }) {
+      yield await spawn(waits, undefined).result.then(String)
+    })
+    const watched = served.start()
+    const { agent: id } = await watched.first('agent.start')
+    await watched.run.cancel({ agent: id! })
+    expect(await watched.over).toMatchObject({ code: 'actor_failed' })
+  })
+})
+
+describe('tools of parts', () => {
+  /** An agent whose model calls `wait` once, with the id that its provider counts from one. */
+  const waiting = (needsApproval = false) => {
+    const contexts = new Map<string, { signal: AbortSignal; call: string }>()
+    const release = latch()
+    const wait = tool({
+      description: 'Waits',
+      needsApproval,
+      async run(_, context) {
+        contexts.set(context.call, context)
+        await Promise.race([release.opened, aborted(context.signal)])
+        context.signal.throwIfAborted()
+        return 'waited'
+      },
+    })
+    const make = () =>
+      agent({ model: scriptedModel(calls({ call: 'c1', name: 'wait', args: {} }), says('ok ')), tools: { wait } })
+    return { contexts, release: release.open, make }
+  }
+
+  /** Two such agents side by side. */
+  async function* sideBySide(context: ActorContext, make: () => ReturnType<typeof agent>) {
+    await Promise.all(
+      ['a', 'b'].map(async (name) => {
+        for await (const event of context.spawn(make(), 'go', { name })) await context.emit(event)
+      }),
+    )
+    yield 'over'
+  }
+
+  test('have ids of their own, so that one call is cancelled and the other is not', async () => {
+    const { contexts, release, make } = waiting()
+    await using served = await serve((context) => sideBySide(context, make))
+    const watched = served.start()
+    await eventually(() => contexts.size === 2 && watched.all('tool.call').length === 2, 'two calls go on')
+    const [first, second] = watched.all('tool.call')
+    expect(first!.call).not.toBe(second!.call)
+    expect(await watched.run.cancel({ call: second!.call })).toMatchObject({ outcome: 'cancelled', settled: true })
+    expect([contexts.get(first!.call)!.signal.aborted, contexts.get(second!.call)!.signal.aborted]).toEqual([
+      false,
+      true,
+    ])
+    release()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('ok ok over')
+  })
+
+  test('ask leave at the run they belong to, also of who comes later, and one answer is one call’s', async () => {
+    const { contexts, release, make } = waiting(true)
+    await using served = await serve((context) => sideBySide(context, make))
+    const watched = served.start()
+    await eventually(() => watched.all('request').length === 2, 'both ask')
+    const [first, second] = watched.all('request')
+    expect(first!.id).not.toBe(second!.id)
+
+    const late = createClient(served.url, { token: 'alice' })
+    const view = new Watched(late.attach('parent', watched.run.id!, { after: 'live' }))
+    await eventually(() => view.all('request').length === 2, 'who comes later is told of both')
+    expect(view.all('request').map(({ id, agent: of }) => [id, of])).toEqual(
+      [first, second].map((asked) => [asked!.id, asked!.agent]),
+    )
+
+    await view.run.send('approve', { call: second!.call, ok: true })
+    await eventually(() => contexts.size === 1, 'one call is allowed')
+    expect([...contexts.keys()]).toEqual([second!.call])
+    const third = new Watched(late.attach('parent', watched.run.id!, { after: 'live' }))
+    await third.first('request')
+    expect(third.all('request').map(({ id }) => id)).toEqual([first!.id])
+
+    await view.run.send('answer', { request: first!.id, value: true })
+    await expect(view.run.send('answer', { request: first!.id, value: true })).rejects.toMatchObject({
+      code: 'not_found',
+    })
+    release()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.all('tool.result').map(({ outcome }) => outcome)).toEqual(['ok', 'ok'])
+    await late.close()
+  })
+
+  test('may be agents themselves, which stop with their call', async () => {
+    const signals: AbortSignal[] = []
+    const expert = actor({
+      async *stream(_, { signal }) {
+        signals.push(signal)
+        yield 'let me see '
+        await aborted(signal)
+      },
+    })
+    const consult = tool({
+      description: 'Asks an expert',
+      run: async (_, { spawn }) => spawn(expert, undefined, { name: 'expert' }).result,
+    })
+    const boss = agent({
+      model: scriptedModel(calls({ call: 'c1', name: 'consult', args: {} }), says('never mind')),
+      tools: { consult },
+    })
+    await using served = await testServer({ boss })
+    const client = createClient(served.url, { token: 'alice' })
+    const watched = new Watched(client.start('boss', 'go'))
+    await eventually(() => signals.length === 1, 'the expert is asked')
+    expect(await watched.run.cancel({ call: 'c1' })).toMatchObject({ outcome: 'cancelled', settled: true })
+    expect(signals[0]!.aborted).toBe(true)
+    await watched.over
+    expect(watched.text).toBe('never mind')
+    expect(watched.all('agent.end')).toMatchObject([{ outcome: 'cancelled' }])
+    await client.close()
+    await allSettled(served)
+  })
+})
+
+async function finished(watched: Watched): Promise<{ over: unknown; told: object[]; run: Run }> {
+  return { over: await watched.over, told: watched.told, run: watched.run }
+}
