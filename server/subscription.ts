@@ -10,8 +10,8 @@ import { joinTexts } from './join-texts.ts'
 import type { Chunk } from './log.ts'
 import type { Run } from './run.ts'
 
-/** Bytes that one frame of text may fill: what a stream gets in one turn. */
-const FRAME_BYTES = 16_384
+/** Bytes of text that a stream gets in one turn: beyond them goes only the item that fills it. */
+const TURN_BYTES = 16_384
 /** No header of a DELTA or EVENT is larger. */
 const HEADER_BYTES = 64
 
@@ -144,7 +144,7 @@ export class Subscription implements Reader {
    */
   pump(out: Writer, most: number): 'more' | 'idle' {
     if (this.#closed) return 'idle'
-    const turnEnd = out.length + FRAME_BYTES
+    const turnEnd = out.length + TURN_BYTES
     for (;;) {
       if (!this.#writeHead(out, most)) return 'more'
       if (this.#enterNextLife()) continue
@@ -166,7 +166,7 @@ export class Subscription implements Reader {
         this.cursor.last + allowed,
         (log.lifeAfter(this.cursor.gen)?.first ?? Number.POSITIVE_INFINITY) - 1,
       )
-      const chunk = log.chunk(this.cursor.last + 1, through, FRAME_BYTES)
+      const chunk = log.chunk(this.cursor.last + 1, through, turnEnd - out.length)
       if (!chunk) return 'idle'
       if (out.length > 0 && out.length + chunk.end - chunk.start + HEADER_BYTES > most) return 'more'
       this.#writeChunk(out, chunk)

@@ -187,6 +187,37 @@ describe('a message', () => {
     expect(last(3)).toBeLessThan(last(1))
   })
 
+  test('gives a stream with much to say no more than its turn of 16 KiB while another has something', async () => {
+    const count = counter()
+    await using served = await testServer({ count, flood: flood() })
+    await using client = await served.client()
+    client.start(1, 'flood', null, { credit: 1_900 })
+    client.start(2, 'count', 10_000, { credit: 1_900, policy: 'log' })
+    const { run: much } = await client.next('opened', 1)
+    const { run: little } = await client.next('opened', 2)
+    await client.until(() => client.count(1) === 1_900 && client.count(2) === 1_900)
+    // All of it waits in the logs when it is asked for again.
+    await using reader = await served.client()
+    reader.send(
+      { kind: 'attach', sid: 1, run: much, after: 0, options: { credit: 1_900 } },
+      { kind: 'attach', sid: 2, run: little, after: 0, options: { credit: 1_900 } },
+    )
+    await reader.until(() => reader.count(1) === 1_900 && reader.count(2) === 1_900)
+    let waiting = 0
+    let longest = 0
+    for (const frame of reader.frames) {
+      if (frame.kind !== 'delta') continue
+      if (frame.sid === 1) waiting += [frame.body].flat().join('').length
+      else {
+        longest = Math.max(longest, waiting)
+        waiting = 0
+      }
+    }
+    expect(longest).toBeGreaterThan(0)
+    // A turn is over with the item that fills it.
+    expect(longest).toBeLessThan(16_384 + 1_024)
+  })
+
   test('holds the tokens of a turn together', async () => {
     const count = counter()
     await using served = await testServer({ count })
