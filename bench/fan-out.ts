@@ -28,8 +28,8 @@ export const fanOut: Question = {
     }>({
       full: {
         sockets: 1_000,
-        tokens: 1_000,
-        rounds: 3,
+        tokens: 500,
+        rounds: 2,
         peers: [BASE, 'raw ws, a message per turn', 'raw uWS', 'socket.io'],
       },
       quick: { sockets: 200, tokens: 200, rounds: 1, peers: [BASE] },

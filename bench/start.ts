@@ -40,7 +40,7 @@ export const start: Question = {
         peers: ALL,
         idlePeers: [BASE, ...OURS, 'raw uWS'],
       },
-      smoke: { rounds: 1, starts: 2, connections: 2, idleRounds: 1, peers: [BASE, ...OURS], idlePeers: [OURS[0]] },
+      smoke: { rounds: 1, starts: 2, connections: 2, idleRounds: 1, peers: [BASE, OURS[0]], idlePeers: [OURS[0]] },
     })
     const open = Math.min(connections, mostOpenFiles() - SPARE_FILES - FIRST_CONNECTIONS)
     const first = Math.min(FIRST_CONNECTIONS, open)

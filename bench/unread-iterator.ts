@@ -52,7 +52,9 @@ export const unreadIterator: Question = {
         const { client, server } = pairs.get(name.slice(0, name.indexOf(':')) as PeerName) as Pair
         const request = { id: 'sibling', pace: { type: 'full' as const }, tokens: ENDLESS }
         if (name.includes('and')) await client.ask('readPart', { request: { ...request, id: 'unread' }, take: TAKE })
-        await client.ask('read', { perConnection: SIBLINGS, request })
+        await client.ask('read', { perConnection: SIBLINGS, request: { ...request, gated: true } })
+        await server.ask('gathered', SIBLINGS)
+        await server.ask('open')
         await pass(windowMs / 4)
         const before = await client.ask('soFar')
         await pass(windowMs)

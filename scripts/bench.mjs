@@ -1,7 +1,7 @@
 // Compiles `bench/` to plain JavaScript and runs it, so that what is measured is `dist/` and not a compiler: a loader that
 // works at run time would be in the figures.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
@@ -12,10 +12,12 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 // It reaches the child as well, which ends what it started, and then this process goes on.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {})
 
+const processes = readdirSync(`${root}bench/processes`)
+  .filter((name) => name.endsWith('-process.ts'))
+  .map((name) => `${root}bench/processes/${name}`)
+
 await build({
-  entryPoints: ['main', 'processes/server-process', 'processes/client-process', 'processes/provider-process'].map(
-    (name) => `${root}bench/${name}.ts`,
-  ),
+  entryPoints: [`${root}bench/main.ts`, ...processes],
   entryNames: '[name]',
   outdir: folder,
   bundle: true,

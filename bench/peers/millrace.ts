@@ -1,135 +1,15 @@
-import { createClient } from 'millrace/client'
-import { openai } from 'millrace/models/openai'
-import {
-  type Authenticate,
-  actor,
-  agent,
-  createServer,
-  type Model,
-  type ModelEvent,
-  type Socket,
-  type SocketHost,
-  type Transport,
-  tool,
-  ws,
-} from 'millrace/server'
-import { uws } from 'millrace/server/uws'
-import { stopped, type TokenRequest, tokens } from '../processes/token-source.ts'
-import type { Peer, PeerClient, PeerServer, ServeOptions } from './peer.ts'
+import type { Peer } from './peer.ts'
 
-export const onWs: Peer = { serve: (options) => serve(ws(), options), connect }
+/** Neither side loads the other. */
+const connect: Peer['connect'] = async (port, n, atOnce) =>
+  (await import('./millrace-client.ts')).connect(port, n, atOnce)
 
-export const onUws: Peer = {
-  serve: async (options) => serve(uws({ module: (await import('uWebSockets.js')).default }), options),
+export const onWs: Peer = {
+  serve: async (options) => (await import('./millrace-server.ts')).onWs(options),
   connect,
 }
 
-const actors = {
-  tokens: actor({ stream: (input, { signal }) => tokens(input as TokenRequest, signal) }),
-}
-
-/** Each connection is somebody else, and may watch what others started. */
-const everybody: Authenticate = ({ auth }) => ({ id: String(auth), rights: ['observe'] })
-
-async function serve(transport: Transport, { flushMs, providerPort, watched }: ServeOptions): Promise<PeerServer> {
-  const sockets = new Set<Socket>()
-  const server = createServer({
-    actors: {
-      ...actors,
-      ...(providerPort !== undefined && agents(providerPort)),
-    },
-    authenticate: everybody,
-    transport: watched ? watching(transport, sockets) : transport,
-    // A benchmark starts more runs a second than anybody may by default. All else is as it comes.
-    limits: { startsPerSec: 1_000_000, startBurst: 1_000_000, ...(flushMs !== undefined && { flushMs }) },
-  })
-  const { port } = await server.listen(0)
-  return {
-    port,
-    bufferedAmount: () => Math.max(0, ...[...sockets].map((socket) => socket.bufferedAmount)),
-    cut() {
-      for (const socket of [...sockets]) socket.terminate()
-    },
-  }
-}
-
-/** What waits until it is stopped. The prompt is the id of the stream, and the time it was told so goes into its books. */
-function agents(providerPort: number) {
-  const wait = tool({
-    description: 'Waits until it is stopped',
-    run: (input, { signal }) =>
-      new Promise<never>((_, reject) => {
-        signal.addEventListener('abort', () => {
-          stopped((input as { id: string }).id)
-          reject(new Error('stopped'))
-        })
-      }),
-  })
-  return {
-    tool: agent({ model: caller, tools: { wait } }),
-    model: agent({ model: openai('waits', { baseURL: `http://127.0.0.1:${providerPort}/v1`, apiKey: 'none' }) }),
-  }
-}
-
-/** A model that says a word and calls its tool. */
-const caller: Model = {
-  id: 'bench:caller',
-  provider: 'bench',
-  async *stream({ messages }): AsyncGenerator<ModelEvent, void, undefined> {
-    yield { type: 'text', text: 'well' }
-    yield { type: 'tool.call', call: 'call-1', name: 'wait', args: { id: messages[0]?.content } }
-    yield { type: 'finish', stop: 'tool_calls' }
-  },
-}
-
-/** The same transport; what it accepts is kept in `sockets` as long as it lives. */
-function watching(transport: Transport, sockets: Set<Socket>): Transport {
-  const watchingHost = (host: SocketHost): SocketHost => ({
-    verify: (request) => host.verify(request),
-    accept(socket, subprotocol) {
-      sockets.add(socket)
-      const events = host.accept(socket, subprotocol)
-      return {
-        message: (bytes) => events.message(bytes),
-        text: () => events.text(),
-        drain: () => events.drain(),
-        closed(code) {
-          sockets.delete(socket)
-          events.closed(code)
-        },
-      }
-    },
-  })
-  return {
-    name: transport.name,
-    listen: (host, limits, at) => transport.listen(watchingHost(host), limits, at),
-    stopAccepting: () => transport.stopAccepting(),
-    close: () => transport.close(),
-  }
-}
-
-async function connect(port: number, n: number, atOnce: boolean): Promise<PeerClient> {
-  let opened = (): void => {}
-  const open = new Promise<void>((resolve) => (opened = resolve))
-  const client = createClient(`ws://127.0.0.1:${port}`, {
-    token: `${process.pid}-${n}`,
-    ...(atOnce && { delays: { quickMs: 1, backoffMs: 1, maxBackoffMs: 1 } }),
-    onStatus: (status) => {
-      if (status === 'open') opened()
-    },
-  })
-  client.connect()
-  await open
-  return {
-    read(request, credit) {
-      const { id, pace } = request
-      const options = credit === undefined ? {} : { credit }
-      const run =
-        pace.type === 'tool' || pace.type === 'model'
-          ? client.start(pace.type, id, options)
-          : client.start('tokens', request, options)
-      return run.text()
-    },
-    close: () => client.close(),
-  }
+export const onUws: Peer = {
+  serve: async (options) => (await import('./millrace-server.ts')).onUws(options),
+  connect,
 }

@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { createClient } from 'millrace/client'
 import { DEFAULT_LIMITS, decodeDown, encodeUp, SUBPROTOCOL, type UpFrame } from 'millrace/protocol'
 import { pack, unpack } from 'msgpackr'
 import { WebSocket } from 'ws'
@@ -83,6 +82,7 @@ export function watchers(peer: PeerName, port: number) {
   return {
     /** Starts what is to be watched, with our own client. Returns its id. */
     async startWatched(request: TokenRequest): Promise<string> {
+      const { createClient } = await import('millrace/client')
       const client = createClient(`ws://127.0.0.1:${port}`, { token: 'the-starter' })
       const run = client.start('tokens', request)
       over = run.result.then(() => client.close())
