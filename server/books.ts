@@ -5,7 +5,7 @@ import type { Receipt, Usage } from '../protocol/receipt.ts'
 export class Books {
   readonly #spent: Usage = { input: 0, output: 0 }
   #used = false
-  /** A part of the run could not say all that it cost. */
+  /** A child could not say all that it cost. */
   #inexact = false
   /** Texts said since a provider last stated its usage: about as many tokens. */
   #unstated = 0
@@ -20,8 +20,8 @@ export class Books {
     else if (event.type === 'iteration') this.#iterations = event.n
   }
 
-  /** A part of the run has cost that. */
-  part(usage: Usage & { exact?: boolean }): void {
+  /** A child has cost that. */
+  childSpent(usage: Usage & { exact?: boolean }): void {
     this.#add(usage)
     if (usage.exact === false) this.#inexact = true
   }

@@ -4,25 +4,25 @@ import type { Outcome, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type PartReceipt, type Receipt, type Usage } from '../protocol/receipt.ts'
 import type { Actor, RunInput } from './actors/actor.ts'
-import type { Part, SpawnOptions } from './actors/part.ts'
+import type { ChildRun, SpawnOptions } from './actors/child-run.ts'
 import type { InputAnswer, Room } from './inputs.ts'
 import { type Followed, LocalReader } from './local-reader.ts'
 import { errorOf, type LoggedEnd } from './logged-end.ts'
 import { countValues, packPayload, unpackPayload } from './wire.ts'
 import type { OpenWork } from './work.ts'
 
-/** How far a part may be ahead of its reader, who is no network away, beside what every run reads ahead. */
+/** How far a child may be ahead of its reader, who is no network away, beside what every run reads ahead. */
 const CREDIT = 1
 
-/** What a run that is a part tells of itself. */
-export type PartEvents = {
+/** What a child tells of itself. */
+export type ChildEvents = {
   ended(): void
   settled(): void
   waitingChanged(): void
 }
 
-/** The run of a part. */
-interface PartRun extends Followed {
+/** The run of a child. */
+interface Begun extends Followed {
   readonly id: string
   readonly actorName: string
   readonly state: string
@@ -35,31 +35,31 @@ interface PartRun extends Followed {
   asks(request: string): boolean
 }
 
-/** What a run offers to its parts. */
+/** What a run offers to its children. */
 export type ChildrenHost = {
   readonly limits: Limits
   /** Why nothing may begin any more. */
   over(): MillraceError | undefined
-  /** Makes the run of a part. */
-  create(actor: Actor, input: unknown, name: string | undefined, part: PartEvents): PartRun
+  /** Makes the run of a child. */
+  create(actor: Actor, input: unknown, name: string | undefined, events: ChildEvents): Begun
   emit(event: RunEvent): Promise<number>
-  /** A part has cost that. */
+  /** A child has cost that. */
   spent(usage: Usage & { exact?: boolean }): void
-  /** A part began or ceased to wait for what a client says. */
+  /** A child began or ceased to wait for what a client says. */
   waitingChanged(): void
-  /** No part goes on any more. */
+  /** No child goes on any more. */
   idle(): void
 }
 
-/** A request that a part asks and this run has passed on. */
+/** A request that a child asks and this run has passed on. */
 type Passed = { readonly seq: number; readonly agent: string; readonly data: WireMap; readonly room: Room }
 
-/** The runs that are parts of a run: what it stops, waits for, counts and passes on. */
+/** The runs that a run has begun: what it stops, waits for, counts and passes on. */
 export class Children {
   readonly #host: ChildrenHost
-  /** Parts that have not settled, or whose end this run has not told yet. */
+  /** Children that have not settled, or whose end this run has not told yet. */
   readonly #children = new Map<string, Child>()
-  /** Agents whose end this run has not logged: its parts, and parts of those that it has passed on. */
+  /** Agents whose end this run has not logged: its children, and children of those that it has passed on. */
   readonly #agents = new Set<string>()
   readonly #requests = new Map<string, Passed>()
   #unsettled = 0
@@ -68,27 +68,27 @@ export class Children {
     this.#host = host
   }
 
-  /** Nothing of any part goes on. */
+  /** Nothing of any child goes on. */
   get idle(): boolean {
     return this.#unsettled === 0
   }
 
-  /** A part waits for what a client says. */
+  /** A child waits for what a client says. */
   get waiting(): boolean {
     return this.#live.some(({ run }) => run.state === 'waiting_input')
   }
 
-  /** Ids of the parts that go on. */
+  /** Ids of the children that go on. */
   get ids(): string[] {
     return this.#live.map(({ id }) => id)
   }
 
-  spawn(actor: Actor, input: unknown, options: SpawnOptions = {}): Part {
+  spawn(actor: Actor, input: unknown, options: SpawnOptions = {}): ChildRun {
     const host = this.#host
     const over = host.over()
     if (over) throw over
     options.signal?.throwIfAborted()
-    const run: PartRun = host.create(actor, input, options.name, {
+    const run: Begun = host.create(actor, input, options.name, {
       ended: () => this.#ended(child),
       settled: () => this.#settled(child),
       waitingChanged: () => host.waitingChanged(),
@@ -101,10 +101,10 @@ export class Children {
     options.signal?.addEventListener('abort', stop, { once: true })
     void child.over.then(() => options.signal?.removeEventListener('abort', stop))
     void host.emit({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
-    return child.part
+    return child.view
   }
 
-  /** Stops all parts: the run they belong to is over, and its actor need not wait for them. */
+  /** Stops all children: their parent is over, and its actor need not wait for them. */
   stop(reason: MillraceError): void {
     for (const child of this.#children.values()) child.abandon(reason)
   }
@@ -114,19 +114,19 @@ export class Children {
     for (const { run } of this.#live) run.endNow()
   }
 
-  /** Stops one agent: a part, or a part of one. False when none of that id goes on. */
+  /** Stops one agent: a child, or a child of one. False when none of that id goes on. */
   cancelAgent(id: string, why: CancelCause): boolean {
     const child = this.#children.get(id)
     if (child) child.stop(why)
     return child !== undefined || this.#live.some(({ run }) => run.cancelAgent(id, why))
   }
 
-  /** Stops one tool call of a part. */
+  /** Stops one tool call of a child. */
   cancelCall(call: string, why: CancelCause): boolean {
     return this.#live.some(({ run }) => run.cancelCall(call, why))
   }
 
-  /** Answers a request that a part asks; undefined when none asks it. */
+  /** Answers a request that a child asks; undefined when none asks it. */
   answer(input: RunInput): InputAnswer | undefined {
     for (const { run } of this.#live) {
       const answer = run.answer(input)
@@ -135,18 +135,18 @@ export class Children {
     return undefined
   }
 
-  /** Whether a part, or a part of one, waits for the answer to that request. */
+  /** Whether a child, or a child of one, waits for the answer to that request. */
   asks(request: string): boolean {
     return this.#live.some(({ run }) => run.asks(request))
   }
 
-  /** What is open here and in the parts, when `own` is open in the run itself. */
+  /** What is open here and in the children, when `own` is open in the run itself. */
   openWith(own: OpenWork): OpenWork {
     const all = [own, ...this.#live.map(({ run }) => run.openWork)]
     return { provider: all.some(({ provider }) => provider), tools: all.flatMap(({ tools }) => tools) }
   }
 
-  /** The run has logged `event` as item `seq`. True when it is a part's, passed on. */
+  /** The run has logged `event` as item `seq`. True when it is a child's, passed on. */
   passed(event: RunEvent, seq: number): boolean {
     const { agent } = event
     if (agent === undefined) return false
@@ -197,7 +197,7 @@ export class Children {
     if (this.idle) this.#host.idle()
   }
 
-  /** Says that a part has ended. */
+  /** Says that a child has ended. */
   async #tell(child: Child, end: LoggedEnd): Promise<void> {
     if (child.run.settled) this.#children.delete(child.id)
     const event: RunEvent = { type: 'agent.end', agent: child.id, outcome: OUTCOMES[end.outcome] }
@@ -209,10 +209,11 @@ export class Children {
   }
 }
 
-/** One part: a run, and who reads it in the run it belongs to. */
+/** One child: its run, and who reads it in its parent. */
 class Child {
-  readonly run: PartRun
-  readonly part: Part
+  readonly run: Begun
+  /** What its parent's actor is given. */
+  readonly view: ChildRun
   /** Resolves when it has ended and what it said was read, or with the reason for which nobody waits for that. */
   readonly over: Promise<LoggedEnd | MillraceError>
   /** Its end is being told, or was. */
@@ -227,14 +228,14 @@ class Child {
   #text = ''
   #result: Promise<unknown> | undefined
 
-  constructor(run: PartRun, limits: Limits, tell: (end: LoggedEnd) => Promise<void>) {
+  constructor(run: Begun, limits: Limits, tell: (end: LoggedEnd) => Promise<void>) {
     this.run = run
     this.#tell = tell
     this.over = new Promise((resolve) => {
       this.#isOver = resolve
     })
     this.#reader = new LocalReader(run, limits, CREDIT)
-    this.part = this.#makePart()
+    this.view = this.#makeView()
   }
 
   get id(): string {
@@ -260,7 +261,7 @@ class Child {
     if (this.run.end && (this.#left || this.#reading === 'nobody')) void this.#finish(this.run.end)
   }
 
-  #makePart(): Part {
+  #makeView(): ChildRun {
     const resultOf = (): Promise<unknown> => this.#resultOf()
     return {
       id: this.id,
@@ -278,7 +279,7 @@ class Child {
 
   #read(): AsyncIterator<RunEvent & { agent: string }, unknown> {
     if (this.#reading !== 'nobody')
-      throw new MillraceError('already_reading', 'a part has one reader: pass its events on to others')
+      throw new MillraceError('already_reading', 'a child run has one reader: pass its events on to others')
     this.#reading = 'loop'
     return {
       next: async () => {
@@ -340,7 +341,7 @@ class Child {
   }
 }
 
-/** Why a part stops with the run it belongs to, or because that run wants no more of it. */
+/** Why a child stops with its parent, or because its parent wants no more of it. */
 const PARENT = { by: 'parent', code: CANCEL_CODES.parent } as const
 
 const OUTCOMES: { readonly [outcome in Exclude<Outcome, 'unsubscribed'>]: ToolOutcome } = {
@@ -349,7 +350,7 @@ const OUTCOMES: { readonly [outcome in Exclude<Outcome, 'unsubscribed'>]: ToolOu
   cancelled: 'cancelled',
 }
 
-/** An event of a part as the run it belongs to may say it: with whose it is, without the number it had. */
+/** An event of a child as its parent may say it: with whose it is, without the number it had. */
 function attributed({ seq: _seq, at: _at, ...event }: StreamEvent, agent: string): RunEvent & { agent: string } {
   const said = event as RunEvent
   if (said.type === 'agent.start') return { parent: agent, agent, ...said }

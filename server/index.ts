@@ -26,10 +26,10 @@ export type {
   RunModel,
 } from './actors/actor.ts'
 export { actor } from './actors/actor.ts'
+export type { Answer, ChildRun, Spawn, SpawnOptions } from './actors/child-run.ts'
 export type { InspectorInput } from './actors/inspector.ts'
 export { inspector } from './actors/inspector.ts'
 export type { Lookout, ReaderSight, RunSight, SessionSight } from './actors/lookout.ts'
-export type { Answer, Part, Spawn, SpawnOptions } from './actors/part.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type { AgentDefinition, AgentInput } from './agents/agent.ts'
 export { agent } from './agents/agent.ts'

@@ -9,7 +9,7 @@ import { EndedRuns } from './ended-runs.ts'
 import { excerpt } from './excerpt.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Model } from './models/model.ts'
-import { type PartOf, Run, type RunHost, type RunOptions } from './run.ts'
+import { type Parentage, Run, type RunHost, type RunOptions } from './run.ts'
 import { type Carrier, Session } from './session.ts'
 import { Turns } from './turns.ts'
 
@@ -66,7 +66,7 @@ export class Registry {
       limits,
       turns: new Turns(runtime),
       findModel: (which) => options.findModel(which),
-      spawn: (part, actor, input, name) => this.#spawn(part, actor, input, name),
+      spawn: (parentage, actor, input, name) => this.#spawn(parentage, actor, input, name),
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
       failed: (run, error) => options.actorFailed(run, error),
@@ -194,9 +194,9 @@ export class Registry {
     })
   }
 
-  /** Begins a part of a run. It belongs to what exists, so it begins also while the server goes away. */
-  #spawn(part: PartOf, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
-    const { principal } = part.parent
+  /** Begins a child of a run. It belongs to what exists, so it begins also while the server goes away. */
+  #spawn(parentage: Parentage, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
+    const { principal } = parentage.parent
     const options: RunOptions = {
       onDetach: 'pause',
       detachMs: undefined,
@@ -204,7 +204,7 @@ export class Registry {
       meta: undefined,
       ask: false,
     }
-    return this.#begin(principal, name, actor, input, options, part)
+    return this.#begin(principal, name, actor, input, options, parentage)
   }
 
   #nameOf(actor: Actor): string {
@@ -212,7 +212,14 @@ export class Registry {
     return 'agent'
   }
 
-  #begin(principal: Principal, name: string, actor: Actor, input: unknown, options: RunOptions, partOf?: PartOf): Run {
+  #begin(
+    principal: Principal,
+    name: string,
+    actor: Actor,
+    input: unknown,
+    options: RunOptions,
+    parentage?: Parentage,
+  ): Run {
     const { limits } = this.#options
     const quota = this.quota(principal)
     quota.checkRuns(limits.maxRuns)
@@ -220,7 +227,7 @@ export class Registry {
       throw new MillraceError('overloaded', 'the server has no room for another run; try again later')
     const checked = validate(actor, input)
     if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
-    const run = new Run(this.#host, this.#newId('r'), name, actor, principal, options, partOf)
+    const run = new Run(this.#host, this.#newId('r'), name, actor, principal, options, parentage)
     this.#runs.set(run.id, run)
     this.#unsettled.add(run)
     quota.liveRuns++

@@ -6,11 +6,11 @@ import type { Limits } from '../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type Receipt } from '../protocol/receipt.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import type { Actor, Principal, Question, RunInput } from './actors/actor.ts'
-import type { Part } from './actors/part.ts'
+import type { ChildRun } from './actors/child-run.ts'
 import type { ValidationResult } from './actors/standard-schema.ts'
 import { Audience, type Reader } from './audience.ts'
 import { Books } from './books.ts'
-import { Children, type PartEvents } from './children.ts'
+import { type ChildEvents, Children } from './children.ts'
 import { type ContextHost, createContext } from './context.ts'
 import { Deadline } from './deadline.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
@@ -49,8 +49,8 @@ export type RunHost = {
   readonly limits: Limits
   readonly turns: Turns
   findModel(which: string | Model | undefined): Model
-  /** Makes the run of a part. @throws MillraceError the reason of the refusal. */
-  spawn(part: PartOf, actor: Actor, input: unknown, name: string | undefined): Run
+  /** Makes the run of a child. @throws MillraceError the reason of the refusal. */
+  spawn(parentage: Parentage, actor: Actor, input: unknown, name: string | undefined): Run
   /** The end is logged. */
   ended(run: Run): void
   /** The actor, its tools and its provider requests have finished: the slot is free. After `ended`. */
@@ -59,8 +59,8 @@ export type RunHost = {
   failed(run: Run, error: unknown): void
 }
 
-/** What makes a run a part of another, which is told of it. */
-export type PartOf = PartEvents & { readonly parent: Run }
+/** What makes a run the child of another, which is told of it. */
+export type Parentage = ChildEvents & { readonly parent: Run }
 
 /** Why a run stops before its actor is finished. */
 type Stop = {
@@ -71,7 +71,7 @@ type Stop = {
   note: string | undefined
   at: number
   open: OpenWork
-  /** Whether a provider of its own, not of a part, was cut off. */
+  /** Whether a provider of its own, not of a child, was cut off. */
   cutOff: boolean
 }
 
@@ -92,7 +92,7 @@ export class Run {
   readonly #books = new Books()
   readonly #work: Work
   readonly #children: Children
-  readonly #partOf: PartOf | undefined
+  readonly #parentage: Parentage | undefined
   readonly #ids: TreeIds
   readonly #audience: Audience
   readonly #pull: Pull
@@ -113,7 +113,7 @@ export class Run {
   readonly #deadline: Deadline
   #detachClock: Timer | undefined
 
-  /** @param partOf absent for a run that stands for itself. */
+  /** @param parentage absent for a run that stands for itself. */
   constructor(
     host: RunHost,
     id: string,
@@ -121,11 +121,11 @@ export class Run {
     actor: Actor,
     principal: Principal,
     options: RunOptions,
-    partOf?: PartOf,
+    parentage?: Parentage,
   ) {
     this.#host = host
-    this.#partOf = partOf
-    this.#ids = partOf ? partOf.parent.#ids : new TreeIds()
+    this.#parentage = parentage
+    this.#ids = parentage ? parentage.parent.#ids : new TreeIds()
     this.#actor = actor
     this.id = id
     this.actorName = actorName
@@ -273,7 +273,7 @@ export class Run {
       openTool: (call, stop) => this.#work.open('tool', call, stop),
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) =>
-        this.#children.spawn(actor as object as Actor, input, options) as Part<never, never>,
+        this.#children.spawn(actor as object as Actor, input, options) as ChildRun<never, never>,
       canSay: (event) => this.#scribe.accepts(event),
       failed: (error) => this.#host.failed(this, error),
       answered: (stop) => this.#books.answered(stop),
@@ -454,40 +454,40 @@ export class Run {
     if (this.#state !== 'running' && this.#state !== 'waiting_input') return
     this.#state = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
     this.#holdDeadline()
-    this.#partOf?.waitingChanged()
+    this.#parentage?.waitingChanged()
   }
 
-  // --- parts
+  // --- children
 
   #makeChildren(): Children {
     const host = this.#host
     return new Children({
       limits: host.limits,
       over: () => (this.#isOver ? this.#over : undefined),
-      create: (actor, input, name, part) => host.spawn({ parent: this, ...part }, actor, input, name),
+      create: (actor, input, name, events) => host.spawn({ parent: this, ...events }, actor, input, name),
       emit: (event) => this.#emit(event),
-      spent: (usage) => this.#books.part(usage),
+      spent: (usage) => this.#books.childSpent(usage),
       waitingChanged: () => this.#waitingChanged(),
       idle: () => this.#checkSettled(),
     })
   }
 
-  /** The run that this one is a part of. */
+  /** The run that began this one. */
   get parent(): Run | undefined {
-    return this.#partOf?.parent
+    return this.#parentage?.parent
   }
 
-  /** What is open beside the actor, here and in the parts. */
+  /** What is open beside the actor, here and in the children. */
   get openWork(): OpenWork {
     return this.#children.openWith(this.#work.snapshot())
   }
 
-  /** Whether it, or a part of it, waits for the answer to that request. */
+  /** Whether it, or a child of it, waits for the answer to that request. */
   asks(request: string): boolean {
     return this.#inputs.asks(request) || this.#children.asks(request)
   }
 
-  /** Answers a request that it or a part of it asks; undefined when none of them does. */
+  /** Answers a request that it or a child of it asks; undefined when none of them does. */
   answer(input: RunInput): InputAnswer | undefined {
     return this.#inputs.answer(input) ?? this.#children.answer(input)
   }
@@ -503,12 +503,12 @@ export class Run {
     this.#stopWith('cancelled', new MillraceError('cancelled', message), why.by, why.code, why.note)
   }
 
-  /** Stops one tool call, its own or of a part, at once; the run goes on. False when no call of that id goes on. */
+  /** Stops one tool call, its own or of a child, at once; the run goes on. False when no call of that id goes on. */
   cancelCall(call: string, why: CancelCause): boolean {
     return !this.#isOver && (this.#work.stopTool(call, why) || this.#children.cancelCall(call, why))
   }
 
-  /** Stops one part, or a part of one, at once; the run goes on. False when none of that id goes on. */
+  /** Stops one child, or a child of one, at once; the run goes on. False when none of that id goes on. */
   cancelAgent(agent: string, why: CancelCause): boolean {
     return !this.#isOver && this.#children.cancelAgent(agent, why)
   }
@@ -547,7 +547,7 @@ export class Run {
     if (!this.#end) return this.endNow()
     this.#settled = true
     this.#host.settled(this)
-    this.#partOf?.settled()
+    this.#parentage?.settled()
   }
 
   /** Tells the end of a run that is stopped, whatever of it has not finished. */
@@ -595,10 +595,10 @@ export class Run {
   #fail(error: unknown): void {
     if (this.#isOver) return this.#checkSettled()
     if (!MillraceError.is(error)) this.#host.failed(this, error)
-    // Its own stop would be no failure: a part of it was stopped.
+    // Its own stop would be no failure: a child of it was stopped.
     const stopped = MillraceError.is(error, 'cancelled')
     const ours = stopped
-      ? new MillraceError('actor_failed', 'a part of this run was cancelled, and its actor did not go on without it')
+      ? new MillraceError('actor_failed', 'a child of this run was cancelled, and its actor did not go on without it')
       : MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
     this.#endWithError(ours)
   }
@@ -630,7 +630,7 @@ export class Run {
     this.#quiet(over)
     this.#audience.wakeAll()
     this.#host.ended(this)
-    this.#partOf?.ended()
+    this.#parentage?.ended()
     // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
     if (!this.#stop && !(this.#pull.finished && this.#work.idle)) this.#controller.abort(over)
     if (!this.#stop) {

@@ -2,8 +2,8 @@
 const MAX_ID_CHARACTERS = 128
 
 /**
- * Ids of tool calls and requests, each given once in a run, the runs it spawned and the one it is a part of: what one
- * of them says is passed on by another, and is answered or cancelled there.
+ * Ids of tool calls and requests, each given once in a run, its children and its parents: what one of them says is
+ * passed on by another, and is answered or cancelled there.
  */
 export class TreeIds {
   readonly #calls = new Set<string>()

@@ -38,7 +38,7 @@ const chain = ['log', 'run', 'subscription', 'session', 'registry', 'connection'
 const contracts = [
   'actors/actor',
   'actors/lookout',
-  'actors/part',
+  'actors/child-run',
   'actors/principal',
   'actors/standard-schema',
   'models/model',

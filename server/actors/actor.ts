@@ -4,8 +4,8 @@ import type { RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
 import type { RunTools, ToolMap } from '../tools/tool.ts'
+import type { Spawn } from './child-run.ts'
 import type { Lookout } from './lookout.ts'
-import type { Spawn } from './part.ts'
 import type { Principal } from './principal.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
 
@@ -77,7 +77,7 @@ export interface ActorContext {
   takeInputs(): RunInput[]
   /** Tools whose calls are entered in this run's books: a cancel reaches them, of the run or of one call. */
   tools(tools: ToolMap): RunTools
-  /** Begins another actor as a part of this run. */
+  /** Begins another actor as a child of this run. */
   readonly spawn: Spawn
   /** A model by id (`openai:gpt-5-mini`), the server's default one, or a model object. Throws `not_found`. */
   model(which?: string | Model): RunModel

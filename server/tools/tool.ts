@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Progress, RunEvent, ToolOutcome } from '../../protocol/events.ts'
-import type { Spawn } from '../actors/part.ts'
+import type { Spawn } from '../actors/child-run.ts'
 import type { Principal } from '../actors/principal.ts'
 import type { InferInput, InferOutput, StandardSchema } from '../actors/standard-schema.ts'
 import type { ToolCall, ToolSpec } from '../models/model.ts'
@@ -29,7 +29,7 @@ export interface ToolContext {
   progress(progress: ToolProgress): Promise<void>
   /** Says something to the reader of the run, as the actor's own `emit` does. */
   emit(event: string | RunEvent): Promise<number>
-  /** Begins another actor as a part of the run, as the actor's own `spawn` does. The stop of this call stops it. */
+  /** Begins another actor as a child of the run, as the actor's own `spawn` does. The stop of this call stops it. */
   readonly spawn: Spawn
 }
 
@@ -84,8 +84,8 @@ export interface RunTools {
   /** What a model is told of them. */
   readonly specs: readonly ToolSpec[]
   /**
-   * An id for a call that a model named so: the same, where it can travel and no other call of this run, or of the runs
-   * it is a part of or has spawned, was given it.
+   * An id for a call that a model named so: the same, where it can travel and no other call of this run, its parents
+   * and its children was given it.
    */
   claimId(given: string): string
   /**

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createClient, type Run, type StreamEvent } from '../../client-sdk/node.ts'
-import { type ActorContext, actor, agent, type Part, type RunEvent, tool } from '../../server/index.ts'
+import { type ActorContext, actor, agent, type ChildRun, type RunEvent, tool } from '../../server/index.ts'
 import { openai } from '../../server/models/openai.ts'
 import { Watched } from '../helpers/agent-run.ts'
 import { FakeProvider } from '../helpers/fake-provider.ts'
@@ -30,14 +30,14 @@ async function serve(
   }
 }
 
-/** Whose an event is: of the parent, or of the part it names. */
-const whose = (event: StreamEvent): string => ('agent' in event && event.agent !== undefined ? 'part' : 'parent')
+/** Whose an event is: of the parent, or of the child it names. */
+const whose = (event: StreamEvent): string => ('agent' in event && event.agent !== undefined ? 'child' : 'parent')
 
 /** No run takes a slot any more. */
 const allSettled = ({ server }: Pick<Served, 'server'>): Promise<void> =>
   eventually(() => server.liveRuns === 0, 'every run settles')
 
-describe('a part of a run', () => {
+describe('a child run', () => {
   test('is passed on as it speaks, and each event says whose it is', async () => {
     const writer = actor({
       async *stream(topic: unknown) {
@@ -140,7 +140,7 @@ describe('a part of a run', () => {
       before = runs[0]?.count ?? -1
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
-    // What the run was sent and read ahead, and what the part is ahead of it: its own credit of one, and as much again.
+    // What the run was sent and read ahead, and what the child is ahead of it: its own credit of one, and as much again.
     expect(before).toBeLessThanOrEqual(20 + 8 + 1 + 8 + 2)
     await run.cancel()
     await allSettled(served)
@@ -169,9 +169,9 @@ describe('a part of a run', () => {
   test('that fails unseen kills neither the run nor the process', async () => {
     const broken = actor({ ask: () => Promise.reject(new Error('secret')) })
     await using served = await serve(async function* ({ spawn }) {
-      const part = spawn(broken, undefined)
-      void part.result
-      await eventually(() => served.errors.length > 0, 'the part fails')
+      const child = spawn(broken, undefined)
+      void child.result
+      await eventually(() => served.errors.length > 0, 'the child fails')
       yield 'done'
     })
     expect((await finished(served.start())).over).toBeUndefined()
@@ -194,11 +194,11 @@ describe('a part of a run', () => {
     const waits = silent()
     await using served = await serve(
       async function* ({ spawn }) {
-        const parts: Part[] = []
+        const children: ChildRun[] = []
         try {
-          for (;;) parts.push(spawn(waits, undefined))
+          for (;;) children.push(spawn(waits, undefined))
         } catch (error) {
-          yield `${parts.length} ${(error as { code: string }).code}`
+          yield `${children.length} ${(error as { code: string }).code}`
         }
       },
       { limits: { maxRuns: 4 } },
@@ -211,7 +211,7 @@ describe('a part of a run', () => {
     }
   })
 
-  test('of a part says who began it, and is told of once', async () => {
+  test('of a child says who began it, and is told of once', async () => {
     const leaf = actor({ ask: () => 'leaf' })
     const branch = actor({
       async *stream(_, { spawn }) {
@@ -236,10 +236,10 @@ describe('a part of a run', () => {
   test('is read by one reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await serve(async function* ({ spawn }) {
-      const part = spawn(numbers, 3)
-      yield* part
+      const child = spawn(numbers, 3)
+      yield* child
       try {
-        part[Symbol.asyncIterator]()
+        child[Symbol.asyncIterator]()
       } catch (error) {
         yield (error as { code: string }).code
       }
@@ -251,7 +251,7 @@ describe('a part of a run', () => {
 })
 
 describe('a stop of the run', () => {
-  test('reaches the provider of a part, and of a part of one, and its receipt counts them in', async () => {
+  test('reaches the provider of a child, and of a child of one, and its receipt counts them in', async () => {
     await using provider = await FakeProvider.start()
     await provider.behave('slow', { hold: 'tokens' })
     const model = openai('slow', { baseURL: provider.baseURL, apiKey: 'x', env: {} })
@@ -272,7 +272,7 @@ describe('a stop of the run', () => {
     await allSettled(served)
   })
 
-  test('is a cancel by the parent for its parts, with one end each', async () => {
+  test('is a cancel by the parent for its children, with one end each', async () => {
     const waits = silent()
     await using served = await serve(async function* ({ spawn }) {
       spawn(waits, 1)
@@ -288,7 +288,7 @@ describe('a stop of the run', () => {
     await allSettled(served)
   })
 
-  test('names a part that does not stop, and keeps its slot until it has', async () => {
+  test('names a child that does not stop, and keeps its slot until it has', async () => {
     const release = latch()
     const stubborn = actor({ ask: () => release.opened })
     await using served = await serve(
@@ -305,7 +305,7 @@ describe('a stop of the run', () => {
     await allSettled(served)
   })
 
-  test.each(['ends', 'fails'])('that only %s cancels the parts that go on', async (how) => {
+  test.each(['ends', 'fails'])('that only %s cancels the children that go on', async (how) => {
     const signals: AbortSignal[] = []
     const waits = actor({
       async *stream(_, { signal }) {
@@ -316,18 +316,18 @@ describe('a stop of the run', () => {
     })
     await using served = await serve(async function* ({ spawn }) {
       spawn(waits, undefined)
-      await eventually(() => signals.length === 1, 'the part begins')
+      await eventually(() => signals.length === 1, 'the child begins')
       yield 'enough'
       if (how === 'fails') throw new Error('failed')
     })
     const watched = served.start()
     await watched.over
-    await eventually(() => signals[0]!.aborted, 'the part is stopped')
+    await eventually(() => signals[0]!.aborted, 'the child is stopped')
     expect(await watched.run.end).toMatchObject({ outcome: how === 'ends' ? 'done' : 'error' })
     await allSettled(served)
   })
 
-  test('counts what its parts cost once, whether they are passed on or not', async () => {
+  test('counts what its children cost once, whether they are passed on or not', async () => {
     const asks = agent({ model: scriptedModel(says('a')) })
     await using served = await serve(async function* ({ spawn }) {
       yield* spawn(asks, 'one')
@@ -344,7 +344,7 @@ describe('a stop of the run', () => {
   })
 })
 
-describe('a stop of one part', () => {
+describe('a stop of one child', () => {
   test('leaves its sibling and the run alone, and is answered with a receipt', async () => {
     const release = latch()
     const signals = new Map<unknown, AbortSignal>()
@@ -358,10 +358,10 @@ describe('a stop of one part', () => {
       },
     })
     await using served = await serve(async function* (context) {
-      const parts = ['a', 'b'].map((name) => context.spawn(works, name, { name }))
+      const children = ['a', 'b'].map((name) => context.spawn(works, name, { name }))
       await Promise.all(
-        parts.map(async (part) => {
-          for await (const event of part) await context.emit(event)
+        children.map(async (child) => {
+          for await (const event of child) await context.emit(event)
         }),
       )
       yield 'both are over'
@@ -401,7 +401,7 @@ describe('a stop of one part', () => {
     await watched.over
   })
 
-  test('reaches a part of a part', async () => {
+  test('reaches a child of a child', async () => {
     const waits = silent()
     const branch = actor({
       async *stream(_, { spawn }) {
@@ -456,7 +456,7 @@ describe('a stop of one part', () => {
   })
 })
 
-describe('tools of parts', () => {
+describe('tools of children', () => {
   /** An agent whose model calls `wait` once, with the id that its provider counts from one. */
   const waiting = (needsApproval = false) => {
     const contexts = new Map<string, { signal: AbortSignal; call: string }>()

@@ -6,24 +6,24 @@ import type { Receipt } from '../../protocol/receipt.ts'
 export type Answer<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
 
 export type SpawnOptions = {
-  /** What the part is called where it is shown. Default: the name its actor is registered under, else `agent`. */
+  /** What the child is called where it is shown. Default: the name its actor is registered under, else `agent`. */
   name?: string
-  /** Aborting it cancels the part. */
+  /** Aborting it cancels the child. */
   signal?: AbortSignal
 }
 
 /**
- * A run that is a part of another. It has one reader: a loop over its events, or nobody while only `result` is awaited;
- * it goes no faster than it is read. Its events say in `agent` whose they are, so that they can be passed on as they are:
- * `yield* context.spawn(...)`. The loop ends when the part is done or was cancelled, with its result if it has one, and
- * throws the error the part failed of. Leaving the loop cancels the part.
+ * A run that another run began. It has one reader: a loop over its events, or nobody while only `result` is awaited; it
+ * goes no faster than it is read. Its events say in `agent` whose they are, so that they can be passed on as they are:
+ * `yield* context.spawn(...)`. The loop ends when the child is done or was cancelled, with its result if it has one, and
+ * throws the error the child failed of. Leaving the loop cancels the child.
  */
-export interface Part<Data = unknown, Result = unknown>
+export interface ChildRun<Data = unknown, Result = unknown>
   extends AsyncIterable<RunEvent<Data> & { agent: string }, Result | undefined> {
   /** The id of its run, under which clients may attach to it, and of the agent in its events. */
   readonly id: string
   /**
-   * What its actor returned, or its text. Reading this without a loop lets the part go on as fast as it can. Rejects with
+   * What its actor returned, or its text. Reading this without a loop lets the child go on as fast as it can. Rejects with
    * the error it failed of, and with `cancelled`; it need not be caught.
    */
   readonly result: Promise<Result>
@@ -37,15 +37,15 @@ interface Spawnable extends ActorTypes {
 }
 
 /**
- * Begins another actor as a part of a run: a run of its own, with its own log, for the same principal. The run it belongs
- * to says `agent.start` at once, and `agent.end` when the part has ended and what it said was read. A stop of that run
- * stops its parts, and so does its end; it settles once they have. Clients may stop one part alone, and answer what it
- * asks, at that run.
+ * Begins another actor as a child of a run: a run of its own, with its own log, for the same principal. The parent says
+ * `agent.start` at once, and `agent.end` when the child has ended and what it said was read. A stop of the parent stops
+ * its children, and so does its end; it settles once they have. Clients may stop one child alone, and answer what it
+ * asks, at the parent.
  * @throws MillraceError `invalid_input`, `rate_limited` when the principal has too many runs, `overloaded`; the reason of
- * the stop when the run is over.
+ * the stop when the parent is over.
  */
 export type Spawn = <A extends Spawnable>(
   actor: A,
   input: InputOf<A>,
   options?: SpawnOptions,
-) => Part<DataOf<A>, Answer<A>>
+) => ChildRun<DataOf<A>, Answer<A>>
