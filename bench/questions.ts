@@ -2,6 +2,7 @@ import { cancel } from './cancel.ts'
 import { fanOut } from './fan-out.ts'
 import { frozenClient } from './frozen-client.ts'
 import { fullSpeed } from './full-speed.ts'
+import { inspector } from './inspector.ts'
 import { paced } from './paced.ts'
 import type { Question } from './question.ts'
 import { resume } from './resume.ts'
@@ -18,4 +19,5 @@ export const QUESTIONS: readonly Question[] = [
   start,
   fanOut,
   resume,
+  inspector,
 ]

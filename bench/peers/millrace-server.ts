@@ -3,6 +3,7 @@ import {
   actor,
   agent,
   createServer,
+  inspector,
   type Model,
   type ModelEvent,
   type Socket,
@@ -25,6 +26,7 @@ export async function onUws(options: ServeOptions): Promise<PeerServer> {
 
 const actors = {
   tokens: actor({ stream: (input, { signal }) => tokens(input as TokenRequest, signal) }),
+  inspector: inspector(),
 }
 
 /** Each connection is somebody else, and may watch what others started. */

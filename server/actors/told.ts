@@ -33,12 +33,12 @@ export class Told {
     const piece = this.#piece()
     for (const seen of this.#sampler.runs) {
       if (!this.#isFor(seen) || this.#isTold(seen)) continue
-      if (!piece.takes(sizeOfRun(seen))) yield piece.cut()
+      if (!piece.takes(this.#sizeOf(seen))) yield piece.cut()
       this.#tellRun(seen, piece)
     }
     for (const seen of this.#runs.keys()) {
       if (!seen.gone) continue
-      if (!piece.takes(sizeOfRun(seen))) yield piece.cut()
+      if (!piece.takes(this.#sizeOf(seen))) yield piece.cut()
       this.#tellEnd(seen, piece)
     }
     for (const seen of this.#sampler.sessions) {
@@ -83,6 +83,13 @@ export class Told {
     for (const { gone } of this.#runs.keys()) if (gone) return true
     for (const { gone } of this.#sessions.keys()) if (gone) return true
     return false
+  }
+
+  /** Bytes that a run takes at most in an update. */
+  #sizeOf(seen: SeenRun): number {
+    const { facts, figures, gone } = seen
+    const told = this.#runs.get(seen)?.facts
+    return (told === facts ? 0 : sizeOfFacts(facts)) + 30 + 9 * figures.length + (gone ? 30 : 0)
   }
 
   #tellRun(seen: SeenRun, piece: Piece): void {
@@ -145,10 +152,9 @@ class Piece {
   }
 }
 
-/** Bytes that a run takes at most in an update. */
-function sizeOfRun({ facts, figures }: SeenRun): number {
-  const { actor, principal, sessions, readers } = facts
-  return 400 + 3 * (actor.length + principal.length) + 30 * sessions.length + 40 * readers.length + 9 * figures.length
+/** Bytes that the facts of a run take at most. */
+function sizeOfFacts({ actor, principal, sessions, readers }: RunFacts): number {
+  return 400 + 3 * (actor.length + principal.length) + 30 * sessions.length + 40 * readers.length
 }
 
 function sizeOfSession({ facts }: SeenSession): number {

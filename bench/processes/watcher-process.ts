@@ -1,0 +1,48 @@
+/** The process of those who watch a server of ours through its inspector. */
+import { createClient, MillraceError, Roster, type RosterUpdate } from 'millrace/client'
+import { until } from '../stage/clock.ts'
+import { obey } from '../stage/orders.ts'
+
+export type WatcherProcessOptions = { port: number }
+
+const { port } = JSON.parse(process.argv[2]!) as WatcherProcessOptions
+
+type Watcher = { roster: Roster; updates: number; fault: Error | undefined; stop(): Promise<unknown> }
+
+let watchers: Watcher[] = []
+
+/** Each on a connection of its own. */
+function watch(n: number, everyMs: number): Watcher {
+  const client = createClient(`ws://127.0.0.1:${port}`, { token: `watcher-${n}` })
+  const run = client.start('inspector', { everyMs })
+  const watcher: Watcher = { roster: new Roster(), updates: 0, fault: undefined, stop: () => client.close() }
+  void (async () => {
+    for await (const event of run) {
+      if (event.type !== 'data') continue
+      watcher.updates++
+      watcher.roster.take(event.value as RosterUpdate)
+    }
+  })().catch((error: unknown) => (watcher.fault = MillraceError.from(error)))
+  return watcher
+}
+
+const orders = {
+  /** Resolves when each of so many watchers knows of so many runs. */
+  async watch({ count, everyMs, runs }: { count: number; everyMs: number; runs: number }): Promise<void> {
+    watchers = Array.from({ length: count }, (_, n) => watch(n, everyMs))
+    const know = (): boolean => watchers.every(({ roster, fault }) => fault !== undefined || roster.runs.size >= runs)
+    await until(know, 10_000, `the list of ${runs} runs`)
+    for (const { fault } of watchers) if (fault !== undefined) throw fault
+  },
+
+  /** Updates that came to all of them so far. */
+  updates: (): number => watchers.reduce((sum, { updates }) => sum + updates, 0),
+
+  async unwatch(): Promise<void> {
+    await Promise.all(watchers.splice(0).map((watcher) => watcher.stop()))
+  },
+}
+
+export type WatcherOrders = typeof orders
+
+obey(orders)
