@@ -32,7 +32,7 @@ const actors = {
 /** Each connection is somebody else, and may watch what others started. */
 const everybody: Authenticate = ({ auth }) => ({ id: String(auth), rights: ['observe'] })
 
-async function serve(transport: Transport, { flushMs, providerPort, watched }: ServeOptions): Promise<PeerServer> {
+async function serve(transport: Transport, { limits, providerPort, watched }: ServeOptions): Promise<PeerServer> {
   const sockets = new Set<Socket>()
   const server = createServer({
     actors: {
@@ -42,7 +42,7 @@ async function serve(transport: Transport, { flushMs, providerPort, watched }: S
     authenticate: everybody,
     transport: watched ? watching(transport, sockets) : transport,
     // A benchmark starts more runs a second than anybody may by default. All else is as it comes.
-    limits: { startsPerSec: 1_000_000, startBurst: 1_000_000, ...(flushMs !== undefined && { flushMs }) },
+    limits: { startsPerSec: 1_000_000, startBurst: 1_000_000, ...limits },
   })
   const { port } = await server.listen(0)
   return {

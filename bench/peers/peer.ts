@@ -1,9 +1,10 @@
+import type { Limits } from 'millrace/server'
 import type { TokenRequest } from '../processes/token-source.ts'
 
 /** What a server process is started with. */
 export type ServeOptions = {
-  /** Milliseconds that our own server holds text back. Default: its default. */
-  flushMs?: number
+  /** Limits of our own server that differ from its defaults. */
+  limits?: Partial<Limits>
   /** Port of the model provider, for agents whose model waits. */
   providerPort?: number
   /** Whether `bufferedAmount` and `cut` are wanted of our own server, which has to be watched for them. */

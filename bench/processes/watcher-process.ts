@@ -1,5 +1,5 @@
 /** The process of those who watch a server of ours through its inspector. */
-import { createClient, MillraceError, Roster, type RosterUpdate } from 'millrace/client'
+import { createClient, Roster, type RosterUpdate } from 'millrace/client'
 import { until } from '../stage/clock.ts'
 import { obey } from '../stage/orders.ts'
 
@@ -7,7 +7,7 @@ export type WatcherProcessOptions = { port: number }
 
 const { port } = JSON.parse(process.argv[2]!) as WatcherProcessOptions
 
-type Watcher = { roster: Roster; updates: number; fault: Error | undefined; stop(): Promise<unknown> }
+type Watcher = { roster: Roster; updates: number; fault: unknown; stop(): Promise<unknown> }
 
 let watchers: Watcher[] = []
 
@@ -22,7 +22,7 @@ function watch(n: number, everyMs: number): Watcher {
       watcher.updates++
       watcher.roster.take(event.value as RosterUpdate)
     }
-  })().catch((error: unknown) => (watcher.fault = MillraceError.from(error)))
+  })().catch((error: unknown) => (watcher.fault = error))
   return watcher
 }
 
