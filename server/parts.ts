@@ -14,7 +14,7 @@ const TYPES = { token: 'text', thinking: 'thinking', 'tool.args': 'tool_args' } 
  */
 export class Parts {
   readonly #write: WritePart
-  readonly #open = new Map<string, number>()
+  readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
   #next = 1
 
   constructor(write: WritePart) {
@@ -33,9 +33,9 @@ export class Parts {
     if (event.type === 'token' && event.agent === undefined) return 0
     const key = identity(event.type, event)
     const open = this.#open.get(key)
-    if (open !== undefined) return open
+    if (open) return open.lane
     const lane = this.#next++
-    this.#open.set(key, lane)
+    this.#open.set(key, { lane, agent: event.agent })
     const data: WireMap = { lane, type: TYPES[event.type] }
     if (event.agent !== undefined) data['agent'] = event.agent
     if (event.type === 'tool.args') {
@@ -48,16 +48,20 @@ export class Parts {
 
   /** An event follows: closes the parts that it completes. */
   before(event: PlainEvent): void {
-    if (event.type !== 'tool.call' || this.#open.size === 0) return
-    this.#close(identity('thinking', event))
-    this.#close(identity('tool.args', event))
+    if (this.#open.size === 0) return
+    if (event.type === 'tool.call') {
+      this.#close(identity('thinking', event))
+      this.#close(identity('tool.args', event))
+    }
+    if (event.type === 'agent.end' && event.agent !== undefined)
+      for (const [key, { agent }] of [...this.#open]) if (agent === event.agent) this.#close(key)
   }
 
   #close(key: string): void {
-    const lane = this.#open.get(key)
-    if (lane === undefined) return
+    const open = this.#open.get(key)
+    if (!open) return
     this.#open.delete(key)
-    this.#write(EVENT.partEnd, { lane })
+    this.#write(EVENT.partEnd, { lane: open.lane })
   }
 }
 

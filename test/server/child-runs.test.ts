@@ -20,8 +20,11 @@ async function serve(
   const served = await testServer({ parent }, options)
   const client = createClient(served.url, { token: 'alice' })
   return {
-    ...served,
+    server: served.server,
+    url: served.url,
+    errors: served.errors,
     client,
+    peer: () => served.client(),
     start: (): Watched => new Watched(client.start('parent', undefined)),
     async [Symbol.asyncDispose]() {
       await client.close()
@@ -231,6 +234,28 @@ describe('a child run', () => {
       [outer!.agent, 'branch '],
       [inner!.agent, 'leaf'],
     ])
+  })
+
+  test('may follow another any number of times: what an agent says is closed when it ends', async () => {
+    const writer = actor({
+      async *stream(n: unknown) {
+        yield { type: 'thinking', text: 'hm' }
+        yield `${String(n)} `
+      },
+    })
+    const release = latch()
+    await using served = await serve(async function* ({ spawn }) {
+      for (let n = 1; n <= 500; n++) yield* spawn(writer, n)
+      await release.opened
+    })
+    const watched = served.start()
+    await eventually(() => watched.all('agent.end').length === 500, 'all have ended')
+    await using wire = await served.peer()
+    wire.attach(1, watched.run.id!, null)
+    expect((await wire.next('opened')).lanes).toBeUndefined()
+    release.open()
+    await watched.over
+    expect(watched.text).toBe(counted(1, 500))
   })
 
   test('is read by one reader', async () => {
