@@ -194,8 +194,12 @@ const wheel = new Map<number, (() => void)[]>()
 let wheelAt = 0
 let wheelTimer: { at: number; clear(): void } | undefined
 
-/** Resolves at that `performance.now()`, rounded up to a millisecond; one timer serves all streams. */
-function tickAt(at: number): Promise<void> {
+/**
+ * Resolves at that `performance.now()`, rounded up to a millisecond; one timer serves all streams. Who is late does not
+ * wait: what a provider wrote while nobody looked is there all at once.
+ */
+function tickAt(at: number): Promise<void> | undefined {
+  if (at <= performance.now()) return undefined
   return new Promise((resolve) => {
     if (wheel.size === 0) wheelAt = Math.floor(performance.now())
     const due = Math.max(Math.ceil(at), wheelAt + 1)
