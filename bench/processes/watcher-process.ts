@@ -32,7 +32,7 @@ const orders = {
     watchers = Array.from({ length: count }, (_, n) => watch(n, everyMs))
     const know = (): boolean => watchers.every(({ roster, fault }) => fault !== undefined || roster.runs.size >= runs)
     await until(know, 10_000, `the list of ${runs} runs`)
-    for (const { fault } of watchers) if (fault !== undefined) throw fault
+    for (const { fault } of watchers) if (fault !== undefined) throw new Error('a watcher failed', { cause: fault })
   },
 
   /** Updates that came to all of them so far. */
