@@ -26,10 +26,10 @@ const actors = {
   /** Listens while it runs, and asks back. */
   barista: actor({
     interactive: true,
-    async *stream(_, context) {
-      for await (const { type, data } of context.inputs) {
+    async *stream(_, { inputs, request }) {
+      for await (const { type, data } of inputs) {
         if (type !== 'message') continue
-        const size = await context.request({ kind: 'choice', prompt: 'small or large?' })
+        const size = await request({ kind: 'choice', prompt: 'small or large?' })
         yield `A ${String(size)} ${String(data)}. `
         if (size === 'large') return
       }

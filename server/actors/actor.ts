@@ -63,24 +63,24 @@ export interface ActorContext {
    * Says something without yielding it (from a callback, from inside a tool). Resolves when it is logged, with its number;
    * waits like `yield` while the reader is slow. Await it: more than 1,000 waiting events end the run with `bad_event`.
    */
-  emit(event: string | RunEvent): Promise<number>
+  readonly emit: (event: string | RunEvent) => Promise<number>
   /**
    * Asks the people attached, with a `request` event, and resolves with the value of the first answer.
    * @throws MillraceError `timeout` after `expiresMs`; the signal's reason when the run is stopped.
    */
-  request(question: Question): Promise<unknown>
+  readonly request: (question: Question) => Promise<unknown>
   /**
    * What clients say to this run, in order, each once; only for an actor declared `interactive`. Ends with the run.
    */
   readonly inputs: AsyncIterable<RunInput>
   /** Takes what clients have said and `inputs` has not given yet, without waiting. */
-  takeInputs(): RunInput[]
+  readonly takeInputs: () => RunInput[]
   /** Tools whose calls are entered in this run's books: a cancel reaches them, of the run or of one call. */
-  tools(tools: ToolMap): RunTools
+  readonly tools: (tools: ToolMap) => RunTools
   /** Begins another actor as a child of this run. */
   readonly spawn: Spawn
   /** A model by id (`openai:gpt-5-mini`), the server's default one, or a model object. Throws `not_found`. */
-  model(which?: string | Model): RunModel
+  readonly model: (which?: string | Model) => RunModel
   /** Identifies this life of this run: pass it on where a side effect must not happen twice. */
   readonly fence: { readonly run: string; readonly gen: number }
 }

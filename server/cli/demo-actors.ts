@@ -8,6 +8,7 @@ import { demoTools } from './demo-tools.ts'
 export type DemoActors = {
   chat: Actor<AgentInput, undefined, never>
   assistant: Actor<AgentInput, undefined, never>
+  team: Actor<string | { prompt: string }, string | undefined, never>
   count: Actor<{ to: number; delayMs?: number | undefined }, undefined, never>
   flood: Actor<{ tokens: number; bytes?: number | undefined }, undefined, never>
   echo: Actor<unknown, undefined, never>
@@ -23,6 +24,11 @@ const delay = z
   .min(0)
   .max(2 ** 31 - 1)
 
+const words = z.string().min(1)
+const advocate = agent({ instructions: 'Say what speaks for what you are asked about, in three sentences.' })
+const critic = agent({ instructions: 'Say what speaks against what you are asked about, in three sentences.' })
+const editor = agent({ instructions: 'Sum up what others said, in two sentences.' })
+
 export const demoActors: DemoActors = {
   chat: agent({
     description: 'Answers a prompt with the model of the server.',
@@ -34,6 +40,24 @@ export const demoActors: DemoActors = {
       'Answers with tools: weather, research (slow), and mail, for which it asks leave. Mention one of them.',
     instructions: 'You are a helpful assistant. Use your tools where they help, and answer in plain text.',
     tools: demoTools,
+  }),
+
+  team: actor({
+    description: 'Two agents answer side by side, and a third sums up; every word says whose it is.',
+    input: z.union([words, z.object({ prompt: words }).transform(({ prompt }) => prompt)]),
+    async *stream(question, { spawn, emit }) {
+      const sides = [
+        spawn(advocate, `What speaks for this: ${question}`, { name: 'advocate' }),
+        spawn(critic, `What speaks against this: ${question}`, { name: 'critic' }),
+      ]
+      const said = await Promise.all(
+        sides.map(async (side) => {
+          for await (const event of side) await emit(event)
+          return side.result.catch(() => '(was stopped)')
+        }),
+      )
+      return yield* spawn(editor, `Sum up: ${said.join(' But: ')}`, { name: 'editor' })
+    },
   }),
 
   count: actor({

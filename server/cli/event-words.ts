@@ -5,7 +5,7 @@ type Told = Exclude<StreamEvent, { text: string }>
 
 const MAX_JSON_CHARACTERS = 160
 
-/** An event that is not text, in a line for people; undefined for those that need no telling. */
+/** An event that is not text, in a line for people, without the name of its agent; undefined for those that need no telling. */
 export function eventWords(event: Told): string | undefined {
   switch (event.type) {
     case 'tool.call':
@@ -28,9 +28,9 @@ export function eventWords(event: Told): string | undefined {
     case 'step':
       return `step ${event.name}: ${event.status}${event.error === undefined ? '' : `, ${event.error}`}`
     case 'agent.start':
-      return `agent ${event.name} begins`
+      return event.agent === undefined ? `agent ${event.name} begins` : `begins as ${event.agent}`
     case 'agent.end':
-      return `agent ${event.agent ?? ''} ends: ${event.outcome}`
+      return agentEndWords(event)
     case 'data':
       return `${event.name}: ${json(event.value)}`
     case 'warning':
@@ -40,6 +40,11 @@ export function eventWords(event: Told): string | undefined {
     case 'gap':
       return gapWords(event)
   }
+}
+
+function agentEndWords({ outcome, receipt }: Extract<Told, { type: 'agent.end' }>): string {
+  const by = receipt?.by === 'client' ? 'a client' : `the ${receipt?.by ?? 'server'}`
+  return { ok: 'is done', error: 'has failed', cancelled: `was stopped by ${by}` }[outcome]
 }
 
 function resultWords(event: Extract<Told, { type: 'tool.result' }>): string {

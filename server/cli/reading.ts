@@ -1,6 +1,7 @@
 import type { Run, StreamEvent } from '../../client-sdk/node.ts'
 import { eventWords } from './event-words.ts'
 import type { Output } from './output.ts'
+import { Voices } from './voices.ts'
 
 /** One reader's way through a run: what is shown of each event, and the figures at the end. */
 export class Reading {
@@ -10,7 +11,7 @@ export class Reading {
   #tokens = 0
   #firstAt = 0
   #lastAt = 0
-  #agent: string | undefined
+  readonly #voices = new Voices()
 
   /** @param shows Whether text is written as it comes. */
   constructor(output: Output, shows: boolean) {
@@ -35,13 +36,18 @@ export class Reading {
         break
       default:
     }
+    if (event.type === 'agent.start' && event.agent !== undefined) this.#voices.begin(event.agent, event.name)
+    if (event.type === 'agent.end' && event.agent !== undefined) await this.#answerLines(this.#voices.end(event.agent))
     const words = eventWords(event)
-    if (words !== undefined) this.#output.note(words)
+    if (words === undefined) return
+    const speaker = 'agent' in event && event.agent !== undefined ? `${this.#voices.nameOf(event.agent)} ` : ''
+    this.#output.note(`${speaker}${words}`)
   }
 
   /** Shows how it ended. */
   async finish(run: Run): Promise<void> {
     const output = this.#output
+    await this.#answerLines(this.#voices.endAll())
     const end = await run.end
     const hasResult = 'result' in end
     if (!this.#shows) await output.answer(resultText(await run.result, output.isTerminal))
@@ -55,12 +61,16 @@ export class Reading {
   async #showText(text: string, agent: string | undefined): Promise<void> {
     this.#lastAt = performance.now()
     if (this.#tokens++ === 0) this.#firstAt = this.#lastAt
-    if (this.#shows) {
-      if (agent !== this.#agent && agent !== undefined) this.#output.note(`${agent}:`)
-      this.#agent = agent
-      await this.#output.answer(text)
-    }
+    if (agent !== undefined) await this.#answerLines(this.#voices.say(agent, text))
+    else if (this.#shows) await this.#output.answer(text)
     if (!this.#shows || !this.#output.isTerminal) this.#output.busy(`${this.#tokens} tokens`)
+  }
+
+  /** Shows whole lines of agents, below what the run itself may have begun to say. */
+  async #answerLines(lines: string): Promise<void> {
+    if (!this.#shows || lines === '') return
+    await this.#output.endAnswer()
+    await this.#output.answer(lines)
   }
 
   #figures(): string {

@@ -26,9 +26,9 @@ export interface ToolContext {
    * Says how far the call is. Resolves when that is logged, or when something newer took its place because the reader is
    * slow. It need not be awaited, never rejects, and does nothing once the call is over.
    */
-  progress(progress: ToolProgress): Promise<void>
+  readonly progress: (progress: ToolProgress) => Promise<void>
   /** Says something to the reader of the run, as the actor's own `emit` does. */
-  emit(event: string | RunEvent): Promise<number>
+  readonly emit: (event: string | RunEvent) => Promise<number>
   /** Begins another actor as a child of the run, as the actor's own `spawn` does. The stop of this call stops it. */
   readonly spawn: Spawn
 }

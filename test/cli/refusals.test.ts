@@ -146,7 +146,7 @@ describe('what the server refuses is told in one line', () => {
     [
       'run chatt',
       2,
-      /there is no actor "chatt"; there is chat, assistant, count, flood, echo, sleep, stubborn, modelless/,
+      /there is no actor "chatt"; there is chat, assistant, team, count, flood, echo, sleep, stubborn, modelless/,
     ],
     ['run count {"to":"ten"}', 2, /the input does not fit: .*number.* at to/],
     [

@@ -27,3 +27,21 @@ expectTypeOf<DataOf<typeof counts>>().toEqualTypeOf<number>()
 
 export const asked = actor({ ask: async () => 'answer' })
 expectTypeOf<ResultOf<typeof asked>>().toEqualTypeOf<string>()
+
+// A child's events and results are those of its actor, and passing them on types the parent.
+export const parent = actor({
+  async *stream(_: unknown, { spawn }) {
+    const child = spawn(counts, { to: 4 })
+    expectTypeOf(child.result).toEqualTypeOf<Promise<{ counted: number }>>()
+    const counted = yield* child
+    expectTypeOf(counted).toEqualTypeOf<{ counted: number } | undefined>()
+    expectTypeOf(spawn(says, undefined).result).toEqualTypeOf<Promise<string>>()
+    // @ts-expect-error the input is that of the actor
+    spawn(counts, { to: 'four' })
+    // @ts-expect-error only actors are spawned
+    spawn({ stream: () => [] }, undefined)
+    return counted?.counted ?? 0
+  },
+})
+expectTypeOf<DataOf<typeof parent>>().toEqualTypeOf<number>()
+expectTypeOf<ResultOf<typeof parent>>().toEqualTypeOf<number>()

@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Voices } from '../../server/cli/voices.ts'
+import { millrace, type Serving, serving } from '../helpers/command.ts'
+
+let serve: Serving
+beforeAll(async () => {
+  serve = await serving()
+})
+afterAll(() => serve[Symbol.asyncDispose]())
+
+describe('millrace run team', () => {
+  test('shows what several agents say at once in lines that say whose they are, and answers with the last', async () => {
+    await using asking = millrace(['run', 'team', 'mills', '--stream'], serve)
+    const { code, stdout, stderr } = await asking.ended
+    expect(code).toBe(0)
+    for (const name of ['advocate', 'critic', 'editor']) {
+      expect(stderr).toMatch(new RegExp(`^${name} begins as r_\\S{22}$`, 'm'))
+      expect(stderr).toMatch(new RegExp(`^${name} is done$`, 'm'))
+      expect(stdout).toMatch(new RegExp(`^${name}: `, 'm'))
+    }
+    for (const line of stdout.trimEnd().split('\n')) expect(line).toMatch(/^(advocate|critic|editor): .{1,72}$/u)
+  })
+
+  test('goes on without the one of them that is stopped, whose id is that of a run', async () => {
+    await using asking = millrace(['run', 'team', 'rivers', '--stream'], serve)
+    const [, id = ''] = await asking.said('stderr', /^critic begins as (r_\S{22})$/m)
+    await asking.said('stdout', /^critic: /m)
+    await using stopping = millrace(['cancel', id], serve)
+    expect((await stopping.ended).code).toBe(0)
+    const { code, stderr, stdout } = await asking.ended
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/^critic was stopped by a client$/m)
+    expect(stdout).toMatch(/^editor: /m)
+  })
+})
+
+describe('the lines of several voices', () => {
+  test('are cut at their line ends and at spaces, and nothing is lost but those', () => {
+    const voices = new Voices()
+    voices.begin('a', 'Ann')
+    const long = 'word '.repeat(30)
+    const said = [
+      voices.say('a', 'one\ntwo'),
+      voices.say('b', 'between'),
+      voices.say('a', ` and ${long}`),
+      voices.end('a'),
+      voices.endAll(),
+    ].join('')
+    expect(said.split('\n').filter((line) => line.startsWith('b: '))).toEqual(['b: between'])
+    const lines = said.split('\n').filter((line) => line.startsWith('Ann: '))
+    expect(lines[0]).toBe('Ann: one')
+    expect(lines.every((line) => line.length <= 'Ann: '.length + 72)).toBe(true)
+    expect(lines.map((line) => line.slice('Ann: '.length).trim()).join(' ')).toBe(`one two and ${long.trim()}`)
+  })
+
+  test('are cut anywhere when there is no space', () => {
+    const voices = new Voices()
+    expect(voices.say('a', 'x'.repeat(100))).toBe(`a: ${'x'.repeat(72)}\n`)
+    expect(voices.end('a')).toBe(`a: ${'x'.repeat(28)}\n`)
+  })
+})
