@@ -126,17 +126,21 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     actorFailed: (run, error) => onError(error, { actor: run.actorName, run: run.id }),
     runChanged: () => closing.check(),
   })
+  const connections = new Set<Connection>()
+  /** Why the server goes away, once it does. */
+  let leaving: string | undefined
+
   const lookout: Lookout = {
     runtime,
     limits,
+    get leaving() {
+      return leaving !== undefined
+    },
     runs: () => registry.live,
     run: (id) => registry.run(id),
     sessions: () => registry.sessions,
   }
   for (const [name, actor] of actors) if (actor.posted) actors.set(name, actor.posted(lookout))
-  const connections = new Set<Connection>()
-  /** Why the server goes away, once it does. */
-  let leaving: string | undefined
 
   const host: SocketHost = {
     verify: (request) => verifyOrigin(request, options.origins),

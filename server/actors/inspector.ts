@@ -42,7 +42,8 @@ const input = z
  * credentials. The run of an inspector is on the list as well, marked as one; what it says of itself is told only
  * together with something else.
  *
- * It ends when it is stopped, or at the deadline of every run (`timeoutMs`): who wants to watch on starts it anew.
+ * It ends when it is stopped, when the server goes away and nothing else is left to wait for, and at the deadline of every
+ * run (`timeoutMs`): who wants to watch on starts it anew.
  */
 export function inspector(): Actor<InspectorInput | undefined, undefined, RosterUpdate> {
   const description = 'Tells which sessions and runs there are, and how they fare.'
@@ -90,7 +91,7 @@ async function* watch(
     }
     for (;;) {
       for (const value of told.updates()) yield { type: 'data', name: 'roster', value }
-      if (once) return
+      if (once || (sampler.lookout.leaving && sampler.isAlone)) return
       // All who look as often look at the same time, and so share what they see.
       await wait(Math.ceil(everyMs - (runtime.now() % everyMs)) + EARLY_MS, signal, runtime)
       sampler.lookAgain()

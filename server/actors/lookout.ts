@@ -59,6 +59,8 @@ export interface SessionSight {
 export interface Lookout {
   readonly runtime: Runtime
   readonly limits: Pick<Limits, 'maxEvent' | 'maxValues'>
+  /** The server goes away, once its runs have ended. */
+  readonly leaving: boolean
   /** The runs that have not settled: each takes up a place. */
   runs(): Iterable<RunSight>
   /** A run that has settled too, as long as the server keeps it. */

@@ -52,6 +52,12 @@ export class Sampler {
     return this.#runs.values()
   }
 
+  /** There are no runs but those of who watches. */
+  get isAlone(): boolean {
+    for (const { facts } of this.#runs.values()) if (!facts.inspector) return false
+    return true
+  }
+
   get sessions(): Iterable<SeenSession> {
     return this.#sessions.values()
   }
@@ -94,7 +100,9 @@ export class Sampler {
     if (known) {
       known.seenIn = this.#looks
       advance(known, run, now)
-      if (!isTrue(known.facts, run, sessions, shown)) known.facts = this.#factsOf(run, sessions, shown, known.facts)
+      const marked = known.facts.inspector === true || !this.#watching.has(run.id)
+      if (!marked || !isTrue(known.facts, run, sessions, shown))
+        known.facts = this.#factsOf(run, sessions, shown, known.facts)
       known.figures = figuresOf(known, run, shown, now)
       return
     }
@@ -132,7 +140,7 @@ export class Sampler {
       gated: run.gated,
       detached: isDetached(run),
       startedAt: before?.startedAt ?? Math.round(runtime.wallClock() - (runtime.now() - run.startedAt)),
-      ...(this.#watching.has(run.id) && { inspector: true }),
+      ...((before?.inspector || this.#watching.has(run.id)) && { inspector: true }),
       readerCount: run.readers,
       readers: shown.map(
         ({ policy, own, perSec }): ReaderFacts => ({ policy, own, ...(perSec !== undefined && { perSec }) }),

@@ -1,13 +1,14 @@
 import { attach } from './attach.ts'
 import { cancel } from './cancel.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
+import { ls } from './ls.ts'
 import type { Output } from './output.ts'
 import { run } from './run.ts'
 import { serve } from './serve.ts'
 import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
 
-const commands: readonly Command[] = [serve, run, attach, cancel]
+const commands: readonly Command[] = [serve, run, attach, cancel, ls]
 
 /** Does what the arguments say. Resolves with the exit code; what went wrong has been said in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {

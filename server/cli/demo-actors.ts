@@ -1,5 +1,7 @@
 import { z } from 'zod'
+import type { RosterUpdate } from '../../protocol/roster.ts'
 import { type Actor, actor } from '../actors/actor.ts'
+import { type InspectorInput, inspector } from '../actors/inspector.ts'
 import { type AgentInput, agent } from '../agents/agent.ts'
 import { wait } from '../streams/wait.ts'
 import { demoTools } from './demo-tools.ts'
@@ -14,6 +16,7 @@ export type DemoActors = {
   echo: Actor<unknown, undefined, never>
   sleep: Actor<{ ms: number }, { sleptMs: number }, never>
   stubborn: Actor<{ ms: number }, { sleptMs: number }, never>
+  inspector: Actor<InspectorInput | undefined, undefined, RosterUpdate>
 }
 
 const amount = z.number().int().min(1)
@@ -110,6 +113,8 @@ export const demoActors: DemoActors = {
       return { sleptMs: ms }
     },
   }),
+
+  inspector: inspector(),
 }
 
 const NOISE_CHARACTERS = 4_096

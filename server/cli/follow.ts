@@ -87,7 +87,7 @@ export async function follow(
 }
 
 /** A reader of a pipe that has seen enough is no failure. */
-function unreadExit(output: Output): ExitCode {
+export function unreadExit(output: Output): ExitCode {
   const reason: unknown = output.gone.reason
   const code = reason instanceof Error && 'code' in reason ? String(reason.code) : ''
   if (code !== 'EPIPE') throw new Failure(EXIT.failed, `the answer cannot be written (${code})`, reason)

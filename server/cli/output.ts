@@ -2,10 +2,20 @@ const FRAMES = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏'
 const FRAME_MS = 80
 /** Back to the beginning of the line, and wipe it. */
 const WIPE = '\r\u001b[K'
+const HIDE_CURSOR = '\u001b[?25l'
+const SHOW_CURSOR = '\u001b[?25h'
+/** The whole screen is wiped, and the first line is the next. */
+const WIPE_SCREEN = '\u001b[2J\u001b[H'
+/** All below is wiped. */
+const WIPE_BELOW = '\u001b[J'
+/** What a terminal that does not say its size is taken for. */
+const USUAL_SIZE = { columns: 80, rows: 24 }
 
 /** What of a process's streams is used. */
 export type Sink = {
   readonly isTTY?: boolean
+  readonly columns?: number
+  readonly rows?: number
   write(text: string, written?: () => void): boolean
   on(event: 'error', listener: (error: Error) => void): unknown
   once(event: 'drain' | 'error', listener: () => void): unknown
@@ -22,7 +32,11 @@ export class Output {
   readonly #stderr: Sink
   readonly #colour: boolean
   readonly #moves: boolean
+  readonly #draws: boolean
+  readonly #paints: boolean
   readonly #gone = new AbortController()
+  /** What was drawn last: how many lines, where nothing was written below them since, and how wide the screen was. */
+  #drawn: { lines: number; columns: number } | undefined
   /** Something is written on this line of the answer. */
   #answering = false
   /** Something dimmed is written on this line. */
@@ -38,6 +52,8 @@ export class Output {
     this.#stderr = stderr
     this.#moves = stderr.isTTY === true && env['TERM'] !== 'dumb'
     this.#colour = this.#moves && !env['NO_COLOR']
+    this.#draws = stdout.isTTY === true && env['TERM'] !== 'dumb'
+    this.#paints = this.#draws && !env['NO_COLOR']
     stdout.on('error', (error) => this.#gone.abort(error))
     // Nobody is left to be told.
     stderr.on('error', () => {})
@@ -59,7 +75,48 @@ export class Output {
     if (this.isTerminal) this.quiet()
     this.#endAside()
     this.#answering = !text.endsWith('\n')
-    if (this.#stdout.write(this.isTerminal ? printable(text) : text)) return
+    await this.#write(this.isTerminal ? printable(text) : text)
+  }
+
+  /** The size of the terminal on which something can be drawn; undefined where stdout is none. */
+  get screen(): { columns: number; rows: number } | undefined {
+    if (!this.#draws) return undefined
+    const { columns, rows } = this.#stdout
+    return { columns: columns || USUAL_SIZE.columns, rows: rows || USUAL_SIZE.rows }
+  }
+
+  /**
+   * Draws lines on the screen in place of those drawn before; below what else was written since. None is wider than the
+   * screen, and they are written as they are. The cursor is hidden until `endDrawing`.
+   */
+  async draw(lines: readonly string[]): Promise<void> {
+    const { columns = 0 } = this.screen ?? {}
+    if (this.gone.aborted) return
+    this.quiet()
+    this.#endAside()
+    const before = this.#drawn
+    const isResized = before !== undefined && before.columns !== columns
+    const up = before && before.lines > 0 ? `\u001b[${before.lines}A\r` : ''
+    this.#drawn = { lines: lines.length, columns }
+    const start = isResized ? WIPE_SCREEN : `${before ? '' : HIDE_CURSOR}${up}`
+    await this.#write(`${start}${lines.map((line) => `${line}\u001b[K\n`).join('')}${WIPE_BELOW}`)
+  }
+
+  /** What was drawn stays, and the cursor is there again. */
+  endDrawing(): void {
+    if (!this.#drawn) return
+    this.#drawn = undefined
+    this.#stdout.write(SHOW_CURSOR)
+  }
+
+  /** Text of the answer in a style of the terminal (`31` is red), where it has colours. */
+  paint(style: string | undefined, text: string): string {
+    return this.#paints && style !== undefined ? `\u001b[${style}m${text}\u001b[0m` : text
+  }
+
+  /** Writes to stdout. Resolves when there is room for more. */
+  async #write(text: string): Promise<void> {
+    if (this.#stdout.write(text)) return
     await new Promise<void>((resolve) => {
       const done = (): void => {
         this.#stdout.off('drain', done)
@@ -101,6 +158,7 @@ export class Output {
 
   /** Says what went wrong, in one line. */
   fail(message: string): void {
+    this.endDrawing()
     this.#ownLine()
     this.#endAside()
     this.#line(`${this.#paint('31', 'millrace:')} ${oneLine(message)}`)
@@ -131,6 +189,7 @@ export class Output {
 
   /** Writes a line, over the `^C` that a terminal may have put there. */
   #line(text: string): void {
+    if (this.#drawn && this.#stderr.isTTY === true) this.#drawn.lines = 0
     this.#stderr.write(`${this.#moves ? WIPE : ''}${text}\n`)
   }
 
@@ -165,7 +224,7 @@ export class Output {
 }
 
 /** Control characters other than line ends and tabs, which a terminal would obey, as pictures of them. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replaceAll(/\r(?!\n)|[^\P{Cc}\n\r\t]/gu, (character) => {
     const code = character.charCodeAt(0)
     return code < 0x20 ? String.fromCharCode(0x2400 + code) : '\u2421'

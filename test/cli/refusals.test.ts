@@ -28,7 +28,7 @@ afterAll(() => vi.unstubAllEnvs())
 describe('what cannot be is refused in one line, with exit code 2', () => {
   test.each<[string, RegExp]>([
     ['', /^Usage: millrace <command>/],
-    ['wat', /no command wat: there is serve, run, attach, cancel; see millrace --help/],
+    ['wat', /no command wat: there is serve, run, attach, cancel, ls; see millrace --help/],
     ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
     ['serve --port 65536', /--port takes a whole number/],
     ['serve --port', /option '--port <value>' argument missing; see millrace serve --help/],
@@ -102,7 +102,8 @@ describe('help', () => {
   test.each(['--help', 'help', '-h'])('millrace %s lists commands and exit codes', async (option) => {
     const { code, stdout } = await called([option])
     expect(code).toBe(0)
-    for (const name of ['serve', 'run', 'attach', 'cancel']) expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
+    for (const name of ['serve', 'run', 'attach', 'cancel', 'ls'])
+      expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
     for (const [exit, means] of EXIT_CODES) expect(stdout).toMatch(new RegExp(`^ {2}${exit} +${means}$`, 'm'))
   })
 
@@ -111,6 +112,7 @@ describe('help', () => {
     ['run', ['stream', 'url', 'token']],
     ['attach', ['after', 'live', 'policy', 'url', 'token']],
     ['cancel', ['url', 'token']],
+    ['ls', ['once', 'json', 'actor', 'url', 'token']],
   ])('millrace %s --help explains each option', async (name, options) => {
     const { code, stdout } = await called([name, 'some', '--help', '--wat'])
     expect(code).toBe(0)
@@ -146,7 +148,7 @@ describe('what the server refuses is told in one line', () => {
     [
       'run chatt',
       2,
-      /there is no actor "chatt"; there is chat, assistant, team, count, flood, echo, sleep, stubborn, modelless/,
+      /there is no actor "chatt"; there is chat, assistant, team, count, flood, echo, sleep, stubborn, inspector, modelless/,
     ],
     ['run count {"to":"ten"}', 2, /the input does not fit: .*number.* at to/],
     [

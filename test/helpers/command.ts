@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 
 export const root: string = fileURLToPath(new URL('../..', import.meta.url))
 /** The command line as it was built. */
-const MILLRACE: string = `${root}dist/server/cli/main.js`
+export const MILLRACE: string = `${root}dist/server/cli/main.js`
 
 export type CommandOptions = {
   env?: Record<string, string>

@@ -121,6 +121,23 @@ describe('a run on the list of an inspector', () => {
     expect(run.readers.map(({ policy }) => policy)).toEqual(['pace', 'pace', ...Array<string>(14).fill('log')])
   })
 
+  test('names the run that it is a part of, and is not detached where that one is followed', async () => {
+    const part = silent()
+    const whole = actor({
+      async *stream(_: unknown, { spawn }: ActorContext) {
+        yield* spawn(part, 'input')
+      },
+    })
+    await using served = await testServer({ whole, part, inspector: inspector() })
+    await using watcher = await watching(served)
+    await using client = await served.client()
+    client.start(1, 'whole')
+    const { run: id } = await client.next('opened')
+    await watcher.until(({ runs }) => [...runs.values()].some(({ parent }) => parent === id), 'the part')
+    const parts = [...watcher.roster.runs.values()].filter(({ parent }) => parent !== undefined)
+    expect(parts).toEqual([expect.objectContaining({ parent: id, actor: 'part', principal: 'alice', detached: false })])
+  })
+
   test('waits for an answer, settles, and stays as long as it does not heed its stop', async () => {
     const release = latch()
     const stubborn = actor({
@@ -236,6 +253,21 @@ describe('who watches', () => {
       await one.client.settle()
     }
     expect(counts()).toEqual(before)
+  })
+
+  test('does not keep a server that goes away, unless there is something left to watch', async () => {
+    await using served = await testServer({ silent: silent(), inspector: inspector() })
+    await using watcher = await watching(served)
+    await using client = await served.client()
+    client.start(1, 'silent')
+    const { run: id } = await client.next('opened')
+    await watcher.run(id)
+    const closed = served.server.close({ drainMs: 600_000 })
+    await watcher.client.next('goaway')
+    client.send({ kind: 'cancel', sid: 1 })
+    await watcher.until(({ runs }) => !runs.has(id), 'the end of the run')
+    expect(await watcher.client.next('end')).toMatchObject({ outcome: 'done' })
+    await closed
   })
 
   test('may ask for one list, with rates, and no more', async () => {
@@ -389,6 +421,7 @@ describe('many runs', () => {
     const lookout: Lookout = {
       runtime,
       limits: { maxEvent: 65_536, maxValues: 16_384 },
+      leaving: false,
       runs: () => (looks++, []),
       run: () => undefined,
       sessions: () => [],

@@ -1,0 +1,129 @@
+import type { Run } from '../../client-sdk/node.ts'
+import { MillraceError } from '../../protocol/errors.ts'
+import { Roster, type RosterUpdate } from '../../protocol/roster.ts'
+import { EXIT, type ExitCode, Failure } from './exit.ts'
+import { unreadExit } from './follow.ts'
+import { onInterrupt } from './interrupts.ts'
+import type { Output } from './output.ts'
+import { Remote, remoteOptions } from './remote.ts'
+import { JsonList, LiveList, type RunList, WholeList } from './run-lists.ts'
+import { type Command, readArgs } from './usage.ts'
+
+/** The actor that is asked. */
+const INSPECTOR = 'inspector'
+
+const usage = {
+  name: 'ls',
+  about: 'Lists the runs of the server, live on a terminal. Ctrl-C leaves.',
+  notes: ['Lag and credit are those of the slowest reader for whom the run waits, or else of the slowest.'],
+  args: [],
+  options: {
+    once: { type: 'boolean', about: 'Prints the list once, as it does where stdout is no terminal.' },
+    json: { type: 'boolean', about: 'Prints a line of JSON for each run or session that comes, changes or goes.' },
+    actor: { type: 'string', value: 'NAME', about: 'Only runs of this actor.' },
+    ...remoteOptions,
+  },
+  examples: ['millrace ls', 'millrace ls --once --actor chat', 'millrace ls --json | jq -c .'],
+} as const
+
+/** `millrace ls` */
+export const ls: Command = {
+  usage,
+  async run(args: string[], output: Output): Promise<ExitCode> {
+    const { values } = readArgs(usage, args)
+    const { json = false, actor } = values
+    const once = values.once ?? (!json && output.screen === undefined)
+    await using remote = new Remote(values, output)
+    const isLive = (): boolean => remote.client.status === 'open'
+    const list = json
+      ? new JsonList(output, actor)
+      : once
+        ? new WholeList(output, actor)
+        : new LiveList(output, actor, isLive)
+    try {
+      return await watch(remote, output, list, once)
+    } finally {
+      list.close()
+    }
+  },
+}
+
+/** Shows what an inspector tells until it is over, or somebody has seen enough. */
+async function watch(remote: Remote, output: Output, list: RunList, once: boolean): Promise<ExitCode> {
+  let left: 'interrupted' | 'unread' | 'lost' | undefined
+  let run: Run | undefined
+  const leave = (why: typeof left): void => {
+    left ??= why
+    if (why === 'lost') run?.detach()
+    else void run?.cancel()
+  }
+  const unread = (): void => leave('unread')
+  const lost = (): void => leave('lost')
+  const forgetInterrupts = onInterrupt((times) => {
+    list.close()
+    if (times > 1) process.exit(EXIT.interrupted)
+    leave('interrupted')
+  })
+  output.gone.addEventListener('abort', unread)
+  remote.givenUp.addEventListener('abort', lost)
+  try {
+    for (let isOver = false; !isOver && !left; ) {
+      const started = remote.client.start(INSPECTOR, { once }, { onDetach: 'cancel' })
+      run = started
+      isOver = await read(started, remote, list, once)
+    }
+  } catch (error) {
+    if (!left) throw watchFailure(error, remote)
+  } finally {
+    output.gone.removeEventListener('abort', unread)
+    remote.givenUp.removeEventListener('abort', lost)
+    forgetInterrupts()
+  }
+  switch (left) {
+    case undefined:
+      return EXIT.ok
+    case 'lost':
+      throw new Failure(EXIT.unreachable, 'the server did not come back')
+    case 'unread':
+      return unreadExit(output)
+    case 'interrupted':
+      return EXIT.interrupted
+  }
+}
+
+/** False when there is more to see, but from a new beginning. */
+async function read(run: Run, remote: Remote, list: RunList, once: boolean): Promise<boolean> {
+  const { id } = await remote.opened(run)
+  const roster = new Roster()
+  list.begin(roster, id)
+  try {
+    for await (const event of run) {
+      // What is missing is not told again.
+      if (event.type === 'gap') return false
+      if (event.type !== 'data' || event.name !== 'roster') throw noInspector()
+      await list.show(roster.take(event.value as RosterUpdate))
+    }
+    if (roster.scope === undefined) throw noInspector()
+    // One that is not to end does so only where nothing is left to watch.
+    if (!once) throw new Failure(EXIT.unreachable, 'the server went away')
+    return true
+  } catch (error) {
+    // Its time is that of every run.
+    if (MillraceError.is(error, 'timeout')) return false
+    throw error
+  }
+}
+
+function watchFailure(thrown: unknown, remote: Remote): unknown {
+  if (MillraceError.is(thrown, 'not_found') && !remote.cameBack) return noInspector(thrown)
+  if (MillraceError.is(thrown, 'interrupted')) return new Failure(EXIT.unreachable, 'the server went away', thrown)
+  return thrown
+}
+
+function noInspector(cause?: unknown): Failure {
+  return new Failure(
+    EXIT.usage,
+    `this server has no inspector: register one with createServer({ actors: { ${INSPECTOR}: inspector() } }), from millrace/server`,
+    cause,
+  )
+}

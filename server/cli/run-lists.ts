@@ -1,0 +1,171 @@
+import type { Roster, RosterChanges, RosterRun } from '../../protocol/roster.ts'
+import type { Output } from './output.ts'
+import { runTable, type TableLine } from './run-table.ts'
+
+/** How long a run that has ended stays in sight. */
+const LINGER_MS = 4_000
+/** Ages grow also when nothing else happens. */
+const REDRAW_MS = 1_000
+
+/** A way to show a list of runs. */
+export interface RunList {
+  /** A list begins, told by the run `own`, which is not shown. */
+  begin(roster: Roster, own: string): void
+  /** The list has changed. Resolves when there is room for more. */
+  show(changes: RosterChanges): Promise<void>
+  /** Nothing more is shown. */
+  close(): void
+}
+
+/** Which runs are shown. */
+class Choice {
+  #roster: Roster | undefined
+  #own = ''
+  readonly #actor: string | undefined
+
+  constructor(actor: string | undefined) {
+    this.#actor = actor
+  }
+
+  begin(roster: Roster, own: string): void {
+    this.#roster = roster
+    this.#own = own
+  }
+
+  get roster(): Roster | undefined {
+    return this.#roster
+  }
+
+  /** Not only the runs of one actor. */
+  get isAll(): boolean {
+    return this.#actor === undefined
+  }
+
+  has({ id, actor }: RosterRun): boolean {
+    return id !== this.#own && (this.#actor === undefined || actor === this.#actor)
+  }
+
+  lines(ended: Iterable<RosterRun>, now: number, size: { columns?: number; rows?: number }): TableLine[] {
+    const roster = this.#roster
+    if (!roster) return []
+    const runs = [...roster.runs.values(), ...ended].filter((run) => this.has(run))
+    const sessions = [...roster.sessions.values()]
+    return runTable({ runs, sessions, ownOnly: roster.scope === 'own', now, ...size })
+  }
+}
+
+/** The list as it is, once. */
+export class WholeList implements RunList {
+  readonly #output: Output
+  readonly #choice: Choice
+
+  constructor(output: Output, actor: string | undefined) {
+    this.#output = output
+    this.#choice = new Choice(actor)
+  }
+
+  begin(roster: Roster, own: string): void {
+    this.#choice.begin(roster, own)
+  }
+
+  async show(): Promise<void> {
+    const { roster } = this.#choice
+    if (!roster || roster.isPartial) return
+    const size = this.#output.screen
+    const lines = this.#choice.lines([], roster.at, size ? { columns: size.columns } : {})
+    await this.#output.answer(lines.map(({ text }) => `${text}\n`).join(''))
+  }
+
+  close(): void {}
+}
+
+/** Each change as a line of JSON. */
+export class JsonList implements RunList {
+  readonly #output: Output
+  readonly #choice: Choice
+
+  constructor(output: Output, actor: string | undefined) {
+    this.#output = output
+    this.#choice = new Choice(actor)
+  }
+
+  begin(roster: Roster, own: string): void {
+    this.#choice.begin(roster, own)
+  }
+
+  async show({ runs, sessions, goneRuns, goneSessions }: RosterChanges): Promise<void> {
+    const at = this.#choice.roster?.at
+    const gone = new Set(goneRuns.map(({ id }) => id))
+    const has = (run: RosterRun): boolean => this.#choice.has(run)
+    const lines = [
+      ...runs.filter((run) => has(run) && !gone.has(run.id)).map((run) => ({ at, type: 'run', ...run })),
+      ...goneRuns.filter(has).map((run) => ({ at, type: 'run.gone', ...run })),
+      ...(this.#choice.isAll ? sessions.map((session) => ({ at, type: 'session', ...session })) : []),
+      ...(this.#choice.isAll ? goneSessions.map((session) => ({ at, type: 'session.gone', ...session })) : []),
+    ]
+    await this.#output.answer(lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  }
+
+  close(): void {}
+}
+
+/** The list as it changes, drawn where it stood before. */
+export class LiveList implements RunList {
+  readonly #output: Output
+  readonly #choice: Choice
+  /** Runs that have ended, and when they leave. */
+  readonly #ended = new Map<string, { run: RosterRun; until: number }>()
+  readonly #timer: NodeJS.Timeout
+  /** What the server's clock is ahead of this one. */
+  #aheadMs = 0
+  #isClosed = false
+
+  /** @param isLive whether there is a connection: without one nothing is drawn anew. */
+  constructor(output: Output, actor: string | undefined, isLive: () => boolean) {
+    this.#output = output
+    this.#choice = new Choice(actor)
+    this.#timer = setInterval(() => {
+      if (isLive()) void this.#draw()
+    }, REDRAW_MS)
+  }
+
+  begin(roster: Roster, own: string): void {
+    this.#choice.begin(roster, own)
+  }
+
+  async show({ goneRuns }: RosterChanges): Promise<void> {
+    for (const run of goneRuns) this.#ended.set(run.id, { run, until: performance.now() + LINGER_MS })
+    const { roster } = this.#choice
+    if (!roster || roster.isPartial) return
+    this.#aheadMs = roster.at - Date.now()
+    await this.#draw()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearInterval(this.#timer)
+    this.#output.endDrawing()
+  }
+
+  async #draw(): Promise<void> {
+    const { screen } = this.#output
+    const { roster } = this.#choice
+    if (this.#isClosed || !screen || !roster || roster.isPartial) return
+    const now = performance.now()
+    for (const [id, { until }] of this.#ended) if (until <= now) this.#ended.delete(id)
+    const ended = [...this.#ended.values()].map(({ run }) => run)
+    // The last line is where the cursor stands.
+    const size = { columns: screen.columns, rows: screen.rows - 1 }
+    const lines = this.#choice.lines(ended, Date.now() + this.#aheadMs, size)
+    await this.#output.draw(lines.map(({ text, kind }) => this.#output.paint(STYLES[kind], text)))
+  }
+}
+
+const STYLES: { readonly [Kind in TableLine['kind']]: string | undefined } = {
+  totals: '1',
+  names: '2',
+  run: undefined,
+  gated: '33',
+  ended: '2',
+  failed: '31',
+}

@@ -1,0 +1,211 @@
+import type { RosterReader, RosterRun, RosterSession } from '../../protocol/roster.ts'
+import { printable } from './output.ts'
+
+export type TableOptions = {
+  runs: readonly RosterRun[]
+  sessions: readonly RosterSession[]
+  /** Only the reader's own are on the list. */
+  ownOnly: boolean
+  /** The server's clock, in epoch milliseconds. */
+  now: number
+  /** What may be filled. Absent: as much as there is. */
+  columns?: number | undefined
+  rows?: number | undefined
+}
+
+/** A line of the table, and what it is about. */
+export type TableLine = {
+  readonly text: string
+  readonly kind: 'totals' | 'names' | 'run' | 'gated' | 'ended' | 'failed'
+}
+
+/** One row of text cells. */
+type Row = { readonly [Name in ColumnName]: string }
+type ColumnName = (typeof COLUMNS)[number]['name']
+
+/** In the order they stand in. `yields`: which is left out first where there is no room; a run's id stays whole. */
+const COLUMNS = [
+  { name: 'run', yields: 0 },
+  { name: 'actor', yields: 1 },
+  { name: 'state', yields: 2 },
+  { name: 'rate', yields: 3, isNumber: true },
+  { name: 'lag', yields: 4, isNumber: true },
+  { name: 'credit', yields: 7, isNumber: true },
+  { name: 'readers', yields: 6, isNumber: true },
+  { name: 'age', yields: 5, isNumber: true },
+  { name: 'who', yields: 8 },
+] as const
+
+const GAP = '  '
+/** The longest cell of a name, where there is not room for all of it. */
+const SHORT_NAME = 16
+
+/** The list of runs as a table: totals, then one line a run, newest first, each followed by its parts. */
+export function runTable(options: TableOptions): TableLine[] {
+  const { runs, now, columns = Number.POSITIVE_INFINITY, rows = Number.POSITIVE_INFINITY } = options
+  const lines: TableLine[] = [{ kind: 'totals', text: totals(options) }]
+  if (runs.length > 0) {
+    const placed = inOrder(runs)
+    const shown = placed.length + 2 <= rows ? placed : placed.slice(0, Math.max(0, rows - 3))
+    const cells = shown.map(({ run, depth }) => rowOf(run, depth, now))
+    const write = writer(cells, columns)
+    lines.push({ kind: 'names', text: write(NAMES) })
+    lines.push(...shown.map(({ run }, i): TableLine => ({ kind: kindOf(run), text: write(cells[i] as Row) })))
+    const hidden = placed.length - shown.length
+    if (hidden > 0) lines.push({ kind: 'names', text: `and ${hidden} more` })
+  }
+  return lines.map(({ kind, text }) => ({ kind, text: cut(text, columns) }))
+}
+
+const NAMES = Object.fromEntries(COLUMNS.map(({ name }) => [name, name.toUpperCase()])) as Row
+
+function totals({ runs, sessions, ownOnly }: TableOptions): string {
+  const live = runs.filter(({ state }) => state !== 'ended')
+  const gated = live.filter((run) => run.gated).length
+  const detached = live.filter((run) => run.detached).length
+  const lost = sessions.filter(({ connected }) => !connected).length
+  const sum = (of: (run: RosterRun) => number): number => live.reduce((all, run) => all + of(run), 0)
+  return [
+    `${counted(live.length, 'run')}${ownOnly ? ' of yours' : ''}`,
+    ...(gated > 0 ? [`${gated} gated`] : []),
+    ...(detached > 0 ? [`${detached} detached`] : []),
+    counted(sessions.length, 'session'),
+    ...(lost > 0 ? [`${lost} not connected`] : []),
+    `${figure(sum(({ itemsPerSec }) => itemsPerSec))} items/s`,
+    `${bytes(sum(({ bytesPerSec }) => bytesPerSec))}/s`,
+  ].join(' · ')
+}
+
+/** Newest first, parts behind the whole they are of, in the order in which they began. */
+function inOrder(runs: readonly RosterRun[]): { run: RosterRun; depth: number }[] {
+  const known = new Set(runs.map(({ id }) => id))
+  const parts = new Map<string, RosterRun[]>()
+  const wholes: RosterRun[] = []
+  for (const run of runs) {
+    const list = run.parent !== undefined && known.has(run.parent) ? (parts.get(run.parent) ?? []) : wholes
+    if (list !== wholes) parts.set(run.parent!, list)
+    list.push(run)
+  }
+  const placed: { run: RosterRun; depth: number }[] = []
+  const place = (run: RosterRun, depth: number): void => {
+    placed.push({ run, depth })
+    for (const part of parts.get(run.id)?.sort((a, b) => a.startedAt - b.startedAt) ?? []) place(part, depth + 1)
+  }
+  for (const run of wholes.sort((a, b) => b.startedAt - a.startedAt)) place(run, 0)
+  return placed
+}
+
+function rowOf(run: RosterRun, depth: number, now: number): Row {
+  const reader = slowest(run.readers)
+  return {
+    run: run.id,
+    actor: `${depth > 0 ? `${'  '.repeat(depth - 1)}└ ` : ''}${oneLine(run.actor)}`,
+    state: stateWords(run),
+    rate: run.itemsPerSec > 0 ? `${figure(run.itemsPerSec)}/s` : '-',
+    lag: reader ? String(reader.lag) : '-',
+    credit: reader ? String(reader.credit) : '-',
+    readers: String(run.readerCount),
+    age: age(now - run.startedAt),
+    who: principalWords(run.principal),
+  }
+}
+
+/** The reader that is furthest behind, of those for whom the actor waits if there are any. */
+function slowest(readers: readonly RosterReader[]): RosterReader | undefined {
+  const pacing = readers.filter(({ policy }) => policy === 'pace')
+  const [first, ...others] = pacing.length > 0 ? pacing : readers
+  return first && others.reduce((slow, reader) => (reader.lag > slow.lag ? reader : slow), first)
+}
+
+/** A run that is gated or detached is running, unless something else is said. */
+function stateWords({ state, outcome, gated, detached, readers }: RosterRun): string {
+  const words = [
+    ...(outcome !== undefined ? [outcome] : state === 'running' ? [] : [state === 'waiting_input' ? 'waiting' : state]),
+    ...(gated ? ['gated'] : []),
+    ...(readers.length > 0 && readers.every(({ perSec }) => perSec === 0) ? ['paused'] : []),
+    ...(detached ? ['detached'] : []),
+  ]
+  return words.join(', ') || 'running'
+}
+
+function kindOf({ outcome, gated }: RosterRun): TableLine['kind'] {
+  if (outcome !== undefined) return outcome === 'error' ? 'failed' : 'ended'
+  return gated ? 'gated' : 'run'
+}
+
+/** Runs that were begun inside the server have a principal of its own. */
+function principalWords(id: string): string {
+  return id.startsWith('\u0000') ? `(${oneLine(id.slice(1))})` : oneLine(id)
+}
+
+/** How to write a row, so that it fits: names are shortened, then columns left out. */
+function writer(rows: readonly Row[], columns: number): (row: Row) => string {
+  let names: ColumnName[] = COLUMNS.map(({ name }) => name)
+  const widths = new Map(
+    COLUMNS.map(({ name }) => [name, Math.max(...[NAMES, ...rows].map((row) => widthOf(row[name])))]),
+  )
+  const width = (): number => names.reduce((sum, name) => sum + widths.get(name)! + GAP.length, -GAP.length)
+  for (const name of ['who', 'actor'] as const) {
+    const spare = width() - columns
+    if (spare > 0) widths.set(name, Math.max(Math.min(SHORT_NAME, widths.get(name)!), widths.get(name)! - spare))
+  }
+  for (const { name } of [...COLUMNS].sort((a, b) => b.yields - a.yields))
+    if (width() > columns && name !== 'run') names = names.filter((other) => other !== name)
+  const numbers = new Set<ColumnName>(COLUMNS.flatMap((column) => ('isNumber' in column ? [column.name] : [])))
+  return (row) =>
+    names
+      .map((name) => {
+        const cell = cut(row[name], widths.get(name)!)
+        const space = ' '.repeat(widths.get(name)! - widthOf(cell))
+        return numbers.has(name) ? space + cell : cell + space
+      })
+      .join(GAP)
+      .trimEnd()
+}
+
+/** At most `columns` wide, with a mark where something is left out. */
+function cut(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text
+  let kept = ''
+  let width = 1
+  for (const character of text) {
+    width += widthOf(character)
+    if (width > columns) break
+    kept += character
+  }
+  return `${kept}…`
+}
+
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u
+
+/** Columns of a terminal. */
+function widthOf(text: string): number {
+  let width = 0
+  for (const character of text) width += WIDE.test(character) ? 2 : 1
+  return width
+}
+
+function oneLine(text: string): string {
+  return printable(text.replaceAll(/[\r\n\t]/g, ' '))
+}
+
+function counted(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`
+}
+
+function figure(n: number): string {
+  return n < 10 ? String(Math.round(n * 10) / 10) : String(Math.round(n))
+}
+
+function bytes(n: number): string {
+  if (n < 1_000) return `${Math.round(n)} B`
+  return n < 1e6 ? `${figure(n / 1e3)} kB` : `${figure(n / 1e6)} MB`
+}
+
+function age(ms: number): string {
+  const s = Math.max(0, Math.floor(ms / 1_000))
+  if (s < 120) return `${s}s`
+  if (s < 7_200) return `${Math.floor(s / 60)}m`
+  return s < 172_800 ? `${Math.floor(s / 3_600)}h` : `${Math.floor(s / 86_400)}d`
+}

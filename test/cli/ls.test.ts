@@ -1,0 +1,246 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RosterRun } from '../../protocol/roster.ts'
+import { Command, MILLRACE, millrace, root, type Serving, serving } from '../helpers/command.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-ls-'))
+const HIDE = '\u001b[?25l'
+const SHOW = '\u001b[?25h'
+
+let serve: Serving
+
+beforeAll(async () => {
+  serve = await serving()
+})
+afterAll(async () => {
+  await serve[Symbol.asyncDispose]()
+  rmSync(folder, { recursive: true })
+})
+
+/** A config file with these options. */
+function config(name: string, options: string): string {
+  const file = join(folder, `${name}.mjs`)
+  const millraceServer = JSON.stringify(pathToFileURL(`${root}dist/server/index.js`).href)
+  writeFileSync(file, `import { actor, inspector } from ${millraceServer}\nexport default ${options}`)
+  return file
+}
+
+function ls(args: readonly string[] = [], env: Record<string, string> = {}): Command {
+  return millrace(['ls', ...args], { env: { ...serve.env, ...env } })
+}
+
+/** `millrace ls` that takes its stdout, and its stderr, for a terminal of 100 columns. */
+function lsOnTerminal(env: Record<string, string> = {}, args: readonly string[] = []): Command {
+  const isTerminal =
+    'for (const s of [process.stdout, process.stderr]) Object.assign(s, {isTTY:true,columns:100,rows:30})'
+  return new Command(
+    process.execPath,
+    ['--import', `data:text/javascript,${encodeURIComponent(isTerminal)}`, MILLRACE, 'ls', ...args],
+    { env: { ...serve.env, TERM: 'xterm', ...env } },
+  )
+}
+
+/** A run of `count` by a client that stops it when it is disposed of. */
+async function running(input: string): Promise<Command & { id: string }> {
+  const run = millrace(['run', 'count', input, '--stream'], { env: serve.env })
+  const [, id = ''] = await run.said('stderr', /run (r_\S+)/)
+  await run.said('stdout', /1 /)
+  return Object.assign(run, {
+    id,
+    async [Symbol.asyncDispose]() {
+      run.kill('SIGCONT')
+      run.kill('SIGINT')
+      await run.ended
+    },
+  })
+}
+
+const ENDLESS = '{"to":100000,"delayMs":20}'
+
+describe('millrace ls into a pipe', () => {
+  test('prints the list once, as plain lines with whole ids', async () => {
+    await using run = await running(ENDLESS)
+    await using listing = ls()
+    const { code, stdout, stderr } = await listing.ended
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [totals, names, ...runs] = stdout.split('\n')
+    expect(totals).toMatch(/^1 run of yours · \d+ sessions · [\d.]+ items\/s · [\d.]+ k?B\/s$/)
+    expect(names).toMatch(/^RUN +ACTOR +STATE +RATE +LAG +CREDIT +READERS +AGE +WHO$/)
+    expect(runs).toEqual([expect.stringMatching(new RegExp(`^${run.id} +count +running .* cli$`)), ''])
+    expect(stdout).not.toMatch(/[^\P{Cc}\n]/u)
+  })
+
+  test('says that a run is gated while its reader stands still, and detached when it is gone', async () => {
+    await using run = await running('{"to":100000}')
+    run.kill('SIGSTOP')
+    const lineOf = async (): Promise<string> => {
+      await using listing = ls()
+      const { stdout } = await listing.ended
+      return stdout.split('\n').find((line) => line.startsWith(run.id)) ?? 'it is not there'
+    }
+    const until = async (pattern: RegExp): Promise<void> => {
+      for (let tries = 0; tries < 10; tries++) if (pattern.test(await lineOf())) return
+      throw new Error(`never ${pattern}: ${await lineOf()}`)
+    }
+    await until(/ gated /)
+    run.kill('SIGKILL')
+    await until(/ gated, detached /)
+    await millrace(['cancel', run.id], { env: serve.env }).ended
+    expect(await lineOf()).toBe('it is not there')
+  })
+
+  test('--json prints a line for each that comes, changes and goes', async () => {
+    await using listing = ls(['--json'])
+    await listing.said('stdout', /"type":"session"/)
+    await using run = await running(ENDLESS)
+    await listing.said('stdout', new RegExp(`("type":"run","id":"${run.id}"[^]*){2}`))
+    run.kill('SIGINT')
+    await listing.said('stdout', new RegExp(`"type":"run.gone","id":"${run.id}"`))
+    listing.kill('SIGINT')
+    const { code, stdout } = await listing.ended
+    expect(code).toBe(130)
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as RosterRun & { type: string; at: number })
+    const told = lines.filter(({ id }) => id === run.id)
+    expect(told[0]).toMatchObject({ type: 'run', actor: 'count', state: 'running', readers: [{ policy: 'pace' }] })
+    expect(told.at(-1)).toMatchObject({ type: 'run.gone', state: 'ended', outcome: 'cancelled', readers: [] })
+    expect(told.at(-1)!.items).toBeGreaterThan(told[0]!.items)
+    expect(lines.some(({ actor }) => actor === 'inspector')).toBe(false)
+  })
+
+  test('--json --once prints what there is; --actor leaves out all else', async () => {
+    await using run = await running(ENDLESS)
+    await using all = ls(['--json', '--once'])
+    await using one = ls(['--json', '--once', '--actor', 'count'])
+    await using none = ls(['--once', '--actor', 'chat'])
+    const types = (text: string) => text.match(/"type":"[^"]+"/g)
+    expect(types((await all.ended).stdout)).toContain('"type":"session"')
+    const ended = await one.ended
+    expect(types(ended.stdout)).toEqual(['"type":"run"'])
+    expect(ended.stdout).toContain(run.id)
+    expect((await none.ended).stdout).toMatch(/^0 runs of yours/)
+  })
+
+  test('ends quietly when nobody reads it any more', async () => {
+    await using listing = ls(['--json'])
+    await listing.said('stdout', /"type":"session"/)
+    listing.child.stdout?.destroy()
+    await using run = await running(ENDLESS)
+    expect(await listing.ended).toMatchObject({ code: 0, stderr: '' })
+    expect(run.id).toMatch(/^r_/)
+  })
+})
+
+describe('millrace ls on a terminal', () => {
+  test('draws the list anew in its place, and Ctrl-C leaves it there with the cursor restored', async () => {
+    await using run = await running(ENDLESS)
+    await using listing = lsOnTerminal()
+    await listing.said('stdout', new RegExp(`${run.id}[^]*\u001b\\[3A[^]*${run.id}`))
+    run.kill('SIGINT')
+    await listing.said('stdout', new RegExp(`${run.id} +count +cancelled`))
+    listing.kill('SIGINT')
+    const { code, stdout } = await listing.ended
+    expect(code).toBe(130)
+    expect(stdout.startsWith(HIDE)).toBe(true)
+    expect(stdout.split(HIDE)).toHaveLength(2)
+    expect(stdout.endsWith(SHOW)).toBe(true)
+    expect(stdout).toContain('\u001b[2mRUN')
+  })
+
+  test('SIGTERM restores the cursor too, and NO_COLOR takes the colours away', async () => {
+    await using listing = lsOnTerminal({ NO_COLOR: '1' })
+    await listing.said('stdout', /0 runs of yours/)
+    listing.kill('SIGTERM')
+    const { code, stdout } = await listing.ended
+    expect(code).toBe(130)
+    expect(stdout.endsWith(SHOW)).toBe(true)
+    expect(stdout).not.toMatch(/\u001b\[\d*m/)
+  })
+
+  test('a server that goes away is told in one line, with the cursor restored', async () => {
+    await using other = await serving()
+    await using listing = lsOnTerminal(other.env)
+    await listing.said('stdout', /0 runs of yours/)
+    other.server.kill('SIGTERM')
+    const { code, stdout, stderr } = await listing.ended
+    expect(code).toBe(3)
+    expect(stdout.endsWith(SHOW)).toBe(true)
+    expect(stderr).toMatch(/millrace:[^\n]* the server went away\n$/)
+    expect(await other.server.ended).toMatchObject({ code: 0 })
+  })
+
+  test('a server that dies is waited for, and given up in one line', async () => {
+    await using other = await serving()
+    await using listing = lsOnTerminal(other.env, ['--reconnect', '1'])
+    await listing.said('stdout', /0 runs of yours/)
+    other.server.kill('SIGKILL')
+    const { code, stdout, stderr } = await listing.ended
+    expect(code).toBe(3)
+    expect(stdout.endsWith(SHOW)).toBe(true)
+    expect(stderr).toMatch(/connection lost: trying again for 1 s[^]*millrace:[^\n]* the server did not come back\n$/)
+  })
+
+  test('--once prints it and ends', async () => {
+    await using listing = lsOnTerminal({}, ['--once'])
+    const { code, stdout } = await listing.ended
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^0 runs of yours · .*\n$/) })
+  })
+
+  test('goes on where the time of its own run is over', async () => {
+    const file = config('short', `{ actors: { inspector: inspector() }, limits: { timeoutMs: 700 } }`)
+    await using other = await serving(['--config', file])
+    await using listing = lsOnTerminal(other.env)
+    // At half a second, and once more after the deadline: the second inspector is the only run, and not shown.
+    await listing.said('stdout', /(0 runs of yours[^]*){4}/)
+    expect(listing.child.exitCode).toBeNull()
+  })
+})
+
+describe('millrace ls is refused in one line by', () => {
+  test('a server without an inspector, and by one whose inspector is something else', async () => {
+    const without = config('without', '{ actors: { a: actor({ ask: () => 1 }) } }')
+    const other = config('other', '{ actors: { inspector: actor({ async *stream() { yield "hello" } }) } }')
+    for (const file of [without, other]) {
+      await using served = await serving(['--config', file])
+      await using listing = ls([], served.env)
+      expect(await listing.ended).toEqual({
+        code: 2,
+        signal: null,
+        stdout: '',
+        stderr:
+          'millrace: this server has no inspector: register one with createServer({ actors: { inspector: inspector() } }), from millrace/server\n',
+      })
+    }
+  })
+
+  test('a server that does not know the token', async () => {
+    await using listing = ls([], { MILLRACE_TOKEN: 'wrong' })
+    expect(await listing.ended).toMatchObject({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringMatching(/^millrace: the server refused this token: .*\n$/),
+    })
+  })
+
+  test('a server that is not there', async () => {
+    await using gone = await serving()
+    gone.server.kill('SIGKILL')
+    await gone.server.ended
+    await using listing = ls([], gone.env)
+    expect(await listing.ended).toMatchObject({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringMatching(/^millrace: cannot connect to .*: nobody listens there; .*\n$/),
+    })
+  })
+
+  test('itself, for an argument or option it does not have', async () => {
+    for (const args of [['chat'], ['--all'], ['--url', 'here']])
+      expect(await ls(args).ended).toMatchObject({ code: 2, stderr: expect.stringMatching(/^millrace: .+\n$/) })
+  })
+})
