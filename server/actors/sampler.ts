@@ -1,7 +1,7 @@
 import type { ReaderFacts, RosterSession, RunFacts, RunFigures } from '../../protocol/roster.ts'
 import type { Lookout, ReaderSight, RunSight, SessionSight } from './lookout.ts'
 
-/** Readers of a run, and sessions, that are shown. */
+/** Readers and sessions of one run that are shown. */
 const MAX_SHOWN = 16
 /** The longest part of a name that is shown, in UTF-16 units. */
 const MAX_NAME = 256
@@ -42,7 +42,8 @@ export class Sampler {
   /** The runs of those who watch. */
   readonly #watching = new Set<string>()
   #looks = 0
-  #lookedAt = 0
+  /** Undefined while what was seen before is forgotten. */
+  #lookedAt: number | undefined
 
   constructor(lookout: Lookout) {
     this.lookout = lookout
@@ -73,16 +74,17 @@ export class Sampler {
     if (this.#watching.size > 0) return
     this.#runs.clear()
     this.#sessions.clear()
+    this.#lookedAt = undefined
   }
 
   /** Looks, unless somebody has just now. */
   lookAgain(): void {
-    if (this.lookout.runtime.now() - this.#lookedAt >= SHARED_MS) this.look()
+    if (this.lookout.runtime.now() - (this.#lookedAt ?? Number.NEGATIVE_INFINITY) >= SHARED_MS) this.look()
   }
 
   look(): void {
     const now = this.lookout.runtime.now()
-    const since = this.#looks === 0 ? now : this.#lookedAt
+    const since = this.#lookedAt ?? now
     this.#lookedAt = now
     this.#looks++
     const sessionsOf = this.#lookAtSessions()

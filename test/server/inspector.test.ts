@@ -163,23 +163,32 @@ describe('a run on the list of an inspector', () => {
   test('has the rate of the last second, not of its life', async () => {
     const runtime = handClock()
     const speaking = latch()
+    const speakingAgain = latch()
     const burst = actor({
       async *stream(_: unknown, { signal }: ActorContext) {
         await speaking.opened
+        for (let n = 0; n < 50; n++) yield 'word'
+        await speakingAgain.opened
         for (let n = 0; n < 50; n++) yield 'word'
         await aborted(signal)
       },
     })
     await using served = await testServer({ burst, inspector: inspector() }, { runtime, limits: LIMITS })
+    await using earlier = await watching(served)
+    earlier.client.send({ kind: 'cancel', sid: 1 })
+    await earlier.client.next('end')
     await using client = await served.client()
     client.start(1, 'burst')
     const { run: id } = await client.next('opened')
-    runtime.advance(60_000)
-    await using watcher = await watching(served, { input: { everyMs: 1_000 } })
     speaking.open()
     await client.until(() => client.count(1) === 50)
+    runtime.advance(60_000)
+    await using watcher = await watching(served, { input: { everyMs: 1_000 } })
+    expect(await watcher.run(id)).toMatchObject({ items: 50, itemsPerSec: 0 })
+    speakingAgain.open()
+    await client.until(() => client.count(1) === 100)
     runtime.advance(1_500)
-    const run = await watcher.run(id, ({ items }) => items === 50)
+    const run = await watcher.run(id, ({ items }) => items === 100)
     expect(run.itemsPerSec).toBeCloseTo(50_000 / (watcher.roster.at - (run.startedAt + 60_000)), 0)
     expect(run.bytesPerSec).toBeGreaterThan(run.itemsPerSec * 4)
     runtime.advance(1_500)
