@@ -13,6 +13,8 @@ export interface Reader {
   readonly paused: boolean
   /** Items a second that it asked for, if it did; for who watches. */
   readonly perSec?: number | undefined
+  /** It has all there is and wants to be woken: the audience's own mark. */
+  resting: boolean
   /** There is something new, `urgent` if it should not wait for company. Must not throw and must not read at once. */
   wake(urgent: boolean): void
   /** The run is being forgotten while this one still reads it. */
@@ -27,8 +29,10 @@ export class Audience {
   readonly #readers = new Set<Reader>()
   /** Those of them that hold the actor back. */
   readonly #pacing = new Set<Reader>()
-  /** Readers that have all there is: the next text wakes them, and each is woken once. */
-  readonly #resting = new Set<Reader>()
+  /** How many of them have all there is: the next text wakes them, and each is woken once. */
+  #resting = 0
+  /** The one that there is, if there is but one. */
+  #only: Reader | undefined
   /** Where the pacing reader that left last stood. */
   #ghost: Cursor | undefined
   #own = 0
@@ -54,6 +58,7 @@ export class Audience {
 
   join(reader: Reader): void {
     this.#readers.add(reader)
+    this.#only = this.#readers.size === 1 ? reader : undefined
     if (reader.policy === 'pace') this.#pacing.add(reader)
     if (reader.own) this.#own++
   }
@@ -62,27 +67,45 @@ export class Audience {
   leave(reader: Reader): boolean {
     if (!this.#readers.delete(reader)) return false
     if (reader.own) this.#own--
-    this.#resting.delete(reader)
+    this.#rouse(reader)
+    const [only] = this.#readers
+    this.#only = this.#readers.size === 1 ? only : undefined
     if (this.#pacing.delete(reader)) this.#ghost = reader.cursor
     return true
   }
 
   /** A reader has all there is. */
   rest(reader: Reader): void {
-    this.#resting.add(reader)
+    if (reader.resting) return
+    reader.resting = true
+    this.#resting++
   }
 
   /** Text was logged: wakes who rests. A reader that is still busy finds it by itself. */
   wakeResting(): void {
-    if (this.#resting.size === 0) return
-    for (const reader of this.#resting) reader.wake(false)
-    this.#resting.clear()
+    if (this.#resting === 0) return
+    if (this.#only) return this.#wakeOne(this.#only)
+    for (const reader of this.#readers) this.#wakeOne(reader)
   }
 
   /** Something was logged that nobody should wait for. */
   wakeAll(): void {
-    this.#resting.clear()
-    for (const reader of [...this.#readers]) reader.wake(true)
+    for (const reader of [...this.#readers]) {
+      this.#rouse(reader)
+      reader.wake(true)
+    }
+  }
+
+  #wakeOne(reader: Reader): void {
+    if (this.#rouse(reader)) reader.wake(false)
+  }
+
+  /** False when it did not rest. */
+  #rouse(reader: Reader): boolean {
+    if (!reader.resting) return false
+    reader.resting = false
+    this.#resting--
+    return true
   }
 
   /**

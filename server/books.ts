@@ -7,17 +7,18 @@ export class Books {
   #used = false
   /** A child could not say all that it cost. */
   #inexact = false
-  /** Texts said since a provider last stated its usage: about as many tokens. */
-  #unstated = 0
+  /** How many texts had been said when a provider last stated its usage. */
+  #stated = 0
   #iterations = 0
   /** Why the last model that was asked stopped. */
   #stop: string | undefined
 
-  /** The run said something. */
-  note(event: string | RunEvent): void {
-    if (typeof event === 'string' || 'text' in event) this.#unstated++
-    else if (event.type === 'usage') this.#spend(event)
-    else if (event.type === 'iteration') this.#iterations = event.n
+  /** The run said an event, after so many texts. */
+  note(event: RunEvent, texts: number): void {
+    if (event.type === 'usage') {
+      this.#stated = texts
+      this.#add(event)
+    } else if (event.type === 'iteration') this.#iterations = event.n
   }
 
   /** A child has cost that. */
@@ -44,15 +45,13 @@ export class Books {
     return this.#used ? { usage: this.#spent } : {}
   }
 
-  /** The usage for a receipt; a provider that was cut off never stated its last. */
-  receiptUsage(cutOff: boolean): Pick<Receipt, 'usage'> {
-    if (cutOff) return { usage: { ...this.#spent, output: this.#spent.output + this.#unstated, exact: false } }
+  /**
+   * The usage for a receipt. A provider that was cut off never stated its last: of the `texts` said in all, those since
+   * it did are about as many tokens.
+   */
+  receiptUsage(cutOff: boolean, texts: number): Pick<Receipt, 'usage'> {
+    if (cutOff) return { usage: { ...this.#spent, output: this.#spent.output + texts - this.#stated, exact: false } }
     return this.#used ? { usage: { ...this.#spent, exact: !this.#inexact } } : {}
-  }
-
-  #spend(usage: Usage): void {
-    this.#unstated = 0
-    this.#add(usage)
   }
 
   #add(usage: Usage): void {

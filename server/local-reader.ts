@@ -28,6 +28,7 @@ export class LocalReader implements Reader {
   readonly policy = 'pace'
   readonly own = true
   readonly paused = false
+  resting = false
   readonly cursor: Cursor
   readonly #run: Followed
   readonly #parts = new Map<unknown, WireMap>()

@@ -44,6 +44,9 @@ export class Log {
   #lanes: Lane[] = []
   /** High surrogates that wait for the next text of their lane. */
   readonly #held = new Map<number, string>()
+  #isHolding = false
+  /** The last of the segments. */
+  #tail: Segment | undefined
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
   #gen = 1
   /** The last item that costs more than 1. */
@@ -107,7 +110,7 @@ export class Log {
    * for the lane's next text. Returns how many items it became.
    */
   appendText(lane: number, text: string, at: number): number {
-    const held = this.#held.size === 0 ? undefined : this.#held.get(lane)
+    const held = this.#isHolding ? this.#held.get(lane) : undefined
     let whole = text
     if (held !== undefined && text !== '') {
       this.#held.delete(lane)
@@ -116,6 +119,7 @@ export class Log {
     const tail = whole.charCodeAt(whole.length - 1)
     if (tail >= 0xd800 && tail <= 0xdbff) {
       this.#held.set(lane, whole.slice(-1))
+      this.#isHolding = true
       whole = whole.slice(0, -1)
     }
     if (whole === '') return 0
@@ -139,7 +143,7 @@ export class Log {
         'too many parts (agents, tool calls) are open at once, or their names are too long',
       )
     }
-    const segment = this.#segment(packed.length + 8)
+    const segment = this.#segment(packed.length + 8, at)
     const cost = costOf(packed.length, this.#limits.creditUnit)
     segment.begin(-cost, at)
     if (typeof type === 'number') segment.body.uint(type)
@@ -185,6 +189,7 @@ export class Log {
     this.#first = this.#next
     this.#gone = this.#bytes
     this.#segments = []
+    this.#tail = undefined
     this.#lanes = []
     this.#held.clear()
   }
@@ -201,9 +206,9 @@ export class Log {
     if (first >= this.#next) return
     while (this.#segments.length > 0 && (this.#segments[this.#segments.length - 1] as Segment).first >= first)
       this.#segments.pop()
-    const segment = this.#segments[this.#segments.length - 1]
-    segment?.truncate(first)
-    this.#bytes = segment?.bytes ?? this.#gone
+    this.#tail = this.#segments[this.#segments.length - 1]
+    this.#tail?.truncate(first)
+    this.#bytes = this.#tail?.bytes ?? this.#gone
     this.#next = first
     if (first < this.#first) {
       this.#first = first
@@ -257,28 +262,29 @@ export class Log {
   }
 
   #appendItem(lane: number, text: string, at: number): void {
-    const segment = this.#segment(text.length * 3 + 5)
+    const segment = this.#segment(text.length * 3 + 5, at)
     segment.begin(lane, at)
     segment.body.str(text)
     this.#bytes = segment.bytes
     this.#next++
   }
 
-  #segment(bytes: number): Segment {
-    const last = this.#segments[this.#segments.length - 1]
-    if (last?.takes(bytes)) return last
-    const segment = new Segment(this.#next, this.#bytes, last)
+  #segment(bytes: number, at: number): Segment {
+    const last = this.#tail
+    if (last?.takes(bytes, at)) return last
+    const segment = new Segment(this.#next, this.#bytes, at, last)
     this.#segments.push(segment)
+    this.#tail = segment
     return segment
   }
 
   #segmentOf(seq: number): Segment | undefined {
+    const newest = this.#tail
+    if (newest && seq >= newest.first) return seq < newest.next ? newest : undefined
     const segments = this.#segments
-    let high = segments.length - 1
-    const newest = segments[high]
     if (!newest || seq < (segments[0] as Segment).first) return undefined
-    if (seq >= newest.first) return seq < newest.next ? newest : undefined
     let low = 0
+    let high = segments.length - 1
     while (low < high) {
       const middle = (low + high + 1) >> 1
       if ((segments[middle] as Segment).first <= seq) low = middle

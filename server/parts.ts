@@ -16,14 +16,11 @@ export class Parts {
   readonly #write: WritePart
   readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
   #next = 1
+  /** No part is open: plain text needs no look. */
+  plain = true
 
   constructor(write: WritePart) {
     this.#write = write
-  }
-
-  /** No part is open: plain text needs no look. */
-  get plain(): boolean {
-    return this.#open.size === 0
   }
 
   /** The lane of a text, declared if it is new. */
@@ -36,6 +33,7 @@ export class Parts {
     if (open) return open.lane
     const lane = this.#next++
     this.#open.set(key, { lane, agent: event.agent })
+    this.plain = false
     const data: WireMap = { lane, type: TYPES[event.type] }
     if (event.agent !== undefined) data['agent'] = event.agent
     if (event.type === 'tool.args') {
@@ -61,6 +59,7 @@ export class Parts {
     const open = this.#open.get(key)
     if (!open) return
     this.#open.delete(key)
+    this.plain = this.#open.size === 0
     this.#write(EVENT.partEnd, { lane: open.lane })
   }
 }

@@ -90,6 +90,8 @@ export class Run {
   readonly #controller = new AbortController()
   readonly #scribe: Scribe
   readonly #books = new Books()
+  /** Texts said, those of children aside. */
+  #texts = 0
   readonly #work: Work
   readonly #children: Children
   readonly #parentage: Parentage | undefined
@@ -315,8 +317,12 @@ export class Run {
   #say(said: string | RunEvent): boolean {
     try {
       this.#scribe.write(said)
-      if (typeof said === 'string' || !this.#children.passed(said, this.log.last)) this.#books.note(said)
-      this.#inputs.said()
+      if (typeof said === 'string') this.#texts++
+      else if (!this.#children.passed(said, this.log.last)) {
+        if ('text' in said) this.#texts++
+        else this.#books.note(said, this.#texts)
+      }
+      if (this.#state === 'waiting_input') this.#inputs.said()
       return true
     } catch (error) {
       this.#fail(error)
@@ -573,7 +579,7 @@ export class Run {
       tools: stop.open.tools.filter((call) => !open.tools.includes(call)),
       kept: this.log.last,
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
-      ...this.#books.receiptUsage(stop.cutOff),
+      ...this.#books.receiptUsage(stop.cutOff, this.#texts),
     }
     if (stop.note !== undefined) receipt.note = stop.note
     this.#endWith('cancelled', receipt)

@@ -45,6 +45,7 @@ export class Subscription implements Reader {
   readonly cursor: Cursor
   /** Whether the outlet has it in its queue: the outlet's own mark. */
   queued = false
+  resting = false
   readonly #outlet: Outlet
   readonly #runtime: Runtime
   readonly #ts: boolean

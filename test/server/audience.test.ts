@@ -14,6 +14,7 @@ describe('an audience', () => {
       own: true,
       cursor: new Cursor(log, { last: 0, gen: 1 }, 10, 10),
       paused: false,
+      resting: false,
       wake: (urgent) => woken.push(urgent),
       dismiss: () => {},
     }
