@@ -63,7 +63,10 @@ export async function follow(
     }
     if (!left) await reading.finish(run)
   } catch (error) {
-    if (!left) throw runFailure(error, isOpened, remote)
+    if (!left) {
+      forgetInterrupts()
+      throw runFailure(error, isOpened, remote)
+    }
   } finally {
     answering.close()
     output.gone.removeEventListener('abort', unread)
