@@ -65,18 +65,18 @@ export const fanOut: Question = {
         await watchers.ask('watch', { sockets: open, ...(run !== undefined && { run }) })
         const broadcast = isOurs ? undefined : server.ask('broadcast', request)
         await server.ask('gathered', 1)
-        await server.ask('open')
+        const openedUs = await server.ask('open')
         await broadcast
         if (isOurs) await client.ask('watchedIsOver')
-        await watchers.ask('silent')
-        const { cpuUs, us } = await server.ask('spent')
+        const lastUs = await watchers.ask('silent')
+        const { cpuUs } = await server.ask('spent')
         const { fewest, most, messages } = await watchers.ask('received')
         await watchers[Symbol.asyncDispose]()
         if (fewest !== tokens || most !== tokens) throw new Error(`${fewest} to ${most} of ${tokens} tokens arrived`)
         return {
           cpuUs: cpuUs / (open * tokens),
           perMessage: (open * tokens) / messages,
-          x: us / 1_000 / ((tokens * 1_000) / PER_SEC),
+          x: (lastUs - openedUs) / 1_000 / ((tokens * 1_000) / PER_SEC),
         }
       },
       say,

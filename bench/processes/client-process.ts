@@ -68,7 +68,7 @@ const orders = {
 
   /** Resolves when all streams have ended. Fails when a token was lost or out of place. */
   async finished(): Promise<{ tokens: number }> {
-    await until(() => reading.running === 0 || reading.fault !== undefined, 100_000, 'the end of all streams')
+    await until(() => reading.running === 0 || reading.fault !== undefined, 50_000, 'the end of all streams')
     if (reading.fault !== undefined) throw new Error(reading.fault)
     return { tokens: reading.tokens }
   },

@@ -4,7 +4,7 @@ import { pack, unpack } from 'msgpackr'
 import { WebSocket } from 'ws'
 import type { PeerName } from '../peers/peers.ts'
 import type { Down } from '../peers/raw-wire.ts'
-import { until } from '../stage/clock.ts'
+import { machineUs, until } from '../stage/clock.ts'
 import type { TokenRequest } from './token-source.ts'
 
 /** How a thousand sockets of one peer watch the same stream: what they say to be told of it, and what a message holds. */
@@ -36,6 +36,8 @@ const socketIo: Watching = {
 
 /** A window that holds all that comes: nothing waits for these readers, who grant nothing and answer no PING. */
 const CREDIT = 1_900
+/** Nothing comes any more, to none of them. */
+const SILENCE_US = 300_000
 
 const millrace: Watching = {
   protocol: SUBPROTOCOL,
@@ -76,8 +78,9 @@ const WATCHING: { readonly [Name in PeerName]?: Watching } = {
  */
 export function watchers(peer: PeerName, port: number) {
   let arrived: Buffer[][] = []
-  let lastAt = 0
+  let lastUs = 0
   let over: Promise<void> | undefined
+  const isSilent = (): boolean => machineUs() - lastUs > SILENCE_US
 
   return {
     /** Starts what is to be watched, with our own client. Returns its id. */
@@ -105,20 +108,21 @@ export function watchers(peer: PeerName, port: number) {
         })
         socket.on('message', (message: Buffer) => {
           messages.push(message)
-          lastAt = performance.now()
+          lastUs = machineUs()
           const answer = messages.length < 4 ? watching.answer?.(message) : undefined
           if (answer !== undefined) socket.send(answer)
         })
         await once(socket, 'open')
         for (const greeting of watching.greetings(run, n)) socket.send(greeting)
       }
-      lastAt = performance.now()
-      await until(() => performance.now() - lastAt > 300, 30_000, 'silence before the beginning')
+      lastUs = machineUs()
+      await until(isSilent, 30_000, 'silence before the beginning')
     },
 
-    /** Resolves when nothing more came for a while. */
-    async silent(): Promise<void> {
-      await until(() => performance.now() - lastAt > 300, 100_000, 'the end')
+    /** Resolves when nothing more came for a while: with when the last came, in `machineUs`. */
+    async silent(): Promise<number> {
+      await until(isSilent, 50_000, 'the end')
+      return lastUs
     },
 
     /** Tokens that each of the sockets was sent: the fewest and the most of them, and messages in all. */

@@ -43,10 +43,11 @@ const orders = {
   /** Resolves when so many streams stand at the gate. */
   gathered: (streams: number) => until(() => atGate() >= streams, 60_000, `all of ${streams} starts`),
 
-  /** Opens the gate, with which a window begins. */
-  open(): void {
+  /** Opens the gate, with which a window begins. Returns when, in `machineUs`. */
+  open(): number {
     mark = marked()
     openGate()
+    return mark.us
   },
 
   /** A window begins. */

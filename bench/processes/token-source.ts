@@ -190,19 +190,19 @@ function nextTurn(): Promise<void> {
 
 /** Who waits for which millisecond. */
 const wheel = new Map<number, (() => void)[]>()
-/** The last millisecond that is over. */
-let wheelAt = 0
+/** When the wheel last turned: what is due until then is made at once. */
+let turnedAt = 0
 let wheelTimer: { at: number; clear(): void } | undefined
 
 /**
  * Resolves at that `performance.now()`, rounded up to a millisecond; one timer serves all streams. Who is late does not
- * wait: what a provider wrote while nobody looked is there all at once.
+ * wait, since what a provider wrote while nobody looked is there all at once. But late is who was so when the wheel last
+ * turned: a server that is slower than its sources would not come to anything else.
  */
 function tickAt(at: number): Promise<void> | undefined {
-  if (at <= performance.now()) return undefined
+  if (at <= turnedAt) return undefined
   return new Promise((resolve) => {
-    if (wheel.size === 0) wheelAt = Math.floor(performance.now())
-    const due = Math.max(Math.ceil(at), wheelAt + 1)
+    const due = Math.ceil(at)
     const waiting = wheel.get(due)
     if (waiting) waiting.push(resolve)
     else wheel.set(due, [resolve])
@@ -220,16 +220,14 @@ function turnAt(at: number): void {
 
 function spin(): void {
   wheelTimer = undefined
-  for (const now = Math.floor(performance.now()); wheelAt < now; ) {
-    const due = wheel.get(++wheelAt)
-    if (!due) continue
-    wheel.delete(wheelAt)
+  turnedAt = performance.now()
+  const ticks = [...wheel.keys()].sort((a, b) => a - b)
+  for (const tick of ticks) {
+    if (tick > turnedAt) return turnAt(tick)
+    const due = wheel.get(tick)!
+    wheel.delete(tick)
     for (const wake of due) wake()
   }
-  if (wheel.size === 0) return
-  let next = wheelAt + 1
-  while (!wheel.has(next)) next++
-  turnAt(next)
 }
 
 function wakeAfter(ms: number, signal: AbortSignal): Promise<void> {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { Orders, Outcome } from './orders.ts'
 
 /** An order may take so long, and no longer. */
-const ORDER_MS = 120_000
+const ORDER_MS = 60_000
 const BYTES_PER_KIB = 1_024
 
 /** All that live, to be ended with this process whatever ends it. */
@@ -63,7 +63,7 @@ export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
 
   /**
    * Tells it something and resolves with its answer.
-   * @throws Error when it fails at it, ends, or is not done within two minutes.
+   * @throws Error when it fails at it, ends, or is not done within a minute.
    */
   async ask<Name extends keyof Known & string>(
     name: Name,
