@@ -46,6 +46,8 @@ export class Subscription implements Reader {
   /** Whether the outlet has it in its queue: the outlet's own mark. */
   queued = false
   resting = false
+  /** It was sent an item. Somebody waits for the first one. */
+  #begun = false
   readonly #outlet: Outlet
   readonly #runtime: Runtime
   readonly #ts: boolean
@@ -107,7 +109,7 @@ export class Subscription implements Reader {
   }
 
   wake(urgent: boolean): void {
-    if (!this.#closed) this.#outlet.ready(this, urgent)
+    if (!this.#closed) this.#outlet.ready(this, urgent || !this.#begun)
   }
 
   grant(n: number): void {
@@ -172,6 +174,7 @@ export class Subscription implements Reader {
       if (out.length > 0 && out.length + chunk.end - chunk.start + HEADER_BYTES > most) return 'more'
       this.#writeChunk(out, chunk)
       this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
+      this.#begun = true
       this.#rate?.take(chunk.count)
       if (this.cursor.last === log.last && !this.run.end) {
         this.run.rest(this)

@@ -258,6 +258,32 @@ describe('a message', () => {
     await client.until(() => client.count(1) === 3)
   })
 
+  test('leaves at once for the first text of a stream, whatever was sent just before', async () => {
+    const runtime = handClock()
+    const go = [latch(), latch()]
+    const talk = actor({
+      async *stream(_: unknown, { signal }: ActorContext) {
+        await go[0]?.opened
+        yield 'first'
+        await go[1]?.opened
+        yield 'second'
+        await aborted(signal)
+      },
+    })
+    await using served = await testServer({ talk }, { runtime, limits: { heartbeatMs: 1_000_000 } })
+    await using client = await served.client({ flushMs: 50 })
+    client.start(1, 'talk')
+    client.attach(2, (await client.next('opened')).run, null)
+    await client.next('opened', 2)
+    go[0]?.open()
+    await client.until(() => client.text(1) === 'first' && client.text(2) === 'first')
+    go[1]?.open()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect([client.text(1), client.text(2)]).toEqual(['first', 'first'])
+    runtime.advance(50)
+    await client.until(() => client.text(1) === 'firstsecond' && client.text(2) === 'firstsecond')
+  })
+
   test('does not wait for company when the actor waits for its reader', async () => {
     const runtime = handClock()
     const count = counter()
