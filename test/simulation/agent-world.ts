@@ -16,8 +16,8 @@ import {
   tool,
 } from '../../server/index.ts'
 import { Network, type Tamper } from './network.ts'
+import { Violation } from './stage.ts'
 import { Chance, microtasks, VirtualTime } from './virtual-time.ts'
-import { Violation } from './world.ts'
 
 /** Small where it makes trouble, and large enough that no item is ever lost: every reader must see the same. */
 const LIMITS = {

@@ -7,40 +7,22 @@ import {
   type RunEvent,
   type StreamEvent,
 } from '../../client-sdk/index.ts'
-import { type ActorContext, type Authenticate, actor, createServer, type MillraceServer } from '../../server/index.ts'
+import { type ActorContext, actor, createServer, type MillraceServer } from '../../server/index.ts'
 import { Run as ServerRun } from '../../server/run.ts'
-import { Link, Network, type Tamper } from './network.ts'
-import { Chance, microtasks, VirtualTime } from './virtual-time.ts'
+import { Link, type Tamper } from './network.ts'
+import { byName, PATIENT, Stage, StepReader } from './stage.ts'
+import { type Chance, microtasks, type VirtualTime } from './virtual-time.ts'
 
 /** Small, so that every limit is met in a short run. */
 const LIMITS = {
+  ...PATIENT,
   initialCredit: 6,
   maxCredit: 10,
   readAhead: 3,
-  resumeMs: 3_600_000,
-  endedMs: 3_600_000,
-  heartbeatMs: 3_000,
-  pongMs: 3_000,
   maxInputs: 4,
-  timeoutMs: 3_600_000,
-  startsPerSec: 1_000,
-  startBurst: 1_000,
-  maxConnections: 1_000,
-  messagesPerSec: 100_000,
   cancelGraceMs: 500,
-  slowMs: 600_000,
 } as const
 const DETACH_MS = 8_000
-
-/** Something happened that must never happen. */
-export class Violation extends Error {
-  readonly kind: string
-
-  constructor(kind: string, detail: string) {
-    super(`${kind}: ${detail}`)
-    this.kind = kind
-  }
-}
 
 type Plan = {
   items: number
@@ -76,14 +58,12 @@ type View = {
   readonly credit: number
   readonly started: boolean
   readonly after: number
-  readonly iterator: AsyncIterator<StreamEvent, unknown>
+  readonly reader: StepReader<StreamEvent>
   items: { seq: number; value: string }[]
   missing: [number, number][]
   position: number
   /** The how-manieth thing its actor said came last; undefined where that cannot be known. */
   index: number | undefined
-  reading: boolean
-  done: boolean
   left: 'no' | 'cancelled' | 'detached'
   error: MillraceError | undefined
   end: { outcome: string; seq: number } | undefined
@@ -110,40 +90,35 @@ function actorsOf(world: World) {
 
 /** A server, its clients, and the links between them, driven by a seed through everything that goes wrong. */
 export class World {
-  readonly seed: number
   readonly chance: Chance
   readonly time: VirtualTime
-  readonly network: Network
   readonly clients: SimClient[] = []
   readonly stats = { items: 0, cuts: 0, lateHellos: 0, cancels: 0, inputs: 0, runs: 0, gaps: 0, resumes: 0 }
-  readonly trace: string[] = []
+  readonly #stage: Stage
   readonly #server: MillraceServer<Actors>
   readonly #works = new Map<string, Work>()
   /** What every consumer must agree on: items and end of each run, by run id. */
   readonly #truth = new Map<string, { items: Map<number, string>; end?: string }>()
   readonly #late: { due: number; messages: Uint8Array[] }[] = []
-  #failure: unknown
   #names = 0
-  #quiet = false
 
   constructor(seed: number, tamper?: Tamper) {
-    this.seed = seed
-    this.chance = new Chance(seed)
-    this.time = new VirtualTime(this.chance)
-    this.network = new Network(this.chance, tamper)
-    const authenticate: Authenticate = ({ auth }) => ({
-      id: String(auth),
-      ...(auth === 'B' ? { rights: ['observe'] as const } : {}),
-    })
+    this.#stage = new Stage(seed, tamper)
+    this.chance = this.#stage.chance
+    this.time = this.#stage.time
     const retainEvents = this.chance.pick([13, 40, 10_000])
     this.#server = createServer({
       actors: actorsOf(this),
-      authenticate,
+      authenticate: byName,
       limits: { ...LIMITS, retainEvents, flushMs: this.chance.pick([0, 4, 20]) },
       runtime: this.time,
-      transport: this.network.transport,
-      onError: (error) => (this.#failure ??= error),
+      transport: this.#stage.network.transport,
+      onError: (error) => this.#stage.failed(error),
     })
+  }
+
+  get trace(): readonly string[] {
+    return this.#stage.trace
   }
 
   // --- the actor
@@ -154,7 +129,7 @@ export class World {
     if (work.executions > 1) this.#fail('executed-twice', plan.who)
     void this.#takeInputs(work, context)
     for (let i = 1; i <= plan.items; i++) {
-      if (this.chance.of(0.4)) await this.#pause(context.signal)
+      if (this.chance.of(0.4)) await this.#stage.pause(context.signal, this.chance.int(60))
       work.produced = i
       this.#checkGate(plan, work)
       const value = `${plan.who}.${i}`
@@ -163,7 +138,7 @@ export class World {
       if (type === 'token') yield value
       else yield type === 'data' ? { type, name: 'n', value } : { type, text: value }
     }
-    if (plan.silent) await this.#pause(context.signal, 3_600_000)
+    if (plan.silent) await this.#stage.pause(context.signal, 3_600_000)
     if (plan.fails) throw new MillraceError('tool_failed', 'as planned')
   }
 
@@ -173,21 +148,6 @@ export class World {
       work.applied.set(text, (work.applied.get(text) ?? 0) + 1)
       if (work.applied.get(text) !== 1) this.#fail('input-twice', text)
     }
-  }
-
-  #pause(signal: AbortSignal, ms = this.chance.int(60)): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = this.time.setTimer(ms, () => {
-        signal.removeEventListener('abort', stop)
-        resolve()
-      })
-      const stop = (): void => {
-        timer.clear()
-        reject(signal.reason as Error)
-      }
-      if (signal.aborted) return stop()
-      signal.addEventListener('abort', stop, { once: true })
-    })
   }
 
   #workOf(plan: Plan, id?: string): Work {
@@ -223,7 +183,7 @@ export class World {
       token: principal,
       name,
       runtime: this.time,
-      WebSocket: this.network.WebSocket,
+      WebSocket: this.#stage.network.WebSocket,
       connectMs: 3_600_000,
       timestamps: this.chance.of(0.5),
     })
@@ -287,13 +247,15 @@ export class World {
       client,
       run,
       ...what,
-      iterator: run[Symbol.asyncIterator](),
+      reader: new StepReader(
+        run[Symbol.asyncIterator](),
+        (event) => this.#took(view, event),
+        (error) => this.#over(view, error),
+      ),
       items: [],
       missing: [],
       position: what.after,
       index: what.after === 0 ? 0 : undefined,
-      reading: false,
-      done: false,
       left: 'no',
       error: undefined,
       end: undefined,
@@ -303,22 +265,6 @@ export class World {
     client.views.push(view)
     this.#log(
       `${view.name} ${what.started ? 'starts' : 'attaches to'} ${what.plan.who} ${what.policy} after ${what.after}`,
-    )
-  }
-
-  #read(view: View): void {
-    if (view.reading || view.done) return
-    view.reading = true
-    view.iterator.next().then(
-      (step) => {
-        view.reading = false
-        if (step.done) this.#over(view, undefined)
-        else this.#took(view, step.value)
-      },
-      (error: unknown) => {
-        view.reading = false
-        this.#over(view, error)
-      },
     )
   }
 
@@ -378,7 +324,6 @@ export class World {
   }
 
   #over(view: View, error: unknown): void {
-    view.done = true
     if (error !== undefined) view.error = error as MillraceError
     this.#log(`${view.name} over ${error instanceof Error ? error.message : ''}`)
     view.run.end.then(
@@ -401,7 +346,7 @@ export class World {
   }
 
   #cancel(view: View): void {
-    if (view.left !== 'no' || view.done) return
+    if (view.left !== 'no' || view.reader.done) return
     view.left = 'cancelled'
     this.stats.cancels++
     this.#log(`${view.name} cancels`)
@@ -417,7 +362,7 @@ export class World {
   }
 
   #detach(view: View): void {
-    if (view.left !== 'no' || view.done) return
+    if (view.left !== 'no' || view.reader.done) return
     view.left = 'detached'
     // The run goes on by itself: nobody paces it any more as this one did.
     this.#workOf(view.plan).onlyPaced = false
@@ -426,7 +371,7 @@ export class World {
   }
 
   #say(view: View): void {
-    if (view.left !== 'no' || view.done || view.inputs.length >= 6) return
+    if (view.left !== 'no' || view.reader.done || view.inputs.length >= 6) return
     const input: View['inputs'][number] = { text: `${view.name}i${view.inputs.length}` }
     view.inputs.push(input)
     this.stats.inputs++
@@ -441,7 +386,7 @@ export class World {
   async #app(): Promise<void> {
     const client = this.chance.pick(this.clients)
     if (client.closed) return
-    const live = client.views.filter((view) => !view.done)
+    const live = client.views.filter((view) => !view.reader.done)
     if (live.length < 4 && this.chance.of(0.12)) {
       if (client.principal === 'A' && this.chance.of(0.6)) this.#start(client)
       else this.#attach(client)
@@ -450,10 +395,7 @@ export class World {
     const view = this.chance.pick(live)
     const dice = this.chance.next()
     if (dice < 0.75) {
-      for (let n = 1 + this.chance.int(6); n > 0; n--) {
-        this.#read(view)
-        await microtasks()
-      }
+      await view.reader.readOn(1 + this.chance.int(6))
     } else if (dice < 0.78) this.#cancel(view)
     else if (dice < 0.795) this.#detach(view)
     else if (dice < 0.86) this.#say(view)
@@ -463,35 +405,15 @@ export class World {
   }
 
   #disturb(): void {
-    const open = this.network.links.filter((link) => link.isOpen && !link.dead)
-    if (open.length === 0) return
-    const link = this.chance.pick(open)
-    const dice = this.chance.next()
-    if (dice < 0.8) {
+    if (this.chance.of(0.8)) {
       this.stats.cuts++
-      this.#log('cut')
-      link.cut()
-      if (this.chance.of(0.5)) link.tellClient(1006)
-      else if (this.chance.of(0.5)) link.tellServer(1006)
-    } else if (link.sentUp.length > 0) {
-      // A copy of what a client said at first arrives once more, from nowhere, some time later.
-      this.#late.push({
-        due: this.time.now() + this.chance.int(10_000),
-        messages: link.sentUp.slice(0, 1 + this.chance.int(2)),
-      })
+      return this.#stage.cut()
     }
-  }
-
-  /** Each end of a cut link learns of it in its own time. */
-  #learn(): void {
-    for (const link of this.network.links) {
-      if (!link.dead || !this.chance.of(0.05)) continue
-      if (this.chance.of(0.5)) link.tellClient(1006)
-      else link.tellServer(1006)
-    }
-    for (const link of this.network.links)
-      if (!link.clientKnows && link.up.length === 0 && this.chance.of(0.1)) link.tellServer(1005)
-    this.network.sweep()
+    const said = this.#stage.network.links.filter(({ isOpen, dead, sentUp }) => isOpen && !dead && sentUp.length > 0)
+    if (said.length === 0) return
+    // A copy of what a client said at first arrives once more, from nowhere, some time later.
+    const messages = this.chance.pick(said).sentUp.slice(0, 1 + this.chance.int(2))
+    this.#late.push({ due: this.time.now() + this.chance.int(10_000), messages })
   }
 
   #replayLate(): void {
@@ -500,7 +422,7 @@ export class World {
       this.#late.splice(this.#late.indexOf(late), 1)
       this.stats.lateHellos++
       this.#log('late copy of a HELLO')
-      const ghost = new Link(this.network, undefined)
+      const ghost = new Link(this.#stage.network, undefined)
       ghost.open()
       for (const message of late.messages) ghost.sendUp(message)
       while (ghost.up.length > 0) ghost.deliverUp()
@@ -513,63 +435,47 @@ export class World {
     await this.time.advance(this.chance.of(0.02) ? this.chance.int(9_000) : this.chance.int(30))
     const dice = this.chance.next()
     if (dice < 0.45) {
-      const { busy } = this.network
-      if (busy.length > 0) this.network.step(this.chance.pick(busy))
+      const { busy } = this.#stage.network
+      if (busy.length > 0) this.#stage.network.step(this.chance.pick(busy))
     } else if (dice < 0.7) await this.time.turn()
     else if (dice < 0.725) this.#disturb()
     else await this.#app()
-    this.#learn()
+    this.#stage.learn()
     this.#replayLate()
     await microtasks()
-    this.#check()
-  }
-
-  #check(): void {
-    if (this.#failure !== undefined) throw this.#failure as Error
+    this.#stage.check()
   }
 
   /** Nothing breaks any more and everybody is willing: all must end, complete. */
   async settle(): Promise<void> {
-    this.#quiet = true
+    this.#log('settling')
     this.#late.length = 0
     for (let round = 0; round < 400; round++) {
-      for (const link of this.network.links) {
-        if (!link.dead) continue
-        link.tellClient(1006)
-        link.tellServer(1006)
-      }
-      this.#learn()
+      this.#stage.learn(true)
       for (const view of this.#views()) {
-        if (view.left !== 'no' || view.done) continue
+        if (view.left !== 'no' || view.reader.done) continue
         if (view.plan.silent && view.client.principal === 'A') this.#cancel(view)
         else if (view.plan.silent && round > 50) this.#detach(view)
         else {
           view.run.throttle(null)
-          for (let i = 0; i < 8; i++) {
-            this.#read(view)
-            await microtasks()
-          }
+          await view.reader.readOn(8)
         }
       }
-      for (let n = 0; n < 60; n++) {
-        const { busy } = this.network
-        for (const link of busy) this.network.step(link)
-        const turned = await this.time.turn()
-        if (busy.length === 0 && turned === 0) break
-      }
+      await this.#stage.flush(60)
       await this.time.advance(round % 10 === 9 ? 5_000 : 50)
-      this.#check()
-      if (this.#views().every((view) => view.done || view.left === 'detached' || view.receipt !== undefined)) return
+      this.#stage.check()
+      if (this.#views().every((view) => view.reader.done || view.left === 'detached' || view.receipt !== undefined))
+        return
     }
     for (const view of this.#views()) {
       if (view.left === 'cancelled' && !view.receipt) this.#fail('cancel-hangs', view.name)
-      if (!view.done && view.left === 'no')
+      if (!view.reader.done && view.left === 'no')
         this.#fail(
           'deadlock',
           `${view.name} (${view.policy}) at ${view.position}, its client is ${view.client.sdk.status}`,
         )
     }
-    this.#check()
+    this.#stage.check()
   }
 
   /** What must hold when all is over. */
@@ -586,7 +492,7 @@ export class World {
           this.#mayBeUnread(view, text)
         if (error !== undefined && error !== 'connection_lost' && times > 0) this.#fail('input-refused-applied', text)
       }
-      if (view.left !== 'no' || !view.done) continue
+      if (view.left !== 'no' || !view.reader.done) continue
       if (
         view.error &&
         !['cancelled', 'not_found', 'forbidden', 'tool_failed', 'key_conflict'].includes(view.error.code)
@@ -609,25 +515,12 @@ export class World {
       }
     }
     const closing = Promise.all(this.clients.map((client) => client.sdk.close({ runs: 'cancel' })))
-    await this.#drive(closing)
-    await this.#drive(this.#server.close({ drainMs: 0 }))
-    this.#check()
+    await this.#stage.drive(closing)
+    await this.#stage.drive(this.#server.close({ drainMs: 0 }))
+    this.#stage.check()
     if (this.#server.liveRuns > 0) this.#fail('slot-lost', `${this.#server.liveRuns} runs have not settled`)
     if (this.#server.connections > 0) this.#fail('connection-lost', 'a connection outlived the server')
-    this.#check()
-  }
-
-  /** Lets time and messages go on until `promise` has settled. */
-  async #drive(promise: Promise<unknown>): Promise<void> {
-    let settled = false
-    void promise.finally(() => (settled = true))
-    for (let n = 0; n < 500 && !settled; n++) {
-      for (const link of this.network.busy) this.network.step(link)
-      for (const link of this.network.links) if (!link.clientKnows && link.up.length === 0) link.tellServer(1005)
-      await this.time.turn()
-      await this.time.advance(20)
-    }
-    if (!settled) this.#fail('close-hangs', 'the end did not come')
+    this.#stage.check()
   }
 
   /** An input that was accepted as the run ended: the run says that it was not read. */
@@ -683,10 +576,10 @@ export class World {
   }
 
   #fail(kind: string, detail: string): void {
-    this.#failure ??= new Violation(kind, detail)
+    this.#stage.fail(kind, detail)
   }
 
   #log(line: string): void {
-    this.trace.push(`${Math.round(this.time.now())}${this.#quiet ? ' (settling)' : ''} ${line}`)
+    this.#stage.log(line)
   }
 }
