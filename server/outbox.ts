@@ -215,15 +215,24 @@ export class Outbox {
     const turn = this.#queue
     this.#queue = []
     const unfinished: Subscription[] = []
+    let crowdedOut: Subscription | undefined
     let i = 0
-    for (; i < turn.length && out.length < MESSAGE_BYTES; i++) {
+    for (; !crowdedOut && i < turn.length && out.length < MESSAGE_BYTES; i++) {
       const subscription = turn[i] as Subscription
+      const before = out.length
       subscription.queued = false
-      if (subscription.pump(out, maxDown - SPARE_BYTES) === 'more') unfinished.push(subscription)
+      if (subscription.pump(out, maxDown - SPARE_BYTES) !== 'more') continue
+      if (out.length === before) crowdedOut = subscription
+      else unfinished.push(subscription)
     }
     // Who had no turn comes first next time, then who had more to say.
     const woken = this.#queue
     this.#queue = turn.slice(i)
+    // What found no room begins the next message: others would fill that as far again.
+    if (crowdedOut && !crowdedOut.queued) {
+      crowdedOut.queued = true
+      this.#queue.unshift(crowdedOut)
+    }
     for (const subscription of unfinished) {
       if (subscription.queued) continue
       subscription.queued = true

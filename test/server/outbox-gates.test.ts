@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'vitest'
+import { decodeDown } from '../../protocol/decode.ts'
+import { writeDown } from '../../protocol/encode.ts'
+import type { DownFrame } from '../../protocol/frames.ts'
+import { DEFAULT_LIMITS, type Limits } from '../../protocol/limits.ts'
+import type { Writer } from '../../protocol/writer.ts'
+import { Outbox } from '../../server/outbox.ts'
+import type { Subscription } from '../../server/subscription.ts'
+import type { Socket } from '../../server/transports/transport.ts'
+import { handClock } from '../helpers/hand-clock.ts'
+
+const TURN_BYTES = 16_384
+/** No header of a DELTA is larger. */
+const HEADER_BYTES = 16
+
+/** An outbox at a socket that takes what it is told to, in turns that pass when they are told to. */
+function outboxByHand(given: Partial<Limits> = {}) {
+  const clock = handClock()
+  let due: (() => void)[] = []
+  const faults: number[] = []
+  const messages: DownFrame[][] = []
+  const sizes: number[] = []
+  const limits = { ...DEFAULT_LIMITS, ...given }
+  const socket = {
+    bufferedAmount: 0,
+    isFull: false,
+    send(bytes: Uint8Array) {
+      if (socket.isFull) return 'full'
+      socket.bufferedAmount += bytes.length
+      messages.push(decodeDown(bytes, { maxBytes: limits.maxDown, maxDepth: 16, maxValues: 16_384 }))
+      sizes.push(bytes.length)
+      return 'sent'
+    },
+  }
+  const outbox = new Outbox(
+    socket as unknown as Socket,
+    { ...clock, nextTurn: (callback) => void due.push(callback) },
+    limits,
+    (code) => faults.push(code),
+  )
+  return {
+    outbox,
+    socket,
+    clock,
+    faults,
+    messages,
+    sizes,
+    /** Lets turns of the event loop pass. The network takes `bytes` in each. */
+    turns(count: number, bytes = Number.POSITIVE_INFINITY) {
+      for (let n = 0; n < count; n++) {
+        const callbacks = due
+        due = []
+        for (const callback of callbacks) callback()
+        socket.bufferedAmount = Math.max(0, socket.bufferedAmount - bytes)
+      }
+    },
+    answerPings() {
+      for (const frame of messages.flat()) if (frame.kind === 'ping') outbox.answered(frame.nonce)
+    },
+  }
+}
+
+/** A stream that says items of the sizes it is told, a turn's worth at a time. */
+class Talker {
+  queued = false
+  readonly #sid: number
+  readonly #outbox: Outbox
+  readonly #items: number[] = []
+  #said = 0
+
+  constructor(outbox: Outbox, sid: number) {
+    this.#outbox = outbox
+    this.#sid = sid
+  }
+
+  get said(): number {
+    return this.#said
+  }
+
+  say(bytes: number, urgent = true): void {
+    this.#items.push(bytes)
+    this.#outbox.ready(this as unknown as Subscription, urgent)
+  }
+
+  pump(out: Writer, most: number): 'more' | 'idle' {
+    const turnEnd = out.length + TURN_BYTES
+    for (let size = this.#items[this.#said]; size !== undefined; size = this.#items[this.#said]) {
+      if (out.length >= turnEnd || (out.length > 0 && out.length + size + HEADER_BYTES > most)) return 'more'
+      writeDown(out, { kind: 'delta', sid: this.#sid, seq: ++this.#said, lane: 0, body: 'x'.repeat(size) })
+    }
+    return 'idle'
+  }
+}
+
+describe('an outbox', () => {
+  test('does not let a large item wait for ever beside a stream that always has more', () => {
+    const { outbox, turns, sizes } = outboxByHand({ maxDown: 70_000, inflight: 100_000_000 })
+    const small = new Talker(outbox, 1)
+    const large = new Talker(outbox, 2)
+    for (let n = 0; n < 1_000; n++) small.say(1_000)
+    for (let n = 0; n < 10; n++) large.say(60_000)
+    turns(20)
+    expect(large.said).toBe(10)
+    expect(small.said).toBeGreaterThan(100)
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(70_000)
+  })
+})
