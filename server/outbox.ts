@@ -110,6 +110,8 @@ export class Outbox {
       const refused = this.#refused
       this.#refused = undefined
       this.#sendBytes(refused)
+      // What is no stream's may have come meanwhile.
+      this.#schedule(true)
     }
     this.#resume()
   }
@@ -272,7 +274,6 @@ export class Outbox {
 
   #resume(): void {
     if (this.#closed) return
-    if (this.#control.length > 0) this.#schedule(true)
     if (this.#blocked()) return
     this.#slowTimer?.clear()
     this.#slowTimer = undefined

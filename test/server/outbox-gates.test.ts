@@ -104,4 +104,20 @@ describe('an outbox', () => {
     expect(small.said).toBeGreaterThan(100)
     expect(Math.max(...sizes)).toBeLessThanOrEqual(70_000)
   })
+
+  test('answers a PING that came while the transport took nothing', () => {
+    const { outbox, socket, turns, messages } = outboxByHand()
+    socket.isFull = true
+    outbox.send({ kind: 'pong', nonce: 1 })
+    turns(1)
+    outbox.pong(2)
+    turns(1)
+    socket.isFull = false
+    outbox.drained()
+    turns(1)
+    expect(messages.flat()).toEqual([
+      { kind: 'pong', nonce: 1 },
+      { kind: 'pong', nonce: 2 },
+    ])
+  })
 })
