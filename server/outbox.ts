@@ -9,7 +9,7 @@ import type { Socket } from './transports/transport.ts'
 
 /** A message is sent when it has grown to this. */
 const MESSAGE_BYTES = 65_536
-/** Bytes between two PINGs that measure what the network holds. */
+/** Most bytes between two PINGs that measure what the network holds. */
 const PING_BYTES = 131_072
 const NOTICES_PER_SEC = 5
 /** Notices that may wait for their turn, beside the one of each stream that its run has ended. */
@@ -186,7 +186,7 @@ export class Outbox {
     if (this.#control.length === 0 && !this.#blocked()) this.#pumpStreams(out)
     const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
     // Written last: an answer says that all of this message has arrived, and nothing beyond it.
-    if (this.#pingDue || this.#written + out.length - passedPing >= PING_BYTES)
+    if (this.#pingDue || this.#written + out.length - passedPing >= Math.min(PING_BYTES, this.#limits.inflight))
       writeDown(out, this.#newPing(out.length))
     if (out.length === 0) return undefined
     // From the pool, where a small one costs a tenth of an allocation of its own.

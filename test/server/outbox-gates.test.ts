@@ -120,4 +120,15 @@ describe('an outbox', () => {
       { kind: 'pong', nonce: 2 },
     ])
   })
+
+  test('asks the network before it waits for it, however little may be in flight', () => {
+    const { outbox, turns, answerPings } = outboxByHand({ inflight: 20_000 })
+    const talker = new Talker(outbox, 1)
+    for (let n = 0; n < 100; n++) talker.say(1_000)
+    for (let n = 0; n < 20; n++) {
+      turns(5)
+      answerPings()
+    }
+    expect(talker.said).toBe(100)
+  })
 })
