@@ -213,6 +213,7 @@ export class Outbox {
   }
 
   #pumpStreams(out: Writer): void {
+    this.#movesOn()
     const { maxDown } = this.#limits
     const turn = this.#queue
     this.#queue = []
@@ -272,11 +273,16 @@ export class Outbox {
     })
   }
 
+  /** It is not held back now. */
+  #movesOn(): void {
+    this.#slowTimer?.clear()
+    this.#slowTimer = undefined
+  }
+
   #resume(): void {
     if (this.#closed) return
     if (this.#blocked()) return
-    this.#slowTimer?.clear()
-    this.#slowTimer = undefined
+    this.#movesOn()
     if (this.#queue.length > 0) this.#schedule(true)
   }
 

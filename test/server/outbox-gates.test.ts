@@ -131,4 +131,22 @@ describe('an outbox', () => {
     }
     expect(talker.said).toBe(100)
   })
+
+  test('gives up a peer that is held back for slowMs on end, not one that moves on now and then', () => {
+    const { outbox, clock, turns, faults } = outboxByHand({ inflight: 100_000_000, highWater: 250_000, slowMs: 30_000 })
+    const talker = new Talker(outbox, 1)
+    for (let n = 0; n < 1_000; n++) talker.say(20_000)
+    turns(20, 0)
+    for (let n = 0; n < 10; n++) {
+      const { said } = talker
+      // Its buffer is never empty, so that the socket does not tell of it.
+      turns(1, 100_000)
+      outbox.ping()
+      turns(20, 0)
+      expect([talker.said > said, faults]).toEqual([true, []])
+      clock.advance(10_000)
+    }
+    clock.advance(20_000)
+    expect(faults).toEqual([4430])
+  })
 })
