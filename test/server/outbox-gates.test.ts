@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeDown } from '../../protocol/decode.ts'
 import { writeDown } from '../../protocol/encode.ts'
@@ -51,7 +52,9 @@ function outboxByHand(given: Partial<Limits> = {}) {
         const callbacks = due
         due = []
         for (const callback of callbacks) callback()
-        socket.bufferedAmount = Math.max(0, socket.bufferedAmount - bytes)
+        const held = socket.bufferedAmount
+        socket.bufferedAmount = Math.max(0, held - bytes)
+        if (held > 0 && socket.bufferedAmount === 0) outbox.drained()
       }
     },
     answerPings() {
@@ -75,6 +78,11 @@ class Talker {
 
   get said(): number {
     return this.#said
+  }
+
+  /** How many items it was told to say. */
+  get due(): number {
+    return this.#items.length
   }
 
   say(bytes: number, urgent = true): void {
@@ -148,5 +156,72 @@ describe('an outbox', () => {
     }
     clock.advance(20_000)
     expect(faults).toEqual([4430])
+  })
+
+  test('loses nothing, swaps nothing and forgets nobody, whatever the network does and whoever speaks', () => {
+    const move = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.tuple(fc.constant('say'), fc.nat(4), fc.oneof(fc.nat(60), fc.nat(3_000)), fc.boolean()),
+      },
+      { weight: 1, arbitrary: fc.tuple(fc.constant('say'), fc.nat(4), fc.nat(60_000), fc.boolean()) },
+      { weight: 4, arbitrary: fc.tuple(fc.constant('turn'), fc.nat(200_000)) },
+      { weight: 2, arbitrary: fc.tuple(fc.constant('time'), fc.nat(12)) },
+      fc.tuple(fc.constant('acknowledge')),
+      fc.tuple(fc.constant('answer')),
+      fc.tuple(fc.constant('heartbeat')),
+      fc.tuple(fc.constant('full'), fc.boolean()),
+    ) as fc.Arbitrary<[string, ...unknown[]]>
+    const given = fc.record({
+      flushMs: fc.constantFrom(0, 4, 1_000),
+      inflight: fc.constantFrom(100, 10_000, 150_000, 524_288),
+      highWater: fc.constantFrom(100_000, 262_144),
+      maxDown: fc.constantFrom(70_000, 131_072),
+    })
+    fc.assert(
+      fc.property(given, fc.array(move, { maxLength: 80, size: 'max' }), (limits, moves) => {
+        const { outbox, socket, clock, turns, messages, sizes, answerPings, faults } = outboxByHand({
+          ...limits,
+          slowMs: 1e9,
+        })
+        const talkers = [1, 2, 3, 4, 5].map((sid) => new Talker(outbox, sid))
+        let controls = 0
+        let pong = 0
+        for (const [kind, a, b, c] of moves) {
+          if (kind === 'say') talkers[Number(a)]?.say(Number(b), Boolean(c))
+          else if (kind === 'turn') turns(1, Number(a))
+          else if (kind === 'time') clock.advance(Number(a))
+          else if (kind === 'acknowledge')
+            outbox.send({ kind: 'input_ack', sid: 1, mid: `${++controls}`, status: 'busy' })
+          else if (kind === 'answer') outbox.pong(++pong)
+          else if (kind === 'heartbeat') outbox.ping()
+          else {
+            socket.isFull = Boolean(a)
+            if (!socket.isFull) outbox.drained()
+          }
+        }
+        // The network comes back, and nothing else happens.
+        socket.isFull = false
+        socket.bufferedAmount = 0
+        outbox.drained()
+        for (let n = 0; n < 200; n++) {
+          turns(5)
+          answerPings()
+          clock.advance(1_000)
+        }
+        const frames = messages.flat()
+        for (const [i, talker] of talkers.entries()) {
+          const seqs = frames.flatMap((frame) => (frame.kind === 'delta' && frame.sid === i + 1 ? [frame.seq] : []))
+          expect(seqs).toEqual(Array.from({ length: talker.due }, (_, n) => n + 1))
+        }
+        const mids = frames.flatMap((frame) => (frame.kind === 'input_ack' ? [Number(frame.mid)] : []))
+        expect(mids).toEqual(Array.from({ length: controls }, (_, n) => n + 1))
+        const pongs = frames.flatMap((frame) => (frame.kind === 'pong' ? [frame.nonce] : []))
+        expect(pongs.at(-1) ?? 0).toBe(pong)
+        expect(Math.max(0, ...sizes)).toBeLessThanOrEqual(limits.maxDown)
+        expect(faults).toEqual([])
+      }),
+      { numRuns: 200 },
+    )
   })
 })
