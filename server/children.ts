@@ -26,7 +26,6 @@ interface Begun extends Followed {
   readonly id: string
   readonly actorName: string
   readonly state: string
-  readonly settled: boolean
   readonly openWork: OpenWork
   endNow(): void
   cancelAgent(id: string, why: CancelCause): boolean
@@ -57,12 +56,13 @@ type Passed = { readonly seq: number; readonly agent: string; readonly data: Wir
 /** The runs that a run has begun: what it stops, waits for, counts and passes on. */
 export class Children {
   readonly #host: ChildrenHost
-  /** Children that have not settled, or whose end this run has not told yet. */
-  readonly #children = new Map<string, Child>()
+  /** Children whose end this run has not told. */
+  readonly #untold = new Map<string, Child>()
+  /** Children that have not settled. */
+  readonly #live = new Set<Child>()
   /** Agents whose end this run has not logged: its children, and children of those that it has passed on. */
   readonly #agents = new Set<string>()
   readonly #requests = new Map<string, Passed>()
-  #unsettled = 0
 
   constructor(host: ChildrenHost) {
     this.#host = host
@@ -70,17 +70,17 @@ export class Children {
 
   /** Nothing of any child goes on. */
   get idle(): boolean {
-    return this.#unsettled === 0
+    return this.#live.size === 0
   }
 
   /** A child waits for what a client says. */
   get waiting(): boolean {
-    return this.#live.some(({ run }) => run.state === 'waiting_input')
+    return this.#some(({ state }) => state === 'waiting_input')
   }
 
   /** Ids of the children that go on. */
   get ids(): string[] {
-    return this.#live.map(({ id }) => id)
+    return Array.from(this.#live, ({ id }) => id)
   }
 
   spawn(actor: Actor, input: unknown, options: SpawnOptions = {}): ChildRun {
@@ -94,9 +94,9 @@ export class Children {
       waitingChanged: () => host.waitingChanged(),
     })
     const child: Child = new Child(run, host.limits, (end) => this.#tell(child, end))
-    this.#children.set(run.id, child)
+    this.#untold.set(run.id, child)
+    this.#live.add(child)
     this.#agents.add(run.id)
-    this.#unsettled++
     const stop = (): void => child.stop(PARENT)
     options.signal?.addEventListener('abort', stop, { once: true })
     void child.over.then(() => options.signal?.removeEventListener('abort', stop))
@@ -106,7 +106,7 @@ export class Children {
 
   /** Stops all children: their parent is over, and its actor need not wait for them. */
   stop(reason: MillraceError): void {
-    for (const child of this.#children.values()) child.abandon(reason)
+    for (const child of this.#untold.values()) child.abandon(reason)
   }
 
   /** Has those that are stopped tell their ends now, whatever has not finished. */
@@ -114,16 +114,16 @@ export class Children {
     for (const { run } of this.#live) run.endNow()
   }
 
-  /** Stops one agent: a child, or a child of one. False when none of that id goes on. */
+  /** Stops one agent: a child, or a child of one. False when there is none of that id, or its end was told. */
   cancelAgent(id: string, why: CancelCause): boolean {
-    const child = this.#children.get(id)
-    if (child) child.stop(why)
-    return child !== undefined || this.#live.some(({ run }) => run.cancelAgent(id, why))
+    const child = this.#untold.get(id)
+    child?.stop(why)
+    return child !== undefined || this.#some((run) => run.cancelAgent(id, why))
   }
 
   /** Stops one tool call of a child. */
   cancelCall(call: string, why: CancelCause): boolean {
-    return this.#live.some(({ run }) => run.cancelCall(call, why))
+    return this.#some((run) => run.cancelCall(call, why))
   }
 
   /** Answers a request that a child asks; undefined when none asks it. */
@@ -137,12 +137,12 @@ export class Children {
 
   /** Whether a child, or a child of one, waits for the answer to that request. */
   asks(request: string): boolean {
-    return this.#live.some(({ run }) => run.asks(request))
+    return this.#some((run) => run.asks(request))
   }
 
   /** What is open here and in the children, when `own` is open in the run itself. */
   openWith(own: OpenWork): OpenWork {
-    const all = [own, ...this.#live.map(({ run }) => run.openWork)]
+    const all = [own, ...Array.from(this.#live, ({ run }) => run.openWork)]
     return { provider: all.some(({ provider }) => provider), tools: all.flatMap(({ tools }) => tools) }
   }
 
@@ -172,8 +172,10 @@ export class Children {
     return told
   }
 
-  get #live(): Child[] {
-    return [...this.#children.values()].filter(({ run }) => !run.settled)
+  /** Whether it is so for a child that goes on; the others are not asked any more. */
+  #some(holds: (run: Begun) => boolean): boolean {
+    for (const { run } of this.#live) if (holds(run)) return true
+    return false
   }
 
   #pass(event: Extract<RunEvent, { type: 'request' }>, agent: string, seq: number): void {
@@ -192,20 +194,19 @@ export class Children {
   }
 
   #settled(child: Child): void {
-    this.#unsettled--
-    if (child.told) this.#children.delete(child.id)
+    this.#live.delete(child)
     if (this.idle) this.#host.idle()
   }
 
   /** Says that a child has ended. */
   async #tell(child: Child, end: LoggedEnd): Promise<void> {
-    if (child.run.settled) this.#children.delete(child.id)
     const event: RunEvent = { type: 'agent.end', agent: child.id, outcome: OUTCOMES[end.outcome] }
     const { usage, ...receipt } = end.data as Partial<Receipt>
     if (usage) event.usage = usage
     if (end.outcome === 'cancelled') event.receipt = receiptOf(receipt as Receipt)
     // A run that is over says nothing more.
     await this.#host.emit(event).catch(() => {})
+    this.#untold.delete(child.id)
   }
 }
 
@@ -216,8 +217,6 @@ class Child {
   readonly view: ChildRun
   /** Resolves when it has ended and what it said was read, or with the reason for which nobody waits for that. */
   readonly over: Promise<LoggedEnd | MillraceError>
-  /** Its end is being told, or was. */
-  told = false
   readonly #reader: LocalReader
   readonly #tell: (end: LoggedEnd) => Promise<void>
   #isOver!: (how: LoggedEnd | MillraceError) => void
@@ -225,6 +224,8 @@ class Child {
   #reading: 'nobody' | 'loop' | 'drain' = 'nobody'
   /** Nothing of it is read any more. */
   #left = false
+  /** Why not all that it said was read. */
+  #unread: MillraceError | undefined
   #text = ''
   #result: Promise<unknown> | undefined
 
@@ -234,7 +235,9 @@ class Child {
     this.over = new Promise((resolve) => {
       this.#isOver = resolve
     })
-    this.#reader = new LocalReader(run, limits, CREDIT)
+    this.#reader = new LocalReader(run, limits, CREDIT, () => {
+      if (this.#reading === 'nobody') void this.#drain()
+    })
     this.view = this.#makeView()
   }
 
@@ -245,6 +248,8 @@ class Child {
   /** Stops it: nothing of it is read any more. */
   stop(why: CancelCause): void {
     this.#left = true
+    if (!this.#reader.atEnd)
+      this.#unread ??= new MillraceError('cancelled', 'the child was stopped before all that it said was read')
     this.#reader.stop()
     this.run.cancel(why)
     this.ended()
@@ -256,9 +261,10 @@ class Child {
     this.stop(PARENT)
   }
 
-  /** Its run has ended. Where somebody reads it, the end comes behind what is left to read. */
+  /** Its run has ended. The end is told behind what is left to read, which whoever begins to read later wants first as well. */
   ended(): void {
-    if (this.run.end && (this.#left || this.#reading === 'nobody')) void this.#finish(this.run.end)
+    const { end } = this.run
+    if (end && (this.#left || (this.#reading === 'nobody' && this.#reader.atEnd))) void this.#finish(end)
   }
 
   #makeView(): ChildRun {
@@ -281,14 +287,10 @@ class Child {
     if (this.#reading !== 'nobody')
       throw new MillraceError('already_reading', 'a child run has one reader: pass its events on to others')
     this.#reading = 'loop'
+    const events = this.#events()
     return {
-      next: async () => {
-        const event = await this.#next()
-        if (event) return { done: false, value: attributed(event, this.id) }
-        const end = await this.over
-        if ('outcome' in end && end.outcome === 'cancelled') return { done: true, value: undefined }
-        return { done: true, value: this.#answer(end) }
-      },
+      next: () => events.next(),
+      // The generator would be asked only behind the event that it waits for.
       return: () => {
         this.stop(PARENT)
         return Promise.resolve({ done: true, value: undefined })
@@ -296,10 +298,20 @@ class Child {
     }
   }
 
+  async *#events(): AsyncGenerator<RunEvent & { agent: string }, unknown> {
+    for (let event = await this.#next(); event; event = await this.#next()) yield attributed(event, this.id)
+    const end = await this.over
+    if ('outcome' in end) {
+      if (this.#left || end.outcome === 'cancelled') return undefined
+      if (this.#unread && end.outcome === 'done') throw this.#unread
+    }
+    return this.#answer(end)
+  }
+
   /** The next event; undefined when there is none any more, and the end is told. */
   async #next(): Promise<StreamEvent | undefined> {
     const event = await this.#reader.next().catch((error: unknown) => {
-      this.#isOver(MillraceError.from(error, 'internal'))
+      this.#unread ??= MillraceError.from(error, 'internal')
       return undefined
     })
     if (event?.type === 'token') this.#text += event.text
@@ -309,7 +321,6 @@ class Child {
   }
 
   #finish(end: LoggedEnd): Promise<void> {
-    this.told = true
     this.#telling ??= this.#tell(end).finally(() => {
       this.#reader.leave()
       this.#isOver(end)
@@ -337,7 +348,9 @@ class Child {
     if (!('outcome' in end)) throw end
     if (end.outcome !== 'done') throw errorOf(end)
     const { data } = end
-    return 'result' in data ? data['result'] : this.#text
+    if ('result' in data) return data['result']
+    if (this.#unread) throw this.#unread
+    return this.#text
   }
 }
 

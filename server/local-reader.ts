@@ -41,10 +41,15 @@ export class LocalReader implements Reader {
   #wake = (): void => {}
   #isStopped = false
   #dismissed: MillraceError | undefined
+  readonly #onDismissed: () => void
 
-  /** @param credit how far the run may be ahead of what was read, beside what it reads ahead anyway. */
-  constructor(run: Followed, limits: Pick<Limits, 'maxCredit'>, credit: number) {
+  /**
+   * @param credit how far the run may be ahead of what was read, beside what it reads ahead anyway.
+   * @param dismissed told when the ended run is given up before it was read.
+   */
+  constructor(run: Followed, limits: Pick<Limits, 'maxCredit'>, credit: number, dismissed: () => void = () => {}) {
     this.#run = run
+    this.#onDismissed = dismissed
     this.cursor = new Cursor(run.log, { last: 0, gen: 1 }, credit, limits.maxCredit)
     run.join(this)
   }
@@ -73,6 +78,11 @@ export class LocalReader implements Reader {
     }
   }
 
+  /** All that was logged was read. */
+  get atEnd(): boolean {
+    return this.cursor.last + Number(this.#handed) >= this.#run.log.last
+  }
+
   /** Gives nothing any more, also to who waits for it now. */
   stop(): void {
     this.#isStopped = true
@@ -91,6 +101,7 @@ export class LocalReader implements Reader {
   dismiss(code: string, message: string): void {
     this.#dismissed = MillraceError.fromShape({ code, message, retryable: true })
     this.#wake()
+    this.#onDismissed()
   }
 
   #take(): boolean {

@@ -36,6 +36,8 @@ async function serve(
 /** Whose an event is: of the parent, or of the child it names. */
 const whose = (event: StreamEvent): string => ('agent' in event && event.agent !== undefined ? 'child' : 'parent')
 
+const codeOf = (error: unknown): string => (error as { code: string }).code
+
 /** No run takes a slot any more. */
 const allSettled = ({ server }: Pick<Served, 'server'>): Promise<void> =>
   eventually(() => server.liveRuns === 0, 'every run settles')
@@ -160,7 +162,7 @@ describe('a child run', () => {
       try {
         yield* spawn(broken, undefined)
       } catch (error) {
-        yield `and then ${(error as { code: string }).code}`
+        yield `and then ${codeOf(error)}`
       }
     })
     const watched = served.start()
@@ -186,7 +188,7 @@ describe('a child run', () => {
       try {
         spawn(typed, { n: 'one' } as never)
       } catch (error) {
-        yield (error as { code: string }).code
+        yield codeOf(error)
       }
     })
     const { told } = await finished(served.start())
@@ -201,7 +203,7 @@ describe('a child run', () => {
         try {
           for (;;) children.push(spawn(waits, undefined))
         } catch (error) {
-          yield `${children.length} ${(error as { code: string }).code}`
+          yield `${children.length} ${codeOf(error)}`
         }
       },
       { limits: { maxRuns: 4 } },
@@ -258,6 +260,114 @@ describe('a child run', () => {
     expect(watched.text).toBe(counted(1, 500))
   })
 
+  test('that has ended before anybody read it is told of in order, and answers with all it said', async () => {
+    const writer = actor({
+      async *stream(name: unknown) {
+        yield `${String(name)} `
+        yield { type: 'usage', input: 10, output: 1 }
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      const children = ['a', 'b', 'c'].map((name) => spawn(writer, name, { name }))
+      await eventually(() => served.server.liveRuns === 1, 'the children end')
+      yield* children[0]!
+      yield* children[1]!
+      yield await children[2]!.result
+    })
+    const { over, told, run } = await finished(served.start())
+    expect(over).toBeUndefined()
+    const [a, b, c] = (told as { agent: string }[]).map(({ agent }) => agent)
+    expect(told.slice(3)).toMatchObject([
+      { type: 'token', agent: a, text: 'a ' },
+      { type: 'usage', agent: a },
+      { type: 'agent.end', agent: a },
+      { type: 'token', agent: b, text: 'b ' },
+      { type: 'usage', agent: b },
+      { type: 'agent.end', agent: b },
+      { type: 'agent.end', agent: c },
+      { type: 'token', text: 'c ' },
+    ])
+    expect(await run.usage).toEqual({ input: 30, output: 3 })
+  })
+
+  test('that had nothing to say and is not read is told of when it ends', async () => {
+    const mute = actor({ ask: () => undefined })
+    const release = latch()
+    await using served = await serve(async function* ({ spawn }) {
+      spawn(mute, undefined)
+      await release.opened
+      yield* []
+    })
+    const watched = served.start()
+    await watched.first('agent.end')
+    release.open()
+    await watched.over
+  })
+
+  test('whose log was given up before it was read says so, and does not answer with less', async () => {
+    const { runs: _, ...numbers } = counter()
+    const returns = actor({
+      async *stream() {
+        yield 'text'
+        return 'its result'
+      },
+    })
+    await using served = await serve(
+      async function* ({ spawn }) {
+        const unread = [spawn(numbers, 3), spawn(numbers, 3), spawn(returns, undefined)] as const
+        await eventually(() => served.server.liveRuns === 1, 'they end')
+        for (let n = 0; n < 6; n++) await spawn(numbers, 3).result
+        yield String(await unread[0].result.catch(codeOf))
+        try {
+          yield* unread[1]
+        } catch (error) {
+          yield ` ${codeOf(error)} `
+        }
+        yield await unread[2].result
+      },
+      { limits: { retainPrincipal: 30_000 } },
+    )
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('overloaded overloaded its result')
+    expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(Array<string>(9).fill('ok'))
+  })
+
+  test('that is stopped behind what it said does not answer with less', async () => {
+    const { runs: _, ...numbers } = counter()
+    await using served = await serve(async function* ({ spawn }) {
+      const child = spawn(numbers, 3)
+      await eventually(() => served.server.liveRuns === 1, 'it ends')
+      expect(await child.cancel()).toBeUndefined()
+      yield String(await child.result.catch(codeOf))
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('cancelled')
+    expect(watched.all('agent.end')).toMatchObject([{ outcome: 'ok' }])
+  })
+
+  test('gives its events in order to who asks for several at once', async () => {
+    const release = latch()
+    const slow = actor({
+      async *stream() {
+        await release.opened
+        yield 'a'
+        yield 'b'
+        return 'c'
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      const events = spawn(slow, undefined)[Symbol.asyncIterator]()
+      const steps = [1, 2, 3, 4].map(() => events.next())
+      release.open()
+      yield JSON.stringify((await Promise.all(steps)).map(({ value }) => (value as { text?: string })?.text ?? value))
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('["a","b","c",null]')
+  })
+
   test('is read by one reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await serve(async function* ({ spawn }) {
@@ -266,7 +376,7 @@ describe('a child run', () => {
       try {
         child[Symbol.asyncIterator]()
       } catch (error) {
-        yield (error as { code: string }).code
+        yield codeOf(error)
       }
     })
     const watched = served.start()
