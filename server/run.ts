@@ -141,8 +141,11 @@ export class Run {
     this.#scribe = new Scribe(this.log, host.turns, host.limits, (urgent) => this.#written(urgent))
     this.#pull = new Pull(host.turns, {
       item: (said) => {
-        if (this.#isOver) this.#checkSettled()
-        else if (this.#say(said)) this.#go()
+        if (this.#isOver) return this.#checkSettled()
+        // What was said with `emit` before it and waits is said before it.
+        if (this.#emits.length > 0) this.#emits.push({ event: said, done: () => {}, fail: () => {} })
+        else if (!this.#say(said)) return
+        this.#go()
       },
       done: (result) => (this.#isOver ? this.#checkSettled() : this.#finish(result)),
       failed: (error) => (this.#isOver ? this.#cleanedUp(error) : this.#fail(error)),
@@ -302,6 +305,7 @@ export class Run {
     if (this.#isOver || this.#state === 'opening') return
     while (this.#emits.length > 0) {
       if (!this.#mayGoOn()) return this.#closeGate()
+      this.#openGate()
       if (!this.#pull.allows()) return this.#pull.later()
       const waiting = this.#emits.shift()
       if (!waiting) break

@@ -296,4 +296,22 @@ describe('a message', () => {
       await client.until(() => client.count(1) === n)
     }
   })
+  test('does not wait for company when what the actor emitted waits for its reader', async () => {
+    const runtime = handClock()
+    const ahead = actor({
+      async *stream(_: unknown, { emit, signal }: ActorContext) {
+        for (let n = 0; n < 200; n++) emit('x').catch(() => {})
+        await aborted(signal)
+        yield* []
+      },
+    })
+    await using served = await testServer({ ahead }, { runtime, limits: { heartbeatMs: 1_000_000 } })
+    await using client = await served.client({ flushMs: 1_000 })
+    client.start(1, 'ahead', null, { credit: 4 })
+    await client.until(() => client.count(1) === 4)
+    for (let n = 8; n < 100; n += 4) {
+      client.send({ kind: 'credit', sid: 1, n: 4 })
+      await client.until(() => client.count(1) === n)
+    }
+  })
 })
