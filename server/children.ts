@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../protocol/errors.ts'
 import { type RunEvent, type StreamEvent, type ToolOutcome, toWire } from '../protocol/events.ts'
 import type { Outcome, WireMap } from '../protocol/frames.ts'
@@ -97,9 +98,7 @@ export class Children {
     this.#untold.set(run.id, child)
     this.#live.add(child)
     this.#agents.add(run.id)
-    const stop = (): void => child.stop(PARENT)
-    options.signal?.addEventListener('abort', stop, { once: true })
-    void child.over.then(() => options.signal?.removeEventListener('abort', stop))
+    if (options.signal) stopWith(options.signal, child)
     void host.emit({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
     return child.view
   }
@@ -361,6 +360,15 @@ const OUTCOMES: { readonly [outcome in Exclude<Outcome, 'unsubscribed'>]: ToolOu
   done: 'ok',
   error: 'error',
   cancelled: 'cancelled',
+}
+
+/** Stops a child when `signal` aborts, until it is over. */
+function stopWith(signal: AbortSignal, child: Child): void {
+  const stop = (): void => child.stop(PARENT)
+  // Any number of children may be stopped by one.
+  setMaxListeners(0, signal)
+  signal.addEventListener('abort', stop, { once: true })
+  void child.over.then(() => signal.removeEventListener('abort', stop))
 }
 
 /** An event of a child as its parent may say it: with whose it is, without the number it had. */

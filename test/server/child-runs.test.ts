@@ -1,6 +1,8 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createClient, type Run, type StreamEvent } from '../../client-sdk/node.ts'
+import { EVENT } from '../../protocol/events.ts'
 import { type ActorContext, actor, agent, type ChildRun, type RunEvent, tool } from '../../server/index.ts'
 import { openai } from '../../server/models/openai.ts'
 import { Watched } from '../helpers/agent-run.ts'
@@ -536,6 +538,48 @@ describe('a stop of one child', () => {
     await watched.over
   })
 
+  test('that does not stop is answered once: from then on it is unknown, though it goes on', async () => {
+    const release = latch()
+    const stubborn = actor({ ask: () => release.opened })
+    await using served = await serve(
+      async function* ({ spawn }) {
+        yield* spawn(stubborn, undefined)
+        await release.opened
+      },
+      { limits: { cancelGraceMs: 50 } },
+    )
+    const watched = served.start()
+    const { agent } = await watched.first('agent.start')
+    expect(await watched.run.cancel({ agent: agent! })).toMatchObject({ outcome: 'cancelled', settled: false })
+    expect(await watched.run.cancel({ agent: agent! })).toEqual({ confirmed: false, code: 'not_found' })
+    expect(served.server.liveRuns).toBe(2)
+    release.open()
+    await watched.over
+    await allSettled(served)
+  })
+
+  test('is answered by its end, also when it is repeated while that waits for credit', async () => {
+    await using served = await serve(
+      async function* ({ spawn, signal }) {
+        const child = spawn(silent(), undefined)
+        await child.result.catch(() => {})
+        await aborted(signal)
+        yield* []
+      },
+      { limits: { readAhead: 0 } },
+    )
+    await using peer = await served.peer()
+    peer.start(1, 'parent', null, { credit: 1 })
+    await peer.until(() => peer.count(1) === 1)
+    const { agent: id } = peer.items(1)[0]!.data as { agent: string }
+    for (let n = 0; n < 3; n++) peer.send({ kind: 'cancel', sid: 1, target: { type: 'agent', id } })
+    await peer.settle()
+    expect(peer.frames.filter(({ kind }) => kind === 'notice')).toEqual([])
+    peer.send({ kind: 'credit', sid: 1, n: 1 })
+    await peer.until(() => peer.count(1) === 2)
+    expect(peer.items(1)[1]).toMatchObject({ type: EVENT.agentEnd, data: { agent: id, outcome: 2 } })
+  })
+
   test('reaches a child of a child', async () => {
     const waits = silent()
     const branch = actor({
@@ -699,6 +743,32 @@ describe('tools of children', () => {
     await client.close()
     await allSettled(served)
   })
+})
+
+test('any number of children may be stopped by one signal, and none of them stays its listener', async () => {
+  const { runs: _, ...numbers } = counter()
+  const warnings: string[] = []
+  const warned = ({ message }: Error): void => void warnings.push(message)
+  process.on('warning', warned)
+  const { signal } = new AbortController()
+  const gather = tool({
+    description: 'Asks many',
+    async run(__, { spawn }) {
+      await Promise.all(Array.from({ length: 20 }, () => spawn(numbers, 1).result))
+      return 'gathered'
+    },
+  })
+  await using served = await serve(async function* ({ spawn, tools }) {
+    await Promise.all(Array.from({ length: 20 }, () => spawn(numbers, 1, { signal }).result))
+    yield (await tools({ gather }).call({ call: 'c1', name: 'gather', args: {} })).content
+  })
+  const watched = served.start()
+  await watched.over
+  expect(watched.text).toBe('gathered')
+  expect(getEventListeners(signal, 'abort')).toEqual([])
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', warned)
+  expect(warnings).toEqual([])
 })
 
 async function finished(watched: Watched): Promise<{ over: unknown; told: object[]; run: Run }> {
