@@ -6,7 +6,8 @@ const MAX_ID_CHARACTERS = 128
  * passed on by another, and is answered or cancelled there.
  */
 export class TreeIds {
-  readonly #calls = new Set<string>()
+  /** Ids that were given, each with the last number that was put behind it. */
+  readonly #calls = new Map<string, number>()
   #requests = 0
 
   /** The id of a tool call as the model gave it, where it can be used and is new: some providers count anew in every answer. */
@@ -14,8 +15,9 @@ export class TreeIds {
     const usable = given !== '' && given.length <= MAX_ID_CHARACTERS && isWellFormed(given)
     const base = usable ? given : 'call'
     let id = base
-    for (let n = 2; this.#calls.has(id); n++) id = `${base}_${n}`
-    this.#calls.add(id)
+    let n = this.#calls.get(base) ?? 1
+    while (this.#calls.has(id)) id = `${base}_${++n}`
+    this.#calls.set(id, 1).set(base, n)
     return id
   }
 
