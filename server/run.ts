@@ -31,6 +31,8 @@ const MAX_WAITING_EVENTS = 1_000
 const CANCEL_DETACHED_MS = 10_000
 /** What a run takes beside its log and inputs: 6.8 KB of heap, measured on runs that were cancelled before they said anything. */
 const RUN_BYTES = 8_192
+/** What a list takes for an id beside its text, at most. */
+const ID_HEADER_BYTES = 5
 
 export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
 
@@ -574,13 +576,15 @@ export class Run {
       ...open.tools,
       ...this.#children.ids,
     ]
+    const goingOn = new Set(open.tools)
+    const stopped = stop.open.tools.filter((call) => !goingOn.has(call))
     const receipt: Receipt = {
       code: stop.code,
       by: stop.by,
       settled: unsettled.length === 0,
-      unsettled,
+      unsettled: asManyAsFit(unsettled, this.#host.limits),
       provider: open.provider ? 'open' : stop.open.provider ? 'closed' : 'none',
-      tools: stop.open.tools.filter((call) => !open.tools.includes(call)),
+      tools: asManyAsFit(stopped, this.#host.limits),
       kept: this.log.last,
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
       ...this.#books.receiptUsage(stop.cutOff, this.#texts),
@@ -674,6 +678,18 @@ export class Run {
 /** Whether something was thrown because of an abort: our reason handed on, or a library's own name for it. */
 function isAbort(error: unknown): boolean {
   return MillraceError.is(error) || (error instanceof Error && /abort/i.test(`${error.name} ${error.constructor.name}`))
+}
+
+/** The first of some ids: neither of the two lists of a receipt leaves too little room for the rest of it. */
+function asManyAsFit(ids: readonly string[], { maxEvent, maxValues }: Limits): string[] {
+  const first: string[] = []
+  let room = maxEvent / 4
+  for (const id of ids) {
+    room -= Buffer.byteLength(id) + ID_HEADER_BYTES
+    if (room < 0 || first.length >= maxValues / 8) break
+    first.push(id)
+  }
+  return first
 }
 
 function unsaid(): MillraceError {

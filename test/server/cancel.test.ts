@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type ActorContext, actor } from '../../server/actors/actor.ts'
+import { tool } from '../../server/tools/tool.ts'
 import { handClock } from '../helpers/hand-clock.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { aborted, counter, latch, silent } from '../helpers/test-actors.ts'
@@ -152,6 +153,29 @@ describe('a cancel', () => {
       ref: { tag: 5, sid: 1, detail: ['call', 'c1'] },
     })
     expect(served.server.liveRuns).toBe(1)
+  })
+
+  test('of more tool calls than a receipt holds is one all the same, and names as many as fit', async () => {
+    const hang = tool({ description: 'Hangs', run: (_, { signal }) => aborted(signal) })
+    const ids = Array.from({ length: 90 }, (_, n) => `${n} ${'x'.repeat(100)}`)
+    const busy = actor({
+      async *stream(_: unknown, { tools, signal }: ActorContext) {
+        const { call } = tools({ hang })
+        for (const id of ids) void call({ call: id, name: 'hang', args: {} })
+        await aborted(signal)
+        yield* []
+      },
+    })
+    await using served = await testServer({ busy }, { limits: { maxEvent: 8_192 } })
+    await using client = await served.client()
+    client.start(1, 'busy')
+    await client.until(() => client.count(1) === ids.length)
+    client.send({ kind: 'cancel', sid: 1 })
+    const { outcome, data } = await client.next('end')
+    expect({ outcome, settled: data['settled'] }).toEqual({ outcome: 'cancelled', settled: true })
+    const { length } = data['tools'] as string[]
+    expect(length).toBeGreaterThan(15)
+    expect(data['tools']).toEqual(ids.slice(0, length))
   })
 
   test('aborts the signal although the client reads nothing any more', async () => {
