@@ -41,8 +41,9 @@ export class Books {
     }
   }
 
+  /** What was spent so far. */
   get usage(): { usage?: Usage } {
-    return this.#used ? { usage: this.#spent } : {}
+    return this.#used ? { usage: { ...this.#spent } } : {}
   }
 
   /**
