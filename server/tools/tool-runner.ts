@@ -203,7 +203,11 @@ class ToolRun {
       fence: { run: host.id, gen: host.gen() },
       progress: (progress) => this.#progress.say(progress),
       emit: (event) => host.emit(event),
-      spawn: (actor, input, options) => host.spawn(actor, input, { signal: this.#controller.signal, ...options }),
+      spawn: (actor, input, options) => {
+        const { signal } = this.#controller
+        const either = options?.signal ? AbortSignal.any([signal, options.signal]) : signal
+        return host.spawn(actor, input, { ...options, signal: either })
+      },
     }
   }
 
