@@ -370,6 +370,22 @@ describe('a child run', () => {
     expect(watched.text).toBe('["a","b","c",null]')
   })
 
+  test('is told of before it says something, also while what its run said waits for a slow reader', async () => {
+    const { runs: _, ...numbers } = counter()
+    await using served = await serve(async function* ({ spawn, emit }) {
+      for (let n = 1; n <= 20; n++) void emit(`${n} `)
+      yield* spawn(numbers, 3)
+    })
+    const watched = new Watched(served.client.start('parent', undefined, { credit: 1 }))
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe(counted(1, 20) + counted(1, 3))
+    expect(watched.events.map(({ type }) => type).slice(20)).toEqual([
+      'agent.start',
+      ...Array<string>(3).fill('token'),
+      'agent.end',
+    ])
+  })
+
   test('is read by one reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await serve(async function* ({ spawn }) {
@@ -478,6 +494,34 @@ describe('a stop of the run', () => {
       { usage: { input: 10, output: 2 } },
       { usage: { input: 10, output: 2 } },
     ])
+  })
+
+  test('costs what a child’s own end says it cost, also when a child of that ends later', async () => {
+    const spent = latch()
+    const leaf = actor({
+      async *stream(_, { signal }) {
+        yield { type: 'usage', input: 10, output: 10 }
+        spent.open()
+        await aborted(signal)
+      },
+    })
+    const branch = actor({
+      async *stream(_, { spawn }) {
+        yield { type: 'usage', input: 1, output: 1 }
+        spawn(leaf, undefined)
+        await spent.opened
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      const child = spawn(branch, undefined)
+      await eventually(() => served.server.liveRuns === 1, 'the child and its child end')
+      yield* child
+    })
+    const watched = served.start()
+    await watched.over
+    const [{ agent: id, usage }] = watched.all('agent.end') as [{ agent: string; usage: object }]
+    expect(usage).toEqual(await served.client.attach('branch', id).usage)
+    expect(usage).toEqual(await watched.run.usage)
   })
 })
 
@@ -740,6 +784,35 @@ describe('tools of children', () => {
     await watched.over
     expect(watched.text).toBe('never mind')
     expect(watched.all('agent.end')).toMatchObject([{ outcome: 'cancelled' }])
+    await client.close()
+    await allSettled(served)
+  })
+
+  test('begin children that stop with their call, also when they have a signal of their own', async () => {
+    const signals: AbortSignal[] = []
+    const expert = actor({
+      async *stream(_, { signal }) {
+        signals.push(signal)
+        await aborted(signal)
+        yield* []
+      },
+    })
+    const own = new AbortController()
+    const consult = tool({
+      description: 'Asks an expert',
+      run: (_, { spawn }) => spawn(expert, undefined, { signal: own.signal }).result,
+    })
+    const boss = agent({
+      model: scriptedModel(calls({ call: 'c1', name: 'consult', args: {} }), says('never mind')),
+      tools: { consult },
+    })
+    await using served = await testServer({ boss })
+    const client = createClient(served.url, { token: 'alice' })
+    const watched = new Watched(client.start('boss', 'go'))
+    await eventually(() => signals.length === 1, 'the expert is asked')
+    expect(await watched.run.cancel({ call: 'c1' })).toMatchObject({ outcome: 'cancelled', settled: true })
+    expect(signals[0]!.aborted).toBe(true)
+    await watched.over
     await client.close()
     await allSettled(served)
   })
