@@ -373,13 +373,13 @@ describe('a child run', () => {
   test('is told of before it says something, also while what its run said waits for a slow reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await serve(async function* ({ spawn, emit }) {
-      for (let n = 1; n <= 20; n++) void emit(`${n} `)
+      for (let n = 1; n <= 300; n++) void emit(`${n} `)
       yield* spawn(numbers, 3)
     })
     const watched = new Watched(served.client.start('parent', undefined, { credit: 1 }))
     expect(await watched.over).toBeUndefined()
-    expect(watched.text).toBe(counted(1, 20) + counted(1, 3))
-    expect(watched.events.map(({ type }) => type).slice(20)).toEqual([
+    expect(watched.text).toBe(counted(1, 300) + counted(1, 3))
+    expect(watched.events.map(({ type }) => type).slice(300)).toEqual([
       'agent.start',
       ...Array<string>(3).fill('token'),
       'agent.end',
