@@ -47,7 +47,7 @@ export class Cursor {
    * for again: as much as the largest window holds.
    */
   get held(): number {
-    this.#arrived = Math.max(this.#arrived, this.#log.first - 1)
+    if (this.#arrived < this.#log.first - 1) this.#countFrom(this.#log.first - 1)
     while (this.#arrived < this.#last) {
       const cost = this.#log.costOf(this.#arrived + 1)
       if (this.#underway - cost < this.#maxCredit + this.#overdraft) break
@@ -92,12 +92,20 @@ export class Cursor {
 
   /** The position moves without anything being sent: items are missing, or a new life began. */
   moveTo(last: number, gen: number): void {
+    const isRewound = last < this.#last
     this.#last = last
-    this.#arrived = Math.min(this.#arrived, last)
+    // What became void is no longer under way: others take its numbers.
+    if (isRewound) this.#countFrom(Math.min(this.#arrived, last))
     this.#gen = gen
     this.#lifeBound = Number.POSITIVE_INFINITY
     this.#reach = last
     this.#beyond = this.#balance.available
+  }
+
+  #countFrom(arrived: number): void {
+    this.#arrived = arrived
+    this.#underway = 0
+    for (let seq = arrived + 1; seq <= this.#last; seq++) this.#underway += this.#log.costOf(seq)
   }
 
   /** The log began a new life: what it no longer holds cannot have been reached. */

@@ -336,6 +336,62 @@ describe('a cursor', () => {
       { numRuns: 150 },
     )
   })
+
+  test('holds on to all that may still be lost on its way', () => {
+    const move = fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({ do: fc.constant('append' as const), sizes: fc.array(fc.nat(100), { maxLength: 8 }) }),
+      },
+      { weight: 4, arbitrary: fc.record({ do: fc.constant('grant' as const), n: fc.integer({ min: 1, max: 30 }) }) },
+      { weight: 4, arbitrary: fc.record({ do: fc.constant('send' as const), n: fc.integer({ min: 1, max: 30 }) }) },
+      fc.record({ do: fc.constant('trim' as const), others: fc.boolean() }),
+      fc.record({ do: fc.constant('life' as const), back: fc.nat(12) }),
+    )
+    fc.assert(
+      fc.property(fc.array(move, { maxLength: 80, size: 'max' }), (moves) => {
+        const maxCredit = 40
+        const log = new Log({ ...LIMITS, retainEvents: 20, retainBytes: 100_000 })
+        const cursor = new Cursor(log, { last: 0, gen: 1 }, 20, maxCredit)
+        const costsSent: number[] = []
+        /** Of each item that still counts, how many had been sent with it. */
+        let sentAs: number[] = []
+        const mayBeLost = (seq: number): boolean => {
+          const after = costsSent.slice(sentAs[seq]).reduce((sum, cost) => sum + cost, 0)
+          return after < maxCredit + Math.max(...costsSent)
+        }
+        for (const one of moves) {
+          if (one.do === 'append')
+            for (const size of one.sizes) {
+              if (size < 80) log.appendText(0, 'x', 0)
+              else log.appendEvent(EVENT.data, packPayload({ x: 'y'.repeat(size) }, DEFAULT_LIMITS), {}, 0)
+            }
+          else if (one.do === 'grant') cursor.grant(one.n)
+          else if (one.do === 'send') {
+            for (let i = 0; i < one.n && cursor.last < cursor.reach; i++) {
+              const seq = cursor.last + 1
+              const cost = log.costOf(seq)
+              cursor.sent(seq, cost)
+              sentAs[seq] = costsSent.push(cost)
+            }
+          } else if (one.do === 'trim') log.trim(one.others ? cursor.last + 1 : cursor.held + 1)
+          else {
+            const first = Math.max(log.first, log.next - one.back)
+            log.newLife(first)
+            cursor.enterLife(first)
+            if (cursor.last >= first - 1) {
+              cursor.moveTo(first - 1, log.gen)
+              sentAs = sentAs.slice(0, first)
+            }
+          }
+          const lost: number[] = []
+          for (let seq = log.first; seq <= Math.min(cursor.last, cursor.held); seq++) if (mayBeLost(seq)) lost.push(seq)
+          expect(lost).toEqual([])
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
 })
 
 function costs(log: Log, after: number, through: number): number {
