@@ -1,13 +1,21 @@
 import { decodeDown, decodeUp } from '../../protocol/decode.ts'
 import { encodeDown, encodeUp } from '../../protocol/encode.ts'
-import type { DownFrame, UpFrame } from '../../protocol/frames.ts'
+import { EVENT, type RunEvent } from '../../protocol/events.ts'
+import type { DownFrame, UpFrame, WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import { Quota } from '../../server/admission.ts'
 import { Audience } from '../../server/audience.ts'
+import { Books } from '../../server/books.ts'
+import { Children } from '../../server/children.ts'
 import { Cursor } from '../../server/cursor.ts'
 import { Inputs } from '../../server/inputs.ts'
+import { LocalReader } from '../../server/local-reader.ts'
 import { Registry } from '../../server/registry.ts'
 import { Run } from '../../server/run.ts'
+import { Scribe } from '../../server/scribe.ts'
 import type { Session } from '../../server/session.ts'
+import { TreeIds } from '../../server/tree-ids.ts'
+import { Work } from '../../server/work.ts'
 import type { Tamper } from './network.ts'
 
 const SCAN = { maxBytes: 1e7, maxDepth: DEFAULT_LIMITS.maxDepth, maxValues: 1e6 }
@@ -42,6 +50,144 @@ function method<Class extends object, Name extends keyof Class>(
     Object.defineProperty(on, name, { ...original, value: replace(original.value as Class[Name]) })
     return () => Object.defineProperty(on, name, original)
   }
+}
+
+/** Replaces what a getter gives until it is put back. */
+function getter<Class extends object, Name extends keyof Class>(
+  on: Class,
+  name: Name,
+  value: Class[Name],
+): () => () => void {
+  return () => {
+    const original = Object.getOwnPropertyDescriptor(on, name)
+    if (!original?.get) throw new Error(`no getter ${String(name)} to break`)
+    Object.defineProperty(on, name, { ...original, get: () => value })
+    return () => Object.defineProperty(on, name, original)
+  }
+}
+
+/** Alters the events of one kind that a server tells. */
+function told(kind: number, alter: (data: WireMap, sid: number) => WireMap): () => Tamper {
+  return down((frame) =>
+    frame.kind === 'event' && frame.type === kind ? [{ ...frame, data: alter(frame.data, frame.sid) }] : [frame],
+  )
+}
+
+/** Rules of agents, their tools and their children. */
+export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
+  'a tool call can be cancelled': { patch: method(Work.prototype, 'stopTool', () => () => false) },
+  'a cancel of one call reaches that one': { patch: method(Work.prototype, 'stopTool', () => () => true) },
+  'a tool that has finished frees its slot': {
+    patch: method(
+      Work.prototype,
+      'open',
+      (original) =>
+        function (this: Work, kind, id, stop) {
+          const closed = original.call(this, kind, id, stop)
+          return kind === 'tool' ? () => {} : closed
+        },
+    ),
+  },
+  'an approval is waited for': {
+    patch: method(Inputs.prototype, 'answerTo', () => () => Promise.resolve({ ok: true })),
+  },
+  'a result is of its call': { tamper: told(EVENT.toolResult, (data) => ({ ...data, call: 'other' })) },
+  'all readers see the same': {
+    tamper: told(EVENT.toolResult, (data, sid) => (sid % 2 === 0 ? { ...data, ms: -1 } : data)),
+  },
+  'a receipt says whether the tool has finished': {
+    tamper: told(EVENT.toolResult, (data) =>
+      data['receipt'] ? { ...data, receipt: { ...data['receipt'], settled: false } } : data,
+    ),
+  },
+  'children stop with their run': { patch: method(Children.prototype, 'stop', () => () => {}) },
+  'a run waits for its children before it settles': { patch: getter(Children.prototype, 'idle', true) },
+  'the begin of an agent is told once': { patch: twice('agent.start') },
+  'the end of an agent is told once': { patch: twice('agent.end') },
+  'the end of an agent is told': { patch: unsaid((event) => event.type === 'agent.end') },
+  'the end of an agent says what its own end says': {
+    tamper: told(EVENT.agentEnd, (data) => ({ ...data, outcome: 0 })),
+  },
+  'what a child has cost is counted': { patch: method(Books.prototype, 'childSpent', () => () => {}) },
+  'what a child has cost is counted once': {
+    patch: method(
+      Books.prototype,
+      'childSpent',
+      (original) =>
+        function (this: Books, usage) {
+          original.call(this, usage)
+          original.call(this, usage)
+        },
+    ),
+  },
+  'what a child has said is not counted as its run’s own': {
+    patch: method(
+      Children.prototype,
+      'passed',
+      (original) =>
+        function (this: Children, event, seq) {
+          return original.call(this, event, seq) && false
+        },
+    ),
+  },
+  'all that a child says is passed on': {
+    patch: method(
+      LocalReader.prototype,
+      'next',
+      (original) =>
+        async function (this: LocalReader) {
+          const event = await original.call(this)
+          return event && event.seq % 5 === 0 ? original.call(this) : event
+        },
+    ),
+  },
+  'a child takes a slot': { patch: method(Quota.prototype, 'checkRuns', () => () => {}) },
+  'a run that has settled gives its slot back': {
+    patch: method(
+      Registry.prototype,
+      'quota',
+      (original) =>
+        function (this: Registry, principal) {
+          const quota = original.call(this, principal)
+          return new Proxy(quota, { set: (to, name, n) => n < quota.liveRuns || Reflect.set(to, name, n) })
+        },
+    ),
+  },
+  'an agent that is cancelled stops': { patch: method(Children.prototype, 'cancelAgent', () => () => true) },
+  'an agent that goes on is found': { patch: method(Children.prototype, 'cancelAgent', () => () => false) },
+  'a cancel of a call reaches children': { patch: method(Children.prototype, 'cancelCall', () => () => false) },
+  'what a child asks is answered at its run': { patch: method(Children.prototype, 'answer', () => () => undefined) },
+  'the id of a call is given once in a tree': {
+    patch: method(TreeIds.prototype, 'claimCall', () => (given) => given),
+  },
+  'the id of a request is given once in a tree': {
+    patch: method(TreeIds.prototype, 'newRequest', () => () => 'q1'),
+  },
+}
+
+/** Logs the events of one type twice. */
+function twice(type: RunEvent['type']): () => () => void {
+  return method(
+    Scribe.prototype,
+    'write',
+    (original) =>
+      function (this: Scribe, event) {
+        original.call(this, event)
+        if (typeof event !== 'string' && event.type === type) original.call(this, event)
+      },
+  )
+}
+
+/** Does not log some events. */
+function unsaid(which: (event: RunEvent) => boolean): () => () => void {
+  return method(
+    Scribe.prototype,
+    'write',
+    (original) =>
+      function (this: Scribe, event) {
+        if (typeof event === 'string' || !which(event)) original.call(this, event)
+      },
+  )
 }
 
 /** The rules, each as the sentence that no longer holds. */

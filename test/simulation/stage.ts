@@ -152,8 +152,7 @@ export class StepReader<T> {
     return this.#done
   }
 
-  /** Asks for the next thing, unless it waits for one. */
-  read(): void {
+  #read(): void {
     if (this.#reading || this.#done) return
     this.#reading = true
     this.#iterator.next().then(
@@ -169,10 +168,10 @@ export class StepReader<T> {
     )
   }
 
-  /** Asks up to `times`, as fast as there is an answer. */
+  /** Asks up to `times`, as long as there is an answer at once. */
   async readOn(times: number): Promise<void> {
-    for (; times > 0; times--) {
-      this.read()
+    for (; times > 0 && !this.#reading && !this.#done; times--) {
+      this.#read()
       await microtasks()
     }
   }

@@ -1,0 +1,251 @@
+import type { StreamEvent } from '../../client-sdk/index.ts'
+import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import type { Usage } from '../../protocol/receipt.ts'
+import { readRun } from '../../server/local-reader.ts'
+import type { LoggedEnd } from '../../server/logged-end.ts'
+import type { Run } from '../../server/run.ts'
+import type { Ledger } from './ledger.ts'
+import type { Plan } from './staff.ts'
+import type { Stage } from './stage.ts'
+
+/** All that a run said, as its log has it. */
+export type Transcript = {
+  readonly run: Run
+  readonly end: LoggedEnd
+  readonly events: readonly StreamEvent[]
+  /** Its items by their numbers. */
+  readonly words: ReadonlyMap<number, string>
+}
+
+const OUTCOMES: { readonly [outcome: string]: string } = { done: 'ok', error: 'error', cancelled: 'cancelled' }
+
+/** What an event says, in the same words for everybody who is told it. */
+export function wordsOf(event: StreamEvent): string {
+  return JSON.stringify([event.seq, sayingOf(event)])
+}
+
+/** What an event says, without its time and number. */
+function sayingOf({ at: _, seq: __, type, ...said }: StreamEvent): unknown {
+  if (!('text' in said)) return [type, said]
+  // Client and server make texts of what they know in orders of their own.
+  const { agent, text, ...of } = said as { agent?: string; text: string; call?: string; name?: string }
+  return [type, agent, text, of.call, of.name]
+}
+
+/** What must hold of all runs of a server when they are over, by their logs. */
+export class Audit {
+  readonly #stage: Stage
+  readonly #ledger: Ledger
+  readonly #transcripts = new Map<string, Transcript>()
+
+  constructor(stage: Stage, ledger: Ledger) {
+    this.#stage = stage
+    this.#ledger = ledger
+  }
+
+  async check(plans: Iterable<Plan>): Promise<void> {
+    this.#ledger.checkOver()
+    this.#stage.check()
+    for (const run of this.#ledger.runs.values()) this.#transcripts.set(run.id, await transcriptOf(run))
+    for (const transcript of this.#transcripts.values()) {
+      this.#checkEnd(transcript)
+      this.#checkAgents(transcript)
+      for (const child of this.#ledger.childrenOf(transcript.run)) this.#checkChild(transcript, this.#of(child))
+      this.#checkUsage(transcript)
+      this.#checkCalls(transcript)
+    }
+    this.#checkIds()
+    for (const plan of plans) this.#checkPlan(plan)
+  }
+
+  /** The log of a run that is over. */
+  transcript(id: string): Transcript | undefined {
+    return this.#transcripts.get(id)
+  }
+
+  #of({ id }: Run): Transcript {
+    const transcript = this.#transcripts.get(id)
+    if (!transcript) throw this.#stage.fail('no-transcript', id)
+    return transcript
+  }
+
+  #checkEnd({ run, end, events }: Transcript): void {
+    let last = 0
+    for (const { seq } of events) {
+      if (seq <= last) this.#stage.fail('order', `${run.id} item ${seq} after ${last}`)
+      last = seq
+    }
+    if (end.seq <= last) this.#stage.fail('said-after-the-end', `${run.id} item ${last}, end ${end.seq}`)
+    if (end.outcome !== 'cancelled') return
+    const { by, unsettled, settled, kept } = end.data as {
+      by: string
+      unsettled: string[]
+      settled: boolean
+      kept: number
+    }
+    if (settled !== (unsettled.length === 0) || kept !== end.seq - 1)
+      this.#stage.fail('receipt-lies', `${run.id} ${JSON.stringify(end.data)}`)
+    const rightly = by === 'client' ? this.#ledger.isCancelled(run.id) : by === 'parent' && run.parent !== undefined
+    if (!rightly) this.#stage.fail('cancelled-by-nobody', `${run.id} ${JSON.stringify(end.data)}`)
+  }
+
+  /** Agents begin and end once each, and say nothing before and after that. */
+  #checkAgents({ run, events }: Transcript): void {
+    const open = new Set<string>()
+    const known = new Set<string>()
+    for (const event of events) {
+      if (event.type === 'gap' || event.agent === undefined) continue
+      const { agent } = event
+      if (event.type === 'agent.start') {
+        if (known.has(agent)) this.#stage.fail('agent-twice', `${agent} in ${run.id}`)
+        known.add(agent)
+        open.add(agent)
+        const parent = this.#ledger.runs.get(agent)?.parent?.id
+        if (event.run !== agent || parent === undefined || (event.parent ?? run.id) !== parent)
+          this.#stage.fail('wrong-parent', `${run.id} ${JSON.stringify(event)}, parent is ${String(parent)}`)
+      } else if (!open.has(agent)) this.#stage.fail('no-agent', `${run.id} ${JSON.stringify(event)}`)
+      if (event.type !== 'agent.end') continue
+      open.delete(agent)
+      this.#checkAgentEnd(event)
+    }
+  }
+
+  #checkAgentEnd(event: Extract<StreamEvent, { type: 'agent.end' }>): void {
+    const id = event.agent ?? ''
+    const { outcome, data } = this.#of(this.#ledger.runs.get(id) as Run).end
+    const { usage, code, by, note, settled, ms } = data
+    const receipt = { code, by, settled, ms, ...(note !== undefined && { note }) }
+    const told = JSON.stringify([event.outcome, event.usage, event.outcome === 'cancelled' && event.receipt])
+    const real = JSON.stringify([OUTCOMES[outcome], usage, outcome === 'cancelled' && receipt])
+    if (told !== real) this.#stage.fail('agent-end-lies', `${id} ${told}, its end is ${real}`)
+    if (outcome === 'cancelled' && by === 'parent' && this.#ledger.bonds.get(id)?.letGo === false)
+      this.#stage.fail('cancelled-by-nobody', `${id} by its parent`)
+  }
+
+  /** What a run passes on of a child is what the child said. */
+  #checkChild({ run, events }: Transcript, child: Transcript): void {
+    const bond = this.#ledger.bonds.get(child.run.id)
+    if (!bond) return void this.#stage.fail('no-bond', child.run.id)
+    const { id } = child.run
+    const within = (agent: string | undefined): boolean => agent !== undefined && this.#ledger.isWithin(agent, id)
+    const of = events.filter((event) => event.type !== 'gap' && within(event.agent))
+    const isFrame = ({ type, ...event }: StreamEvent): boolean =>
+      (type === 'agent.start' || type === 'agent.end') && 'agent' in event && event.agent === id
+    const frame = of.filter(isFrame).map(({ type }) => type)
+    const passed = of.filter((event) => !isFrame(event)).map((event) => attributed(event, id))
+    const said = child.events.map((event) => attributed(event, id))
+    if (bond.awaited && frame.join() !== 'agent.start,agent.end')
+      this.#stage.fail('agent-not-told', `${id} in ${run.id}: ${frame.join()}`)
+    if (of.length > 0 && of[0]?.type !== 'agent.start') this.#stage.fail('said-before-its-start', id)
+    if (frame.length > 1 && of.at(-1)?.type !== 'agent.end') this.#stage.fail('said-after-its-end', id)
+    // Who is stopped behind its end is not read any more either.
+    const isLeft = child.end.outcome === 'cancelled' || bond.letGo || this.#ledger.isCancelled(id)
+    const isWhole = bond.passes && bond.awaited && !isLeft
+    if (!bond.passes && passed.length > 0) this.#stage.fail('passed-by-nobody', `${id} in ${run.id}`)
+    if (passed.some((words, n) => words !== said[n]) || (isWhole && passed.length !== said.length))
+      this.#stage.fail('passed-otherwise', `${id} in ${run.id}: ${passed.length} of ${said.length}`)
+    if (bond.answer) this.#checkAnswer(child, bond.answer.value)
+  }
+
+  #checkAnswer({ run, end, events }: Transcript, answer: unknown): void {
+    const text = events.map((event) => (event.type === 'token' ? event.text : '')).join('')
+    const meant = 'result' in end.data ? end.data['result'] : text
+    if (end.outcome !== 'done' || JSON.stringify(answer) !== JSON.stringify(meant))
+      this.#stage.fail('wrong-answer', `${run.id} ${JSON.stringify(answer)}, meant ${JSON.stringify(meant)}`)
+  }
+
+  /** What a run has cost is what it said itself, and what its children cost, once. */
+  #checkUsage({ run, end, events }: Transcript): void {
+    const told = new Set(events.flatMap((event) => (event.type === 'agent.end' ? [event.agent] : [])))
+    const children = this.#ledger.childrenOf(run).map((child) => ({ id: child.id, cost: costOf(this.#of(child).end) }))
+    const isStopped = end.outcome === 'cancelled'
+    let least = ZERO
+    for (const event of events) if (event.type === 'usage' && event.agent === undefined) least = plus(least, event)
+    for (const { id, cost } of children) if (isStopped || told.has(id)) least = plus(least, cost)
+    // Children that nobody read to their end may have ended before it or after.
+    const open = isStopped ? [] : children.filter(({ id }) => !told.has(id)).map(({ cost }) => cost)
+    const cost = costOf(end)
+    // A provider that was cut off counts the texts that came.
+    const isExact = cost.exact !== false
+    const sums = open.reduce((sums, each) => [...sums, ...sums.map((sum) => plus(sum, each))], [least])
+    const fits = sums.some(
+      ({ input, output }) => cost.input === input && (isExact ? cost.output === output : cost.output >= output),
+    )
+    if (!fits) this.#stage.fail('misspent', `${run.id} ${JSON.stringify(cost)}, not ${JSON.stringify(sums)}`)
+  }
+
+  /** Each call that a run makes itself has one result, unless the run ends before. */
+  #checkCalls({ run, end, events }: Transcript): void {
+    const open = new Set<string>()
+    let iterations = 0
+    for (const event of events) {
+      if (event.type === 'gap' || event.agent !== undefined) continue
+      if (event.type === 'tool.call') open.add(event.call)
+      if (event.type === 'tool.result' && !open.delete(event.call)) this.#stage.fail('orphan-result', event.call)
+      if (event.type === 'iteration') iterations++
+      if (event.type === 'iteration.end' && open.size > 0 && end.outcome === 'done')
+        this.#stage.fail('orphan-call', [...open].join(' '))
+    }
+    if (end.outcome !== 'done') return
+    if (open.size > 0) this.#stage.fail('orphan-call', [...open].join(' '))
+    if (iterations !== (end.data['iterations'] ?? 0))
+      this.#stage.fail('miscounted', `${run.id} ${iterations} iterations`)
+  }
+
+  /** Ids of calls and requests are given once in a tree. */
+  #checkIds(): void {
+    const known = new Set<string>()
+    for (const { run, events } of this.#transcripts.values()) {
+      const root = this.#ledger.rootOf(run.id)
+      for (const event of events) {
+        if (event.type === 'gap' || event.agent !== undefined) continue
+        if (event.type !== 'tool.call' && event.type !== 'request') continue
+        const name = event.type === 'request' ? `${root} request ${event.id}` : `${root} call ${event.call}`
+        if (known.has(name)) this.#stage.fail('id-twice', name)
+        known.add(name)
+      }
+    }
+  }
+
+  /** What an agent said is in the conversation that it handed out. */
+  #checkPlan({ who, asked, run, handedOut }: Plan): void {
+    if (asked > 0 && !handedOut) this.#stage.fail('not-handed-out', who)
+    const transcript = run === undefined ? undefined : this.transcript(run)
+    if (transcript?.end.outcome !== 'done') return
+    const own = transcript.events.map((event) =>
+      event.type === 'token' && event.agent === undefined ? event.text : '',
+    )
+    const kept = (handedOut ?? []).map((message) => (message.role === 'assistant' ? message.content : ''))
+    if (own.join('') !== kept.join(''))
+      this.#stage.fail('text-not-kept', `${who} said ${own.join('')}, kept ${kept.join('')}`)
+  }
+}
+
+async function transcriptOf(run: Run): Promise<Transcript> {
+  const events: StreamEvent[] = []
+  try {
+    for await (const event of readRun(run, DEFAULT_LIMITS)) events.push(event)
+  } catch {
+    // Its end says of what it failed.
+  }
+  const words = new Map(events.map((event) => [event.seq, wordsOf(event)]))
+  return { run, end: run.end as LoggedEnd, events, words }
+}
+
+/** An event as the parent of `agent` is to say it. */
+function attributed(event: StreamEvent, agent: string): string {
+  const { parent: _, ...said } = { agent, parent: '', ...event }
+  return JSON.stringify([said.agent, sayingOf({ ...said, agent: '' } as StreamEvent)])
+}
+
+type Cost = Pick<Usage, 'input' | 'output'> & { readonly exact?: boolean }
+
+const ZERO: Cost = { input: 0, output: 0 }
+
+function costOf({ data }: LoggedEnd): Cost {
+  return (data['usage'] as Cost | undefined) ?? ZERO
+}
+
+function plus(a: Cost, b: Cost): Cost {
+  return { input: a.input + b.input, output: a.output + b.output }
+}

@@ -1,0 +1,432 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import { validConversation } from '../../server/agents/conversation.ts'
+import {
+  type Actor,
+  type ActorContext,
+  actor,
+  agent,
+  type ChildRun,
+  type Message,
+  type Model,
+  type ModelEvent,
+  type ModelRequest,
+  type RunEvent,
+  type StandardSchema,
+  type ToolContext,
+  type ToolProgress,
+  tool,
+} from '../../server/index.ts'
+import type { Bond, Ledger } from './ledger.ts'
+import type { Stage } from './stage.ts'
+import type { Chance } from './virtual-time.ts'
+
+const MAX_ITERATIONS = 4
+/** What a tool may take that has a limit: `act` has none, and what hangs there is stopped by people only. */
+const TOOL_MS = 400
+const APPROVAL_MS = 1_500
+/** Children of children of a run begin no others. */
+const MAX_DEPTH = 2
+/** What a tool does when it is called. */
+const DEEDS = ['ok', 'ok', 'slow', 'steps', 'throws', 'fails', 'hangs', 'stubborn', 'huge'] as const
+type Deed = (typeof DEEDS)[number]
+/** What is done with a child. Only a generator can `pass` it on. */
+const WAYS = ['emit', 'watch', 'result', 'leave', 'break', 'stop', 'abort'] as const
+const WAYS_OF_GENERATORS = ['pass', 'pass', 'pass', ...WAYS] as const
+type Way = (typeof WAYS_OF_GENERATORS)[number]
+/** What a child may fail of. */
+const FAILURES = ['cancelled', 'truncated', 'tool_failed', 'actor_failed', 'max_iterations', 'timeout']
+
+/** What one agent is meant to do, and what it did. */
+export type Plan = {
+  readonly who: string
+  readonly depth: number
+  readonly turns: number
+  readonly breaksOff: boolean
+  asked: number
+  run: string | undefined
+  handedOut: Message[] | undefined
+}
+
+/** What a worker is asked. */
+export type Task = { readonly who: string; readonly depth: number }
+
+/** One execution of a tool. */
+export type Execution = { stoppedAt: number | undefined; overAt: number | undefined }
+
+/** Where children are begun: in an actor, or in a tool that it calls. */
+type Place = Pick<ActorContext, 'signal' | 'spawn' | 'emit'> & { readonly id: string; readonly depth: number }
+
+type Child = ChildRun
+
+/** Those who work in a simulated server: agents with tools and plain workers, who begin one another. */
+export class Staff {
+  readonly agent: Actor
+  readonly worker: Actor
+  /** How often it did what. */
+  readonly stats = { calls: 0, children: 0, refused: 0 }
+  readonly plans = new Map<string, Plan>()
+  /** By root and call. */
+  readonly executions = new Map<string, Execution>()
+  /** Calls that somebody has allowed, by root and call. */
+  readonly allowed = new Set<string>()
+  readonly #stage: Stage
+  readonly #chance: Chance
+  readonly #ledger: Ledger
+  readonly #hasRoom: () => boolean
+  #names = 0
+
+  /** @param hasRoom whether the server has a slot for another run. */
+  constructor(stage: Stage, ledger: Ledger, hasRoom: () => boolean) {
+    this.#stage = stage
+    this.#chance = stage.chance
+    this.#ledger = ledger
+    this.#hasRoom = hasRoom
+    this.agent = this.#makeAgent() as object as Actor
+    this.worker = actor({
+      stream: (task: unknown, context: ActorContext) => this.#work(task as Task, context),
+    })
+  }
+
+  /** Plans what an agent of that name will do, when it is asked its name. */
+  plan(who: string, depth: number): void {
+    this.plans.set(who, {
+      who,
+      depth,
+      turns: 1 + this.#chance.int(MAX_ITERATIONS + 2 - depth),
+      breaksOff: this.#chance.of(0.1),
+      asked: 0,
+      run: undefined,
+      handedOut: undefined,
+    })
+  }
+
+  // --- agents
+
+  #makeAgent() {
+    const act = (input: unknown, context: ToolContext) => this.#act((input as { deed: Deed }).deed, context)
+    const input: StandardSchema = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: (value: unknown) =>
+          DEEDS.includes((value as { deed?: Deed } | null)?.deed as Deed)
+            ? { value }
+            : { issues: [{ message: 'no such deed' }] },
+      },
+    }
+    const parameters = { type: 'object' }
+    const each = { description: 'Acts', input, parameters, timeoutMs: TOOL_MS, maxOutputBytes: 20_000 }
+    const asked = (value: unknown, context: ToolContext) => {
+      if (!this.allowed.has(this.#nameOf(context))) this.#stage.fail('without-leave', this.#nameOf(context))
+      return act(value, context)
+    }
+    return agent({
+      model: this.#model(),
+      maxIterations: MAX_ITERATIONS,
+      instructions: 'act',
+      tools: {
+        act: tool({ ...each, timeoutMs: 3_600_000, run: act }),
+        ask: tool({ ...each, needsApproval: true, approvalMs: APPROVAL_MS, run: asked }),
+        walk: tool({ ...each, run: (value, context) => this.#walk(value, context) }),
+        hire: tool({ ...each, timeoutMs: 4 * TOOL_MS, run: (_, context) => this.#hireInTool(context) }),
+      },
+      onFinish: (conversation, { run }) => {
+        const plan = this.#planOf(conversation)
+        if (plan.handedOut) this.#stage.fail('handed-out-twice', plan.who)
+        plan.handedOut = conversation
+        plan.run = run.id
+        this.#checkConversation(conversation, plan.who)
+      },
+    })
+  }
+
+  #model(): Model {
+    const stream = (request: ModelRequest) => this.#answer(request)
+    return { id: 'demo:simulated', provider: 'demo', stream }
+  }
+
+  async *#answer({ messages, signal }: ModelRequest): AsyncGenerator<ModelEvent> {
+    const chance = this.#chance
+    const [system, ...conversation] = messages
+    if (system?.role !== 'system') this.#stage.fail('no-instructions', JSON.stringify(system))
+    const plan = this.#planOf(conversation)
+    this.#checkConversation(conversation, plan.who)
+    if (++plan.asked > MAX_ITERATIONS) this.#stage.fail('asked-too-often', plan.who)
+    if (chance.of(0.3)) await this.#pause(signal)
+    for (let n = chance.int(5); n > 0; n--) {
+      if (chance.of(0.2)) await this.#pause(signal)
+      const text = `${plan.who}.${plan.asked}.${n} `
+      yield chance.of(0.2) ? { type: 'thinking', text } : { type: 'text', text }
+    }
+    if (plan.breaksOff && plan.asked === plan.turns) throw new MillraceError('truncated', 'as planned')
+    const count = plan.asked < plan.turns ? 1 + chance.int(4 - plan.depth) : 0
+    for (let n = 0; n < count; n++) {
+      // Ids that come again, names that nobody has, arguments that do not fit.
+      const call = chance.of(0.3) ? 'again' : `${plan.who}t${plan.asked}n${n}`
+      const name = chance.pick(['act', 'act', 'hire', 'ask', 'walk', 'nobody'])
+      const args = chance.of(0.9) ? { deed: chance.pick(DEEDS) } : { deed: 'no such' }
+      if (chance.of(0.5)) yield { type: 'tool.args', call, name, text: JSON.stringify(args) }
+      yield { type: 'tool.call', call, name, args }
+    }
+    yield { type: 'usage', input: messages.length, output: 3 }
+    yield { type: 'finish', stop: count > 0 ? 'tool_calls' : 'stop' }
+  }
+
+  #planOf(conversation: readonly Message[]): Plan {
+    const plan = this.plans.get(conversation[0]?.content ?? '')
+    if (!plan) throw this.#stage.fail('lost-question', JSON.stringify(conversation[0]))
+    return plan
+  }
+
+  #checkConversation(conversation: readonly Message[], who: string): void {
+    if (JSON.stringify(validConversation(conversation, 'missing')) !== JSON.stringify(conversation))
+      this.#stage.fail('invalid-conversation', `${who} ${JSON.stringify(conversation)}`)
+    const calls = conversation.flatMap((message) => (message.role === 'tool' ? [message.call] : []))
+    if (new Set(calls).size < calls.length) this.#stage.fail('id-twice', `${who} ${calls.join(' ')}`)
+    const words = conversation.flatMap(({ role, content }) => (role === 'user' ? [content] : []))
+    if (new Set(words).size < words.length) this.#stage.fail('told-twice', `${who} ${words.join(' ')}`)
+  }
+
+  // --- tools
+
+  async #act(deed: Deed, context: ToolContext): Promise<unknown> {
+    const { call, signal } = context
+    const execution = this.#begin(context)
+    try {
+      switch (deed) {
+        case 'ok':
+        case 'steps':
+          return { deed, call }
+        case 'slow':
+          await this.#pause(signal)
+          return 'slowly'
+        case 'throws':
+          throw new Error('as planned')
+        case 'fails':
+          await this.#pause(signal)
+          throw new MillraceError('tool_failed', 'cannot be done')
+        case 'hangs':
+          await this.#pause(signal, 3_600_000 * 24)
+          return this.#stage.fail('hung-on', call)
+        case 'stubborn':
+          await this.#pause(undefined, this.#chance.int(900))
+          return 'at last'
+        case 'huge':
+          return 'x'.repeat(22_000)
+      }
+    } finally {
+      execution.overAt = this.#stage.time.now()
+    }
+  }
+
+  async *#walk(input: unknown, context: ToolContext): AsyncGenerator<ToolProgress, unknown> {
+    const execution = this.#begin(context)
+    try {
+      for (let n = this.#chance.int(6); n > 0; n--) {
+        yield this.#chance.of(0.5) ? 'a step' : { current: n }
+        if (this.#chance.of(0.5)) await this.#pause(context.signal)
+        if (this.#chance.of(0.2)) void context.progress('beside the way')
+      }
+      return input
+    } finally {
+      execution.overAt = this.#stage.time.now()
+    }
+  }
+
+  async #hireInTool(context: ToolContext): Promise<unknown> {
+    const { signal, spawn, emit, fence } = context
+    const execution = this.#begin(context)
+    const depth = this.#depthOf(fence.run)
+    try {
+      if (depth < MAX_DEPTH) await this.#delegate({ signal, spawn, emit, id: fence.run, depth })
+      return 'hired'
+    } finally {
+      execution.overAt = this.#stage.time.now()
+    }
+  }
+
+  #begin(context: ToolContext): Execution {
+    const { signal } = context
+    const name = this.#nameOf(context)
+    this.stats.calls++
+    if (this.executions.has(name)) this.#stage.fail('called-twice', name)
+    if (signal.aborted) this.#stage.fail('begun-after-its-stop', name)
+    const execution: Execution = { stoppedAt: undefined, overAt: undefined }
+    signal.addEventListener('abort', () => (execution.stoppedAt = this.#stage.time.now()), { once: true })
+    this.executions.set(name, execution)
+    return execution
+  }
+
+  #nameOf({ fence, call }: ToolContext): string {
+    return `${this.#ledger.rootOf(fence.run)}/${call}`
+  }
+
+  #depthOf(run: string): number {
+    const parent = this.#ledger.runs.get(run)?.parent
+    return parent ? 1 + this.#depthOf(parent.id) : 0
+  }
+
+  // --- workers
+
+  async *#work({ who, depth }: Task, context: ActorContext): AsyncGenerator<string | RunEvent, unknown> {
+    const chance = this.#chance
+    const { signal, spawn, emit, run } = context
+    const place: Place = { signal, spawn, emit, id: run.id, depth }
+    for (let n = 1 + chance.int(6); n > 0; n--) {
+      const dice = chance.next()
+      if (dice < 0.3) yield `${who}.${n} `
+      else if (dice < 0.4) yield { type: 'thinking', text: `${who}?` }
+      else if (dice < 0.5) yield { type: 'usage', input: 2, output: 1 }
+      else if (dice < 0.6) await this.#pause(signal)
+      else if (dice < 0.65) await this.#ask(`${who}.${n}?`, context)
+      else if (dice < 0.7) await this.#pause(undefined)
+      else if (depth >= MAX_DEPTH) yield { type: 'progress', current: n }
+      else if (dice < 0.8) await Promise.all(Array.from({ length: 2 + chance.int(2) }, () => this.#delegate(place)))
+      else yield* this.#pass(place)
+    }
+    if (chance.of(0.1)) throw new MillraceError('tool_failed', 'as planned')
+    return chance.of(0.5) ? { who } : undefined
+  }
+
+  async #ask(prompt: string, { request, signal }: ActorContext): Promise<void> {
+    try {
+      const answer = await request({ kind: 'answer', prompt, expiresMs: APPROVAL_MS })
+      if (answer !== prompt) this.#stage.fail('wrong-answer', `${prompt} ${String(answer)}`)
+    } catch (error) {
+      if (signal.aborted || !MillraceError.is(error, 'timeout')) throw error
+    }
+  }
+
+  // --- children
+
+  /** Begins a child, and does with it as chance will have it. */
+  async #delegate(place: Place, way: Way = this.#chance.pick(WAYS)): Promise<void> {
+    const begun = this.#hire(place, way)
+    if (!begun) return
+    const { child, bond } = begun
+    await this.#coping(place, bond, async () => {
+      switch (way) {
+        case 'pass':
+        case 'emit': {
+          bond.passes = true
+          const patient = this.#chance.of(0.5)
+          for await (const event of child) {
+            const said = place.emit(event)
+            if (patient) await said
+          }
+          return true
+        }
+        case 'watch':
+          for await (const _ of child) if (this.#chance.of(0.1)) await this.#pause(place.signal)
+          return true
+        case 'abort':
+        case 'result':
+          bond.answer = { value: await child.result }
+          return true
+        case 'leave':
+          return false
+        case 'break': {
+          let n = this.#chance.int(4)
+          for await (const _ of child) if (n-- === 0) break
+          return false
+        }
+        case 'stop': {
+          await this.#pause(place.signal)
+          bond.letGo = true
+          const receipt = await child.cancel('enough')
+          if (receipt && receipt.code === 6 && receipt.note !== 'enough' && !this.#isOver(place))
+            this.#stage.fail('note-lost', child.id)
+          return true
+        }
+      }
+    })
+  }
+
+  /** As `delegate`, in a generator: it may pass on the child itself. */
+  async *#pass(place: Place): AsyncGenerator<RunEvent, void> {
+    const way = this.#chance.pick(WAYS_OF_GENERATORS)
+    if (way !== 'pass') return this.#delegate(place, way)
+    const begun = this.#hire(place, way)
+    if (!begun) return
+    const { child, bond } = begun
+    bond.passes = true
+    try {
+      yield* child
+      bond.awaited = !this.#isOver(place)
+    } catch (error) {
+      this.#cope(place, bond, error)
+    } finally {
+      // Who is left in the middle has left its child as well.
+      if (!bond.awaited) bond.letGo = true
+    }
+  }
+
+  /** Does something with a child that tells whether it has seen the child be over. */
+  async #coping(place: Place, bond: Bond, deed: () => Promise<boolean>): Promise<void> {
+    try {
+      bond.awaited = (await deed()) && !this.#isOver(place)
+    } catch (error) {
+      this.#cope(place, bond, error)
+    }
+  }
+
+  /** A child has failed. Its parent may go on without it. */
+  #cope(place: Place, bond: Bond, error: unknown): void {
+    if (this.#isOver(place)) throw error
+    if (!MillraceError.is(error) || !FAILURES.includes(error.code))
+      this.#stage.fail('child-failed', `${bond.child} ${String(error)}`)
+    bond.awaited = true
+    if (this.#chance.of(0.25)) throw error
+  }
+
+  /** It is stopped, or its run is over: one of several children may have failed meanwhile. */
+  #isOver({ id, signal }: Place): boolean {
+    return signal.aborted || !this.#ledger.goesOn(id)
+  }
+
+  #hire(place: Place, way: Way): { child: Child; bond: Bond } | undefined {
+    const depth = place.depth + 1
+    const who = `c${++this.#names}`
+    const isAgent = this.#chance.of(0.4)
+    const controller = new AbortController()
+    const options = { name: who, ...(way === 'abort' && { signal: controller.signal }) }
+    const hasRoom = this.#hasRoom()
+    let child: Child
+    try {
+      if (isAgent) this.plan(who, depth)
+      child = place.spawn(isAgent ? this.agent : this.worker, isAgent ? who : { who, depth }, options)
+    } catch (error) {
+      if (this.#isOver(place)) throw error
+      if (hasRoom || !MillraceError.is(error, 'overloaded')) throw this.#stage.fail('spawn-refused', String(error))
+      this.stats.refused++
+      return undefined
+    }
+    if (!hasRoom) this.#stage.fail('too-many-runs', child.id)
+    this.stats.children++
+    this.#stage.log(`${place.id} begins ${who} ${child.id}: ${way}`)
+    const bond: Bond = { child: child.id, parent: place.id, passes: false, awaited: false, letGo: way === 'break' }
+    this.#ledger.bonds.set(child.id, bond)
+    this.#stopWith(place.signal, bond)
+    if (way === 'abort') {
+      this.#stopWith(controller.signal, bond)
+      this.#stage.time.setTimer(this.#chance.int(300), () => controller.abort())
+    }
+    return { child, bond }
+  }
+
+  /** The child has to stop when `signal` aborts. */
+  #stopWith(signal: AbortSignal, bond: Bond): void {
+    const stopped = (): void => {
+      bond.letGo = true
+      // Its other listeners come first, and a run is noted as it begins.
+      queueMicrotask(() => {
+        if (this.#ledger.goesOn(bond.child)) this.#stage.fail('not-stopped', `${bond.child} goes on after its signal`)
+      })
+    }
+    signal.addEventListener('abort', stopped, { once: true })
+  }
+
+  #pause(signal: AbortSignal | undefined, ms: number = this.#chance.int(300)): Promise<void> {
+    return this.#stage.pause(signal, ms)
+  }
+}
