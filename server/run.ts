@@ -31,6 +31,8 @@ const MAX_WAITING_EVENTS = 1_000
 const CANCEL_DETACHED_MS = 10_000
 /** What a run takes beside its log and inputs: 6.8 KB of heap, measured on runs that were cancelled before they said anything. */
 const RUN_BYTES = 8_192
+/** What it takes to say whose an event is that is passed on. */
+const WHOSE = { bytes: 64, values: 2 }
 /** What a list takes for an id beside its text, at most. */
 const ID_HEADER_BYTES = 5
 
@@ -88,6 +90,8 @@ export class Run {
   readonly log: Log
   readonly startedAt: number
   readonly #host: RunHost
+  /** How much it may say at once. */
+  readonly #limits: Limits
   readonly #actor: Actor
   readonly #controller = new AbortController()
   readonly #scribe: Scribe
@@ -129,6 +133,7 @@ export class Run {
   ) {
     this.#host = host
     this.#parentage = parentage
+    this.#limits = parentage ? forChild(parentage.parent.#limits) : host.limits
     this.#ids = parentage ? parentage.parent.#ids : new TreeIds()
     this.#actor = actor
     this.id = id
@@ -140,7 +145,7 @@ export class Run {
     setMaxListeners(0, this.#controller.signal)
     this.log = new Log(host.limits)
     this.#audience = new Audience(this.log, host.limits, options.onDetach)
-    this.#scribe = new Scribe(this.log, host.turns, host.limits, (urgent) => this.#written(urgent))
+    this.#scribe = new Scribe(this.log, host.turns, this.#limits, (urgent) => this.#written(urgent))
     this.#pull = new Pull(host.turns, {
       item: (said) => {
         if (this.#isOver) return this.#checkSettled()
@@ -267,7 +272,7 @@ export class Run {
       inputs: this.#inputs.queue,
       takeInputs: () => this.#inputs.takeAll(),
       runtime: this.#host.runtime,
-      limits: this.#host.limits,
+      limits: this.#limits,
       emit: (event) => this.#emit(event),
       request: (question) => {
         const answer = this.#request(question)
@@ -451,7 +456,7 @@ export class Run {
 
   async #request(question: Question): Promise<unknown> {
     const event = this.#inputs.requestEvent(question)
-    const packed = packPayload(toWire(event).data, this.#host.limits)
+    const packed = packPayload(toWire(event).data, this.#limits)
     const release = this.#inputs.reserve(packed)
     if (!release)
       throw new MillraceError(
@@ -678,6 +683,11 @@ export class Run {
 /** Whether something was thrown because of an abort: our reason handed on, or a library's own name for it. */
 function isAbort(error: unknown): boolean {
   return MillraceError.is(error) || (error instanceof Error && /abort/i.test(`${error.name} ${error.constructor.name}`))
+}
+
+/** Limits for what a child says: there is room left for whose it is, where it is passed on. */
+function forChild(limits: Limits): Limits {
+  return { ...limits, maxEvent: limits.maxEvent - WHOSE.bytes, maxValues: limits.maxValues - WHOSE.values }
 }
 
 /** The first of some ids: neither of the two lists of a receipt leaves too little room for the rest of it. */

@@ -386,6 +386,35 @@ describe('a child run', () => {
     ])
   })
 
+  test.each([1, 2])('says nothing that is too large to be passed on, %i times', async (times) => {
+    const says = actor({
+      async *stream(bytes: unknown) {
+        yield { type: 'data', name: 'x', value: new Uint8Array(Number(bytes)) }
+      },
+    })
+    const branch = actor({
+      async *stream(bytes: unknown, { spawn }) {
+        yield* spawn(says, bytes)
+      },
+    })
+    await using served = await serve(async function* ({ spawn }) {
+      let bytes = 65_536
+      for (; ; bytes--) {
+        try {
+          for await (const event of spawn(times === 1 ? says : branch, bytes)) yield event
+          break
+        } catch (error) {
+          if (codeOf(error) !== 'bad_event') throw error
+        }
+      }
+      yield String(bytes)
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(Number(watched.text)).toBeGreaterThan(65_300)
+    expect(watched.all('data')).toHaveLength(1)
+  })
+
   test('is read by one reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await serve(async function* ({ spawn }) {
@@ -519,8 +548,8 @@ describe('a stop of the run', () => {
     })
     const watched = served.start()
     await watched.over
-    const [{ agent: id, usage }] = watched.all('agent.end') as [{ agent: string; usage: object }]
-    expect(usage).toEqual(await served.client.attach('branch', id).usage)
+    const { agent: id, usage } = watched.all('agent.end')[0]!
+    expect(usage).toEqual(await served.client.attach('branch', id!).usage)
     expect(usage).toEqual(await watched.run.usage)
   })
 })
