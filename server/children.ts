@@ -7,6 +7,7 @@ import { CANCEL_CODES, type CancelCause, type PartReceipt, type Receipt, type Us
 import type { Actor, RunInput } from './actors/actor.ts'
 import type { ChildRun, SpawnOptions } from './actors/child-run.ts'
 import type { InputAnswer, Room } from './inputs.ts'
+import { Lineage } from './lineage.ts'
 import { type Followed, LocalReader } from './local-reader.ts'
 import { errorOf, type LoggedEnd } from './logged-end.ts'
 import { countValues, packPayload, unpackPayload } from './wire.ts'
@@ -62,7 +63,7 @@ export class Children {
   /** Children that have not settled. */
   readonly #live = new Set<Child>()
   /** Agents whose end this run has not logged: its children, and children of those that it has passed on. */
-  readonly #agents = new Set<string>()
+  readonly #agents = new Lineage()
   readonly #requests = new Map<string, Passed>()
 
   constructor(host: ChildrenHost) {
@@ -97,7 +98,7 @@ export class Children {
     const child: Child = new Child(run, host.limits, (end) => this.#tell(child, end))
     this.#untold.set(run.id, child)
     this.#live.add(child)
-    this.#agents.add(run.id)
+    this.#agents.begin(run.id)
     if (options.signal) stopWith(options.signal, child)
     void host.emit({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
     return child.view
@@ -150,9 +151,9 @@ export class Children {
     const { agent } = event
     if (agent === undefined) return false
     if (event.type === 'agent.start' && event.parent !== undefined && this.#agents.has(event.parent))
-      this.#agents.add(agent)
+      this.#agents.begin(agent, event.parent)
     if (!this.#agents.has(agent)) return false
-    if (event.type === 'agent.end') this.#agents.delete(agent)
+    if (event.type === 'agent.end') this.#agents.end(agent)
     if (event.type === 'request') this.#pass(event, agent, seq)
     return true
   }

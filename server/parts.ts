@@ -1,5 +1,6 @@
 import { EVENT, type PartType, type PlainEvent, type TextEvent } from '../protocol/events.ts'
 import type { WireMap } from '../protocol/frames.ts'
+import { Lineage } from './lineage.ts'
 
 /** Writes the event that declares a part or closes it. */
 export type WritePart = (type: typeof EVENT.partStart | typeof EVENT.partEnd, data: WireMap) => void
@@ -15,6 +16,7 @@ const TYPES = { token: 'text', thinking: 'thinking', 'tool.args': 'tool_args' } 
 export class Parts {
   readonly #write: WritePart
   readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
+  readonly #agents = new Lineage()
   #next = 1
   /** No part is open: plain text needs no look. */
   plain = true
@@ -46,13 +48,16 @@ export class Parts {
 
   /** An event follows: closes the parts that it completes. */
   before(event: PlainEvent): void {
-    if (this.#open.size === 0) return
+    if (event.type === 'agent.start' && event.agent !== undefined) this.#agents.begin(event.agent, event.parent)
+    if (event.type === 'agent.end' && event.agent !== undefined) this.#closeAll(this.#agents.end(event.agent))
     if (event.type === 'tool.call') {
       this.#close(identity('thinking', event))
       this.#close(identity('tool.args', event))
     }
-    if (event.type === 'agent.end' && event.agent !== undefined)
-      for (const [key, { agent }] of [...this.#open]) if (agent === event.agent) this.#close(key)
+  }
+
+  #closeAll(agents: readonly string[]): void {
+    for (const [key, { agent }] of [...this.#open]) if (agent !== undefined && agents.includes(agent)) this.#close(key)
   }
 
   #close(key: string): void {

@@ -386,6 +386,32 @@ describe('a child run', () => {
     ])
   })
 
+  test('that is left while a child of it speaks leaves nothing open, any number of times', async () => {
+    const { runs: _, ...numbers } = counter()
+    const branch = actor({
+      async *stream(_, { spawn }) {
+        yield* spawn(numbers, 3)
+      },
+    })
+    const release = latch()
+    await using served = await serve(async function* ({ spawn }) {
+      for (let n = 0; n < 1_000; n++) {
+        for await (const event of spawn(branch, undefined)) {
+          yield event
+          if (event.type === 'token') break
+        }
+      }
+      await release.opened
+    })
+    const watched = served.start()
+    await Promise.race([watched.over, eventually(() => watched.all('agent.end').length === 1_000, 'all have ended')])
+    await using wire = await served.peer()
+    wire.attach(1, watched.run.id!, null)
+    expect((await wire.next('opened')).lanes).toBeUndefined()
+    release.open()
+    expect(await watched.over).toBeUndefined()
+  })
+
   test.each([1, 2])('says nothing that is too large to be passed on, %i times', async (times) => {
     const says = actor({
       async *stream(bytes: unknown) {
