@@ -6,15 +6,21 @@ import type { Limits } from '../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type PartReceipt, type Receipt, type Usage } from '../protocol/receipt.ts'
 import type { Actor, RunInput } from './actors/actor.ts'
 import type { ChildRun, SpawnOptions } from './actors/child-run.ts'
+import { excerpt } from './excerpt.ts'
 import type { InputAnswer, Room } from './inputs.ts'
 import { Lineage } from './lineage.ts'
 import { type Followed, LocalReader } from './local-reader.ts'
 import { errorOf, type LoggedEnd } from './logged-end.ts'
+import { wellFormed } from './tools/tool-output.ts'
 import { countValues, packPayload, unpackPayload } from './wire.ts'
 import type { OpenWork } from './work.ts'
 
 /** How far a child may be ahead of its reader, who is no network away, beside what every run reads ahead. */
 const CREDIT = 1
+
+/** The longest name of a child, and the longest note of a cancel: what comes of that has a client's 256 bytes. */
+const MAX_NAME_CHARACTERS = 256
+const MAX_NOTE_CHARACTERS = 84
 
 /** What a child tells of itself. */
 export type ChildEvents = {
@@ -90,7 +96,8 @@ export class Children {
     const over = host.over()
     if (over) throw over
     options.signal?.throwIfAborted()
-    const run: Begun = host.create(actor, input, options.name, {
+    const name = options.name === undefined ? undefined : shown(options.name, MAX_NAME_CHARACTERS)
+    const run: Begun = host.create(actor, input, name, {
       ended: () => this.#ended(child),
       settled: () => this.#settled(child),
       waitingChanged: () => host.waitingChanged(),
@@ -275,7 +282,7 @@ class Child {
         return resultOf()
       },
       cancel: async (note) => {
-        this.stop({ ...PARENT, note })
+        this.stop({ ...PARENT, note: note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS) })
         const end = await this.over
         return 'outcome' in end && end.outcome === 'cancelled' ? (end.data as Receipt) : undefined
       },
@@ -361,6 +368,11 @@ const OUTCOMES: { readonly [outcome in Exclude<Outcome, 'unsubscribed'>]: ToolOu
   done: 'ok',
   error: 'error',
   cancelled: 'cancelled',
+}
+
+/** Text as it can be told: an actor may have it from anywhere. */
+function shown(text: string, most: number): string {
+  return wellFormed(excerpt(text, most))
 }
 
 /** Stops a child when `signal` aborts, until it is over. */

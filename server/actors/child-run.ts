@@ -6,7 +6,10 @@ import type { Receipt } from '../../protocol/receipt.ts'
 export type Answer<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
 
 export type SpawnOptions = {
-  /** What the child is called where it is shown. Default: the name its actor is registered under, else `agent`. */
+  /**
+   * What the child is called where it is shown: its first 256 characters. Default: the name its actor is registered under,
+   * else `agent`.
+   */
   name?: string
   /** Aborting it cancels the child. */
   signal?: AbortSignal
@@ -29,7 +32,10 @@ export interface ChildRun<Data = unknown, Result = unknown>
    * read; it need not be caught.
    */
   readonly result: Promise<Result>
-  /** Stops it. Resolves when it has ended, with the receipt unless it ended otherwise before. */
+  /**
+   * Stops it. Resolves when it has ended, with the receipt unless it ended otherwise before.
+   * @param note Told in the receipt: its first 84 characters.
+   */
   cancel(note?: string): Promise<Receipt | undefined>
 }
 

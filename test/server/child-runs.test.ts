@@ -412,6 +412,31 @@ describe('a child run', () => {
     expect(await watched.over).toBeUndefined()
   })
 
+  test.each([
+    ['a'.repeat(100_000), `${'a'.repeat(256)}…`],
+    ['\ud800', '\ufffd'],
+    ['__proto__', '__proto__'],
+  ])('may be called anything, of which is told what can be shown', async (name, shown) => {
+    const quick = actor({ ask: () => undefined })
+    await using served = await serve(async function* ({ spawn }) {
+      for (let n = 0; n < 2; n++) yield* spawn(quick, undefined, { name })
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.all('agent.start').map((start) => start.name)).toEqual([shown, shown])
+  })
+
+  test('is stopped with any note, of which is told what a receipt may hold', async () => {
+    await using served = await serve(async function* ({ spawn }) {
+      const receipt = await spawn(silent(), undefined).cancel(`\ud800${'a'.repeat(100_000)}`)
+      yield String(receipt?.note)
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe(`\ufffd${'a'.repeat(83)}…`)
+    expect(watched.all('agent.end')).toMatchObject([{ outcome: 'cancelled', receipt: { note: watched.text } }])
+  })
+
   test.each([1, 2])('says nothing that is too large to be passed on, %i times', async (times) => {
     const says = actor({
       async *stream(bytes: unknown) {
