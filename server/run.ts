@@ -18,15 +18,12 @@ import { invalidInput } from './invalid-input.ts'
 import { Log } from './log.ts'
 import type { LoggedEnd } from './logged-end.ts'
 import type { Model } from './models/model.ts'
-import { Pull } from './pull.ts'
-import { Scribe } from './scribe.ts'
+import { Production, type ProductionHost } from './production.ts'
 import { TreeIds } from './tree-ids.ts'
 import type { Turns } from './turns.ts'
 import { packPayload } from './wire.ts'
 import { type OpenWork, Work } from './work.ts'
 
-/** Events said with `emit` that may wait for the gate. */
-const MAX_WAITING_EVENTS = 1_000
 /** How long a run with `onDetach: 'cancel'` outlives its last connection, unless it says otherwise. */
 const CANCEL_DETACHED_MS = 10_000
 /** What a run takes beside its log and inputs: 6.8 KB of heap, measured on runs that were cancelled before they said anything. */
@@ -94,26 +91,17 @@ export class Run {
   readonly #limits: Limits
   readonly #actor: Actor
   readonly #controller = new AbortController()
-  readonly #scribe: Scribe
   readonly #books = new Books()
-  /** Texts said, those of children aside. */
-  #texts = 0
   readonly #work: Work
   readonly #children: Children
   readonly #parentage: Parentage | undefined
   readonly #ids: TreeIds
   readonly #audience: Audience
-  readonly #pull: Pull
+  readonly #production: Production
   #state: RunState = 'opening'
-  #gated = false
-  /** The readers let the actor go on up to here, if it is text that it says. */
-  #freeUntil = 0
   #end: LoggedEnd | undefined
   #stop: Stop | undefined
   #settled = false
-
-  /** What was said with `emit` and waits for the gate. */
-  #emits: { event: string | RunEvent; done: (seq: number) => void; fail: (reason: unknown) => void }[] = []
 
   readonly #inputs: Inputs
 
@@ -145,19 +133,7 @@ export class Run {
     setMaxListeners(0, this.#controller.signal)
     this.log = new Log(host.limits)
     this.#audience = new Audience(this.log, host.limits, options.onDetach)
-    this.#scribe = new Scribe(this.log, host.turns, this.#limits, (urgent) => this.#written(urgent))
-    this.#pull = new Pull(host.turns, {
-      item: (said) => {
-        if (this.#isOver) return this.#checkSettled()
-        // What was said with `emit` before it and waits is said before it.
-        if (this.#emits.length > 0) this.#emits.push({ event: said, done: () => {}, fail: () => {} })
-        else if (!this.#say(said)) return
-        this.#go()
-      },
-      done: (result) => (this.#isOver ? this.#checkSettled() : this.#finish(result)),
-      failed: (error) => (this.#isOver ? this.#cleanedUp(error) : this.#fail(error)),
-      resumed: () => this.#go(),
-    })
+    this.#production = new Production(this.#productionHost(), this.log, this.#audience, host.turns, this.#limits)
     this.#work = new Work(() => this.#checkSettled())
     this.#children = this.#makeChildren()
     this.#inputs = new Inputs(
@@ -187,7 +163,7 @@ export class Run {
 
   /** The gate is closed: the actor waits for its readers. */
   get gated(): boolean {
-    return this.#gated
+    return this.#production.gated
   }
 
   /** No reader of its principal is there. */
@@ -242,15 +218,16 @@ export class Run {
     if (this.#isOver) return this.#checkSettled()
     if (input.issues) return this.#endWith('error', invalidInput(input.issues).toJSON())
     this.#state = 'running'
+    let iterator: AsyncIterator<string | RunEvent, unknown>
     try {
       const stream = this.#execute(input.value)
       // An async function in place of a generator: its promise must not be rejected with nobody listening.
       if (stream instanceof Promise) stream.catch(() => {})
-      this.#pull.begin(stream[Symbol.asyncIterator]())
+      iterator = stream[Symbol.asyncIterator]()
     } catch (error) {
       return this.#fail(error)
     }
-    this.#go()
+    this.#production.begin(iterator)
   }
 
   #execute(input: unknown): AsyncIterable<string | RunEvent, unknown> {
@@ -286,107 +263,41 @@ export class Run {
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) =>
         this.#children.spawn(actor as object as Actor, input, options) as ChildRun<never, never>,
-      canSay: (event) => this.#scribe.accepts(event),
+      canSay: (event) => this.#production.accepts(event),
       failed: (error) => this.#host.failed(this, error),
       answered: (stop) => this.#books.answered(stop),
     }
   }
 
-  // --- producing
+  // --- what the actor says
+
+  #productionHost(): ProductionHost {
+    return {
+      logged: (event, seq) => {
+        if (this.#children.passed(event, seq)) return false
+        if ('text' in event) return true
+        this.#books.note(event, this.#production.texts)
+        return false
+      },
+      said: () => this.#inputs.said(),
+      gateMoved: () => this.#holdDeadline(),
+      finished: (result) => this.#finish(result),
+      failed: (error) => this.#fail(error),
+      stirred: (error) => this.#cleanedUp(error),
+    }
+  }
 
   /** Goes on where it can: called when the gate may have opened. */
   reconsider(): void {
-    this.#freeUntil = 0
-    if (this.#gated && this.#mayGoOn()) this.#go()
-  }
-
-  /** Whether no reader holds the actor back. They are asked anew when something changed, or as many items on as they allow. */
-  #mayGoOn(): boolean {
-    if (this.log.next < this.#freeUntil) return true
-    const room = this.#audience.room()
-    this.#freeUntil = this.log.next + room
-    return room > 0
-  }
-
-  #go(): void {
-    if (this.#isOver || this.#state === 'opening') return
-    while (this.#emits.length > 0) {
-      if (!this.#mayGoOn()) return this.#closeGate()
-      this.#openGate()
-      if (!this.#pull.allows()) return this.#pull.later()
-      const waiting = this.#emits.shift()
-      if (!waiting) break
-      if (!this.#say(waiting.event)) return waiting.fail(unsaid())
-      waiting.done(this.log.last)
-    }
-    if (!this.#mayGoOn()) return this.#closeGate()
-    this.#openGate()
-    this.#pull.next()
-  }
-
-  /** Logs one thing. False when it could not be logged and the run ended of it. */
-  #say(said: string | RunEvent): boolean {
-    try {
-      this.#scribe.write(said)
-      if (typeof said === 'string') this.#texts++
-      else if (!this.#children.passed(said, this.log.last)) {
-        if ('text' in said) this.#texts++
-        else this.#books.note(said, this.#texts)
-      }
-      if (this.#state === 'waiting_input') this.#inputs.said()
-      return true
-    } catch (error) {
-      this.#fail(error)
-      return false
-    }
-  }
-
-  #written(urgent: boolean): void {
-    if (this.log.full) this.log.trim(this.#audience.keeps())
-    if (urgent) {
-      // An event may cost more than text.
-      this.#freeUntil = 0
-      this.#audience.wakeAll()
-    } else this.#audience.wakeResting()
+    this.#production.reconsider()
   }
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
   #emit(event: string | RunEvent): Promise<number> {
-    const said = new Promise<number>((done, fail) => {
-      if (this.#isOver) return fail(this.#over)
-      const held = !this.#mayGoOn()
-      // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
-      if (this.#emits.length > 0 || held || !this.#pull.allows()) {
-        this.#emits.push({ event, done, fail })
-        if (this.#emits.length > MAX_WAITING_EVENTS) {
-          this.#fail(
-            new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait for the reader: await emit()`),
-          )
-        } else if (held) this.#closeGate()
-        else this.#pull.later()
-        return
-      }
-      if (this.#say(event)) done(this.log.last)
-      else fail(unsaid())
-    })
-    said.catch(() => {})
-    return said
-  }
-
-  // --- the gate
-
-  #closeGate(): void {
-    if (this.#gated) return
-    this.#gated = true
-    this.#holdDeadline()
-    // Text that waits only for the flush timer would keep the gate closed that long.
-    this.#audience.wakeAll()
-  }
-
-  #openGate(): void {
-    if (!this.#gated) return
-    this.#gated = false
-    this.#holdDeadline()
+    if (!this.#isOver) return this.#production.emit(event)
+    const refused = Promise.reject(this.#over)
+    refused.catch(() => {})
+    return refused
   }
 
   // --- readers
@@ -470,6 +381,7 @@ export class Run {
   #waitingChanged(): void {
     if (this.#state !== 'running' && this.#state !== 'waiting_input') return
     this.#state = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
+    if (this.#inputs.waiting) this.#production.tellNext()
     this.#holdDeadline()
     this.#parentage?.waitingChanged()
   }
@@ -549,7 +461,7 @@ export class Run {
     this.#controller.abort(error)
     this.#quiet(error)
     this.#children.stop(error)
-    this.#pull.close((error) => this.#cleanedUp(error))
+    this.#production.close()
   }
 
   /** The actor has finished after its run was over; what failed in its clean-up, and is not the stop itself, is reported. */
@@ -559,7 +471,7 @@ export class Run {
   }
 
   #checkSettled(): void {
-    if (this.#settled || !this.#isOver || !this.#pull.finished || !this.#work.idle || !this.#children.idle) return
+    if (this.#settled || !this.#isOver || !this.#production.finished || !this.#work.idle || !this.#children.idle) return
     // Which comes back here.
     if (!this.#end) return this.endNow()
     this.#settled = true
@@ -576,7 +488,7 @@ export class Run {
     if (stop.outcome === 'error') return this.#endWithError(stop.error)
     const open = this.openWork
     const unsettled = [
-      ...(this.#pull.finished ? [] : ['actor']),
+      ...(this.#production.finished ? [] : ['actor']),
       ...(open.provider ? ['provider'] : []),
       ...open.tools,
       ...this.#children.ids,
@@ -592,7 +504,7 @@ export class Run {
       tools: asManyAsFit(stopped, this.#host.limits),
       kept: this.log.last,
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
-      ...this.#books.receiptUsage(stop.cutOff, this.#texts),
+      ...this.#books.receiptUsage(stop.cutOff, this.#production.texts),
     }
     if (stop.note !== undefined) receipt.note = stop.note
     this.#endWith('cancelled', receipt)
@@ -601,7 +513,7 @@ export class Run {
   #finish(result: unknown): void {
     const unread = this.#inputs.size
     if (unread > 0)
-      this.#say({
+      this.#production.say({
         type: 'warning',
         code: 'inputs_unread',
         message: `the actor ended before it took ${unread} of its inputs`,
@@ -642,7 +554,6 @@ export class Run {
       packed = packPayload({ ...data, kept: this.log.last }, this.#host.limits)
     this.#end = { seq: this.log.next, outcome, data, packed }
     this.#state = 'ended'
-    this.#gated = false
     this.#grace?.clear()
     this.#clearClocks()
     const over = this.#over
@@ -651,10 +562,10 @@ export class Run {
     this.#host.ended(this)
     this.#parentage?.ended()
     // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
-    if (!this.#stop && !(this.#pull.finished && this.#work.idle)) this.#controller.abort(over)
+    if (!this.#stop && !(this.#production.finished && this.#work.idle)) this.#controller.abort(over)
     if (!this.#stop) {
       this.#children.stop(over)
-      this.#pull.close((error) => this.#cleanedUp(error))
+      this.#production.close()
     }
     this.#checkSettled()
   }
@@ -662,14 +573,12 @@ export class Run {
   /** Nobody will be heard any more: inputs end, requests and waiting events fail. */
   #quiet(reason: MillraceError): void {
     this.#inputs.close(reason)
-    const emits = this.#emits
-    this.#emits = []
-    for (const waiting of emits) waiting.fail(reason)
+    this.#production.quiet(reason)
   }
 
   /** The deadline stands still while the run waits for its reader, or for what somebody who is there may say. */
   #holdDeadline(): void {
-    if (this.#gated || (this.#state === 'waiting_input' && !this.detached)) this.#deadline.hold()
+    if (this.gated || (this.#state === 'waiting_input' && !this.detached)) this.#deadline.hold()
     else this.#deadline.release()
   }
 
@@ -700,10 +609,6 @@ function asManyAsFit(ids: readonly string[], { maxEvent, maxValues }: Limits): s
     first.push(id)
   }
   return first
-}
-
-function unsaid(): MillraceError {
-  return new MillraceError('bad_event', 'the event could not be logged; the run has ended')
 }
 
 /** An actor without `stream` yields its one answer; text becomes the run's text, anything else its result. */

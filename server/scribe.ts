@@ -1,5 +1,5 @@
 import { MillraceError } from '../protocol/errors.ts'
-import { type PlainEvent, type RunEvent, type TextEvent, toWire } from '../protocol/events.ts'
+import { type PlainEvent, type RunEvent, toWire } from '../protocol/events.ts'
 import type { WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Log } from './log.ts'
@@ -7,32 +7,33 @@ import { Parts } from './parts.ts'
 import type { Turns } from './turns.ts'
 import { packPayload } from './wire.ts'
 
+/** What came into the log: also `event` when it is text that needed one, which nobody should wait for. */
+export type Written = 'nothing' | 'text' | 'event'
+
 /** Writes what an actor says into the log of its run: checked, cut, and encoded once. */
 export class Scribe {
   readonly #log: Log
   readonly #turns: Turns
   readonly #limits: Limits
-  readonly #written: (urgent: boolean) => void
-  readonly #parts: Parts
+  /** Made for the first thing that is not plain text. */
+  #parts: Parts | undefined
+  /** An event was written since `write` was called. */
+  #wroteEvent = false
 
-  /** @param written told after each item or text; `urgent` for what is not text, which nobody should wait for. */
-  constructor(log: Log, turns: Turns, limits: Limits, written: (urgent: boolean) => void) {
+  constructor(log: Log, turns: Turns, limits: Limits) {
     this.#log = log
     this.#turns = turns
     this.#limits = limits
-    this.#written = written
-    this.#parts = new Parts((type, data) => this.#writeEvent(type, data))
   }
 
   /** @throws MillraceError `bad_event` for what cannot be logged. */
-  write(event: string | RunEvent): void {
+  write(event: string | RunEvent): Written {
     try {
-      if (typeof event === 'string') {
-        if (this.#parts.plain) this.#writeText(0, event)
-        else this.#writePart({ type: 'token', text: event })
-      } else if (event.type === 'token' || event.type === 'thinking' || event.type === 'tool.args')
-        this.#writePart(event)
-      else this.#writePlain(event)
+      if (typeof event === 'string' && (this.#parts === undefined || this.#parts.plain))
+        return this.#writeText(0, event) ? 'text' : 'nothing'
+      this.#wroteEvent = false
+      const isText = this.#writeParted(typeof event === 'string' ? { type: 'token', text: event } : event)
+      return this.#wroteEvent ? 'event' : isText ? 'text' : 'nothing'
     } catch (cause) {
       if (MillraceError.is(cause)) throw cause
       throw new MillraceError('bad_event', 'the actor yielded something that is neither text nor an event', { cause })
@@ -49,28 +50,35 @@ export class Scribe {
     }
   }
 
-  #writePart(event: TextEvent): void {
+  /** True when text was logged. */
+  #writeParted(event: RunEvent): boolean {
+    this.#parts ??= new Parts((type, data) => this.#writeEvent(type, data))
+    if (event.type !== 'token' && event.type !== 'thinking' && event.type !== 'tool.args') {
+      this.#writePlain(event, this.#parts)
+      return false
+    }
     if (typeof event.text !== 'string')
       throw new MillraceError('bad_event', `the text of a ${event.type} event must be a string`)
-    this.#writeText(this.#parts.laneOf(event), event.text)
+    return this.#writeText(this.#parts.laneOf(event), event.text)
   }
 
-  #writePlain(event: PlainEvent): void {
+  #writePlain(event: PlainEvent, parts: Parts): void {
     const { type, data } = toWire(event)
     if (type === undefined) {
       const unknown = JSON.stringify(event.type)
       throw new MillraceError('bad_event', `the actor yielded an event of the unknown type ${unknown}`)
     }
-    this.#parts.before(event)
+    parts.before(event)
     this.#writeEvent(type, data)
   }
 
-  #writeText(lane: number, text: string): void {
-    if (this.#log.appendText(lane, text, this.#turns.wallClock) > 0) this.#written(false)
+  /** False when the text is half a character, which is held. */
+  #writeText(lane: number, text: string): boolean {
+    return this.#log.appendText(lane, text, this.#turns.wallClock) > 0
   }
 
   #writeEvent(type: number | string, data: WireMap): void {
     this.#log.appendEvent(type, packPayload(data, this.#limits), data, this.#turns.wallClock)
-    this.#written(true)
+    this.#wroteEvent = true
   }
 }
