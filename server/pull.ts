@@ -61,7 +61,9 @@ export class Pull {
     const { number } = this.#turns
     if (number !== this.#turn) {
       this.#turn = number
-      this.#taken = this.#free = 0
+      this.#free = 0
+      // A slice that the end of a turn has cut goes on where it was, or who is slow would begin a new one each time.
+      if (!this.#called || this.#taken >= SLICE_ITEMS) this.#taken = 0
       // Who could always go on, and was let go on by a reader, joins those who wait for the same.
       if (!this.#hasWaited && !this.#called && this.#turns.crowded) return false
     }
