@@ -17,13 +17,15 @@ export class Books {
   note(event: RunEvent, texts: number): void {
     if (event.type === 'usage') {
       this.#stated = texts
-      this.#add(event)
+      this.#used = true
+      add(this.#spent, event)
     } else if (event.type === 'iteration') this.#iterations = event.n
   }
 
   /** A child has cost that. */
   childSpent(usage: Usage & { exact?: boolean }): void {
-    this.#add(usage)
+    this.#used = true
+    add(this.#spent, usage)
     if (usage.exact === false) this.#inexact = true
   }
 
@@ -32,36 +34,42 @@ export class Books {
     this.#stop = stop
   }
 
-  /** What an END says beside its outcome. */
-  get summary(): { usage?: Usage; stop?: string; iterations?: number } {
+  /** What an END says beside its outcome, where children that go on have cost `also`. */
+  summary(also: readonly Usage[]): { usage?: Usage; stop?: string; iterations?: number } {
     return {
-      ...this.usage,
+      ...this.usage(also),
       ...(this.#stop === undefined ? {} : { stop: this.#stop }),
       ...(this.#iterations === 0 ? {} : { iterations: this.#iterations }),
     }
   }
 
-  /** What was spent so far. */
-  get usage(): { usage?: Usage } {
-    return this.#used ? { usage: { ...this.#spent } } : {}
+  /** What was spent so far, `also` by children that go on. */
+  usage(also: readonly Usage[]): { usage?: Usage } {
+    if (!this.#used && also.length === 0) return {}
+    const usage = { ...this.#spent }
+    for (const more of also) add(usage, more)
+    return { usage }
   }
 
   /**
    * The usage for a receipt. A provider that was cut off never stated its last: of the `texts` said in all, those since
    * it did are about as many tokens.
    */
-  receiptUsage(cutOff: boolean, texts: number): Pick<Receipt, 'usage'> {
-    if (cutOff) return { usage: { ...this.#spent, output: this.#spent.output + texts - this.#stated, exact: false } }
-    return this.#used ? { usage: { ...this.#spent, exact: !this.#inexact } } : {}
-  }
-
-  #add(usage: Usage): void {
-    this.#used = true
-    this.#spent.input += usage.input
-    this.#spent.output += usage.output
-    for (const part of ['cached', 'thinking', 'cost'] as const) {
-      const n = usage[part]
-      if (n !== undefined) this.#spent[part] = (this.#spent[part] ?? 0) + n
+  receiptUsage(cutOff: boolean, texts: number, also: readonly Usage[]): Pick<Receipt, 'usage'> {
+    const { usage } = this.usage(also)
+    if (cutOff) {
+      const { output = 0 } = usage ?? {}
+      return { usage: { input: 0, ...usage, output: output + texts - this.#stated, exact: false } }
     }
+    return usage ? { usage: { ...usage, exact: !this.#inexact } } : {}
+  }
+}
+
+function add(sum: Usage, usage: Usage): void {
+  sum.input += usage.input
+  sum.output += usage.output
+  for (const part of ['cached', 'thinking', 'cost'] as const) {
+    const n = usage[part]
+    if (n !== undefined) sum[part] = (sum[part] ?? 0) + n
   }
 }

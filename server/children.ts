@@ -35,6 +35,7 @@ interface Begun extends Followed {
   readonly actorName: string
   readonly state: string
   readonly openWork: OpenWork
+  readonly spent: Usage | undefined
   endNow(): void
   cancelAgent(id: string, why: CancelCause): boolean
   cancelCall(call: string, why: CancelCause): boolean
@@ -89,6 +90,11 @@ export class Children {
   /** Ids of the children that go on. */
   get ids(): string[] {
     return Array.from(this.#live, ({ id }) => id)
+  }
+
+  /** What the children that have not ended have cost so far; what the others did was told when they ended. */
+  get spent(): Usage[] {
+    return Array.from(this.#live, ({ run }) => (run.end ? undefined : run.spent)).filter((usage) => usage !== undefined)
   }
 
   spawn(actor: Actor, input: unknown, options: SpawnOptions = {}): ChildRun {

@@ -3,7 +3,7 @@ import { MillraceError } from '../protocol/errors.ts'
 import { type RunEvent, toWire } from '../protocol/events.ts'
 import type { OnDetach, WireMap } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, type Receipt } from '../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt, type Usage } from '../protocol/receipt.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 import type { Actor, Principal, Question, RunInput } from './actors/actor.ts'
 import type { ChildRun } from './actors/child-run.ts'
@@ -411,6 +411,15 @@ export class Run {
     return this.#children.openWith(this.#work.snapshot())
   }
 
+  /** What it and its children have cost so far, if anything. */
+  get spent(): Usage | undefined {
+    return this.#spent(this.#stop?.cutOff ?? this.#work.snapshot().provider).usage
+  }
+
+  #spent(cutOff: boolean): Pick<Receipt, 'usage'> {
+    return this.#books.receiptUsage(cutOff, this.#production.texts, this.#children.spent)
+  }
+
   /** Whether it, or a child of it, waits for the answer to that request. */
   asks(request: string): boolean {
     return this.#inputs.asks(request) || this.#children.asks(request)
@@ -504,7 +513,7 @@ export class Run {
       tools: asManyAsFit(stopped, this.#host.limits),
       kept: this.log.last,
       ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
-      ...this.#books.receiptUsage(stop.cutOff, this.#production.texts),
+      ...this.#spent(stop.cutOff),
     }
     if (stop.note !== undefined) receipt.note = stop.note
     this.#endWith('cancelled', receipt)
@@ -518,7 +527,10 @@ export class Run {
         code: 'inputs_unread',
         message: `the actor ended before it took ${unread} of its inputs`,
       })
-    const data: WireMap = { ms: Math.round(this.#host.runtime.now() - this.startedAt), ...this.#books.summary }
+    const data: WireMap = {
+      ms: Math.round(this.#host.runtime.now() - this.startedAt),
+      ...this.#books.summary(this.#children.spent),
+    }
     if (result !== undefined) data['result'] = result
     this.#endWith('done', data)
   }
@@ -535,7 +547,7 @@ export class Run {
   }
 
   #endWithError(error: MillraceError): void {
-    this.#endWith('error', { ...error.toJSON(), ...this.#books.usage })
+    this.#endWith('error', { ...error.toJSON(), ...this.#books.usage(this.#children.spent) })
   }
 
   #endWith(outcome: LoggedEnd['outcome'], data: WireMap): void {

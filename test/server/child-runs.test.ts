@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createClient, type Run, type StreamEvent } from '../../client-sdk/node.ts'
 import { EVENT } from '../../protocol/events.ts'
-import { type ActorContext, actor, agent, type ChildRun, type RunEvent, tool } from '../../server/index.ts'
+import { type Actor, type ActorContext, actor, agent, type ChildRun, type RunEvent, tool } from '../../server/index.ts'
 import { openai } from '../../server/models/openai.ts'
 import { Watched } from '../helpers/agent-run.ts'
 import { FakeProvider } from '../helpers/fake-provider.ts'
@@ -575,6 +575,40 @@ describe('a stop of the run', () => {
       { usage: { input: 10, output: 2 } },
     ])
   })
+
+  test.each(['ends', 'fails', 'is cancelled'])(
+    '%s with what children that go on have cost, and theirs, in it',
+    async (how) => {
+      const spends = (next?: Actor): Actor =>
+        actor({
+          async *stream(_, { spawn, signal }) {
+            yield { type: 'usage', input: 10, output: 1 }
+            if (next) yield* spawn(next, undefined)
+            await aborted(signal)
+          },
+        })
+      await using served = await serve(async function* ({ spawn, emit, signal }) {
+        const child = spawn(spends(spends()), undefined)
+        yield { type: 'usage', input: 100, output: 100 }
+        let told = 0
+        for await (const event of child) {
+          await emit(event)
+          if (event.type === 'usage' && ++told === 2) break
+        }
+        const other = spawn(spends(), undefined)[Symbol.asyncIterator]()
+        await other.next()
+        yield 'enough'
+        if (how === 'fails') throw new Error('failed')
+        if (how === 'is cancelled') await aborted(signal)
+      })
+      const watched = served.start()
+      await watched.first('token')
+      if (how === 'is cancelled') await watched.run.cancel()
+      await watched.over
+      expect(await watched.run.usage).toMatchObject({ input: 130, output: 103 })
+      await allSettled(served)
+    },
+  )
 
   test('costs what a child’s own end says it cost, also when a child of that ends later', async () => {
     const spent = latch()
