@@ -3,6 +3,8 @@ import type { Turns } from './turns.ts'
 
 /** Items one run may produce in one event-loop turn. A frame holds so many, and the more the cheaper each. */
 const SLICE_ITEMS = 64
+/** Most items between two looks at the clock. */
+const MOST_STRIDE = 16
 
 export type Said = string | RunEvent
 
@@ -31,6 +33,10 @@ export class Pull {
   #turn = -1
   #taken = 0
   #free = 0
+  /** Items between two looks at the clock: few for an actor that works long for each. */
+  #stride = 1
+  /** Some were taken in this turn. */
+  #hasTaken = false
   /** The turn in which the step under way was asked for, and whether the last one came in a later turn. */
   #askedIn = -1
   #waited = true
@@ -62,13 +68,18 @@ export class Pull {
     if (number !== this.#turn) {
       this.#turn = number
       this.#free = 0
+      this.#hasTaken = false
       // A slice that the end of a turn has cut goes on where it was, or who is slow would begin a new one each time.
       if (!this.#called || this.#taken >= SLICE_ITEMS) this.#taken = 0
       // Who could always go on, and was let go on by a reader, joins those who wait for the same.
       if (!this.#hasWaited && !this.#called && this.#turns.crowded) return false
     }
     if (this.#free === 0 && this.#taken < SLICE_ITEMS) {
-      this.#free = this.#turns.take()
+      this.#free = this.#turns.take(Math.min(this.#stride, SLICE_ITEMS - this.#taken))
+      // The items taken before have used the turn up, or have not.
+      if (this.#hasTaken && this.#free > 0) this.#stride = Math.min(MOST_STRIDE, this.#stride * 2)
+      else if (this.#hasTaken) this.#stride = Math.ceil(this.#stride / 2)
+      this.#hasTaken = true
       this.#taken += this.#free
     }
     return this.#free > 0 && this.#free-- > 0

@@ -2,8 +2,6 @@ import type { Runtime } from '../protocol/runtime.ts'
 
 /** All runs together may produce for about this long in one event-loop turn: it bounds how late a cancel is read. */
 const TURN_MS = 1
-/** Items between two looks at the clock. */
-const CLOCK_EVERY = 16
 /** Runs that may go on in one turn. Full slices of so many tokens are a turn's worth. */
 const RUNS_PER_TURN = 32
 
@@ -45,12 +43,12 @@ export class Turns {
     return this.#open ? this.#wallClock : this.#runtime.wallClock()
   }
 
-  /** How many items may be produced now without asking again; 0 when the turn is spent. */
-  take(): number {
+  /** How many of `items` may be produced now without asking again: all, or 0 when the turn is spent. */
+  take(items: number): number {
     this.#begin()
     if (this.#spent) return 0
     this.#look()
-    return this.#spent ? 0 : CLOCK_EVERY
+    return this.#spent ? 0 : items
   }
 
   /** Calls `callback` in the next turn, or when it comes to it among those that wait: two queues, each served every other time. */

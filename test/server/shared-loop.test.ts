@@ -57,4 +57,12 @@ describe('runs that share the event loop', () => {
     expect(slow()).toBeGreaterThan(0)
     expect(slow()).toBeLessThan(2 * least)
   })
+  test('hold it for about a millisecond, or for one item that takes longer', async () => {
+    const loop = sharedLoop()
+    loop.begin(3)
+    for (let n = 0; n < 20; n++) loop.begin(0.001)
+    let longest = 0
+    for (let n = 0; n < 400; n++) longest = Math.max(longest, await loop.turn())
+    expect(longest).toBeLessThan(5)
+  })
 })
