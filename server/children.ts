@@ -51,6 +51,7 @@ export type ChildrenHost = {
   /** Makes the run of a child. */
   create(actor: Actor, input: unknown, name: string | undefined, events: ChildEvents): Begun
   emit(event: RunEvent): Promise<number>
+  nextTurn(callback: () => void): void
   /** A child has cost that. */
   spent(usage: Usage & { exact?: boolean }): void
   /** A child began or ceased to wait for what a client says. */
@@ -71,6 +72,8 @@ export class Children {
   readonly #live = new Set<Child>()
   /** Agents whose end this run has not logged: its children, and children of those that it has passed on. */
   readonly #agents = new Lineage()
+  /** Those whose end it has logged. An actor that kept what they said may pass it on later. */
+  readonly #past = new Set<string>()
   readonly #requests = new Map<string, Passed>()
 
   constructor(host: ChildrenHost) {
@@ -165,8 +168,8 @@ export class Children {
     if (agent === undefined) return false
     if (event.type === 'agent.start' && event.parent !== undefined && this.#agents.has(event.parent))
       this.#agents.begin(agent, event.parent)
-    if (!this.#agents.has(agent)) return false
-    if (event.type === 'agent.end') this.#agents.end(agent)
+    if (!this.#agents.has(agent)) return this.#past.has(agent)
+    if (event.type === 'agent.end') for (const ended of this.#agents.end(agent)) this.#past.add(ended)
     if (event.type === 'request') this.#pass(event, agent, seq)
     return true
   }
@@ -217,6 +220,8 @@ export class Children {
     const { usage, ...receipt } = end.data as Partial<Receipt>
     if (usage) event.usage = usage
     if (end.outcome === 'cancelled') event.receipt = receiptOf(receipt as Receipt)
+    // What its loop was given last is on its way to be passed on.
+    if (child.leftInLoop) await new Promise<void>((resolve) => this.#host.nextTurn(resolve))
     // A run that is over says nothing more.
     await this.#host.emit(event).catch(() => {})
     this.#untold.delete(child.id)
@@ -234,7 +239,8 @@ class Child {
   readonly #tell: (end: LoggedEnd) => Promise<void>
   #isOver!: (how: LoggedEnd | MillraceError) => void
   #telling: Promise<void> | undefined
-  #reading: 'nobody' | 'loop' | 'drain' = 'nobody'
+  /** Who reads it; `left`: a loop did, and is over. */
+  #reading: 'nobody' | 'loop' | 'left' | 'drain' = 'nobody'
   /** Nothing of it is read any more. */
   #left = false
   /** Why not all that it said was read. */
@@ -256,6 +262,11 @@ class Child {
 
   get id(): string {
     return this.run.id
+  }
+
+  /** It was stopped while a loop goes on that reads it. */
+  get leftInLoop(): boolean {
+    return this.#left && this.#reading === 'loop'
   }
 
   /** Stops it: nothing of it is read any more. */
@@ -305,6 +316,7 @@ class Child {
       next: () => events.next(),
       // The generator would be asked only behind the event that it waits for.
       return: () => {
+        this.#reading = 'left'
         this.stop(PARENT)
         return Promise.resolve({ done: true, value: undefined })
       },

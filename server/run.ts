@@ -395,6 +395,7 @@ export class Run {
       over: () => (this.#isOver ? this.#over : undefined),
       create: (actor, input, name, events) => host.spawn({ parent: this, ...events }, actor, input, name),
       emit: (event) => this.#emit(event),
+      nextTurn: (callback) => host.runtime.nextTurn(callback),
       spent: (usage) => this.#books.childSpent(usage),
       waitingChanged: () => this.#waitingChanged(),
       idle: () => this.#checkSettled(),

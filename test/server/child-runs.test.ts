@@ -466,6 +466,34 @@ describe('a child run', () => {
     expect(watched.all('data')).toHaveLength(1)
   })
 
+  test('that is stopped behind what its loop was given last ends behind that', async () => {
+    const { runs: _, ...numbers } = counter()
+    await using served = await serve(async function* ({ spawn }) {
+      const child = spawn(numbers, 3)
+      await eventually(() => served.server.liveRuns === 1, 'it ends')
+      const step = child[Symbol.asyncIterator]().next()
+      const cancelled = child.cancel()
+      const { value } = await step
+      if (value) yield value as RunEvent
+      await cancelled
+    })
+    const { told } = await finished(served.start())
+    expect(told).toMatchObject([{ type: 'agent.start' }, { type: 'token', text: '1 ' }, { type: 'agent.end' }])
+  })
+
+  test('costs nothing more when what it said is kept, and passed on later', async () => {
+    const asks = agent({ model: scriptedModel(says('a')) })
+    await using served = await serve(async function* ({ spawn }) {
+      const kept: RunEvent[] = []
+      for await (const event of spawn(asks, 'one')) kept.push(event)
+      yield* kept
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('a')
+    expect(await watched.run.usage).toEqual({ input: 10, output: 2 })
+  })
+
   test('is read by one reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await serve(async function* ({ spawn }) {
