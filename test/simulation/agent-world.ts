@@ -46,6 +46,8 @@ export class AgentWorld {
   /** Cancels without an answer so far. */
   #cancelling = 0
   #names = 0
+  /** The server went away before all was over. */
+  #isBrokenOff = false
 
   constructor(seed: number, tamper?: Tamper) {
     this.#stage = new Stage(seed, tamper)
@@ -322,6 +324,7 @@ export class AgentWorld {
         view.run.resume()
         await view.reader.readOn(8)
         if (!view.own) continue
+        if (view.requests.size > 0) this.#answer(view)
         // What hangs is stopped by people; in a child that nobody passes on only with the child.
         if (round % 6 === 0) for (const call of view.calls) this.#cancelCall(view, call)
         if (round % 18 === 0) for (const agent of view.agents) this.#cancelAgent(view, agent)
@@ -334,6 +337,18 @@ export class AgentWorld {
     for (const { left, reader, name } of this.#views) if (!left && !reader.done) this.#fail('never-ended', name)
     if (this.#server.liveRuns > 0) this.#fail('slot-lost', `${this.#server.liveRuns} runs have not settled`)
     this.#check()
+  }
+
+  /** The server goes away in the midst of it. */
+  async #breakOff(): Promise<void> {
+    this.#isBrokenOff = true
+    this.#stage.log('the server goes away')
+    await this.#stage.drive(this.#server.close({ drainMs: this.#chance.pick([0, 300]) }))
+    for (let n = 0; n < 100 && this.#server.liveRuns > 0; n++) {
+      await this.#stage.time.turn()
+      await this.#stage.time.advance(100)
+      this.#check()
+    }
   }
 
   /** What must hold when all is over. */
@@ -353,7 +368,7 @@ export class AgentWorld {
   #checkView(view: View, audit: Audit): void {
     const code = view.error?.code
     const mayFail = [...FAILURES, ...(this.#maxRuns < 256 ? ['overloaded'] : []), ...(view.own ? [] : ['not_found'])]
-    if (code !== undefined && !mayFail.includes(code))
+    if (code !== undefined && !this.#isBrokenOff && !mayFail.includes(code))
       this.#fail('unexpected-error', `${view.name} ${code}: ${view.error?.message ?? ''}`)
     const transcript = audit.transcript(this.#idOf(view))
     if (!transcript) {
@@ -372,7 +387,7 @@ export class AgentWorld {
       this.#fail('incomplete', `${view.name} saw ${view.seen.size} of ${events.length}`)
   }
 
-  async run(steps: number = 20 + this.#chance.int(80)): Promise<void> {
+  async run(steps: number = 16 + this.#chance.int(64)): Promise<void> {
     const stopWatching = this.#ledger.watch()
     try {
       await this.#server.listen()
@@ -381,7 +396,8 @@ export class AgentWorld {
       if (this.#chance.of(0.5)) this.#add('b1', 'B')
       if (this.#people[0]) this.#start(this.#people[0])
       while (steps-- > 0) await this.#step()
-      await this.#settle()
+      if (this.#chance.of(0.08)) await this.#breakOff()
+      else await this.#settle()
       await this.#finish()
     } finally {
       stopWatching()

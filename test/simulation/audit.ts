@@ -8,6 +8,8 @@ import type { Ledger } from './ledger.ts'
 import type { Plan } from './staff.ts'
 import type { Stage } from './stage.ts'
 
+type Cost = Pick<Usage, 'input' | 'output'> & { readonly exact?: boolean }
+
 /** All that a run said, as its log has it. */
 export type Transcript = {
   readonly run: Run
@@ -154,24 +156,27 @@ export class Audit {
       this.#stage.fail('wrong-answer', `${run.id} ${JSON.stringify(answer)}, meant ${JSON.stringify(meant)}`)
   }
 
-  /** What a run has cost is what it said itself, and what its children cost, once. */
-  #checkUsage({ run, end, events }: Transcript): void {
-    const told = new Set(events.flatMap((event) => (event.type === 'agent.end' ? [event.agent] : [])))
-    const children = this.#ledger.childrenOf(run).map((child) => ({ id: child.id, cost: costOf(this.#of(child).end) }))
-    const isStopped = end.outcome === 'cancelled'
-    let least = ZERO
-    for (const event of events) if (event.type === 'usage' && event.agent === undefined) least = plus(least, event)
-    for (const { id, cost } of children) if (isStopped || told.has(id)) least = plus(least, cost)
-    // Children that nobody read to their end may have ended before it or after.
-    const open = isStopped ? [] : children.filter(({ id }) => !told.has(id)).map(({ cost }) => cost)
-    const cost = costOf(end)
+  /** What a run has cost is what it and those below it said, each once. */
+  #checkUsage({ run, end }: Transcript): void {
+    const cost = (end.data['usage'] as Cost | undefined) ?? { input: 0, output: 0 }
+    const said = this.#saidBelow(run)
     // A provider that was cut off counts the texts that came.
-    const isExact = cost.exact !== false
-    const sums = open.reduce((sums, each) => [...sums, ...sums.map((sum) => plus(sum, each))], [least])
-    const fits = sums.some(
-      ({ input, output }) => cost.input === input && (isExact ? cost.output === output : cost.output >= output),
-    )
-    if (!fits) this.#stage.fail('misspent', `${run.id} ${JSON.stringify(cost)}, not ${JSON.stringify(sums)}`)
+    const isOutputRight = said.exact ? cost.output === said.output : cost.output >= said.output
+    if (cost.input !== said.input || !isOutputRight)
+      this.#stage.fail('misspent', `${run.id} ${JSON.stringify(cost)}, not ${JSON.stringify(said)}`)
+  }
+
+  #saidBelow(run: Run): Required<Cost> {
+    const { end, events } = this.#of(run)
+    const { exact = true } = (end.data['usage'] as Cost | undefined) ?? {}
+    const sum = { input: 0, output: 0, exact }
+    const own = events.filter((event) => event.type === 'usage' && event.agent === undefined) as Cost[]
+    for (const cost of [...own, ...this.#ledger.childrenOf(run).map((child) => this.#saidBelow(child))]) {
+      sum.input += cost.input
+      sum.output += cost.output
+      if (cost.exact === false) sum.exact = false
+    }
+    return sum
   }
 
   /** Each call that a run makes itself has one result, unless the run ends before. */
@@ -236,16 +241,4 @@ async function transcriptOf(run: Run): Promise<Transcript> {
 function attributed(event: StreamEvent, agent: string): string {
   const { parent: _, ...said } = { agent, parent: '', ...event }
   return JSON.stringify([said.agent, sayingOf({ ...said, agent: '' } as StreamEvent)])
-}
-
-type Cost = Pick<Usage, 'input' | 'output'> & { readonly exact?: boolean }
-
-const ZERO: Cost = { input: 0, output: 0 }
-
-function costOf({ data }: LoggedEnd): Cost {
-  return (data['usage'] as Cost | undefined) ?? ZERO
-}
-
-function plus(a: Cost, b: Cost): Cost {
-  return { input: a.input + b.input, output: a.output + b.output }
 }

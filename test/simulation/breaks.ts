@@ -172,8 +172,8 @@ function twice(type: RunEvent['type']): () => () => void {
     'write',
     (original) =>
       function (this: Scribe, event) {
-        original.call(this, event)
         if (typeof event !== 'string' && event.type === type) original.call(this, event)
+        return original.call(this, event)
       },
   )
 }
@@ -185,7 +185,7 @@ function unsaid(which: (event: RunEvent) => boolean): () => () => void {
     'write',
     (original) =>
       function (this: Scribe, event) {
-        if (typeof event === 'string' || !which(event)) original.call(this, event)
+        return typeof event === 'string' || !which(event) ? original.call(this, event) : 'nothing'
       },
   )
 }

@@ -163,7 +163,7 @@ export class Staff {
     for (let n = 0; n < count; n++) {
       // Ids that come again, names that nobody has, arguments that do not fit.
       const call = chance.of(0.3) ? 'again' : `${plan.who}t${plan.asked}n${n}`
-      const name = chance.pick(['act', 'act', 'hire', 'ask', 'walk', 'nobody'])
+      const name = chance.pick(['act', 'act', 'hire', 'hire', 'ask', 'ask', 'walk', 'nobody'])
       const args = chance.of(0.9) ? { deed: chance.pick(DEEDS) } : { deed: 'no such' }
       if (chance.of(0.5)) yield { type: 'tool.args', call, name, text: JSON.stringify(args) }
       yield { type: 'tool.call', call, name, args }
@@ -278,7 +278,7 @@ export class Staff {
       else if (dice < 0.4) yield { type: 'thinking', text: `${who}?` }
       else if (dice < 0.5) yield { type: 'usage', input: 2, output: 1 }
       else if (dice < 0.6) await this.#pause(signal)
-      else if (dice < 0.65) await this.#ask(`${who}.${n}?`, context)
+      else if (dice < 0.66) await this.#ask(`${who}.${n}?`, context)
       else if (dice < 0.7) await this.#pause(undefined)
       else if (depth >= MAX_DEPTH) yield { type: 'progress', current: n }
       else if (dice < 0.8) await Promise.all(Array.from({ length: 2 + chance.int(2) }, () => this.#delegate(place)))
