@@ -66,7 +66,9 @@ export class Segment {
     this.first = this.#next = first
     this.base = base
     this.#at = at
-    this.body = new Writer(Math.max(LEAST_BYTES, before?.body.length ?? 0))
+    // One item that fills a segment by itself says nothing of the next.
+    const like = before && before.body.length <= SEGMENT_BYTES ? before.body.length : 0
+    this.body = new Writer(Math.min(SEGMENT_BYTES, like + (like >> 3)) + LEAST_BYTES)
   }
 
   /** The item after its last. */

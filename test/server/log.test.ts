@@ -7,6 +7,7 @@ import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { Cursor } from '../../server/cursor.ts'
 import { Log } from '../../server/log.ts'
 import { packPayload, unpackAll } from '../../server/wire.ts'
+import { eventually } from '../helpers/server.ts'
 
 const CREDIT_UNIT = 16
 const LIMITS = { ...DEFAULT_LIMITS, creditUnit: CREDIT_UNIT, retainEvents: 40, retainBytes: 4_000 }
@@ -255,6 +256,28 @@ describe('a log', () => {
     expect(log.first).toBe(20)
     log.trim(log.next)
     expect(log.next - log.first).toBe(LIMITS.retainEvents)
+  })
+
+  const large = packPayload({ x: 'y'.repeat(60_000) }, DEFAULT_LIMITS)
+  test.each([
+    ['of texts of 1 KB', (log: Log) => log.appendText(0, 'x'.repeat(1_000), 0)],
+    [
+      'of large events with a little text between',
+      (log: Log) => {
+        log.appendEvent(EVENT.data, large, {}, 0)
+        log.appendText(0, 'and', 0)
+      },
+    ],
+  ])('takes not much more memory than it counts, %s', async (_, say) => {
+    const buffers = (): number => {
+      gc?.()
+      return process.memoryUsage().arrayBuffers
+    }
+    const before = buffers()
+    const logs = Array.from({ length: 4 }, () => new Log(DEFAULT_LIMITS))
+    for (const log of logs) while (log.size < 4_000_000) say(log)
+    const counted = (): number => logs.reduce((sum, { size }) => sum + size, 0)
+    await eventually(() => buffers() - before < 1.5 * counted(), 'buffers that are full')
   })
 
   test('gives up everything but its numbers when it is cleared', () => {
