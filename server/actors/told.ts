@@ -31,8 +31,9 @@ export class Told {
   *updates(): Generator<RosterUpdate, void> {
     if (this.#hasBegun && !this.#hasNews()) return
     const piece = this.#piece()
-    for (const seen of this.#sampler.runs) {
-      if (!this.#isFor(seen) || this.#isTold(seen)) continue
+    // Those that come while it waits for its reader are told the next time: there may be no end of them.
+    for (const seen of [...this.#sampler.runs]) {
+      if (seen.gone || !this.#isFor(seen) || this.#isTold(seen)) continue
       if (!piece.takes(this.#sizeOf(seen))) yield piece.cut()
       this.#tellRun(seen, piece)
     }
@@ -41,8 +42,8 @@ export class Told {
       if (!piece.takes(this.#sizeOf(seen))) yield piece.cut()
       this.#tellEnd(seen, piece)
     }
-    for (const seen of this.#sampler.sessions) {
-      if (!this.#isFor(seen) || this.#sessions.get(seen) === seen.facts) continue
+    for (const seen of [...this.#sampler.sessions]) {
+      if (seen.gone || !this.#isFor(seen) || this.#sessions.get(seen) === seen.facts) continue
       if (!piece.takes(sizeOfSession(seen))) yield piece.cut()
       piece.sessions.push(seen.facts)
       this.#sessions.set(seen, seen.facts)

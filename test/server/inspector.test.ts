@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Roster } from '../../protocol/roster.ts'
-import type { Lookout } from '../../server/actors/lookout.ts'
+import type { Lookout, RunSight } from '../../server/actors/lookout.ts'
 import { Sampler } from '../../server/actors/sampler.ts'
 import { Told } from '../../server/actors/told.ts'
 import { type ActorContext, actor, inspector } from '../../server/index.ts'
@@ -443,6 +443,45 @@ describe('many runs', () => {
       for (let n = 0; n < 10; n++) sampler.lookAgain()
     }
     expect(looks - before).toBe(5)
+  })
+
+  test('are a whole list at some time, however many come and go while it is told', () => {
+    let begun = 0
+    const runs = (): RunSight[] =>
+      Array.from({ length: 100 }, () => ({
+        id: `r_${begun++}`,
+        actorName: 'name'.repeat(50),
+        principal: { id: 'alice' },
+        startedAt: 0,
+        state: 'running',
+        end: undefined,
+        gated: false,
+        detached: false,
+        log: { last: 0, bytesThrough: () => 0 },
+        readers: 0,
+        followers: [],
+      }))
+    const sampler = new Sampler({
+      runtime: handClock(),
+      limits: { maxEvent: 65_536, maxValues: 16_384 },
+      leaving: false,
+      runs,
+      run: () => undefined,
+      sessions: () => [],
+    })
+    sampler.enter('r_watcher')
+    const told = new Told(sampler, undefined)
+    const roster = new Roster()
+    for (let list = 1; list <= 3; list++) {
+      let pieces = 0
+      for (const update of told.updates()) {
+        roster.take(update)
+        sampler.look()
+        expect(++pieces).toBeLessThan(50)
+      }
+      expect(roster.isPartial).toBe(false)
+      expect(roster.runs.size).toBeLessThanOrEqual(100)
+    }
   })
 
   test('with names as long as they like to be are told all the same', async () => {
