@@ -50,11 +50,11 @@ export function runTable(options: TableOptions): TableLine[] {
     const cells = shown.map(({ run, depth }) => rowOf(run, depth, now))
     const write = writer(cells, columns)
     lines.push({ kind: 'names', text: write(NAMES) })
-    lines.push(...shown.map(({ run }, i): TableLine => ({ kind: kindOf(run), text: write(cells[i] as Row) })))
+    shown.forEach(({ run }, i) => lines.push({ kind: kindOf(run), text: write(cells[i] as Row) }))
     const hidden = placed.length - shown.length
     if (hidden > 0) lines.push({ kind: 'names', text: `and ${hidden} more` })
   }
-  return lines.map(({ kind, text }) => ({ kind, text: cut(text, columns) }))
+  return lines.slice(0, rows).map(({ kind, text }) => ({ kind, text: cut(text, columns) }))
 }
 
 const NAMES = Object.fromEntries(COLUMNS.map(({ name }) => [name, name.toUpperCase()])) as Row
@@ -87,11 +87,17 @@ function inOrder(runs: readonly RosterRun[]): { run: RosterRun; depth: number }[
     list.push(run)
   }
   const placed: { run: RosterRun; depth: number }[] = []
-  const place = (run: RosterRun, depth: number): void => {
-    placed.push({ run, depth })
-    for (const part of parts.get(run.id)?.sort((a, b) => a.startedAt - b.startedAt) ?? []) place(part, depth + 1)
+  // The last is the next.
+  const left = wholes
+    .sort((a, b) => b.startedAt - a.startedAt)
+    .reverse()
+    .map((run) => ({ run, depth: 0 }))
+  for (let next = left.pop(); next; next = left.pop()) {
+    placed.push(next)
+    const { run, depth } = next
+    const begun = parts.get(run.id)?.sort((a, b) => a.startedAt - b.startedAt) ?? []
+    for (const part of begun.reverse()) left.push({ run: part, depth: depth + 1 })
   }
-  for (const run of wholes.sort((a, b) => b.startedAt - a.startedAt)) place(run, 0)
   return placed
 }
 
@@ -142,7 +148,7 @@ function principalWords(id: string): string {
 function writer(rows: readonly Row[], columns: number): (row: Row) => string {
   let names: ColumnName[] = COLUMNS.map(({ name }) => name)
   const widths = new Map(
-    COLUMNS.map(({ name }) => [name, Math.max(...[NAMES, ...rows].map((row) => widthOf(row[name])))]),
+    COLUMNS.map(({ name }) => [name, rows.reduce((most, row) => Math.max(most, widthOf(row[name])), name.length)]),
   )
   const width = (): number => names.reduce((sum, name) => sum + widths.get(name)! + GAP.length, -GAP.length)
   for (const name of ['who', 'actor'] as const) {
@@ -177,7 +183,7 @@ function cut(text: string, columns: number): string {
 }
 
 const WIDE =
-  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
 
 /** Columns of a terminal. */
 function widthOf(text: string): number {
@@ -186,8 +192,9 @@ function widthOf(text: string): number {
   return width
 }
 
+/** Text that stays where it is put: on its line, and in its direction. */
 function oneLine(text: string): string {
-  return printable(text.replaceAll(/[\r\n\t]/g, ' '))
+  return printable(text.replaceAll(/[\r\n\t]/g, ' ').replaceAll(/\p{Bidi_Control}/gu, '\ufffd'))
 }
 
 function counted(n: number, what: string): string {

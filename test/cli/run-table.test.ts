@@ -110,6 +110,31 @@ describe('the table of runs', () => {
     expect(lines([run(1), run(2)], { rows: 4 })).toHaveLength(4)
   })
 
+  test('never has more lines than there are rows', () => {
+    const runs = [1, 2, 3].map((number) => run(number))
+    for (const rows of [1, 2, 3, 4, 5]) expect(lines(runs, { rows }).length).toBeLessThanOrEqual(rows)
+  })
+
+  test('holds any number of runs, side by side or one within the other', () => {
+    const many = Array.from({ length: 130_000 }, (_, n) => run(n))
+    expect(lines(many)).toHaveLength(2 + many.length)
+    const nested = Array.from({ length: 20_000 }, (_, n) => run(n, n > 0 ? { parent: run(n - 1).id } : {}))
+    expect(lines(nested, { columns: 80, rows: 24 })).toHaveLength(24)
+  })
+
+  test('is never wider than its columns, whatever signs a name is written in', () => {
+    const runs = [run(1, { actor: '⚡✅❌⭐'.repeat(20) })]
+    for (const line of lines(runs, { columns: 60 })) {
+      const wide = line.match(/\p{Emoji_Presentation}/gu)?.length ?? 0
+      expect(Array.from(line).length + wide).toBeLessThanOrEqual(60)
+    }
+  })
+
+  test('does not let a name turn the line around', () => {
+    const turned = ['\u202e', '\u2066', '\u200f', '\u061c'].map((sign) => `a${sign}b`).join('')
+    expect(lines([run(1, { actor: turned, principal: turned })]).join('')).not.toMatch(/\p{Bidi_Control}/u)
+  })
+
   test('shows what would steer a terminal, and who is no client', () => {
     expect(cells({ actor: 'a\u001b[2J\nb', principal: '\u0000local' })).toEqual(
       expect.arrayContaining(['a␛[2J b', '(local)']),
