@@ -12,6 +12,9 @@ const LIMITS = { ...PATIENT, initialCredit: 8, maxCredit: 16, readAhead: 3, canc
 /** What a run may end of. */
 const FAILURES = ['cancelled', 'truncated', 'tool_failed', 'actor_failed', 'max_iterations', 'timeout']
 
+/** Why a part is not cancelled: it is over, or the run is. */
+const OVER = ['not_found', 'connection_lost']
+
 type View = {
   readonly name: string
   /** Whom it follows: the name under which a run was asked for, or an id. */
@@ -189,6 +192,12 @@ export class AgentWorld {
     )
   }
 
+  /** A cancel was not confirmed, which may be for some reasons only. */
+  #refused({ own, name }: View, code: string, mayBe: readonly string[]): void {
+    if (own ? !mayBe.includes(code) && !this.#isBrokenOff : code !== 'forbidden' && !OVER.includes(code))
+      this.#fail('cancel-refused', `${name}: ${code}`)
+  }
+
   #cancel(view: View): void {
     if (view.left || view.reader.done) return
     this.stats.cancels++
@@ -196,7 +205,8 @@ export class AgentWorld {
     if (view.own) this.#ledger.cancelled.add(view.whom)
     this.#stage.log(`${view.name} cancels`)
     this.#watch(view.run.cancel(), (receipt) => {
-      if (!receipt.confirmed || receipt.outcome !== 'cancelled') return
+      if (!receipt.confirmed) return this.#refused(view, receipt.code, ['overloaded'])
+      if (receipt.outcome !== 'cancelled') return
       const both = receipt.tools.filter((call) => receipt.unsettled.includes(call))
       if (both.length > 0) this.#fail('stopped-and-not', both.join(' '))
       const run = this.#ledger.runs.get(this.#idOf(view))
@@ -217,6 +227,7 @@ export class AgentWorld {
       if (!receipt.confirmed) {
         const goesOn = execution && execution.overAt === undefined && execution.stoppedAt === undefined
         if (receipt.code === 'not_found' && view.own && goesOn) this.#fail('not-found', `${view.name} ${call} goes on`)
+        this.#refused(view, receipt.code, OVER)
         return
       }
       if (receipt.outcome !== 'cancelled' || !execution) return
@@ -234,6 +245,7 @@ export class AgentWorld {
     this.#stage.log(`${view.name} cancels agent ${agent}`)
     if (view.own) this.#ledger.cancelled.add(agent)
     this.#watch(view.run.cancel({ agent }), (receipt) => {
+      if (!receipt.confirmed) this.#refused(view, receipt.code, OVER)
       if (!view.own) return
       const lives = this.#ledger.goesOn(agent)
       if (receipt.confirmed ? lives : receipt.code === 'not_found' && lives && this.#ledger.goesOn(this.#idOf(view)))
@@ -332,10 +344,12 @@ export class AgentWorld {
       await this.#stage.flush(40)
       await this.#stage.time.advance(round % 6 === 0 ? 2_000 : 50)
       this.#check()
-      if (this.#views.every(({ left, reader }) => left || reader.done) && this.#server.liveRuns === 0) return
+      const isRead = this.#views.every(({ left, reader }) => left || reader.done)
+      if (isRead && this.#server.liveRuns === 0 && this.#cancelling === 0) return
     }
     for (const { left, reader, name } of this.#views) if (!left && !reader.done) this.#fail('never-ended', name)
     if (this.#server.liveRuns > 0) this.#fail('slot-lost', `${this.#server.liveRuns} runs have not settled`)
+    if (this.#cancelling > 0) this.#fail('cancel-hangs', `${this.#cancelling} cancels have no answer`)
     this.#check()
   }
 
