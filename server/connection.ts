@@ -415,8 +415,8 @@ export class Connection implements SocketEvents, Carrier, Outlet {
         ref,
       })
     }
-    subscription.run.cancel(cause)
     subscription.skip()
+    subscription.run.cancel(cause)
   }
 
   #input({ sid, mid, type, data }: Input, bytes: number): void {

@@ -184,7 +184,8 @@ export class Subscription implements Reader {
   }
 
   dismiss(code: string, message: string): void {
-    if (this.#closed) return
+    // Of what it waits for nothing is lost.
+    if (this.#closed || this.#wantsEnd()) return
     this.#head.push({
       kind: 'end',
       sid: this.sid,

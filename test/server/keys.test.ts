@@ -181,6 +181,17 @@ describe('what is kept of ended runs', () => {
     expect(client.count(2)).toBe(5)
   })
 
+  test('is no loss to who waits for nothing but an end', async () => {
+    await using served = await testServer({ silent: silent() }, { limits: { retainPrincipal: 50_000 } })
+    await using client = await served.client()
+    const sids = Array.from({ length: 20 }, (_, n) => n + 1)
+    for (const sid of sids) client.start(sid, 'silent')
+    for (const sid of sids) await client.next('opened', sid)
+    // All of them end before the first of their ends can be sent.
+    client.send(...sids.map((sid) => ({ kind: 'cancel' as const, sid })))
+    for (const sid of sids) expect(await client.next('end', sid)).toMatchObject({ seq: 1, outcome: 'cancelled' })
+  })
+
   test('for no time at all is no loop without end while somebody still reads it', async () => {
     const runtime = handClock()
     const count = counter()
