@@ -68,7 +68,7 @@ export class LocalReader implements Reader {
         if (said) return { ...said, seq: this.#chunk.seq + this.#read, at: this.#chunk.at }
         this.#advance()
       }
-      if (this.#dismissed) throw this.#dismissed
+      if (this.#dismissed && this.cursor.last < this.#run.log.last) throw this.#dismissed
       if (this.#take()) continue
       if (this.#run.end) return undefined
       await new Promise<void>((resolve) => {

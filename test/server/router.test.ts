@@ -105,6 +105,24 @@ describe('the router', () => {
     await expect(slow).rejects.toMatchObject({ code: 'overloaded' })
   })
 
+  test('gives the result of a run that was given up when all of it had been read', async () => {
+    const gate = latch()
+    const text = actor({
+      async *stream() {
+        yield 'x'
+        await gate.opened
+        return 'y'
+      },
+    })
+    await using served = await testServer({ text }, { limits: { retainPrincipal: 50_000 } })
+    const asked = Array.from({ length: 20 }, () => served.server.router.ask('text', null))
+    await eventually(() => served.server.liveRuns === 20, 'all of them')
+    await new Promise((resolve) => setImmediate(resolve))
+    // More of them than are kept end in one turn.
+    gate.open()
+    expect(await Promise.all(asked)).toEqual(asked.map(() => 'y'))
+  })
+
   test('leaving the loop stops the run', async () => {
     const count = counter()
     await using served = await testServer({ count })
