@@ -23,16 +23,17 @@ export interface Reader {
 
 /** Those who follow one run, and what they mean for it: when its actor must wait, and what its log must keep. */
 export class Audience {
+  // What every item touches stands together, as in a production.
+  /** The one that there is, if there is but one. */
+  #only: Reader | undefined
+  /** How many readers have all there is: the next text wakes them, and each is woken once. */
+  #resting = 0
+  /** The readers that hold the actor back. */
+  readonly #pacing = new Set<Reader>()
   readonly #log: Log
   readonly #limits: Limits
   readonly #onDetach: OnDetach
   readonly #readers = new Set<Reader>()
-  /** Those of them that hold the actor back. */
-  readonly #pacing = new Set<Reader>()
-  /** How many of them have all there is: the next text wakes them, and each is woken once. */
-  #resting = 0
-  /** The one that there is, if there is but one. */
-  #only: Reader | undefined
   /** Where the pacing reader that left last stood. */
   #ghost: Cursor | undefined
   #own = 0

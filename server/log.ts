@@ -34,23 +34,25 @@ type LogLimits = Pick<Limits, 'creditUnit' | 'retainEvents' | 'retainBytes' | 'm
  * token. Old items are given up when the log grows beyond its retention, never those somebody must still be sent.
  */
 export class Log {
-  readonly #limits: LogLimits
-  #segments: Segment[] = []
-  #first = 1
+  // What every item touches stands together, as in a production.
   #next = 1
-  #bytes = 0
-  /** Bytes of the items given up. */
-  #gone = 0
-  #lanes: Lane[] = []
-  /** High surrogates that wait for the next text of their lane. */
-  readonly #held = new Map<number, string>()
-  #isHolding = false
   /** The last of the segments. */
   #tail: Segment | undefined
-  readonly #lives: Life[] = [{ gen: 1, first: 1 }]
+  #bytes = 0
+  #first = 1
+  /** Bytes of the items given up. */
+  #gone = 0
+  readonly #limits: LogLimits
   #gen = 1
   /** The last item that costs more than 1. */
   #lastCostly = 0
+  /** Half of a character is held for some lane. */
+  #isHolding = false
+  #segments: Segment[] = []
+  #lanes: Lane[] = []
+  /** High surrogates that wait for the next text of their lane. */
+  readonly #held = new Map<number, string>()
+  readonly #lives: Life[] = [{ gen: 1, first: 1 }]
 
   constructor(limits: LogLimits) {
     this.#limits = limits

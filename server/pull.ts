@@ -23,12 +23,16 @@ export type Pulled = {
  * a race or a promise of its own for each item costs ten times as much.
  */
 export class Pull {
-  readonly #turns: Turns
+  // What every item touches stands together, as in a production.
   readonly #pulled: Pulled
-  #iterator: AsyncIterator<Said, unknown> | undefined
   #pending = false
+  #waited = true
+  /** The turn in which the step under way was asked for, and whether the last one came in a later turn. */
+  #askedIn = -1
+  readonly #turns: Turns
   #queued = false
   #finished = false
+  #iterator: AsyncIterator<Said, unknown> | undefined
   /** The turn whose slice is being taken, what was taken of it, and what of that may be produced without asking. */
   #turn = -1
   #taken = 0
@@ -37,9 +41,6 @@ export class Pull {
   #stride = 1
   /** Some were taken in this turn. */
   #hasTaken = false
-  /** The turn in which the step under way was asked for, and whether the last one came in a later turn. */
-  #askedIn = -1
-  #waited = true
   /** Its turn has come just now. */
   #called = false
 

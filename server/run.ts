@@ -80,11 +80,12 @@ type Stop = {
  * One execution of an actor: it pulls the actor's iterator while its gate is open, logs what comes, and ends once.
  */
 export class Run {
+  readonly log: Log
+  #end: LoggedEnd | undefined
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
   readonly options: RunOptions
-  readonly log: Log
   readonly startedAt: number
   readonly #host: RunHost
   /** How much it may say at once. */
@@ -99,7 +100,6 @@ export class Run {
   readonly #audience: Audience
   readonly #production: Production
   #state: RunState = 'opening'
-  #end: LoggedEnd | undefined
   #stop: Stop | undefined
   #settled = false
 

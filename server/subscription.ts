@@ -38,17 +38,19 @@ export type SubscriptionSettings = {
 
 /** One consumer's view of one run on one connection: it turns the log into frames, as credit, rate and policy allow. */
 export class Subscription implements Reader {
-  readonly sid: number
-  readonly run: Run
-  readonly policy: Policy
-  readonly own: boolean
-  readonly cursor: Cursor
+  // What every item touches stands together, as in a production.
+  resting = false
+  #closed = false
   /** Whether the outlet has it in its queue: the outlet's own mark. */
   queued = false
-  resting = false
   /** It was sent an item. Somebody waits for the first one. */
   #begun = false
   readonly #outlet: Outlet
+  readonly run: Run
+  readonly cursor: Cursor
+  readonly sid: number
+  readonly policy: Policy
+  readonly own: boolean
   readonly #runtime: Runtime
   readonly #ts: boolean
   /** Frames that come before any item. */
@@ -57,7 +59,6 @@ export class Subscription implements Reader {
   /** It sent CANCEL: of the run it wants only the end. */
   #skipping = false
   #toldSettled = false
-  #closed = false
 
   constructor(
     outlet: Outlet,
