@@ -134,7 +134,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
     limits[name as keyof Limits] = value
   }
   const { retainEvents, retainBytes, maxCredit, readAhead, creditUnit, maxEvent, maxDown, initialCredit } = limits
-  const { maxDepth, maxValues, helloBytes, beforeWelcomeBytes, maxMessage } = limits
+  const { maxDepth, maxValues, helloBytes, beforeWelcomeBytes, maxMessage, highWater } = limits
   check(
     retainEvents >= maxCredit + readAhead,
     'retainEvents must be at least maxCredit + readAhead, or a pacing client could miss items',
@@ -147,6 +147,10 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
   check(
     maxDown >= maxEvent + creditUnit + 1_024,
     'maxDown must hold the largest event: at least maxEvent + creditUnit + 1024',
+  )
+  check(
+    highWater * 3 >= maxDown,
+    'highWater must be at least a third of maxDown, or a client could be closed as too slow for one message',
   )
   check(maxDepth >= 6, 'maxDepth must be at least 6, or no event of the protocol fits')
   check(maxValues >= 64, 'maxValues must be at least 64, or no frame with options fits')
