@@ -95,7 +95,10 @@ export class Run {
   readonly #books = new Books()
   readonly #work: Work
   readonly #children: Children
-  readonly #parentage: Parentage | undefined
+  /** The run that began this one. */
+  readonly parent: Run | undefined
+  /** Who in it is told, until there is nothing more to tell. */
+  #parentage: Parentage | undefined
   readonly #ids: TreeIds
   readonly #audience: Audience
   readonly #production: Production
@@ -120,6 +123,7 @@ export class Run {
     parentage?: Parentage,
   ) {
     this.#host = host
+    this.parent = parentage?.parent
     this.#parentage = parentage
     this.#limits = parentage ? forChild(parentage.parent.#limits) : host.limits
     this.#ids = parentage ? parentage.parent.#ids : new TreeIds()
@@ -402,11 +406,6 @@ export class Run {
     })
   }
 
-  /** The run that began this one. */
-  get parent(): Run | undefined {
-    return this.#parentage?.parent
-  }
-
   /** What is open beside the actor, here and in the children. */
   get openWork(): OpenWork {
     return this.#children.openWith(this.#work.snapshot())
@@ -486,7 +485,10 @@ export class Run {
     if (!this.#end) return this.endNow()
     this.#settled = true
     this.#host.settled(this)
-    this.#parentage?.settled()
+    const parentage = this.#parentage
+    // This run is kept, and would keep with it who read it.
+    this.#parentage = undefined
+    parentage?.settled()
   }
 
   /** Tells the end of a run that is stopped, whatever of it has not finished. */

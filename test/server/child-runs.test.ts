@@ -494,6 +494,28 @@ describe('a child run', () => {
     expect(await watched.run.usage).toEqual({ input: 10, output: 2 })
   })
 
+  test('is forgotten by the run that began it, and its answer with it, while its log is kept', async () => {
+    const { runs: _, ...numbers } = counter()
+    const begun: WeakRef<ChildRun>[] = []
+    const release = latch()
+    await using served = await serve(async function* ({ spawn }) {
+      const ask = (): Promise<unknown> => {
+        const child = spawn(numbers, 3)
+        begun.push(new WeakRef(child))
+        return child.result
+      }
+      yield String(await ask())
+      await release.opened
+    })
+    const watched = served.start()
+    const { run: id } = await watched.first('agent.start')
+    await watched.first('token')
+    await eventually(() => (globalThis.gc!(), begun[0]!.deref() === undefined), 'it is forgotten')
+    expect(await served.client.attach('numbers', id!).result).toBe(counted(1, 3))
+    release.open()
+    await watched.over
+  })
+
   test('is read by one reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await serve(async function* ({ spawn }) {
