@@ -19,6 +19,8 @@ type View = {
   readonly name: string
   /** Whom it follows: the name under which a run was asked for, or an id. */
   readonly whom: string
+  /** It does not see how the run began. */
+  readonly isLate: boolean
   readonly own: boolean
   readonly run: Run
   readonly reader: StepReader<StreamEvent>
@@ -27,6 +29,8 @@ type View = {
   readonly calls: Set<string>
   readonly agents: Set<string>
   readonly requests: Map<string, { call: string | undefined; prompt: string | undefined }>
+  /** What it was told that had been asked before. */
+  readonly pending: Extract<StreamEvent, { type: 'request' }>[]
   left: boolean
   error: MillraceError | undefined
   end: { outcome: string; seq: number; usage: unknown; iterations: unknown } | undefined
@@ -117,13 +121,15 @@ export class AgentWorld {
     const id = this.#chance.pick(known)
     const credit = 1 + this.#chance.int(LIMITS.maxCredit)
     const policy = person.principal === 'A' && this.#chance.of(0.2) ? 'pace' : 'log'
-    this.#follow(person, id, person.sdk.attach('agent', id, { credit, policy }))
+    const after = this.#chance.of(0.15) ? 'live' : 'start'
+    this.#follow(person, id, person.sdk.attach('agent', id, { credit, policy, after }), after === 'live')
   }
 
-  #follow(person: Person, whom: string, run: Run): void {
+  #follow(person: Person, whom: string, run: Run, isLate = false): void {
     const view: View = {
       name: `${person.name}v${++this.#names}`,
       whom,
+      isLate,
       own: person.principal === 'A',
       run,
       reader: new StepReader(
@@ -135,6 +141,7 @@ export class AgentWorld {
       calls: new Set(),
       agents: new Set(),
       requests: new Map(),
+      pending: [],
       left: false,
       error: undefined,
       end: undefined,
@@ -147,14 +154,16 @@ export class AgentWorld {
     this.stats.items++
     if (view.left) this.#fail('after-leaving', `${view.name} item ${event.seq}`)
     if (event.type === 'gap') return this.#fail('gap', `${view.name} ${event.from} to ${event.next}`)
+    if (event.type === 'request') view.requests.set(event.id, { call: event.call, prompt: event.prompt })
+    // Who comes late is first told what is still asked.
+    if (view.isLate && event.type === 'request' && view.seen.size === 0) return void view.pending.push(event)
     if (view.seen.has(event.seq)) this.#fail('item-twice', `${view.name} item ${event.seq}`)
     view.seen.set(event.seq, wordsOf(event))
     if (event.type === 'tool.call') view.calls.add(event.call)
     if (event.type === 'agent.start') view.agents.add(event.agent ?? '')
     if (event.type === 'agent.end') view.agents.delete(event.agent ?? '')
-    if (event.type === 'request') view.requests.set(event.id, { call: event.call, prompt: event.prompt })
     if (event.type !== 'tool.result') return
-    if (!view.calls.delete(event.call)) this.#fail('orphan-result', `${view.name} ${event.call}`)
+    if (!view.calls.delete(event.call) && !view.isLate) this.#fail('orphan-result', `${view.name} ${event.call}`)
     if (event.outcome === 'cancelled' && !this.#cancelledCalls.has(this.#nameOf(view, event.call)))
       this.#fail('cancelled-by-nobody', `${view.name} ${event.call}`)
   }
@@ -392,13 +401,20 @@ export class AgentWorld {
     const { events, end, words: said } = transcript
     for (const [seq, words] of view.seen)
       if (said.get(seq) !== words) this.#fail('two-truths', `${view.name} ${words}, the log has ${said.get(seq) ?? ''}`)
+    for (const { id, agent, prompt, seq } of view.pending) {
+      const asked = events.find((event) => event.type === 'request' && event.id === id)
+      if (asked?.type !== 'request' || asked.agent !== agent || asked.prompt !== prompt || asked.seq > seq)
+        this.#fail('never-asked', `${view.name} ${id}`)
+    }
     if (!view.end) return
     const { usage, iterations } = end.data
     const told = JSON.stringify({ outcome: end.outcome, seq: end.seq, usage, iterations })
     if (JSON.stringify(view.end) !== told)
       this.#fail('two-ends', `${view.name} ${JSON.stringify(view.end)}, not ${told}`)
-    if (!view.left && view.seen.size !== events.length)
-      this.#fail('incomplete', `${view.name} saw ${view.seen.size} of ${events.length}`)
+    const [first = 0] = view.isLate ? view.seen.keys() : []
+    const meant = view.isLate && first === 0 ? 0 : events.filter(({ seq }) => seq >= first).length
+    if (!view.left && view.seen.size !== meant)
+      this.#fail('incomplete', `${view.name} saw ${view.seen.size} of ${meant}`)
   }
 
   async run(steps: number = 16 + this.#chance.int(64)): Promise<void> {
