@@ -313,7 +313,12 @@ class Child {
     this.#reading = 'loop'
     const events = this.#events()
     return {
-      next: () => events.next(),
+      next: () => {
+        const step = events.next()
+        // Who stops waiting for it before it fails must not bring the process down.
+        step.catch(() => {})
+        return step
+      },
       // The generator would be asked only behind the event that it waits for.
       return: () => {
         this.#reading = 'left'

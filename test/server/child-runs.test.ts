@@ -184,6 +184,18 @@ describe('a child run', () => {
     expect((await finished(served.start())).over).toBeUndefined()
   })
 
+  test('that is asked for what nobody waits for any more kills neither', async () => {
+    const waits = silent()
+    const broken = actor({ ask: () => Promise.reject(new Error('secret')) })
+    await using served = await serve(async function* ({ spawn }) {
+      for (const child of [spawn(waits, undefined), spawn(broken, undefined)]) void child[Symbol.asyncIterator]().next()
+      await eventually(() => served.errors.length > 0, 'one fails')
+      yield 'done'
+    })
+    expect((await finished(served.start())).over).toBeUndefined()
+    await allSettled(served)
+  })
+
   test('with an input that its schema refuses is refused where it is spawned', async () => {
     const typed = actor({ input: z.object({ n: z.number() }), ask: ({ n }) => n })
     await using served = await serve(async function* ({ spawn }) {
