@@ -407,7 +407,7 @@ describe('a child run', () => {
     })
     const release = latch()
     await using served = await serve(async function* ({ spawn }) {
-      for (let n = 0; n < 1_000; n++) {
+      for (let n = 0; n < 100; n++) {
         for await (const event of spawn(branch, undefined)) {
           yield event
           if (event.type === 'token') break
@@ -416,7 +416,7 @@ describe('a child run', () => {
       await release.opened
     })
     const watched = served.start()
-    await Promise.race([watched.over, eventually(() => watched.all('agent.end').length === 1_000, 'all have ended')])
+    await Promise.race([watched.over, eventually(() => watched.all('agent.end').length === 100, 'all have ended')])
     await using wire = await served.peer()
     wire.attach(1, watched.run.id!, null)
     expect((await wire.next('opened')).lanes).toBeUndefined()
