@@ -121,8 +121,8 @@ export class Children {
   }
 
   /** Stops all children: their parent is over, and its actor need not wait for them. */
-  stop(reason: MillraceError): void {
-    for (const child of this.#untold.values()) child.abandon(reason)
+  stop(): void {
+    for (const child of this.#untold.values()) child.abandon(this.#host.over() as MillraceError)
   }
 
   /** Has those that are stopped tell their ends now, whatever has not finished. */

@@ -20,10 +20,14 @@ export interface ContextHost extends ToolHost {
 /** What an actor is given beside its input. */
 export function createContext(run: ContextHost): ActorContext {
   return {
-    signal: run.signal,
+    get signal() {
+      return run.signal
+    },
     run: { id: run.id, actor: run.actorName, meta: run.meta },
     principal: run.principal,
-    inputs: run.inputs,
+    get inputs() {
+      return run.inputs
+    },
     takeInputs: () => run.takeInputs(),
     tools: (tools) => bindTools(run, tools),
     emit: (event) => run.emit(event),

@@ -35,6 +35,8 @@ type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'ma
 export type InputsHost = {
   readonly runtime: Runtime
   readonly limits: InputLimits
+  /** Why nothing is accepted any more, once that is so. */
+  over(): MillraceError
   newRequestId(): string
   /** Answers a request that was asked elsewhere and passed on here; undefined when there is none. */
   answerElsewhere(input: RunInput): InputAnswer | undefined
@@ -58,7 +60,7 @@ export class Inputs {
   readonly #reserved = new Set<{ bytes: number; values: number }>()
   #bytes = 0
   #reading = false
-  #closed: MillraceError | undefined
+  #isClosed = false
 
   /** @param host `waitingChanged`: the run began or ceased to wait for what a client says. */
   constructor(host: InputsHost, interactive: boolean) {
@@ -101,7 +103,7 @@ export class Inputs {
   }
 
   #accept(input: RunInput, bytes: number): InputAnswer {
-    if (this.#closed) return { status: 'unwanted', note: 'the run is over' }
+    if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
     if (input.type === 'answer' || input.type === 'approve') {
       const answer = this.answer(input) ?? this.#host.answerElsewhere(input)
       return answer ?? { status: 'unwanted', note: 'nothing waits for this answer' }
@@ -186,7 +188,7 @@ export class Inputs {
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
   answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal }: Question): Promise<unknown> {
     return new Promise((answer, fail) => {
-      if (this.#closed) return fail(this.#closed)
+      if (this.#isClosed) return fail(this.#host.over())
       if (signal?.aborted) return fail(signal.reason)
       const expire = (): void => {
         this.#forget(id)
@@ -244,13 +246,13 @@ export class Inputs {
   }
 
   /** The run is over: nothing is accepted any more, the queue ends, requests fail. */
-  close(reason: MillraceError): void {
-    if (this.#closed) return
-    this.#closed = reason
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
     this.#queue.close()
     for (const [id, pending] of [...this.#pending]) {
       this.#forget(id)
-      pending.fail(reason)
+      pending.fail(this.#host.over())
     }
   }
 

@@ -12,6 +12,8 @@ const MAX_WAITING_EVENTS = 1_000
 
 /** What a production tells the run it is of. */
 export type ProductionHost = {
+  /** Why nothing is said any more, once that is so. */
+  over(): MillraceError
   /** An event was logged as item `seq`. Returns whether it is a text of the run's own. */
   logged(event: RunEvent, seq: number): boolean
   /** Something was said, as `tellNext` asked to be told. */
@@ -130,12 +132,12 @@ export class Production implements Pulled {
   }
 
   /** Nothing more is said: what waits for the gate fails. */
-  quiet(reason: unknown): void {
+  quiet(): void {
     this.#isClosed = true
     this.#isGated = false
     const waiting = this.#waiting
     this.#waiting = undefined
-    for (const { fail } of waiting ?? []) fail(reason)
+    for (const { fail } of waiting ?? []) fail(this.#host.over())
   }
 
   /** Asks the actor to clean up; the host is told when it has. */

@@ -91,7 +91,8 @@ export class Run {
   /** How much it may say at once. */
   readonly #limits: Limits
   readonly #actor: Actor
-  readonly #controller = new AbortController()
+  /** Made when somebody takes its signal. */
+  #controller: AbortController | undefined
   readonly #books = new Books()
   readonly #work: Work
   readonly #children: Children
@@ -133,8 +134,6 @@ export class Run {
     this.principal = principal
     this.options = options
     this.startedAt = host.runtime.now()
-    // An actor may have any number of requests and tools under way, each with this signal.
-    setMaxListeners(0, this.#controller.signal)
     this.log = new Log(host.limits)
     this.#audience = new Audience(this.log, host.limits, options.onDetach)
     this.#production = new Production(this.#productionHost(), this.log, this.#audience, host.turns, this.#limits)
@@ -144,6 +143,7 @@ export class Run {
       {
         runtime: host.runtime,
         limits: host.limits,
+        over: this.#over,
         newRequestId: () => this.#ids.newRequest(),
         answerElsewhere: (input) => this.#children.answer(input),
         waitingChanged: () => this.#waitingChanged(),
@@ -179,10 +179,8 @@ export class Run {
     return this.#end
   }
 
-  /** What is told to who would have it go on. */
-  get #over(): MillraceError {
-    return this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
-  }
+  /** What is told to who would have it go on. Only then is it made: to know where it was made is dear. */
+  readonly #over = (): MillraceError => this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
 
   /** It is stopping, or has ended: nothing more is said. */
   get #isOver(): boolean {
@@ -243,14 +241,20 @@ export class Run {
   }
 
   #contextHost(): ContextHost {
+    const signal = (): AbortSignal => this.#signal()
+    const inputs = (): AsyncIterable<RunInput> => this.#inputs.queue
     return {
       id: this.id,
       actorName: this.actorName,
       meta: this.options.meta,
       principal: this.principal,
-      signal: this.#controller.signal,
+      get signal() {
+        return signal()
+      },
       gen: () => this.log.gen,
-      inputs: this.#inputs.queue,
+      get inputs() {
+        return inputs()
+      },
       takeInputs: () => this.#inputs.takeAll(),
       runtime: this.#host.runtime,
       limits: this.#limits,
@@ -273,10 +277,22 @@ export class Run {
     }
   }
 
+  /** Aborts when the run is over. */
+  #signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      // An actor may have any number of requests and tools under way, each with this signal.
+      setMaxListeners(0, this.#controller.signal)
+      if (this.#isOver) this.#controller.abort(this.#over())
+    }
+    return this.#controller.signal
+  }
+
   // --- what the actor says
 
   #productionHost(): ProductionHost {
     return {
+      over: this.#over,
       logged: (event, seq) => {
         if (this.#children.passed(event, seq)) return false
         if ('text' in event) return true
@@ -299,7 +315,7 @@ export class Run {
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
   #emit(event: string | RunEvent): Promise<number> {
     if (!this.#isOver) return this.#production.emit(event)
-    const refused = Promise.reject(this.#over)
+    const refused = Promise.reject(this.#over())
     refused.catch(() => {})
     return refused
   }
@@ -396,7 +412,7 @@ export class Run {
     const host = this.#host
     return new Children({
       limits: host.limits,
-      over: () => (this.#isOver ? this.#over : undefined),
+      over: () => (this.#isOver ? this.#over() : undefined),
       create: (actor, input, name, events) => host.spawn({ parent: this, ...events }, actor, input, name),
       emit: (event) => this.#emit(event),
       nextTurn: (callback) => host.runtime.nextTurn(callback),
@@ -467,9 +483,9 @@ export class Run {
       this.#grace = undefined
       this.endNow()
     })
-    this.#controller.abort(error)
-    this.#quiet(error)
-    this.#children.stop(error)
+    this.#controller?.abort(error)
+    this.#quiet()
+    this.#children.stop()
     this.#production.close()
   }
 
@@ -571,24 +587,23 @@ export class Run {
     this.#state = 'ended'
     this.#grace?.clear()
     this.#clearClocks()
-    const over = this.#over
-    this.#quiet(over)
+    this.#quiet()
     this.#audience.wakeAll()
     this.#host.ended(this)
     this.#parentage?.ended()
     // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
-    if (!this.#stop && !(this.#production.finished && this.#work.idle)) this.#controller.abort(over)
+    if (!this.#stop && !(this.#production.finished && this.#work.idle)) this.#controller?.abort(this.#over())
     if (!this.#stop) {
-      this.#children.stop(over)
+      this.#children.stop()
       this.#production.close()
     }
     this.#checkSettled()
   }
 
   /** Nobody will be heard any more: inputs end, requests and waiting events fail. */
-  #quiet(reason: MillraceError): void {
-    this.#inputs.close(reason)
-    this.#production.quiet(reason)
+  #quiet(): void {
+    this.#inputs.close()
+    this.#production.quiet()
   }
 
   /** The deadline stands still while the run waits for its reader, or for what somebody who is there may say. */
