@@ -108,7 +108,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     input: unknown,
     { signal, ...rest }: StartOptions & { ask?: true },
   ): Run<Data, Result> => {
-    const options: WireStartOptions = { key: runtime.randomBytes(16), policy: 'pace', ts, ...rest }
+    const options: WireStartOptions = { policy: 'pace', ts, ...rest }
     if (sizeOf(options.key) > MAX_KEY || sizeOf(options.meta) > MAX_META)
       throw new MillraceError('bad_request', 'a key has at most 64 bytes, meta 1 KiB')
     const request = connection.prepare<Start>({ kind: 'start', sid: 0, actor, input, options }, options)

@@ -81,6 +81,9 @@ export function createStream(connection: Connection, request: Start | Attach, li
   const { runtime, connectMs } = connection
   const { credit = connection.limits.initialCredit, policy, rate, ts } = request.options
   const view = request.kind === 'attach' ? request : undefined
+  /** What the application named may run already. */
+  const named = request.kind === 'start' ? request.options.key : undefined
+  const key = named ?? runtime.randomBytes(16)
   const window = new CreditWindow(credit)
   const inbox = createInbox(window, () => runtime.wallClock(), view?.after ?? 0, view?.options.gen)
   const questions = new Map<string, Question>()
@@ -199,7 +202,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       state = wish ? 'cancelling' : 'opening'
       reading.credit = window.reopen()
       reading.gen = inbox.gen
-      if (run === undefined) send({ ...(request as Start), options: { ...request.options, ...reading } })
+      if (run === undefined) send({ ...(request as Start), options: { ...request.options, ...reading, key } })
       else send({ kind: 'attach', run, after: isUndecided() ? null : inbox.last, options: reading })
       for (const { frame } of questions.values()) send(frame)
       if (wish) send(wish)
@@ -317,7 +320,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       if (isUp()) {
         state = 'cancelling'
         send(wish)
-      } else if (stream.run === undefined && firstSentAt === undefined) {
+      } else if ((stream.run ?? firstSentAt ?? named) === undefined) {
         const receipt = {
           code,
           by: 'client',

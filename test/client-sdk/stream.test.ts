@@ -93,6 +93,13 @@ describe('opening', () => {
     expect(again.input).toEqual({ prompt: 'first' })
   })
 
+  test('a START always has a key, also where the application says that it gives none', async () => {
+    const server = new ScriptedServer()
+    server.client().start('chat', {}, { key: undefined as never })
+    server.socket.welcome()
+    expect(server.socket.last('start').options.key).toHaveLength(16)
+  })
+
   test('a START is not sent again once its key may be forgotten', async () => {
     const server = new ScriptedServer()
     const run = server.client({ connectMs: 1e9 }).start('chat', {})
@@ -433,6 +440,16 @@ describe('a cancel', () => {
     await server.settle()
     expect(server.socket.said()).toEqual([])
     expect(await run.end).toMatchObject({ outcome: 'cancelled', seq: 0 })
+  })
+
+  test('before START has left asks the server, if the application named the execution: it may run from before', async () => {
+    const server = new ScriptedServer()
+    const run = server.client().start('chat', {}, { key: 'report-7' })
+    const receipt = run.cancel()
+    server.socket.welcome()
+    expect(server.socket.said()).toEqual(['start', 'cancel'])
+    server.socket.say(opened(1), done(1, 3, { ms: 1 }))
+    expect(await receipt).toEqual({ outcome: 'done', confirmed: true })
   })
 
   test('before OPENED follows START, and what still comes is ignored', async () => {

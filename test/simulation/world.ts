@@ -53,7 +53,6 @@ type View = {
   readonly client: SimClient
   readonly run: AppRun
   readonly plan: Plan
-  readonly key: string
   readonly policy: Policy
   readonly credit: number
   readonly started: boolean
@@ -198,22 +197,21 @@ export class World {
       silent: this.chance.of(0.1),
       thinks: this.chance.of(0.25),
     }
-    const key = `${client.principal}/${plan.who}`
+    const key = this.chance.of(0.5) ? plan.who : undefined
     const policy = this.chance.of(0.8) ? 'pace' : 'log'
     const credit = 1 + this.chance.int(LIMITS.maxCredit)
     const onDetach = this.chance.pick(['pause', 'pause', 'continue'] as const)
-    const run = client.sdk.start('work', plan, { policy, credit, key, onDetach, detachMs: DETACH_MS })
+    const run = client.sdk.start('work', plan, { policy, credit, ...(key && { key }), onDetach, detachMs: DETACH_MS })
     this.stats.runs++
     const work = this.#workOf(plan)
     if (policy !== 'pace' || onDetach === 'continue') work.onlyPaced = false
-    this.#follow(client, run, { plan, key, policy, credit, started: true, after: 0 })
+    this.#follow(client, run, { plan, policy, credit, started: true, after: 0 })
     // The same key from another instance of the principal: one execution, two readers.
     const other = this.clients.find((each) => each !== client && each.principal === client.principal)
-    if (other && this.chance.of(0.15)) {
+    if (key && other && this.chance.of(0.3)) {
       work.onlyPaced = false
       this.#follow(other, other.sdk.start('work', plan, { key, credit, detachMs: DETACH_MS }), {
         plan,
-        key,
         policy: 'pace',
         credit,
         started: true,
@@ -234,13 +232,13 @@ export class World {
     const after = this.chance.of(0.3) ? position.seq : 0
     this.#workOf(view.plan).onlyPaced = false
     const run = client.sdk.attach('work', position.run, { policy, credit, after, gen: position.gen })
-    this.#follow(client, run, { plan: view.plan, key: view.key, policy, credit, started: false, after })
+    this.#follow(client, run, { plan: view.plan, policy, credit, started: false, after })
   }
 
   #follow(
     client: SimClient,
     run: AppRun,
-    what: Pick<View, 'plan' | 'key' | 'policy' | 'credit' | 'started' | 'after'>,
+    what: Pick<View, 'plan' | 'policy' | 'credit' | 'started' | 'after'>,
   ): void {
     const view: View = {
       name: `${client.name}v${++this.#names}`,
