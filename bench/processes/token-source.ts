@@ -188,8 +188,16 @@ function nextTurn(): Promise<void> {
   ))
 }
 
-/** Who waits for which millisecond. */
-const wheel = new Map<number, (() => void)[]>()
+/** The longest wait in milliseconds, and so how many lists the wheel has. */
+const LONGEST_MS = 8_192
+/**
+ * Who waits for which millisecond, the one list after the other and round again. Lists that were made anew for each
+ * millisecond would die old, and while they lie dead keep alive what they name: a garbage collector that every peer pays.
+ */
+const wheel: (() => void)[][] = Array.from({ length: LONGEST_MS }, () => [])
+let waiting = 0
+/** The millisecond that was served last. */
+let servedAt = 0
 /** When the wheel last turned: what is due until then is made at once. */
 let turnedAt = 0
 let wheelTimer: { at: number; clear(): void } | undefined
@@ -202,10 +210,11 @@ let wheelTimer: { at: number; clear(): void } | undefined
 function tickAt(at: number): Promise<void> | undefined {
   if (at <= turnedAt) return undefined
   return new Promise((resolve) => {
-    const due = Math.ceil(at)
-    const waiting = wheel.get(due)
-    if (waiting) waiting.push(resolve)
-    else wheel.set(due, [resolve])
+    if (waiting === 0) servedAt = Math.max(servedAt, Math.floor(performance.now()))
+    const due = Math.max(Math.ceil(at), servedAt + 1)
+    if (due - servedAt > LONGEST_MS) throw new Error(`a token waits for at most ${LONGEST_MS} ms`)
+    listOf(due).push(resolve)
+    waiting++
     turnAt(due)
   })
 }
@@ -221,13 +230,20 @@ function turnAt(at: number): void {
 function spin(): void {
   wheelTimer = undefined
   turnedAt = performance.now()
-  const ticks = [...wheel.keys()].sort((a, b) => a - b)
-  for (const tick of ticks) {
-    if (tick > turnedAt) return turnAt(tick)
-    const due = wheel.get(tick)!
-    wheel.delete(tick)
+  while (waiting > 0 && servedAt < Math.floor(turnedAt)) {
+    const due = listOf(++servedAt)
+    waiting -= due.length
     for (const wake of due) wake()
+    due.length = 0
   }
+  if (waiting === 0) return
+  let next = servedAt + 1
+  while (listOf(next).length === 0) next++
+  turnAt(next)
+}
+
+function listOf(ms: number): (() => void)[] {
+  return wheel[ms % LONGEST_MS]!
 }
 
 function wakeAfter(ms: number, signal: AbortSignal): Promise<void> {
