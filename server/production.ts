@@ -207,7 +207,7 @@ export class Production implements Pulled {
     this.#waiting.push(waiting)
     if (this.#waiting.length > MAX_WAITING_EVENTS)
       this.#host.failed(
-        new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait for the reader: await emit()`),
+        new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait to be said: await emit()`),
       )
     else if (held) this.#moveGate(true)
     else this.#pull.later()
