@@ -1,0 +1,12 @@
+import { expect, test, vi } from 'vitest'
+import { nodeRuntime } from '../../server/runtime.ts'
+
+test('a timer is rounded up to the milliseconds that Node counts in, which by itself would drop the rest', () => {
+  const setTimeout = vi.spyOn(globalThis, 'setTimeout')
+  try {
+    nodeRuntime.setTimer(3.2, () => {}).clear()
+    expect(setTimeout).toHaveBeenCalledWith(expect.any(Function), 4)
+  } finally {
+    setTimeout.mockRestore()
+  }
+})
