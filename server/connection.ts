@@ -169,6 +169,10 @@ export class Connection implements SocketEvents, Carrier, Outlet {
 
   // --- what a subscription needs
 
+  begin(subscription: Subscription): void {
+    this.#outbox.begin(subscription)
+  }
+
   ready(subscription: Subscription, urgent: boolean): void {
     this.#outbox.ready(subscription, urgent)
   }

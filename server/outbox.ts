@@ -117,11 +117,16 @@ export class Outbox {
   }
 
   ready(subscription: Subscription, urgent: boolean): void {
-    if (!subscription.queued) {
-      subscription.queued = true
-      this.#queue.push(subscription)
-    }
+    this.#enqueue(subscription)
     this.#schedule(urgent)
+  }
+
+  /** A subscription that begins waits one turn longer: a quick actor's first words then travel with its OPENED. */
+  begin(subscription: Subscription): void {
+    this.#enqueue(subscription)
+    this.#runtime.nextTurn(() => {
+      if (subscription.queued) this.#schedule(true)
+    })
   }
 
   /** Sends what waits now, without the streams: the socket is about to close. */
@@ -142,6 +147,12 @@ export class Outbox {
     this.#flushTimer?.clear()
     this.#slowTimer?.clear()
     this.#noticeTimer?.clear()
+  }
+
+  #enqueue(subscription: Subscription): void {
+    if (subscription.queued) return
+    subscription.queued = true
+    this.#queue.push(subscription)
   }
 
   #schedule(now: boolean): void {
@@ -236,11 +247,7 @@ export class Outbox {
       crowdedOut.queued = true
       this.#queue.unshift(crowdedOut)
     }
-    for (const subscription of unfinished) {
-      if (subscription.queued) continue
-      subscription.queued = true
-      this.#queue.push(subscription)
-    }
+    for (const subscription of unfinished) this.#enqueue(subscription)
     for (const subscription of woken) this.#queue.push(subscription)
   }
 

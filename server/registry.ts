@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { MillraceError } from '../protocol/errors.ts'
 import type { Hello, Key, Start } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
@@ -158,7 +158,7 @@ export class Registry {
     inputBytes: Uint8Array,
   ): { run: Run; reused: boolean } {
     const key = start.options.key === undefined ? undefined : keyName(principal, start.actor, start.options.key)
-    const inputHash = key === undefined ? '' : createHash('sha256').update(inputBytes).digest('base64')
+    const inputHash = key === undefined ? '' : hash('sha256', inputBytes, 'base64')
     const known = key === undefined ? undefined : this.#keys.get(key)
     if (known) {
       if (known.inputHash !== inputHash)

@@ -17,7 +17,9 @@ const HEADER_BYTES = 64
 
 /** What a subscription needs of the connection it belongs to. */
 export interface Outlet {
-  /** The subscription has something to send: `pump` is called soon, at once when it is `urgent`. */
+  /** The subscription begins: `pump` is called soon. */
+  begin(subscription: Subscription): void
+  /** It has something to send: `pump` is called soon, at once when it is `urgent`. */
   ready(subscription: Subscription, urgent: boolean): void
   /** A NOTICE of this subscription, ahead of its items. */
   notify(frame: Extract<DownFrame, { kind: 'notice' }>): void
@@ -98,7 +100,7 @@ export class Subscription implements Reader {
   /** Begins to follow the run. */
   open(): void {
     this.run.join(this)
-    this.wake(true)
+    this.#outlet.begin(this)
   }
 
   get paused(): boolean {

@@ -284,6 +284,22 @@ describe('a message', () => {
     await client.until(() => client.text(1) === 'firstsecond' && client.text(2) === 'firstsecond')
   })
 
+  test('takes the first text of an actor that needs one turn for it along with OPENED', async () => {
+    const quick = actor({
+      async *stream() {
+        await new Promise((resolve) => setImmediate(resolve))
+        yield 'quick'
+      },
+    })
+    await using served = await testServer({ quick })
+    await using client = await served.client()
+    const before = client.messages.length
+    client.start(1, 'quick')
+    await client.next('end')
+    expect(client.text(1)).toBe('quick')
+    expect(client.messages).toHaveLength(before + 1)
+  })
+
   test('does not wait for company when the actor waits for its reader', async () => {
     const runtime = handClock()
     const count = counter()
@@ -296,6 +312,7 @@ describe('a message', () => {
       await client.until(() => client.count(1) === n)
     }
   })
+
   test('does not wait for company when what the actor emitted waits for its reader', async () => {
     const runtime = handClock()
     const ahead = actor({
