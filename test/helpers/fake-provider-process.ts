@@ -12,7 +12,8 @@ const answers = new Map<number, Answer>()
 let lastId = 0
 
 function report(message: Report): void {
-  process.send?.(message)
+  // Who asked may be gone: then nobody misses it.
+  process.send?.(message, () => {})
 }
 
 /** How one provider writes what it says. */

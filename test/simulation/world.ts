@@ -235,11 +235,7 @@ export class World {
     this.#follow(client, run, { plan: view.plan, policy, credit, started: false, after })
   }
 
-  #follow(
-    client: SimClient,
-    run: AppRun,
-    what: Pick<View, 'plan' | 'policy' | 'credit' | 'started' | 'after'>,
-  ): void {
+  #follow(client: SimClient, run: AppRun, what: Pick<View, 'plan' | 'policy' | 'credit' | 'started' | 'after'>): void {
     const view: View = {
       name: `${client.name}v${++this.#names}`,
       client,
