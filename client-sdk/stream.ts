@@ -96,6 +96,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
   const reading = { policy, rate, ts, credit, gen: inbox.gen }
   /** CANCEL of the whole run, once it was asked for. */
   let wish: StreamFrame | undefined
+  /** The run's end came. */
+  let isOver = false
   let hadFault = false
   let refusals = 0
   let retry: Timer | undefined
@@ -139,6 +141,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
   const close = (ending: Ending): void => {
     state = 'closed'
+    isOver = !(ending instanceof Error)
     stopWaiting()
     retry?.clear()
     connection.remove(stream)
@@ -343,7 +346,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       const stopped = ask([target.type, target.id], { kind: 'cancel', code, note, target } as StreamFrame)
       return stopped.catch((error: unknown) => ({
         confirmed: false,
-        code: (error as MillraceError).code,
+        code: isOver ? 'not_found' : (error as MillraceError).code,
       })) as Promise<CancelResult>
     },
 

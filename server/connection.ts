@@ -412,7 +412,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
       const { type, id } = target
       const { run } = subscription
       if (type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause)) return
-      return this.#outbox.notify({
+      return subscription.answer({
         kind: 'notice',
         code: 'not_found',
         message: `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`,

@@ -12,7 +12,7 @@ export interface ContextHost extends ToolHost {
   request(question: Question): Promise<unknown>
   findModel(which: string | Model | undefined): Model
   /** Enters a provider request in the run's books; call what it returns when the socket is closed. */
-  openProvider(id: string): () => void
+  openProvider(): () => void
   /** A model's answer is complete: why it stopped there. */
   answered(stop: StopReason): void
 }
@@ -44,7 +44,7 @@ export function createContext(run: ContextHost): ActorContext {
 function bind(run: ContextHost, model: Model): RunModel {
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()
-    const closed = run.openProvider(model.id)
+    const closed = run.openProvider()
     try {
       for await (const event of model.stream({ ...call, signal: run.signal })) {
         if (event.type === 'finish') run.answered(event.stop)

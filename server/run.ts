@@ -266,8 +266,8 @@ export class Run {
         return answer
       },
       findModel: (which) => this.#host.findModel(which),
-      openProvider: (id) => this.#work.open('provider', id),
-      openTool: (call, stop) => this.#work.open('tool', call, stop),
+      openProvider: () => this.#work.openProvider(),
+      openTool: (call, stop) => this.#work.openTool(call, stop),
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) =>
         this.#children.spawn(actor as object as Actor, input, options) as ChildRun<never, never>,

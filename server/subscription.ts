@@ -15,6 +15,11 @@ const TURN_BYTES = 16_384
 /** No header of a DELTA or EVENT is larger. */
 const HEADER_BYTES = 64
 
+/** Answers that may wait for their place among the items. Further ones do not wait. */
+const MAX_ANSWERS = 64
+
+type Notice = Extract<DownFrame, { kind: 'notice' }>
+
 /** What a subscription needs of the connection it belongs to. */
 export interface Outlet {
   /** The subscription begins: `pump` is called soon. */
@@ -22,7 +27,7 @@ export interface Outlet {
   /** It has something to send: `pump` is called soon, at once when it is `urgent`. */
   ready(subscription: Subscription, urgent: boolean): void
   /** A NOTICE of this subscription, ahead of its items. */
-  notify(frame: Extract<DownFrame, { kind: 'notice' }>): void
+  notify(frame: Notice): void
   /** The subscription is over: its END is written, or nobody wants one. */
   over(subscription: Subscription): void
 }
@@ -57,6 +62,8 @@ export class Subscription implements Reader {
   readonly #ts: boolean
   /** Frames that come before any item. */
   #head: DownFrame[] = []
+  /** Answers, and how far it must be for each. */
+  #answers: { readonly after: number; readonly frame: Notice }[] | undefined
   #rate: RateBucket | undefined
   /** It sent CANCEL: of the run it wants only the end. */
   #skipping = false
@@ -129,6 +136,15 @@ export class Subscription implements Reader {
     this.wake(true)
   }
 
+  /** Answers with a NOTICE behind the items that are logged: the better answer may be one of them. */
+  answer(frame: Notice): void {
+    const { log } = this.run
+    const waiting = this.#answers ?? []
+    if (this.cursor.last >= log.last || waiting.length >= MAX_ANSWERS) return this.#outlet.notify(frame)
+    waiting.push({ after: log.last, frame })
+    this.#answers = waiting
+  }
+
   /** Drops what was not sent: only the end follows. */
   skip(): void {
     this.#skipping = true
@@ -177,6 +193,7 @@ export class Subscription implements Reader {
       if (out.length > 0 && out.length + chunk.end - chunk.start + HEADER_BYTES > most) return 'more'
       this.#writeChunk(out, chunk)
       this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
+      if (this.#answers !== undefined) this.#sendAnswers(this.cursor.last)
       this.#begun = true
       this.#rate?.take(chunk.count)
       if (this.cursor.last === log.last && !this.run.end) {
@@ -244,8 +261,16 @@ export class Subscription implements Reader {
     return false
   }
 
+  #sendAnswers(last: number): void {
+    const waiting = this.#answers
+    while (waiting?.[0] && waiting[0].after <= last) this.#outlet.notify(waiting.shift()!.frame)
+    if (waiting?.length === 0) this.#answers = undefined
+  }
+
   #moveTo(next: number, gen: number, from: number, reason: Gap['reason']): void {
     this.cursor.moveTo(next - 1, gen)
+    // Items that were to come before them may never come.
+    this.#sendAnswers(Number.POSITIVE_INFINITY)
     this.#head.push({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
     this.run.reconsider()
   }

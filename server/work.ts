@@ -1,18 +1,26 @@
 import type { CancelCause } from '../protocol/receipt.ts'
 
-/** Work that a cancel must reach and wait for. */
-export type WorkKind = 'provider' | 'tool'
-
-/** Stops one piece of work by itself. False when it is as good as over. */
-export type StopWork = (cause: CancelCause) => boolean
+/** Stops one piece of work by itself; one that is as good as over it leaves alone. */
+export type StopWork = (cause: CancelCause) => void
 
 /** What was open when a run was stopped. */
 export type OpenWork = { provider: boolean; tools: string[] }
 
-/** The books of a run on what it has open beside its actor: provider requests, and tool calls by id. */
+/** A tool call in the books. */
+export type OpenTool = {
+  /** The tool has finished. */
+  readonly finished: () => void
+  /** Its result was told: a cancel does not find it any more. */
+  readonly told: () => void
+}
+
+/** The books of a run on what it has open beside its actor: provider requests and tool calls. */
 export class Work {
   #providers = 0
-  readonly #tools = new Map<symbol, { id: string; stop: StopWork }>()
+  /** Tools that have not finished. */
+  #tools = 0
+  /** Calls that have not finished, or whose result was not told. */
+  readonly #calls = new Set<{ readonly id: string; readonly stop: StopWork; isFinished: boolean; isTold: boolean }>()
   readonly #onIdle: () => void
 
   constructor(onIdle: () => void) {
@@ -20,34 +28,58 @@ export class Work {
   }
 
   get idle(): boolean {
-    return this.#providers === 0 && this.#tools.size === 0
+    return this.#providers === 0 && this.#tools === 0
   }
 
-  /**
-   * Begins a piece of work. Call what it returns once it is finished; calling it again does nothing.
-   * @param stop how to stop it alone. Default: it cannot be.
-   */
-  open(kind: WorkKind, id: string, stop: StopWork = () => false): () => void {
-    const entry = Symbol(id)
-    if (kind === 'provider') this.#providers++
-    else this.#tools.set(entry, { id, stop })
+  /** Begins a provider request. Call what it returns once it is finished; calling it again does nothing. */
+  openProvider(): () => void {
+    this.#providers++
     let open = true
     return () => {
       if (!open) return
       open = false
-      if (kind === 'provider') this.#providers--
-      else this.#tools.delete(entry)
-      if (this.idle) this.#onIdle()
+      this.#providers--
+      this.#checkIdle()
     }
   }
 
-  /** Stops the tool call of that id. False when none goes on. */
+  /** Begins a tool call. */
+  openTool(id: string, stop: StopWork): OpenTool {
+    const call = { id, stop, isFinished: false, isTold: false }
+    this.#calls.add(call)
+    this.#tools++
+    return {
+      finished: () => {
+        if (call.isFinished) return
+        call.isFinished = true
+        if (call.isTold) this.#calls.delete(call)
+        this.#tools--
+        this.#checkIdle()
+      },
+      told: () => {
+        call.isTold = true
+        if (call.isFinished) this.#calls.delete(call)
+      },
+    }
+  }
+
+  /** Stops the tool call of that id. False when there is none, or its result was told. */
   stopTool(id: string, cause: CancelCause): boolean {
-    return [...this.#tools.values()].some((tool) => tool.id === id && tool.stop(cause))
+    for (const call of this.#calls) {
+      if (call.id !== id || call.isTold) continue
+      call.stop(cause)
+      return true
+    }
+    return false
   }
 
   /** What is open now. */
   snapshot(): OpenWork {
-    return { provider: this.#providers > 0, tools: [...this.#tools.values()].map(({ id }) => id) }
+    const open = [...this.#calls].filter(({ isFinished }) => !isFinished)
+    return { provider: this.#providers > 0, tools: open.map(({ id }) => id) }
+  }
+
+  #checkIdle(): void {
+    if (this.idle) this.#onIdle()
   }
 }

@@ -9,6 +9,7 @@ import type { Principal } from '../actors/principal.ts'
 import { excerpt } from '../excerpt.ts'
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
+import type { OpenTool, StopWork } from '../work.ts'
 import { ProgressReport } from './progress-report.ts'
 import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } from './tool.ts'
 import { type ToolOutput, toolOutput, wellFormed } from './tool-output.ts'
@@ -44,8 +45,8 @@ export interface ToolHost {
   request(question: Question): Promise<unknown>
   /** Whether an event could be logged. */
   canSay(event: PlainEvent): boolean
-  /** Enters a call in the run's books, with how to stop it alone; call what it returns when the tool has finished. */
-  openTool(call: string, stop: (cause: CancelCause) => boolean): () => void
+  /** Enters a call in the run's books, with how to stop it alone. */
+  openTool(call: string, stop: StopWork): OpenTool
   /** Something failed that clients must not see. */
   failed(error: unknown): void
 }
@@ -98,26 +99,25 @@ class ToolRun {
     signal.throwIfAborted()
     const stopWithRun = (): void => this.#controller.abort(signal.reason)
     signal.addEventListener('abort', stopWithRun, { once: true })
-    const closed = this.#host.openTool(this.#call.call, (cause) => this.#stop(cause))
+    const { finished, told } = this.#host.openTool(this.#call.call, (cause) => this.#stop(cause))
     const work = this.#perform()
-    work.then(closed, closed)
+    work.then(finished, finished)
     try {
       const { event, answer } = await this.#result(work)
       signal.throwIfAborted()
       await this.#host.emit(event)
       return answer
     } finally {
+      told()
       signal.removeEventListener('abort', stopWithRun)
     }
   }
 
-  /** Cancels this call alone. False when its result is decided. */
-  #stop(cause: CancelCause): boolean {
-    if (this.#decided) return false
-    if (this.#cancel) return true
+  /** Cancels this call alone, unless its result is decided: that then answers the cancel. */
+  #stop(cause: CancelCause): void {
+    if (this.#decided || this.#cancel) return
     this.#cancel = { cause, at: this.#host.runtime.now() }
     this.#controller.abort(new MillraceError('cancelled', cancelWords(cause)))
-    return true
   }
 
   async #perform(): Promise<ToolOutput> {

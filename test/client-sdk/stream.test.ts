@@ -686,11 +686,19 @@ describe('a cancel of one part', () => {
     expect(await receipt).toEqual({ confirmed: false, code: 'not_found' })
   })
 
-  test('is not confirmed when the run ends first', async () => {
+  test('finds nothing when the run ends first, whoever ended it', async () => {
     const { run, socket } = await openRun()
     const receipt = run.cancel({ call: 'c1' })
-    socket.say(done(1, 1))
-    expect(await receipt).toMatchObject({ confirmed: false })
+    socket.say(cancelled(1, 1))
+    expect(await receipt).toEqual({ confirmed: false, code: 'not_found' })
+  })
+
+  test('is not confirmed when the connection does not come back', async () => {
+    const { run, socket, server } = await openRun()
+    const receipt = run.cancel({ call: 'c1' })
+    socket.end()
+    await server.time.advance(1_000_000)
+    expect(await receipt).toEqual({ confirmed: false, code: 'connection_lost' })
   })
 })
 

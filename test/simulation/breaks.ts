@@ -80,11 +80,10 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
   'a tool that has finished frees its slot': {
     patch: method(
       Work.prototype,
-      'open',
+      'openTool',
       (original) =>
-        function (this: Work, kind, id, stop) {
-          const closed = original.call(this, kind, id, stop)
-          return kind === 'tool' ? () => {} : closed
+        function (this: Work, id, stop) {
+          return { ...original.call(this, id, stop), finished: () => {} }
         },
     ),
   },

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { DownFrame } from '../../../protocol/frames.ts'
 import { type ToolContext, type ToolMap, tool } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { latencies, percentile } from '../../helpers/figures.ts'
@@ -220,6 +221,40 @@ describe('the cancel of a call', () => {
     const result = client.items(1).find(({ type }) => type === 4)
     expect(result).toMatchObject({ data: { call: 'e', outcome: 2, receipt: { settled: true } } })
   })
+
+  test.each([0, 32])(
+    'is answered by its result, however often it is asked for before (readAhead %i)',
+    async (readAhead) => {
+      const { tools, contexts, release } = waiting()
+      const model = scriptedModel(calls(...three), says('ok'))
+      await using served = await servedAgent({ model, tools }, { limits: { readAhead } })
+      await using client = await wireClient(served.url)
+      const isCall = ({ type }: { type?: unknown }): boolean => type === 3
+      client.start(1, 'agent', 'go', { credit: 1 })
+      while (client.items(1).filter(isCall).length < 3) {
+        client.send({ kind: 'credit', sid: 1, n: 1 })
+        await client.settle()
+      }
+      await eventually(() => contexts.size === 3, 'three calls go on')
+      // Its reader has all there is, and no credit for more.
+      for (const id of ['a', 'a', 'nobody', 'a']) {
+        client.send({ kind: 'cancel', sid: 1, target: { type: 'call', id } })
+        await client.settle()
+      }
+      expect(contexts.get('a')!.signal.aborted).toBe(true)
+      release()
+      client.send({ kind: 'credit', sid: 1, n: 100 })
+      await client.next('end')
+      await client.settle()
+      const isResult = (frame: DownFrame): boolean =>
+        frame.kind === 'event' && frame.type === 4 && frame.data['call'] === 'a'
+      const refuses = (frame: DownFrame, call: string): boolean =>
+        frame.kind === 'notice' && frame.code === 'not_found' && (frame.ref?.detail as string[])[1] === call
+      const answer = client.frames.findIndex((frame) => isResult(frame) || refuses(frame, 'a'))
+      expect(client.frames[answer]).toMatchObject({ data: { call: 'a', outcome: 2, receipt: { settled: true } } })
+      expect(client.frames.some((frame) => refuses(frame, 'nobody'))).toBe(true)
+    },
+  )
 
   test('that is asked for while the connection is lost comes with the next one', async () => {
     const { tools, contexts, release } = waiting()
