@@ -228,6 +228,9 @@ export class Children {
   }
 }
 
+/** The children of a run that has begun none. Nothing is asked of their host. */
+export const NO_CHILDREN: Children = new Children({} as ChildrenHost)
+
 /** One child: its run, and who reads it in its parent. */
 class Child {
   readonly run: Begun
