@@ -284,6 +284,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     if (quota.connections > limits.maxConnections)
       return this.fault(CLOSE.tooMany, `more than ${limits.maxConnections} connections`)
     this.#helloTimer?.clear()
+    this.#helloTimer = undefined
     this.#state = 'open'
     this.#outbox.flushMs = Math.min(hello.flushMs ?? limits.flushMs, MAX_FLUSH_MS)
     this.#outbox.send({

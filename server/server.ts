@@ -6,7 +6,7 @@ import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor } from './actors/actor.ts'
 import type { Lookout } from './actors/lookout.ts'
 import type { Authenticate } from './auth.ts'
-import { Connection } from './connection.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
 import type { Model } from './models/model.ts'
 import { modelRegistry } from './models/registry.ts'
 import { Registry } from './registry.ts'
@@ -142,23 +142,25 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   }
   for (const [name, actor] of actors) if (actor.posted) actors.set(name, actor.posted(lookout))
 
+  const connectionOptions: ConnectionOptions = {
+    runtime,
+    limits,
+    registry,
+    authenticate: options.authenticate,
+    server: options.name,
+    leaving: () => (leaving === undefined ? undefined : { reason: leaving, graceMs: closing.graceMs }),
+    report: (error) => onError(error, {}),
+    closed: (gone) => {
+      connections.delete(gone)
+      closing.check()
+    },
+    streamOver: () => closing.check(),
+  }
+
   const host: SocketHost = {
     verify: (request) => verifyOrigin(request, options.origins),
     accept(socket, subprotocol) {
-      const connection = new Connection(socket, {
-        runtime,
-        limits,
-        registry,
-        authenticate: options.authenticate,
-        server: options.name,
-        leaving: () => (leaving === undefined ? undefined : { reason: leaving, graceMs: closing.graceMs }),
-        report: (error) => onError(error, {}),
-        closed: (gone) => {
-          connections.delete(gone)
-          closing.check()
-        },
-        streamOver: () => closing.check(),
-      })
+      const connection = new Connection(socket, connectionOptions)
       connections.add(connection)
       // A browser cannot see an HTTP status: it is told by a close code.
       if (subprotocol === 'unknown')
