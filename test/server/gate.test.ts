@@ -2,12 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { OnDetach, Policy } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
-import { type Actor, actor } from '../../server/actors/actor.ts'
+import { actor } from '../../server/actors/actor.ts'
 import type { Reader } from '../../server/audience.ts'
 import { Cursor } from '../../server/cursor.ts'
-import { Run, type RunHost } from '../../server/run.ts'
-import { nodeRuntime } from '../../server/runtime.ts'
-import { Turns } from '../../server/turns.ts'
+import type { Run } from '../../server/run.ts'
+import { loneRun } from '../helpers/lone-run.ts'
 
 const LIMITS = { ...DEFAULT_LIMITS, maxCredit: 60, readAhead: 5 }
 const TOTAL = 400
@@ -45,24 +44,6 @@ function talker() {
       return isAsked
     },
   }
-}
-
-function runOf(actor: Actor, onDetach: OnDetach): Run {
-  const never = (): never => {
-    throw new Error('a run of texts asks for nothing')
-  }
-  const host: RunHost = {
-    runtime: nodeRuntime,
-    limits: LIMITS,
-    turns: new Turns(nodeRuntime),
-    findModel: never,
-    spawn: never,
-    ended: () => {},
-    settled: () => {},
-    failed: never,
-  }
-  const options = { onDetach, detachMs: undefined, timeoutMs: undefined, meta: undefined, ask: false }
-  return new Run(host, 'r_1', 'talker', actor, { id: 'alice' }, options)
 }
 
 /** One who reads all that it may, as soon as it may, and keeps count by itself. */
@@ -162,7 +143,7 @@ describe('an actor', () => {
         fc.array(move, { maxLength: 40, size: 'max' }),
         async (onDetach, moves) => {
           const talks = talker()
-          const run = runOf(talks.actor, onDetach)
+          const run = loneRun(talks.actor, LIMITS, onDetach)
           const first = new Peer(run, 'pace', 0, 10)
           run.join(first)
           run.begin({ value: null })

@@ -4,10 +4,10 @@ import type { Policy } from '../../protocol/frames.ts'
 import { resolveLimits } from '../../protocol/limits.ts'
 import { Writer } from '../../protocol/writer.ts'
 import { actor } from '../../server/actors/actor.ts'
-import { Run, type RunHost } from '../../server/run.ts'
+import type { Run } from '../../server/run.ts'
 import { nodeRuntime } from '../../server/runtime.ts'
 import { Subscription } from '../../server/subscription.ts'
-import { Turns } from '../../server/turns.ts'
+import { loneRun } from '../helpers/lone-run.ts'
 
 const ITEMS = 1_100
 const KEPT = 600
@@ -24,27 +24,7 @@ const mixed = actor({
 })
 
 async function endedRun(): Promise<Run> {
-  const never = (): never => {
-    throw new Error('nobody asks for it')
-  }
-  const host: RunHost = {
-    runtime: nodeRuntime,
-    limits: LIMITS,
-    turns: new Turns(nodeRuntime),
-    findModel: never,
-    spawn: never,
-    ended: () => {},
-    settled: () => {},
-    failed: never,
-  }
-  const options = {
-    onDetach: 'continue' as const,
-    detachMs: undefined,
-    timeoutMs: undefined,
-    meta: undefined,
-    ask: false,
-  }
-  const run = new Run(host, 'r_1', 'mixed', mixed, { id: 'alice' }, options)
+  const run = loneRun(mixed, LIMITS, 'continue')
   run.begin({ value: null })
   while (!run.settled) await new Promise((resolve) => setImmediate(resolve))
   return run

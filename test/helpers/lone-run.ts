@@ -1,0 +1,25 @@
+import type { OnDetach } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Actor } from '../../server/index.ts'
+import { Run, type RunHost } from '../../server/run.ts'
+import { nodeRuntime } from '../../server/runtime.ts'
+import { Turns } from '../../server/turns.ts'
+
+/** A run that no registry knows. Its actor has no model and no children, and does not fail. */
+export function loneRun(actor: Actor, limits: Limits, onDetach: OnDetach): Run {
+  const never = (): never => {
+    throw new Error('nobody asks for it')
+  }
+  const host: RunHost = {
+    runtime: nodeRuntime,
+    limits,
+    turns: new Turns(nodeRuntime),
+    findModel: never,
+    spawn: never,
+    ended: () => {},
+    settled: () => {},
+    failed: never,
+  }
+  const options = { onDetach, detachMs: undefined, timeoutMs: undefined, meta: undefined, ask: false }
+  return new Run(host, 'r_1', 'alone', actor, { id: 'alice' }, options)
+}
