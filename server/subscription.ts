@@ -269,8 +269,8 @@ export class Subscription implements Reader {
 
   #moveTo(next: number, gen: number, from: number, reason: Gap['reason']): void {
     this.cursor.moveTo(next - 1, gen)
-    // Items that were to come before them may never come.
-    this.#sendAnswers(Number.POSITIVE_INFINITY)
+    // Behind what is only missing the others come all the same; of what became void they may never come.
+    this.#sendAnswers(from < next ? next - 1 : Number.POSITIVE_INFINITY)
     this.#head.push({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
     this.run.reconsider()
   }

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { DownFrame } from '../../../protocol/frames.ts'
-import { type ToolContext, type ToolMap, tool } from '../../../server/index.ts'
+import { type ActorContext, actor, type ToolContext, type ToolMap, tool } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { latencies, percentile } from '../../helpers/figures.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
-import { eventually } from '../../helpers/server.ts'
+import { eventually, testServer } from '../../helpers/server.ts'
 import { TcpProxy } from '../../helpers/tcp-proxy.ts'
 import { aborted, latch } from '../../helpers/test-actors.ts'
 import { repetitions } from '../../helpers/tier.ts'
@@ -253,6 +253,43 @@ describe('the cancel of a call', () => {
       const answer = client.frames.findIndex((frame) => isResult(frame) || refuses(frame, 'a'))
       expect(client.frames[answer]).toMatchObject({ data: { call: 'a', outcome: 2, receipt: { settled: true } } })
       expect(client.frames.some((frame) => refuses(frame, 'nobody'))).toBe(true)
+    },
+  )
+
+  test.each(['log', 'merge', 'latest'] as const)(
+    'is answered by its result also behind items that are missing (policy %s)',
+    async (policy) => {
+      const finish = tool({ description: 'x', run: () => 'finished' })
+      const begun = latch()
+      const { opened, open } = latch()
+      const chatty = actor({
+        async *stream(_: unknown, { tools }: ActorContext) {
+          yield 'first'
+          await begun.opened
+          for (let n = 0; n < 100; n++) yield `${n} `
+          await tools({ finish }).call({ call: 'a', name: 'finish', args: {} })
+          await opened
+        },
+      })
+      const limits = { retainEvents: 20, maxCredit: 8, initialCredit: 8, readAhead: 4 }
+      await using served = await testServer({ chatty }, { limits })
+      await using client = await served.client()
+      client.start(1, 'chatty', null, { credit: 1, policy })
+      await client.until(() => client.count(1) === 1)
+      begun.open()
+      await client.settle()
+      // All was said; of what its reader has no credit for, most is not kept any more.
+      client.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: 'a' } })
+      const isAnswer = (frame: DownFrame): boolean =>
+        frame.kind === 'notice' || (frame.kind === 'event' && frame.type === 4)
+      while (!client.frames.some(isAnswer)) {
+        client.send({ kind: 'credit', sid: 1, n: 1 })
+        await client.settle()
+      }
+      expect(client.frames.find(isAnswer)).toMatchObject({ kind: 'event', data: { call: 'a' } })
+      expect(await client.next('notice')).toMatchObject({ code: 'not_found' })
+      open()
+      await client.next('end')
     },
   )
 
