@@ -141,7 +141,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
   const close = (ending: Ending): void => {
     state = 'closed'
-    isOver = !(ending instanceof Error)
+    // A refusal, which has no number, says nothing of the run.
+    isOver = !(ending instanceof Error) && ending.seq > 0
     stopWaiting()
     retry?.clear()
     connection.remove(stream)

@@ -693,6 +693,15 @@ describe('a cancel of one part', () => {
     expect(await receipt).toEqual({ confirmed: false, code: 'not_found' })
   })
 
+  test('is not confirmed by a refusal of the view, which says nothing of the run', async () => {
+    const server = new ScriptedServer()
+    const run = server.client().attach('chat', 'r_1')
+    const receipt = run.cancel({ call: 'c1' })
+    server.socket.welcome()
+    server.socket.say(failed(1, 0, 'rate_limited', true))
+    expect(await receipt).toEqual({ confirmed: false, code: 'connection_lost' })
+  })
+
   test('is not confirmed when the connection does not come back', async () => {
     const { run, socket, server } = await openRun()
     const receipt = run.cancel({ call: 'c1' })
