@@ -142,6 +142,12 @@ export class Children {
     return this.#some((run) => run.cancelCall(call, why))
   }
 
+  /** Whether a child has said an event for which `holds`, and it is still to be passed on. */
+  expects(holds: (event: RunEvent) => boolean): boolean {
+    for (const child of this.#untold.values()) if (child.expects(holds)) return true
+    return false
+  }
+
   /** Answers a request that a child asks; undefined when none asks it. */
   answer(input: RunInput): InputAnswer | undefined {
     for (const { run } of this.#live) {
@@ -270,6 +276,11 @@ class Child {
   /** It was stopped while a loop goes on that reads it. */
   get leftInLoop(): boolean {
     return this.#left && this.#reading === 'loop'
+  }
+
+  /** Whether its parent still reads an event of it for which `holds`. */
+  expects(holds: (event: RunEvent) => boolean): boolean {
+    return this.#reading === 'loop' && !this.#left && this.#reader.expects(holds)
   }
 
   /** Stops it: nothing of it is read any more. */

@@ -125,6 +125,11 @@ export class Production implements Pulled {
     return emitted
   }
 
+  /** Whether an event for which `holds` was said with `emit` and waits for the gate. */
+  awaits(holds: (event: RunEvent) => boolean): boolean {
+    return this.#waiting?.some(({ event }) => typeof event !== 'string' && holds(event)) ?? false
+  }
+
   /** Goes on where it can: called when the gate may have opened. */
   reconsider(): void {
     this.#freeUntil = 0

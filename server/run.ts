@@ -458,14 +458,23 @@ export class Run {
     this.#stopWith('cancelled', new MillraceError('cancelled', message), why.by, why.code, why.note)
   }
 
-  /** Stops one tool call, its own or of a child, at once; the run goes on. False when no call of that id goes on. */
+  /** Stops one tool call, its own or of a child, at once; the run goes on. False when none of that id has its result to come. */
   cancelCall(call: string, why: CancelCause): boolean {
-    return !this.#isOver && (this.#work.stopTool(call, why) || this.#children.cancelCall(call, why))
+    if (this.#isOver) return false
+    if (this.#work.stopTool(call, why) || this.#children.cancelCall(call, why)) return true
+    return this.#passesOn((event) => event.type === 'tool.result' && event.call === call)
   }
 
-  /** Stops one child, or a child of one, at once; the run goes on. False when none of that id goes on. */
+  /** Stops one child, or a child of one, at once; the run goes on. False when none of that id has its end to come. */
   cancelAgent(agent: string, why: CancelCause): boolean {
-    return !this.#isOver && this.#children.cancelAgent(agent, why)
+    if (this.#isOver) return false
+    if (this.#children.cancelAgent(agent, why)) return true
+    return this.#passesOn((event) => event.type === 'agent.end' && event.agent === agent)
+  }
+
+  /** Whether an event of a child for which `holds` is on its way into this log. */
+  #passesOn(holds: (event: RunEvent) => boolean): boolean {
+    return this.#production.awaits(holds) || this.#children.expects(holds)
   }
 
   /** The server goes away before the run is finished. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createClient, type Run, type StreamEvent } from '../../client-sdk/node.ts'
 import { EVENT } from '../../protocol/events.ts'
+import type { DownFrame } from '../../protocol/frames.ts'
 import { type Actor, type ActorContext, actor, agent, type ChildRun, type RunEvent, tool } from '../../server/index.ts'
 import { openai } from '../../server/models/openai.ts'
 import { Watched } from '../helpers/agent-run.ts'
@@ -872,7 +873,7 @@ describe('tools of children', () => {
     })
     const make = () =>
       agent({ model: scriptedModel(calls({ call: 'c1', name: 'wait', args: {} }), says('ok ')), tools: { wait } })
-    return { contexts, release: release.open, make }
+    return { contexts, release: release.open, make, tools: { wait } }
   }
 
   /** Two such agents side by side. */
@@ -901,6 +902,58 @@ describe('tools of children', () => {
     expect(await watched.over).toBeUndefined()
     expect(watched.text).toBe('ok ok over')
   })
+
+  test.each(['yields', 'emits'])(
+    'are answered by their results when they are cancelled, also where these wait to be passed on by one that %s',
+    async (how) => {
+      const { contexts, release, tools } = waiting()
+      const four = ['a', 'b', 'c', 'd'].map((call) => ({ call, name: 'wait', args: {} }))
+      const rest = latch()
+      const model = scriptedModel(calls(...four), async function* () {
+        await rest.opened
+        yield* says('ok')
+      })
+      await using served = await serve(
+        async function* ({ spawn, emit }) {
+          const child = spawn(agent({ model, tools }), 'go')
+          if (how === 'yields') yield* child
+          else for await (const event of child) await emit(event)
+        },
+        { limits: { readAhead: 2 } },
+      )
+      await using peer = await served.peer()
+      const read = async (holds: () => boolean): Promise<void> => {
+        while (!holds()) {
+          peer.send({ kind: 'credit', sid: 1, n: 1 })
+          await peer.settle()
+        }
+      }
+      const events = (type: number) => peer.items(1).filter((item) => item.type === type)
+      const isAnswer = (frame: DownFrame): boolean =>
+        frame.kind === 'notice' || (frame.kind === 'event' && frame.type === EVENT.toolResult)
+      peer.start(1, 'parent', null, { credit: 1 })
+      await read(() => events(EVENT.toolCall).length === 4)
+      await eventually(() => contexts.size === 4, 'four calls go on')
+      for (const id of [...contexts.keys(), ...contexts.keys()]) {
+        peer.send({ kind: 'cancel', sid: 1, target: { type: 'call', id } })
+        await peer.settle()
+      }
+      await read(() => events(EVENT.toolResult).length === 4)
+      const answers = peer.frames.filter(isAnswer)
+      for (const call of contexts.keys()) {
+        const first = answers.find((frame) => JSON.stringify(frame).includes(`"${call}"`))
+        expect(first).toMatchObject({ kind: 'event', data: { call, outcome: 2 } })
+      }
+      // What its reader has is not on its way any more, wherever the one that passed it on stands.
+      const last = (events(EVENT.toolResult).at(-1)!.data as { call: string }).call
+      peer.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: last } })
+      await read(() => peer.frames.some((frame) => frame.kind === 'notice' && frame.message.includes(` ${last} `)))
+      rest.open()
+      release()
+      peer.send({ kind: 'credit', sid: 1, n: 100 })
+      await peer.next('end')
+    },
+  )
 
   test('ask leave at the run they belong to, also of who comes later, and one answer is one call’s', async () => {
     const { contexts, release, make } = waiting(true)
