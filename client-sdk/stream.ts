@@ -271,7 +271,11 @@ export function createStream(connection: Connection, request: Start | Attach, li
       inbox.gen = gen
       inbox.gap(frame)
       inbox.open(lanes)
-      if (isMissing) inbox.pending(pending)
+      if (isMissing) {
+        inbox.pending(pending)
+        // What answers a cancel of a part may be among it: whether that goes on is asked again.
+        for (const { frame } of questions.values()) if (frame.kind === 'cancel') send(frame)
+      }
       arrived()
     },
 

@@ -293,6 +293,29 @@ describe('the cancel of a call', () => {
     },
   )
 
+  test('is answered also where its result is left out, once the call is over', async () => {
+    const { tools, contexts } = waiting()
+    const rest = latch()
+    const model = scriptedModel(calls({ call: 'a', name: 'wait', args: {} }), async function* () {
+      yield { type: 'thinking', text: 'hm' }
+      await rest.opened
+      yield* says('ok')
+    })
+    await using served = await servedAgent({ model, tools })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const { id } = await watched.run.opened
+    await eventually(() => contexts.size === 1, 'the call goes on')
+    const view = new Watched(served.another().attach('agent', id, { policy: 'latest' }))
+    await view.first('tool.call')
+    const answer = view.run.cancel({ call: 'a' })
+    await view.first('thinking')
+    expect(view.all('tool.result')).toEqual([])
+    expect(await answer).toEqual({ confirmed: false, code: 'not_found' })
+    expect(await watched.first('tool.result')).toMatchObject({ outcome: 'cancelled' })
+    rest.open()
+    await Promise.all([watched.over, view.over])
+  })
+
   test('that is asked for while the connection is lost comes with the next one', async () => {
     const { tools, contexts, release } = waiting()
     await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
