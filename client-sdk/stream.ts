@@ -158,6 +158,11 @@ export function createStream(connection: Connection, request: Start | Attach, li
     return question.promise
   }
 
+  /** What answers the cancel of a part may be missing: whether that goes on is asked again. */
+  const askAgain = (): void => {
+    for (const { frame } of questions.values()) if (frame.kind === 'cancel') send(frame)
+  }
+
   /** The question of that name, which has its answer now. */
   const answer = (name: unknown): Question | undefined => {
     const question = questions.get(String(name))
@@ -261,6 +266,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
         const target = type === EVENT.toolResult ? 'call' : type === EVENT.agentEnd ? 'agent' : ''
         const outcome = OUTCOMES[data['outcome'] as number]
         answer([target, data[target]])?.resolve({ ...(data['receipt'] as object), outcome, confirmed: true })
+        // Of a part within it there may be no more to hear.
+        if (type === EVENT.agentEnd) askAgain()
       })
     },
 
@@ -273,8 +280,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       inbox.open(lanes)
       if (isMissing) {
         inbox.pending(pending)
-        // What answers a cancel of a part may be among it: whether that goes on is asked again.
-        for (const { frame } of questions.values()) if (frame.kind === 'cancel') send(frame)
+        askAgain()
       }
       arrived()
     },

@@ -65,12 +65,9 @@ export class Work {
 
   /** Stops the tool call of that id. False when there is none, or its result was told. */
   stopTool(id: string, cause: CancelCause): boolean {
-    for (const call of this.#calls) {
-      if (call.id !== id || call.isTold) continue
-      call.stop(cause)
-      return true
-    }
-    return false
+    const named = [...this.#calls].filter((call) => call.id === id && !call.isTold)
+    for (const { stop } of named) stop(cause)
+    return named.length > 0
   }
 
   /** What is open now. */

@@ -886,6 +886,45 @@ describe('tools of children', () => {
     yield 'over'
   }
 
+  test.each(['is cancelled', 'is left'])(
+    'of which nothing more is heard, since its agent %s, are answered',
+    async (how) => {
+      const [stubborn, rest, leave] = [latch(), latch(), latch()]
+      let goesOn = false
+      const wait = tool({
+        description: 'Does not stop',
+        run: () => {
+          goesOn = true
+          return stubborn.opened
+        },
+      })
+      const model = scriptedModel(calls({ call: 'a', name: 'wait', args: {} }), says('ok'))
+      const helper = agent({ model, tools: { wait } })
+      await using served = await serve(async function* ({ spawn }) {
+        for await (const event of spawn(helper, 'go')) {
+          yield event
+          if (how === 'is cancelled' || event.type !== 'tool.call') continue
+          await leave.opened
+          break
+        }
+        yield 'on'
+        await rest.opened
+      })
+      const watched = served.start()
+      const { agent: id = '' } = await watched.first('tool.call')
+      await eventually(() => goesOn, 'the call goes on')
+      const answer = watched.run.cancel({ call: 'a' })
+      if (how === 'is cancelled') await watched.run.cancel({ agent: id })
+      else leave.open()
+      expect(await answer).toEqual({ confirmed: false, code: 'not_found' })
+      await watched.first('token')
+      stubborn.open()
+      rest.open()
+      expect(await watched.over).toBeUndefined()
+      await allSettled(served)
+    },
+  )
+
   test('have ids of their own, so that one call is cancelled and the other is not', async () => {
     const { contexts, release, make } = waiting()
     await using served = await serve((context) => sideBySide(context, make))
