@@ -63,7 +63,7 @@ export type Limits = {
   maxInputs: number
   /** Bytes of inputs not yet taken by the actor. Default 65,536. */
   maxInputBytes: number
-  /** Least time between two messages to one connection while only text waits. Default 4. */
+  /** Least time between two messages to one connection while only text waits. Default 6. */
   flushMs: number
   /** Live runs of one principal. Default 256. */
   maxRuns: number
@@ -93,7 +93,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   startBurst: 100,
   maxInputs: 16,
   maxInputBytes: 65_536,
-  flushMs: 4,
+  flushMs: 6,
   maxRuns: 256,
   maxConnections: 20,
   maxSessions: 20,
