@@ -1026,10 +1026,13 @@ describe('tools of children', () => {
     await late.close()
   })
 
-  test('may be agents themselves, which stop with their call', async () => {
+  test.each([
+    ['', {}],
+    [', also when they have a signal of their own', { signal: new AbortController().signal }],
+  ])('may be agents themselves, which stop with their call%s', async (_, options) => {
     const signals: AbortSignal[] = []
     const expert = actor({
-      async *stream(_, { signal }) {
+      async *stream(__, { signal }) {
         signals.push(signal)
         yield 'let me see '
         await aborted(signal)
@@ -1037,7 +1040,7 @@ describe('tools of children', () => {
     })
     const consult = tool({
       description: 'Asks an expert',
-      run: async (_, { spawn }) => spawn(expert, undefined, { name: 'expert' }).result,
+      run: (__, { spawn }) => spawn(expert, undefined, { name: 'expert', ...options }).result,
     })
     const boss = agent({
       model: scriptedModel(calls({ call: 'c1', name: 'consult', args: {} }), says('never mind')),
@@ -1052,35 +1055,6 @@ describe('tools of children', () => {
     await watched.over
     expect(watched.text).toBe('never mind')
     expect(watched.all('agent.end')).toMatchObject([{ outcome: 'cancelled' }])
-    await client.close()
-    await allSettled(served)
-  })
-
-  test('begin children that stop with their call, also when they have a signal of their own', async () => {
-    const signals: AbortSignal[] = []
-    const expert = actor({
-      async *stream(_, { signal }) {
-        signals.push(signal)
-        await aborted(signal)
-        yield* []
-      },
-    })
-    const own = new AbortController()
-    const consult = tool({
-      description: 'Asks an expert',
-      run: (_, { spawn }) => spawn(expert, undefined, { signal: own.signal }).result,
-    })
-    const boss = agent({
-      model: scriptedModel(calls({ call: 'c1', name: 'consult', args: {} }), says('never mind')),
-      tools: { consult },
-    })
-    await using served = await testServer({ boss })
-    const client = createClient(served.url, { token: 'alice' })
-    const watched = new Watched(client.start('boss', 'go'))
-    await eventually(() => signals.length === 1, 'the expert is asked')
-    expect(await watched.run.cancel({ call: 'c1' })).toMatchObject({ outcome: 'cancelled', settled: true })
-    expect(signals[0]!.aborted).toBe(true)
-    await watched.over
     await client.close()
     await allSettled(served)
   })
