@@ -51,10 +51,12 @@ export const start: Question = {
       peers,
       rounds,
       async (peer) => {
-        const { client } = pairs.get(peer) as Pair
+        const { server, client } = pairs.get(peer) as Pair
         const request = { id: 'start', pace: { type: 'full' as const }, tokens: 1 }
+        await server.ask('begin')
         const took = await client.ask('starts', { count: starts, request })
-        return { p50: percentile(took, 0.5) / 1_000, p99: percentile(took, 0.99) / 1_000 }
+        const { cpuUs } = await server.ask('spent')
+        return { p50: percentile(took, 0.5) / 1_000, p99: percentile(took, 0.99) / 1_000, cpuUs: cpuUs / starts }
       },
       say,
     )
@@ -84,12 +86,13 @@ export const start: Question = {
       tables: [
         {
           title: 'Start on an open connection, to the first token in the loop that reads it',
-          columns: ['', 'p50 ms', 'p99 ms', `p50 x ${BASE}`],
+          columns: ['', 'p50 ms', 'p99 ms', `p50 x ${BASE}`, 'server CPU, us'],
           rows: peers.map((peer) => [
             peer,
             figure(median(p50(peer))),
             figure(median(figuresOf(opened, peer, (one) => one.p99))),
             x(peer),
+            figure(median(figuresOf(opened, peer, (one) => one.cpuUs))),
           ]),
           notes: [`${rounds} rounds of ${starts}, one after the other.`, ...failureNotes(opened)],
         },
