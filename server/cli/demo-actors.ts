@@ -27,6 +27,11 @@ const delay = z
   .min(0)
   .max(2 ** 31 - 1)
 
+/** What is said of an input that is no object at all: what a good one looks like. */
+const like = (example: string): z.core.$ZodObjectParams => ({
+  error: ({ code }) => (code === 'invalid_type' ? `expected an object such as ${example}` : undefined),
+})
+
 const words = z.string().min(1)
 const advocate = agent({ instructions: 'Say what speaks for what you are asked about, in three sentences.' })
 const critic = agent({ instructions: 'Say what speaks against what you are asked about, in three sentences.' })
@@ -47,7 +52,9 @@ export const demoActors: DemoActors = {
 
   team: actor({
     description: 'Two agents answer side by side, and a third sums up; every word says whose it is.',
-    input: z.union([words, z.object({ prompt: words }).transform(({ prompt }) => prompt)]),
+    input: z.union([words, z.object({ prompt: words }).transform(({ prompt }) => prompt)], {
+      error: 'expected a question: a string or { prompt }',
+    }),
     async *stream(question, { spawn, emit }) {
       const sides = [
         spawn(advocate, `What speaks for this: ${question}`, { name: 'advocate' }),
@@ -65,7 +72,7 @@ export const demoActors: DemoActors = {
 
   count: actor({
     description: 'Counts, one token a number.',
-    input: z.strictObject({ to: amount, delayMs: delay.optional() }),
+    input: z.strictObject({ to: amount, delayMs: delay.optional() }, like('{"to":10}')),
     async *stream({ to, delayMs = 0 }, { signal }) {
       for (let n = 1; n <= to; n++) {
         if (delayMs > 0) await wait(delayMs, signal)
@@ -76,7 +83,7 @@ export const demoActors: DemoActors = {
 
   flood: actor({
     description: 'Says random tokens of 3 to 6 characters, or of a given size, as fast as they are taken.',
-    input: z.strictObject({ tokens: amount, bytes: amount.max(65_536).optional() }),
+    input: z.strictObject({ tokens: amount, bytes: amount.max(65_536).optional() }, like('{"tokens":1000}')),
     async *stream({ tokens, bytes }) {
       const noise = randomText((bytes ?? 6) + NOISE_CHARACTERS)
       for (let n = 0; n < tokens; n++) {
@@ -98,7 +105,7 @@ export const demoActors: DemoActors = {
 
   sleep: actor({
     description: 'Is silent for a while; stops at once when it is cancelled.',
-    input: z.strictObject({ ms: delay }),
+    input: z.strictObject({ ms: delay }, like('{"ms":1000}')),
     async *stream({ ms }, { signal }) {
       await wait(ms, signal)
       return { sleptMs: ms }
@@ -107,7 +114,7 @@ export const demoActors: DemoActors = {
 
   stubborn: actor({
     description: 'Is silent for a while, and does not stop when it is cancelled.',
-    input: z.strictObject({ ms: delay }),
+    input: z.strictObject({ ms: delay }, like('{"ms":1000}')),
     async *stream({ ms }) {
       await new Promise((resolve) => setTimeout(resolve, ms))
       return { sleptMs: ms }
