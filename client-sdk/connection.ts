@@ -81,7 +81,7 @@ export type ConnectionOptions = {
 
 /** What a connection asks of a stream. The functions named like a frame are called with it. */
 export interface ConnectedStream {
-  /** Its number on the present connection; 0 while it waits for one. */
+  /** Its number on the present connection; 0 while it waits for one, negative while it wants none. */
   sid: number
   /** A message is on its way that may open this stream as number `sid`. */
   open(sid: number): void

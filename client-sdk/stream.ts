@@ -41,6 +41,9 @@ export type InputTaken = Extract<InputStatus, 'accepted' | 'duplicate'>
 /** No part of a run has a longer id, and a server names none in its answers. */
 const MAX_PART_ID = 1_024
 
+/** The number of a stream that the server could not open: it waits for its next try, not for the next message. */
+const WAITS = -1
+
 /** A frame of this stream, whatever its number is at the time. */
 type Unaddressed<Frame> = Frame extends { sid: number } ? Omit<Frame, 'sid'> : never
 type StreamFrame = Unaddressed<UpFrame>
@@ -134,6 +137,13 @@ export function createStream(connection: Connection, request: Start | Attach, li
     })
   }
 
+  /** Opens the stream again, if it waits for that. */
+  const tryAgain = (): void => {
+    retry?.clear()
+    if (stream.sid === WAITS) stream.sid = 0
+    connection.add(stream)
+  }
+
   const forget = (): void => {
     const error = new MillraceError('connection_lost', 'the stream was over before the answer')
     for (const question of questions.values()) question.reject(error)
@@ -219,6 +229,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
     lost() {
       mayHaveBegun ||= state === 'opening'
+      retry?.clear()
       stream.sid = 0
       state = 'lost'
       wait()
@@ -304,8 +315,10 @@ export function createStream(connection: Connection, request: Start | Attach, li
     end({ seq, outcome, data }) {
       if (seq === 0 && data['retryable'] && (wasOpened || wish || mayHaveBegun)) {
         connection.remove(stream)
-        retry = runtime.setTimer(connection.delay(refusals++), () => connection.add(stream))
         stream.lost()
+        stream.sid = WAITS
+        connection.add(stream)
+        retry = runtime.setTimer(connection.delay(refusals++), tryAgain)
         return
       }
       // Items are missing before it: without them the text would seem complete.
@@ -349,6 +362,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       } else {
         stopWaiting()
         wait()
+        tryAgain()
       }
     },
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Run, StreamEvent } from '../../client-sdk/index.ts'
+import type { ClientOptions, Run, StreamEvent } from '../../client-sdk/index.ts'
 import { EVENT } from '../../protocol/events.ts'
 import {
   cancelled,
@@ -15,9 +15,9 @@ import {
 } from '../helpers/scripted-server.ts'
 
 /** A client whose one run is open as stream 1. */
-async function openRun(options: { credit?: number; rate?: number } = {}) {
+async function openRun(options: { credit?: number; rate?: number } = {}, clientOptions: ClientOptions = {}) {
   const server = new ScriptedServer()
-  const client = server.client()
+  const client = server.client(clientOptions)
   const run = client.start('chat', { prompt: 'hi' }, options)
   server.socket.welcome()
   server.socket.say(opened(1, { credit: options.credit ?? 256 }))
@@ -537,6 +537,30 @@ describe('a cancel', () => {
     expect(next.messages[0]?.map(({ kind }) => kind)).toEqual(['hello', 'start', 'cancel'])
     next.say(opened(1), cancelled(1, 1))
     expect(await receipt).toMatchObject({ outcome: 'cancelled' })
+  })
+
+  test('of a run that the server refused for the moment does not wait for the next try', async () => {
+    const { run, server } = await openRun({}, { delays: { backoffMs: 1e6, maxBackoffMs: 1e6, quickMs: 1 } })
+    const socket = await cut(server)
+    socket.say(failed(1, 0, 'overloaded', true))
+    socket.said()
+    const receipt = run.cancel()
+    await server.settle()
+    expect(socket.said()).toEqual(['attach', 'cancel'])
+    socket.say(cancelled(2, 1))
+    expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true })
+  })
+
+  test('of a run that waits for its next try ends with the client that is closed', async () => {
+    const delays = { backoffMs: 1e6, maxBackoffMs: 1e6, quickMs: 1 }
+    const { run, server, client } = await openRun({}, { delays, connectMs: 1e6 })
+    const socket = await cut(server)
+    const receipt = run.cancel()
+    socket.say(failed(1, 0, 'overloaded', true))
+    const closing = client.close()
+    await server.time.advance(20_000)
+    expect(await receipt).toEqual({ confirmed: false, code: 'connection_lost' })
+    await closing
   })
 
   test('is not confirmed when the connection does not come back in time', async () => {
