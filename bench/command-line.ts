@@ -1,7 +1,19 @@
 import { parseArgs } from 'node:util'
 import type { Question, Scale } from './question.ts'
 
-export type CommandLine = { scale: Scale; asked: readonly Question[]; json: string | undefined }
+export type CommandLine = { scale: Scale; asked: readonly Question[]; json: string | undefined; help: boolean }
+
+/** What may be asked for, and how. */
+export function usage(questions: readonly Question[]): string {
+  return [
+    'npm run bench -- [question ...] [--quick] [--json FILE]',
+    '',
+    `  questions    ${questions.map(({ name }) => name).join(', ')}; all of them by default`,
+    '  --quick      smaller counts: a minute instead of a quarter of an hour',
+    '  --smoke      whether they run at all; the figures say nothing',
+    '  --json FILE  writes all figures there',
+  ].join('\n')
+}
 
 /**
  * Reads what is asked for.
@@ -11,7 +23,12 @@ export function commandLine(args: readonly string[], questions: readonly Questio
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { quick: { type: 'boolean' }, smoke: { type: 'boolean' }, json: { type: 'string' } },
+    options: {
+      quick: { type: 'boolean' },
+      smoke: { type: 'boolean' },
+      json: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
   })
   const unknown = positionals.find((name) => !questions.some((question) => question.name === name))
   if (unknown !== undefined)
@@ -20,5 +37,6 @@ export function commandLine(args: readonly string[], questions: readonly Questio
     scale: values.smoke ? 'smoke' : values.quick ? 'quick' : 'full',
     asked: positionals.length > 0 ? questions.filter(({ name }) => positionals.includes(name)) : questions,
     json: values.json,
+    help: values.help ?? false,
   }
 }

@@ -1,13 +1,13 @@
 /** `npm run bench`: asks the questions one after the other and prints their tables. */
 import { writeFileSync } from 'node:fs'
-import { commandLine } from './command-line.ts'
+import { type CommandLine, commandLine, usage } from './command-line.ts'
 import type { Answer, Bench } from './question.ts'
 import { QUESTIONS } from './questions.ts'
 import { coresToPin, machine } from './stage/machine.ts'
 import { Stage } from './stage/stage.ts'
 import { markdown, plain } from './stage/table.ts'
 
-const { scale, asked, json } = commandLine(process.argv.slice(2), QUESTIONS)
+const { scale, asked, json } = asking(process.argv.slice(2))
 const isTerminal = process.stderr.isTTY
 
 console.log(`${machine()}\n`)
@@ -46,4 +46,17 @@ console.log(`\n${machine()}. "x" is times raw ws sending one frame per token, in
 if (json !== undefined) {
   const figures = Object.fromEntries([...answers].map(([name, answer]) => [name, answer.figures]))
   writeFileSync(json, `${JSON.stringify({ machine: machine(), scale, figures }, null, 2)}\n`)
+}
+
+function asking(args: readonly string[]): CommandLine {
+  let line: CommandLine
+  try {
+    line = commandLine(args, QUESTIONS)
+  } catch (error) {
+    console.error(`bench: ${error instanceof Error ? error.message : String(error)}\n\n${usage(QUESTIONS)}`)
+    process.exit(2)
+  }
+  if (!line.help) return line
+  console.log(usage(QUESTIONS))
+  process.exit(0)
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { constants, setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Orders, Outcome } from './orders.ts'
 
@@ -31,8 +32,9 @@ export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
    * @param script its built file, beside the one of the caller.
    * @param core where it runs; undefined where nothing can be bound.
    * @param options handed to it as JSON.
+   * @param isLoad it leaves its core to the others, where both want it.
    */
-  constructor(script: string, core: number | undefined, options: unknown, label: string) {
+  constructor(script: string, core: number | undefined, options: unknown, label: string, isLoad = false) {
     const node = [
       process.execPath,
       '--expose-gc',
@@ -45,6 +47,8 @@ export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
       env: { PATH: process.env['PATH'] },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
+    // Now: its threads, as they are made, take after the first.
+    if (isLoad && this.#child.pid !== undefined) setPriority(this.#child.pid, constants.priority.PRIORITY_LOW)
     alive.add(this.#child)
     this.#child.stderr?.on('data', (chunk: Buffer) => (this.#stderr = (this.#stderr + chunk.toString()).slice(-4_000)))
     this.#child.on('message', ({ call, value, failure }: Outcome) => {

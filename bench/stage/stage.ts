@@ -33,10 +33,12 @@ export class Stage implements AsyncDisposable {
     )
   }
 
-  client(peer: PeerName, port: number): ClientProcess {
+  /** Clients of a peer. Those that are only `load` leave their core to the others, where both want it. */
+  client(peer: PeerName, port: number, role: 'measured' | 'load' = 'measured'): ClientProcess {
     const options: ClientProcessOptions = { peer, port }
+    const label = `client of ${peer}`
     return this.#use(
-      new PinnedProcess<ClientOrders>('client-process.js', this.#clientCore, options, `client of ${peer}`),
+      new PinnedProcess<ClientOrders>('client-process.js', this.#clientCore, options, label, role === 'load'),
     )
   }
 
