@@ -126,9 +126,12 @@ export class Log {
     }
     if (whole === '') return 0
     const before = this.#next
-    // Three bytes is the most a UTF-16 unit takes.
-    if (whole.length * 3 <= this.#limits.creditUnit) this.#appendItem(lane, whole, at)
-    else for (const piece of cut(whole, this.#limits.creditUnit)) this.#appendItem(lane, piece, at)
+    const { creditUnit } = this.#limits
+    // Three bytes is the most a UTF-16 unit takes; longer text is counted.
+    const isOne =
+      whole.length * 3 <= creditUnit || (whole.length <= creditUnit && Buffer.byteLength(whole) <= creditUnit)
+    if (isOne) this.#appendItem(lane, whole, at)
+    else for (const piece of cut(whole, creditUnit)) this.#appendItem(lane, piece, at)
     return this.#next - before
   }
 
