@@ -21,7 +21,7 @@ export const cancel: Question = {
   async ask({ stage, counts, say }) {
     const { count, clogs, peers } = counts<{ count: number; clogs: number; peers: readonly PeerName[] }>({
       full: {
-        count: 300,
+        count: 1_000,
         clogs: 5,
         peers: [BASE, 'raw uWS', 'server-sent events', 'socket.io', 'graphql-ws'],
       },
