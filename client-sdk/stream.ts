@@ -137,10 +137,10 @@ export function createStream(connection: Connection, request: Start | Attach, li
     })
   }
 
-  /** Opens the stream again, if it waits for that. */
+  /** Opens the stream again with the next message: its wait is over. */
   const tryAgain = (): void => {
     retry?.clear()
-    if (stream.sid === WAITS) stream.sid = 0
+    stream.sid = 0
     connection.add(stream)
   }
 
@@ -344,6 +344,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
     cancel(code, note) {
       if (state === 'closed' || wish) return
       wish = { kind: 'cancel', code, note } as StreamFrame
+      stopWaiting()
+      refusals = 0
       if (isUp()) {
         state = 'cancelling'
         send(wish)
@@ -360,7 +362,6 @@ export function createStream(connection: Connection, request: Start | Attach, li
         }
         close({ outcome: 'cancelled', seq: 0, receipt: receipt as unknown as Receipt })
       } else {
-        stopWaiting()
         wait()
         tryAgain()
       }

@@ -563,6 +563,31 @@ describe('a cancel', () => {
     await closing
   })
 
+  test('made while the run is being opened again is given up as soon as any other', async () => {
+    const { run, server } = await openRun()
+    await cut(server)
+    const receipt = run.cancel()
+    server.socket.end()
+    await server.time.advance(20_000)
+    expect(await receipt).toEqual({ confirmed: false, code: 'connection_lost' })
+  })
+
+  test('is tried again soon, however often the run was refused before', async () => {
+    const { run, server } = await openRun()
+    const socket = await cut(server)
+    for (let sid = 1; sid <= 6; sid++) {
+      for (let n = 0; n < 400 && socket.all('attach').length < sid; n++) await server.time.advance(100)
+      socket.say(failed(sid, 0, 'overloaded', true))
+    }
+    const receipt = run.cancel()
+    await server.settle()
+    socket.say(failed(7, 0, 'overloaded', true))
+    await server.time.advance(1_000)
+    expect(socket.last('attach').sid).toBe(8)
+    socket.say(cancelled(8, 1))
+    expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true })
+  })
+
   test('is not confirmed when the connection does not come back in time', async () => {
     const { run, socket, server } = await openRun()
     socket.end()
