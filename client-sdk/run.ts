@@ -265,9 +265,9 @@ export function createRun<Data, Result>(
   }
 
   started?.add(run)
+  signal?.addEventListener('abort', abort)
   connection.add(stream)
   if (signal?.aborted) abort()
-  else signal?.addEventListener('abort', abort)
   return run
 }
 

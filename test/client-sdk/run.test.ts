@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { getEventListeners } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { EVENT } from '../../protocol/events.ts'
@@ -251,6 +252,15 @@ describe('ask', () => {
   test('rejects for an input that cannot travel', async () => {
     const answer = new ScriptedServer().client().ask('chat', { prompt: Symbol('s') as unknown as string })
     await expect(answer).rejects.toMatchObject({ code: 'bad_request' })
+  })
+
+  test('leaves nothing on its signal when the client is closed already', async () => {
+    const server = new ScriptedServer()
+    const client = server.client()
+    await client.close()
+    const { signal } = new AbortController()
+    await expect(client.ask('chat', {}, { signal })).rejects.toMatchObject({ code: 'connection_lost' })
+    expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 
   test('rejects with cancelled when its signal aborts', async () => {
