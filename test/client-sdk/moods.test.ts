@@ -1,0 +1,95 @@
+import { expect, test } from 'vitest'
+import type { Run } from '../../client-sdk/index.ts'
+import { MOODY_CREDIT, MoodyServer } from '../helpers/moody-server.ts'
+
+const SEEDS = 1_500
+const CONNECT_MS = 5_000
+/** The deadline, and a try that was under way at that time and is waited for. */
+const ANSWERED_MS = 3 * CONNECT_MS
+
+/**
+ * A client and a server that is moody: whatever happens in whatever order, no run is opened twice at once, every cancel is
+ * answered in time, and the close of the client leaves nobody waiting and no timer.
+ */
+async function live(seed: number): Promise<void> {
+  const server = new MoodyServer(seed)
+  const { chance, time } = server
+  const client = server.client({ connectMs: CONNECT_MS })
+  const abort = new AbortController()
+  const runs: Run[] = []
+  const receipts: Promise<unknown>[] = []
+  const others: Promise<unknown>[] = []
+  let closing: Promise<void> | undefined
+
+  const begin = (): void => {
+    const n = String(runs.length)
+    const options = {
+      credit: MOODY_CREDIT,
+      ...(chance.of(0.3) && { key: `k_${n}` }),
+      ...(chance.of(0.3) && { signal: abort.signal }),
+    }
+    const isView = chance.of(0.3)
+    const run = isView
+      ? client.attach('chat', `r_${n}`, chance.of(0.5) ? { after: 'live' } : {})
+      : client.start('chat', { prompt: n }, options)
+    runs.push(run)
+    others.push(run.end.catch(() => {}))
+  }
+
+  const act = (): void => {
+    const run = chance.pick(runs)
+    const close = (): void => {
+      closing ??= client.close({ runs: chance.of(0.5) ? 'cancel' : 'detach' })
+    }
+    const rare = [() => run.detach(), () => abort.abort(), begin, begin, begin, close]
+    chance.pick([
+      () => receipts.push(run.cancel()),
+      () => others.push(run.send('message', 'x').catch(() => {})),
+      () => others.push(run.cancel({ call: `c${chance.int(3)}` })),
+      () => run.pause(),
+      () => run.throttle(5),
+      () => run.resume(),
+      ...(chance.of(0.3) ? [chance.pick(rare)] : []),
+    ])()
+  }
+
+  begin()
+  if (chance.of(0.5)) begin()
+  const steps = 10 + chance.int(50)
+  for (let step = 0; step < steps; step++) {
+    if (chance.of(0.3)) act()
+    else if (chance.of(0.8)) server.act()
+    else await time.advance(chance.int(chance.of(0.5) ? 100 : 4_000))
+    if (chance.of(0.7)) await server.settle()
+    server.read()
+  }
+
+  const mood = chance.pick(['refuses', 'is away', 'is silent'] as const)
+  let answered = 0
+  for (const receipt of receipts) void receipt.then(() => answered++)
+  const until = time.now() + ANSWERED_MS
+  while (time.now() < until) {
+    if (mood === 'refuses') server.refuseAll()
+    if (mood === 'is away') server.cutAll()
+    server.read()
+    await time.advance(200)
+  }
+  // A server that is there and says nothing is waited for.
+  if (mood !== 'is silent') expect(answered, `cancels answered by a server that ${mood}`).toBe(receipts.length)
+
+  closing ??= client.close()
+  let settled = false
+  void Promise.all([closing, ...receipts, ...others]).then(() => (settled = true))
+  await time.advance(CONNECT_MS)
+  await server.settle()
+  server.read()
+  expect(settled, 'nobody waits for a client that is closed').toBe(true)
+  expect(time.pending, 'timers of a client that is closed').toBe(0)
+}
+
+test(`a client bears every mood of its server, in ${SEEDS} seeds`, async () => {
+  for (let seed = 1; seed <= SEEDS; seed++)
+    await live(seed).catch((cause: unknown) => {
+      throw new Error(`seed ${seed}`, { cause })
+    })
+})
