@@ -31,6 +31,10 @@ describe('a payload', () => {
     expect(unpackPayload(pack([undefined, { a: undefined, b: 1 }]))).toStrictEqual([null, { b: 1 }])
   })
 
+  test('of a negative zero is zero, which has no sign as an integer', () => {
+    expect(unpackPayload(pack([-0, { z: -0 }]))).toStrictEqual([0, { z: 0 }])
+  })
+
   test('is the bytes that msgpackr makes, and passes a scan, for any JSON', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 8 }), (value) => {
