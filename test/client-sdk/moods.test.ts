@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest'
 import type { Run } from '../../client-sdk/index.ts'
-import { MOODY_CREDIT, MoodyServer } from '../helpers/moody-server.ts'
+import { MoodyServer } from '../helpers/moody-server.ts'
 
 const SEEDS = 1_500
 const CONNECT_MS = 5_000
+/** So little that it comes into it. */
+const CREDIT = 8
 /** The deadline, and a try that was under way at that time and is waited for. */
 const ANSWERED_MS = 3 * CONNECT_MS
 
@@ -24,7 +26,7 @@ async function live(seed: number): Promise<void> {
   const begin = (): void => {
     const n = String(runs.length)
     const options = {
-      credit: MOODY_CREDIT,
+      credit: CREDIT,
       ...(chance.of(0.3) && { key: `k_${n}` }),
       ...(chance.of(0.3) && { signal: abort.signal }),
     }

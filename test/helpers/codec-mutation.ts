@@ -71,7 +71,7 @@ function check(direction: Direction, message: Uint8Array, tally: Tally): void {
   expect(starts, 'what is accepted passes the scan').toBeDefined()
   if (own.length === 0) return
   const again = decoders[direction].own(encoders[direction](own))
-  expect(same(again, own, sameButForSign), 'what was accepted means the same when encoded again').toBe(true)
+  expect(same(again, own, isWrittenAs), 'what was accepted means the same when encoded again').toBe(true)
 }
 
 function startsOf(message: Uint8Array, direction: Direction): number[] | undefined {
@@ -110,11 +110,11 @@ function joined(...parts: (Uint8Array | number[])[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts.map((part) => Uint8Array.from(part))))
 }
 
-/** A negative zero, which damage can make, is written as the integer 0. */
-const sameButForSign = (a: unknown, b: unknown): boolean => a === b || Object.is(a, b)
+/** Whether `again` is what `value` is once written: a negative zero, which damage can make, is the integer 0. */
+const isWrittenAs = (again: unknown, value: unknown): boolean => Object.is(again, value === 0 ? 0 : value)
 
 /** Deep equality in which bytes are equal whatever class holds them: and quick enough for a million mutants. */
-function same(a: unknown, b: unknown, is: typeof sameButForSign = Object.is): boolean {
+function same(a: unknown, b: unknown, is: (a: unknown, b: unknown) => boolean = Object.is): boolean {
   if (is(a, b)) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (a instanceof Uint8Array) return b instanceof Uint8Array && Buffer.compare(a, b) === 0

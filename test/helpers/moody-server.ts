@@ -2,11 +2,8 @@ import type { UpFrame } from '../../protocol/frames.ts'
 import { Chance } from '../simulation/virtual-time.ts'
 import { cancelled, failed, opened, ScriptedServer, type ScriptedSocket, text } from './scripted-server.ts'
 
-/** Least items that may be under way, so that credit comes into it. */
-export const MOODY_CREDIT = 8
-
-/** What a stream is to the server's end of its socket. */
-type Live = { readonly run: string; last: number; isOpened: boolean; isCancelled: boolean }
+/** What a stream is to the server's end of its socket. `credit`: items that it may still be sent. */
+type Live = { readonly run: string; last: number; credit: number; isOpened: boolean; isCancelled: boolean }
 
 /** The server's end of one socket. */
 class Seat {
@@ -58,7 +55,11 @@ class Seat {
       const run = frame.kind === 'attach' ? frame.run : `r_${(frame.input as { prompt: string }).prompt}`
       for (const other of this.live.values()) if (other.run === run) throw new Error(`${run} is open twice at once`)
       const last = frame.kind === 'attach' ? (frame.after ?? 0) : 0
-      this.live.set(frame.sid, { run, last, isOpened: false, isCancelled: false })
+      const { credit = 0 } = frame.options
+      this.live.set(frame.sid, { run, last, credit, isOpened: false, isCancelled: false })
+    } else if (frame.kind === 'credit') {
+      const stream = this.live.get(frame.sid)
+      if (stream) stream.credit += frame.n
     } else if (frame.kind === 'cancel' && !frame.target) {
       const stream = this.live.get(frame.sid)
       if (stream) stream.isCancelled = true
@@ -74,11 +75,13 @@ class Seat {
   goOn(sid: number, stream: Live): void {
     if (!stream.isOpened) {
       stream.isOpened = true
-      this.socket.say(opened(sid, { run: stream.run, next: stream.last + 1, credit: MOODY_CREDIT }))
-    } else if (!stream.isCancelled) this.socket.say(text(sid, ++stream.last, 'x'))
-    else {
+      this.socket.say(opened(sid, { run: stream.run, next: stream.last + 1, credit: stream.credit }))
+    } else if (stream.isCancelled) {
       this.live.delete(sid)
       this.socket.say(cancelled(sid, stream.last + 1))
+    } else if (stream.credit > 0) {
+      stream.credit--
+      this.socket.say(text(sid, ++stream.last, 'x'))
     }
   }
 }
