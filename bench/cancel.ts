@@ -25,7 +25,7 @@ export const cancel: Question = {
         clogs: 5,
         peers: [BASE, 'raw uWS', 'server-sent events', 'socket.io', 'graphql-ws'],
       },
-      quick: { count: 30, clogs: 1, peers: [BASE] },
+      quick: { count: 15, clogs: 1, peers: [BASE] },
       smoke: { count: 2, clogs: 1, peers: ['graphql-ws'] },
     })
     const took = new Map<string, number[]>()

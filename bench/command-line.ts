@@ -9,7 +9,7 @@ export function usage(questions: readonly Question[]): string {
     'npm run bench -- [question ...] [--quick] [--json FILE]',
     '',
     `  questions    ${questions.map(({ name }) => name).join(', ')}; all of them by default`,
-    '  --quick      smaller counts: a minute instead of a quarter of an hour',
+    '  --quick      smaller counts: a minute and a half instead of a quarter of an hour',
     '  --smoke      whether they run at all; the figures say nothing',
     '  --json FILE  writes all figures there',
   ].join('\n')

@@ -30,7 +30,7 @@ export const frozenClient: Question = {
         frozenMs: 10_000,
         peers: [BASE, 'raw ws, a message per turn', 'raw uWS', 'server-sent events', 'socket.io', 'graphql-ws'],
       },
-      quick: { frozenMs: 1_000, peers: [] },
+      quick: { frozenMs: 500, peers: [] },
       smoke: { frozenMs: 100, peers: [] },
     })
 

@@ -29,7 +29,7 @@ export const inspector: Question = {
   async ask({ stage, counts, say }) {
     const { rounds, windowMs, perConnection } = counts({
       full: { rounds: 15, windowMs: 2_000, perConnection: 15 },
-      quick: { rounds: 1, windowMs: 1_000, perConnection: 15 },
+      quick: { rounds: 1, windowMs: 600, perConnection: 15 },
       smoke: { rounds: 1, windowMs: 100, perConnection: 1 },
     })
     const runs = CONNECTIONS * perConnection

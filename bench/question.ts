@@ -1,7 +1,7 @@
 import type { Stage } from './stage/stage.ts'
 import type { Table } from './stage/table.ts'
 
-/** How much is measured: for figures to be kept, in a minute, or only whether it runs at all. */
+/** How much is measured: for figures to be kept, for a quick look, or only whether it runs at all. */
 export type Scale = 'full' | 'quick' | 'smoke'
 
 /** What a question is asked with. */
