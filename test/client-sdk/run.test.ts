@@ -3,6 +3,7 @@ import { getEventListeners } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { EVENT } from '../../protocol/events.ts'
+import { openRun } from '../helpers/scripted-run.ts'
 import {
   cancelled,
   done,
@@ -14,17 +15,6 @@ import {
   ScriptedServer,
   text,
 } from '../helpers/scripted-server.ts'
-
-/** A run that is open as stream 1. */
-async function openRun() {
-  const server = new ScriptedServer()
-  const client = server.client()
-  const run = client.start('chat', {})
-  server.socket.welcome()
-  server.socket.say(opened(1))
-  await server.settle()
-  return { server, client, run, socket: server.socket }
-}
 
 describe('a result', () => {
   test('alone drains the run, and is its text', async () => {
