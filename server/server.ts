@@ -9,17 +9,11 @@ import type { Authenticate } from './auth.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import type { Model } from './models/model.ts'
 import { modelRegistry } from './models/registry.ts'
+import { verifyOrigin } from './origin.ts'
 import { Registry } from './registry.ts'
 import { createRouter, type Router } from './router.ts'
 import { nodeRuntime } from './runtime.ts'
-import type {
-  HttpServer,
-  SocketHost,
-  Transport,
-  TransportLimits,
-  UpgradeRequest,
-  UpgradeVerdict,
-} from './transports/transport.ts'
+import type { HttpServer, SocketHost, Transport, TransportLimits } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
 
 const DEFAULT_PORT = 7400
@@ -44,7 +38,8 @@ export type ServerOptions<Actors extends ActorMap> = {
   limits?: Partial<Limits>
   /**
    * Origins of the pages that may connect, each scheme, host and port exactly: `https://app.example.com`. Default: the
-   * host the page was asked at. Clients that are no browsers send none.
+   * host the page was asked at, and on a loopback address only loopback names: behind a proxy on the same machine, name
+   * the origins. Clients that are no browsers send none.
    */
   origins?: readonly string[]
   /** How sockets come in. Default: `ws()`. */
@@ -284,14 +279,6 @@ class Closing {
     this.#timer?.clear()
     this.#timer = this.#runtime.setTimer(this.graceMs, () => waiting.done())
   }
-}
-
-/** Exact match of scheme, host and port; without a list, the host that was asked. No Origin at all: no browser. */
-function verifyOrigin({ origin, headers }: UpgradeRequest, allowed: readonly string[] | undefined): UpgradeVerdict {
-  if (origin === undefined) return { ok: true }
-  const sameHost = !allowed && URL.canParse(origin) && new URL(origin).host === headers.get('host')
-  if (allowed?.includes(origin) || sameHost) return { ok: true }
-  return { ok: false, status: 403, message: 'this page may not connect: its Origin is not on the list of this server' }
 }
 
 function urlHost(address: string): string {

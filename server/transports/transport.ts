@@ -8,6 +8,8 @@ export type UpgradeRequest = {
   readonly headers: ReadonlyMap<string, string>
   readonly origin: string | undefined
   readonly remoteAddress: string
+  /** The address that was bound, as far as it is known: `127.0.0.1`. */
+  readonly listensAt?: string | undefined
 }
 
 /** What the socket's owner is told. The transport never calls one of them from inside `send` or `close`. */
@@ -69,6 +71,8 @@ export interface HttpServer {
   on(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
   off(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
   listenerCount(event: 'upgrade'): number
+  /** The address that is bound; text for a socket in the file system. */
+  address?(): { readonly address: string } | string | null
 }
 
 /** A way for sockets to come in. One suite runs on every transport. */

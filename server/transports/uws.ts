@@ -142,9 +142,9 @@ export function uws({ module, ssl }: UwsOptions): Transport {
     listening = undefined
   }
 
-  function upgrade(host: SocketHost, limits: TransportLimits): UwsBehavior['upgrade'] {
+  function upgrade(host: SocketHost, limits: TransportLimits, listensAt: string): UwsBehavior['upgrade'] {
     return (response, request, context) => {
-      const asked = upgradeRequest(response, request)
+      const asked = { ...upgradeRequest(response, request), listensAt }
       if (headerBytes(asked) > HEADERS_BYTES) return refuse(response, 431, 'the headers of the request are too large\n')
       const offered = subprotocols(asked.headers.get('sec-websocket-protocol'))
       const isVersion = /^(8|13)$/.test(asked.headers.get('sec-websocket-version') ?? '')
@@ -174,7 +174,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
         idleTimeout: 0,
         sendPingsAutomatically: false,
         compression: 0,
-        upgrade: upgrade(host, limits),
+        upgrade: upgrade(host, limits, address),
         open(webSocket) {
           const socket = socketOf(webSocket)
           sockets.add(socket)

@@ -6,6 +6,7 @@ import { SUBPROTOCOL } from '../../protocol/frames.ts'
 import { refuseUpgrade, takeUpgrades, type Upgrade } from './http-upgrades.ts'
 import { listenError } from './listen-error.ts'
 import {
+  type HttpServer,
   NO_WEBSOCKET,
   type Socket,
   type SocketEvents,
@@ -39,11 +40,11 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
   let leaving = false
   const detaches: (() => void)[] = []
 
-  function upgrades(host: SocketHost, limits: TransportLimits): Upgrade {
+  function upgrades(host: SocketHost, limits: TransportLimits, at: HttpServer): Upgrade {
     const mine = (sockets ??= webSocketServer(limits))
     return (request, socket, head) => {
       socket.on('error', () => socket.destroy())
-      const asked = upgradeRequest(request)
+      const asked = upgradeRequest(request, at)
       const verdict = leaving
         ? ({ ok: false, status: 503, message: 'this server is going away' } as const)
         : host.verify(asked)
@@ -67,12 +68,12 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
         },
       )
       http = server
-      server.on('upgrade', upgrades(host, limits))
+      server.on('upgrade', upgrades(host, limits, server))
       await bind(server, at)
       return { port: (server.address() as AddressInfo).port }
     },
     attach(host, limits, server, path) {
-      detaches.push(takeUpgrades(server, path, upgrades(host, limits)))
+      detaches.push(takeUpgrades(server, path, upgrades(host, limits, server)))
     },
     stopAccepting() {
       leaving = true
@@ -132,18 +133,20 @@ async function bind(server: Server, { port, host }: { port: number; host: string
   })
 }
 
-function upgradeRequest(request: IncomingMessage): UpgradeRequest {
+function upgradeRequest(request: IncomingMessage, at: HttpServer): UpgradeRequest {
   const headers = new Map<string, string>()
   for (const [name, value] of Object.entries(request.headers)) {
     if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
   }
   // Several Origin headers are none that could be on a list.
   const origins = request.headersDistinct['origin']
+  const bound = at.address?.()
   return {
     url: request.url ?? '/',
     headers,
     origin: origins && origins.length > 1 ? 'several' : origins?.[0],
     remoteAddress: request.socket.remoteAddress ?? '',
+    listensAt: typeof bound === 'object' ? bound?.address : undefined,
   }
 }
 

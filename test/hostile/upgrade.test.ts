@@ -1,6 +1,10 @@
+import { createServer as createHttpServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
 import type { UpFrame } from '../../protocol/frames.ts'
+import { anonymous } from '../../server/auth.ts'
+import { createServer } from '../../server/server.ts'
 import { ws } from '../../server/transports/ws.ts'
 import { RawSocket, upgradeRequest } from '../helpers/raw-socket.ts'
 import { eventually, type TestServer, testServer } from '../helpers/server.ts'
@@ -57,6 +61,63 @@ describe.each([onWs, onUws])('an Origin, on $name', (transport) => {
     await using server = await testServer({ silent: silent() }, {}, transport)
     expect(await answer(server.url, upgradeRequest({ Origin: origin }))).toBe(status)
   })
+})
+
+/** Names under which a page may ask a server that listens on loopback. Any other may have been made to point there. */
+const names: [host: string, status: number][] = [
+  ['127.0.0.1', 101],
+  ['127.0.0.1:7400', 101],
+  ['127.8.9.10', 101],
+  ['localhost', 101],
+  ['LOCALHOST:7400', 101],
+  ['app.localhost:5173', 101],
+  ['localhost.', 101],
+  ['[::1]:7400', 101],
+  ['evil.example', 403],
+  ['evil.example:7400', 403],
+  ['localhost.evil.example', 403],
+  ['notlocalhost', 403],
+  ['127.0.0.1.evil.example', 403],
+  ['1127.0.0.1', 403],
+  ['0.0.0.0', 403],
+  ['192.168.0.1', 403],
+  ['[::1].evil.example', 403],
+  ['', 403],
+]
+
+describe.each([onWs, onUws])('a Host name, on $name', (transport) => {
+  test.each(names)('%s of a server on loopback without a list of origins', async (host, status) => {
+    const authenticate = anonymous()
+    await using server = await testServer({ silent: silent() }, { authenticate }, transport)
+    const page = upgradeRequest({ Host: host, Origin: `http://${host}` })
+    expect(await answer(server.url, page)).toBe(status)
+    expect(await answer(server.url, upgradeRequest({ Host: host }))).toBe(status)
+  })
+
+  test('is not looked at where the origins are listed', async () => {
+    await using server = await testServer({ silent: silent() }, { origins: [app] }, transport)
+    expect(await answer(server.url, upgradeRequest({ Host: 'agents.example.com', Origin: app }))).toBe(101)
+    expect(await answer(server.url, upgradeRequest({ Host: 'agents.example.com' }))).toBe(101)
+  })
+})
+
+test.each([
+  ['127.0.0.1', 403],
+  ['0.0.0.0', 101],
+])('a Host name of elsewhere asks a server attached to an HTTP server at %s', async (address, status) => {
+  const http = createHttpServer()
+  await new Promise<void>((resolve) => http.listen(0, address, resolve))
+  const server = createServer({ actors: { silent: silent() }, authenticate: anonymous() })
+  server.attach(http, { path: '/agents' })
+  try {
+    const url = `ws://127.0.0.1:${(http.address() as AddressInfo).port}/agents`
+    const page = upgradeRequest({ Host: 'app.example.com', Origin: 'http://app.example.com' }, '/agents')
+    expect(await answer(url, page)).toBe(status)
+  } finally {
+    await server.close({ drainMs: 0 })
+    http.closeAllConnections()
+    http.close()
+  }
 })
 
 const improper: [what: string, request: string, status: number][] = [
