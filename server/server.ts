@@ -7,17 +7,23 @@ import type { Actor } from './actors/actor.ts'
 import type { Lookout } from './actors/lookout.ts'
 import type { Authenticate } from './auth.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
+import { excerpt } from './excerpt.ts'
 import type { Model } from './models/model.ts'
 import { modelRegistry } from './models/registry.ts'
 import { verifyOrigin } from './origin.ts'
 import { Registry } from './registry.ts'
 import { createRouter, type Router } from './router.ts'
 import { nodeRuntime } from './runtime.ts'
+import { wellFormed } from './tools/tool-output.ts'
 import type { HttpServer, SocketHost, Transport, TransportLimits } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
 
 const DEFAULT_PORT = 7400
 const DEFAULT_DRAIN_MS = 10_000
+const MAX_REASON_CHARACTERS = 120
+const MAX_NAME_CHARACTERS = 256
+/** The longest wait that a client is told of: 24 days. A longer one is said to be that. */
+const MOST_GRACE_MS = 2 ** 31 - 1
 /** How long closed sockets may take to say goodbye. */
 const GOODBYE_MS = 500
 /** Share of the heap limit above which no new run begins. */
@@ -44,7 +50,7 @@ export type ServerOptions<Actors extends ActorMap> = {
   origins?: readonly string[]
   /** How sockets come in. Default: `ws()`. */
   transport?: Transport
-  /** Said to clients in WELCOME. */
+  /** Said to clients in WELCOME. At most 256 characters. */
   name?: string
   /** Told of what failed inside: an actor that threw, a check of credentials that broke. Default: one line on stderr. */
   onError?: (error: unknown, where: { actor?: string; run?: string }) => void
@@ -53,9 +59,12 @@ export type ServerOptions<Actors extends ActorMap> = {
 }
 
 export type CloseOptions = {
-  /** How long live runs may go on before they end as `interrupted`. Default 10,000. */
+  /**
+   * How long live runs may go on before they end as `interrupted`, in milliseconds. `Infinity` waits for all of them.
+   * Default 10,000.
+   */
   drainMs?: number
-  /** Said to clients. Default `shutdown`. */
+  /** Said to clients: its first 120 characters. Default `shutdown`. */
   reason?: string
 }
 
@@ -86,6 +95,8 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
   /**
    * Goes away: no new connection or run, GOAWAY to everybody, live runs go on for `drainMs`, then end as `interrupted`;
    * connections are closed 4503, and the promise resolves. Calling it again shortens the wait to the new `drainMs`.
+   * @throws MillraceError `bad_request` for a `drainMs` that is no number from 0 on, and a `reason` that is no text; the
+   * server goes on.
    */
   close(options?: CloseOptions): Promise<void>
 }
@@ -104,6 +115,12 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const actors = new Map(Object.entries(options.actors) as [string, Actor][])
   if (actors.size === 0) throw new MillraceError('bad_request', 'createServer needs at least one actor')
   const limits = resolveLimits(options.limits)
+  const { name } = options
+  if (name !== undefined && !isShortText(name))
+    throw new MillraceError(
+      'bad_request',
+      `the name of a server must be text of at most ${MAX_NAME_CHARACTERS} characters`,
+    )
   const runtime = options.runtime ?? nodeRuntime
   const transport = options.transport ?? ws()
   const onError = harmless(options.onError ?? sayOnStderr)
@@ -142,7 +159,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     limits,
     registry,
     authenticate: options.authenticate,
-    server: options.name,
+    server: name,
     leaving: () => (leaving === undefined ? undefined : { reason: leaving, graceMs: closing.graceMs }),
     report: (error) => onError(error, {}),
     closed: (gone) => {
@@ -219,10 +236,13 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       }
       transport.attach(host, transportLimits, httpServer, path)
     },
-    close({ drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = {}) {
+    async close({ drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = {}) {
+      if (typeof drainMs !== 'number' || !(drainMs >= 0))
+        throw new MillraceError('bad_request', `drainMs must be a number of at least 0, not ${String(drainMs)}`)
+      if (typeof reason !== 'string') throw new MillraceError('bad_request', 'the reason of a close must be text')
       closing.start(drainMs)
-      closed ??= shutDown(reason)
-      return closed
+      closed ??= shutDown(wellFormed(excerpt(reason, MAX_REASON_CHARACTERS)))
+      await closed
     },
     [Symbol.asyncDispose]() {
       return this.close({ drainMs: 0 })
@@ -242,7 +262,7 @@ class Closing {
   }
 
   get graceMs(): number {
-    return Math.max(0, Math.round(this.#deadline - this.#runtime.now()))
+    return Math.min(MOST_GRACE_MS, Math.max(0, Math.round(this.#deadline - this.#runtime.now())))
   }
 
   /** The wait ends after `ms` at the latest; a later call can only shorten it. */
@@ -277,8 +297,16 @@ class Closing {
     const waiting = this.#waiting
     if (!waiting) return
     this.#timer?.clear()
-    this.#timer = this.#runtime.setTimer(this.graceMs, () => waiting.done())
+    this.#timer = this.#runtime.setTimer(this.graceMs, () => {
+      if (this.graceMs > 0) this.#arm()
+      else waiting.done()
+    })
   }
+}
+
+/** Text as it can travel, and no longer than a name. */
+function isShortText(name: unknown): boolean {
+  return typeof name === 'string' && name.length <= MAX_NAME_CHARACTERS && wellFormed(name) === name
 }
 
 function urlHost(address: string): string {

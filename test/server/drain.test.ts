@@ -7,6 +7,14 @@ import { eventually, testServer } from '../helpers/server.ts'
 import { counted, counter, latch, silent } from '../helpers/test-actors.ts'
 import { wireClient } from '../helpers/wire-client.ts'
 
+describe('a server', () => {
+  test.each([5, 'x'.repeat(257), '\ud800'])('is not made with a name that cannot be told: %j', (name) => {
+    const make = (): unknown =>
+      createServer({ actors: { silent: silent() }, authenticate: bearer({ t: 'a' }), name: name as never })
+    expect(make).toThrow(/name of a server/)
+  })
+})
+
 describe('a server that goes away', () => {
   test('does not listen any more', async () => {
     const server = createServer({ actors: { silent: silent() }, authenticate: bearer({ token: 'alice' }) })
@@ -63,6 +71,48 @@ describe('a server that goes away', () => {
     })
     expect(await client.closed).toBe(4503)
     await closing
+  })
+
+  test('may wait for ever: clients are told of the longest wait there is, and understand it', async () => {
+    const gate = latch()
+    const slow = actor({
+      async *stream() {
+        yield 'a'
+        await gate.opened
+      },
+    })
+    await using served = await testServer({ slow })
+    await using client = await served.client()
+    client.start(1, 'slow')
+    await client.next('opened')
+    const closing = served.server.close({ drainMs: Number.POSITIVE_INFINITY })
+    expect(await client.next('goaway')).toEqual({ kind: 'goaway', reason: 'shutdown', graceMs: 2 ** 31 - 1 })
+    gate.open()
+    expect(await client.next('end')).toMatchObject({ outcome: 'done' })
+    await closing
+  })
+
+  test('says its reason so that it can travel, however long and broken it is', async () => {
+    await using served = await testServer({ silent: silent() })
+    await using client = await served.client()
+    await client.settle()
+    const closing = served.server.close({ drainMs: 0, reason: `\ud800${'x'.repeat(100_000)}` })
+    expect((await client.next('goaway')).reason).toBe(`\ufffd${'x'.repeat(119)}…`)
+    await closing
+  })
+
+  test.each([
+    { drainMs: Number.NaN },
+    { drainMs: -1 },
+    { drainMs: '5' as never },
+    { drainMs: null as never },
+    { reason: 5 as never },
+  ])('refuses what is no wait and no reason, and goes on: %j', async (options) => {
+    await using served = await testServer({ counter: counter() })
+    await expect(served.server.close(options)).rejects.toMatchObject({ code: 'bad_request' })
+    await using client = await served.client()
+    client.start(1, 'counter', 3)
+    expect(await client.next('end')).toMatchObject({ outcome: 'done' })
   })
 
   test('waits no longer than the grace for an actor that ignores its signal', async () => {
