@@ -70,19 +70,27 @@ export class MillraceError extends Error {
     this.receipt = options.receipt
   }
 
-  /** Whether `thing` is one of ours (also from another copy of this module), and of that code if one is named. */
+  /**
+   * Whether `thing` is one of ours (also from another copy of this module), and of that code if one is named. Never
+   * throws: a thrown thing may be a proxy, or have getters that throw.
+   */
   static is(thing: unknown, code?: ErrorCode): thing is MillraceError {
-    return (
-      thing instanceof Error &&
-      thing.name === 'MillraceError' &&
-      'code' in thing &&
-      (code === undefined || thing.code === code)
-    )
+    try {
+      return (
+        thing instanceof Error &&
+        thing.name === 'MillraceError' &&
+        'code' in thing &&
+        (code === undefined || thing.code === code) &&
+        'toJSON' in thing
+      )
+    } catch {
+      return false
+    }
   }
 
   /**
    * Turns any thrown thing into ours. What is not ours becomes `fallback` with a message of its own: the text of a
-   * foreign error may hold secrets and stays in `cause`.
+   * foreign error may hold secrets and stays in `cause`. Never throws.
    */
   static from(
     thing: unknown,

@@ -27,7 +27,45 @@ export type Identity = Principal & {
  * Says who a client is, or undefined to refuse it. A refused client learns nothing but that. Throwing closes the
  * connection 1011: the client comes back later.
  */
-export type Authenticate = (credentials: Credentials) => Identity | undefined | Promise<Identity | undefined>
+export type Authenticate = (credentials: Credentials) => Identity | undefined | PromiseLike<Identity | undefined>
+
+/**
+ * Who a client is, as `authenticate` answered; undefined when it was refused. What is neither must not come in.
+ * @throws TypeError naming what is wrong with the answer.
+ */
+export function identityOf(answer: unknown): Identity | undefined {
+  if (answer === undefined || answer === null || answer === false) return undefined
+  const what = 'authenticate must answer with a principal { id, rights?, expiresAt? }, or with undefined to refuse'
+  if (typeof answer !== 'object') throw new TypeError(`${what}, not with ${typeof answer}`)
+  const { expiresAt } = answer as { readonly expiresAt?: unknown }
+  const fault = principalFault(answer) ?? (expiresAt !== undefined && !Number.isFinite(expiresAt) && 'expiresAt')
+  if (fault) throw new TypeError(`${what}; ${FAULTS[fault]}`)
+  return answer as Identity
+}
+
+const FAULTS = {
+  id: '`id` must be a string that is not empty',
+  rights: "`rights` must be an array of strings, such as ['observe']",
+  expiresAt: '`expiresAt` must be a finite number of milliseconds since 1970',
+}
+
+/** What is wrong with a principal, if anything is. */
+function principalFault(principal: object): 'id' | 'rights' | undefined {
+  const { id, rights } = principal as { readonly id?: unknown; readonly rights?: unknown }
+  if (typeof id !== 'string' || id === '') return 'id'
+  const isList = Array.isArray(rights) && rights.every((right) => typeof right === 'string')
+  return rights === undefined || isList ? undefined : 'rights'
+}
+
+/**
+ * A principal that is named inside the process.
+ * @throws MillraceError `bad_request` naming what is wrong with it.
+ */
+export function checkedPrincipal(principal: Principal): Principal {
+  const fault = typeof principal === 'object' && principal !== null ? principalFault(principal) : 'id'
+  if (fault) throw new MillraceError('bad_request', `this is no principal: ${FAULTS[fault]}`)
+  return principal
+}
 
 /** The token a client sent in HELLO, or as `Authorization: Bearer`. Never from the URL. */
 function tokenOf({ auth, headers }: Credentials): string | undefined {
@@ -43,14 +81,13 @@ function tokenOf({ auth, headers }: Credentials): string | undefined {
 export function bearer(tokens: { readonly [token: string]: string | Principal }): Authenticate {
   const known = Object.entries(tokens).map(([token, who]) => ({
     token: Buffer.from(token),
-    principal: typeof who === 'string' ? { id: who } : who,
+    principal: checkedPrincipal(typeof who === 'string' ? { id: who } : who),
   }))
   if (known.length === 0)
     throw new MillraceError('bad_request', 'bearer() needs at least one token; write anonymous() to let everybody in')
-  for (const { token, principal } of known) {
+  for (const { token } of known) {
     if (token.length === 0 || token.toString() === 'undefined')
       throw new MillraceError('bad_request', 'bearer() was given an empty token: is its environment variable set?')
-    if (principal.id === '') throw new MillraceError('bad_request', 'bearer() needs a principal id for each token')
   }
   return (credentials) => {
     const given = Buffer.from(tokenOf(credentials) ?? '')
@@ -82,7 +119,7 @@ export type JwtOptions = {
   issuer?: string
   audience?: string
   /** Turns the claims into a principal. Default: `sub` is the id. Undefined refuses. */
-  principal?: (claims: JwtClaims) => Principal | undefined
+  principal?: (claims: JwtClaims) => Principal | undefined | PromiseLike<Principal | undefined>
 }
 
 export type JwtClaims = { readonly sub?: string; readonly exp?: number; readonly [claim: string]: unknown }
@@ -118,7 +155,7 @@ export function jwt(options: JwtOptions): Authenticate {
     const { jwtVerify, errors } = await loadJose()
     try {
       const { payload } = await jwtVerify(token, options.key as Uint8Array, checks)
-      const principal = principalOf(payload)
+      const principal = await principalOf(payload)
       if (!principal) return undefined
       return payload.exp === undefined ? principal : { ...principal, expiresAt: payload.exp * 1000 }
     } catch (error) {

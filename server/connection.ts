@@ -19,12 +19,14 @@ import { element } from '../protocol/scan.ts'
 import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
 import type { Principal } from './actors/actor.ts'
 import { type Quota, TokenBucket } from './admission.ts'
-import type { Authenticate, Identity } from './auth.ts'
+import { type Authenticate, type Identity, identityOf } from './auth.ts'
 import { excerpt } from './excerpt.ts'
 import { Outbox } from './outbox.ts'
 import type { Registry } from './registry.ts'
 import type { Run } from './run.ts'
+import { GuardedRuntime } from './runtime.ts'
 import type { Carrier, Session } from './session.ts'
+import { isThenable } from './streams/thenable.ts'
 import { type Outlet, Subscription } from './subscription.ts'
 import type { Socket, SocketEvents } from './transports/transport.ts'
 import { decodeClient, packPayload, type ReceivedFrame } from './wire.ts'
@@ -60,6 +62,8 @@ export type ConnectionOptions = {
 /** One socket of one client: it reads frames, applies them in order, and holds the socket to its limits. */
 export class Connection implements SocketEvents, Carrier, Outlet {
   readonly #socket: Socket
+  /** Every entry from outside but a message: a timer, a later turn, a promise, an event of the socket. */
+  readonly #runtime: GuardedRuntime
   readonly #options: ConnectionOptions
   readonly #outbox: Outbox
   readonly #messages: TokenBucket
@@ -79,8 +83,10 @@ export class Connection implements SocketEvents, Carrier, Outlet {
   #expiryTimer: Timer | undefined
 
   constructor(socket: Socket, options: ConnectionOptions) {
-    const { runtime, limits } = options
+    const { limits } = options
+    const runtime = new GuardedRuntime(options.runtime, (error) => this.#broke(error))
     this.#socket = socket
+    this.#runtime = runtime
     this.#options = options
     this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
     this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
@@ -92,8 +98,8 @@ export class Connection implements SocketEvents, Carrier, Outlet {
 
   message(bytes: Uint8Array): void {
     if (this.#state === 'closed') return
-    const { limits, runtime } = this.#options
-    this.#heardAt = runtime.now()
+    const { limits } = this.#options
+    this.#heardAt = this.#runtime.now()
     if (this.#state !== 'open') {
       this.#receivedBytes += bytes.length
       if (this.#receivedBytes > limits.beforeWelcomeBytes)
@@ -109,9 +115,8 @@ export class Connection implements SocketEvents, Carrier, Outlet {
       this.#lastSid = checkOrder(received, this.#state !== 'hello', this.#lastSid)
       this.#apply(received)
     } catch (error) {
-      if (error instanceof ProtocolFault) return this.fault(error.closeCode, error.message)
-      this.#options.report(error)
-      this.fault(1011, 'the server failed; come back')
+      if (error instanceof ProtocolFault) this.fault(error.closeCode, error.message)
+      else this.#broke(error)
     }
   }
 
@@ -127,11 +132,11 @@ export class Connection implements SocketEvents, Carrier, Outlet {
   }
 
   drain(): void {
-    this.#outbox.drained()
+    this.#runtime.enter(() => this.#outbox.drained())
   }
 
   closed(): void {
-    this.#end()
+    this.#runtime.enter(() => this.#end())
   }
 
   // --- closing
@@ -142,6 +147,18 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     this.#outbox.finish()
     this.#socket.close(code, reason.slice(0, 120))
     this.#end()
+  }
+
+  /** The core itself failed, in what was called from outside: that ends this connection, and nothing else. */
+  #broke(error: unknown): void {
+    this.#options.report(error)
+    try {
+      this.fault(1011, 'the server failed; come back')
+    } catch (second) {
+      // Its last words are what fails.
+      this.#options.report(second)
+      this.#socket.terminate()
+    }
   }
 
   /** The server goes away in `graceMs`. */
@@ -244,22 +261,25 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     const { headers, origin, remoteAddress } = this.#socket.request
     const shown = new Map(headers)
     if (origin === undefined) shown.delete('cookie')
-    let identity: ReturnType<Authenticate>
+    const client = Buffer.from(hello.client).toString('hex')
+    let identity: Identity | undefined
     try {
-      identity = authenticate({
-        auth: hello.auth,
-        headers: shown,
-        remoteAddress,
-        client: Buffer.from(hello.client).toString('hex'),
-      })
+      const answer: unknown = authenticate({ auth: hello.auth, headers: shown, remoteAddress, client })
+      if (isThenable(answer)) return this.#identify(hello, answer)
+      identity = identityOf(answer)
     } catch (error) {
       return this.#authenticationFailed(error)
     }
-    if (!(identity instanceof Promise)) return this.#welcome(hello, identity)
-    identity.then(
-      (found) => this.#welcome(hello, found),
-      (error: unknown) => this.#authenticationFailed(error),
-    )
+    this.#welcome(hello, identity)
+  }
+
+  #identify(hello: Hello, answer: PromiseLike<unknown>): void {
+    Promise.resolve(answer)
+      .then(identityOf)
+      .then(
+        (identity) => this.#runtime.enter(() => this.#welcome(hello, identity)),
+        (error: unknown) => this.#runtime.enter(() => this.#authenticationFailed(error)),
+      )
   }
 
   #authenticationFailed(error: unknown): void {
@@ -269,7 +289,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
 
   #welcome(hello: Hello, identity: Identity | undefined): void {
     if (this.#isClosed()) return
-    const { runtime, limits, registry, server } = this.#options
+    const { limits, registry, server } = this.#options
     if (!identity) {
       this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials were refused' })
       return this.fault(CLOSE.unauthenticated, 'the credentials were refused')
@@ -292,7 +312,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
       session: moved.session.id,
       known: moved.known,
       limits: wireLimits(limits),
-      now: runtime.wallClock(),
+      now: this.#runtime.wallClock(),
       ...(server === undefined ? {} : { server }),
     })
     const leaving = this.#options.leaving()
@@ -301,16 +321,11 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     if (identity.expiresAt !== undefined) this.#expireAt(identity.expiresAt)
     const waiting = this.#waiting
     this.#waiting = []
-    try {
-      this.#apply(waiting)
-    } catch (error) {
-      this.#options.report(error)
-      this.fault(1011, 'the server failed; come back')
-    }
+    this.#runtime.enter(() => this.#apply(waiting))
   }
 
   #expireAt(expiresAt: number): void {
-    const { runtime } = this.#options
+    const runtime = this.#runtime
     this.#expiryTimer = runtime.setTimer(Math.max(0, expiresAt - runtime.wallClock()), () => {
       if (runtime.wallClock() < expiresAt) return this.#expireAt(expiresAt)
       this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials have expired' })
@@ -320,7 +335,8 @@ export class Connection implements SocketEvents, Carrier, Outlet {
 
   /** Pings, and gives up a peer of which nothing was heard. A timer that fires late restarts the wait. */
   #beat(): void {
-    const { runtime, limits } = this.#options
+    const { limits } = this.#options
+    const runtime = this.#runtime
     const patienceMs = limits.heartbeatMs + limits.pongMs
     const waitMs = Math.min(limits.heartbeatMs, Math.max(0, this.#heardAt + patienceMs - runtime.now()))
     const due = runtime.now() + waitMs
@@ -364,7 +380,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
     from: { after: number | null; gen: number | undefined },
     find: (principal: Principal) => { run: Run; own: boolean; reused: boolean },
   ): void {
-    const { runtime, limits, registry } = this.#options
+    const { limits, registry } = this.#options
     const principal = this.#principal
     const session = this.#session
     if (!principal || !session) return
@@ -378,7 +394,7 @@ export class Connection implements SocketEvents, Carrier, Outlet {
       this.#quota?.takeStart()
       const { run, own, reused } = find(principal)
       const { credit, rate, ts = false } = options
-      const subscription = new Subscription(this, runtime, limits, sid, run, own, from, {
+      const subscription = new Subscription(this, this.#runtime, limits, sid, run, own, from, {
         credit,
         policy,
         rate,

@@ -134,20 +134,30 @@ export class Pull {
   readonly #resume = (): void => {
     this.#queued = false
     this.#called = true
-    this.#pulled.resumed()
+    try {
+      this.#pulled.resumed()
+    } catch (error) {
+      this.#failed(error)
+    }
     this.#called = false
   }
 
   readonly #step = (step: IteratorResult<Said, unknown>): void => {
-    if (typeof step !== 'object' || step === null)
-      return this.#failed(new TypeError('the iterator of the actor gave something that is no result of an iterator'))
-    this.#pending = false
-    this.#waited = this.#askedIn !== this.#turns.number
-    if (!step.done) return this.#pulled.item(step.value)
-    this.#finished = true
-    this.#pulled.done(step.value)
+    try {
+      if (typeof step !== 'object' || step === null)
+        throw new TypeError('the iterator of the actor gave something that is no result of an iterator')
+      const { done } = step
+      this.#pending = false
+      this.#waited = this.#askedIn !== this.#turns.number
+      if (!done) return this.#pulled.item(step.value)
+      this.#finished = true
+      this.#pulled.done(step.value)
+    } catch (error) {
+      this.#failed(error)
+    }
   }
 
+  /** An entry of its own: nothing may escape from here. */
   readonly #failed = (error: unknown): void => {
     this.#pending = false
     this.#finished = true

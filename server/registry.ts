@@ -4,6 +4,7 @@ import type { Hello, Key, Start } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor, Principal } from './actors/actor.ts'
+import { validate } from './actors/standard-schema.ts'
 import { Quota, TokenBucket } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { excerpt } from './excerpt.ts'
@@ -225,7 +226,7 @@ export class Registry {
     quota.checkRuns(limits.maxRuns)
     if (this.#options.overloaded())
       throw new MillraceError('overloaded', 'the server has no room for another run; try again later')
-    const checked = validate(actor, input)
+    const checked = validated(actor, input)
     if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
     const run = new Run(this.#host, this.#newId('r'), name, actor, principal, options, parentage)
     this.#runs.set(run.id, run)
@@ -321,10 +322,10 @@ function keyName(principal: Principal, actor: string, key: Key): string {
   ])
 }
 
-function validate(actor: Actor, input: unknown): ReturnType<NonNullable<Actor['input']>['~standard']['validate']> {
+function validated(actor: Actor, input: unknown): ReturnType<typeof validate<unknown>> {
   if (!actor.input) return { value: input }
   try {
-    return actor.input['~standard'].validate(input)
+    return validate(actor.input, input)
   } catch (cause) {
     throw new MillraceError('internal', 'the schema of this actor failed on the input', { cause })
   }

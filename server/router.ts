@@ -4,6 +4,7 @@ import type { StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import type { Answer } from './actors/child-run.ts'
+import { checkedPrincipal } from './auth.ts'
 import { readRun } from './local-reader.ts'
 import type { LoggedEnd } from './logged-end.ts'
 import type { Registry } from './registry.ts'
@@ -66,12 +67,14 @@ export function createRouter<Actors extends ActorMap>(
     if (options.signal?.aborted)
       throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run began')
     const { principal = LOCAL, timeout } = options
+    if (timeout !== undefined && !(typeof timeout === 'number' && timeout > 0))
+      throw new MillraceError('bad_request', `timeout must be a number of milliseconds above 0, not ${String(timeout)}`)
     const start = {
       actor: address,
       input: payload,
       options: { ask, ...(timeout === undefined ? {} : { timeoutMs: timeout }) },
     }
-    return registry.start(principal, start, NO_BYTES).run
+    return registry.start(checkedPrincipal(principal), start, NO_BYTES).run
   }
 
   async function* read(run: Run, signal: AbortSignal | undefined): AsyncGenerator<StreamEvent, LoggedEnd> {

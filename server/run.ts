@@ -19,6 +19,8 @@ import { Log } from './log.ts'
 import type { LoggedEnd } from './logged-end.ts'
 import type { Model } from './models/model.ts'
 import { Production, type ProductionHost } from './production.ts'
+import { GuardedRuntime } from './runtime.ts'
+import { isThenable } from './streams/thenable.ts'
 import { TreeIds } from './tree-ids.ts'
 import type { Turns } from './turns.ts'
 import { packPayload } from './wire.ts'
@@ -88,6 +90,8 @@ export class Run {
   readonly options: RunOptions
   readonly startedAt: number
   readonly #host: RunHost
+  /** Every entry from outside: a timer, a later turn, a promise, a step of the actor that failed. */
+  readonly #guarded: GuardedRuntime
   /** How much it may say at once. */
   readonly #limits: Limits
   readonly #actor: Actor
@@ -124,6 +128,7 @@ export class Run {
     parentage?: Parentage,
   ) {
     this.#host = host
+    this.#guarded = new GuardedRuntime(host.runtime, (error) => this.#broke(error))
     this.parent = parentage?.parent
     this.#parentage = parentage
     this.#limits = parentage ? forChild(parentage.parent.#limits) : host.limits
@@ -140,7 +145,7 @@ export class Run {
     this.#work = new Work(() => this.#checkSettled())
     this.#inputs = new Inputs(
       {
-        runtime: host.runtime,
+        runtime: this.#guarded,
         limits: host.limits,
         over: this.#over,
         newRequestId: () => this.#ids.newRequest(),
@@ -150,7 +155,7 @@ export class Run {
       actor.interactive,
     )
     const timeoutMs = Math.min(options.timeoutMs ?? host.limits.timeoutMs, host.limits.timeoutMs)
-    this.#deadline = new Deadline(host.runtime, timeoutMs, () => {
+    this.#deadline = new Deadline(this.#guarded, timeoutMs, () => {
       this.#stopWith(
         'error',
         new MillraceError('timeout', `the run took longer than ${timeoutMs} ms`),
@@ -208,10 +213,10 @@ export class Run {
 
   /** Begins, with the input as its schema made it, or with the promise of that. */
   begin(input: ValidationResult<unknown> | Promise<ValidationResult<unknown>>): void {
-    if (!(input instanceof Promise)) return this.#open(input)
+    if (!(input instanceof Promise)) return this.#guarded.enter(() => this.#open(input))
     input.then(
-      (result) => this.#open(result),
-      (error: unknown) => this.#fail(error),
+      (result) => this.#guarded.enter(() => this.#open(result)),
+      (error: unknown) => this.#guarded.enter(() => this.#fail(error)),
     )
   }
 
@@ -223,7 +228,7 @@ export class Run {
     try {
       const stream = this.#execute(input.value)
       // An async function in place of a generator: its promise must not be rejected with nobody listening.
-      if (stream instanceof Promise) stream.catch(() => {})
+      if (isThenable(stream)) Promise.resolve(stream).catch(() => {})
       iterator = stream[Symbol.asyncIterator]()
     } catch (error) {
       return this.#fail(error)
@@ -255,7 +260,7 @@ export class Run {
         return inputs()
       },
       takeInputs: () => this.#inputs.takeAll(),
-      runtime: this.#host.runtime,
+      runtime: this.#guarded,
       limits: this.#limits,
       emit: (event) => this.#emit(event),
       request: (question) => {
@@ -302,9 +307,9 @@ export class Run {
       },
       said: () => this.#inputs.said(),
       gateMoved: () => this.#holdDeadline(),
-      finished: (result) => this.#finish(result),
-      failed: (error) => this.#fail(error),
-      stirred: (error) => this.#cleanedUp(error),
+      finished: (result) => this.#guarded.enter(() => this.#finish(result)),
+      failed: (error) => this.#guarded.enter(() => this.#fail(error)),
+      stirred: (error) => this.#guarded.enter(() => this.#cleanedUp(error)),
     }
   }
 
@@ -355,7 +360,7 @@ export class Run {
     if (onDetach === 'continue') return
     const { resumeMs } = this.#host.limits
     const ms = Math.min(detachMs ?? (onDetach === 'cancel' ? CANCEL_DETACHED_MS : resumeMs), resumeMs)
-    this.#detachClock = this.#host.runtime.setTimer(ms, () => {
+    this.#detachClock = this.#guarded.setTimer(ms, () => {
       this.#detachClock = undefined
       this.cancel({ by: 'server', code: CANCEL_CODES.detached, note: 'nobody came back to it' })
     })
@@ -416,7 +421,7 @@ export class Run {
       over: () => (this.#isOver ? this.#over() : undefined),
       create: (actor, input, name, events) => host.spawn({ parent: this, ...events }, actor, input, name),
       emit: (event) => this.#emit(event),
-      nextTurn: (callback) => host.runtime.nextTurn(callback),
+      nextTurn: (callback) => this.#guarded.nextTurn(callback),
       spent: (usage) => this.#books.childSpent(usage),
       waitingChanged: () => this.#waitingChanged(),
       idle: () => this.#checkSettled(),
@@ -484,7 +489,8 @@ export class Run {
 
   #stopWith(outcome: Stop['outcome'], error: MillraceError, by: Receipt['by'], code: number, note?: string): void {
     if (this.#isOver) return
-    const { runtime, limits } = this.#host
+    const { limits } = this.#host
+    const runtime = this.#guarded
     const cutOff = this.#work.snapshot().provider
     this.#stop = { outcome, error, by, code, note, at: runtime.now(), open: this.openWork, cutOff }
     this.#state = 'settling'
@@ -575,6 +581,12 @@ export class Run {
     this.#endWithError(ours)
   }
 
+  /** The core itself failed, in what was called from outside: that ends this run, and nothing else. */
+  #broke(error: unknown): void {
+    this.#host.failed(this, error)
+    if (!this.#end) this.#endWithError(new MillraceError('internal', 'the server failed in this run; its log says why'))
+  }
+
   #endWithError(error: MillraceError): void {
     this.#endWith('error', { ...error.toJSON(), ...this.#books.usage(this.#children.spent) })
   }
@@ -631,7 +643,13 @@ export class Run {
 
 /** Whether something was thrown because of an abort: our reason handed on, or a library's own name for it. */
 function isAbort(error: unknown): boolean {
-  return MillraceError.is(error) || (error instanceof Error && /abort/i.test(`${error.name} ${error.constructor.name}`))
+  if (MillraceError.is(error)) return true
+  try {
+    return error instanceof Error && /abort/i.test(`${error.name} ${error.constructor.name}`)
+  } catch {
+    // Anything can be thrown, also what cannot be looked at.
+    return false
+  }
 }
 
 /** Limits for what a child says: there is room left for whose it is, where it is passed on. */

@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto'
-import type { Runtime } from '../protocol/runtime.ts'
+import type { Runtime, Timer } from '../protocol/runtime.ts'
 
 const POOL_BYTES = 4_096
 /** The longest delay that `setTimeout` takes; beyond it fires at once. */
@@ -32,4 +32,52 @@ export const nodeRuntime: Runtime = {
   nextTurn: (callback) => void setImmediate(callback),
   randomBytes: pooledRandomBytes,
   random: Math.random,
+}
+
+/**
+ * A runtime whose timers and next turns are entries into one part of the server: what is thrown in them ends that part,
+ * as `failed` does it, and never the process. A guard around a guarded runtime takes its place.
+ */
+export class GuardedRuntime implements Runtime {
+  readonly #inner: Runtime
+  readonly #failed: (error: unknown) => void
+
+  /** @param failed must not throw. */
+  constructor(runtime: Runtime, failed: (error: unknown) => void) {
+    this.#inner = runtime instanceof GuardedRuntime ? runtime.#inner : runtime
+    this.#failed = failed
+  }
+
+  now(): number {
+    return this.#inner.now()
+  }
+
+  wallClock(): number {
+    return this.#inner.wallClock()
+  }
+
+  setTimer(ms: number, callback: () => void): Timer {
+    return this.#inner.setTimer(ms, () => this.enter(callback))
+  }
+
+  nextTurn(callback: () => void): void {
+    this.#inner.nextTurn(() => this.enter(callback))
+  }
+
+  randomBytes(length: number): Uint8Array {
+    return this.#inner.randomBytes(length)
+  }
+
+  random(): number {
+    return this.#inner.random()
+  }
+
+  /** Calls `callback`, as an entry of another kind: what a promise or a socket brings. */
+  enter(callback: () => void): void {
+    try {
+      callback()
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
 }

@@ -13,7 +13,8 @@ import { modelRegistry } from './models/registry.ts'
 import { verifyOrigin } from './origin.ts'
 import { Registry } from './registry.ts'
 import { createRouter, type Router } from './router.ts'
-import { nodeRuntime } from './runtime.ts'
+import { GuardedRuntime, nodeRuntime } from './runtime.ts'
+import { isThenable } from './streams/thenable.ts'
 import { wellFormed } from './tools/tool-output.ts'
 import type { HttpServer, SocketHost, Transport, TransportLimits } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
@@ -53,7 +54,7 @@ export type ServerOptions<Actors extends ActorMap> = {
   /** Said to clients in WELCOME. At most 256 characters. */
   name?: string
   /** Told of what failed inside: an actor that threw, a check of credentials that broke. Default: one line on stderr. */
-  onError?: (error: unknown, where: { actor?: string; run?: string }) => void
+  onError?: (error: unknown, where: { actor?: string; run?: string }) => unknown
   /** Time and chance; for simulations. */
   runtime?: Runtime
 }
@@ -121,9 +122,9 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       'bad_request',
       `the name of a server must be text of at most ${MAX_NAME_CHARACTERS} characters`,
     )
-  const runtime = options.runtime ?? nodeRuntime
   const transport = options.transport ?? ws()
   const onError = harmless(options.onError ?? sayOnStderr)
+  const runtime = new GuardedRuntime(options.runtime ?? nodeRuntime, (error) => onError(error, {}))
   const models = modelRegistry({
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
     models: options.models ?? [],
@@ -329,20 +330,22 @@ function heapWatch(runtime: Runtime): () => boolean {
   }
 }
 
-type OnError = (error: unknown, where: { actor?: string; run?: string }) => void
+type Where = { actor?: string; run?: string }
 
-/** Whoever is told of a failure may fail as well: that must not reach the run or the connection it is about. */
-function harmless(onError: OnError): OnError {
+/** `onError` may fail as well, at once or later: that must not reach the run or the connection it is about. */
+function harmless(onError: (error: unknown, where: Where) => unknown): (error: unknown, where: Where) => void {
   return (error, where) => {
+    const alsoFailed = (second: unknown): void => sayOnStderr(second, where)
     try {
-      onError(error, where)
+      const answer = onError(error, where)
+      if (isThenable(answer)) Promise.resolve(answer).catch(alsoFailed)
     } catch (second) {
-      sayOnStderr(second, where)
+      alsoFailed(second)
     }
   }
 }
 
-function sayOnStderr(error: unknown, { actor, run }: { actor?: string; run?: string }): void {
+function sayOnStderr(error: unknown, { actor, run }: Where): void {
   const where = actor === undefined ? '' : ` in actor ${actor}, run ${String(run)}`
   const text = textOf(error)
   process.stderr.write(`millrace: error${where}: ${oneLine(text)}\n`)

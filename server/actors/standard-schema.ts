@@ -1,3 +1,5 @@
+import { isThenable } from '../streams/thenable.ts'
+
 /**
  * The Standard Schema interface, version 1 (https://standardschema.dev), which zod, valibot and arktype implement.
  * Declared here so that no schema library's types become ours.
@@ -9,6 +11,27 @@ export interface StandardSchema<Input = unknown, Output = unknown> {
     readonly validate: (value: unknown) => ValidationResult<Output> | Promise<ValidationResult<Output>>
     readonly types?: { readonly input: Input; readonly output: Output } | undefined
   }
+}
+
+/**
+ * Has a schema check a value: its result, or a promise of that where the schema is asynchronous.
+ * @throws what the schema throws, and `TypeError` for a result that is none.
+ */
+export function validate<Output>(
+  schema: StandardSchema<unknown, Output>,
+  value: unknown,
+): ValidationResult<Output> | Promise<ValidationResult<Output>> {
+  const result: unknown = schema['~standard'].validate(value)
+  return isThenable(result) ? Promise.resolve(result).then(resultOf<Output>) : resultOf<Output>(result)
+}
+
+/** A copy of what a schema answered: it is read once, and only here. */
+function resultOf<Output>(result: unknown): ValidationResult<Output> {
+  if (typeof result !== 'object' || result === null) throw new TypeError(`the schema answered ${String(result)}`)
+  const { issues, value } = result as { issues?: readonly Issue[] | null; value?: Output }
+  if (issues === undefined || issues === null) return { value: value as Output }
+  if (!Array.isArray(issues)) throw new TypeError('the schema answered with `issues` that are no array')
+  return { issues: Array.from(issues as readonly Issue[], ({ message, path }) => ({ message, path })) }
 }
 
 export type Issue = {

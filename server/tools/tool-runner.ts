@@ -6,6 +6,7 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question } from '../actors/actor.ts'
 import type { Spawn } from '../actors/child-run.ts'
 import type { Principal } from '../actors/principal.ts'
+import { validate } from '../actors/standard-schema.ts'
 import { excerpt } from '../excerpt.ts'
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
@@ -276,7 +277,7 @@ class ToolRun {
 
 async function checked(tool: Tool, args: unknown): Promise<unknown> {
   if (!tool.input) return args
-  const result = await tool.input['~standard'].validate(args)
+  const result = await validate(tool.input, args)
   if (!result.issues) return result.value
   const issues = result.issues.slice(0, MAX_ISSUES).map(({ message, path = [] }) => {
     const where = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.')

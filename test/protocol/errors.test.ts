@@ -77,7 +77,7 @@ describe('an error', () => {
 
   test('is recognised, also by its code and from another copy of this module', () => {
     const error = new MillraceError('timeout', 'm')
-    const copy = Object.assign(new Error('m'), { name: 'MillraceError', code: 'timeout' })
+    const copy = Object.assign(new Error('m'), { name: 'MillraceError', code: 'timeout', toJSON: () => error })
     for (const one of [error, copy]) {
       expect(MillraceError.is(one)).toBe(true)
       expect(MillraceError.is(one, 'timeout')).toBe(true)
@@ -87,6 +87,7 @@ describe('an error', () => {
 
   test.each([
     ['another error', new Error('m')],
+    ['a foreign error of our name', Object.assign(new Error('m'), { name: 'MillraceError', code: 'timeout' })],
     ['an error with a code', Object.assign(new Error('m'), { code: 'timeout' })],
     ['its shape', { name: 'MillraceError', code: 'timeout', message: 'm' }],
     ['text', 'MillraceError'],

@@ -209,6 +209,12 @@ describe('the router', () => {
     await expect(events.next()).rejects.toMatchObject({ code: 'cancelled', receipt: { code: 1 } })
   })
 
+  test.each([Number.NaN, 0, -1, '5', null])('refuses a timeout that is none: %j', async (timeout) => {
+    await using served = await testServer({ silent: silent() })
+    const asked = served.server.router.ask('silent', null, { timeout: timeout as never })
+    await expect(asked).rejects.toMatchObject({ code: 'bad_request' })
+  })
+
   test('is held back by nobody but itself: a client that only watches and reads nothing does no harm', async () => {
     const gate = latch()
     const talk = actor({
