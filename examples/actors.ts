@@ -3,13 +3,13 @@ import { actor, anonymous, createServer } from 'millrace/server'
 import { z } from 'zod'
 
 const actors = {
-  /** One answer. */
+  /** Returns one answer. */
   add: actor({
     input: z.object({ a: z.number(), b: z.number() }),
     ask: ({ a, b }) => ({ sum: a + b }),
   }),
 
-  /** Text and events as they come, and a result. What it yields types what clients read. */
+  /** Streams text and events, and returns a result. The types of its events reach the client. */
   report: actor({
     input: z.object({ pages: z.int().min(1) }),
     async *stream({ pages }, { signal }) {
@@ -23,7 +23,7 @@ const actors = {
     },
   }),
 
-  /** Listens while it runs, and asks back. */
+  /** Takes inputs while it runs, and asks a question. */
   barista: actor({
     interactive: true,
     async *stream(_, { inputs, request }) {

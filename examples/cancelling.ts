@@ -14,7 +14,7 @@ const actors = {
   assistant: agent({ model: demo({ tokensPerSec: Infinity }), tools: { research } }),
   stubborn: actor({
     async *stream() {
-      yield 'I do not listen. '
+      yield 'I ignore my signal. '
       await sleep(1_500)
     },
   }),
@@ -23,14 +23,14 @@ const server = createServer({ actors, authenticate: anonymous(), limits: { cance
 const { url } = await server.listen(0)
 const client = createClient<typeof actors>(url)
 
-// A whole run, while its model writes. The loop ends by itself.
+// Cancels a run while its model writes. The loop over it ends by itself.
 const answer = client.start('chat', 'Tell me about stopping')
 for await (const text of answer.text()) {
   process.stdout.write(text)
   if (text.includes('token')) console.log('\na run:', await answer.cancel({ note: 'heard enough' }))
 }
 
-// One of two tool calls. The other goes on, and the model is told what became of each.
+// Cancels one of two tool calls. The other goes on, and the model gets the result of each.
 const asked = client.start('assistant', 'Do research on Oslo and Rome')
 for await (const event of asked) {
   if (event.type === 'tool.call' && JSON.stringify(event.args).includes('Rome'))
@@ -38,11 +38,11 @@ for await (const event of asked) {
   if (event.type === 'token') process.stdout.write(event.text)
 }
 
-// What does not heed its signal cannot be stopped, and the receipt says so.
-const deaf = client.start('stubborn', undefined)
-for await (const text of deaf.text()) {
+// An actor that ignores its signal cannot be stopped, and the receipt says so.
+const ignoring = client.start('stubborn', undefined)
+for await (const text of ignoring.text()) {
   console.log(`\n${text}`)
-  console.log('a stubborn one:', await deaf.cancel())
+  console.log('a stubborn one:', await ignoring.cancel())
 }
 
 await client.close()

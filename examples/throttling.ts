@@ -14,7 +14,7 @@ const server = createServer({ actors, authenticate: anonymous() })
 const { url } = await server.listen(0)
 const client = createClient<typeof actors>(url)
 
-/** How many there are once the actor has stopped, because nobody reads on. */
+/** The number produced once the actor waits for its reader. */
 async function standstill(): Promise<number> {
   let before: number
   do {
@@ -24,20 +24,20 @@ async function standstill(): Promise<number> {
   return produced
 }
 
-// A loop that does not go on stops the actor: what was read, the credit, and 32 items read ahead.
+// A loop that stops also stops the actor: at the items read, plus the credit, plus 32 items of `readAhead`.
 const run = client.start('numbers', undefined, { credit: 100 })
 const numbers = run.text()
 for (let n = 0; n < 50; n++) await numbers.next()
 console.log('read 50, produced', await standstill())
 
-// The same without stopping the loop: nothing for a while, then at most a hundred items a second, then at full speed.
+// The same without stopping the loop: a pause, then at most 100 items a second, then full speed.
 run.pause()
 run.throttle(100)
 run.throttle(null)
 for (let n = 50; n < 1_000; n++) await numbers.next()
 console.log('read 1000, produced', await standstill())
 
-// Who watches reads at a speed of his own, and holds nobody up.
+// A watcher reads at its own speed and does not slow the run.
 await run.opened
 const view = client.attach('numbers', run.id ?? '', { policy: 'merge' })
 const watched = view.text()
