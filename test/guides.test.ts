@@ -44,7 +44,7 @@ test.concurrent('the example of tools runs them side by side, asks leave, and ke
 })
 
 const pages = [
-  ...['README.md', 'CONTRIBUTING.md', 'PROTOCOL.md'],
+  ...['README.md', 'CONTRIBUTING.md', 'PROTOCOL.md', 'CHANGELOG.md', 'SECURITY.md', 'server/README.md'],
   ...readdirSync(`${root}docs`, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
