@@ -45,7 +45,10 @@ export default defineConfig(
   },
   {
     // The core is handed its clock, timers and chance, so that a simulation can run it with its own.
-    files: ['server/{log,run,subscription,session,registry,connection}.ts', 'client-sdk/{run,inbox,connection}.ts'],
+    files: [
+      'server/{log,runs,sessions,connections,inspector,agents,tools}/**',
+      'client-sdk/{client,connection,inbox,run,stream}.ts',
+    ],
     rules: {
       'no-restricted-globals': [
         'error',

@@ -1,5 +1,5 @@
 import type { CreditWindow } from '../protocol/credit.ts'
-import * as EVENT from '../protocol/event-kind.ts'
+import * as EVENT from '../protocol/event-type.ts'
 import { fromWire, type StreamEvent } from '../protocol/events.ts'
 import type { Delta, EventFrame, Gap, OpenLane, WireMap } from '../protocol/frames.ts'
 

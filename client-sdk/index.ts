@@ -3,7 +3,6 @@ export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
 export type { GapEvent, Progress, RunEnd, RunEvent, StreamEvent, ToolOutcome } from '../protocol/events.ts'
 export type { Key, OnDetach, Policy } from '../protocol/frames.ts'
-export type { CancelReason, PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
 export type {
   ReaderFacts,
   RosterChanges,
@@ -13,8 +12,9 @@ export type {
   RosterUpdate,
   RunFacts,
   RunFigures,
-} from '../protocol/roster.ts'
-export { Roster } from '../protocol/roster.ts'
+} from '../protocol/inspector.ts'
+export { Roster } from '../protocol/inspector.ts'
+export type { CancelReason, PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
 export type { ClientRuntime, Runtime, Timer } from '../protocol/runtime.ts'
 export type { CancelOptions, CancelResult, PartCancelResult, PartOf } from './cancel.ts'
 export type {

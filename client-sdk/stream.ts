@@ -1,6 +1,6 @@
 import { CreditWindow } from '../protocol/credit.ts'
 import { type ErrorCode, type ErrorShape, MillraceError } from '../protocol/errors.ts'
-import * as EVENT from '../protocol/event-kind.ts'
+import * as EVENT from '../protocol/event-type.ts'
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import {
   type Attach,

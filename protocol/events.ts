@@ -1,4 +1,4 @@
-import * as EVENT from './event-kind.ts'
+import * as EVENT from './event-type.ts'
 import type { WireMap } from './frames.ts'
 import type { PartReceipt, Receipt, Usage } from './receipt.ts'
 
@@ -82,7 +82,7 @@ export type RunEnd<Result = unknown> = {
 }
 
 /** The wire's numbers of event kinds. A string in their place is an application's own kind. */
-export * as EVENT from './event-kind.ts'
+export * as EVENT from './event-type.ts'
 
 /** What a part of an answer is: the data of `part.start` beside its lane. */
 export type PartType = 'text' | 'thinking' | 'tool_args' | 'data'

@@ -18,10 +18,6 @@ export type {
 export { EVENT, fromWire, TOOL_OUTCOMES, toWire } from './events.ts'
 export type * from './frames.ts'
 export { GAP_REASONS, INPUT_STATUSES, ON_DETACH, OUTCOMES, POLICIES, SUBPROTOCOL, TAG } from './frames.ts'
-export type { Limits } from './limits.ts'
-export { DEFAULT_LIMITS, resolveLimits } from './limits.ts'
-export type { CancelCause, CancelReason, PartReceipt, Receipt, Usage } from './receipt.ts'
-export { CANCEL_CODES } from './receipt.ts'
 export type {
   ReaderFacts,
   RosterChanges,
@@ -31,7 +27,11 @@ export type {
   RosterUpdate,
   RunFacts,
   RunFigures,
-} from './roster.ts'
-export { Roster } from './roster.ts'
+} from './inspector.ts'
+export { Roster } from './inspector.ts'
+export type { Limits } from './limits.ts'
+export { DEFAULT_LIMITS, resolveLimits } from './limits.ts'
+export type { CancelCause, CancelReason, PartReceipt, Receipt, Usage } from './receipt.ts'
+export { CANCEL_CODES } from './receipt.ts'
 export type { ClientRuntime, Runtime, Timer } from './runtime.ts'
 export { scan } from './scan.ts'

@@ -2,8 +2,6 @@ export type { ActorMap, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
 export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
 export type { RunEvent, StreamEvent } from '../protocol/events.ts'
-export type { Limits } from '../protocol/limits.ts'
-export type { PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
 export type {
   ReaderFacts,
   RosterChanges,
@@ -13,8 +11,10 @@ export type {
   RosterUpdate,
   RunFacts,
   RunFigures,
-} from '../protocol/roster.ts'
-export { Roster } from '../protocol/roster.ts'
+} from '../protocol/inspector.ts'
+export { Roster } from '../protocol/inspector.ts'
+export type { Limits } from '../protocol/limits.ts'
+export type { PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
 export type {
   Actor,
@@ -27,20 +27,8 @@ export type {
 } from './actors/actor.ts'
 export { actor } from './actors/actor.ts'
 export type { Answer, ChildRun, Spawn, SpawnOptions } from './actors/child-run.ts'
-export type { InspectorInput } from './actors/inspector.ts'
-export { inspector } from './actors/inspector.ts'
-export type { Lookout, ReaderSight, RunSight, SessionSight } from './actors/lookout.ts'
+export type { Lookout, ReaderSight, RunSight, SessionSight } from './actors/server-view.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
-export type { AgentDefinition, AgentInput } from './agents/agent.ts'
-export { agent } from './agents/agent.ts'
-export { validConversation } from './agents/conversation.ts'
-export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './auth.ts'
-export { anonymous, bearer, jwt } from './auth.ts'
-export { demo } from './models/demo.ts'
-export type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall, ToolSpec } from './models/model.ts'
-export type { Router, RouterOptions, StreamAskOptions } from './router.ts'
-export type { CloseOptions, MillraceServer, ServerOptions } from './server.ts'
-export { createServer } from './server.ts'
 export type {
   RunTools,
   Tool,
@@ -49,8 +37,20 @@ export type {
   ToolDefinition,
   ToolMap,
   ToolProgress,
-} from './tools/tool.ts'
-export { tool } from './tools/tool.ts'
+} from './actors/tool.ts'
+export { tool } from './actors/tool.ts'
+export type { AgentDefinition, AgentInput } from './agents/agent.ts'
+export { agent } from './agents/agent.ts'
+export { validConversation } from './agents/conversation.ts'
+export type { InspectorInput } from './inspector/inspector.ts'
+export { inspector } from './inspector/inspector.ts'
+export { demo } from './models/demo.ts'
+export type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall, ToolSpec } from './models/model.ts'
+export type { Router, RouterOptions, StreamAskOptions } from './router.ts'
+export type { CloseOptions, MillraceServer, ServerOptions } from './server.ts'
+export { createServer } from './server.ts'
+export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './sessions/auth.ts'
+export { anonymous, bearer, jwt } from './sessions/auth.ts'
 export type { MemoryOptions, MemoryTransport, MemoryWebSocketClass } from './transports/memory.ts'
 export { memory } from './transports/memory.ts'
 export type { MemoryWebSocket, MemoryWebSocketOptions } from './transports/memory-socket.ts'

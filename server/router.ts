@@ -4,11 +4,11 @@ import type { StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import type { Answer } from './actors/child-run.ts'
-import { checkedPrincipal } from './auth.ts'
-import { readRun } from './local-reader.ts'
-import type { LoggedEnd } from './logged-end.ts'
-import type { Registry } from './registry.ts'
-import type { Run } from './run.ts'
+import type { LoggedEnd } from './log/logged-end.ts'
+import { readRun } from './runs/local-reader.ts'
+import type { Run } from './runs/run.ts'
+import { checkedPrincipal } from './sessions/auth.ts'
+import type { Registry } from './sessions/registry.ts'
 
 /** Who runs are made for when nobody is named. */
 const LOCAL: Principal = { id: '\u0000local' }

@@ -3,11 +3,11 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
-import type { RunTools, ToolMap } from '../tools/tool.ts'
 import type { Spawn } from './child-run.ts'
-import type { Lookout } from './lookout.ts'
 import type { Principal } from './principal.ts'
+import type { Lookout } from './server-view.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
+import type { RunTools, ToolMap } from './tool.ts'
 
 export type { Principal }
 

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import { type Actor, type ActorContext, actor, type RunInput } from '../actors/actor.ts'
+import type { ToolMap } from '../actors/tool.ts'
 import type { Message, Model } from '../models/model.ts'
-import type { ToolMap } from '../tools/tool.ts'
 import { validConversation } from './conversation.ts'
 import { type Said, Turn } from './turn.ts'
 

@@ -1,6 +1,6 @@
 import type { RunEvent } from '../../protocol/events.ts'
+import type { RunTools } from '../actors/tool.ts'
 import type { Message, ModelEvent, StopReason, ToolCall } from '../models/model.ts'
-import type { RunTools } from '../tools/tool.ts'
 
 /** Tool calls of one turn that are run. */
 const MAX_CALLS = 32

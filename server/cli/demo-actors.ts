@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import type { RosterUpdate } from '../../protocol/roster.ts'
+import type { RosterUpdate } from '../../protocol/inspector.ts'
 import { type Actor, actor } from '../actors/actor.ts'
-import { type InspectorInput, inspector } from '../actors/inspector.ts'
 import { type AgentInput, agent } from '../agents/agent.ts'
+import { type InspectorInput, inspector } from '../inspector/inspector.ts'
 import { wait } from '../streams/wait.ts'
 import { demoTools } from './demo-tools.ts'
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
+import { type ToolMap, tool } from '../actors/tool.ts'
 import { wait } from '../streams/wait.ts'
-import { type ToolMap, tool } from '../tools/tool.ts'
 
 const SKIES = ['sunny', 'cloudy', 'raining', 'snowing', 'foggy'] as const
 const STEPS = ['looking for sources', 'reading', 'reading on', 'comparing', 'summing up'] as const

@@ -1,6 +1,6 @@
 import type { Run } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
-import { Roster, type RosterUpdate } from '../../protocol/roster.ts'
+import { Roster, type RosterUpdate } from '../../protocol/inspector.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { unreadExit } from './follow.ts'
 import { onInterrupt } from './interrupts.ts'

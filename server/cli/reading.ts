@@ -1,7 +1,7 @@
 import type { Run, StreamEvent } from '../../client-sdk/node.ts'
+import { Voices } from './agent-lines.ts'
 import { eventWords } from './event-words.ts'
 import type { Output } from './output.ts'
-import { Voices } from './voices.ts'
 
 /** One reader's way through a run: what is shown of each event, and the figures at the end. */
 export class Reading {

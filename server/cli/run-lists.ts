@@ -1,4 +1,4 @@
-import type { Roster, RosterChanges, RosterRun } from '../../protocol/roster.ts'
+import type { Roster, RosterChanges, RosterRun } from '../../protocol/inspector.ts'
 import type { Output } from './output.ts'
 import { runTable, type TableLine } from './run-table.ts'
 

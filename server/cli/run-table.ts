@@ -1,4 +1,4 @@
-import type { RosterReader, RosterRun, RosterSession } from '../../protocol/roster.ts'
+import type { RosterReader, RosterRun, RosterSession } from '../../protocol/inspector.ts'
 import { printable } from './output.ts'
 
 export type TableOptions = {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { type Authenticate, bearer } from '../auth.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../server.ts'
+import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
 import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf, placeOf } from './exit.ts'

@@ -1,5 +1,5 @@
 import type { ToolCall, ToolSpec } from './model.ts'
-import { isWire, objectIn, type Wire } from './wire.ts'
+import { isWire, objectIn, type Wire } from './provider/json.ts'
 
 /** Calls of one tool in one turn: one for each name that the question gives. */
 const MAX_CALLS = 4

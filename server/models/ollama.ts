@@ -1,11 +1,11 @@
 import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } from 'ollama'
 import { MillraceError } from '../../protocol/errors.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
-import { answer, type ProviderOptions } from './answer.ts'
-import type { Exchange } from './exchange.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
-import { Refusal } from './refusal.ts'
-import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
+import { answer, type ProviderOptions } from './provider/attempts.ts'
+import type { Exchange } from './provider/exchange.ts'
+import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
+import { Refusal } from './provider/refusal.ts'
 
 export type OllamaOptions = ProviderOptions & {
   /** Where Ollama is. Default: `OLLAMA_HOST`, else `http://127.0.0.1:11434`. */

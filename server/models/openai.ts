@@ -2,11 +2,11 @@ import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import { sseData } from '../streams/sse.ts'
-import { answer, type ProviderOptions } from './answer.ts'
-import type { Exchange } from './exchange.ts'
 import type { Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
-import { Refusal } from './refusal.ts'
-import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './wire.ts'
+import { answer, type ProviderOptions } from './provider/attempts.ts'
+import type { Exchange } from './provider/exchange.ts'
+import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
+import { Refusal } from './provider/refusal.ts'
 
 export type OpenAIOptions = ProviderOptions & {
   /** Default: `OPENAI_API_KEY`. A compatible server at `baseURL` may need none. */

@@ -1,5 +1,5 @@
 import type { Progress, RunEvent } from '../../protocol/events.ts'
-import type { ToolProgress } from './tool.ts'
+import type { ToolProgress } from '../actors/tool.ts'
 import { wellFormed } from './tool-output.ts'
 
 /** The longest text of a progress. */

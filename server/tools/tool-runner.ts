@@ -7,12 +7,11 @@ import type { Question } from '../actors/actor.ts'
 import type { Spawn } from '../actors/child-run.ts'
 import type { Principal } from '../actors/principal.ts'
 import { validate } from '../actors/standard-schema.ts'
-import { excerpt } from '../excerpt.ts'
+import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } from '../actors/tool.ts'
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
-import type { OpenTool, StopWork } from '../work.ts'
+import { excerpt } from '../text.ts'
 import { ProgressReport } from './progress-report.ts'
-import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } from './tool.ts'
 import { type ToolOutput, toolOutput, wellFormed } from './tool-output.ts'
 
 /** What an event needs beside the output of a tool. */
@@ -29,6 +28,17 @@ const APPROVAL = {
   properties: { ok: { type: 'boolean' }, note: { type: 'string' } },
   required: ['ok'],
 } as const
+
+/** Stops one piece of work by itself; one that is as good as over it leaves alone. */
+export type StopWork = (cause: CancelCause) => void
+
+/** A tool call in the books. */
+export type OpenTool = {
+  /** The tool has finished. */
+  readonly finished: () => void
+  /** Its result was told: a cancel does not find it any more. */
+  readonly told: () => void
+}
 
 /** What tools take from the run they are called in. */
 export interface ToolHost {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RosterRun } from '../../protocol/roster.ts'
+import type { RosterRun } from '../../protocol/inspector.ts'
 import { Command, MILLRACE, millrace, root, type Serving, serving } from '../helpers/command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-ls-'))

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { RosterRun } from '../../protocol/roster.ts'
+import type { RosterRun } from '../../protocol/inspector.ts'
 import { runTable, type TableOptions } from '../../server/cli/run-table.ts'
 
 const NOW = 1_700_000_000_000

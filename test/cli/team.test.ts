@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Voices } from '../../server/cli/voices.ts'
+import { Voices } from '../../server/cli/agent-lines.ts'
 import { millrace, type Serving, serving } from '../helpers/command.ts'
 
 let serve: Serving

@@ -1,5 +1,5 @@
 import { vi } from 'vitest'
-import { Run } from '../../server/run.ts'
+import { Run } from '../../server/runs/run.ts'
 
 /**
  * The runs that somebody has followed since, in order: what a store behind the server would reach, which gives a log

@@ -6,7 +6,7 @@ import type { DownFrame, UpFrame } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { readDown } from '../../protocol/read-down.ts'
 import { type ScanLimits, scan } from '../../protocol/scan.ts'
-import { decodeClient } from '../../server/wire.ts'
+import { decodeClient } from '../../server/log/payload.ts'
 
 export type Direction = 'up' | 'down'
 

@@ -1,9 +1,9 @@
 import type { OnDetach } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Actor } from '../../server/index.ts'
-import { Run, type RunHost } from '../../server/run.ts'
+import { Run, type RunHost } from '../../server/runs/run.ts'
+import { Turns } from '../../server/runs/scheduler.ts'
 import { nodeRuntime } from '../../server/runtime.ts'
-import { Turns } from '../../server/turns.ts'
 
 /** A run that no registry knows. Its actor has no model and no children, and does not fail. */
 export function loneRun(actor: Actor, limits: Limits, onDetach: OnDetach): Run {

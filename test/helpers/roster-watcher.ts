@@ -1,4 +1,4 @@
-import { Roster, type RosterRun, type RosterUpdate } from '../../protocol/roster.ts'
+import { Roster, type RosterRun, type RosterUpdate } from '../../protocol/inspector.ts'
 import type { TestServer } from './server.ts'
 import type { WireClient, WireClientOptions } from './wire-client.ts'
 

@@ -1,7 +1,7 @@
 import type { ClientOptions } from '../../client-sdk/index.ts'
 import type { Actor } from '../../server/actors/actor.ts'
-import { bearer } from '../../server/auth.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
+import { bearer } from '../../server/sessions/auth.ts'
 import type { HandClock } from './hand-clock.ts'
 import type { Reached, TransportUnderTest } from './transports.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'

@@ -7,7 +7,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { element, scanValue } from '../../protocol/scan.ts'
 import { Writer } from '../../protocol/writer.ts'
-import { decodeClient, packPayload, unpackPayload } from '../../server/wire.ts'
+import { decodeClient, packPayload, unpackPayload } from '../../server/log/payload.ts'
 import { bytes, hex, msgpackr, plain, scanLimits } from '../helpers/codec-paths.ts'
 
 const { maxEvent, maxDepth, maxValues } = DEFAULT_LIMITS

@@ -9,8 +9,8 @@ import { GAP_REASONS, INPUT_STATUSES, ON_DETACH, OUTCOMES, POLICIES, SUBPROTOCOL
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import { actor } from '../../server/actors/actor.ts'
-import { anonymous } from '../../server/auth.ts'
 import { createServer } from '../../server/server.ts'
+import { anonymous } from '../../server/sessions/auth.ts'
 import { decoders, encoders, hex, msgpackr, plain, scanLimits } from '../helpers/codec-paths.ts'
 import {
   encodeArray,

@@ -1,5 +1,5 @@
-import type { LoggedEnd } from '../../server/logged-end.ts'
-import { Run } from '../../server/run.ts'
+import type { LoggedEnd } from '../../server/log/logged-end.ts'
+import { Run } from '../../server/runs/run.ts'
 import type { Stage } from './stage.ts'
 
 /** What a run wanted of a child that it began. */

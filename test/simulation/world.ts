@@ -8,7 +8,7 @@ import {
   type StreamEvent,
 } from '../../client-sdk/index.ts'
 import { type ActorContext, actor, createServer, type MillraceServer } from '../../server/index.ts'
-import { Run as ServerRun } from '../../server/run.ts'
+import { Run as ServerRun } from '../../server/runs/run.ts'
 import { Link, type Tamper } from './network.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
 import { type Chance, microtasks, type VirtualTime } from './virtual-time.ts'

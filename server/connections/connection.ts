@@ -1,0 +1,499 @@
+import { CLOSE, MillraceError, ProtocolFault } from '../../protocol/errors.ts'
+import type {
+  Attach,
+  Cancel,
+  DownFrame,
+  Hello,
+  Input,
+  Key,
+  Start,
+  SubscriptionOptions,
+  UpFrame,
+  WireMap,
+} from '../../protocol/frames.ts'
+import { TAG } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { CancelCause } from '../../protocol/receipt.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import { element } from '../../protocol/scan.ts'
+import { WIRE_LIMITS, type WireLimits } from '../../protocol/wire-limits.ts'
+import type { Principal } from '../actors/actor.ts'
+import { decodeClient, packPayload, type ReceivedFrame } from '../log/payload.ts'
+import type { Run } from '../runs/run.ts'
+import { GuardedRuntime } from '../runtime.ts'
+import { type Quota, TokenBucket } from '../sessions/admission.ts'
+import { type Authenticate, type Identity, identityOf } from '../sessions/auth.ts'
+import type { Registry } from '../sessions/registry.ts'
+import type { Carrier, Session } from '../sessions/session.ts'
+import { isThenable } from '../streams/thenable.ts'
+import { excerpt } from '../text.ts'
+import type { Socket, SocketEvents } from '../transports/transport.ts'
+import { Outbox } from './outbox.ts'
+import { type Outlet, Subscription } from './subscription.ts'
+
+/** A timer that fires this much late says that the process stood still, not that the peer did. */
+const LATE_MS = 1_000
+/** Most one client may ask its messages to be held back for the sake of batching. */
+const MAX_FLUSH_MS = 1_000
+const CANCEL_CODE_MAX = 255
+/** Frames of one message that count as one against `messagesPerSec`. */
+const FRAMES_PER_MESSAGE = 16
+/** What a message quotes at most of something that a client named. */
+const QUOTED_CHARACTERS = 64
+/** The longest name of a part that an answer names in full. */
+const MAX_ECHOED_ID = 1_024
+
+export type ConnectionOptions = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly registry: Registry
+  readonly authenticate: Authenticate
+  /** The server's name, for WELCOME. */
+  readonly server: string | undefined
+  /** What is said to clients once the server goes away. */
+  leaving(): { reason: string; graceMs: number } | undefined
+  /** Something failed that is no fault of the client. */
+  report(error: unknown): void
+  closed(connection: Connection): void
+  /** One of its streams is over. */
+  streamOver(): void
+}
+
+/** One socket of one client: it reads frames, applies them in order, and holds the socket to its limits. */
+export class Connection implements SocketEvents, Carrier, Outlet {
+  readonly #socket: Socket
+  /** Every entry from outside but a message: a timer, a later turn, a promise, an event of the socket. */
+  readonly #runtime: GuardedRuntime
+  readonly #options: ConnectionOptions
+  readonly #outbox: Outbox
+  readonly #messages: TokenBucket
+  readonly #subscriptions = new Map<number, Subscription>()
+  #state: 'hello' | 'authenticating' | 'open' | 'closed' = 'hello'
+  #session: Session | undefined
+  #principal: Principal | undefined
+  #quota: Quota | undefined
+  /** Messages that came while the credentials were looked at. */
+  #waiting: ReceivedFrame[] = []
+  #receivedBytes = 0
+  /** The highest stream id seen. */
+  #lastSid = 0
+  #heardAt: number
+  #helloTimer: Timer | undefined
+  #beatTimer: Timer | undefined
+  #expiryTimer: Timer | undefined
+
+  constructor(socket: Socket, options: ConnectionOptions) {
+    const { limits } = options
+    const runtime = new GuardedRuntime(options.runtime, (error) => this.#broke(error))
+    this.#socket = socket
+    this.#runtime = runtime
+    this.#options = options
+    this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
+    this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
+    this.#heardAt = runtime.now()
+    this.#helloTimer = runtime.setTimer(limits.helloMs, () => this.fault(CLOSE.helloTimeout, 'no HELLO came in time'))
+  }
+
+  // --- what the socket says
+
+  message(bytes: Uint8Array): void {
+    if (this.#state === 'closed') return
+    const { limits } = this.#options
+    this.#heardAt = this.#runtime.now()
+    if (this.#state !== 'open') {
+      this.#receivedBytes += bytes.length
+      if (this.#receivedBytes > limits.beforeWelcomeBytes)
+        return this.fault(CLOSE.tooLarge, `more than ${limits.beforeWelcomeBytes} bytes before WELCOME`)
+    }
+    try {
+      // What is kept of a message must not be the transport's buffer.
+      const received = decodeClient(
+        new Uint8Array(bytes),
+        { maxBytes: limits.maxMessage, maxDepth: limits.maxDepth, maxValues: limits.maxValues },
+        (frames) => this.#admit(frames),
+      )
+      this.#lastSid = checkOrder(received, this.#state !== 'hello', this.#lastSid)
+      this.#apply(received)
+    } catch (error) {
+      if (error instanceof ProtocolFault) this.fault(error.closeCode, error.message)
+      else this.#broke(error)
+    }
+  }
+
+  /** Counts a message; one of very many frames counts as the several that it could have been. */
+  #admit(frames: number): void {
+    const { messagesPerSec } = this.#options.limits
+    if (!this.#messages.take(Math.ceil(frames / FRAMES_PER_MESSAGE)))
+      throw new ProtocolFault(`more than ${messagesPerSec} messages a second`, CLOSE.tooMany)
+  }
+
+  text(): void {
+    this.fault(CLOSE.malformed, 'a text message: this protocol is binary')
+  }
+
+  drain(): void {
+    this.#runtime.enter(() => this.#outbox.drained())
+  }
+
+  closed(): void {
+    this.#runtime.enter(() => this.#end())
+  }
+
+  // --- closing
+
+  /** Closes the connection with a code of the protocol: nothing of it is applied any more. */
+  fault(code: number, reason: string): void {
+    if (this.#state === 'closed') return
+    this.#outbox.finish()
+    this.#socket.close(code, reason.slice(0, 120))
+    this.#end()
+  }
+
+  /** The core itself failed, in what was called from outside: that ends this connection, and nothing else. */
+  #broke(error: unknown): void {
+    this.#options.report(error)
+    try {
+      this.fault(1011, 'the server failed; come back')
+    } catch (second) {
+      // Its last words are what fails.
+      this.#options.report(second)
+      this.#socket.terminate()
+    }
+  }
+
+  /** The server goes away in `graceMs`. */
+  goaway(reason: string, graceMs: number): void {
+    if (this.#state === 'open') this.#outbox.send({ kind: 'goaway', reason, graceMs })
+  }
+
+  #end(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#waiting = []
+    this.#helloTimer?.clear()
+    this.#beatTimer?.clear()
+    this.#expiryTimer?.clear()
+    this.#outbox.close()
+    for (const subscription of [...this.#subscriptions.values()]) subscription.close()
+    if (this.#quota) this.#quota.connections--
+    if (this.#session) this.#options.registry.lost(this.#session, this)
+    this.#options.closed(this)
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  // --- what a subscription needs
+
+  begin(subscription: Subscription): void {
+    this.#outbox.begin(subscription)
+  }
+
+  ready(subscription: Subscription, urgent: boolean): void {
+    this.#outbox.ready(subscription, urgent)
+  }
+
+  notify(frame: Extract<DownFrame, { kind: 'notice' }>): void {
+    this.#outbox.notify(frame)
+  }
+
+  over(subscription: Subscription): void {
+    this.#subscriptions.delete(subscription.sid)
+    this.#options.streamOver()
+  }
+
+  /** No stream is open. */
+  get idle(): boolean {
+    return this.#subscriptions.size === 0
+  }
+
+  /** No stream of it still has something that its client could be sent. */
+  get delivered(): boolean {
+    for (const { run, paused, cursor } of this.#subscriptions.values())
+      if (!run.end || (!paused && cursor.balance > 0)) return false
+    return true
+  }
+
+  // --- frames
+
+  #apply(received: readonly ReceivedFrame[]): void {
+    let ping: number | undefined
+    for (let i = 0; i < received.length; i++) {
+      if (this.#isClosed()) return
+      const { frame, bytes } = received[i] as ReceivedFrame
+      if (this.#state === 'authenticating') this.#waiting.push({ frame, bytes })
+      else if (frame.kind === 'hello') this.#hello(frame, bytes)
+      else if (frame.kind === 'ping') ping = frame.nonce
+      else this.#applyOne(frame, bytes)
+    }
+    if (ping !== undefined && !this.#isClosed()) this.#outbox.pong(ping)
+  }
+
+  #applyOne(frame: Exclude<UpFrame, Hello | { kind: 'ping' }>, bytes: Uint8Array): void {
+    switch (frame.kind) {
+      case 'start':
+        return this.#start(frame, element(bytes, 3))
+      case 'attach':
+        return this.#attach(frame)
+      case 'credit':
+        return this.#subscriptions.get(frame.sid)?.grant(frame.n)
+      case 'rate':
+        return this.#subscriptions.get(frame.sid)?.setRate(frame.perSec)
+      case 'detach':
+        return this.#subscriptions.get(frame.sid)?.close()
+      case 'cancel':
+        return this.#cancel(frame)
+      case 'input':
+        return this.#input(frame, bytes.length)
+      case 'pong':
+        return this.#outbox.answered(frame.nonce)
+    }
+  }
+
+  // --- HELLO
+
+  #hello(hello: Hello, bytes: Uint8Array): void {
+    const { limits, authenticate } = this.#options
+    if (bytes.length > limits.helloBytes)
+      throw new ProtocolFault(`HELLO is larger than ${limits.helloBytes} bytes`, CLOSE.tooLarge)
+    this.#state = 'authenticating'
+    const { headers, origin, remoteAddress } = this.#socket.request
+    const shown = new Map(headers)
+    if (origin === undefined) shown.delete('cookie')
+    const client = Buffer.from(hello.client).toString('hex')
+    let identity: Identity | undefined
+    try {
+      const answer: unknown = authenticate({ auth: hello.auth, headers: shown, remoteAddress, client })
+      if (isThenable(answer)) return this.#identify(hello, answer)
+      identity = identityOf(answer)
+    } catch (error) {
+      return this.#authenticationFailed(error)
+    }
+    this.#welcome(hello, identity)
+  }
+
+  #identify(hello: Hello, answer: PromiseLike<unknown>): void {
+    Promise.resolve(answer)
+      .then(identityOf)
+      .then(
+        (identity) => this.#runtime.enter(() => this.#welcome(hello, identity)),
+        (error: unknown) => this.#runtime.enter(() => this.#authenticationFailed(error)),
+      )
+  }
+
+  #authenticationFailed(error: unknown): void {
+    this.#options.report(error)
+    this.fault(1011, 'credentials could not be checked; come back')
+  }
+
+  #welcome(hello: Hello, identity: Identity | undefined): void {
+    if (this.#isClosed()) return
+    const { limits, registry, server } = this.#options
+    if (!identity) {
+      this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials were refused' })
+      return this.fault(CLOSE.unauthenticated, 'the credentials were refused')
+    }
+    const quota = registry.quota(identity)
+    const moved = registry.hello(identity, hello, this)
+    if (!moved) return this.fault(CLOSE.takenOver, 'a newer connection of this client instance exists')
+    this.#session = moved.session
+    this.#principal = identity
+    this.#quota = quota
+    quota.connections++
+    if (quota.connections > limits.maxConnections)
+      return this.fault(CLOSE.tooMany, `more than ${limits.maxConnections} connections`)
+    this.#helloTimer?.clear()
+    this.#helloTimer = undefined
+    this.#state = 'open'
+    this.#outbox.flushMs = Math.min(hello.flushMs ?? limits.flushMs, MAX_FLUSH_MS)
+    this.#outbox.send({
+      kind: 'welcome',
+      session: moved.session.id,
+      known: moved.known,
+      limits: wireLimits(limits),
+      now: this.#runtime.wallClock(),
+      ...(server === undefined ? {} : { server }),
+    })
+    const leaving = this.#options.leaving()
+    if (leaving) this.#outbox.send({ kind: 'goaway', ...leaving })
+    this.#beat()
+    if (identity.expiresAt !== undefined) this.#expireAt(identity.expiresAt)
+    const waiting = this.#waiting
+    this.#waiting = []
+    this.#runtime.enter(() => this.#apply(waiting))
+  }
+
+  #expireAt(expiresAt: number): void {
+    const runtime = this.#runtime
+    this.#expiryTimer = runtime.setTimer(Math.max(0, expiresAt - runtime.wallClock()), () => {
+      if (runtime.wallClock() < expiresAt) return this.#expireAt(expiresAt)
+      this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials have expired' })
+      this.fault(CLOSE.unauthenticated, 'the credentials have expired')
+    })
+  }
+
+  /** Pings, and gives up a peer of which nothing was heard. A timer that fires late restarts the wait. */
+  #beat(): void {
+    const { limits } = this.#options
+    const runtime = this.#runtime
+    const patienceMs = limits.heartbeatMs + limits.pongMs
+    const waitMs = Math.min(limits.heartbeatMs, Math.max(0, this.#heardAt + patienceMs - runtime.now()))
+    const due = runtime.now() + waitMs
+    this.#beatTimer = runtime.setTimer(waitMs, () => {
+      const now = runtime.now()
+      if (now - due > LATE_MS) this.#heardAt = now
+      if (now - this.#heardAt >= patienceMs) {
+        this.#socket.terminate()
+        return this.#end()
+      }
+      this.#outbox.ping()
+      this.#beat()
+    })
+  }
+
+  // --- streams
+
+  #start(frame: Start, inputBytes: Uint8Array): void {
+    const { options } = frame
+    this.#open(frame.sid, options, options.policy ?? 'pace', { after: 0, gen: undefined }, (principal) => {
+      const { run, reused } = this.#options.registry.start(principal, frame, inputBytes)
+      return { run, own: true, reused }
+    })
+  }
+
+  #attach(frame: Attach): void {
+    const { options } = frame
+    const policy = options.policy ?? 'log'
+    this.#open(frame.sid, options, policy, { after: frame.after, gen: options.gen }, (principal) => {
+      const { run, own } = this.#options.registry.find(principal, frame.run)
+      if (!own && policy === 'pace')
+        throw new MillraceError('forbidden', 'only the principal of a run may pace it; attach with another policy')
+      return { run, own, reused: false }
+    })
+  }
+
+  #open(
+    sid: number,
+    options: SubscriptionOptions,
+    policy: NonNullable<SubscriptionOptions['policy']>,
+    from: { after: number | null; gen: number | undefined },
+    find: (principal: Principal) => { run: Run; own: boolean; reused: boolean },
+  ): void {
+    const { limits, registry } = this.#options
+    const principal = this.#principal
+    const session = this.#session
+    if (!principal || !session) return
+    try {
+      if (this.#subscriptions.size >= limits.maxStreams) {
+        throw new MillraceError(
+          'too_many_streams',
+          `${limits.maxStreams} streams are open on this connection, as many as allowed; end one first`,
+        )
+      }
+      this.#quota?.takeStart()
+      const { run, own, reused } = find(principal)
+      const { credit, rate, ts = false } = options
+      const subscription = new Subscription(this, this.#runtime, limits, sid, run, own, from, {
+        credit,
+        policy,
+        rate,
+        ts,
+        reused,
+      })
+      this.#subscriptions.set(sid, subscription)
+      registry.opened(session, run)
+      subscription.open()
+    } catch (error) {
+      if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
+      const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
+      this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: refusalData(refusal, limits) })
+    }
+  }
+
+  #cancel({ sid, code, note, target }: Cancel): void {
+    const subscription = this.#subscriptions.get(sid)
+    if (!subscription) return
+    const isNamed = target !== undefined && target.id.length <= MAX_ECHOED_ID
+    const ref = { tag: TAG.cancel, sid, ...(isNamed ? { detail: [target.type, target.id] } : {}) }
+    if (!subscription.own) {
+      return this.#outbox.notify({
+        kind: 'notice',
+        code: 'forbidden',
+        message: 'only the principal of a run may cancel it',
+        ref,
+      })
+    }
+    const cause: CancelCause = { by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note }
+    if (target) {
+      const { type, id } = target
+      const { run } = subscription
+      if (type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause)) return
+      return subscription.answer({
+        kind: 'notice',
+        code: 'not_found',
+        message: `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`,
+        ref,
+      })
+    }
+    subscription.skip()
+    subscription.run.cancel(cause)
+  }
+
+  #input({ sid, mid, type, data }: Input, bytes: number): void {
+    const subscription = this.#subscriptions.get(sid)
+    if (!subscription) return
+    if (!subscription.own) {
+      const ref = { tag: TAG.input, sid, detail: mid }
+      return this.#outbox.notify({
+        kind: 'notice',
+        code: 'forbidden',
+        message: 'only the principal of a run may speak to it',
+        ref,
+      })
+    }
+    const { status, note } = subscription.run.input(midName(mid), { type, data }, bytes)
+    this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) })
+  }
+}
+
+/**
+ * HELLO comes first and once; stream ids rise. Checked for the whole message before any of it is applied. Returns the
+ * highest stream id.
+ */
+function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSid: number): number {
+  let hello = greeted
+  let sid = lastSid
+  for (const { frame } of received) {
+    if (frame.kind === 'hello') {
+      if (hello) throw new ProtocolFault('a second HELLO')
+      hello = true
+    } else if (!hello) throw new ProtocolFault('HELLO must come first')
+    if (frame.kind !== 'start' && frame.kind !== 'attach') continue
+    if (frame.sid <= sid) throw new ProtocolFault(`stream id ${frame.sid} does not rise`)
+    sid = frame.sid
+  }
+  return sid
+}
+
+/** A message id as a Map key: a binary one and a text one are never the same. */
+function midName(mid: Key): string {
+  return typeof mid === 'string' ? `s${mid}` : `b${Buffer.from(mid).toString('base64')}`
+}
+
+/** A refusal as it travels. What would be too large to send is told without details. */
+function refusalData(refusal: MillraceError, limits: Limits): WireMap {
+  const data: WireMap = refusal.toJSON()
+  try {
+    packPayload(data, limits)
+    return data
+  } catch {
+    const { code, message, retryable } = refusal
+    return { code, message: excerpt(message, MAX_ECHOED_ID), retryable }
+  }
+}
+
+/** The limits that a client must know, as they are here. */
+function wireLimits(limits: Limits): Partial<Limits> {
+  return Object.fromEntries(Object.keys(WIRE_LIMITS).map((name) => [name, limits[name as keyof WireLimits]]))
+}

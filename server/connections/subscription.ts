@@ -1,0 +1,407 @@
+import { writeDown } from '../../protocol/encode.ts'
+import type { GAP_REASONS } from '../../protocol/frames.ts'
+import { type DownFrame, type Gap, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Writer } from '../../protocol/writer.ts'
+import { Cursor } from '../log/cursor.ts'
+import { joinTexts } from '../log/join-texts.ts'
+import type { Chunk } from '../log/log.ts'
+import type { Reader } from '../log/readers.ts'
+import type { Run } from '../runs/run.ts'
+
+/** Bytes of text that a stream gets in one turn: beyond them goes only the item that fills it. */
+const TURN_BYTES = 16_384
+/** No header of a DELTA or EVENT is larger. */
+const HEADER_BYTES = 64
+
+/** Answers that may wait for their place among the items. Further ones do not wait. */
+const MAX_ANSWERS = 64
+
+type Notice = Extract<DownFrame, { kind: 'notice' }>
+
+/** What a subscription needs of the connection it belongs to. */
+export interface Outlet {
+  /** The subscription begins: `pump` is called soon. */
+  begin(subscription: Subscription): void
+  /** It has something to send: `pump` is called soon, at once when it is `urgent`. */
+  ready(subscription: Subscription, urgent: boolean): void
+  /** A NOTICE of this subscription, ahead of its items. */
+  notify(frame: Notice): void
+  /** The subscription is over: its END is written, or nobody wants one. */
+  over(subscription: Subscription): void
+}
+
+/** Where a subscription begins: `after` 0 is from the first item, null is live. */
+export type Start = { after: number | null; gen: number | undefined }
+
+export type SubscriptionSettings = {
+  credit: number | undefined
+  policy: Policy
+  rate: number | undefined
+  ts: boolean
+  reused: boolean
+}
+
+/** One consumer's view of one run on one connection: it turns the log into frames, as credit, rate and policy allow. */
+export class Subscription implements Reader {
+  // What every item touches stands together, as in a production.
+  resting = false
+  #closed = false
+  /** Whether the outlet has it in its queue: the outlet's own mark. */
+  queued = false
+  /** It was sent an item. Somebody waits for the first one. */
+  #begun = false
+  readonly #outlet: Outlet
+  readonly run: Run
+  readonly cursor: Cursor
+  readonly sid: number
+  readonly policy: Policy
+  readonly own: boolean
+  readonly #runtime: Runtime
+  readonly #ts: boolean
+  /** Frames that come before any item. */
+  #head: DownFrame[] = []
+  /** Answers, and how far it must be for each. */
+  #answers: { readonly after: number; readonly frame: Notice }[] | undefined
+  #rate: RateBucket | undefined
+  /** It sent CANCEL: of the run it wants only the end. */
+  #skipping = false
+  #toldSettled = false
+
+  constructor(
+    outlet: Outlet,
+    runtime: Runtime,
+    limits: Limits,
+    sid: number,
+    run: Run,
+    own: boolean,
+    from: Start,
+    settings: SubscriptionSettings,
+  ) {
+    this.#outlet = outlet
+    this.#runtime = runtime
+    this.#ts = settings.ts
+    this.sid = sid
+    this.run = run
+    this.policy = settings.policy
+    this.own = own
+    const { position, gaps } = locate(run, sid, from)
+    const credit = Math.min(settings.credit ?? limits.initialCredit, limits.maxCredit)
+    this.cursor = new Cursor(run.log, position, credit, limits.maxCredit)
+    const next = position.last + 1
+    const opened: DownFrame = {
+      kind: 'opened',
+      sid,
+      next,
+      run: run.id,
+      gen: position.gen,
+      credit,
+      ...surroundings(run, next),
+    }
+    if (settings.reused) opened.reused = true
+    this.#head = [opened, ...gaps]
+    if (settings.rate !== undefined) this.#rate = new RateBucket(settings.rate, runtime)
+  }
+
+  /** Begins to follow the run. */
+  open(): void {
+    this.run.join(this)
+    this.#outlet.begin(this)
+  }
+
+  get paused(): boolean {
+    return this.#rate?.perSec === 0
+  }
+
+  get perSec(): number | undefined {
+    return this.#rate?.perSec
+  }
+
+  wake(urgent: boolean): void {
+    if (!this.#closed) this.#outlet.ready(this, urgent || !this.#begun)
+  }
+
+  grant(n: number): void {
+    this.cursor.grant(n)
+    this.run.reconsider()
+    this.wake(false)
+  }
+
+  /** Items a second from now on; 0 pauses, null lifts. */
+  setRate(perSec: number | null): void {
+    this.#rate?.clear()
+    this.#rate = perSec === null ? undefined : new RateBucket(perSec, this.#runtime)
+    this.run.reconsider()
+    this.wake(true)
+  }
+
+  /** Answers with a NOTICE behind the items that are logged: the better answer may be one of them. */
+  answer(frame: Notice): void {
+    const { log } = this.run
+    const waiting = this.#answers ?? []
+    if (this.cursor.last >= log.last || waiting.length >= MAX_ANSWERS) return this.#outlet.notify(frame)
+    waiting.push({ after: log.last, frame })
+    this.#answers = waiting
+  }
+
+  /** Drops what was not sent: only the end follows. */
+  skip(): void {
+    this.#skipping = true
+    this.wake(true)
+  }
+
+  /** Ends this view; the run goes on. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#rate?.clear()
+    this.run.leave(this)
+    this.#outlet.over(this)
+  }
+
+  /**
+   * Writes what may be sent now, about a turn's worth; nothing that would make `out` longer than `most` bytes unless it
+   * is the first thing in it. Returns `more` when it stopped for lack of room.
+   */
+  pump(out: Writer, most: number): 'more' | 'idle' {
+    if (this.#closed) return 'idle'
+    const turnEnd = out.length + TURN_BYTES
+    for (;;) {
+      if (!this.#writeHead(out, most)) return 'more'
+      if (this.#enterNextLife()) continue
+      if (this.#wantsEnd()) return this.#writeEnd(out, most)
+      if (this.#skipping) return 'idle'
+      this.#tellSettled()
+      const { log } = this.run
+      if (this.cursor.last >= log.last) {
+        this.run.rest(this)
+        return 'idle'
+      }
+      if (this.paused || this.cursor.balance <= 0) return 'idle'
+      const allowed = this.#rate?.allowance(() => this.wake(true)) ?? Number.POSITIVE_INFINITY
+      if (allowed < 1) return 'idle'
+      if (this.#skipMissing()) continue
+      if (out.length >= turnEnd) return 'more'
+      const through = Math.min(
+        this.cursor.reach,
+        this.cursor.last + allowed,
+        (log.lifeAfter(this.cursor.gen)?.first ?? Number.POSITIVE_INFINITY) - 1,
+      )
+      const chunk = log.chunk(this.cursor.last + 1, through, turnEnd - out.length)
+      if (!chunk) return 'idle'
+      if (out.length > 0 && out.length + chunk.end - chunk.start + HEADER_BYTES > most) return 'more'
+      this.#writeChunk(out, chunk)
+      this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
+      if (this.#answers !== undefined) this.#sendAnswers(this.cursor.last)
+      this.#begun = true
+      this.#rate?.take(chunk.count)
+      if (this.cursor.last === log.last && !this.run.end) {
+        this.run.rest(this)
+        return 'idle'
+      }
+    }
+  }
+
+  dismiss(code: string, message: string): void {
+    // Of what it waits for nothing is lost.
+    if (this.#closed || this.#wantsEnd()) return
+    this.#head.push({
+      kind: 'end',
+      sid: this.sid,
+      seq: this.cursor.last + 1,
+      outcome: 'unsubscribed',
+      data: { code, message },
+    })
+    this.wake(true)
+  }
+
+  #writeHead(out: Writer, most: number): boolean {
+    for (let frame = this.#head[0]; frame; frame = this.#head[0]) {
+      const before = out.length
+      writeDown(out, frame)
+      if (before > 0 && out.length > most) {
+        out.truncate(before)
+        return false
+      }
+      this.#head.shift()
+      if (frame.kind === 'end') this.close()
+    }
+    return !this.#closed
+  }
+
+  /** Passes from one life of the log to the next, which a GAP says before the new life's first item. */
+  #enterNextLife(): boolean {
+    const { log } = this.run
+    const { gen, last } = this.cursor
+    const life = gen < log.gen ? log.lifeAfter(gen) : undefined
+    if (life && last >= life.first - 1) {
+      this.#moveTo(life.first, life.gen, life.first, 'rewound')
+      return true
+    }
+    if (gen === log.gen && last > log.last) {
+      this.#moveTo(log.first, log.genAt(log.first), log.first, 'store_lost')
+      return true
+    }
+    return false
+  }
+
+  /** Steps over what is not kept any more, and with `latest` over all but the newest. */
+  #skipMissing(): boolean {
+    const { log } = this.run
+    const from = this.cursor.last + 1
+    if (from < log.first) {
+      this.#moveTo(log.first, log.genAt(log.first), from, 'retention')
+      return true
+    }
+    if (this.policy === 'latest' && from < log.last) {
+      this.#moveTo(log.last, log.genAt(log.last), from, 'policy')
+      return true
+    }
+    return false
+  }
+
+  #sendAnswers(last: number): void {
+    const waiting = this.#answers
+    while (waiting?.[0] && waiting[0].after <= last) this.#outlet.notify(waiting.shift()!.frame)
+    if (waiting?.length === 0) this.#answers = undefined
+  }
+
+  #moveTo(next: number, gen: number, from: number, reason: Gap['reason']): void {
+    this.cursor.moveTo(next - 1, gen)
+    // Behind what is only missing the others come all the same; of what became void they may never come.
+    this.#sendAnswers(from < next ? next - 1 : Number.POSITIVE_INFINITY)
+    this.#head.push({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
+    this.run.reconsider()
+  }
+
+  #wantsEnd(): boolean {
+    const { end, log } = this.run
+    return end !== undefined && (this.#skipping || (this.cursor.last === log.last && this.cursor.gen === log.gen))
+  }
+
+  #writeEnd(out: Writer, most: number): 'more' | 'idle' {
+    const { end } = this.run
+    if (!end) return 'idle'
+    if (out.length > 0 && out.length + end.packed.length + HEADER_BYTES > most) return 'more'
+    out.array(5)
+    out.uint(TAG.end)
+    out.uint(this.sid)
+    out.uint(end.seq)
+    out.uint(OUTCOMES.indexOf(end.outcome))
+    out.raw(end.packed)
+    this.close()
+    return 'idle'
+  }
+
+  /** The run has ended but its end must wait for credit: says so once. */
+  #tellSettled(): void {
+    const { end } = this.run
+    if (!end || this.#toldSettled || this.cursor.balance > 0) return
+    this.#toldSettled = true
+    const ref = { tag: TAG.end, sid: this.sid, detail: OUTCOMES.indexOf(end.outcome) }
+    this.#outlet.notify({
+      kind: 'notice',
+      code: 'settled',
+      message: 'the run has ended; its last items wait for credit',
+      ref,
+    })
+  }
+
+  #writeChunk(out: Writer, chunk: Chunk): void {
+    const { count, lane } = chunk
+    if (lane === undefined) {
+      out.array(this.#ts ? 7 : chunk.cost === 1 ? 5 : 6)
+      out.uint(TAG.event)
+      out.uint(this.sid)
+      out.uint(chunk.seq)
+      out.copy(chunk.body, chunk.start, chunk.end, 2)
+      if (this.#ts || chunk.cost !== 1) out.uint(chunk.cost)
+    } else {
+      const merged = this.policy === 'merge' && count > 1
+      out.array(this.#ts ? 7 : merged ? 6 : 5)
+      out.uint(TAG.delta)
+      out.uint(this.sid)
+      out.uint(chunk.seq)
+      out.uint(lane)
+      if (merged) joinTexts(out, chunk.bodies)
+      else {
+        if (count > 1) out.array(count)
+        out.copy(chunk.body, chunk.start, chunk.end, count)
+      }
+      if (merged) out.uint(count)
+      else if (this.#ts) out.nil()
+    }
+    if (this.#ts) out.uint(chunk.at)
+  }
+}
+
+/** Where a subscription stands at first, and the gaps it is told of before anything else. */
+function locate(run: Run, sid: number, from: Start): { position: { last: number; gen: number }; gaps: Gap[] } {
+  const { log } = run
+  const gaps: Gap[] = []
+  const position = { last: from.after ?? log.last, gen: from.after === null ? log.gen : (from.gen ?? log.genAt(1)) }
+  const jump = (next: number, gen: number, missing: number, reason: (typeof GAP_REASONS)[number]): void => {
+    gaps.push({ kind: 'gap', sid, from: missing, next, reason, gen, ...surroundings(run, next) })
+    position.last = next - 1
+    position.gen = gen
+  }
+  if (from.after === 0) position.gen = log.genAt(1)
+  else if (from.after !== null) {
+    const nextLife = log.lifeAfter(position.gen)
+    const unknown = log.firstOf(position.gen) === undefined
+    if (unknown || (position.gen === log.gen && from.after > log.last))
+      jump(log.first, log.genAt(log.first), Math.min(from.after + 1, log.first), 'store_lost')
+    else if (nextLife && from.after >= nextLife.first) jump(nextLife.first, nextLife.gen, nextLife.first, 'rewound')
+  }
+  if (position.last + 1 < log.first) jump(log.first, log.genAt(log.first), position.last + 1, 'retention')
+  return { position, gaps }
+}
+
+/** What is open just before item `next`: declared parts, and requests nobody has answered. */
+function surroundings(run: Run, next: number): Pick<Gap, 'lanes' | 'pending'> {
+  const lanes = run.log.lanesAt(next)
+  const pending = run.pendingAt(next)
+  return { ...(lanes.length > 0 ? { lanes } : {}), ...(pending.length > 0 ? { pending } : {}) }
+}
+
+/** Items a second: a bucket of a tenth of a second's worth, at least one. */
+class RateBucket {
+  readonly perSec: number
+  readonly #runtime: Runtime
+  readonly #capacity: number
+  #tokens: number
+  #filledAt: number
+  #timer: Timer | undefined
+
+  constructor(perSec: number, runtime: Runtime) {
+    this.perSec = perSec
+    this.#runtime = runtime
+    this.#capacity = Math.max(1, perSec / 10)
+    this.#tokens = this.#capacity
+    this.#filledAt = runtime.now()
+  }
+
+  /** How many items may go now; when none, `refilled` is called once one may. */
+  allowance(refilled: () => void): number {
+    const now = this.#runtime.now()
+    this.#tokens = Math.min(this.#capacity, this.#tokens + ((now - this.#filledAt) * this.perSec) / 1000)
+    this.#filledAt = now
+    if (this.#tokens < 1 && !this.#timer) {
+      this.#timer = this.#runtime.setTimer(Math.ceil(((1 - this.#tokens) / this.perSec) * 1000), () => {
+        this.#timer = undefined
+        refilled()
+      })
+    }
+    return Math.floor(this.#tokens)
+  }
+
+  take(items: number): void {
+    this.#tokens -= items
+  }
+
+  clear(): void {
+    this.#timer?.clear()
+    this.#timer = undefined
+  }
+}

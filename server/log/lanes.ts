@@ -1,0 +1,74 @@
+import { EVENT, type PartType, type PlainEvent, type TextEvent } from '../../protocol/events.ts'
+import type { WireMap } from '../../protocol/frames.ts'
+import { Lineage } from './agent-tree.ts'
+
+/** Writes the event that declares a part or closes it. */
+export type WritePart = (type: typeof EVENT.partStart | typeof EVENT.partEnd, data: WireMap) => void
+
+const TYPES = { token: 'text', thinking: 'thinking', 'tool.args': 'tool_args' } as const satisfies {
+  [type in TextEvent['type']]: PartType
+}
+
+/**
+ * Which part of an answer a text belongs to. A part is named once, by its `part.start`, and then by a small number, its
+ * lane; plain text of no agent is lane 0 and is never declared. Text of another sort by the same agent closes a part.
+ */
+export class Parts {
+  readonly #write: WritePart
+  readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
+  readonly #agents = new Lineage()
+  #next = 1
+  /** No part is open: plain text needs no look. */
+  plain = true
+
+  constructor(write: WritePart) {
+    this.#write = write
+  }
+
+  /** The lane of a text, declared if it is new. */
+  laneOf(event: TextEvent): number {
+    if (event.type === 'token') this.#close(identity('thinking', event))
+    if (event.type === 'thinking') this.#close(identity('token', event))
+    if (event.type === 'token' && event.agent === undefined) return 0
+    const key = identity(event.type, event)
+    const open = this.#open.get(key)
+    if (open) return open.lane
+    const lane = this.#next++
+    this.#open.set(key, { lane, agent: event.agent })
+    this.plain = false
+    const data: WireMap = { lane, type: TYPES[event.type] }
+    if (event.agent !== undefined) data['agent'] = event.agent
+    if (event.type === 'tool.args') {
+      data['call'] = event.call
+      if (event.name !== undefined) data['name'] = event.name
+    }
+    this.#write(EVENT.partStart, data)
+    return lane
+  }
+
+  /** An event follows: closes the parts that it completes. */
+  before(event: PlainEvent): void {
+    if (event.type === 'agent.start' && event.agent !== undefined) this.#agents.begin(event.agent, event.parent)
+    if (event.type === 'agent.end' && event.agent !== undefined) this.#closeAll(this.#agents.end(event.agent))
+    if (event.type === 'tool.call') {
+      this.#close(identity('thinking', event))
+      this.#close(identity('tool.args', event))
+    }
+  }
+
+  #closeAll(agents: readonly string[]): void {
+    for (const [key, { agent }] of [...this.#open]) if (agent !== undefined && agents.includes(agent)) this.#close(key)
+  }
+
+  #close(key: string): void {
+    const open = this.#open.get(key)
+    if (!open) return
+    this.#open.delete(key)
+    this.plain = this.#open.size === 0
+    this.#write(EVENT.partEnd, { lane: open.lane })
+  }
+}
+
+function identity(type: TextEvent['type'], event: { agent?: string; call?: string }): string {
+  return JSON.stringify(type === 'tool.args' ? [type, event.agent, event.call] : [type, event.agent])
+}

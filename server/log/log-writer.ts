@@ -1,0 +1,86 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import { type PlainEvent, type RunEvent, toWire } from '../../protocol/events.ts'
+import type { WireMap } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import { Parts } from './lanes.ts'
+import type { Log } from './log.ts'
+import { packPayload } from './payload.ts'
+
+/** What came into the log: also `event` when it is text that needed one, which nobody should wait for. */
+export type Written = 'nothing' | 'text' | 'event'
+
+/** Says when something is logged, in epoch milliseconds. */
+type Clock = { readonly wallClock: number }
+
+/** Writes what an actor says into the log of its run: checked, cut, and encoded once. */
+export class Scribe {
+  readonly #log: Log
+  readonly #clock: Clock
+  readonly #limits: Limits
+  /** Made for the first thing that is not plain text. */
+  #parts: Parts | undefined
+  /** An event was written since `write` was called. */
+  #wroteEvent = false
+
+  constructor(log: Log, clock: Clock, limits: Limits) {
+    this.#log = log
+    this.#clock = clock
+    this.#limits = limits
+  }
+
+  /** @throws MillraceError `bad_event` for what cannot be logged. */
+  write(event: string | RunEvent): Written {
+    try {
+      if (typeof event === 'string' && (this.#parts === undefined || this.#parts.plain))
+        return this.#writeText(0, event) ? 'text' : 'nothing'
+      this.#wroteEvent = false
+      const isText = this.#writeParted(typeof event === 'string' ? { type: 'token', text: event } : event)
+      return this.#wroteEvent ? 'event' : isText ? 'text' : 'nothing'
+    } catch (cause) {
+      if (MillraceError.is(cause)) throw cause
+      throw new MillraceError('bad_event', 'the actor yielded something that is neither text nor an event', { cause })
+    }
+  }
+
+  /** Whether an event could be logged: a tool asks before it says what others made. */
+  accepts(event: PlainEvent): boolean {
+    try {
+      packPayload(toWire(event).data, this.#limits)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** True when text was logged. */
+  #writeParted(event: RunEvent): boolean {
+    this.#parts ??= new Parts((type, data) => this.#writeEvent(type, data))
+    if (event.type !== 'token' && event.type !== 'thinking' && event.type !== 'tool.args') {
+      this.#writePlain(event, this.#parts)
+      return false
+    }
+    if (typeof event.text !== 'string')
+      throw new MillraceError('bad_event', `the text of a ${event.type} event must be a string`)
+    return this.#writeText(this.#parts.laneOf(event), event.text)
+  }
+
+  #writePlain(event: PlainEvent, parts: Parts): void {
+    const { type, data } = toWire(event)
+    if (type === undefined) {
+      const unknown = JSON.stringify(event.type)
+      throw new MillraceError('bad_event', `the actor yielded an event of the unknown type ${unknown}`)
+    }
+    parts.before(event)
+    this.#writeEvent(type, data)
+  }
+
+  /** False when the text is half a character, which is held. */
+  #writeText(lane: number, text: string): boolean {
+    return this.#log.appendText(lane, text, this.#clock.wallClock) > 0
+  }
+
+  #writeEvent(type: number | string, data: WireMap): void {
+    this.#log.appendEvent(type, packPayload(data, this.#limits), data, this.#clock.wallClock)
+    this.#wroteEvent = true
+  }
+}

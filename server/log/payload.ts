@@ -1,0 +1,132 @@
+import { Packr } from 'msgpackr'
+import { MillraceError } from '../../protocol/errors.ts'
+import type { UpFrame } from '../../protocol/frames.ts'
+import { DEFAULT_LIMITS, type Limits } from '../../protocol/limits.ts'
+import { readUp } from '../../protocol/read-up.ts'
+import { type ScanLimits, scan, scanValue } from '../../protocol/scan.ts'
+import { Writer } from '../../protocol/writer.ts'
+
+const packr = new Packr({
+  useRecords: false,
+  variableMapSize: true,
+  encodeUndefinedAsNil: true,
+  int64AsType: 'number',
+  // What is kept of a message must not keep all of it.
+  copyBuffers: true,
+})
+
+/** A client's frame, and its bytes as received. */
+export type ReceivedFrame = { frame: UpFrame; bytes: Uint8Array }
+
+/**
+ * What a client's message says, all of it checked before any of it may be applied. Frames of an unknown skippable tag
+ * are left out.
+ * @param admit told how many frames there are before any is decoded; it may throw.
+ * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
+ */
+export function decodeClient(
+  message: Uint8Array,
+  limits: ScanLimits,
+  admit?: (frames: number) => void,
+): ReceivedFrame[] {
+  const starts = scan(message, limits)
+  admit?.(starts.length)
+  const received: ReceivedFrame[] = []
+  const values = packr.unpackMultiple(message) as unknown[]
+  values.forEach((value, i) => {
+    const frame = readUp(value)
+    if (frame !== undefined) received.push({ frame, bytes: message.subarray(starts[i], starts[i + 1]) })
+  })
+  return received
+}
+
+/** What bounds a payload: an event's data, the data of an END. */
+export type PayloadLimits = Pick<Limits, 'maxEvent' | 'maxDepth' | 'maxValues'>
+
+/**
+ * Containers that may stand around a payload on the wire: the data of a part travels again in an OPENED's frame, info,
+ * list and pair.
+ */
+const WRAPPING = 4
+
+/** Values that a frame adds to its payload: itself, its elements, and those of the info around a list. */
+const FRAME_VALUES = 32
+
+/**
+ * Packs what an actor said, for the log. The bytes are the caller's own, and a scan accepts them wherever a payload may
+ * stand.
+ * @throws MillraceError `bad_event` for what cannot travel: anything that is not plain data, broken text, too deep, too
+ *   many values, too large. The message names the rule.
+ */
+export function packPayload(value: unknown, limits: PayloadLimits): Uint8Array {
+  // A getter in the data may run anything, so also this: the writer is taken away while it is in use.
+  const writer = idle ?? new PayloadWriter()
+  idle = undefined
+  writer.reset()
+  writer.limits = limits
+  try {
+    writer.value(value, limits.maxDepth - WRAPPING)
+    return writer.take()
+  } catch (cause) {
+    if (MillraceError.is(cause, 'bad_event')) throw cause
+    const message = MillraceError.is(cause) ? cause.message : 'data cannot travel: reading it threw an error'
+    throw new MillraceError('bad_event', message, { cause })
+  } finally {
+    idle = writer
+  }
+}
+
+/** All values that lie back to back in `bytes`. */
+export function unpackAll(bytes: Uint8Array): unknown[] {
+  return packr.unpackMultiple(bytes) as unknown[]
+}
+
+/** The value that `packPayload` packed. */
+export function unpackPayload(bytes: Uint8Array): unknown {
+  return packr.unpack(bytes)
+}
+
+/** How many values a payload holds. */
+export function countValues(packed: Uint8Array, { maxEvent, maxDepth, maxValues }: PayloadLimits): number {
+  return scanValue(packed, { maxBytes: maxEvent, maxDepth, maxValues })
+}
+
+/** A writer that stops as soon as a limit is passed: data of any size or shape costs no more than the limit allows. */
+class PayloadWriter extends Writer {
+  limits: PayloadLimits = DEFAULT_LIMITS
+
+  override value(value: unknown, depth: number): void {
+    const { maxValues } = this.limits
+    if (this.values + FRAME_VALUES >= maxValues)
+      refuse(`it has more than maxValues (${maxValues}) values: split it into several events`)
+    super.value(value, depth)
+    this.#check(0)
+  }
+
+  override str(value: string): void {
+    this.#check(value.length)
+    if (!isWellFormed(value)) refuse('it has text with half of a surrogate pair: cut text between code points')
+    super.str(value)
+  }
+
+  override bin(value: Uint8Array): void {
+    this.#check(value.length)
+    super.bin(value)
+  }
+
+  #check(more: number): void {
+    const { maxEvent } = this.limits
+    if (this.length + more > maxEvent)
+      refuse(`it is larger than maxEvent (${maxEvent} bytes): send it in pieces, or a reference to it`)
+  }
+}
+
+let idle: PayloadWriter | undefined
+
+function isWellFormed(value: string): boolean {
+  return (value as string & { isWellFormed(): boolean }).isWellFormed()
+}
+
+function refuse(rule: string): never {
+  throw new MillraceError('bad_event', `data cannot travel: ${rule}`)
+}

@@ -1,0 +1,67 @@
+import type { WireMap } from '../../protocol/frames.ts'
+import type { ActorContext, ModelCall, Question, RunInput, RunModel } from '../actors/actor.ts'
+import type { Model, ModelEvent, StopReason } from '../models/model.ts'
+import { bindTools, type ToolHost } from '../tools/tool-runner.ts'
+
+/** What a run offers to the context it hands to its actor. */
+export interface ContextHost extends ToolHost {
+  readonly actorName: string
+  readonly meta: WireMap | undefined
+  readonly inputs: AsyncIterable<RunInput>
+  takeInputs(): RunInput[]
+  request(question: Question): Promise<unknown>
+  findModel(which: string | Model | undefined): Model
+  /** Enters a provider request in the run's books; call what it returns when the socket is closed. */
+  openProvider(): () => void
+  /** A model's answer is complete: why it stopped there. */
+  answered(stop: StopReason): void
+}
+
+/** What an actor is given beside its input. */
+export function createContext(run: ContextHost): ActorContext {
+  return {
+    get signal() {
+      return run.signal
+    },
+    run: { id: run.id, actor: run.actorName, meta: run.meta },
+    principal: run.principal,
+    get inputs() {
+      return run.inputs
+    },
+    takeInputs: () => run.takeInputs(),
+    tools: (tools) => bindTools(run, tools),
+    emit: (event) => run.emit(event),
+    request: (question) => run.request(question),
+    spawn: (actor, input, options) => run.spawn(actor, input, options),
+    model: (which) => bind(run, run.findModel(which)),
+    get fence() {
+      return { run: run.id, gen: run.gen() }
+    },
+  }
+}
+
+/** A model whose requests are entered in the run's books and stopped by its signal. */
+function bind(run: ContextHost, model: Model): RunModel {
+  async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
+    run.signal.throwIfAborted()
+    const closed = run.openProvider()
+    try {
+      for await (const event of model.stream({ ...call, signal: run.signal })) {
+        if (event.type === 'finish') run.answered(event.stop)
+        yield event
+      }
+    } finally {
+      closed()
+    }
+  }
+
+  async function* text(call: ModelCall | string): AsyncGenerator<string, void> {
+    const asked: ModelCall = typeof call === 'string' ? { messages: [{ role: 'user', content: call }] } : call
+    for await (const event of stream(asked)) {
+      if (event.type === 'text') yield event.text
+      else if (event.type !== 'finish') await run.emit(event)
+    }
+  }
+
+  return { id: model.id, stream, text }
+}

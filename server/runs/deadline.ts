@@ -1,0 +1,58 @@
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+
+/** A time limit that can stand still: it counts only while nothing holds it. */
+export class Deadline {
+  readonly #runtime: Runtime
+  readonly #ms: number
+  readonly #expired: () => void
+  readonly #startedAt: number
+  #timer: Timer | undefined
+  #heldSince: number | undefined
+  #heldMs = 0
+  /** The timer fired while the deadline was held. */
+  #due = false
+
+  constructor(runtime: Runtime, ms: number, expired: () => void) {
+    this.#runtime = runtime
+    this.#ms = ms
+    this.#expired = expired
+    this.#startedAt = runtime.now()
+    this.#arm(ms)
+  }
+
+  /** Stands still, until `release`. Holding twice is holding once; it costs a look at the clock. */
+  hold(): void {
+    this.#heldSince ??= this.#runtime.now()
+  }
+
+  release(): void {
+    if (this.#heldSince === undefined) return
+    this.#heldMs += this.#runtime.now() - this.#heldSince
+    this.#heldSince = undefined
+    if (!this.#due) return
+    this.#due = false
+    this.#arm(Math.max(0, this.#left()))
+  }
+
+  clear(): void {
+    this.#timer?.clear()
+    this.#timer = undefined
+  }
+
+  #left(): number {
+    return this.#ms - (this.#runtime.now() - this.#startedAt - this.#heldMs)
+  }
+
+  /** The timer is not set anew at every hold; when it fires it looks how much was held. */
+  #arm(ms: number): void {
+    this.#timer = this.#runtime.setTimer(ms, () => {
+      if (this.#heldSince !== undefined) {
+        this.#due = true
+        return
+      }
+      const left = this.#left()
+      if (left <= 0) this.#expired()
+      else this.#arm(left)
+    })
+  }
+}

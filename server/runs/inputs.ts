@@ -1,0 +1,268 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { RunEvent } from '../../protocol/events.ts'
+import type { InputStatus, WireMap } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { Question, RunInput } from '../actors/actor.ts'
+import { countValues, unpackPayload } from '../log/payload.ts'
+import { Channel } from '../streams/channel.ts'
+
+/** Message ids remembered per run; older ones are no longer recognised as duplicates. */
+const MAX_MIDS = 1_024
+/** What remembering one takes, about. */
+const MID_BYTES = 200
+
+/** What something takes, or may take, of an OPENED. */
+export type Room = { readonly bytes: number; readonly values: number }
+
+/** What becomes of an input. */
+export type InputAnswer = { status: InputStatus; note?: string }
+
+type Pending = {
+  bytes: number
+  values: number
+  data: WireMap
+  seq: number
+  answer: (value: unknown) => void
+  fail: (reason: unknown) => void
+  /** Nothing waits for it any more: neither timer nor listener stays behind. */
+  over: () => void
+}
+
+type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'maxDepth' | 'maxValues'>
+
+/** What inputs take from the run they are said to. */
+export type InputsHost = {
+  readonly runtime: Runtime
+  readonly limits: InputLimits
+  /** Why nothing is accepted any more, once that is so. */
+  over(): MillraceError
+  newRequestId(): string
+  /** Answers a request that was asked elsewhere and passed on here; undefined when there is none. */
+  answerElsewhere(input: RunInput): InputAnswer | undefined
+  waitingChanged(): void
+}
+
+type RequestEvent = Extract<RunEvent, { type: 'request' }>
+
+/**
+ * What clients say to a run: each input once, answers to the requests that wait for them, the rest in order to whoever
+ * reads the queue.
+ */
+export class Inputs {
+  readonly #runtime: Runtime
+  readonly #limits: InputLimits
+  readonly #interactive: boolean
+  readonly #host: InputsHost
+  readonly #queue: Channel<{ input: RunInput; bytes: number }>
+  readonly #answers = new Map<string, InputAnswer>()
+  readonly #pending = new Map<string, Pending>()
+  readonly #reserved = new Set<{ bytes: number; values: number }>()
+  #bytes = 0
+  #reading = false
+  #isClosed = false
+
+  /** @param host `waitingChanged`: the run began or ceased to wait for what a client says. */
+  constructor(host: InputsHost, interactive: boolean) {
+    const { runtime, limits } = host
+    this.#host = host
+    this.#runtime = runtime
+    this.#limits = limits
+    this.#interactive = interactive
+    this.#queue = new Channel(limits.maxInputs)
+    this.#queue.onWaiting = (reading) => {
+      this.#reading = reading
+      host.waitingChanged()
+    }
+  }
+
+  /** Bytes that the memory of inputs takes, about. */
+  get weight(): number {
+    return this.#answers.size * MID_BYTES
+  }
+
+  /** Inputs accepted and not yet taken. */
+  get size(): number {
+    return this.#queue.size
+  }
+
+  /**
+   * Takes an input, once per `mid`: the first answer is remembered and repeated, an accepted one as `duplicate`.
+   * @param bytes its encoded size.
+   */
+  take(mid: string, input: RunInput, bytes: number): InputAnswer {
+    const known = this.#answers.get(mid)
+    if (known) return known.status === 'accepted' ? { status: 'duplicate' } : known
+    const answer = this.#accept(input, bytes)
+    this.#answers.set(mid, answer)
+    if (this.#answers.size > MAX_MIDS) {
+      const [oldest] = this.#answers.keys()
+      if (oldest !== undefined) this.#answers.delete(oldest)
+    }
+    return answer
+  }
+
+  #accept(input: RunInput, bytes: number): InputAnswer {
+    if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
+    if (input.type === 'answer' || input.type === 'approve') {
+      const answer = this.answer(input) ?? this.#host.answerElsewhere(input)
+      return answer ?? { status: 'unwanted', note: 'nothing waits for this answer' }
+    }
+    if (!this.#interactive)
+      return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
+    if (this.#bytes + bytes > this.#limits.maxInputBytes)
+      return { status: 'busy', note: 'the inputs that wait are too large together; try again later' }
+    if (!this.#queue.push({ input, bytes }))
+      return { status: 'busy', note: `${this.#queue.capacity} inputs wait already; try again later` }
+    this.#bytes += bytes
+    return { status: 'accepted' }
+  }
+
+  /** Answers a request that waits here; undefined when none waits for this. */
+  answer(input: RunInput): InputAnswer | undefined {
+    const data = isMap(input.data) ? input.data : {}
+    const asked = [...this.#pending].find(([id, { data: request }]) =>
+      input.type === 'answer'
+        ? id === data['request']
+        : request['call'] !== undefined && request['call'] === data['call'],
+    )
+    if (!asked) return undefined
+    const [id, pending] = asked
+    this.#forget(id)
+    pending.answer(input.type === 'answer' ? data['value'] : { ok: data['ok'] === true, note: data['note'] })
+    return { status: 'accepted' }
+  }
+
+  /** All that wait, for an actor that does not want to wait for them. */
+  takeAll(): RunInput[] {
+    const taken: RunInput[] = []
+    for (let item = this.#queue.take(); item; item = this.#queue.take()) {
+      this.#bytes -= item.bytes
+      taken.push(item.input)
+    }
+    return taken
+  }
+
+  /** The queue, for the actor. Ends when the run does. */
+  get queue(): AsyncIterable<RunInput> {
+    const reader: AsyncIterator<RunInput> & AsyncIterable<RunInput> = {
+      next: async () => {
+        const step = await this.#queue.next()
+        if (step.done) return { done: true, value: undefined }
+        this.#bytes -= step.value.bytes
+        return { done: false, value: step.value.input }
+      },
+      return: () => Promise.resolve({ done: true, value: undefined }),
+      [Symbol.asyncIterator]: () => reader,
+    }
+    return reader
+  }
+
+  /** The event that asks `question`, under a new id. */
+  requestEvent(question: Question): RequestEvent {
+    const { expiresMs, signal: _, ...rest } = question
+    const event: RequestEvent = { type: 'request', id: this.#host.newRequestId(), ...rest }
+    if (expiresMs !== undefined) event.expiresAt = this.#runtime.wallClock() + expiresMs
+    return event
+  }
+
+  /**
+   * Keeps room for a request with that data while it waits to be logged: all that wait together may have half of what an
+   * OPENED may hold. Returns what gives the room back, or undefined when there is none.
+   */
+  reserve(packed: Uint8Array): (() => void) | undefined {
+    const asked = { bytes: packed.length, values: countValues(packed, this.#limits) }
+    const { bytes, values } = this.room
+    if (asked.bytes > bytes || asked.values > values) return undefined
+    this.#reserved.add(asked)
+    return () => this.#reserved.delete(asked)
+  }
+
+  /** The run said something: who reads the queue beside it does not keep it waiting. */
+  said(): void {
+    if (!this.#reading) return
+    this.#reading = false
+    this.#host.waitingChanged()
+  }
+
+  /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
+  answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal }: Question): Promise<unknown> {
+    return new Promise((answer, fail) => {
+      if (this.#isClosed) return fail(this.#host.over())
+      if (signal?.aborted) return fail(signal.reason)
+      const expire = (): void => {
+        this.#forget(id)
+        fail(new MillraceError('timeout', `nobody answered within ${String(expiresMs)} ms`))
+      }
+      const withdraw = (): void => {
+        this.#forget(id)
+        fail(signal?.reason)
+      }
+      signal?.addEventListener('abort', withdraw, { once: true })
+      const timer = expiresMs === undefined ? undefined : this.#runtime.setTimer(expiresMs, expire)
+      // A copy: the actor may go on to change what it asked with.
+      const data = unpackPayload(packed) as WireMap
+      this.#pending.set(id, {
+        data,
+        bytes: packed.length,
+        values: countValues(packed, this.#limits),
+        seq,
+        answer,
+        fail,
+        over: () => {
+          timer?.clear()
+          signal?.removeEventListener('abort', withdraw)
+        },
+      })
+      this.#host.waitingChanged()
+    })
+  }
+
+  /** Whether something waits for what clients say. */
+  get waiting(): boolean {
+    return this.#reading || this.#pending.size > 0
+  }
+
+  /** Whether request `id` waits for its answer. */
+  asks(id: string): boolean {
+    return this.#pending.has(id)
+  }
+
+  /** What requests of others may take of an OPENED, beside those that wait here. */
+  get room(): Room {
+    const { maxEvent, maxValues } = this.#limits
+    let bytes = maxEvent / 2
+    let values = maxValues / 2
+    for (const taken of [...this.#pending.values(), ...this.#reserved]) {
+      bytes -= taken.bytes
+      values -= taken.values
+    }
+    return { bytes, values }
+  }
+
+  /** Data of the requests logged before item `seq` and not yet answered. */
+  pendingAt(seq: number): WireMap[] {
+    return [...this.#pending.values()].filter((pending) => pending.seq < seq).map((pending) => pending.data)
+  }
+
+  /** The run is over: nothing is accepted any more, the queue ends, requests fail. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#queue.close()
+    for (const [id, pending] of [...this.#pending]) {
+      this.#forget(id)
+      pending.fail(this.#host.over())
+    }
+  }
+
+  #forget(id: string): void {
+    this.#pending.get(id)?.over()
+    this.#pending.delete(id)
+    this.#host.waitingChanged()
+  }
+}
+
+function isMap(value: unknown): value is WireMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

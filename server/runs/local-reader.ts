@@ -1,0 +1,165 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import { EVENT, fromWire, type RunEvent, type StreamEvent, textEvent } from '../../protocol/events.ts'
+import type { WireMap } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
+import { Cursor } from '../log/cursor.ts'
+import type { Chunk, Log } from '../log/log.ts'
+import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
+import { unpackAll } from '../log/payload.ts'
+import type { Reader } from '../log/readers.ts'
+
+/** Most bytes taken from the log at once. */
+const CHUNK_BYTES = 16_384
+
+/** A run, as far as who reads it must know it. */
+export interface Followed {
+  readonly log: Log
+  readonly end: LoggedEnd | undefined
+  join(reader: Reader): void
+  rest(reader: Reader): void
+  leave(reader: Reader): void
+  reconsider(): void
+  cancel(why: CancelCause): void
+}
+
+/** Reads a run from inside this process, from its first item on, as a client would: the actor waits for it. */
+export class LocalReader implements Reader {
+  readonly policy = 'pace'
+  readonly own = true
+  readonly paused = false
+  resting = false
+  readonly cursor: Cursor
+  readonly #run: Followed
+  readonly #parts = new Map<unknown, WireMap>()
+  /** What was taken from the log: its events, undefined for those that readers do not see, and how many were read. */
+  #chunk: Chunk | undefined
+  #events: (RunEvent | undefined)[] = []
+  #read = 0
+  /** The event handed out last counts as read when the next one is asked for. */
+  #handed = false
+  #wake = (): void => {}
+  #isStopped = false
+  #dismissed: MillraceError | undefined
+  readonly #onDismissed: () => void
+
+  /**
+   * @param credit how far the run may be ahead of what was read, beside what it reads ahead anyway.
+   * @param dismissed told when the ended run is given up before it was read.
+   */
+  constructor(run: Followed, limits: Pick<Limits, 'maxCredit'>, credit: number, dismissed: () => void = () => {}) {
+    this.#run = run
+    this.#onDismissed = dismissed
+    this.cursor = new Cursor(run.log, { last: 0, gen: 1 }, credit, limits.maxCredit)
+    run.join(this)
+  }
+
+  /**
+   * The next event; undefined once the run has ended and all was read, and after `stop`. To be asked again only after it has answered.
+   * @throws MillraceError `overloaded` when the ended run was given up before it was read.
+   */
+  async next(): Promise<StreamEvent | undefined> {
+    if (this.#handed) this.#advance()
+    for (;;) {
+      if (this.#isStopped) return undefined
+      while (this.#chunk && this.#read < this.#events.length) {
+        const said = this.#events[this.#read]
+        this.#handed = said !== undefined
+        if (said) return { ...said, seq: this.#chunk.seq + this.#read, at: this.#chunk.at }
+        this.#advance()
+      }
+      if (this.#dismissed && this.cursor.last < this.#run.log.last) throw this.#dismissed
+      if (this.#take()) continue
+      if (this.#run.end) return undefined
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+        this.#run.rest(this)
+      })
+    }
+  }
+
+  /** All that was logged was read. */
+  get atEnd(): boolean {
+    return this.cursor.last + Number(this.#handed) >= this.#run.log.last
+  }
+
+  /** Whether an event for which `holds` was logged and not handed out yet. */
+  expects(holds: (event: RunEvent) => boolean): boolean {
+    const { log } = this.#run
+    for (let seq = this.cursor.last + Number(this.#handed) + 1; seq <= log.last; ) {
+      const chunk = log.chunk(seq, log.last, CHUNK_BYTES)
+      if (!chunk) return false
+      const [event] = chunk.lane === undefined ? eventsOf(undefined, unpackAll(chunk.bodies), new Map()) : []
+      if (event && holds(event)) return true
+      seq += chunk.count
+    }
+    return false
+  }
+
+  /** Gives nothing any more, also to who waits for it now. */
+  stop(): void {
+    this.#isStopped = true
+    this.#wake()
+  }
+
+  /** Follows the run no more. */
+  leave(): void {
+    this.#run.leave(this)
+  }
+
+  wake(): void {
+    this.#wake()
+  }
+
+  dismiss(code: string, message: string): void {
+    this.#dismissed = MillraceError.fromShape({ code, message, retryable: true })
+    this.#wake()
+    this.#onDismissed()
+  }
+
+  #take(): boolean {
+    const { log } = this.#run
+    const chunk = log.chunk(this.cursor.last + 1, log.last, CHUNK_BYTES)
+    if (!chunk) return false
+    this.#chunk = chunk
+    this.#events = eventsOf(chunk.lane, unpackAll(chunk.bodies), this.#parts)
+    this.#read = 0
+    return true
+  }
+
+  #advance(): void {
+    this.#handed = false
+    if (!this.#chunk) return
+    const { seq, lane, cost } = this.#chunk
+    const spent = lane === undefined ? cost : 1
+    this.cursor.sent(seq + this.#read++, spent)
+    this.cursor.grant(spent)
+    this.#run.reconsider()
+  }
+}
+
+/**
+ * The events of a run, and its end. Leaving early cancels the run and does not wait.
+ * @throws MillraceError what the run failed of; `cancelled` when somebody cancelled it.
+ */
+export async function* readRun(run: Followed, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
+  const reader = new LocalReader(run, limits, limits.initialCredit)
+  try {
+    for (let event = await reader.next(); event; event = await reader.next()) yield event
+    const end = run.end as LoggedEnd
+    if (end.outcome !== 'done') throw errorOf(end)
+    return end
+  } finally {
+    run.cancel({ by: 'client', code: CANCEL_CODES.user })
+    reader.leave()
+  }
+}
+
+/** The events of a chunk; undefined for a part's start or end, which readers do not see. */
+function eventsOf(lane: number | undefined, values: unknown[], parts: Map<unknown, WireMap>): (RunEvent | undefined)[] {
+  if (lane !== undefined) return values.map((text) => textEvent(parts.get(lane), String(text)))
+  const [type, data] = values as [number | string, WireMap]
+  if (type === EVENT.partStart) parts.set(data['lane'], data)
+  if (type === EVENT.partEnd) parts.delete(data['lane'])
+  return [fromWire(type, data)]
+}

@@ -1,0 +1,232 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { RunEvent } from '../../protocol/events.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Log } from '../log/log.ts'
+import { Scribe } from '../log/log-writer.ts'
+import type { Audience } from '../log/readers.ts'
+import { Pull, type Pulled, type Said } from './puller.ts'
+import type { Turns } from './scheduler.ts'
+
+/** Events said with `emit` that may wait for the gate. */
+const MAX_WAITING_EVENTS = 1_000
+
+/** What a production tells the run it is of. */
+export type ProductionHost = {
+  /** Why nothing is said any more, once that is so. */
+  over(): MillraceError
+  /** An event was logged as item `seq`. Returns whether it is a text of the run's own. */
+  logged(event: RunEvent, seq: number): boolean
+  /** Something was said, as `tellNext` asked to be told. */
+  said(): void
+  /** The gate was closed or opened. */
+  gateMoved(): void
+  /** The actor is finished, with a result. */
+  finished(result: unknown): void
+  /** The actor failed, or said what cannot be logged. */
+  failed(error: unknown): void
+  /** The actor has taken a step after the production was closed, and threw `error` if there is one. */
+  stirred(error?: unknown): void
+}
+
+/** What was said with `emit` and waits for the gate. */
+type Waiting = { event: Said; done: (seq: number) => void; fail: (reason: unknown) => void }
+
+/** What an actor says, pulled from its iterator while its readers let it go on, and logged. */
+export class Production implements Pulled {
+  // What every item touches stands together: items of many runs come in turn, and each finds its run's memory cold.
+  readonly #log: Log
+  readonly #audience: Audience
+  readonly #scribe: Scribe
+  readonly #pull: Pull
+  #isClosed = false
+  #isGated = false
+  #tellsNext = false
+  /** The readers let the actor go on up to here, if it is text that it says. */
+  #freeUntil = 0
+  #texts = 0
+  #waiting: Waiting[] | undefined
+  readonly #host: ProductionHost
+
+  constructor(host: ProductionHost, log: Log, audience: Audience, turns: Turns, limits: Limits) {
+    this.#host = host
+    this.#log = log
+    this.#audience = audience
+    this.#scribe = new Scribe(log, turns, limits)
+    this.#pull = new Pull(turns, this)
+  }
+
+  /** The gate is closed: the actor waits for its readers. */
+  get gated(): boolean {
+    return this.#isGated
+  }
+
+  /** Texts said, those of children aside. */
+  get texts(): number {
+    return this.#texts
+  }
+
+  /** The iterator yields no more. */
+  get finished(): boolean {
+    return this.#pull.finished
+  }
+
+  /** Begins to pull. */
+  begin(iterator: AsyncIterator<Said, unknown>): void {
+    this.#pull.begin(iterator)
+    this.#go()
+  }
+
+  /** Whether an event could be logged. */
+  accepts(event: Parameters<Scribe['accepts']>[0]): boolean {
+    return this.#scribe.accepts(event)
+  }
+
+  /** The host is told when something is said next. */
+  tellNext(): void {
+    this.#tellsNext = true
+  }
+
+  /** Logs one thing at once, whatever the gate. False when it could not be logged, and the run failed of it. */
+  say(said: Said): boolean {
+    try {
+      const written = this.#scribe.write(said)
+      if (this.#log.full) this.#log.trim(this.#audience.keeps())
+      if (written === 'text') this.#audience.wakeResting()
+      else if (written === 'event') {
+        // An event may cost more than text.
+        this.#freeUntil = 0
+        this.#audience.wakeAll()
+      }
+      if (typeof said === 'string' || this.#host.logged(said, this.#log.last)) this.#texts++
+      if (this.#tellsNext) {
+        this.#tellsNext = false
+        this.#host.said()
+      }
+      return true
+    } catch (error) {
+      this.#host.failed(error)
+      return false
+    }
+  }
+
+  /**
+   * Logs an event once the gate is open. Resolves with the number of the last item it became; rejects when the production
+   * is closed before. Who does not wait for it is not told of that.
+   */
+  emit(event: Said): Promise<number> {
+    const emitted = new Promise<number>((done, fail) => {
+      const held = !this.#mayGoOn()
+      // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
+      if (this.#waiting !== undefined || held || !this.#pull.allows()) return this.#wait({ event, done, fail }, held)
+      if (this.say(event)) done(this.#log.last)
+      else fail(unsaid())
+    })
+    emitted.catch(() => {})
+    return emitted
+  }
+
+  /** Whether an event for which `holds` was said with `emit` and waits for the gate. */
+  awaits(holds: (event: RunEvent) => boolean): boolean {
+    return this.#waiting?.some(({ event }) => typeof event !== 'string' && holds(event)) ?? false
+  }
+
+  /** Goes on where it can: called when the gate may have opened. */
+  reconsider(): void {
+    this.#freeUntil = 0
+    if (this.#isGated && this.#mayGoOn()) this.#go()
+  }
+
+  /** Nothing more is said: what waits for the gate fails. */
+  quiet(): void {
+    this.#isClosed = true
+    this.#isGated = false
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    for (const { fail } of waiting ?? []) fail(this.#host.over())
+  }
+
+  /** Asks the actor to clean up; the host is told when it has. */
+  close(): void {
+    this.#pull.close((error) => this.#host.stirred(error))
+  }
+
+  // --- what the pull calls
+
+  item(said: Said): void {
+    if (this.#isClosed) return this.#host.stirred()
+    // What was said with `emit` before it and waits is said before it.
+    if (this.#waiting !== undefined) this.#waiting.push({ event: said, done: () => {}, fail: () => {} })
+    else if (!this.say(said)) return
+    this.#go()
+  }
+
+  done(result: unknown): void {
+    if (this.#isClosed) this.#host.stirred()
+    else this.#host.finished(result)
+  }
+
+  failed(error: unknown): void {
+    if (this.#isClosed) this.#host.stirred(error)
+    else this.#host.failed(error)
+  }
+
+  resumed(): void {
+    this.#go()
+  }
+
+  // --- the gate
+
+  /** Whether no reader holds the actor back. They are asked anew when something changed, or as many items on as they allow. */
+  #mayGoOn(): boolean {
+    if (this.#log.next < this.#freeUntil) return true
+    const room = this.#audience.room()
+    this.#freeUntil = this.#log.next + room
+    return room > 0
+  }
+
+  #go(): void {
+    if (this.#isClosed || !this.#pull.begun) return
+    while (this.#waiting !== undefined) {
+      if (!this.#mayGoOn()) return this.#moveGate(true)
+      this.#moveGate(false)
+      if (!this.#pull.allows()) return this.#pull.later()
+      if (!this.#sayFirst(this.#waiting)) return
+    }
+    if (!this.#mayGoOn()) return this.#moveGate(true)
+    this.#moveGate(false)
+    this.#pull.next()
+  }
+
+  #sayFirst(waiting: Waiting[]): boolean {
+    const first = waiting.shift()
+    if (waiting.length === 0) this.#waiting = undefined
+    if (!first) return true
+    const isSaid = this.say(first.event)
+    if (isSaid) first.done(this.#log.last)
+    else first.fail(unsaid())
+    return isSaid
+  }
+
+  #wait(waiting: Waiting, held: boolean): void {
+    this.#waiting ??= []
+    this.#waiting.push(waiting)
+    if (this.#waiting.length > MAX_WAITING_EVENTS)
+      this.#host.failed(
+        new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait to be said: await emit()`),
+      )
+    else if (held) this.#moveGate(true)
+    else this.#pull.later()
+  }
+
+  #moveGate(isClosed: boolean): void {
+    if (this.#isGated === isClosed) return
+    this.#isGated = isClosed
+    this.#host.gateMoved()
+    // Text that waits only for the flush timer would keep the gate closed that long.
+    if (isClosed) this.#audience.wakeAll()
+  }
+}
+
+function unsaid(): MillraceError {
+  return new MillraceError('bad_event', 'the event could not be logged; the run has ended')
+}

@@ -1,0 +1,332 @@
+import { hash } from 'node:crypto'
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Hello, Key, Start } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { Actor, Principal } from '../actors/actor.ts'
+import { validate } from '../actors/standard-schema.ts'
+import type { Model } from '../models/model.ts'
+import { invalidInput } from '../runs/invalid-input.ts'
+import { type Parentage, Run, type RunHost, type RunOptions } from '../runs/run.ts'
+import { Turns } from '../runs/scheduler.ts'
+import { excerpt } from '../text.ts'
+import { Quota, TokenBucket } from './admission.ts'
+import { EndedRuns } from './ended-runs.ts'
+import { type Carrier, Session } from './session.ts'
+
+/** Ids are cut from 128 random bits: nobody guesses a run. */
+const ID_BYTES = 16
+const SWEEP_QUOTAS = 64
+/** What a message quotes at most of the name of an actor that does not exist. */
+const QUOTED_CHARACTERS = 64
+
+export type RegistryOptions = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly actors: ReadonlyMap<string, Actor>
+  findModel(which: string | Model | undefined): Model
+  /** Whether the process has no room for more runs. */
+  overloaded(): boolean
+  /** An actor threw something that clients must not see. */
+  actorFailed(run: Run, error: unknown): void
+  /** A run has ended, or has settled. */
+  runChanged(): void
+}
+
+/** What a key stands for; `run` is gone when it was given up to make room. */
+type KeyEntry = { readonly inputHash: string; run: Run | undefined }
+
+/** What is alive on a node, by name: sessions, runs, and the keys that name executions. */
+export class Registry {
+  readonly #options: RegistryOptions
+  readonly #host: RunHost
+  readonly #sessions = new Map<string, Session>()
+  /** Sessions without a connection, oldest loss first, by principal. */
+  readonly #lost = new Map<string, Set<Session>>()
+  readonly #runs = new Map<string, Run>()
+  readonly #keys = new Map<string, KeyEntry>()
+  readonly #keyOf = new Map<Run, string>()
+  readonly #sessionsOf = new Map<Run, Set<Session>>()
+  readonly #unsettled = new Set<Run>()
+  readonly #quotas = new Map<string, Quota>()
+  readonly #ended: EndedRuns
+  /** Idle books are swept when there are this many. */
+  #sweepAt = SWEEP_QUOTAS
+  #draining = false
+
+  constructor(options: RegistryOptions) {
+    this.#options = options
+    const { runtime, limits } = options
+    this.#ended = new EndedRuns(runtime, limits, {
+      evict: (run) => this.#evict(run),
+      forget: (run) => this.#forget(run),
+      forgetKey: (key) => this.#keys.delete(key),
+    })
+    this.#host = {
+      runtime,
+      limits,
+      turns: new Turns(runtime),
+      findModel: (which) => options.findModel(which),
+      spawn: (parentage, actor, input, name) => this.#spawn(parentage, actor, input, name),
+      ended: (run) => this.#runEnded(run),
+      settled: (run) => this.#runSettled(run),
+      failed: (run, error) => options.actorFailed(run, error),
+    }
+  }
+
+  // --- sessions
+
+  /**
+   * A client instance says HELLO on a connection. A higher `attempt` than seen moves its session there and closes the
+   * old connection 4409; a lower or equal one is a late duplicate: undefined, and nothing changes.
+   */
+  hello(principal: Principal, hello: Hello, carrier: Carrier): { session: Session; known: boolean } | undefined {
+    const client = Buffer.from(hello.client).toString('hex')
+    const id = client + principal.id
+    const known = this.#sessions.get(id)
+    if (known && hello.attempt <= known.attempt) return undefined
+    const session = known ?? new Session(this.#newId('s'), principal, client)
+    this.#sessions.set(id, session)
+    const old = session.carrier
+    session.attempt = hello.attempt
+    session.carrier = carrier
+    this.#found(session)
+    old?.fault(4409, 'this client instance has connected anew')
+    return { session, known: known !== undefined }
+  }
+
+  /** A connection is gone. Its session is kept `resumeMs` while a run of it goes on. */
+  lost(session: Session, carrier: Carrier): void {
+    if (session.carrier !== carrier) return
+    session.carrier = undefined
+    if (!session.hasLiveRun) return this.#forgetSession(session)
+    const { runtime, limits } = this.#options
+    session.forget = runtime.setTimer(limits.resumeMs, () => this.#forgetSession(session))
+    const lost = this.#lost.get(session.principal.id) ?? new Set()
+    this.#lost.set(session.principal.id, lost.add(session))
+    const [oldest] = lost
+    if (oldest && lost.size > limits.maxSessions) this.#forgetSession(oldest)
+  }
+
+  #found(session: Session): void {
+    session.forget?.clear()
+    session.forget = undefined
+    const lost = this.#lost.get(session.principal.id)
+    if (lost?.delete(session) && lost.size === 0) this.#lost.delete(session.principal.id)
+  }
+
+  #forgetSession(session: Session): void {
+    this.#found(session)
+    const id = session.client + session.principal.id
+    if (this.#sessions.get(id) === session) this.#sessions.delete(id)
+    for (const run of session.runs) this.#sessionsOf.get(run)?.delete(session)
+    session.runs.clear()
+  }
+
+  /** A session opened a view of a run. */
+  opened(session: Session, run: Run): void {
+    if (run.end) return
+    session.runs.add(run)
+    const sessions = this.#sessionsOf.get(run) ?? new Set()
+    this.#sessionsOf.set(run, sessions.add(session))
+  }
+
+  /** The books of a principal. They are kept while something is used. */
+  quota(principal: Principal): Quota {
+    const { runtime, limits } = this.#options
+    let quota = this.#quotas.get(principal.id)
+    if (!quota) {
+      if (this.#quotas.size >= this.#sweepAt) {
+        for (const [id, other] of this.#quotas) if (other.idle) this.#quotas.delete(id)
+        this.#sweepAt = Math.max(SWEEP_QUOTAS, this.#quotas.size * 2)
+      }
+      quota = new Quota(new TokenBucket(runtime, limits.startsPerSec, limits.startBurst))
+      this.#quotas.set(principal.id, quota)
+    }
+    return quota
+  }
+
+  // --- runs
+
+  /**
+   * Begins the run that a START asks for, or finds the one its key names.
+   * @param inputBytes The input as received: what the key's hash is made of.
+   * @throws MillraceError the reason of the refusal; it leaves no key.
+   */
+  start(
+    principal: Principal,
+    start: Pick<Start, 'actor' | 'input' | 'options'>,
+    inputBytes: Uint8Array,
+  ): { run: Run; reused: boolean } {
+    const key = start.options.key === undefined ? undefined : keyName(principal, start.actor, start.options.key)
+    const inputHash = key === undefined ? '' : hash('sha256', inputBytes, 'base64')
+    const known = key === undefined ? undefined : this.#keys.get(key)
+    if (known) {
+      if (known.inputHash !== inputHash)
+        throw new MillraceError('key_conflict', 'this key was used with another input; take a new key')
+      if (!known.run) throw new MillraceError('not_found', 'the run of this key has ended and its log was given up')
+      return { run: known.run, reused: true }
+    }
+    const run = this.#newRun(principal, start)
+    if (key !== undefined) {
+      this.#keys.set(key, { inputHash, run })
+      this.#keyOf.set(run, key)
+    }
+    return { run, reused: false }
+  }
+
+  #newRun(principal: Principal, { actor: name, input, options }: Pick<Start, 'actor' | 'input' | 'options'>): Run {
+    const { actors } = this.#options
+    if (this.#draining) throw new MillraceError('draining', 'this server is going away; connect again and start there')
+    const actor = actors.get(name)
+    if (!actor) {
+      const names = [...actors.keys()]
+      const asked = JSON.stringify(excerpt(name, QUOTED_CHARACTERS))
+      throw new MillraceError('not_found', `there is no actor ${asked}; there is ${names.join(', ')}`, {
+        details: { actors: names },
+      })
+    }
+    return this.#begin(principal, name, actor, input, {
+      onDetach: options.onDetach ?? 'pause',
+      detachMs: options.detachMs,
+      timeoutMs: options.timeoutMs,
+      meta: options.meta,
+      ask: options.ask ?? false,
+    })
+  }
+
+  /** Begins a child of a run. It belongs to what exists, so it begins also while the server goes away. */
+  #spawn(parentage: Parentage, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
+    const { principal } = parentage.parent
+    const options: RunOptions = {
+      onDetach: 'pause',
+      detachMs: undefined,
+      timeoutMs: undefined,
+      meta: undefined,
+      ask: false,
+    }
+    return this.#begin(principal, name, actor, input, options, parentage)
+  }
+
+  #nameOf(actor: Actor): string {
+    for (const [name, registered] of this.#options.actors) if (registered === actor) return name
+    return 'agent'
+  }
+
+  #begin(
+    principal: Principal,
+    name: string,
+    actor: Actor,
+    input: unknown,
+    options: RunOptions,
+    parentage?: Parentage,
+  ): Run {
+    const { limits } = this.#options
+    const quota = this.quota(principal)
+    quota.checkRuns(limits.maxRuns)
+    if (this.#options.overloaded())
+      throw new MillraceError('overloaded', 'the server has no room for another run; try again later')
+    const checked = validated(actor, input)
+    if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
+    const run = new Run(this.#host, this.#newId('r'), name, actor, principal, options, parentage)
+    this.#runs.set(run.id, run)
+    this.#unsettled.add(run)
+    quota.liveRuns++
+    // Its first item must not come before the caller has subscribed.
+    queueMicrotask(() => run.begin(checked))
+    return run
+  }
+
+  /**
+   * The run of that id, if `principal` may know of it.
+   * @throws MillraceError `not_found`, the same for a foreign run as for none.
+   */
+  find(principal: Principal, id: string): { run: Run; own: boolean } {
+    const run = this.#runs.get(id)
+    const own = run?.principal.id === principal.id
+    if (!run || !(own || principal.rights?.includes('observe')))
+      throw new MillraceError('not_found', 'there is no such run; it may have ended long ago')
+    return { run, own }
+  }
+
+  /** A run that is kept, live or ended. */
+  run(id: string): Run | undefined {
+    return this.#runs.get(id)
+  }
+
+  /** Sessions that are not forgotten. */
+  get sessions(): Iterable<Session> {
+    return this.#sessions.values()
+  }
+
+  /** Runs that have not settled: each takes a slot. */
+  get live(): ReadonlySet<Run> {
+    return this.#unsettled
+  }
+
+  /** No execution begins any more; what exists goes on. */
+  drain(): void {
+    this.#draining = true
+  }
+
+  /** Everything ends: no timer is left. */
+  close(): void {
+    this.#ended.clear()
+    for (const session of [...this.#sessions.values()]) this.#forgetSession(session)
+  }
+
+  #runEnded(run: Run): void {
+    this.#ended.add(run)
+    this.#options.runChanged()
+    const sessions = this.#sessionsOf.get(run)
+    this.#sessionsOf.delete(run)
+    for (const session of sessions ?? []) {
+      session.runs.delete(run)
+      if (!session.carrier && !session.hasLiveRun) this.#forgetSession(session)
+    }
+  }
+
+  #runSettled(run: Run): void {
+    if (!this.#unsettled.delete(run)) return
+    this.quota(run.principal).liveRuns--
+    this.#options.runChanged()
+  }
+
+  #evict(run: Run): string | undefined {
+    const key = this.#keyOf.get(run)
+    const entry = key === undefined ? undefined : this.#keys.get(key)
+    if (entry) entry.run = undefined
+    this.#keyOf.delete(run)
+    this.#runs.delete(run.id)
+    run.evict()
+    return key
+  }
+
+  #forget(run: Run): void {
+    this.#runs.delete(run.id)
+    const key = this.#keyOf.get(run)
+    if (key !== undefined) this.#keys.delete(key)
+    this.#keyOf.delete(run)
+  }
+
+  #newId(prefix: 'r' | 's'): string {
+    return `${prefix}_${Buffer.from(this.#options.runtime.randomBytes(ID_BYTES)).toString('base64url')}`
+  }
+}
+
+function keyName(principal: Principal, actor: string, key: Key): string {
+  return JSON.stringify([
+    principal.id,
+    actor,
+    typeof key === 'string' ? key : { bin: Buffer.from(key).toString('base64') },
+  ])
+}
+
+function validated(actor: Actor, input: unknown): ReturnType<typeof validate<unknown>> {
+  if (!actor.input) return { value: input }
+  try {
+    return validate(actor.input, input)
+  } catch (cause) {
+    throw new MillraceError('internal', 'the schema of this actor failed on the input', { cause })
+  }
+}

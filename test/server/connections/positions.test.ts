@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest'
+import { decodeDown } from '../../../protocol/decode.ts'
+import type { Policy } from '../../../protocol/frames.ts'
+import { resolveLimits } from '../../../protocol/limits.ts'
+import { Writer } from '../../../protocol/writer.ts'
+import { actor } from '../../../server/actors/actor.ts'
+import { Subscription } from '../../../server/connections/subscription.ts'
+import type { Run } from '../../../server/runs/run.ts'
+import { nodeRuntime } from '../../../server/runtime.ts'
+import { loneRun } from '../../helpers/lone-run.ts'
+
+const ITEMS = 1_100
+const KEPT = 600
+const LIMITS = resolveLimits({ maxCredit: 500, initialCredit: 256, retainEvents: KEPT })
+
+/** Texts of one and of many, and events among them. */
+const mixed = actor({
+  async *stream() {
+    for (let n = 1; n <= ITEMS; n++) {
+      if (n % 97 === 0) yield { type: 'data' as const, name: 'n', value: { n, filler: 'x'.repeat((n % 5) * 1_500) } }
+      else yield `${n} `
+    }
+  },
+})
+
+async function endedRun(): Promise<Run> {
+  const run = loneRun(mixed, LIMITS, 'continue')
+  run.begin({ value: null })
+  while (!run.settled) await new Promise((resolve) => setImmediate(resolve))
+  return run
+}
+
+/** What a client is told that comes back with item `after`: each number once, `-` for what is missing. */
+function told(run: Run, after: number, policy: Policy, most: number): { seqs: string[]; ends: number[] } {
+  const outlet = { begin: () => {}, ready: () => {}, notify: () => {}, over: () => {} }
+  const settings = { credit: undefined, policy, rate: undefined, ts: after % 2 === 0, reused: false }
+  const subscription = new Subscription(outlet, nodeRuntime, LIMITS, 1, run, true, { after, gen: 1 }, settings)
+  subscription.open()
+  const seqs: string[] = []
+  const ends: number[] = []
+  const out = new Writer()
+  let rounds = 0
+  for (let credit = 0; ends.length === 0; credit = 0) {
+    if (++rounds > 10_000) throw new Error(`it does not end behind ${seqs.at(-1)}`)
+    out.reset()
+    subscription.pump(out, most)
+    expect(out.length).toBeLessThanOrEqual(Math.max(most, LIMITS.maxDown))
+    if (out.length === 0) throw new Error(`nothing comes behind ${seqs.at(-1)}`)
+    for (const frame of decodeDown(out.take(), { maxBytes: 1e6, maxDepth: 16, maxValues: 1e6 })) {
+      if (frame.kind === 'gap') for (let seq = frame.from; seq < frame.next; seq++) seqs.push(`-${seq}`)
+      else if (frame.kind === 'end') ends.push(frame.seq)
+      else if (frame.kind === 'event') {
+        seqs.push(`${frame.seq}`)
+        credit += frame.cost ?? 1
+        expect(frame.data).toMatchObject({ value: { n: frame.seq } })
+      } else if (frame.kind === 'delta') {
+        const count = frame.count ?? [frame.body].flat().length
+        for (let n = 0; n < count; n++) seqs.push(`${frame.seq + n}`)
+        credit += count
+        const text = Array.from({ length: count }, (_, n) => `${frame.seq + n} `).join('')
+        expect([frame.body].flat().join('')).toBe(text)
+      }
+    }
+    if (credit > 0) subscription.grant(credit)
+  }
+  subscription.pump(out, most)
+  return { seqs, ends }
+}
+
+describe('a client that comes back', () => {
+  test.each([
+    ['log', 131_000],
+    ['merge', 131_000],
+    ['log', 20],
+  ] as const)('is told of each number once, wherever it was: policy %s, %i bytes at once', async (policy, most) => {
+    const run = await endedRun()
+    const { first, last } = run.log
+    expect(last).toBe(ITEMS)
+    expect(last - first).toBeLessThan(KEPT * 1.1)
+    const all = Array.from({ length: ITEMS }, (_, n) => (n + 1 < first ? `-${n + 1}` : `${n + 1}`))
+    for (let after = 0; after <= ITEMS; after++) {
+      const { seqs, ends } = told(run, after, policy, most)
+      if (seqs.join() !== all.slice(after).join()) expect([after, seqs]).toEqual([after, all.slice(after)])
+      expect(ends).toEqual([ITEMS + 1])
+    }
+  })
+})

@@ -1,0 +1,88 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import { Cursor } from '../../../server/log/cursor.ts'
+import { Log } from '../../../server/log/log.ts'
+import { Audience, type Reader } from '../../../server/log/readers.ts'
+
+const log = new Log(DEFAULT_LIMITS)
+
+function readerThat(wake: (urgent: boolean) => void): Reader {
+  return {
+    policy: 'log',
+    own: true,
+    cursor: new Cursor(log, { last: 0, gen: 1 }, 10, 10),
+    paused: false,
+    resting: false,
+    wake,
+    dismiss: () => {},
+  }
+}
+
+describe('an audience', () => {
+  test('wakes a reader once, however often it said that it rests', () => {
+    const audience = new Audience(log, DEFAULT_LIMITS, 'pause')
+    const woken: boolean[] = []
+    const reader = readerThat((urgent) => woken.push(urgent))
+    audience.join(reader)
+    // Each CREDIT of a client that has all there is makes it rest again.
+    for (let n = 0; n < 1_000; n++) audience.rest(reader)
+    audience.wakeResting()
+    audience.wakeResting()
+    expect(woken).toEqual([false])
+    audience.rest(reader)
+    audience.leave(reader)
+    audience.wakeResting()
+    expect(woken).toEqual([false])
+  })
+
+  test('wakes who rests and nobody else, whoever comes and leaves, also while others are woken', () => {
+    const move = fc.tuple(
+      fc.constantFrom('join', 'leave', 'rest', 'rest', 'text', 'text', 'event', 'leaves when woken'),
+      fc.nat(4),
+    )
+    fc.assert(
+      fc.property(fc.array(move, { maxLength: 60, size: 'max' }), (moves) => {
+        const audience = new Audience(log, DEFAULT_LIMITS, 'pause')
+        const here = new Set<number>()
+        const resting = new Set<number>()
+        const restless = new Set<number>()
+        let woken: string[] = []
+        const leave = (n: number): void => {
+          expect(audience.leave(readers[n] as Reader)).toBe(here.delete(n))
+          resting.delete(n)
+          restless.delete(n)
+        }
+        const readers = Array.from({ length: 5 }, (_, n) =>
+          readerThat((urgent) => {
+            woken.push(`${n}${urgent ? '!' : ''}`)
+            resting.delete(n)
+            if (restless.has(n)) leave(n)
+          }),
+        )
+        for (const [what, n] of moves) {
+          woken = []
+          let expected: string[] = []
+          if (what === 'join' && !here.has(n)) {
+            here.add(n)
+            audience.join(readers[n] as Reader)
+          } else if (what === 'leave') leave(n)
+          else if (what === 'leaves when woken' && here.has(n)) restless.add(n)
+          else if (what === 'rest' && here.has(n)) {
+            resting.add(n)
+            audience.rest(readers[n] as Reader)
+          } else if (what === 'text') {
+            expected = [...here].filter((one) => resting.has(one)).map(String)
+            audience.wakeResting()
+          } else if (what === 'event') {
+            expected = [...here].map((one) => `${one}!`)
+            audience.wakeAll()
+          }
+          expect(woken).toEqual(expected)
+          expect(audience.size).toBe(here.size)
+          expect(audience.detached).toBe(here.size === 0)
+        }
+      }),
+    )
+  })
+})

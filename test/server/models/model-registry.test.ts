@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest'
+import type { Model } from '../../../server/models/model.ts'
+import { modelRegistry } from '../../../server/models/model-registry.ts'
+
+function model(id: string): Model {
+  return { id, provider: id.split(':')[0]!, stream: () => expect.unreachable('nobody asks it') }
+}
+
+describe('a model registry', () => {
+  const mini = model('openai:gpt-5-mini')
+  const llama = model('ollama:llama3.2')
+
+  test('finds a model by its id, and the default one when nothing is named', () => {
+    const registry = modelRegistry({ default: mini, models: [llama] })
+    expect(registry.find('ollama:llama3.2')).toBe(llama)
+    expect(registry.find()).toBe(mini)
+    expect(registry.models.map(({ id, provider }) => [id, provider])).toEqual([
+      ['openai:gpt-5-mini', 'openai'],
+      ['ollama:llama3.2', 'ollama'],
+    ])
+  })
+
+  test('takes its only model for the default one', () => {
+    expect(modelRegistry({ models: [llama] }).find()).toBe(llama)
+  })
+
+  test('gives a model object back as it is, known or not', () => {
+    expect(modelRegistry().find(mini)).toBe(mini)
+  })
+
+  test('names what there is when a model is not there', () => {
+    expect(() => modelRegistry({ models: [mini, llama] }).find('demo')).toThrow(
+      expect.objectContaining({
+        code: 'not_found',
+        message: 'this server has no model demo: there is openai:gpt-5-mini, ollama:llama3.2',
+      }),
+    )
+    expect(() => modelRegistry({ models: [mini, llama] }).find()).toThrow('this server has no default model')
+    expect(() => modelRegistry().find('demo')).toThrow('there are none')
+  })
+
+  test('refuses two models of one id, but takes the same one twice', () => {
+    expect(() => modelRegistry({ models: [mini, model('openai:gpt-5-mini')] })).toThrow('two models are called')
+    expect(modelRegistry({ default: mini, models: [mini] }).models).toEqual([mini])
+  })
+})

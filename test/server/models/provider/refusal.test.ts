@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'vitest'
+import { explain, retryAfterMs } from '../../../../server/models/provider/refusal.ts'
+
+describe('the time a provider asks for', () => {
+  test.each([
+    [{ 'retry-after': '2' }, 2_000],
+    [{ 'retry-after': '0.5' }, 500],
+    [{ 'retry-after': '2', 'retry-after-ms': '150' }, 150],
+    [{ 'retry-after': '-1' }, undefined],
+    [{ 'retry-after': 'soon' }, undefined],
+    [{}, undefined],
+  ])('is read from %j', (headers, ms) => {
+    expect(retryAfterMs(new Headers(headers))).toBe(ms)
+  })
+
+  test('may be a date, unless it is over', () => {
+    const inAMinute = new Headers({ 'retry-after': new Date(Date.now() + 60_000).toUTCString() })
+    expect(retryAfterMs(inAMinute)).toBeGreaterThan(50_000)
+    expect(retryAfterMs(inAMinute)).toBeLessThanOrEqual(60_000)
+    expect(retryAfterMs(new Headers({ 'retry-after': new Date(0).toUTCString() }))).toBeUndefined()
+  })
+})
+
+describe('a failure of the network', () => {
+  const words = { model: 'm', missing: 'get it', key: 'check it', unreachable: 'start it' }
+
+  function failed(...codes: string[]): Error {
+    return codes.reduceRight<Error | undefined>(
+      (cause, code) => Object.assign(new Error('fetch failed at http://secret', { cause }), code && { code }),
+      undefined,
+    )!
+  }
+
+  test.each([
+    [['', 'ECONNREFUSED'], 'the provider cannot be reached: start it', true],
+    [['', 'ENOTFOUND'], 'the provider cannot be reached: start it', true],
+    [['', 'UND_ERR_CONNECT_TIMEOUT'], 'the provider cannot be reached: start it', true],
+    [['', '', 'UND_ERR_HEADERS_TIMEOUT'], 'the provider was silent for too long', true],
+    [['', 'UND_ERR_BODY_TIMEOUT'], 'the provider was silent for too long', true],
+    [['', 'UND_ERR_SOCKET'], 'the connection to the provider broke', true],
+    [['', 'HPE_INVALID_CONSTANT'], 'the connection to the provider broke', true],
+    [[''], "the provider's answer could not be read", false],
+  ])('with the codes %j: %s', (codes, message, retryable) => {
+    const thrown = failed(...codes)
+    expect(explain(thrown, words)).toMatchObject({ code: 'provider_error', message, retryable, cause: thrown })
+  })
+
+  test('on each of several addresses is one failure', () => {
+    const thrown = new TypeError('fetch failed', { cause: new AggregateError([failed('ECONNREFUSED')]) })
+    expect(explain(thrown, words).message).toBe('the provider cannot be reached: start it')
+  })
+})

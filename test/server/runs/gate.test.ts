@@ -1,0 +1,207 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { OnDetach, Policy } from '../../../protocol/frames.ts'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import { actor } from '../../../server/actors/actor.ts'
+import { Cursor } from '../../../server/log/cursor.ts'
+import type { Reader } from '../../../server/log/readers.ts'
+import type { Run } from '../../../server/runs/run.ts'
+import { loneRun } from '../../helpers/lone-run.ts'
+
+const LIMITS = { ...DEFAULT_LIMITS, maxCredit: 60, readAhead: 5 }
+const TOTAL = 400
+/** Every seventh item is an event that costs 3. */
+const costOf = (seq: number): number => (seq % 7 === 0 ? 3 : 1)
+
+/** An actor that has something to say when it is told that it has: up to item `last`. */
+function talker() {
+  let last = 0
+  let told = (): void => {}
+  /** It was asked for more than it has. */
+  let isAsked = false
+  return {
+    actor: actor({
+      async *stream() {
+        for (let seq = 1; seq <= TOTAL; seq++) {
+          while (seq > last) {
+            isAsked = true
+            await new Promise<void>((resolve) => (told = resolve))
+          }
+          isAsked = false
+          if (costOf(seq) === 1) yield `${seq} `
+          else yield { type: 'data' as const, name: 'x', value: 'y'.repeat(2_500) }
+        }
+      },
+    }),
+    has(more: number) {
+      last = Math.min(TOTAL, last + more)
+      told()
+    },
+    get last() {
+      return last
+    },
+    get isAsked() {
+      return isAsked
+    },
+  }
+}
+
+/** One who reads all that it may, as soon as it may, and keeps count by itself. */
+class Peer implements Reader {
+  readonly policy: Policy
+  readonly own = true
+  readonly cursor: Cursor
+  paused = false
+  resting = false
+  /** What it may still be sent, counted without the cursor. */
+  balance: number
+  isAwake = true
+  readonly #run: Run
+
+  constructor(run: Run, policy: Policy, last: number, credit: number) {
+    this.#run = run
+    this.policy = policy
+    this.balance = Math.min(credit, LIMITS.maxCredit)
+    this.cursor = new Cursor(run.log, { last, gen: 1 }, credit, LIMITS.maxCredit)
+  }
+
+  wake(): void {
+    this.isAwake = true
+  }
+
+  dismiss(): void {}
+
+  grant(n: number): void {
+    this.balance = Math.min(LIMITS.maxCredit, this.balance + n)
+    this.cursor.grant(n)
+    this.#run.reconsider()
+    this.wake()
+  }
+
+  pause(paused: boolean): void {
+    this.paused = paused
+    this.#run.reconsider()
+    this.wake()
+  }
+
+  /** Reads, if it was woken. */
+  read(): void {
+    if (!this.isAwake) return
+    this.isAwake = false
+    const { log } = this.#run
+    while (!this.paused && this.balance > 0 && this.cursor.last < log.last) {
+      const seq = this.cursor.last + 1
+      expect(this.cursor.reach).toBeGreaterThanOrEqual(seq)
+      this.cursor.sent(seq, log.costOf(seq))
+      this.balance -= costOf(seq)
+    }
+    if (this.cursor.last === log.last) this.#run.rest(this)
+  }
+
+  /** The last item that the actor may say for its sake. */
+  get bound(): number {
+    if (this.paused) return 0
+    let at = this.cursor.last
+    for (let left = this.balance; left > 0; left -= costOf(at)) at++
+    return at + LIMITS.readAhead
+  }
+}
+
+type Move =
+  | { do: 'join'; policy: Policy; back: number; credit: number }
+  | { do: 'leave'; who: number }
+  | { do: 'grant'; who: number; n: number }
+  | { do: 'pause'; who: number; paused: boolean }
+  | { do: 'speak'; more: number }
+  | { do: 'settle' }
+
+const move: fc.Arbitrary<Move> = fc.oneof(
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('join' as const),
+      policy: fc.constantFrom<Policy>('pace', 'pace', 'log'),
+      back: fc.nat(30),
+      credit: fc.nat(80),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('leave' as const), who: fc.nat(5) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant('grant' as const), who: fc.nat(5), n: fc.integer({ min: 1, max: 40 }) }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('pause' as const), who: fc.nat(5), paused: fc.boolean() }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('speak' as const), more: fc.oneof(fc.nat(3), fc.nat(60)) }) },
+  { weight: 6, arbitrary: fc.constant<Move>({ do: 'settle' }) },
+)
+
+describe('an actor', () => {
+  test('says exactly as much as its readers let it, whoever comes, leaves, pauses or grants', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom<OnDetach>('pause', 'continue'),
+        fc.array(move, { maxLength: 40, size: 'max' }),
+        async (onDetach, moves) => {
+          const talks = talker()
+          const run = loneRun(talks.actor, LIMITS, onDetach)
+          const first = new Peer(run, 'pace', 0, 10)
+          run.join(first)
+          run.begin({ value: null })
+          const peers = [first]
+          let ghost: Peer | undefined
+          /** Up to where it may say things, as far as it has any. */
+          const allowed = (): number => Math.min(talks.last, permitted())
+          const permitted = (): number => {
+            const pacing = peers.filter(({ policy }) => policy === 'pace')
+            if (pacing.length > 0) return Math.min(...pacing.map(({ bound }) => bound))
+            return peers.length === 0 && onDetach === 'pause' && ghost ? ghost.bound : Number.POSITIVE_INFINITY
+          }
+          const settle = async (): Promise<void> => {
+            for (let quiet = 0, last = -1; quiet < 3; quiet++) {
+              await new Promise((resolve) => setImmediate(resolve))
+              for (const peer of peers) peer.read()
+              if (run.log.last !== last) quiet = 0
+              last = run.log.last
+            }
+            // Of one change exactly what it allows; of several no more than the most that any of them did.
+            expect(run.log.last).toBeGreaterThanOrEqual(allowed())
+            expect(run.log.last).toBeLessThanOrEqual(most)
+            most = run.log.last
+            if (most === TOTAL && permitted() > TOTAL) expect(run.end).toBeDefined()
+            for (const { paused, balance, cursor } of peers)
+              expect(cursor.last === run.log.last || paused || balance <= 0).toBe(true)
+          }
+          let most = 0
+          await settle()
+          for (const one of [...moves, { do: 'settle' } as const]) {
+            // What it was asked for before comes, whatever has changed meanwhile.
+            if (talks.isAsked) most = Math.max(most, Math.min(talks.last, run.log.last + 1))
+            if (one.do === 'settle') await settle()
+            else if (one.do === 'speak') talks.has(one.more)
+            else if (one.do === 'join') {
+              const peer = new Peer(run, one.policy, Math.max(0, run.log.last - one.back), one.credit)
+              peers.push(peer)
+              run.join(peer)
+            } else {
+              const peer = peers[one.who % Math.max(1, peers.length)]
+              if (!peer) continue
+              if (one.do === 'grant') peer.grant(one.n)
+              else if (one.do === 'pause') peer.pause(one.paused)
+              else {
+                peers.splice(peers.indexOf(peer), 1)
+                if (peer.policy === 'pace') {
+                  ghost = peer
+                  peer.paused = false
+                }
+                run.leave(peer)
+              }
+            }
+            most = Math.max(most, allowed())
+          }
+          run.cancel({ by: 'server', code: 0 })
+        },
+      ),
+      { numRuns: 100 },
+    )
+  })
+})

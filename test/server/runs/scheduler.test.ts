@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest'
+import { Turns } from '../../../server/runs/scheduler.ts'
+import { nodeRuntime } from '../../../server/runtime.ts'
+
+/** Turns whose time stands still, and whose event loop goes on when it is told to. */
+function turnsByHand() {
+  let now = 0
+  let due: (() => void)[] = []
+  const turns = new Turns({ ...nodeRuntime, now: () => now, nextTurn: (callback) => void due.push(callback) })
+  return {
+    turns,
+    pass: (ms: number) => void (now += ms),
+    turn() {
+      const callbacks = due
+      due = []
+      for (const callback of callbacks) callback()
+    },
+    get isIdle() {
+      return due.length === 0
+    },
+  }
+}
+
+describe('the turns of the event loop', () => {
+  test('let everybody go on in the order of their waiting, a part of them in each turn', () => {
+    const loop = turnsByHand()
+    const gone: number[] = []
+    for (let n = 0; n < 100; n++) loop.turns.later(() => gone.push(n), false)
+    loop.turn()
+    expect(gone.length).toBeGreaterThan(0)
+    expect(gone.length).toBeLessThan(100)
+    while (!loop.isIdle) loop.turn()
+    expect(gone).toEqual(Array.from({ length: 100 }, (_, n) => n))
+  })
+
+  test('do not queue who waited for something outside behind all who never wait, nor these behind those', () => {
+    const loop = turnsByHand()
+    const gone: string[] = []
+    const again = (who: string, first: boolean): void =>
+      loop.turns.later(() => {
+        gone.push(who)
+        if (gone.length < 2_000) again(who, first)
+      }, first)
+    for (let n = 0; n < 1_000; n++) again('busy', false)
+    for (let n = 0; n < 1_000; n++) again('waited', true)
+    loop.turn()
+    expect(new Set(gone.slice(0, 2))).toEqual(new Set(['busy', 'waited']))
+    const shares = gone.filter((who) => who === 'waited').length / gone.length
+    expect(shares).toBe(0.5)
+  })
+
+  test('are over after a millisecond, whoever is left', () => {
+    const loop = turnsByHand()
+    let gone = 0
+    for (let n = 0; n < 5; n++)
+      loop.turns.later(() => {
+        gone++
+        loop.pass(0.6)
+      }, false)
+    loop.turn()
+    expect(gone).toBe(2)
+    expect(loop.turns.take(1)).toBe(0)
+    loop.turn()
+    expect(gone).toBe(4)
+    loop.turn()
+    expect(gone).toBe(5)
+    expect(loop.turns.take(1)).toBeGreaterThan(0)
+  })
+})
