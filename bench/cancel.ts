@@ -1,6 +1,6 @@
 import { BASE, OURS, type PeerName } from './peers/peers.ts'
 import type { Pace } from './processes/token-source.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
 import type { ClientProcess } from './stage/stage.ts'
 import { figure, percentile } from './stage/statistics.ts'
@@ -16,7 +16,7 @@ type Cancelled = { id: string; at: number }[]
 type Books = { ask(name: 'stopped', ids: readonly string[]): Promise<(number | null | undefined)[]> }
 
 /** How long does it take from the client's call until the code behind the stream is told to stop? */
-export const cancel: Question = {
+export const cancel: BenchQuestion = {
   name: 'cancel',
   async ask({ stage, counts, say }) {
     const { count, clogs, peers } = counts<{ count: number; clogs: number; peers: readonly PeerName[] }>({

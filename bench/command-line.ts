@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
-import type { Question, Scale } from './question.ts'
+import type { BenchQuestion, Scale } from './question.ts'
 
-export type CommandLine = { scale: Scale; asked: readonly Question[]; json: string | undefined; help: boolean }
+export type CommandLine = { scale: Scale; asked: readonly BenchQuestion[]; json: string | undefined; help: boolean }
 
 /** What may be asked for, and how. */
-export function usage(questions: readonly Question[]): string {
+export function usage(questions: readonly BenchQuestion[]): string {
   return [
     'npm run bench -- [question ...] [--quick] [--json FILE]',
     '',
@@ -19,7 +19,7 @@ export function usage(questions: readonly Question[]): string {
  * Reads what is asked for.
  * @throws Error with words for people.
  */
-export function commandLine(args: readonly string[], questions: readonly Question[]): CommandLine {
+export function commandLine(args: readonly string[], questions: readonly BenchQuestion[]): CommandLine {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,

@@ -1,6 +1,6 @@
 import { BASE, OURS, type PeerName } from './peers/peers.ts'
 import type { TokenRequest } from './processes/token-source.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { mostOpenFiles } from './stage/machine.ts'
 import { failureNotes, figuresOf, interleaved, type Rounds, recorded } from './stage/rounds.ts'
 import type { Pair } from './stage/stage.ts'
@@ -27,7 +27,7 @@ const TITLES: { readonly [Name in Shown]?: string } = {
 }
 
 /** What does it cost to send one stream to many clients? */
-export const fanOut: Question = {
+export const fanOut: BenchQuestion = {
   name: 'fan-out',
   async ask({ stage, counts, say }) {
     const { sizes, tokens, rounds, peers } = counts<{

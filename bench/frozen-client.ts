@@ -1,5 +1,5 @@
 import { BASE, OURS, type PeerName } from './peers/peers.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
 import { figure, growth } from './stage/statistics.ts'
 
@@ -22,7 +22,7 @@ type Sample = {
 }
 
 /** What does a client cost that has stopped reading its socket? */
-export const frozenClient: Question = {
+export const frozenClient: BenchQuestion = {
   name: 'frozen-client',
   async ask({ stage, counts, say }) {
     const { frozenMs, peers } = counts<{ frozenMs: number; peers: readonly PeerName[] }>({

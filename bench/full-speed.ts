@@ -1,6 +1,6 @@
 import { ALL, BASE, OURS, type PeerName } from './peers/peers.ts'
 import { MEAN_BYTES } from './processes/token-text.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { failureNotes, figuresOf, interleaved, recorded } from './stage/rounds.ts'
 import type { Pair } from './stage/stage.ts'
 import { figure, median, ratios, spread } from './stage/statistics.ts'
@@ -16,7 +16,7 @@ const FAST: readonly PeerName[] = [...OURS, 'raw ws, a message per turn', 'raw u
 type Sample = { cpuUsPerToken: number; bytesPerToken: number; tokensPerSec: number }
 
 /** What does a token cost when nothing waits? */
-export const fullSpeed: Question = {
+export const fullSpeed: BenchQuestion = {
   name: 'full-speed',
   async ask({ stage, counts, say }) {
     const { connections, slow, fast, rounds } = counts({

@@ -1,5 +1,5 @@
 import type { WatcherOrders, WatcherProcessOptions } from './processes/watcher-process.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
 import { coresToPin } from './stage/machine.ts'
 import { PinnedProcess } from './stage/pinned-process.ts'
@@ -24,7 +24,7 @@ const NAMES = Object.keys(WATCHERS) as Watched[]
 type Sample = { cpuUsPerToken: number; cores: number; updatesPerSec: number }
 
 /** What does it cost a server to be watched through its inspector? */
-export const inspector: Question = {
+export const inspector: BenchQuestion = {
   name: 'inspector',
   async ask({ stage, counts, say }) {
     const { rounds, windowMs, perConnection } = counts({

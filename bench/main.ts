@@ -1,7 +1,7 @@
 /** `npm run bench`: asks the questions one after the other and prints their tables. */
 import { writeFileSync } from 'node:fs'
 import { type CommandLine, commandLine, usage } from './command-line.ts'
-import type { Answer, Bench } from './question.ts'
+import type { Bench, BenchAnswer } from './question.ts'
 import { QUESTIONS } from './questions.ts'
 import { coresToPin, machine } from './stage/machine.ts'
 import { Stage } from './stage/stage.ts'
@@ -13,7 +13,7 @@ const isTerminal = process.stderr.isTTY
 console.log(`${machine()}\n`)
 if (!coresToPin()) console.log('taskset is missing: the processes are not bound to cores, and the figures vary more.\n')
 
-const answers = new Map<string, Answer>()
+const answers = new Map<string, BenchAnswer>()
 for (const { name, ask } of asked) {
   const startedAt = performance.now()
   const said = (words: string): void => {

@@ -1,6 +1,6 @@
 import { ALL, BASE, OURS, type PeerName } from './peers/peers.ts'
 import type { Pace } from './processes/token-source.ts'
-import type { Bench, Question } from './question.ts'
+import type { Bench, BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
 import { failureNotes, figuresOf, interleaved, type Rounds, recorded } from './stage/rounds.ts'
 import type { Pair } from './stage/stage.ts'
@@ -21,7 +21,7 @@ type Sample = { cpuUsPerToken: number; cores: number; p50: number; p99: number }
 type Shape = { connections: number; perConnection: number; pace: Pace }
 
 /** What does a token cost, and how long does it take, when models write at their own speed? */
-export const paced: Question = {
+export const paced: BenchQuestion = {
   name: 'paced',
   async ask(bench) {
     const { stage, counts } = bench

@@ -18,7 +18,7 @@ export type Bench = {
 /** A line of the summary: one goal and how near we are. */
 export type SummaryLine = { goal: string; ws: string; uws: string; others: string }
 
-export type Answer = {
+export type BenchAnswer = {
   tables: readonly Table[]
   summary: readonly SummaryLine[]
   /** What failed: it has no figures. Each is among the notes of a table as well. */
@@ -28,8 +28,8 @@ export type Answer = {
 }
 
 /** One measurement: a file of its own, listed in `questions.ts`. */
-export type Question = {
+export type BenchQuestion = {
   /** By which it is asked for on the command line; the name of its file. */
   readonly name: string
-  readonly ask: (bench: Bench) => Promise<Answer>
+  readonly ask: (bench: Bench) => Promise<BenchAnswer>
 }

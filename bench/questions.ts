@@ -4,13 +4,13 @@ import { frozenClient } from './frozen-client.ts'
 import { fullSpeed } from './full-speed.ts'
 import { inspector } from './inspector.ts'
 import { paced } from './paced.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { resume } from './resume.ts'
 import { start } from './start.ts'
 import { unreadIterator } from './unread-iterator.ts'
 
 /** In the order they are asked. */
-export const QUESTIONS: readonly Question[] = [
+export const QUESTIONS: readonly BenchQuestion[] = [
   fullSpeed,
   paced,
   frozenClient,

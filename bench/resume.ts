@@ -1,5 +1,5 @@
 import { OURS, type PeerName } from './peers/peers.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
 import { mostOpenFiles } from './stage/machine.ts'
 import { figure, percentile } from './stage/statistics.ts'
@@ -10,7 +10,7 @@ const SPARE_FILES = 200
 type Recovery = { ms: number[]; tokens: number; cpuMs: number }
 
 /** How long does it take until a client is back after its connection was cut? */
-export const resume: Question = {
+export const resume: BenchQuestion = {
   name: 'resume',
   async ask({ stage, counts, say }) {
     const { cuts, clients } = counts({

@@ -1,5 +1,5 @@
 import { ALL, BASE, OURS, type PeerName } from './peers/peers.ts'
-import type { Question } from './question.ts'
+import type { BenchQuestion } from './question.ts'
 import { mostOpenFiles } from './stage/machine.ts'
 import { failureNotes, figuresOf, interleaved, recorded } from './stage/rounds.ts'
 import type { Pair } from './stage/stage.ts'
@@ -13,7 +13,7 @@ const FIRST_CONNECTIONS = 200
 type Idle = { held: number; rss: number }
 
 /** How long does a start take on an open connection, and what does one cost that does nothing? */
-export const start: Question = {
+export const start: BenchQuestion = {
   name: 'start',
   async ask({ stage, counts, say }) {
     const { rounds, starts, connections, idleRounds, peers, idlePeers } = counts<{

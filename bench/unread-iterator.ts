@@ -1,5 +1,5 @@
 import { BASE, OURS, type PeerName } from './peers/peers.ts'
-import type { Bench, Question } from './question.ts'
+import type { Bench, BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
 import { failureNotes, figuresOf, interleaved, recorded } from './stage/rounds.ts'
 import type { Pair } from './stage/stage.ts'
@@ -19,7 +19,7 @@ const SIBLINGS = 9
 type Stop = { produced: number; stopped: boolean; clientHeld: number }
 
 /** What does an iterator cost that is not pulled, and what do those beside it notice? */
-export const unreadIterator: Question = {
+export const unreadIterator: BenchQuestion = {
   name: 'unread-iterator',
   async ask(bench) {
     const { stage, counts } = bench

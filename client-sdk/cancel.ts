@@ -1,4 +1,4 @@
-import type { CancelReason, PartReceipt, Receipt } from '../protocol/receipt.ts'
+import type { CancelReason, Receipt, TargetReceipt } from '../protocol/receipt.ts'
 
 export type CancelOptions = {
   /** Default `user`. */
@@ -8,7 +8,7 @@ export type CancelOptions = {
 }
 
 /** Which part of a run to stop: a tool call or a sub-agent, by its id. */
-export type PartOf = { call: string; agent?: never } | { agent: string; call?: never }
+export type CancelTarget = { call: string; agent?: never } | { agent: string; call?: never }
 
 /** What a cancel did, with the receipt of what it stopped. */
 type Cancelled<Of> =
@@ -23,4 +23,4 @@ type Cancelled<Of> =
 export type CancelResult = Cancelled<Receipt>
 
 /** What the cancel of one tool call or sub-agent did. `not_found`: nothing of that id goes on any more. */
-export type PartCancelResult = Cancelled<PartReceipt>
+export type TargetCancelResult = Cancelled<TargetReceipt>

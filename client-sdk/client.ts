@@ -1,4 +1,4 @@
-import type { ActorMap, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
+import type { ActorMap, AnswerOf, DataOf, InputOf } from '../protocol/actors.ts'
 import { MillraceError } from '../protocol/errors.ts'
 import type {
   Attach,
@@ -11,7 +11,7 @@ import type {
 } from '../protocol/frames.ts'
 import { pack } from '../protocol/pack.ts'
 import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
-import { type Answer, createRun, type Leavable, type Run } from './run.ts'
+import { createRun, type Leavable, type Run } from './run.ts'
 
 export type ClientOptions = ConnectionOptions & {
   /** Whether an event's `at` is the server's time; else it is the time of arrival. Default true. */
@@ -60,7 +60,7 @@ export type CloseOptions = {
 }
 
 /** A run of actor `A`, as a client holds it. */
-export type RunOf<A> = Run<DataOf<A>, Answer<ResultOf<A>>>
+export type RunOf<A> = Run<DataOf<A>, AnswerOf<A>>
 
 /** One client instance: a connection that is opened when first needed, and the runs on it. */
 export interface Client<Actors extends ActorMap = ActorMap> {
@@ -81,7 +81,7 @@ export interface Client<Actors extends ActorMap = ActorMap> {
     actor: Name,
     input: InputOf<Actors[Name]>,
     options?: AskOptions,
-  ): Promise<Answer<ResultOf<Actors[Name]>>>
+  ): Promise<AnswerOf<Actors[Name]>>
   /** Opens a view of a run that exists. `actor` only tells its types. */
   attach<Name extends keyof Actors & string>(actor: Name, run: string, options?: AttachOptions): RunOf<Actors[Name]>
   /** Cancels or detaches the runs that were started here, waits for their ends for a moment, and closes the connection. */
@@ -122,7 +122,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     connect: () => connection.connect(),
     start: (actor, input, options = {}) => begin(actor, input, options),
     ask: async (actor, input, options = {}) =>
-      begin<never, Answer<ResultOf<Actors[typeof actor]>>>(actor, input, { ...options, ask: true }).result,
+      begin<never, AnswerOf<Actors[typeof actor]>>(actor, input, { ...options, ask: true }).result,
 
     attach(_actor, run, { after: place = 'start', gen = 1, ...reading } = {}) {
       const after = place === 'start' ? 0 : place === 'live' ? null : place

@@ -62,8 +62,8 @@ export function createInbox(window: CreditWindow, now: () => number, last: numbe
     },
 
     event({ type, data, cost, ts }) {
-      if (type === EVENT.partStart) inbox.open([[data['lane'] as number, data]])
-      if (type === EVENT.partEnd) lanes.delete(data['lane'])
+      if (type === EVENT.laneStart) inbox.open([[data['lane'] as number, data]])
+      if (type === EVENT.laneEnd) lanes.delete(data['lane'])
       push(fromWire(type, data), 1, cost, ts)
     },
 

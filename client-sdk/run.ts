@@ -2,13 +2,10 @@ import { MillraceError } from '../protocol/errors.ts'
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import type { Attach, Start } from '../protocol/frames.ts'
 import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
-import type { CancelOptions, CancelResult, PartCancelResult, PartOf } from './cancel.ts'
+import type { CancelOptions, CancelResult, CancelTarget, TargetCancelResult } from './cancel.ts'
 import type { Connection } from './connection.ts'
 import { deferred, quiet } from './deferred.ts'
-import { createStream, type Ending, type InputTaken, type Position } from './stream.ts'
-
-/** What a run resolves with: what its actor returned, or the text it said when it returned nothing. */
-export type Answer<Result> = unknown extends Result ? unknown : Result extends undefined | void ? string : Result
+import { createStream, type InputTaken, type Position, type StreamEnd } from './stream.ts'
 
 /** The kinds of input that agents know. An actor may take others. */
 export type InputType = 'message' | 'approve' | 'answer' | 'tool.result' | (string & {})
@@ -54,7 +51,7 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
    * Stops one tool call or sub-agent; the run goes on. Never rejects: resolves with the receipt, with the outcome that
    * came first, or with `confirmed: false`.
    */
-  cancel(options: CancelOptions & PartOf): Promise<PartCancelResult>
+  cancel(options: CancelOptions & CancelTarget): Promise<TargetCancelResult>
   /** Stops the run. The loop ends at once. Never rejects, and resolves as for a part. */
   cancel(options?: CancelOptions): Promise<CancelResult>
   /** Stops reading and leaves the run to itself: what happens then is its `onDetach`. */
@@ -94,7 +91,7 @@ export function createRun<Data, Result>(
 ): Run<Data, Result> {
   const opened = deferred<{ id: string; gen: number }>()
   /** Resolves when the reader has come to the end, or has left and the stream is closed. */
-  const over = deferred<Ending>()
+  const over = deferred<StreamEnd>()
   /** Calls of `next` that wait for something to arrive. */
   const waiting: (() => void)[] = []
   let reader: 'events' | 'text' | 'drain' | undefined
@@ -105,7 +102,7 @@ export function createRun<Data, Result>(
   /** The beginning of the answer, in one piece. */
   let beginning: Piece = { seq: 0, text: '' }
   /** How the stream was closed; what waits in the inbox comes before. */
-  let ending: Ending | undefined
+  let ending: StreamEnd | undefined
   /** Nothing comes to the reader any more. */
   let isLeft = false
   let perSec = request.options.rate || null
@@ -185,7 +182,7 @@ export function createRun<Data, Result>(
     }
   }
 
-  const atEnd = <T>(answer: (ending: Ending) => T): Promise<T> => {
+  const atEnd = <T>(answer: (ending: StreamEnd) => T): Promise<T> => {
     reader ??= 'drain'
     pump()
     return quiet(over.promise.then(answer))
@@ -238,7 +235,7 @@ export function createRun<Data, Result>(
     [Symbol.asyncIterator]: () => read('events'),
     text: () => read('text'),
 
-    cancel({ reason = 'user', note, call, agent }: CancelOptions & Partial<PartOf> = {}): Promise<CancelResult> {
+    cancel({ reason = 'user', note, call, agent }: CancelOptions & Partial<CancelTarget> = {}): Promise<CancelResult> {
       const code = CANCEL_CODES[reason]
       const shortNote = note?.slice(0, 85)
       const id = call ?? agent
@@ -276,13 +273,13 @@ function textOf(pieces: Piece[]): string {
 }
 
 /** The end of the run itself. */
-function known(ending: Ending): RunEnd {
+function known(ending: StreamEnd): RunEnd {
   if (ending instanceof Error) throw ending
   return ending
 }
 
 /** What the reader's loop throws at this end, if anything. */
-function failureOf(ending: Ending): MillraceError | undefined {
+function failureOf(ending: StreamEnd): MillraceError | undefined {
   if (ending instanceof Error) return ending
   const { outcome, error, receipt } = ending
   if (error) return MillraceError.fromShape(error)
@@ -291,7 +288,7 @@ function failureOf(ending: Ending): MillraceError | undefined {
 }
 
 /** Refused, or lost: that says nothing of the run. */
-function cancelResult(ending: Ending): CancelResult {
+function cancelResult(ending: StreamEnd): CancelResult {
   if (ending instanceof Error) return { confirmed: false, code: ending.code }
   const { outcome, seq, error, receipt } = ending
   if (error && seq === 0) return { confirmed: false, code: error.code }

@@ -21,7 +21,7 @@ import { type Deferred, deferred } from './deferred.ts'
 import { createInbox } from './inbox.ts'
 
 /** How a stream is over: with the end of its run, or with an error that says why this end is not known here. */
-export type Ending = RunEnd | MillraceError
+export type StreamEnd = RunEnd | MillraceError
 
 /** Who hears of a stream. */
 export type StreamListener = {
@@ -29,7 +29,7 @@ export type StreamListener = {
   /** The inbox has something new. */
   arrived(): void
   /** Called once. What waits in the inbox comes before it. */
-  closed(ending: Ending): void
+  closed(ending: StreamEnd): void
 }
 
 /** A place in a run's log. An application may keep it and attach behind it later. */
@@ -49,7 +49,7 @@ type Unaddressed<Frame> = Frame extends { sid: number } ? Omit<Frame, 'sid'> : n
 type StreamFrame = Unaddressed<UpFrame>
 
 /** Something the run will answer. Until it has, it is asked again after each loss. */
-type Question = Deferred<unknown> & { readonly frame: StreamFrame }
+type PendingAnswer = Deferred<unknown> & { readonly frame: StreamFrame }
 
 const INPUT_ERRORS: { readonly [status in InputStatus]?: ErrorCode } = {
   unwanted: 'not_found',
@@ -89,7 +89,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
   const key = named ?? runtime.randomBytes(16)
   const window = new CreditWindow(credit)
   const inbox = createInbox(window, () => runtime.wallClock(), view?.after ?? 0, view?.options.gen)
-  const questions = new Map<string, Question>()
+  const questions = new Map<string, PendingAnswer>()
   let state: 'lost' | 'opening' | 'open' | 'cancelling' | 'closed' = 'lost'
   let wasOpened = false
   let firstSentAt: number | undefined
@@ -149,7 +149,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     for (const question of questions.values()) question.reject(error)
   }
 
-  const close = (ending: Ending): void => {
+  const close = (ending: StreamEnd): void => {
     state = 'closed'
     // A refusal, which has no number, says nothing of the run.
     isOver = !(ending instanceof Error) && ending.seq > 0
@@ -174,7 +174,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
   }
 
   /** The question of that name, which has its answer now. */
-  const answer = (name: unknown): Question | undefined => {
+  const answer = (name: unknown): PendingAnswer | undefined => {
     const question = questions.get(String(name))
     questions.delete(String(name))
     return question

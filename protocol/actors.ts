@@ -15,5 +15,7 @@ type TypesOf<A> = A extends { readonly '~types'?: infer T } ? NonNullable<T> : n
 export type InputOf<A> = TypesOf<A> extends { input: infer T } ? T : unknown
 /** What actor `A` returns beside its text. */
 export type ResultOf<A> = TypesOf<A> extends { result: infer T } ? T : unknown
+/** What a run of actor `A` resolves with: what the actor returns, or its text where it returns nothing else. */
+export type AnswerOf<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
 /** The values of the `data` events of actor `A`. */
 export type DataOf<A> = TypesOf<A> extends { data: infer T } ? T : unknown

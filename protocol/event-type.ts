@@ -1,7 +1,7 @@
 // Constants of a module, as the tags are.
 
-export const partStart = 1
-export const partEnd = 2
+export const laneStart = 1
+export const laneEnd = 2
 export const toolCall = 3
 export const toolResult = 4
 export const toolProgress = 5

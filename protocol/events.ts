@@ -1,6 +1,6 @@
 import * as EVENT from './event-type.ts'
 import type { WireMap } from './frames.ts'
-import type { PartReceipt, Receipt, Usage } from './receipt.ts'
+import type { Receipt, TargetReceipt, Usage } from './receipt.ts'
 
 /** How a tool call or sub-agent ended. The wire's number is the index. */
 export const TOOL_OUTCOMES = ['ok', 'error', 'cancelled'] as const
@@ -26,7 +26,7 @@ export type RunEvent<Data = unknown> = { agent?: string } & (
       error?: string
       ms: number
       truncated?: boolean
-      receipt?: PartReceipt
+      receipt?: TargetReceipt
     }
   /** A question to the people attached; an input of type `answer` or `approve` answers it. */
   | { type: 'request'; id: string; kind: string; prompt?: string; schema?: unknown; call?: string; expiresAt?: number }
@@ -45,7 +45,7 @@ export type RunEvent<Data = unknown> = { agent?: string } & (
       error?: string
     }
   | { type: 'agent.start'; name: string; parent?: string; run?: string }
-  | { type: 'agent.end'; outcome: ToolOutcome; usage?: Usage; receipt?: PartReceipt }
+  | { type: 'agent.end'; outcome: ToolOutcome; usage?: Usage; receipt?: TargetReceipt }
   /** Anything of the application's own. */
   | { type: 'data'; name: string; value: Data }
   | { type: 'warning'; code: string; message: string }
@@ -84,8 +84,8 @@ export type RunEnd<Result = unknown> = {
 /** The wire's numbers of event kinds. A string in their place is an application's own kind. */
 export * as EVENT from './event-type.ts'
 
-/** What a part of an answer is: the data of `part.start` beside its lane. */
-export type PartType = 'text' | 'thinking' | 'tool_args' | 'data'
+/** What a part of an answer is: the data of `lane.start` beside its lane. */
+export type LaneType = 'text' | 'thinking' | 'tool_args' | 'data'
 
 /** What readers and actors call the kinds, from the first that is for them: a part's start and end are not. */
 const TYPES: readonly string[] = [
@@ -150,7 +150,7 @@ function fromData(kind: number, data: WireMap): WireMap {
   return { ...data, outcome: TOOL_OUTCOMES[data['outcome'] as number] ?? 'error' }
 }
 
-/** What text on a lane says, by the data of the lane's `part.start`; plain text where there is none. */
+/** What text on a lane says, by the data of the lane's `lane.start`; plain text where there is none. */
 export function textEvent(part: WireMap | undefined, text: string): TextEvent {
   if (part === undefined) return { type: 'token', text }
   const agent = typeof part['agent'] === 'string' ? { agent: part['agent'] } : {}

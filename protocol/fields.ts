@@ -10,12 +10,12 @@ export type Fields<Frame> = {
 }
 
 /** How a frame is read: the elements behind its tag, then the keys of the map behind those, spread into the frame. */
-export type Row<Frame> = Frame extends { kind: infer Kind }
+export type FieldRow<Frame> = Frame extends { kind: infer Kind }
   ? readonly [kind: Kind, elements: Fields<Frame>, info?: Fields<Frame>]
   : never
 
 /** The rows of one direction, by tag. */
-export type Table<Frame> = { readonly [tag: number]: Row<Frame> }
+export type Table<Frame> = { readonly [tag: number]: FieldRow<Frame> }
 
 /** What is being read, for a fault to name. Reading never waits, so there is never a second one. */
 let place = ''

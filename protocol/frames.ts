@@ -114,7 +114,7 @@ export type Welcome = {
   server?: string
 }
 
-/** The parts open just before a position: lane number and the data of its `part.start`. */
+/** The parts open just before a position: lane number and the data of its `lane.start`. */
 export type OpenLane = [lane: number, data: WireMap]
 
 /** A subscription exists. `next` is the first item it may get. */

@@ -1,4 +1,4 @@
-export type { ActorMap, ActorTypes, DataOf, InputOf, ResultOf } from './actors.ts'
+export type { ActorMap, ActorTypes, AnswerOf, DataOf, InputOf, ResultOf } from './actors.ts'
 export { Balance, CreditWindow, costOf } from './credit.ts'
 export { decodeDown, decodeUp } from './decode.ts'
 export { encodeDown, encodeUp } from './encode.ts'
@@ -6,7 +6,7 @@ export type { CloseAction, ErrorCode, ErrorOptions, ErrorShape } from './errors.
 export { CLOSE, closeAction, MillraceError, ProtocolFault } from './errors.ts'
 export type {
   GapEvent,
-  PartType,
+  LaneType,
   PlainEvent,
   Progress,
   RunEnd,
@@ -19,19 +19,19 @@ export { EVENT, fromWire, TOOL_OUTCOMES, toWire } from './events.ts'
 export type * from './frames.ts'
 export { GAP_REASONS, INPUT_STATUSES, ON_DETACH, OUTCOMES, POLICIES, SUBPROTOCOL, TAG } from './frames.ts'
 export type {
+  InspectedReader,
+  InspectedRun,
+  InspectedSession,
+  InspectorChanges,
+  InspectorUpdate,
   ReaderFacts,
-  RosterChanges,
-  RosterReader,
-  RosterRun,
-  RosterSession,
-  RosterUpdate,
   RunFacts,
   RunFigures,
 } from './inspector.ts'
-export { Roster } from './inspector.ts'
+export { InspectorState } from './inspector.ts'
 export type { Limits } from './limits.ts'
 export { DEFAULT_LIMITS, resolveLimits } from './limits.ts'
-export type { CancelCause, CancelReason, PartReceipt, Receipt, Usage } from './receipt.ts'
+export type { CancelCause, CancelReason, Receipt, TargetReceipt, Usage } from './receipt.ts'
 export { CANCEL_CODES } from './receipt.ts'
 export type { ClientRuntime, Runtime, Timer } from './runtime.ts'
 export { scan } from './scan.ts'

@@ -51,7 +51,7 @@ export type RunFigures = readonly [
 ]
 
 /** One client instance, as the server knows it. */
-export type RosterSession = {
+export type InspectedSession = {
   readonly id: string
   /** As of a run. */
   readonly principal: string
@@ -62,9 +62,9 @@ export type RosterSession = {
 
 /**
  * What an inspector says: what came, changed or went since it said something last. Of what changed several times in
- * between only the last is told. `Roster` makes the whole list of it.
+ * between only the last is told. `InspectorState` makes the whole list of it.
  */
-export type RosterUpdate = {
+export type InspectorUpdate = {
   /** When it was so, in epoch milliseconds of the server's clock. */
   readonly at: number
   /** The first update: what was known before no longer counts. `own`: only what is the reader's own is on this list. */
@@ -73,7 +73,7 @@ export type RosterUpdate = {
   readonly runs?: readonly RunFacts[]
   /** The figures that changed. */
   readonly figures?: readonly RunFigures[]
-  readonly sessions?: readonly RosterSession[]
+  readonly sessions?: readonly InspectedSession[]
   /** Ids of runs that have ended, and of which nothing goes on. The last of their facts come before or with this. */
   readonly goneRuns?: readonly string[]
   readonly goneSessions?: readonly string[]
@@ -82,7 +82,7 @@ export type RosterUpdate = {
 }
 
 /** One who follows a run. */
-export type RosterReader = ReaderFacts & {
+export type InspectedReader = ReaderFacts & {
   /** How much more it may be sent; 0 or less: nothing. */
   readonly credit: number
   /** How many items of the log it was not sent. */
@@ -90,27 +90,27 @@ export type RosterReader = ReaderFacts & {
 }
 
 /** A run, with its figures. */
-export type RosterRun = Omit<RunFacts, 'readers'> & {
+export type InspectedRun = Omit<RunFacts, 'readers'> & {
   /** Items logged. */
   readonly items: number
   /** Over about the last second. */
   readonly itemsPerSec: number
   readonly bytesPerSec: number
-  readonly readers: readonly RosterReader[]
+  readonly readers: readonly InspectedReader[]
 }
 
 /** What one update changed, each as it is now, or was last. */
-export type RosterChanges = {
-  readonly runs: readonly RosterRun[]
-  readonly sessions: readonly RosterSession[]
-  readonly goneRuns: readonly RosterRun[]
-  readonly goneSessions: readonly RosterSession[]
+export type InspectorChanges = {
+  readonly runs: readonly InspectedRun[]
+  readonly sessions: readonly InspectedSession[]
+  readonly goneRuns: readonly InspectedRun[]
+  readonly goneSessions: readonly InspectedSession[]
 }
 
 /** The list of a server's runs and sessions, as its inspector tells it. */
-export class Roster {
-  readonly runs: Map<string, RosterRun> = new Map()
-  readonly sessions: Map<string, RosterSession> = new Map()
+export class InspectorState {
+  readonly runs: Map<string, InspectedRun> = new Map()
+  readonly sessions: Map<string, InspectedSession> = new Map()
   /** Whose runs and sessions these are. Undefined until something was told. */
   scope: 'all' | 'own' | undefined
   /** When it was so, in epoch milliseconds of the server's clock. */
@@ -120,7 +120,7 @@ export class Roster {
   readonly #facts = new Map<string, RunFacts>()
 
   /** Takes the value of the next `data` event of an inspector. Returns what it changed. */
-  take(update: RosterUpdate): RosterChanges {
+  take(update: InspectorUpdate): InspectorChanges {
     if (update.scope !== undefined) this.#begin(update.scope)
     this.at = update.at
     this.isPartial = update.more ?? false
@@ -145,17 +145,17 @@ export class Roster {
     this.#facts.clear()
   }
 
-  #counted([id, items, itemsPerSec, bytesPerSec, ...creditAndLag]: RunFigures): RosterRun[] {
+  #counted([id, items, itemsPerSec, bytesPerSec, ...creditAndLag]: RunFigures): InspectedRun[] {
     const facts = this.#facts.get(id)
     if (!facts) return []
     const readers = facts.readers.map(
-      (reader, i): RosterReader => ({
+      (reader, i): InspectedReader => ({
         ...reader,
         credit: creditAndLag[2 * i] ?? 0,
         lag: creditAndLag[2 * i + 1] ?? 0,
       }),
     )
-    const run: RosterRun = { ...facts, items, itemsPerSec, bytesPerSec, readers }
+    const run: InspectedRun = { ...facts, items, itemsPerSec, bytesPerSec, readers }
     this.runs.set(id, run)
     return [run]
   }

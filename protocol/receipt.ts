@@ -22,7 +22,7 @@ export const CANCEL_CODES = {
 export type CancelReason = keyof typeof CANCEL_CODES
 
 /** What a cancel did to one tool call or sub-agent: sent with its result, while the run goes on. */
-export type PartReceipt = {
+export type TargetReceipt = {
   /** One of `CANCEL_CODES`. */
   code: number
   by: 'client' | 'server' | 'parent'
@@ -34,7 +34,7 @@ export type PartReceipt = {
 }
 
 /** What a cancel did: sent with the end of a cancelled run. */
-export type Receipt = PartReceipt & {
+export type Receipt = TargetReceipt & {
   /** What had not finished when the grace was over: `actor`, `provider` or tool call ids. */
   unsettled: string[]
   /** `closed`: a provider request was open and its socket was closed. `open`: it would not close in time. `none`: none was open. */

@@ -1,20 +1,20 @@
-export type { ActorMap, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
+export type { ActorMap, AnswerOf, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
 export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
 export type { RunEvent, StreamEvent } from '../protocol/events.ts'
 export type {
+  InspectedReader,
+  InspectedRun,
+  InspectedSession,
+  InspectorChanges,
+  InspectorUpdate,
   ReaderFacts,
-  RosterChanges,
-  RosterReader,
-  RosterRun,
-  RosterSession,
-  RosterUpdate,
   RunFacts,
   RunFigures,
 } from '../protocol/inspector.ts'
-export { Roster } from '../protocol/inspector.ts'
+export { InspectorState } from '../protocol/inspector.ts'
 export type { Limits } from '../protocol/limits.ts'
-export type { PartReceipt, Receipt, Usage } from '../protocol/receipt.ts'
+export type { Receipt, TargetReceipt, Usage } from '../protocol/receipt.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
 export type {
   Actor,
@@ -26,8 +26,8 @@ export type {
   RunModel,
 } from './actors/actor.ts'
 export { actor } from './actors/actor.ts'
-export type { Answer, ChildRun, Spawn, SpawnOptions } from './actors/child-run.ts'
-export type { Lookout, ReaderSight, RunSight, SessionSight } from './actors/server-view.ts'
+export type { ChildRun, Spawn, SpawnOptions } from './actors/child-run.ts'
+export type { ReaderView, RunView, ServerView, SessionView } from './actors/server-view.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type {
   RunTools,
@@ -57,8 +57,8 @@ export type { MemoryWebSocket, MemoryWebSocketOptions } from './transports/memor
 export type {
   HttpServer,
   Socket,
+  SocketAcceptor,
   SocketEvents,
-  SocketHost,
   Transport,
   TransportLimits,
   UpgradeRequest,

@@ -1,9 +1,8 @@
-import type { ActorMap, DataOf, InputOf } from '../protocol/actors.ts'
+import type { ActorMap, AnswerOf, DataOf, InputOf } from '../protocol/actors.ts'
 import { MillraceError } from '../protocol/errors.ts'
 import type { StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Actor, Principal } from './actors/actor.ts'
-import type { Answer } from './actors/child-run.ts'
 import type { LoggedEnd } from './log/logged-end.ts'
 import { readRun } from './runs/local-reader.ts'
 import type { Run } from './runs/run.ts'
@@ -38,7 +37,7 @@ export interface Router<Actors extends ActorMap> {
     address: Name,
     payload: InputOf<Actors[Name]>,
     options?: RouterOptions,
-  ): Promise<Answer<Actors[Name]>>
+  ): Promise<AnswerOf<Actors[Name]>>
   /** The events of a run as they come. The actor waits for the loop; leaving the loop cancels the run. */
   stream<Name extends keyof Actors & string>(
     address: Name,
@@ -55,7 +54,7 @@ export interface Router<Actors extends ActorMap> {
     type: 'ask' | 'stream',
     payload: InputOf<Actors[Name]>,
     options?: StreamAskOptions<DataOf<Actors[Name]>>,
-  ): Promise<Answer<Actors[Name]>>
+  ): Promise<AnswerOf<Actors[Name]>>
 }
 
 export function createRouter<Actors extends ActorMap>(

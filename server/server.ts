@@ -4,7 +4,7 @@ import { CLOSE, MillraceError } from '../protocol/errors.ts'
 import { type Limits, resolveLimits } from '../protocol/limits.ts'
 import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor } from './actors/actor.ts'
-import type { Lookout } from './actors/server-view.ts'
+import type { ServerView } from './actors/server-view.ts'
 import { Connection, type ConnectionOptions } from './connections/connection.ts'
 import { verifyOrigin } from './connections/origin.ts'
 import type { Model } from './models/model.ts'
@@ -16,7 +16,7 @@ import { Registry } from './sessions/registry.ts'
 import { isThenable } from './streams/thenable.ts'
 import { excerpt } from './text.ts'
 import { wellFormed } from './tools/tool-output.ts'
-import type { HttpServer, SocketHost, Transport, TransportLimits } from './transports/transport.ts'
+import type { HttpServer, SocketAcceptor, Transport, TransportLimits } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
 
 const DEFAULT_PORT = 7400
@@ -143,7 +143,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   /** Why the server goes away, once it does. */
   let leaving: string | undefined
 
-  const lookout: Lookout = {
+  const view: ServerView = {
     runtime,
     limits,
     get leaving() {
@@ -153,7 +153,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     run: (id) => registry.run(id),
     sessions: () => registry.sessions,
   }
-  for (const [name, actor] of actors) if (actor.posted) actors.set(name, actor.posted(lookout))
+  for (const [name, actor] of actors) if (actor.onRegister) actors.set(name, actor.onRegister(view))
 
   const connectionOptions: ConnectionOptions = {
     runtime,
@@ -170,7 +170,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     streamOver: () => closing.check(),
   }
 
-  const host: SocketHost = {
+  const acceptor: SocketAcceptor = {
     verify: (request) => verifyOrigin(request, options.origins),
     accept(socket, subprotocol) {
       const connection = new Connection(socket, connectionOptions)
@@ -222,7 +222,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       if (closed) throw new MillraceError('bad_request', 'this server is closed; make another one')
       if (listening)
         throw new MillraceError('bad_request', 'this server listens already; make another one for another address')
-      listening = transport.listen(host, transportLimits, { port, host: address })
+      listening = transport.listen(acceptor, transportLimits, { port, host: address })
       listening.catch(() => (listening = undefined))
       const bound = await listening
       return { port: bound.port, url: `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}` }
@@ -235,7 +235,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
           `the transport ${transport.name} has a port of its own and cannot be attached: leave it out, or take ws()`,
         )
       }
-      transport.attach(host, transportLimits, httpServer, path)
+      transport.attach(acceptor, transportLimits, httpServer, path)
     },
     async close({ drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = {}) {
       if (typeof drainMs !== 'number' || !(drainMs >= 0))

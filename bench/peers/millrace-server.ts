@@ -7,7 +7,7 @@ import {
   type Model,
   type ModelEvent,
   type Socket,
-  type SocketHost,
+  type SocketAcceptor,
   type Transport,
   tool,
   ws,
@@ -86,7 +86,7 @@ const caller: Model = {
 
 /** The same transport; what it accepts is kept in `sockets` as long as it lives. */
 function watching(transport: Transport, sockets: Set<Socket>): Transport {
-  const watchingHost = (host: SocketHost): SocketHost => ({
+  const watchingHost = (host: SocketAcceptor): SocketAcceptor => ({
     verify: (request) => host.verify(request),
     accept(socket, subprotocol) {
       sockets.add(socket)

@@ -1,5 +1,5 @@
 /** The process of those who watch a server of ours through its inspector. */
-import { createClient, Roster, type RosterUpdate } from 'millrace/client'
+import { createClient, InspectorState, type InspectorUpdate } from 'millrace/client'
 import { until } from '../stage/clock.ts'
 import { obey } from '../stage/orders.ts'
 
@@ -7,7 +7,7 @@ export type WatcherProcessOptions = { port: number }
 
 const { port } = JSON.parse(process.argv[2]!) as WatcherProcessOptions
 
-type Watcher = { roster: Roster; updates: number; fault: unknown; stop(): Promise<unknown> }
+type Watcher = { state: InspectorState; updates: number; fault: unknown; stop(): Promise<unknown> }
 
 let watchers: Watcher[] = []
 
@@ -15,12 +15,12 @@ let watchers: Watcher[] = []
 function watch(n: number, everyMs: number): Watcher {
   const client = createClient(`ws://127.0.0.1:${port}`, { token: `watcher-${n}` })
   const run = client.start('inspector', { everyMs })
-  const watcher: Watcher = { roster: new Roster(), updates: 0, fault: undefined, stop: () => client.close() }
+  const watcher: Watcher = { state: new InspectorState(), updates: 0, fault: undefined, stop: () => client.close() }
   void (async () => {
     for await (const event of run) {
       if (event.type !== 'data') continue
       watcher.updates++
-      watcher.roster.take(event.value as RosterUpdate)
+      watcher.state.take(event.value as InspectorUpdate)
     }
   })().catch((error: unknown) => (watcher.fault = error))
   return watcher
@@ -30,7 +30,7 @@ const orders = {
   /** Resolves when each of so many watchers knows of so many runs. */
   async watch({ count, everyMs, runs }: { count: number; everyMs: number; runs: number }): Promise<void> {
     watchers = Array.from({ length: count }, (_, n) => watch(n, everyMs))
-    const know = (): boolean => watchers.every(({ roster, fault }) => fault !== undefined || roster.runs.size >= runs)
+    const know = (): boolean => watchers.every(({ state, fault }) => fault !== undefined || state.runs.size >= runs)
     await until(know, 10_000, `the list of ${runs} runs`)
     for (const { fault } of watchers) if (fault !== undefined) throw new Error('a watcher failed', { cause: fault })
   },

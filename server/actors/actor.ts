@@ -5,7 +5,7 @@ import type { WireMap } from '../../protocol/frames.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
 import type { Spawn } from './child-run.ts'
 import type { Principal } from './principal.ts'
-import type { Lookout } from './server-view.ts'
+import type { ServerView } from './server-view.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
 import type { RunTools, ToolMap } from './tool.ts'
 
@@ -94,7 +94,7 @@ export interface Actor<Input = unknown, Result = unknown, Data = unknown> extend
   readonly ask: ((input: never, context: ActorContext) => unknown) | undefined
   readonly stream: ((input: never, context: ActorContext) => AsyncIterable<string | RunEvent, unknown>) | undefined
   /** For an actor that watches its server: each server it is registered at calls it, and runs what it returns instead. */
-  readonly posted?: (lookout: Lookout) => Actor
+  readonly onRegister?: (view: ServerView) => Actor
 }
 
 /** The value type of the `data` events among what an actor yields. */

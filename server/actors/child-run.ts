@@ -1,9 +1,6 @@
-import type { ActorTypes, DataOf, InputOf, ResultOf } from '../../protocol/actors.ts'
+import type { ActorTypes, AnswerOf, DataOf, InputOf } from '../../protocol/actors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
-
-/** What an actor answers: what it returns, or its text when it returns nothing else. */
-export type Answer<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
 
 export type SpawnOptions = {
   /**
@@ -56,4 +53,4 @@ export type Spawn = <A extends Spawnable>(
   actor: A,
   input: InputOf<A>,
   options?: SpawnOptions,
-) => ChildRun<DataOf<A>, Answer<A>>
+) => ChildRun<DataOf<A>, AnswerOf<A>>

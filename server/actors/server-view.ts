@@ -5,7 +5,7 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import type { Principal } from './principal.ts'
 
 /** One who follows a run, as it is at this moment. */
-export interface ReaderSight {
+export interface ReaderView {
   readonly policy: Policy
   readonly own: boolean
   /** Items a second that it asked for; 0 is a pause. */
@@ -19,7 +19,7 @@ export interface ReaderSight {
 }
 
 /** A run, as it is at this moment. */
-export interface RunSight {
+export interface RunView {
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
@@ -39,32 +39,32 @@ export interface RunSight {
   }
   /** How many follow it. */
   readonly readers: number
-  readonly followers: Iterable<ReaderSight>
+  readonly followers: Iterable<ReaderView>
 }
 
 /** A session, as it is at this moment. */
-export interface SessionSight {
+export interface SessionView {
   readonly id: string
   readonly principal: Principal
   /** The connection it has now. */
-  readonly carrier: object | undefined
+  readonly socket: object | undefined
   /** Runs that it opened and that have not ended. */
-  readonly runs: ReadonlySet<Pick<RunSight, 'id' | 'principal'>>
+  readonly runs: ReadonlySet<Pick<RunView, 'id' | 'principal'>>
 }
 
 /**
  * From where an actor sees the server it is registered at. What it sees there is the server's own: it reads it, changes
  * nothing and keeps nothing of it, lest it outlive the run.
  */
-export interface Lookout {
+export interface ServerView {
   readonly runtime: Runtime
   readonly limits: Pick<Limits, 'maxEvent' | 'maxValues'>
   /** The server goes away, once its runs have ended. */
   readonly leaving: boolean
   /** The runs that have not settled: each takes up a place. */
-  runs(): Iterable<RunSight>
+  runs(): Iterable<RunView>
   /** A run that has settled too, as long as the server keeps it. */
-  run(id: string): RunSight | undefined
+  run(id: string): RunView | undefined
   /** All sessions that are not forgotten. */
-  sessions(): Iterable<SessionSight>
+  sessions(): Iterable<SessionView>
 }

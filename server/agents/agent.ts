@@ -4,7 +4,7 @@ import { type Actor, type ActorContext, actor, type RunInput } from '../actors/a
 import type { ToolMap } from '../actors/tool.ts'
 import type { Message, Model } from '../models/model.ts'
 import { validConversation } from './conversation.ts'
-import { type Said, Turn } from './turn.ts'
+import { Turn, type TurnOutput } from './turn.ts'
 
 const DEFAULT_MAX_ITERATIONS = 8
 /** What every provider takes as the name of a tool. */
@@ -56,7 +56,7 @@ export function agent(definition: AgentDefinition): Actor<AgentInput, undefined,
     throw new MillraceError('bad_request', `a tool cannot be called ${misnamed}: use up to 64 of a-z A-Z 0-9 _ -`)
   if (!(maxIterations >= 1))
     throw new MillraceError('bad_request', `maxIterations must be at least 1, not ${String(maxIterations)}`)
-  return actor<typeof input, Said>({
+  return actor<typeof input, TurnOutput>({
     ...(description !== undefined && { description }),
     interactive,
     input,
@@ -68,7 +68,7 @@ async function* converse(
   definition: AgentDefinition & { tools: ToolMap; maxIterations: number },
   asked: readonly Message[],
   context: ActorContext,
-): AsyncGenerator<Said, void> {
+): AsyncGenerator<TurnOutput, void> {
   const { instructions, temperature, maxTokens, maxIterations, onFinish } = definition
   const model = context.model(definition.model)
   const tools = context.tools(definition.tools)
@@ -128,11 +128,11 @@ function wordsOf({ data }: RunInput): string {
   return typeof data === 'string' && data !== '' ? data : JSON.stringify(data)
 }
 
-function ignoredInput({ type }: RunInput): Said {
+function ignoredInput({ type }: RunInput): TurnOutput {
   return { type: 'warning', code: 'input_ignored', message: `an agent does not know inputs of type ${type}` }
 }
 
-function tooManyCalls(dropped: number): Said {
+function tooManyCalls(dropped: number): TurnOutput {
   const calls = dropped === 1 ? 'a tool call' : `${dropped} tool calls`
   return { type: 'warning', code: 'too_many_calls', message: `the model made too many at once: ${calls} left out` }
 }

@@ -1,6 +1,6 @@
 import type { Message, ToolCall } from '../models/model.ts'
 
-type Answer = Extract<Message, { role: 'tool' }>
+type ToolMessage = Extract<Message, { role: 'tool' }>
 
 /** What a model is told of a call that was never answered. */
 const UNANSWERED = 'Error: stopped before it was finished'
@@ -26,10 +26,15 @@ export function validConversation(messages: readonly Message[], unanswered: stri
 }
 
 /** The answers to `calls`, from the tool messages that stand from `at` on. */
-function answersTo(calls: readonly ToolCall[], messages: readonly Message[], at: number, unanswered: string): Answer[] {
-  const given = new Map<string, Answer>()
+function answersTo(
+  calls: readonly ToolCall[],
+  messages: readonly Message[],
+  at: number,
+  unanswered: string,
+): ToolMessage[] {
+  const given = new Map<string, ToolMessage>()
   for (let i = at; messages[i]?.role === 'tool'; i++) {
-    const answer = messages[i] as Answer
+    const answer = messages[i] as ToolMessage
     if (!given.has(answer.call)) given.set(answer.call, answer)
   }
   return calls.map(({ call, name }) => given.get(call) ?? { role: 'tool', call, name, content: unanswered })

@@ -7,7 +7,7 @@ const MAX_CALLS = 32
 const MAX_NAME_CHARACTERS = 128
 
 /** What an agent yields: text, and what its model says beside it. */
-export type Said = string | Exclude<RunEvent, { type: 'data' }>
+export type TurnOutput = string | Exclude<RunEvent, { type: 'data' }>
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
@@ -40,7 +40,7 @@ export class Turn {
   }
 
   /** Takes in what the model said. Returns what is to be said of it. */
-  take(event: ModelEvent): Said | undefined {
+  take(event: ModelEvent): TurnOutput | undefined {
     switch (event.type) {
       case 'text':
         this.#content += event.text

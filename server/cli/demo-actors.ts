@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { RosterUpdate } from '../../protocol/inspector.ts'
+import type { InspectorUpdate } from '../../protocol/inspector.ts'
 import { type Actor, actor } from '../actors/actor.ts'
 import { type AgentInput, agent } from '../agents/agent.ts'
 import { type InspectorInput, inspector } from '../inspector/inspector.ts'
@@ -16,7 +16,7 @@ export type DemoActors = {
   echo: Actor<unknown, undefined, never>
   sleep: Actor<{ ms: number }, { sleptMs: number }, never>
   stubborn: Actor<{ ms: number }, { sleptMs: number }, never>
-  inspector: Actor<InspectorInput | undefined, undefined, RosterUpdate>
+  inspector: Actor<InspectorInput | undefined, undefined, InspectorUpdate>
 }
 
 const amount = z.number().int().min(1)

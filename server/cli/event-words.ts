@@ -1,12 +1,12 @@
 import type { StreamEvent } from '../../protocol/events.ts'
 
 /** The events that are not text. */
-type Told = Exclude<StreamEvent, { text: string }>
+type PrintedEvent = Exclude<StreamEvent, { text: string }>
 
 const MAX_JSON_CHARACTERS = 160
 
 /** An event that is not text, in a line for people, without the name of its agent; undefined for those that need no telling. */
-export function eventWords(event: Told): string | undefined {
+export function eventWords(event: PrintedEvent): string | undefined {
   switch (event.type) {
     case 'tool.call':
       return `calls ${event.name} ${json(event.args)}${event.client ? ' (at the client)' : ''} as ${event.call}`
@@ -42,12 +42,12 @@ export function eventWords(event: Told): string | undefined {
   }
 }
 
-function agentEndWords({ outcome, receipt }: Extract<Told, { type: 'agent.end' }>): string {
+function agentEndWords({ outcome, receipt }: Extract<PrintedEvent, { type: 'agent.end' }>): string {
   const by = receipt?.by === 'client' ? 'a client' : `the ${receipt?.by ?? 'server'}`
   return { ok: 'is done', error: 'has failed', cancelled: `was stopped by ${by}` }[outcome]
 }
 
-function resultWords(event: Extract<Told, { type: 'tool.result' }>): string {
+function resultWords(event: Extract<PrintedEvent, { type: 'tool.result' }>): string {
   const { call, outcome, ms, error, output, truncated, receipt } = event
   if (outcome === 'ok') return `${call} after ${ms} ms: ${json(output)}${truncated ? ' (cut off)' : ''}`
   if (outcome === 'error') return `${call} failed after ${ms} ms: ${error ?? ''}`
@@ -56,7 +56,7 @@ function resultWords(event: Extract<Told, { type: 'tool.result' }>): string {
   return `${call} was stopped by ${by} after ${ms} ms${receipt?.settled === false ? ', but goes on' : ''}${note}`
 }
 
-function gapWords({ from, next, reason }: Extract<Told, { type: 'gap' }>): string | undefined {
+function gapWords({ from, next, reason }: Extract<PrintedEvent, { type: 'gap' }>): string | undefined {
   if (reason === 'policy') return undefined
   if (next <= from) return `what came after item ${next - 1} no longer counts`
   const items = next - from === 1 ? `item ${from} is` : `items ${from} to ${next - 1} are`

@@ -1,6 +1,6 @@
 import type { Run } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
-import { Roster, type RosterUpdate } from '../../protocol/inspector.ts'
+import { InspectorState, type InspectorUpdate } from '../../protocol/inspector.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { unreadExit } from './follow.ts'
 import { onInterrupt } from './interrupts.ts'
@@ -94,16 +94,16 @@ async function watch(remote: Remote, output: Output, list: RunList, once: boolea
 /** False when there is more to see, but from a new beginning. */
 async function read(run: Run, remote: Remote, list: RunList, once: boolean): Promise<boolean> {
   const { id } = await remote.opened(run)
-  const roster = new Roster()
-  list.begin(roster, id)
+  const state = new InspectorState()
+  list.begin(state, id)
   try {
     for await (const event of run) {
       // What is missing is not told again.
       if (event.type === 'gap') return false
-      if (event.type !== 'data' || event.name !== 'roster') throw noInspector()
-      await list.show(roster.take(event.value as RosterUpdate))
+      if (event.type !== 'data' || event.name !== 'inspector') throw noInspector()
+      await list.show(state.take(event.value as InspectorUpdate))
     }
-    if (roster.scope === undefined) throw noInspector()
+    if (state.scope === undefined) throw noInspector()
     // One that is not to end does so only where nothing is left to watch.
     if (!once) throw new Failure(EXIT.unreachable, 'the server went away')
     return true

@@ -1,4 +1,4 @@
-import type { CancelResult, PartCancelResult } from '../../client-sdk/node.ts'
+import type { CancelResult, TargetCancelResult } from '../../client-sdk/node.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 
 /** What a cancel did, in lines for people. */
@@ -18,7 +18,7 @@ export function cancelWords(result: CancelResult): string[] {
 }
 
 /** What the cancel of one tool call did, in a line for people. */
-export function partCancelWords(call: string, result: PartCancelResult): string {
+export function partCancelWords(call: string, result: TargetCancelResult): string {
   if (!result.confirmed && result.code === 'not_found') return `nothing called ${call} goes on in this run`
   if (!result.confirmed || result.outcome !== 'cancelled') return cancelWords(result).join('; ')
   const { settled, ms, note } = result

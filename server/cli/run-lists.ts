@@ -1,4 +1,4 @@
-import type { Roster, RosterChanges, RosterRun } from '../../protocol/inspector.ts'
+import type { InspectedRun, InspectorChanges, InspectorState } from '../../protocol/inspector.ts'
 import type { Output } from './output.ts'
 import { runTable, type TableLine } from './run-table.ts'
 
@@ -10,16 +10,16 @@ const REDRAW_MS = 1_000
 /** A way to show a list of runs. */
 export interface RunList {
   /** A list begins, told by the run `own`, which is not shown. */
-  begin(roster: Roster, own: string): void
+  begin(state: InspectorState, own: string): void
   /** The list has changed. Resolves when there is room for more. */
-  show(changes: RosterChanges): Promise<void>
+  show(changes: InspectorChanges): Promise<void>
   /** Nothing more is shown. */
   close(): void
 }
 
 /** Which runs are shown. */
 class Choice {
-  #roster: Roster | undefined
+  #state: InspectorState | undefined
   #own = ''
   readonly #actor: string | undefined
 
@@ -27,13 +27,13 @@ class Choice {
     this.#actor = actor
   }
 
-  begin(roster: Roster, own: string): void {
-    this.#roster = roster
+  begin(state: InspectorState, own: string): void {
+    this.#state = state
     this.#own = own
   }
 
-  get roster(): Roster | undefined {
-    return this.#roster
+  get state(): InspectorState | undefined {
+    return this.#state
   }
 
   /** Not only the runs of one actor. */
@@ -41,16 +41,16 @@ class Choice {
     return this.#actor === undefined
   }
 
-  has({ id, actor }: RosterRun): boolean {
+  has({ id, actor }: InspectedRun): boolean {
     return id !== this.#own && (this.#actor === undefined || actor === this.#actor)
   }
 
-  lines(ended: Iterable<RosterRun>, now: number, size: { columns?: number; rows?: number }): TableLine[] {
-    const roster = this.#roster
-    if (!roster) return []
-    const runs = [...roster.runs.values(), ...ended].filter((run) => this.has(run))
-    const sessions = [...roster.sessions.values()]
-    return runTable({ runs, sessions, ownOnly: roster.scope === 'own', now, ...size })
+  lines(ended: Iterable<InspectedRun>, now: number, size: { columns?: number; rows?: number }): TableLine[] {
+    const state = this.#state
+    if (!state) return []
+    const runs = [...state.runs.values(), ...ended].filter((run) => this.has(run))
+    const sessions = [...state.sessions.values()]
+    return runTable({ runs, sessions, ownOnly: state.scope === 'own', now, ...size })
   }
 }
 
@@ -64,15 +64,15 @@ export class WholeList implements RunList {
     this.#choice = new Choice(actor)
   }
 
-  begin(roster: Roster, own: string): void {
-    this.#choice.begin(roster, own)
+  begin(state: InspectorState, own: string): void {
+    this.#choice.begin(state, own)
   }
 
   async show(): Promise<void> {
-    const { roster } = this.#choice
-    if (!roster || roster.isPartial) return
+    const { state } = this.#choice
+    if (!state || state.isPartial) return
     const size = this.#output.screen
-    const lines = this.#choice.lines([], roster.at, size ? { columns: size.columns } : {})
+    const lines = this.#choice.lines([], state.at, size ? { columns: size.columns } : {})
     await this.#output.answer(lines.map(({ text }) => `${text}\n`).join(''))
   }
 
@@ -89,14 +89,14 @@ export class JsonList implements RunList {
     this.#choice = new Choice(actor)
   }
 
-  begin(roster: Roster, own: string): void {
-    this.#choice.begin(roster, own)
+  begin(state: InspectorState, own: string): void {
+    this.#choice.begin(state, own)
   }
 
-  async show({ runs, sessions, goneRuns, goneSessions }: RosterChanges): Promise<void> {
-    const at = this.#choice.roster?.at
+  async show({ runs, sessions, goneRuns, goneSessions }: InspectorChanges): Promise<void> {
+    const at = this.#choice.state?.at
     const gone = new Set(goneRuns.map(({ id }) => id))
-    const has = (run: RosterRun): boolean => this.#choice.has(run)
+    const has = (run: InspectedRun): boolean => this.#choice.has(run)
     const lines = [
       ...runs.filter((run) => has(run) && !gone.has(run.id)).map((run) => ({ at, type: 'run', ...run })),
       ...goneRuns.filter(has).map((run) => ({ at, type: 'run.gone', ...run })),
@@ -114,7 +114,7 @@ export class LiveList implements RunList {
   readonly #output: Output
   readonly #choice: Choice
   /** Runs that have ended, and when they leave. */
-  readonly #ended = new Map<string, { run: RosterRun; until: number }>()
+  readonly #ended = new Map<string, { run: InspectedRun; until: number }>()
   readonly #timer: NodeJS.Timeout
   /** What the server's clock is ahead of this one. */
   #aheadMs = 0
@@ -129,15 +129,15 @@ export class LiveList implements RunList {
     }, REDRAW_MS)
   }
 
-  begin(roster: Roster, own: string): void {
-    this.#choice.begin(roster, own)
+  begin(state: InspectorState, own: string): void {
+    this.#choice.begin(state, own)
   }
 
-  async show({ goneRuns }: RosterChanges): Promise<void> {
+  async show({ goneRuns }: InspectorChanges): Promise<void> {
     for (const run of goneRuns) this.#ended.set(run.id, { run, until: performance.now() + LINGER_MS })
-    const { roster } = this.#choice
-    if (!roster || roster.isPartial) return
-    this.#aheadMs = roster.at - Date.now()
+    const { state } = this.#choice
+    if (!state || state.isPartial) return
+    this.#aheadMs = state.at - Date.now()
     await this.#draw()
   }
 
@@ -149,8 +149,8 @@ export class LiveList implements RunList {
 
   async #draw(): Promise<void> {
     const { screen } = this.#output
-    const { roster } = this.#choice
-    if (this.#isClosed || !screen || !roster || roster.isPartial) return
+    const { state } = this.#choice
+    if (this.#isClosed || !screen || !state || state.isPartial) return
     const now = performance.now()
     for (const [id, { until }] of this.#ended) if (until <= now) this.#ended.delete(id)
     const ended = [...this.#ended.values()].map(({ run }) => run)

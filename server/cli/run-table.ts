@@ -1,9 +1,9 @@
-import type { RosterReader, RosterRun, RosterSession } from '../../protocol/inspector.ts'
+import type { InspectedReader, InspectedRun, InspectedSession } from '../../protocol/inspector.ts'
 import { printable } from './output.ts'
 
 export type TableOptions = {
-  runs: readonly RosterRun[]
-  sessions: readonly RosterSession[]
+  runs: readonly InspectedRun[]
+  sessions: readonly InspectedSession[]
   /** Only the reader's own are on the list. */
   ownOnly: boolean
   /** The server's clock, in epoch milliseconds. */
@@ -20,7 +20,7 @@ export type TableLine = {
 }
 
 /** One row of text cells. */
-type Row = { readonly [Name in ColumnName]: string }
+type TableRow = { readonly [Name in ColumnName]: string }
 type ColumnName = (typeof COLUMNS)[number]['name']
 
 /** In the order they stand in. `yields`: which is left out first where there is no room; a run's id stays whole. */
@@ -50,21 +50,21 @@ export function runTable(options: TableOptions): TableLine[] {
     const cells = shown.map(({ run, depth }) => rowOf(run, depth, now))
     const write = writer(cells, columns)
     lines.push({ kind: 'names', text: write(NAMES) })
-    shown.forEach(({ run }, i) => lines.push({ kind: kindOf(run), text: write(cells[i] as Row) }))
+    shown.forEach(({ run }, i) => lines.push({ kind: kindOf(run), text: write(cells[i] as TableRow) }))
     const hidden = placed.length - shown.length
     if (hidden > 0) lines.push({ kind: 'names', text: `and ${hidden} more` })
   }
   return lines.slice(0, rows).map(({ kind, text }) => ({ kind, text: cut(text, columns) }))
 }
 
-const NAMES = Object.fromEntries(COLUMNS.map(({ name }) => [name, name.toUpperCase()])) as Row
+const NAMES = Object.fromEntries(COLUMNS.map(({ name }) => [name, name.toUpperCase()])) as TableRow
 
 function totals({ runs, sessions, ownOnly }: TableOptions): string {
   const live = runs.filter(({ state }) => state !== 'ended')
   const gated = live.filter((run) => run.gated).length
   const detached = live.filter((run) => run.detached).length
   const lost = sessions.filter(({ connected }) => !connected).length
-  const sum = (of: (run: RosterRun) => number): number => live.reduce((all, run) => all + of(run), 0)
+  const sum = (of: (run: InspectedRun) => number): number => live.reduce((all, run) => all + of(run), 0)
   return [
     `${counted(live.length, 'run')}${ownOnly ? ' of yours' : ''}`,
     ...(gated > 0 ? [`${gated} gated`] : []),
@@ -77,16 +77,16 @@ function totals({ runs, sessions, ownOnly }: TableOptions): string {
 }
 
 /** Newest first, parts behind the whole they are of, in the order in which they began. */
-function inOrder(runs: readonly RosterRun[]): { run: RosterRun; depth: number }[] {
+function inOrder(runs: readonly InspectedRun[]): { run: InspectedRun; depth: number }[] {
   const known = new Set(runs.map(({ id }) => id))
-  const parts = new Map<string, RosterRun[]>()
-  const wholes: RosterRun[] = []
+  const parts = new Map<string, InspectedRun[]>()
+  const wholes: InspectedRun[] = []
   for (const run of runs) {
     const list = run.parent !== undefined && known.has(run.parent) ? (parts.get(run.parent) ?? []) : wholes
     if (list !== wholes) parts.set(run.parent!, list)
     list.push(run)
   }
-  const placed: { run: RosterRun; depth: number }[] = []
+  const placed: { run: InspectedRun; depth: number }[] = []
   // The last is the next.
   const left = wholes
     .sort((a, b) => b.startedAt - a.startedAt)
@@ -101,7 +101,7 @@ function inOrder(runs: readonly RosterRun[]): { run: RosterRun; depth: number }[
   return placed
 }
 
-function rowOf(run: RosterRun, depth: number, now: number): Row {
+function rowOf(run: InspectedRun, depth: number, now: number): TableRow {
   const reader = slowest(run.readers)
   return {
     run: run.id,
@@ -117,14 +117,14 @@ function rowOf(run: RosterRun, depth: number, now: number): Row {
 }
 
 /** The reader that is furthest behind, of those for whom the actor waits if there are any. */
-function slowest(readers: readonly RosterReader[]): RosterReader | undefined {
+function slowest(readers: readonly InspectedReader[]): InspectedReader | undefined {
   const pacing = readers.filter(({ policy }) => policy === 'pace')
   const [first, ...others] = pacing.length > 0 ? pacing : readers
   return first && others.reduce((slow, reader) => (reader.lag > slow.lag ? reader : slow), first)
 }
 
 /** A run that is gated or detached is running, unless something else is said. */
-function stateWords({ state, outcome, gated, detached, readers }: RosterRun): string {
+function stateWords({ state, outcome, gated, detached, readers }: InspectedRun): string {
   const words = [
     ...(outcome !== undefined ? [outcome] : state === 'running' ? [] : [state === 'waiting_input' ? 'waiting' : state]),
     ...(gated ? ['gated'] : []),
@@ -134,7 +134,7 @@ function stateWords({ state, outcome, gated, detached, readers }: RosterRun): st
   return words.join(', ') || 'running'
 }
 
-function kindOf({ outcome, gated }: RosterRun): TableLine['kind'] {
+function kindOf({ outcome, gated }: InspectedRun): TableLine['kind'] {
   if (outcome !== undefined) return outcome === 'error' ? 'failed' : 'ended'
   return gated ? 'gated' : 'run'
 }
@@ -145,7 +145,7 @@ function principalWords(id: string): string {
 }
 
 /** How to write a row, so that it fits: names are shortened, then columns left out. */
-function writer(rows: readonly Row[], columns: number): (row: Row) => string {
+function writer(rows: readonly TableRow[], columns: number): (row: TableRow) => string {
   let names: ColumnName[] = COLUMNS.map(({ name }) => name)
   const widths = new Map(
     COLUMNS.map(({ name }) => [name, rows.reduce((most, row) => Math.max(most, widthOf(row[name])), name.length)]),

@@ -81,7 +81,7 @@ export function readNumber(name: string, text: string, { min, max }: { min: numb
 
 /** The help of one command. */
 export function commandHelp({ name, about, args, options, notes = [], examples }: Usage): string {
-  const rows = Object.entries(options).map(([option, usage]): Row => {
+  const rows = Object.entries(options).map(([option, usage]): UsageRow => {
     const value = usage.type === 'string' ? ` ${usage.value}` : ''
     return [`--${option}${value}`, usage.about]
   })
@@ -110,7 +110,7 @@ export function overviewHelp(commands: readonly Command[]): string {
     'A WebSocket server for agents: tokens come down, a stop goes up, and who was cut off comes back.',
     '',
     'Commands:',
-    ...table(commands.map(({ usage }): Row => [[usage.name, ...usage.args].join(' '), usage.about])),
+    ...table(commands.map(({ usage }): UsageRow => [[usage.name, ...usage.args].join(' '), usage.about])),
     '',
     'millrace <command> --help explains one; millrace --version says which version this is.',
     '',
@@ -121,13 +121,13 @@ export function overviewHelp(commands: readonly Command[]): string {
   ].join('\n')
 }
 
-type Row = readonly [left: string, right: string]
+type UsageRow = readonly [left: string, right: string]
 
 function exitCodes(): string[] {
-  return ['Exit codes:', ...table(EXIT_CODES.map(([code, means]): Row => [String(code), means]))]
+  return ['Exit codes:', ...table(EXIT_CODES.map(([code, means]): UsageRow => [String(code), means]))]
 }
 
-function table(rows: readonly Row[]): string[] {
+function table(rows: readonly UsageRow[]): string[] {
   const width = Math.max(...rows.map(([left]) => left.length))
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)
 }

@@ -24,12 +24,12 @@ import { GuardedRuntime } from '../runtime.ts'
 import { type Quota, TokenBucket } from '../sessions/admission.ts'
 import { type Authenticate, type Identity, identityOf } from '../sessions/auth.ts'
 import type { Registry } from '../sessions/registry.ts'
-import type { Carrier, Session } from '../sessions/session.ts'
+import type { Session, SessionSocket } from '../sessions/session.ts'
 import { isThenable } from '../streams/thenable.ts'
 import { excerpt } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
 import { Outbox } from './outbox.ts'
-import { type Outlet, Subscription } from './subscription.ts'
+import { type FrameSink, Subscription } from './subscription.ts'
 
 /** A timer that fires this much late says that the process stood still, not that the peer did. */
 const LATE_MS = 1_000
@@ -60,7 +60,7 @@ export type ConnectionOptions = {
 }
 
 /** One socket of one client: it reads frames, applies them in order, and holds the socket to its limits. */
-export class Connection implements SocketEvents, Carrier, Outlet {
+export class Connection implements SocketEvents, SessionSocket, FrameSink {
   readonly #socket: Socket
   /** Every entry from outside but a message: a timer, a later turn, a promise, an event of the socket. */
   readonly #runtime: GuardedRuntime

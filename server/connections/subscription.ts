@@ -21,7 +21,7 @@ const MAX_ANSWERS = 64
 type Notice = Extract<DownFrame, { kind: 'notice' }>
 
 /** What a subscription needs of the connection it belongs to. */
-export interface Outlet {
+export interface FrameSink {
   /** The subscription begins: `pump` is called soon. */
   begin(subscription: Subscription): void
   /** It has something to send: `pump` is called soon, at once when it is `urgent`. */
@@ -33,7 +33,7 @@ export interface Outlet {
 }
 
 /** Where a subscription begins: `after` 0 is from the first item, null is live. */
-export type Start = { after: number | null; gen: number | undefined }
+export type StartPosition = { after: number | null; gen: number | undefined }
 
 export type SubscriptionSettings = {
   credit: number | undefined
@@ -52,7 +52,7 @@ export class Subscription implements Reader {
   queued = false
   /** It was sent an item. Somebody waits for the first one. */
   #begun = false
-  readonly #outlet: Outlet
+  readonly #sink: FrameSink
   readonly run: Run
   readonly cursor: Cursor
   readonly sid: number
@@ -70,16 +70,16 @@ export class Subscription implements Reader {
   #toldSettled = false
 
   constructor(
-    outlet: Outlet,
+    sink: FrameSink,
     runtime: Runtime,
     limits: Limits,
     sid: number,
     run: Run,
     own: boolean,
-    from: Start,
+    from: StartPosition,
     settings: SubscriptionSettings,
   ) {
-    this.#outlet = outlet
+    this.#sink = sink
     this.#runtime = runtime
     this.#ts = settings.ts
     this.sid = sid
@@ -107,7 +107,7 @@ export class Subscription implements Reader {
   /** Begins to follow the run. */
   open(): void {
     this.run.join(this)
-    this.#outlet.begin(this)
+    this.#sink.begin(this)
   }
 
   get paused(): boolean {
@@ -119,7 +119,7 @@ export class Subscription implements Reader {
   }
 
   wake(urgent: boolean): void {
-    if (!this.#closed) this.#outlet.ready(this, urgent || !this.#begun)
+    if (!this.#closed) this.#sink.ready(this, urgent || !this.#begun)
   }
 
   grant(n: number): void {
@@ -140,7 +140,7 @@ export class Subscription implements Reader {
   answer(frame: Notice): void {
     const { log } = this.run
     const waiting = this.#answers ?? []
-    if (this.cursor.last >= log.last || waiting.length >= MAX_ANSWERS) return this.#outlet.notify(frame)
+    if (this.cursor.last >= log.last || waiting.length >= MAX_ANSWERS) return this.#sink.notify(frame)
     waiting.push({ after: log.last, frame })
     this.#answers = waiting
   }
@@ -157,7 +157,7 @@ export class Subscription implements Reader {
     this.#closed = true
     this.#rate?.clear()
     this.run.leave(this)
-    this.#outlet.over(this)
+    this.#sink.over(this)
   }
 
   /**
@@ -263,7 +263,7 @@ export class Subscription implements Reader {
 
   #sendAnswers(last: number): void {
     const waiting = this.#answers
-    while (waiting?.[0] && waiting[0].after <= last) this.#outlet.notify(waiting.shift()!.frame)
+    while (waiting?.[0] && waiting[0].after <= last) this.#sink.notify(waiting.shift()!.frame)
     if (waiting?.length === 0) this.#answers = undefined
   }
 
@@ -300,7 +300,7 @@ export class Subscription implements Reader {
     if (!end || this.#toldSettled || this.cursor.balance > 0) return
     this.#toldSettled = true
     const ref = { tag: TAG.end, sid: this.sid, detail: OUTCOMES.indexOf(end.outcome) }
-    this.#outlet.notify({
+    this.#sink.notify({
       kind: 'notice',
       code: 'settled',
       message: 'the run has ended; its last items wait for credit',
@@ -337,7 +337,7 @@ export class Subscription implements Reader {
 }
 
 /** Where a subscription stands at first, and the gaps it is told of before anything else. */
-function locate(run: Run, sid: number, from: Start): { position: { last: number; gen: number }; gaps: Gap[] } {
+function locate(run: Run, sid: number, from: StartPosition): { position: { last: number; gen: number }; gaps: Gap[] } {
   const { log } = run
   const gaps: Gap[] = []
   const position = { last: from.after ?? log.last, gen: from.after === null ? log.gen : (from.gen ?? log.genAt(1)) }

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { RosterUpdate } from '../../protocol/inspector.ts'
+import type { InspectorUpdate } from '../../protocol/inspector.ts'
 import { type Actor, type ActorContext, actor } from '../actors/actor.ts'
-import type { Lookout } from '../actors/server-view.ts'
+import type { ServerView } from '../actors/server-view.ts'
 import { wait } from '../streams/wait.ts'
 import { Sampler } from './sampler.ts'
-import { Told } from './watcher-state.ts'
+import { WatcherState } from './watcher-state.ts'
 
 /** What an inspector is asked. Everything may be left out. */
 export type InspectorInput = {
@@ -15,7 +15,7 @@ export type InspectorInput = {
   once?: boolean | undefined
 } | null
 
-type Said = { type: 'data'; name: 'roster'; value: RosterUpdate }
+type InspectorEvent = { type: 'data'; name: 'inspector'; value: InspectorUpdate }
 
 const DEFAULT_EVERY_MS = 500
 const LEAST_EVERY_MS = 100
@@ -33,7 +33,7 @@ const input = z
 
 /**
  * Makes an actor that tells what goes on at the server it is registered at: sessions and runs that come, change and go,
- * as `data` events whose value is a `RosterUpdate`. First comes the whole list, then what changed; a reader that is slow
+ * as `data` events whose value is a `InspectorUpdate`. First comes the whole list, then what changed; a reader that is slow
  * is told less often, and of what changed several times only the last.
  *
  * A run is on the list from its beginning until it has ended and nothing of it goes on: as long as it takes up a place.
@@ -45,12 +45,12 @@ const input = z
  * It ends when it is stopped, when the server goes away and nothing else is left to wait for, and at the deadline of every
  * run (`timeoutMs`): who wants to watch on starts it anew.
  */
-export function inspector(): Actor<InspectorInput | undefined, undefined, RosterUpdate> {
+export function inspector(): Actor<InspectorInput | undefined, undefined, InspectorUpdate> {
   const description = 'Tells which sessions and runs there are, and how they fare.'
   const made = actor({
     description,
     input,
-    async *stream(): AsyncGenerator<Said, void> {
+    async *stream(): AsyncGenerator<InspectorEvent, void> {
       yield* []
       throw new MillraceError(
         'bad_request',
@@ -60,19 +60,19 @@ export function inspector(): Actor<InspectorInput | undefined, undefined, Roster
   })
   return {
     ...made,
-    posted(lookout) {
-      const sampler = samplerAt(lookout)
+    onRegister(view) {
+      const sampler = samplerAt(view)
       return actor({ description, input, stream: (asked, context) => watch(sampler, asked, context) })
     },
   }
 }
 
 /** Two inspectors of one server share what they see. */
-const samplers = new WeakMap<Lookout, Sampler>()
+const samplers = new WeakMap<ServerView, Sampler>()
 
-function samplerAt(lookout: Lookout): Sampler {
-  const sampler = samplers.get(lookout) ?? new Sampler(lookout)
-  samplers.set(lookout, sampler)
+function samplerAt(view: ServerView): Sampler {
+  const sampler = samplers.get(view) ?? new Sampler(view)
+  samplers.set(view, sampler)
   return sampler
 }
 
@@ -80,9 +80,9 @@ async function* watch(
   sampler: Sampler,
   { everyMs, once }: z.output<typeof input>,
   { run, principal, signal }: ActorContext,
-): AsyncGenerator<Said, void> {
-  const { runtime } = sampler.lookout
-  const told = new Told(sampler, principal.rights?.includes('observe') ? undefined : principal.id)
+): AsyncGenerator<InspectorEvent, void> {
+  const { runtime } = sampler.view
+  const watcher = new WatcherState(sampler, principal.rights?.includes('observe') ? undefined : principal.id)
   sampler.enter(run.id)
   try {
     if (once) {
@@ -90,8 +90,8 @@ async function* watch(
       sampler.look()
     }
     for (;;) {
-      for (const value of told.updates()) yield { type: 'data', name: 'roster', value }
-      if (once || (sampler.lookout.leaving && sampler.isAlone)) return
+      for (const value of watcher.updates()) yield { type: 'data', name: 'inspector', value }
+      if (once || (sampler.view.leaving && sampler.isAlone)) return
       // All who look as often look at the same time, and so share what they see.
       await wait(Math.ceil(everyMs - (runtime.now() % everyMs)) + EARLY_MS, signal, runtime)
       sampler.lookAgain()

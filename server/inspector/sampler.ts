@@ -1,5 +1,5 @@
-import type { ReaderFacts, RosterSession, RunFacts, RunFigures } from '../../protocol/inspector.ts'
-import type { Lookout, ReaderSight, RunSight, SessionSight } from '../actors/server-view.ts'
+import type { InspectedSession, ReaderFacts, RunFacts, RunFigures } from '../../protocol/inspector.ts'
+import type { ReaderView, RunView, ServerView, SessionView } from '../actors/server-view.ts'
 
 /** Readers and sessions of one run that are shown. */
 const MAX_SHOWN = 16
@@ -29,14 +29,14 @@ export type SeenRun = {
 }
 
 /** One session, as it was seen last. */
-export type SeenSession = { readonly owner: string; facts: RosterSession; gone: boolean; seenIn: number }
+export type SeenSession = { readonly owner: string; facts: InspectedSession; gone: boolean; seenIn: number }
 
 /**
  * Looks at a server for all who watch it: however many they are, what there is to see is compared with what was there
  * before only once. While nobody watches it knows nothing.
  */
 export class Sampler {
-  readonly lookout: Lookout
+  readonly view: ServerView
   readonly #runs = new Map<string, SeenRun>()
   readonly #sessions = new Map<string, SeenSession>()
   /** The runs of those who watch. */
@@ -45,8 +45,8 @@ export class Sampler {
   /** Undefined while what was seen before is forgotten. */
   #lookedAt: number | undefined
 
-  constructor(lookout: Lookout) {
-    this.lookout = lookout
+  constructor(view: ServerView) {
+    this.view = view
   }
 
   get runs(): Iterable<SeenRun> {
@@ -79,16 +79,16 @@ export class Sampler {
 
   /** Looks, unless somebody has just now. */
   lookAgain(): void {
-    if (this.lookout.runtime.now() - (this.#lookedAt ?? Number.NEGATIVE_INFINITY) >= SHARED_MS) this.look()
+    if (this.view.runtime.now() - (this.#lookedAt ?? Number.NEGATIVE_INFINITY) >= SHARED_MS) this.look()
   }
 
   look(): void {
-    const now = this.lookout.runtime.now()
+    const now = this.view.runtime.now()
     const since = this.#lookedAt ?? now
     this.#lookedAt = now
     this.#looks++
     const sessionsOf = this.#lookAtSessions()
-    for (const run of this.lookout.runs()) this.#lookAtRun(run, sessionsOf.get(run.id) ?? [], now, since)
+    for (const run of this.view.runs()) this.#lookAtRun(run, sessionsOf.get(run.id) ?? [], now, since)
     for (const [id, seen] of this.#runs) {
       if (seen.seenIn === this.#looks) continue
       this.#runs.delete(id)
@@ -96,7 +96,7 @@ export class Sampler {
     }
   }
 
-  #lookAtRun(run: RunSight, sessions: readonly string[], now: number, since: number): void {
+  #lookAtRun(run: RunView, sessions: readonly string[], now: number, since: number): void {
     const shown = shownReaders(run)
     const known = this.#runs.get(run.id)
     if (known) {
@@ -125,12 +125,12 @@ export class Sampler {
   }
 
   #factsOf(
-    run: RunSight,
+    run: RunView,
     sessions: readonly string[],
-    shown: readonly ReaderSight[],
+    shown: readonly ReaderView[],
     before: RunFacts | undefined,
   ): RunFacts {
-    const { runtime } = this.lookout
+    const { runtime } = this.view
     return {
       id: run.id,
       actor: before?.actor ?? name(run.actorName),
@@ -153,7 +153,7 @@ export class Sampler {
   /** A run is no longer among those that have not settled: this is the last of it. */
   #settled(seen: SeenRun, now: number): void {
     seen.gone = true
-    const run = this.lookout.run(seen.facts.id)
+    const run = this.view.run(seen.facts.id)
     if (run) {
       advance(seen, run, now)
       seen.facts = this.#factsOf(run, [], [], seen.facts)
@@ -167,7 +167,7 @@ export class Sampler {
   /** The sessions of each run, those of its own principal. */
   #lookAtSessions(): Map<string, string[]> {
     const sessionsOf = new Map<string, string[]>()
-    for (const session of this.lookout.sessions()) {
+    for (const session of this.view.sessions()) {
       this.#lookAtSession(session)
       for (const run of session.runs) {
         if (run.principal.id !== session.principal.id) continue
@@ -184,8 +184,8 @@ export class Sampler {
     return sessionsOf
   }
 
-  #lookAtSession({ id, principal, carrier, runs: { size: runs } }: SessionSight): void {
-    const connected = carrier !== undefined
+  #lookAtSession({ id, principal, socket, runs: { size: runs } }: SessionView): void {
+    const connected = socket !== undefined
     const known = this.#sessions.get(id)
     if (!known) {
       const facts = { id, principal: principalName(principal.id), connected, runs }
@@ -199,7 +199,7 @@ export class Sampler {
 }
 
 /** The readers that are shown: those who hold the actor back are not among the rest. */
-function shownReaders(run: RunSight): ReaderSight[] {
+function shownReaders(run: RunView): ReaderView[] {
   const readers = [...run.followers]
   if (readers.length <= MAX_SHOWN) return readers
   const pacing = readers.filter(({ policy }) => policy === 'pace')
@@ -208,7 +208,7 @@ function shownReaders(run: RunSight): ReaderSight[] {
 }
 
 /** Whether the facts that were seen before are still the facts. */
-function isTrue(facts: RunFacts, run: RunSight, sessions: readonly string[], shown: readonly ReaderSight[]): boolean {
+function isTrue(facts: RunFacts, run: RunView, sessions: readonly string[], shown: readonly ReaderView[]): boolean {
   return (
     facts.state === run.state &&
     facts.outcome === run.end?.outcome &&
@@ -219,30 +219,30 @@ function isTrue(facts: RunFacts, run: RunSight, sessions: readonly string[], sho
     facts.readers.length === shown.length &&
     facts.sessions.every((id, i) => id === sessions[i]) &&
     facts.readers.every((reader, i) => {
-      const { policy, own, perSec } = shown[i] as ReaderSight
+      const { policy, own, perSec } = shown[i] as ReaderView
       return reader.policy === policy && reader.own === own && reader.perSec === perSec
     })
   )
 }
 
 /** What has ended is nobody's any more, and a part is followed by who follows the whole. */
-function isDetached(run: RunSight): boolean {
+function isDetached(run: RunView): boolean {
   return run.detached && !run.end && !run.parent
 }
 
-function markOf({ log }: RunSight, at: number): Mark {
+function markOf({ log }: RunView, at: number): Mark {
   return { at, items: log.last, bytes: log.bytesThrough(log.last) }
 }
 
 /** Moves the time that the rates are of. */
-function advance(seen: SeenRun, run: RunSight, now: number): void {
+function advance(seen: SeenRun, run: RunView, now: number): void {
   if (now - seen.newer.at < RATE_MS) return
   seen.older = seen.newer
   seen.newer = markOf(run, now)
 }
 
 /** The figures of a run; the same ones where nothing has changed. */
-function figuresOf(seen: SeenRun, run: RunSight, shown: readonly ReaderSight[], now: number): RunFigures {
+function figuresOf(seen: SeenRun, run: RunView, shown: readonly ReaderView[], now: number): RunFigures {
   const { log } = run
   const { at, items, bytes } = seen.older
   const perMs = now > at ? 1_000 / (now - at) : 0

@@ -1,22 +1,22 @@
-import type { RosterSession, RosterUpdate, RunFacts, RunFigures } from '../../protocol/inspector.ts'
+import type { InspectedSession, InspectorUpdate, RunFacts, RunFigures } from '../../protocol/inspector.ts'
 import type { Sampler, SeenRun, SeenSession } from './sampler.ts'
 
 /** Bytes that one update may fill: a picture of a thousand runs is several events, none of which keeps others waiting. */
 const UPDATE_BYTES = 16_384
 
 /** What one watcher was told of a run. */
-type ToldRun = { readonly facts: RunFacts; readonly figures: RunFigures }
+type KnownRun = { readonly facts: RunFacts; readonly figures: RunFigures }
 
 /**
  * What one watcher has been told, and so what there is to tell. It takes as much memory as there are runs and sessions,
  * however long the watcher waits before it asks again.
  */
-export class Told {
+export class WatcherState {
   readonly #sampler: Sampler
   /** Of whose runs and sessions it is told; undefined: of everybody's. */
   readonly #owner: string | undefined
-  readonly #runs = new Map<SeenRun, ToldRun>()
-  readonly #sessions = new Map<SeenSession, RosterSession>()
+  readonly #runs = new Map<SeenRun, KnownRun>()
+  readonly #sessions = new Map<SeenSession, InspectedSession>()
   #hasBegun = false
 
   constructor(sampler: Sampler, owner: string | undefined) {
@@ -28,7 +28,7 @@ export class Told {
    * What is new as of the last look, in pieces: what is told in each is decided when it is asked for. None where only
    * inspectors have said something, as to tell that would be the next thing to tell.
    */
-  *updates(): Generator<RosterUpdate, void> {
+  *updates(): Generator<InspectorUpdate, void> {
     if (this.#hasBegun && !this.#hasNews()) return
     const piece = this.#piece()
     // Those that come while it waits for its reader are told the next time: there may be no end of them.
@@ -58,7 +58,7 @@ export class Told {
   }
 
   #piece(): Piece {
-    const { limits, runtime } = this.#sampler.lookout
+    const { limits, runtime } = this.#sampler.view
     const scope = this.#hasBegun ? undefined : this.#owner === undefined ? 'all' : 'own'
     this.#hasBegun = true
     const bytes = Math.min(UPDATE_BYTES, limits.maxEvent / 2, limits.maxValues)
@@ -70,8 +70,8 @@ export class Told {
   }
 
   #isTold(seen: SeenRun): boolean {
-    const told = this.#runs.get(seen)
-    return told?.facts === seen.facts && told.figures === seen.figures
+    const known = this.#runs.get(seen)
+    return known?.facts === seen.facts && known.figures === seen.figures
   }
 
   #hasNews(): boolean {
@@ -89,8 +89,8 @@ export class Told {
   /** Bytes that a run takes at most in an update. */
   #sizeOf(seen: SeenRun): number {
     const { facts, figures, gone } = seen
-    const told = this.#runs.get(seen)?.facts
-    return (told === facts ? 0 : sizeOfFacts(facts)) + 30 + 9 * figures.length + (gone ? 30 : 0)
+    const known = this.#runs.get(seen)?.facts
+    return (known === facts ? 0 : sizeOfFacts(facts)) + 30 + 9 * figures.length + (gone ? 30 : 0)
   }
 
   #tellRun(seen: SeenRun, piece: Piece): void {
@@ -111,15 +111,15 @@ export class Told {
 class Piece {
   readonly runs: RunFacts[] = []
   readonly figures: RunFigures[] = []
-  readonly sessions: RosterSession[] = []
+  readonly sessions: InspectedSession[] = []
   readonly goneRuns: string[] = []
   readonly goneSessions: string[] = []
   readonly #most: number
   readonly #at: number
-  #scope: RosterUpdate['scope']
+  #scope: InspectorUpdate['scope']
   #bytes = 0
 
-  constructor(most: number, at: number, scope: RosterUpdate['scope']) {
+  constructor(most: number, at: number, scope: InspectorUpdate['scope']) {
     this.#most = most
     this.#at = at
     this.#scope = scope
@@ -133,11 +133,11 @@ class Piece {
   }
 
   /** What there is so far. More follows. */
-  cut(): RosterUpdate {
+  cut(): InspectorUpdate {
     return { ...this.rest(), more: true }
   }
 
-  rest(): RosterUpdate {
+  rest(): InspectorUpdate {
     const scope = this.#scope
     this.#scope = undefined
     const { runs, figures, sessions, goneRuns, goneSessions } = this

@@ -1,5 +1,5 @@
 /** Which agents of a run go on, and which of them began which. */
-export class Lineage {
+export class AgentTree {
   /** By agent, who began it. */
   readonly #parents = new Map<string, string | undefined>()
 

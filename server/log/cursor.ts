@@ -46,7 +46,7 @@ export class Cursor {
    * The last item that need not be kept for this one. What was sent may still be lost with the connection and be asked
    * for again: as much as the largest window holds.
    */
-  get held(): number {
+  get safeThrough(): number {
     if (this.#arrived < this.#log.first - 1) this.#countFrom(this.#log.first - 1)
     while (this.#arrived < this.#last) {
       const cost = this.#log.costOf(this.#arrived + 1)

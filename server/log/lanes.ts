@@ -1,27 +1,27 @@
-import { EVENT, type PartType, type PlainEvent, type TextEvent } from '../../protocol/events.ts'
+import { EVENT, type LaneType, type PlainEvent, type TextEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
-import { Lineage } from './agent-tree.ts'
+import { AgentTree } from './agent-tree.ts'
 
 /** Writes the event that declares a part or closes it. */
-export type WritePart = (type: typeof EVENT.partStart | typeof EVENT.partEnd, data: WireMap) => void
+export type WriteLane = (type: typeof EVENT.laneStart | typeof EVENT.laneEnd, data: WireMap) => void
 
 const TYPES = { token: 'text', thinking: 'thinking', 'tool.args': 'tool_args' } as const satisfies {
-  [type in TextEvent['type']]: PartType
+  [type in TextEvent['type']]: LaneType
 }
 
 /**
- * Which part of an answer a text belongs to. A part is named once, by its `part.start`, and then by a small number, its
+ * Which part of an answer a text belongs to. A part is named once, by its `lane.start`, and then by a small number, its
  * lane; plain text of no agent is lane 0 and is never declared. Text of another sort by the same agent closes a part.
  */
-export class Parts {
-  readonly #write: WritePart
+export class Lanes {
+  readonly #write: WriteLane
   readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
-  readonly #agents = new Lineage()
+  readonly #agents = new AgentTree()
   #next = 1
   /** No part is open: plain text needs no look. */
   plain = true
 
-  constructor(write: WritePart) {
+  constructor(write: WriteLane) {
     this.#write = write
   }
 
@@ -42,7 +42,7 @@ export class Parts {
       data['call'] = event.call
       if (event.name !== undefined) data['name'] = event.name
     }
-    this.#write(EVENT.partStart, data)
+    this.#write(EVENT.laneStart, data)
     return lane
   }
 
@@ -65,7 +65,7 @@ export class Parts {
     if (!open) return
     this.#open.delete(key)
     this.plain = this.#open.size === 0
-    this.#write(EVENT.partEnd, { lane: open.lane })
+    this.#write(EVENT.laneEnd, { lane: open.lane })
   }
 }
 

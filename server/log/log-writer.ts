@@ -2,7 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type PlainEvent, type RunEvent, toWire } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { Parts } from './lanes.ts'
+import { Lanes } from './lanes.ts'
 import type { Log } from './log.ts'
 import { packPayload } from './payload.ts'
 
@@ -13,12 +13,12 @@ export type Written = 'nothing' | 'text' | 'event'
 type Clock = { readonly wallClock: number }
 
 /** Writes what an actor says into the log of its run: checked, cut, and encoded once. */
-export class Scribe {
+export class LogWriter {
   readonly #log: Log
   readonly #clock: Clock
   readonly #limits: Limits
   /** Made for the first thing that is not plain text. */
-  #parts: Parts | undefined
+  #lanes: Lanes | undefined
   /** An event was written since `write` was called. */
   #wroteEvent = false
 
@@ -31,7 +31,7 @@ export class Scribe {
   /** @throws MillraceError `bad_event` for what cannot be logged. */
   write(event: string | RunEvent): Written {
     try {
-      if (typeof event === 'string' && (this.#parts === undefined || this.#parts.plain))
+      if (typeof event === 'string' && (this.#lanes === undefined || this.#lanes.plain))
         return this.#writeText(0, event) ? 'text' : 'nothing'
       this.#wroteEvent = false
       const isText = this.#writeParted(typeof event === 'string' ? { type: 'token', text: event } : event)
@@ -54,23 +54,23 @@ export class Scribe {
 
   /** True when text was logged. */
   #writeParted(event: RunEvent): boolean {
-    this.#parts ??= new Parts((type, data) => this.#writeEvent(type, data))
+    this.#lanes ??= new Lanes((type, data) => this.#writeEvent(type, data))
     if (event.type !== 'token' && event.type !== 'thinking' && event.type !== 'tool.args') {
-      this.#writePlain(event, this.#parts)
+      this.#writePlain(event, this.#lanes)
       return false
     }
     if (typeof event.text !== 'string')
       throw new MillraceError('bad_event', `the text of a ${event.type} event must be a string`)
-    return this.#writeText(this.#parts.laneOf(event), event.text)
+    return this.#writeText(this.#lanes.laneOf(event), event.text)
   }
 
-  #writePlain(event: PlainEvent, parts: Parts): void {
+  #writePlain(event: PlainEvent, lanes: Lanes): void {
     const { type, data } = toWire(event)
     if (type === undefined) {
       const unknown = JSON.stringify(event.type)
       throw new MillraceError('bad_event', `the actor yielded an event of the unknown type ${unknown}`)
     }
-    parts.before(event)
+    lanes.before(event)
     this.#writeEvent(type, data)
   }
 

@@ -7,7 +7,7 @@ import { type Chunk, Segment } from './segment.ts'
 
 export type { Chunk } from './segment.ts'
 
-type Lane = {
+type LoggedLane = {
   readonly lane: number
   readonly data: WireMap
   readonly bytes: number
@@ -49,7 +49,7 @@ export class Log {
   /** Half of a character is held for some lane. */
   #isHolding = false
   #segments: Segment[] = []
-  #lanes: Lane[] = []
+  #lanes: LoggedLane[] = []
   /** High surrogates that wait for the next text of their lane. */
   readonly #held = new Map<number, string>()
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
@@ -140,9 +140,9 @@ export class Log {
    * @throws MillraceError `bad_event` when more parts are open than can be told to who attaches.
    */
   appendEvent(type: number | string, packed: Uint8Array, data: WireMap, at: number): void {
-    if (type === EVENT.partEnd) this.flushHeld(Number(data['lane']), at)
+    if (type === EVENT.laneEnd) this.flushHeld(Number(data['lane']), at)
     // Half of what an OPENED may hold; open requests have the other half.
-    if (type === EVENT.partStart && !this.#hasRoomFor(packed.length)) {
+    if (type === EVENT.laneStart && !this.#hasRoomFor(packed.length)) {
       throw new MillraceError(
         'bad_event',
         'too many parts (agents, tool calls) are open at once, or their names are too long',
@@ -157,10 +157,10 @@ export class Log {
     this.#bytes = segment.bytes
     const seq = this.#next++
     if (cost > 1) this.#lastCostly = seq
-    if (type === EVENT.partStart) {
+    if (type === EVENT.laneStart) {
       const opened = { lane: Number(data['lane']), data, bytes: packed.length, opened: seq, closed: OPEN }
       this.#lanes.push(opened)
-    } else if (type === EVENT.partEnd) {
+    } else if (type === EVENT.laneEnd) {
       const lane = this.#lanes.find((open) => open.lane === data['lane'])
       if (lane) lane.closed = seq
     }

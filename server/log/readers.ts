@@ -22,7 +22,7 @@ export interface Reader {
 }
 
 /** Those who follow one run, and what they mean for it: when its actor must wait, and what its log must keep. */
-export class Audience {
+export class Readers {
   // What every item touches stands together, as in a production.
   /** The one that there is, if there is but one. */
   #only: Reader | undefined
@@ -35,7 +35,7 @@ export class Audience {
   readonly #onDetach: OnDetach
   readonly #readers = new Set<Reader>()
   /** Where the pacing reader that left last stood. */
-  #ghost: Cursor | undefined
+  #lastPacer: Cursor | undefined
   #own = 0
 
   constructor(log: Log, limits: Limits, onDetach: OnDetach) {
@@ -71,7 +71,7 @@ export class Audience {
     this.#rouse(reader)
     const [only] = this.#readers
     this.#only = this.#readers.size === 1 ? only : undefined
-    if (this.#pacing.delete(reader)) this.#ghost = reader.cursor
+    if (this.#pacing.delete(reader)) this.#lastPacer = reader.cursor
     return true
   }
 
@@ -122,17 +122,17 @@ export class Audience {
   }
 
   /** The oldest item that must be kept for somebody who paces. */
-  keeps(): number {
+  keepFrom(): number {
     let keep = this.#log.next
-    for (const reader of this.#pacing) keep = Math.min(keep, reader.cursor.held + 1)
+    for (const reader of this.#pacing) keep = Math.min(keep, reader.cursor.safeThrough + 1)
     const absent = this.#pacing.size > 0 ? undefined : this.#absentPacer()
-    return absent ? Math.min(keep, absent.held + 1) : keep
+    return absent ? Math.min(keep, absent.safeThrough + 1) : keep
   }
 
   /** The log began a new life at `first`: who stood beyond it counts from there. */
   newLife(first: number): void {
     for (const reader of this.#readers) reader.cursor.enterLife(first)
-    this.#ghost?.enterLife(first)
+    this.#lastPacer?.enterLife(first)
     this.wakeAll()
   }
 
@@ -142,6 +142,6 @@ export class Audience {
   }
 
   #absentPacer(): Cursor | undefined {
-    return this.detached && this.#onDetach !== 'continue' ? this.#ghost : undefined
+    return this.detached && this.#onDetach !== 'continue' ? this.#lastPacer : undefined
   }
 }

@@ -1,5 +1,5 @@
 /** A value for each index, written from the first on, that seldom changes: only where it changes is kept. */
-export class Stretches {
+export class RunLengthArray {
   readonly #starts: number[] = []
   readonly #values: number[] = []
   #latest: number | undefined

@@ -1,5 +1,5 @@
 import { Writer } from '../../protocol/writer.ts'
-import { Stretches } from './run-length.ts'
+import { RunLengthArray } from './run-length.ts'
 
 /** Items that share one buffer. A batch is copied out of one segment, so this also bounds a frame. */
 const SEGMENT_ITEMS = 256
@@ -56,7 +56,7 @@ export class Segment {
   readonly #at: number
   /** The lane of a text item, or minus the cost of an event: of the first, and of all where they differ. */
   #mark = 0
-  #marks: Stretches | undefined
+  #marks: RunLengthArray | undefined
 
   /**
    * @param at when its first item is logged, epoch milliseconds.
@@ -104,7 +104,7 @@ export class Segment {
 
   #markAt(index: number, mark: number): void {
     if (!this.#marks) {
-      this.#marks = new Stretches()
+      this.#marks = new RunLengthArray()
       this.#marks.push(0, this.#mark)
     }
     this.#marks.push(index, mark)

@@ -5,7 +5,7 @@ const MAX_ID_CHARACTERS = 128
  * Ids of tool calls and requests, each given once in a run, its children and its parents: what one of them says is
  * passed on by another, and is answered or cancelled there.
  */
-export class TreeIds {
+export class CallIds {
   /** Ids that were given, each with the last number that was put behind it. */
   readonly #calls = new Map<string, number>()
   #requests = 0

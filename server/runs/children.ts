@@ -3,17 +3,17 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, type StreamEvent, type ToolOutcome, toWire } from '../../protocol/events.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, type PartReceipt, type Receipt, type Usage } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt, type TargetReceipt, type Usage } from '../../protocol/receipt.ts'
 import type { Actor, RunInput } from '../actors/actor.ts'
 import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
-import { Lineage } from '../log/agent-tree.ts'
+import { AgentTree } from '../log/agent-tree.ts'
 import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import { excerpt } from '../text.ts'
 import { wellFormed } from '../tools/tool-output.ts'
 import type { InputAnswer, Room } from './inputs.ts'
-import { type Followed, LocalReader } from './local-reader.ts'
-import type { OpenWork } from './open-work.ts'
+import { LocalReader, type ReadableRun } from './local-reader.ts'
+import type { OpenWorkSnapshot } from './open-work.ts'
 
 /** How far a child may be ahead of its reader, who is no network away, beside what every run reads ahead. */
 const CREDIT = 1
@@ -30,11 +30,11 @@ export type ChildEvents = {
 }
 
 /** The run of a child. */
-interface Begun extends Followed {
+interface ChildRunHandle extends ReadableRun {
   readonly id: string
   readonly actorName: string
   readonly state: string
-  readonly openWork: OpenWork
+  readonly openWork: OpenWorkSnapshot
   readonly spent: Usage | undefined
   endNow(): void
   cancelAgent(id: string, why: CancelCause): boolean
@@ -44,12 +44,12 @@ interface Begun extends Followed {
 }
 
 /** What a run offers to its children. */
-export type ChildrenHost = {
+export type ChildrenCallbacks = {
   readonly limits: Limits
   /** Why nothing may begin any more. */
-  over(): MillraceError | undefined
+  stopReason(): MillraceError | undefined
   /** Makes the run of a child. */
-  create(actor: Actor, input: unknown, name: string | undefined, events: ChildEvents): Begun
+  create(actor: Actor, input: unknown, name: string | undefined, events: ChildEvents): ChildRunHandle
   emit(event: RunEvent): Promise<number>
   nextTurn(callback: () => void): void
   /** A child has cost that. */
@@ -65,19 +65,19 @@ type Passed = { readonly seq: number; readonly agent: string; readonly data: Wir
 
 /** The runs that a run has begun: what it stops, waits for, counts and passes on. */
 export class Children {
-  readonly #host: ChildrenHost
+  readonly #callbacks: ChildrenCallbacks
   /** Children whose end this run has not told. */
-  readonly #untold = new Map<string, Child>()
+  readonly #unreported = new Map<string, Child>()
   /** Children that have not settled. */
   readonly #live = new Set<Child>()
   /** Agents whose end this run has not logged: its children, and children of those that it has passed on. */
-  readonly #agents = new Lineage()
+  readonly #agents = new AgentTree()
   /** Those whose end it has logged. An actor that kept what they said may pass it on later. */
   readonly #past = new Set<string>()
   readonly #requests = new Map<string, Passed>()
 
-  constructor(host: ChildrenHost) {
-    this.#host = host
+  constructor(callbacks: ChildrenCallbacks) {
+    this.#callbacks = callbacks
   }
 
   /** Nothing of any child goes on. */
@@ -101,28 +101,28 @@ export class Children {
   }
 
   spawn(actor: Actor, input: unknown, options: SpawnOptions = {}): ChildRun {
-    const host = this.#host
-    const over = host.over()
+    const callbacks = this.#callbacks
+    const over = callbacks.stopReason()
     if (over) throw over
     options.signal?.throwIfAborted()
     const name = options.name === undefined ? undefined : shown(options.name, MAX_NAME_CHARACTERS)
-    const run: Begun = host.create(actor, input, name, {
+    const run: ChildRunHandle = callbacks.create(actor, input, name, {
       ended: () => this.#ended(child),
       settled: () => this.#settled(child),
-      waitingChanged: () => host.waitingChanged(),
+      waitingChanged: () => callbacks.waitingChanged(),
     })
-    const child: Child = new Child(run, host.limits, (end) => this.#tell(child, end))
-    this.#untold.set(run.id, child)
+    const child: Child = new Child(run, callbacks.limits, (end) => this.#tell(child, end))
+    this.#unreported.set(run.id, child)
     this.#live.add(child)
     this.#agents.begin(run.id)
     if (options.signal) stopWith(options.signal, child)
-    void host.emit({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
+    void callbacks.emit({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
     return child.view
   }
 
   /** Stops all children: their parent is over, and its actor need not wait for them. */
   stop(): void {
-    for (const child of this.#untold.values()) child.abandon(this.#host.over() as MillraceError)
+    for (const child of this.#unreported.values()) child.abandon(this.#callbacks.stopReason() as MillraceError)
   }
 
   /** Has those that are stopped tell their ends now, whatever has not finished. */
@@ -132,7 +132,7 @@ export class Children {
 
   /** Stops one agent: a child, or a child of one. False when there is none of that id, or its end was told. */
   cancelAgent(id: string, why: CancelCause): boolean {
-    const child = this.#untold.get(id)
+    const child = this.#unreported.get(id)
     child?.stop(why)
     return child !== undefined || this.#some((run) => run.cancelAgent(id, why))
   }
@@ -144,7 +144,7 @@ export class Children {
 
   /** Whether a child has said an event for which `holds`, and it is still to be passed on. */
   expects(holds: (event: RunEvent) => boolean): boolean {
-    for (const child of this.#untold.values()) if (child.expects(holds)) return true
+    for (const child of this.#unreported.values()) if (child.expects(holds)) return true
     return false
   }
 
@@ -163,7 +163,7 @@ export class Children {
   }
 
   /** What is open here and in the children, when `own` is open in the run itself. */
-  openWith(own: OpenWork): OpenWork {
+  openWith(own: OpenWorkSnapshot): OpenWorkSnapshot {
     const all = [own, ...Array.from(this.#live, ({ run }) => run.openWork)]
     return { provider: all.some(({ provider }) => provider), tools: all.flatMap(({ tools }) => tools) }
   }
@@ -182,27 +182,27 @@ export class Children {
 
   /** Data of the requests passed on before item `seq` and not yet answered, as many as there is `room` for. */
   pendingAt(seq: number, room: Room): WireMap[] {
-    const told: WireMap[] = []
+    const waiting: WireMap[] = []
     let { bytes, values } = room
     for (const passed of this.#requests.values()) {
       if (passed.seq >= seq || !this.asks(String(passed.data['request']))) continue
       bytes -= passed.room.bytes
       values -= passed.room.values
       if (bytes < 0 || values < 0) break
-      told.push(passed.data)
+      waiting.push(passed.data)
     }
-    return told
+    return waiting
   }
 
   /** Whether it is so for a child that goes on; the others are not asked any more. */
-  #some(holds: (run: Begun) => boolean): boolean {
+  #some(holds: (run: ChildRunHandle) => boolean): boolean {
     for (const { run } of this.#live) if (holds(run)) return true
     return false
   }
 
   #pass(event: Extract<RunEvent, { type: 'request' }>, agent: string, seq: number): void {
     for (const id of this.#requests.keys()) if (!this.asks(id)) this.#requests.delete(id)
-    const { limits } = this.#host
+    const { limits } = this.#callbacks
     const packed = packPayload(toWire(event).data, limits)
     const room = { bytes: packed.length, values: countValues(packed, limits) }
     this.#requests.set(event.id, { seq, agent, data: unpackPayload(packed) as WireMap, room })
@@ -210,14 +210,14 @@ export class Children {
 
   #ended(child: Child): void {
     const { usage } = (child.run.end as LoggedEnd).data as { usage?: Usage }
-    if (usage) this.#host.spent(usage)
+    if (usage) this.#callbacks.spent(usage)
     child.ended()
-    this.#host.waitingChanged()
+    this.#callbacks.waitingChanged()
   }
 
   #settled(child: Child): void {
     this.#live.delete(child)
-    if (this.idle) this.#host.idle()
+    if (this.idle) this.#callbacks.idle()
   }
 
   /** Says that a child has ended. */
@@ -227,19 +227,19 @@ export class Children {
     if (usage) event.usage = usage
     if (end.outcome === 'cancelled') event.receipt = receiptOf(receipt as Receipt)
     // What its loop was given last is on its way to be passed on.
-    if (child.leftInLoop) await new Promise<void>((resolve) => this.#host.nextTurn(resolve))
+    if (child.leftInLoop) await new Promise<void>((resolve) => this.#callbacks.nextTurn(resolve))
     // A run that is over says nothing more.
-    await this.#host.emit(event).catch(() => {})
-    this.#untold.delete(child.id)
+    await this.#callbacks.emit(event).catch(() => {})
+    this.#unreported.delete(child.id)
   }
 }
 
-/** The children of a run that has begun none. Nothing is asked of their host. */
-export const NO_CHILDREN: Children = new Children({} as ChildrenHost)
+/** The children of a run that has begun none. Nothing is asked of their callbacks. */
+export const NO_CHILDREN: Children = new Children({} as ChildrenCallbacks)
 
 /** One child: its run, and who reads it in its parent. */
 class Child {
-  readonly run: Begun
+  readonly run: ChildRunHandle
   /** What its parent's actor is given. */
   readonly view: ChildRun
   /** Resolves when it has ended and what it said was read, or with the reason for which nobody waits for that. */
@@ -257,7 +257,7 @@ class Child {
   #text = ''
   #result: Promise<unknown> | undefined
 
-  constructor(run: Begun, limits: Limits, tell: (end: LoggedEnd) => Promise<void>) {
+  constructor(run: ChildRunHandle, limits: Limits, tell: (end: LoggedEnd) => Promise<void>) {
     this.run = run
     this.#tell = tell
     this.over = new Promise((resolve) => {
@@ -428,6 +428,6 @@ function attributed({ seq: _seq, at: _at, ...event }: StreamEvent, agent: string
   return { agent, ...said }
 }
 
-function receiptOf({ code, by, note, settled, ms }: Receipt): PartReceipt {
+function receiptOf({ code, by, note, settled, ms }: Receipt): TargetReceipt {
   return { code, by, settled, ms, ...(note !== undefined && { note }) }
 }

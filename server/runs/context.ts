@@ -1,10 +1,10 @@
 import type { WireMap } from '../../protocol/frames.ts'
 import type { ActorContext, ModelCall, Question, RunInput, RunModel } from '../actors/actor.ts'
 import type { Model, ModelEvent, StopReason } from '../models/model.ts'
-import { bindTools, type ToolHost } from '../tools/tool-runner.ts'
+import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
 
 /** What a run offers to the context it hands to its actor. */
-export interface ContextHost extends ToolHost {
+export interface ContextCallbacks extends ToolCallbacks {
   readonly actorName: string
   readonly meta: WireMap | undefined
   readonly inputs: AsyncIterable<RunInput>
@@ -18,7 +18,7 @@ export interface ContextHost extends ToolHost {
 }
 
 /** What an actor is given beside its input. */
-export function createContext(run: ContextHost): ActorContext {
+export function createContext(run: ContextCallbacks): ActorContext {
   return {
     get signal() {
       return run.signal
@@ -41,7 +41,7 @@ export function createContext(run: ContextHost): ActorContext {
 }
 
 /** A model whose requests are entered in the run's books and stopped by its signal. */
-function bind(run: ContextHost, model: Model): RunModel {
+function bind(run: ContextCallbacks, model: Model): RunModel {
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()
     const closed = run.openProvider()

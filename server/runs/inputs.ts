@@ -32,11 +32,11 @@ type Pending = {
 type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'maxDepth' | 'maxValues'>
 
 /** What inputs take from the run they are said to. */
-export type InputsHost = {
+export type InputsCallbacks = {
   readonly runtime: Runtime
   readonly limits: InputLimits
   /** Why nothing is accepted any more, once that is so. */
-  over(): MillraceError
+  stopReason(): MillraceError
   newRequestId(): string
   /** Answers a request that was asked elsewhere and passed on here; undefined when there is none. */
   answerElsewhere(input: RunInput): InputAnswer | undefined
@@ -53,7 +53,7 @@ export class Inputs {
   readonly #runtime: Runtime
   readonly #limits: InputLimits
   readonly #interactive: boolean
-  readonly #host: InputsHost
+  readonly #callbacks: InputsCallbacks
   readonly #queue: Channel<{ input: RunInput; bytes: number }>
   readonly #answers = new Map<string, InputAnswer>()
   readonly #pending = new Map<string, Pending>()
@@ -62,22 +62,22 @@ export class Inputs {
   #reading = false
   #isClosed = false
 
-  /** @param host `waitingChanged`: the run began or ceased to wait for what a client says. */
-  constructor(host: InputsHost, interactive: boolean) {
-    const { runtime, limits } = host
-    this.#host = host
+  /** @param callbacks `waitingChanged`: the run began or ceased to wait for what a client says. */
+  constructor(callbacks: InputsCallbacks, interactive: boolean) {
+    const { runtime, limits } = callbacks
+    this.#callbacks = callbacks
     this.#runtime = runtime
     this.#limits = limits
     this.#interactive = interactive
     this.#queue = new Channel(limits.maxInputs)
     this.#queue.onWaiting = (reading) => {
       this.#reading = reading
-      host.waitingChanged()
+      callbacks.waitingChanged()
     }
   }
 
   /** Bytes that the memory of inputs takes, about. */
-  get weight(): number {
+  get retainedBytes(): number {
     return this.#answers.size * MID_BYTES
   }
 
@@ -105,7 +105,7 @@ export class Inputs {
   #accept(input: RunInput, bytes: number): InputAnswer {
     if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
     if (input.type === 'answer' || input.type === 'approve') {
-      const answer = this.answer(input) ?? this.#host.answerElsewhere(input)
+      const answer = this.answer(input) ?? this.#callbacks.answerElsewhere(input)
       return answer ?? { status: 'unwanted', note: 'nothing waits for this answer' }
     }
     if (!this.#interactive)
@@ -161,7 +161,7 @@ export class Inputs {
   /** The event that asks `question`, under a new id. */
   requestEvent(question: Question): RequestEvent {
     const { expiresMs, signal: _, ...rest } = question
-    const event: RequestEvent = { type: 'request', id: this.#host.newRequestId(), ...rest }
+    const event: RequestEvent = { type: 'request', id: this.#callbacks.newRequestId(), ...rest }
     if (expiresMs !== undefined) event.expiresAt = this.#runtime.wallClock() + expiresMs
     return event
   }
@@ -182,13 +182,13 @@ export class Inputs {
   said(): void {
     if (!this.#reading) return
     this.#reading = false
-    this.#host.waitingChanged()
+    this.#callbacks.waitingChanged()
   }
 
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
   answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal }: Question): Promise<unknown> {
     return new Promise((answer, fail) => {
-      if (this.#isClosed) return fail(this.#host.over())
+      if (this.#isClosed) return fail(this.#callbacks.stopReason())
       if (signal?.aborted) return fail(signal.reason)
       const expire = (): void => {
         this.#forget(id)
@@ -214,7 +214,7 @@ export class Inputs {
           signal?.removeEventListener('abort', withdraw)
         },
       })
-      this.#host.waitingChanged()
+      this.#callbacks.waitingChanged()
     })
   }
 
@@ -252,14 +252,14 @@ export class Inputs {
     this.#queue.close()
     for (const [id, pending] of [...this.#pending]) {
       this.#forget(id)
-      pending.fail(this.#host.over())
+      pending.fail(this.#callbacks.stopReason())
     }
   }
 
   #forget(id: string): void {
     this.#pending.get(id)?.over()
     this.#pending.delete(id)
-    this.#host.waitingChanged()
+    this.#callbacks.waitingChanged()
   }
 }
 

@@ -13,7 +13,7 @@ import type { Reader } from '../log/readers.ts'
 const CHUNK_BYTES = 16_384
 
 /** A run, as far as who reads it must know it. */
-export interface Followed {
+export interface ReadableRun {
   readonly log: Log
   readonly end: LoggedEnd | undefined
   join(reader: Reader): void
@@ -30,8 +30,8 @@ export class LocalReader implements Reader {
   readonly paused = false
   resting = false
   readonly cursor: Cursor
-  readonly #run: Followed
-  readonly #parts = new Map<unknown, WireMap>()
+  readonly #run: ReadableRun
+  readonly #lanes = new Map<unknown, WireMap>()
   /** What was taken from the log: its events, undefined for those that readers do not see, and how many were read. */
   #chunk: Chunk | undefined
   #events: (RunEvent | undefined)[] = []
@@ -47,7 +47,7 @@ export class LocalReader implements Reader {
    * @param credit how far the run may be ahead of what was read, beside what it reads ahead anyway.
    * @param dismissed told when the ended run is given up before it was read.
    */
-  constructor(run: Followed, limits: Pick<Limits, 'maxCredit'>, credit: number, dismissed: () => void = () => {}) {
+  constructor(run: ReadableRun, limits: Pick<Limits, 'maxCredit'>, credit: number, dismissed: () => void = () => {}) {
     this.#run = run
     this.#onDismissed = dismissed
     this.cursor = new Cursor(run.log, { last: 0, gen: 1 }, credit, limits.maxCredit)
@@ -122,7 +122,7 @@ export class LocalReader implements Reader {
     const chunk = log.chunk(this.cursor.last + 1, log.last, CHUNK_BYTES)
     if (!chunk) return false
     this.#chunk = chunk
-    this.#events = eventsOf(chunk.lane, unpackAll(chunk.bodies), this.#parts)
+    this.#events = eventsOf(chunk.lane, unpackAll(chunk.bodies), this.#lanes)
     this.#read = 0
     return true
   }
@@ -142,7 +142,7 @@ export class LocalReader implements Reader {
  * The events of a run, and its end. Leaving early cancels the run and does not wait.
  * @throws MillraceError what the run failed of; `cancelled` when somebody cancelled it.
  */
-export async function* readRun(run: Followed, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
+export async function* readRun(run: ReadableRun, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
   const reader = new LocalReader(run, limits, limits.initialCredit)
   try {
     for (let event = await reader.next(); event; event = await reader.next()) yield event
@@ -156,10 +156,10 @@ export async function* readRun(run: Followed, limits: Limits): AsyncGenerator<St
 }
 
 /** The events of a chunk; undefined for a part's start or end, which readers do not see. */
-function eventsOf(lane: number | undefined, values: unknown[], parts: Map<unknown, WireMap>): (RunEvent | undefined)[] {
-  if (lane !== undefined) return values.map((text) => textEvent(parts.get(lane), String(text)))
+function eventsOf(lane: number | undefined, values: unknown[], lanes: Map<unknown, WireMap>): (RunEvent | undefined)[] {
+  if (lane !== undefined) return values.map((text) => textEvent(lanes.get(lane), String(text)))
   const [type, data] = values as [number | string, WireMap]
-  if (type === EVENT.partStart) parts.set(data['lane'], data)
-  if (type === EVENT.partEnd) parts.delete(data['lane'])
+  if (type === EVENT.laneStart) lanes.set(data['lane'], data)
+  if (type === EVENT.laneEnd) lanes.delete(data['lane'])
   return [fromWire(type, data)]
 }

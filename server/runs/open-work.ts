@@ -2,15 +2,20 @@ import type { CancelCause } from '../../protocol/receipt.ts'
 import type { OpenTool, StopWork } from '../tools/tool-runner.ts'
 
 /** What was open when a run was stopped. */
-export type OpenWork = { provider: boolean; tools: string[] }
+export type OpenWorkSnapshot = { provider: boolean; tools: string[] }
 
 /** The books of a run on what it has open beside its actor: provider requests and tool calls. */
-export class Work {
+export class OpenWork {
   #providers = 0
   /** Tools that have not finished. */
   #tools = 0
   /** Calls that have not finished, or whose result was not told. */
-  readonly #calls = new Set<{ readonly id: string; readonly stop: StopWork; isFinished: boolean; isTold: boolean }>()
+  readonly #calls = new Set<{
+    readonly id: string
+    readonly stop: StopWork
+    isFinished: boolean
+    isReported: boolean
+  }>()
   readonly #onIdle: () => void
 
   constructor(onIdle: () => void) {
@@ -35,19 +40,19 @@ export class Work {
 
   /** Begins a tool call. */
   openTool(id: string, stop: StopWork): OpenTool {
-    const call = { id, stop, isFinished: false, isTold: false }
+    const call = { id, stop, isFinished: false, isReported: false }
     this.#calls.add(call)
     this.#tools++
     return {
       finished: () => {
         if (call.isFinished) return
         call.isFinished = true
-        if (call.isTold) this.#calls.delete(call)
+        if (call.isReported) this.#calls.delete(call)
         this.#tools--
         this.#checkIdle()
       },
-      told: () => {
-        call.isTold = true
+      reported: () => {
+        call.isReported = true
         if (call.isFinished) this.#calls.delete(call)
       },
     }
@@ -55,13 +60,13 @@ export class Work {
 
   /** Stops the tool call of that id. False when there is none, or its result was told. */
   stopTool(id: string, cause: CancelCause): boolean {
-    const named = [...this.#calls].filter((call) => call.id === id && !call.isTold)
+    const named = [...this.#calls].filter((call) => call.id === id && !call.isReported)
     for (const { stop } of named) stop(cause)
     return named.length > 0
   }
 
   /** What is open now. */
-  snapshot(): OpenWork {
+  snapshot(): OpenWorkSnapshot {
     const open = [...this.#calls].filter(({ isFinished }) => !isFinished)
     return { provider: this.#providers > 0, tools: open.map(({ id }) => id) }
   }

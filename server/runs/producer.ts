@@ -2,18 +2,18 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Log } from '../log/log.ts'
-import { Scribe } from '../log/log-writer.ts'
-import type { Audience } from '../log/readers.ts'
-import { Pull, type Pulled, type Said } from './puller.ts'
-import type { Turns } from './scheduler.ts'
+import { LogWriter } from '../log/log-writer.ts'
+import type { Readers } from '../log/readers.ts'
+import { type ActorOutput, Puller, type PullerCallbacks } from './puller.ts'
+import type { Scheduler } from './scheduler.ts'
 
 /** Events said with `emit` that may wait for the gate. */
 const MAX_WAITING_EVENTS = 1_000
 
 /** What a production tells the run it is of. */
-export type ProductionHost = {
+export type ProducerCallbacks = {
   /** Why nothing is said any more, once that is so. */
-  over(): MillraceError
+  stopReason(): MillraceError
   /** An event was logged as item `seq`. Returns whether it is a text of the run's own. */
   logged(event: RunEvent, seq: number): boolean
   /** Something was said, as `tellNext` asked to be told. */
@@ -25,19 +25,19 @@ export type ProductionHost = {
   /** The actor failed, or said what cannot be logged. */
   failed(error: unknown): void
   /** The actor has taken a step after the production was closed, and threw `error` if there is one. */
-  stirred(error?: unknown): void
+  steppedAfterClose(error?: unknown): void
 }
 
 /** What was said with `emit` and waits for the gate. */
-type Waiting = { event: Said; done: (seq: number) => void; fail: (reason: unknown) => void }
+type Waiting = { event: ActorOutput; done: (seq: number) => void; fail: (reason: unknown) => void }
 
 /** What an actor says, pulled from its iterator while its readers let it go on, and logged. */
-export class Production implements Pulled {
+export class Producer implements PullerCallbacks {
   // What every item touches stands together: items of many runs come in turn, and each finds its run's memory cold.
   readonly #log: Log
-  readonly #audience: Audience
-  readonly #scribe: Scribe
-  readonly #pull: Pull
+  readonly #readers: Readers
+  readonly #writer: LogWriter
+  readonly #puller: Puller
   #isClosed = false
   #isGated = false
   #tellsNext = false
@@ -45,14 +45,14 @@ export class Production implements Pulled {
   #freeUntil = 0
   #texts = 0
   #waiting: Waiting[] | undefined
-  readonly #host: ProductionHost
+  readonly #callbacks: ProducerCallbacks
 
-  constructor(host: ProductionHost, log: Log, audience: Audience, turns: Turns, limits: Limits) {
-    this.#host = host
+  constructor(callbacks: ProducerCallbacks, log: Log, readers: Readers, scheduler: Scheduler, limits: Limits) {
+    this.#callbacks = callbacks
     this.#log = log
-    this.#audience = audience
-    this.#scribe = new Scribe(log, turns, limits)
-    this.#pull = new Pull(turns, this)
+    this.#readers = readers
+    this.#writer = new LogWriter(log, scheduler, limits)
+    this.#puller = new Puller(scheduler, this)
   }
 
   /** The gate is closed: the actor waits for its readers. */
@@ -67,18 +67,18 @@ export class Production implements Pulled {
 
   /** The iterator yields no more. */
   get finished(): boolean {
-    return this.#pull.finished
+    return this.#puller.finished
   }
 
   /** Begins to pull. */
-  begin(iterator: AsyncIterator<Said, unknown>): void {
-    this.#pull.begin(iterator)
+  begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
+    this.#puller.begin(iterator)
     this.#go()
   }
 
   /** Whether an event could be logged. */
-  accepts(event: Parameters<Scribe['accepts']>[0]): boolean {
-    return this.#scribe.accepts(event)
+  accepts(event: Parameters<LogWriter['accepts']>[0]): boolean {
+    return this.#writer.accepts(event)
   }
 
   /** The host is told when something is said next. */
@@ -87,24 +87,24 @@ export class Production implements Pulled {
   }
 
   /** Logs one thing at once, whatever the gate. False when it could not be logged, and the run failed of it. */
-  say(said: Said): boolean {
+  say(said: ActorOutput): boolean {
     try {
-      const written = this.#scribe.write(said)
-      if (this.#log.full) this.#log.trim(this.#audience.keeps())
-      if (written === 'text') this.#audience.wakeResting()
+      const written = this.#writer.write(said)
+      if (this.#log.full) this.#log.trim(this.#readers.keepFrom())
+      if (written === 'text') this.#readers.wakeResting()
       else if (written === 'event') {
         // An event may cost more than text.
         this.#freeUntil = 0
-        this.#audience.wakeAll()
+        this.#readers.wakeAll()
       }
-      if (typeof said === 'string' || this.#host.logged(said, this.#log.last)) this.#texts++
+      if (typeof said === 'string' || this.#callbacks.logged(said, this.#log.last)) this.#texts++
       if (this.#tellsNext) {
         this.#tellsNext = false
-        this.#host.said()
+        this.#callbacks.said()
       }
       return true
     } catch (error) {
-      this.#host.failed(error)
+      this.#callbacks.failed(error)
       return false
     }
   }
@@ -113,11 +113,11 @@ export class Production implements Pulled {
    * Logs an event once the gate is open. Resolves with the number of the last item it became; rejects when the production
    * is closed before. Who does not wait for it is not told of that.
    */
-  emit(event: Said): Promise<number> {
+  emit(event: ActorOutput): Promise<number> {
     const emitted = new Promise<number>((done, fail) => {
       const held = !this.#mayGoOn()
       // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
-      if (this.#waiting !== undefined || held || !this.#pull.allows()) return this.#wait({ event, done, fail }, held)
+      if (this.#waiting !== undefined || held || !this.#puller.allows()) return this.#wait({ event, done, fail }, held)
       if (this.say(event)) done(this.#log.last)
       else fail(unsaid())
     })
@@ -142,18 +142,18 @@ export class Production implements Pulled {
     this.#isGated = false
     const waiting = this.#waiting
     this.#waiting = undefined
-    for (const { fail } of waiting ?? []) fail(this.#host.over())
+    for (const { fail } of waiting ?? []) fail(this.#callbacks.stopReason())
   }
 
   /** Asks the actor to clean up; the host is told when it has. */
   close(): void {
-    this.#pull.close((error) => this.#host.stirred(error))
+    this.#puller.close((error) => this.#callbacks.steppedAfterClose(error))
   }
 
   // --- what the pull calls
 
-  item(said: Said): void {
-    if (this.#isClosed) return this.#host.stirred()
+  item(said: ActorOutput): void {
+    if (this.#isClosed) return this.#callbacks.steppedAfterClose()
     // What was said with `emit` before it and waits is said before it.
     if (this.#waiting !== undefined) this.#waiting.push({ event: said, done: () => {}, fail: () => {} })
     else if (!this.say(said)) return
@@ -161,13 +161,13 @@ export class Production implements Pulled {
   }
 
   done(result: unknown): void {
-    if (this.#isClosed) this.#host.stirred()
-    else this.#host.finished(result)
+    if (this.#isClosed) this.#callbacks.steppedAfterClose()
+    else this.#callbacks.finished(result)
   }
 
   failed(error: unknown): void {
-    if (this.#isClosed) this.#host.stirred(error)
-    else this.#host.failed(error)
+    if (this.#isClosed) this.#callbacks.steppedAfterClose(error)
+    else this.#callbacks.failed(error)
   }
 
   resumed(): void {
@@ -179,22 +179,22 @@ export class Production implements Pulled {
   /** Whether no reader holds the actor back. They are asked anew when something changed, or as many items on as they allow. */
   #mayGoOn(): boolean {
     if (this.#log.next < this.#freeUntil) return true
-    const room = this.#audience.room()
+    const room = this.#readers.room()
     this.#freeUntil = this.#log.next + room
     return room > 0
   }
 
   #go(): void {
-    if (this.#isClosed || !this.#pull.begun) return
+    if (this.#isClosed || !this.#puller.begun) return
     while (this.#waiting !== undefined) {
       if (!this.#mayGoOn()) return this.#moveGate(true)
       this.#moveGate(false)
-      if (!this.#pull.allows()) return this.#pull.later()
+      if (!this.#puller.allows()) return this.#puller.later()
       if (!this.#sayFirst(this.#waiting)) return
     }
     if (!this.#mayGoOn()) return this.#moveGate(true)
     this.#moveGate(false)
-    this.#pull.next()
+    this.#puller.next()
   }
 
   #sayFirst(waiting: Waiting[]): boolean {
@@ -211,19 +211,19 @@ export class Production implements Pulled {
     this.#waiting ??= []
     this.#waiting.push(waiting)
     if (this.#waiting.length > MAX_WAITING_EVENTS)
-      this.#host.failed(
+      this.#callbacks.failed(
         new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait to be said: await emit()`),
       )
     else if (held) this.#moveGate(true)
-    else this.#pull.later()
+    else this.#puller.later()
   }
 
   #moveGate(isClosed: boolean): void {
     if (this.#isGated === isClosed) return
     this.#isGated = isClosed
-    this.#host.gateMoved()
+    this.#callbacks.gateMoved()
     // Text that waits only for the flush timer would keep the gate closed that long.
-    if (isClosed) this.#audience.wakeAll()
+    if (isClosed) this.#readers.wakeAll()
   }
 }
 

@@ -11,20 +11,20 @@ import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
 import { packPayload } from '../log/payload.ts'
-import { Audience, type Reader } from '../log/readers.ts'
+import { type Reader, Readers } from '../log/readers.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { isThenable } from '../streams/thenable.ts'
-import { TreeIds } from './call-ids.ts'
+import { CallIds } from './call-ids.ts'
 import { type ChildEvents, Children, NO_CHILDREN } from './children.ts'
-import { type ContextHost, createContext } from './context.ts'
+import { type ContextCallbacks, createContext } from './context.ts'
 import { Deadline } from './deadline.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
-import { type OpenWork, Work } from './open-work.ts'
-import { Production, type ProductionHost } from './producer.ts'
-import type { Turns } from './scheduler.ts'
-import { Books } from './usage-tally.ts'
+import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
+import { Producer, type ProducerCallbacks } from './producer.ts'
+import type { Scheduler } from './scheduler.ts'
+import { UsageTally } from './usage-tally.ts'
 
 /** How long a run with `onDetach: 'cancel'` outlives its last connection, unless it says otherwise. */
 const CANCEL_DETACHED_MS = 10_000
@@ -47,13 +47,13 @@ export type RunOptions = {
 }
 
 /** What a run takes from the place it runs in. */
-export type RunHost = {
+export type RunCallbacks = {
   readonly runtime: Runtime
   readonly limits: Limits
-  readonly turns: Turns
+  readonly scheduler: Scheduler
   findModel(which: string | Model | undefined): Model
   /** Makes the run of a child. @throws MillraceError the reason of the refusal. */
-  spawn(parentage: Parentage, actor: Actor, input: unknown, name: string | undefined): Run
+  spawn(parentLink: ParentLink, actor: Actor, input: unknown, name: string | undefined): Run
   /** The end is logged. */
   ended(run: Run): void
   /** The actor, its tools and its provider requests have finished: the slot is free. After `ended`. */
@@ -63,7 +63,7 @@ export type RunHost = {
 }
 
 /** What makes a run the child of another, which is told of it. */
-export type Parentage = ChildEvents & { readonly parent: Run }
+export type ParentLink = ChildEvents & { readonly parent: Run }
 
 /** Why a run stops before its actor is finished. */
 type Stop = {
@@ -73,7 +73,7 @@ type Stop = {
   code: number
   note: string | undefined
   at: number
-  open: OpenWork
+  open: OpenWorkSnapshot
   /** Whether a provider of its own, not of a child, was cut off. */
   cutOff: boolean
 }
@@ -89,7 +89,7 @@ export class Run {
   readonly principal: Principal
   readonly options: RunOptions
   readonly startedAt: number
-  readonly #host: RunHost
+  readonly #callbacks: RunCallbacks
   /** Every entry from outside: a timer, a later turn, a promise, a step of the actor that failed. */
   readonly #guarded: GuardedRuntime
   /** How much it may say at once. */
@@ -97,16 +97,16 @@ export class Run {
   readonly #actor: Actor
   /** Made when somebody takes its signal. */
   #controller: AbortController | undefined
-  readonly #books = new Books()
-  readonly #work: Work
+  readonly #usage = new UsageTally()
+  readonly #openWork: OpenWork
   #children = NO_CHILDREN
   /** The run that began this one. */
   readonly parent: Run | undefined
   /** Who in it is told, until there is nothing more to tell. */
-  #parentage: Parentage | undefined
-  readonly #ids: TreeIds
-  readonly #audience: Audience
-  readonly #production: Production
+  #parentLink: ParentLink | undefined
+  readonly #ids: CallIds
+  readonly #readers: Readers
+  readonly #producer: Producer
   #state: RunState = 'opening'
   #stop: Stop | undefined
   #settled = false
@@ -117,44 +117,44 @@ export class Run {
   readonly #deadline: Deadline
   #detachClock: Timer | undefined
 
-  /** @param parentage absent for a run that stands for itself. */
+  /** @param parentLink absent for a run that stands for itself. */
   constructor(
-    host: RunHost,
+    callbacks: RunCallbacks,
     id: string,
     actorName: string,
     actor: Actor,
     principal: Principal,
     options: RunOptions,
-    parentage?: Parentage,
+    parentLink?: ParentLink,
   ) {
-    this.#host = host
-    this.#guarded = new GuardedRuntime(host.runtime, (error) => this.#broke(error))
-    this.parent = parentage?.parent
-    this.#parentage = parentage
-    this.#limits = parentage ? forChild(parentage.parent.#limits) : host.limits
-    this.#ids = parentage ? parentage.parent.#ids : new TreeIds()
+    this.#callbacks = callbacks
+    this.#guarded = new GuardedRuntime(callbacks.runtime, (error) => this.#broke(error))
+    this.parent = parentLink?.parent
+    this.#parentLink = parentLink
+    this.#limits = parentLink ? forChild(parentLink.parent.#limits) : callbacks.limits
+    this.#ids = parentLink ? parentLink.parent.#ids : new CallIds()
     this.#actor = actor
     this.id = id
     this.actorName = actorName
     this.principal = principal
     this.options = options
-    this.startedAt = host.runtime.now()
-    this.log = new Log(host.limits)
-    this.#audience = new Audience(this.log, host.limits, options.onDetach)
-    this.#production = new Production(this.#productionHost(), this.log, this.#audience, host.turns, this.#limits)
-    this.#work = new Work(() => this.#checkSettled())
+    this.startedAt = callbacks.runtime.now()
+    this.log = new Log(callbacks.limits)
+    this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
+    this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
+    this.#openWork = new OpenWork(() => this.#checkSettled())
     this.#inputs = new Inputs(
       {
         runtime: this.#guarded,
-        limits: host.limits,
-        over: this.#over,
+        limits: callbacks.limits,
+        stopReason: this.#stopReason,
         newRequestId: () => this.#ids.newRequest(),
         answerElsewhere: (input) => this.#children.answer(input),
         waitingChanged: () => this.#waitingChanged(),
       },
       actor.interactive,
     )
-    const timeoutMs = Math.min(options.timeoutMs ?? host.limits.timeoutMs, host.limits.timeoutMs)
+    const timeoutMs = Math.min(options.timeoutMs ?? callbacks.limits.timeoutMs, callbacks.limits.timeoutMs)
     this.#deadline = new Deadline(this.#guarded, timeoutMs, () => {
       this.#stopWith(
         'error',
@@ -171,12 +171,12 @@ export class Run {
 
   /** The gate is closed: the actor waits for its readers. */
   get gated(): boolean {
-    return this.#production.gated
+    return this.#producer.gated
   }
 
   /** No reader of its principal is there. */
   get detached(): boolean {
-    return this.#audience.detached
+    return this.#readers.detached
   }
 
   get end(): LoggedEnd | undefined {
@@ -184,7 +184,7 @@ export class Run {
   }
 
   /** What is told to who would have it go on. Only then is it made: to know where it was made is dear. */
-  readonly #over = (): MillraceError => this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
+  readonly #stopReason = (): MillraceError => this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
 
   /** It is stopping, or has ended: nothing more is said. */
   get #isOver(): boolean {
@@ -197,18 +197,18 @@ export class Run {
   }
 
   /** Bytes that it takes once it has ended, about. */
-  get weight(): number {
-    return RUN_BYTES + this.log.size + this.#inputs.weight
+  get retainedBytes(): number {
+    return RUN_BYTES + this.log.size + this.#inputs.retainedBytes
   }
 
   /** How many follow it. */
   get readers(): number {
-    return this.#audience.size
+    return this.#readers.size
   }
 
   /** Those who follow it. */
   get followers(): Iterable<Reader> {
-    return this.#audience
+    return this.#readers
   }
 
   /** Begins, with the input as its schema made it, or with the promise of that. */
@@ -233,18 +233,18 @@ export class Run {
     } catch (error) {
       return this.#fail(error)
     }
-    this.#production.begin(iterator)
+    this.#producer.begin(iterator)
   }
 
   #execute(input: unknown): AsyncIterable<string | RunEvent, unknown> {
     const { ask, stream } = this.#actor
-    const context = createContext(this.#contextHost())
+    const context = createContext(this.#contextCallbacks())
     if (stream && !(ask && this.options.ask)) return stream(input as never, context)
     if (!ask) throw new MillraceError('internal', `actor ${this.actorName} has neither ask nor stream`)
     return answerOnce(() => ask(input as never, context), this.options.ask)
   }
 
-  #contextHost(): ContextHost {
+  #contextCallbacks(): ContextCallbacks {
     const signal = (): AbortSignal => this.#signal()
     const inputs = (): AsyncIterable<RunInput> => this.#inputs.queue
     return {
@@ -269,17 +269,17 @@ export class Run {
         answer.catch(() => {})
         return answer
       },
-      findModel: (which) => this.#host.findModel(which),
-      openProvider: () => this.#work.openProvider(),
-      openTool: (call, stop) => this.#work.openTool(call, stop),
+      findModel: (which) => this.#callbacks.findModel(which),
+      openProvider: () => this.#openWork.openProvider(),
+      openTool: (call, stop) => this.#openWork.openTool(call, stop),
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) => {
         if (this.#children === NO_CHILDREN) this.#children = this.#makeChildren()
         return this.#children.spawn(actor as object as Actor, input, options) as ChildRun<never, never>
       },
-      canSay: (event) => this.#production.accepts(event),
-      failed: (error) => this.#host.failed(this, error),
-      answered: (stop) => this.#books.answered(stop),
+      canSay: (event) => this.#producer.accepts(event),
+      failed: (error) => this.#callbacks.failed(this, error),
+      answered: (stop) => this.#usage.answered(stop),
     }
   }
 
@@ -289,39 +289,39 @@ export class Run {
       this.#controller = new AbortController()
       // An actor may have any number of requests and tools under way, each with this signal.
       setMaxListeners(0, this.#controller.signal)
-      if (this.#isOver) this.#controller.abort(this.#over())
+      if (this.#isOver) this.#controller.abort(this.#stopReason())
     }
     return this.#controller.signal
   }
 
   // --- what the actor says
 
-  #productionHost(): ProductionHost {
+  #producerCallbacks(): ProducerCallbacks {
     return {
-      over: this.#over,
+      stopReason: this.#stopReason,
       logged: (event, seq) => {
         if (this.#children.passed(event, seq)) return false
         if ('text' in event) return true
-        this.#books.note(event, this.#production.texts)
+        this.#usage.note(event, this.#producer.texts)
         return false
       },
       said: () => this.#inputs.said(),
       gateMoved: () => this.#holdDeadline(),
       finished: (result) => this.#guarded.enter(() => this.#finish(result)),
       failed: (error) => this.#guarded.enter(() => this.#fail(error)),
-      stirred: (error) => this.#guarded.enter(() => this.#cleanedUp(error)),
+      steppedAfterClose: (error) => this.#guarded.enter(() => this.#cleanedUp(error)),
     }
   }
 
   /** Goes on where it can: called when the gate may have opened. */
   reconsider(): void {
-    this.#production.reconsider()
+    this.#producer.reconsider()
   }
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
   #emit(event: string | RunEvent): Promise<number> {
-    if (!this.#isOver) return this.#production.emit(event)
-    const refused = Promise.reject(this.#over())
+    if (!this.#isOver) return this.#producer.emit(event)
+    const refused = Promise.reject(this.#stopReason())
     refused.catch(() => {})
     return refused
   }
@@ -330,7 +330,7 @@ export class Run {
 
   /** A reader begins to follow. */
   join(reader: Reader): void {
-    this.#audience.join(reader)
+    this.#readers.join(reader)
     if (reader.own) {
       this.#detachClock?.clear()
       this.#detachClock = undefined
@@ -341,12 +341,12 @@ export class Run {
 
   /** A reader has all there is and wants to be woken. */
   rest(reader: Reader): void {
-    this.#audience.rest(reader)
+    this.#readers.rest(reader)
   }
 
   /** A reader leaves; the run goes on as its `onDetach` says. */
   leave(reader: Reader): void {
-    if (!this.#audience.leave(reader) || this.#isOver) return
+    if (!this.#readers.leave(reader) || this.#isOver) return
     if (this.detached) {
       this.#startDetachClock()
       this.#holdDeadline()
@@ -358,7 +358,7 @@ export class Run {
     if (this.#detachClock) return
     const { onDetach, detachMs } = this.options
     if (onDetach === 'continue') return
-    const { resumeMs } = this.#host.limits
+    const { resumeMs } = this.#callbacks.limits
     const ms = Math.min(detachMs ?? (onDetach === 'cancel' ? CANCEL_DETACHED_MS : resumeMs), resumeMs)
     this.#detachClock = this.#guarded.setTimer(ms, () => {
       this.#detachClock = undefined
@@ -369,13 +369,13 @@ export class Run {
   /** Gives up the log of an ended run: who still reads it is sent away. */
   evict(): void {
     this.log.clear()
-    this.#audience.dismiss('overloaded', 'this ended run was given up to make room; its remaining items are lost')
+    this.#readers.dismiss('overloaded', 'this ended run was given up to make room; its remaining items are lost')
   }
 
   /** The log began a new life at `first`: readers beyond it are told, and count from there for the gate. */
   newLife(first: number): void {
     this.log.newLife(first)
-    this.#audience.newLife(first)
+    this.#readers.newLife(first)
     this.reconsider()
   }
 
@@ -407,39 +407,39 @@ export class Run {
   #waitingChanged(): void {
     if (this.#state !== 'running' && this.#state !== 'waiting_input') return
     this.#state = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
-    if (this.#inputs.waiting) this.#production.tellNext()
+    if (this.#inputs.waiting) this.#producer.tellNext()
     this.#holdDeadline()
-    this.#parentage?.waitingChanged()
+    this.#parentLink?.waitingChanged()
   }
 
   // --- children
 
   #makeChildren(): Children {
-    const host = this.#host
+    const callbacks = this.#callbacks
     return new Children({
-      limits: host.limits,
-      over: () => (this.#isOver ? this.#over() : undefined),
-      create: (actor, input, name, events) => host.spawn({ parent: this, ...events }, actor, input, name),
+      limits: callbacks.limits,
+      stopReason: () => (this.#isOver ? this.#stopReason() : undefined),
+      create: (actor, input, name, events) => callbacks.spawn({ parent: this, ...events }, actor, input, name),
       emit: (event) => this.#emit(event),
       nextTurn: (callback) => this.#guarded.nextTurn(callback),
-      spent: (usage) => this.#books.childSpent(usage),
+      spent: (usage) => this.#usage.childSpent(usage),
       waitingChanged: () => this.#waitingChanged(),
       idle: () => this.#checkSettled(),
     })
   }
 
   /** What is open beside the actor, here and in the children. */
-  get openWork(): OpenWork {
-    return this.#children.openWith(this.#work.snapshot())
+  get openWork(): OpenWorkSnapshot {
+    return this.#children.openWith(this.#openWork.snapshot())
   }
 
   /** What it and its children have cost so far, if anything. */
   get spent(): Usage | undefined {
-    return this.#spent(this.#stop?.cutOff ?? this.#work.snapshot().provider).usage
+    return this.#spent(this.#stop?.cutOff ?? this.#openWork.snapshot().provider).usage
   }
 
   #spent(cutOff: boolean): Pick<Receipt, 'usage'> {
-    return this.#books.receiptUsage(cutOff, this.#production.texts, this.#children.spent)
+    return this.#usage.receiptUsage(cutOff, this.#producer.texts, this.#children.spent)
   }
 
   /** Whether it, or a child of it, waits for the answer to that request. */
@@ -466,7 +466,7 @@ export class Run {
   /** Stops one tool call, its own or of a child, at once; the run goes on. False when none of that id has its result to come. */
   cancelCall(call: string, why: CancelCause): boolean {
     if (this.#isOver) return false
-    if (this.#work.stopTool(call, why) || this.#children.cancelCall(call, why)) return true
+    if (this.#openWork.stopTool(call, why) || this.#children.cancelCall(call, why)) return true
     return this.#passesOn((event) => event.type === 'tool.result' && event.call === call)
   }
 
@@ -479,7 +479,7 @@ export class Run {
 
   /** Whether an event of a child for which `holds` is on its way into this log. */
   #passesOn(holds: (event: RunEvent) => boolean): boolean {
-    return this.#production.awaits(holds) || this.#children.expects(holds)
+    return this.#producer.awaits(holds) || this.#children.expects(holds)
   }
 
   /** The server goes away before the run is finished. */
@@ -489,9 +489,9 @@ export class Run {
 
   #stopWith(outcome: Stop['outcome'], error: MillraceError, by: Receipt['by'], code: number, note?: string): void {
     if (this.#isOver) return
-    const { limits } = this.#host
+    const { limits } = this.#callbacks
     const runtime = this.#guarded
-    const cutOff = this.#work.snapshot().provider
+    const cutOff = this.#openWork.snapshot().provider
     this.#stop = { outcome, error, by, code, note, at: runtime.now(), open: this.openWork, cutOff }
     this.#state = 'settling'
     this.#clearClocks()
@@ -502,25 +502,26 @@ export class Run {
     this.#controller?.abort(error)
     this.#quiet()
     this.#children.stop()
-    this.#production.close()
+    this.#producer.close()
   }
 
   /** The actor has finished after its run was over; what failed in its clean-up, and is not the stop itself, is reported. */
   #cleanedUp(error: unknown): void {
-    if (error !== undefined && !isAbort(error)) this.#host.failed(this, error)
+    if (error !== undefined && !isAbort(error)) this.#callbacks.failed(this, error)
     this.#checkSettled()
   }
 
   #checkSettled(): void {
-    if (this.#settled || !this.#isOver || !this.#production.finished || !this.#work.idle || !this.#children.idle) return
+    if (this.#settled || !this.#isOver || !this.#producer.finished || !this.#openWork.idle || !this.#children.idle)
+      return
     // Which comes back here.
     if (!this.#end) return this.endNow()
     this.#settled = true
-    this.#host.settled(this)
-    const parentage = this.#parentage
+    this.#callbacks.settled(this)
+    const parentLink = this.#parentLink
     // This run is kept, and would keep with it who read it.
-    this.#parentage = undefined
-    parentage?.settled()
+    this.#parentLink = undefined
+    parentLink?.settled()
   }
 
   /** Tells the end of a run that is stopped, whatever of it has not finished. */
@@ -532,7 +533,7 @@ export class Run {
     if (stop.outcome === 'error') return this.#endWithError(stop.error)
     const open = this.openWork
     const unsettled = [
-      ...(this.#production.finished ? [] : ['actor']),
+      ...(this.#producer.finished ? [] : ['actor']),
       ...(open.provider ? ['provider'] : []),
       ...open.tools,
       ...this.#children.ids,
@@ -543,11 +544,11 @@ export class Run {
       code: stop.code,
       by: stop.by,
       settled: unsettled.length === 0,
-      unsettled: asManyAsFit(unsettled, this.#host.limits),
+      unsettled: asManyAsFit(unsettled, this.#callbacks.limits),
       provider: open.provider ? 'open' : stop.open.provider ? 'closed' : 'none',
-      tools: asManyAsFit(stopped, this.#host.limits),
+      tools: asManyAsFit(stopped, this.#callbacks.limits),
       kept: this.log.last,
-      ms: Math.round((this.#host.runtime.now() - stop.at) * 1000) / 1000,
+      ms: Math.round((this.#callbacks.runtime.now() - stop.at) * 1000) / 1000,
       ...this.#spent(stop.cutOff),
     }
     if (stop.note !== undefined) receipt.note = stop.note
@@ -557,14 +558,14 @@ export class Run {
   #finish(result: unknown): void {
     const unread = this.#inputs.size
     if (unread > 0)
-      this.#production.say({
+      this.#producer.say({
         type: 'warning',
         code: 'inputs_unread',
         message: `the actor ended before it took ${unread} of its inputs`,
       })
     const data: WireMap = {
-      ms: Math.round(this.#host.runtime.now() - this.startedAt),
-      ...this.#books.summary(this.#children.spent),
+      ms: Math.round(this.#callbacks.runtime.now() - this.startedAt),
+      ...this.#usage.summary(this.#children.spent),
     }
     if (result !== undefined) data['result'] = result
     this.#endWith('done', data)
@@ -572,7 +573,7 @@ export class Run {
 
   #fail(error: unknown): void {
     if (this.#isOver) return this.#checkSettled()
-    if (!MillraceError.is(error)) this.#host.failed(this, error)
+    if (!MillraceError.is(error)) this.#callbacks.failed(this, error)
     // Its own stop would be no failure: a child of it was stopped.
     const stopped = MillraceError.is(error, 'cancelled')
     const ours = stopped
@@ -583,41 +584,41 @@ export class Run {
 
   /** The core itself failed, in what was called from outside: that ends this run, and nothing else. */
   #broke(error: unknown): void {
-    this.#host.failed(this, error)
+    this.#callbacks.failed(this, error)
     if (!this.#end) this.#endWithError(new MillraceError('internal', 'the server failed in this run; its log says why'))
   }
 
   #endWithError(error: MillraceError): void {
-    this.#endWith('error', { ...error.toJSON(), ...this.#books.usage(this.#children.spent) })
+    this.#endWith('error', { ...error.toJSON(), ...this.#usage.usage(this.#children.spent) })
   }
 
   #endWith(outcome: LoggedEnd['outcome'], data: WireMap): void {
     if (this.#end) return
     let packed: Uint8Array
     try {
-      packed = packPayload(data, this.#host.limits)
+      packed = packPayload(data, this.#callbacks.limits)
     } catch (error) {
       const cause = MillraceError.from(error, 'bad_event')
       const shape = new MillraceError('bad_event', `the end of the run cannot be sent: ${cause.message}`).toJSON()
       return this.#endWith('error', shape)
     }
-    this.log.flushAllHeld(this.#host.runtime.wallClock())
+    this.log.flushAllHeld(this.#callbacks.runtime.wallClock())
     // A receipt counts what was kept, and half a character that was held back has just become an item.
     if (outcome === 'cancelled' && data['kept'] !== this.log.last)
-      packed = packPayload({ ...data, kept: this.log.last }, this.#host.limits)
+      packed = packPayload({ ...data, kept: this.log.last }, this.#callbacks.limits)
     this.#end = { seq: this.log.next, outcome, data, packed }
     this.#state = 'ended'
     this.#grace?.clear()
     this.#clearClocks()
     this.#quiet()
-    this.#audience.wakeAll()
-    this.#host.ended(this)
-    this.#parentage?.ended()
+    this.#readers.wakeAll()
+    this.#callbacks.ended(this)
+    this.#parentLink?.ended()
     // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
-    if (!this.#stop && !(this.#production.finished && this.#work.idle)) this.#controller?.abort(this.#over())
+    if (!this.#stop && !(this.#producer.finished && this.#openWork.idle)) this.#controller?.abort(this.#stopReason())
     if (!this.#stop) {
       this.#children.stop()
-      this.#production.close()
+      this.#producer.close()
     }
     this.#checkSettled()
   }
@@ -625,7 +626,7 @@ export class Run {
   /** Nobody will be heard any more: inputs end, requests and waiting events fail. */
   #quiet(): void {
     this.#inputs.close()
-    this.#production.quiet()
+    this.#producer.quiet()
   }
 
   /** The deadline stands still while the run waits for its reader, or for what somebody who is there may say. */

@@ -10,7 +10,7 @@ const RUNS_PER_TURN = 32
  * runs of 288 tokens hold the loop 40 ms); here it takes a slice and goes on in a later turn. The slices of a turn are
  * taken one after the other: what a run says in one go fits in one frame, and costs a third of the same items said in turn.
  */
-export class Turns {
+export class Scheduler {
   readonly #runtime: Runtime
   #open = false
   #number = 0

@@ -2,7 +2,7 @@ import type { RunEvent } from '../../protocol/events.ts'
 import type { Receipt, Usage } from '../../protocol/receipt.ts'
 
 /** What a run has cost and how far it came, as its end tells. */
-export class Books {
+export class UsageTally {
   readonly #spent: Usage = { input: 0, output: 0 }
   #used = false
   /** A child could not say all that it cost. */

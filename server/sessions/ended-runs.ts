@@ -9,7 +9,7 @@ const STILL_READ_MS = 1_000
 type Entry = { readonly owner: string; endedAt: number; bytes: number; run: Run | undefined; key: string | undefined }
 
 /** What becomes of an ended run in the end. */
-export interface EndedRunsHost {
+export interface EndedRunsCallbacks {
   /** Log and end are given up. Returns the key that still answers for the run, if it had one. */
   evict(run: Run): string | undefined
   /** Run and key are given up. */
@@ -25,7 +25,7 @@ export interface EndedRunsHost {
 export class EndedRuns {
   readonly #runtime: Runtime
   readonly #limits: Pick<Limits, 'endedMs' | 'retainTotal' | 'retainPrincipal'>
-  readonly #host: EndedRunsHost
+  readonly #callbacks: EndedRunsCallbacks
   /** In the order in which they ended. */
   readonly #entries = new Set<Entry>()
   /** Those that still have a log, in the same order: all of them, and by principal. */
@@ -37,16 +37,16 @@ export class EndedRuns {
   constructor(
     runtime: Runtime,
     limits: Pick<Limits, 'endedMs' | 'retainTotal' | 'retainPrincipal'>,
-    host: EndedRunsHost,
+    callbacks: EndedRunsCallbacks,
   ) {
     this.#runtime = runtime
     this.#limits = limits
-    this.#host = host
+    this.#callbacks = callbacks
   }
 
   add(run: Run): void {
     const owner = run.principal.id
-    const bytes = run.weight
+    const bytes = run.retainedBytes
     const entry: Entry = { owner, endedAt: this.#runtime.now(), bytes, run, key: undefined }
     this.#entries.add(entry)
     this.#logged.add(entry)
@@ -73,7 +73,7 @@ export class EndedRuns {
     if (!entry?.run) return
     const { run } = entry
     this.#lighten(entry)
-    entry.key = this.#host.evict(run)
+    entry.key = this.#callbacks.evict(run)
     if (entry.key === undefined) this.#entries.delete(entry)
   }
 
@@ -114,8 +114,8 @@ export class EndedRuns {
         this.#entries.add(entry)
       } else if (run) {
         this.#lighten(entry)
-        this.#host.forget(run)
-      } else if (key !== undefined) this.#host.forgetKey(key)
+        this.#callbacks.forget(run)
+      } else if (key !== undefined) this.#callbacks.forgetKey(key)
     }
   }
 }

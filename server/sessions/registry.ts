@@ -7,12 +7,12 @@ import type { Actor, Principal } from '../actors/actor.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { Model } from '../models/model.ts'
 import { invalidInput } from '../runs/invalid-input.ts'
-import { type Parentage, Run, type RunHost, type RunOptions } from '../runs/run.ts'
-import { Turns } from '../runs/scheduler.ts'
+import { type ParentLink, Run, type RunCallbacks, type RunOptions } from '../runs/run.ts'
+import { Scheduler } from '../runs/scheduler.ts'
 import { excerpt } from '../text.ts'
 import { Quota, TokenBucket } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
-import { type Carrier, Session } from './session.ts'
+import { Session, type SessionSocket } from './session.ts'
 
 /** Ids are cut from 128 random bits: nobody guesses a run. */
 const ID_BYTES = 16
@@ -39,7 +39,7 @@ type KeyEntry = { readonly inputHash: string; run: Run | undefined }
 /** What is alive on a node, by name: sessions, runs, and the keys that name executions. */
 export class Registry {
   readonly #options: RegistryOptions
-  readonly #host: RunHost
+  readonly #callbacks: RunCallbacks
   readonly #sessions = new Map<string, Session>()
   /** Sessions without a connection, oldest loss first, by principal. */
   readonly #lost = new Map<string, Set<Session>>()
@@ -62,12 +62,12 @@ export class Registry {
       forget: (run) => this.#forget(run),
       forgetKey: (key) => this.#keys.delete(key),
     })
-    this.#host = {
+    this.#callbacks = {
       runtime,
       limits,
-      turns: new Turns(runtime),
+      scheduler: new Scheduler(runtime),
       findModel: (which) => options.findModel(which),
-      spawn: (parentage, actor, input, name) => this.#spawn(parentage, actor, input, name),
+      spawn: (parentLink, actor, input, name) => this.#spawn(parentLink, actor, input, name),
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
       failed: (run, error) => options.actorFailed(run, error),
@@ -80,25 +80,25 @@ export class Registry {
    * A client instance says HELLO on a connection. A higher `attempt` than seen moves its session there and closes the
    * old connection 4409; a lower or equal one is a late duplicate: undefined, and nothing changes.
    */
-  hello(principal: Principal, hello: Hello, carrier: Carrier): { session: Session; known: boolean } | undefined {
+  hello(principal: Principal, hello: Hello, socket: SessionSocket): { session: Session; known: boolean } | undefined {
     const client = Buffer.from(hello.client).toString('hex')
     const id = client + principal.id
     const known = this.#sessions.get(id)
     if (known && hello.attempt <= known.attempt) return undefined
     const session = known ?? new Session(this.#newId('s'), principal, client)
     this.#sessions.set(id, session)
-    const old = session.carrier
+    const old = session.socket
     session.attempt = hello.attempt
-    session.carrier = carrier
+    session.socket = socket
     this.#found(session)
     old?.fault(4409, 'this client instance has connected anew')
     return { session, known: known !== undefined }
   }
 
   /** A connection is gone. Its session is kept `resumeMs` while a run of it goes on. */
-  lost(session: Session, carrier: Carrier): void {
-    if (session.carrier !== carrier) return
-    session.carrier = undefined
+  lost(session: Session, socket: SessionSocket): void {
+    if (session.socket !== socket) return
+    session.socket = undefined
     if (!session.hasLiveRun) return this.#forgetSession(session)
     const { runtime, limits } = this.#options
     session.forget = runtime.setTimer(limits.resumeMs, () => this.#forgetSession(session))
@@ -196,8 +196,8 @@ export class Registry {
   }
 
   /** Begins a child of a run. It belongs to what exists, so it begins also while the server goes away. */
-  #spawn(parentage: Parentage, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
-    const { principal } = parentage.parent
+  #spawn(parentLink: ParentLink, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
+    const { principal } = parentLink.parent
     const options: RunOptions = {
       onDetach: 'pause',
       detachMs: undefined,
@@ -205,7 +205,7 @@ export class Registry {
       meta: undefined,
       ask: false,
     }
-    return this.#begin(principal, name, actor, input, options, parentage)
+    return this.#begin(principal, name, actor, input, options, parentLink)
   }
 
   #nameOf(actor: Actor): string {
@@ -219,7 +219,7 @@ export class Registry {
     actor: Actor,
     input: unknown,
     options: RunOptions,
-    parentage?: Parentage,
+    parentLink?: ParentLink,
   ): Run {
     const { limits } = this.#options
     const quota = this.quota(principal)
@@ -228,7 +228,7 @@ export class Registry {
       throw new MillraceError('overloaded', 'the server has no room for another run; try again later')
     const checked = validated(actor, input)
     if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
-    const run = new Run(this.#host, this.#newId('r'), name, actor, principal, options, parentage)
+    const run = new Run(this.#callbacks, this.#newId('r'), name, actor, principal, options, parentLink)
     this.#runs.set(run.id, run)
     this.#unsettled.add(run)
     quota.liveRuns++
@@ -282,7 +282,7 @@ export class Registry {
     this.#sessionsOf.delete(run)
     for (const session of sessions ?? []) {
       session.runs.delete(run)
-      if (!session.carrier && !session.hasLiveRun) this.#forgetSession(session)
+      if (!session.socket && !session.hasLiveRun) this.#forgetSession(session)
     }
   }
 

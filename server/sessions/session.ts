@@ -3,7 +3,7 @@ import type { Principal } from '../actors/actor.ts'
 import type { Run } from '../runs/run.ts'
 
 /** What a session needs of the connection that carries it. */
-export interface Carrier {
+export interface SessionSocket {
   /** Closes it with a code of the protocol: nothing of it is applied any more. */
   fault(code: number, reason: string): void
 }
@@ -21,7 +21,7 @@ export class Session {
   readonly runs: Set<Run> = new Set()
   /** The highest `attempt` seen. */
   attempt = 0
-  carrier: Carrier | undefined
+  socket: SessionSocket | undefined
   /** Runs while it has no connection: when it fires the session is forgotten. */
   forget: Timer | undefined
 

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { PlainEvent, RunEvent, ToolOutcome } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { CancelCause, PartReceipt } from '../../protocol/receipt.ts'
+import type { CancelCause, TargetReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question } from '../actors/actor.ts'
 import type { Spawn } from '../actors/child-run.ts'
@@ -37,11 +37,11 @@ export type OpenTool = {
   /** The tool has finished. */
   readonly finished: () => void
   /** Its result was told: a cancel does not find it any more. */
-  readonly told: () => void
+  readonly reported: () => void
 }
 
 /** What tools take from the run they are called in. */
-export interface ToolHost {
+export interface ToolCallbacks {
   readonly id: string
   readonly principal: Principal
   readonly signal: AbortSignal
@@ -63,14 +63,14 @@ export interface ToolHost {
 }
 
 /** Tools in the hands of one run. */
-export function bindTools(host: ToolHost, tools: ToolMap): RunTools {
+export function bindTools(callbacks: ToolCallbacks, tools: ToolMap): RunTools {
   // Names come from a model: in a plain object it would find `constructor`.
   const byName = new Map(Object.entries(tools))
   return {
-    claimId: (given) => host.claimCall(given),
+    claimId: (given) => callbacks.claimCall(given),
     specs: [...byName].map(([name, { description, parameters }]) => ({ name, description, parameters })),
     call(asked) {
-      const answer = new ToolRun(host, byName, asked).answer()
+      const answer = new ToolRun(callbacks, byName, asked).answer()
       // Who stops waiting for it before the run stops must not bring the process down.
       answer.catch(() => {})
       return answer
@@ -81,11 +81,11 @@ export function bindTools(host: ToolHost, tools: ToolMap): RunTools {
 type Cancel = { cause: CancelCause; at: number }
 
 /** How a call ended, for the people attached and for the model. */
-type Ending = { event: PlainEvent; answer: ToolAnswer }
+type CallEnding = { event: PlainEvent; answer: ToolAnswer }
 
 /** One call of a tool, from its arguments to its result. */
 class ToolRun {
-  readonly #host: ToolHost
+  readonly #callbacks: ToolCallbacks
   readonly #tools: ReadonlyMap<string, Tool>
   readonly #call: ToolCall
   readonly #controller = new AbortController()
@@ -96,30 +96,30 @@ class ToolRun {
   #cancel: Cancel | undefined
   #decided = false
 
-  constructor(host: ToolHost, tools: ReadonlyMap<string, Tool>, asked: ToolCall) {
-    this.#host = host
+  constructor(callbacks: ToolCallbacks, tools: ReadonlyMap<string, Tool>, asked: ToolCall) {
+    this.#callbacks = callbacks
     this.#tools = tools
     this.#call = asked
-    this.#startedAt = host.runtime.now()
-    this.#progress = new ProgressReport(asked.call, (event) => host.emit(event))
+    this.#startedAt = callbacks.runtime.now()
+    this.#progress = new ProgressReport(asked.call, (event) => callbacks.emit(event))
   }
 
   /** @throws the reason for which the run stops. */
   async answer(): Promise<ToolAnswer> {
-    const { signal } = this.#host
+    const { signal } = this.#callbacks
     signal.throwIfAborted()
     const stopWithRun = (): void => this.#controller.abort(signal.reason)
     signal.addEventListener('abort', stopWithRun, { once: true })
-    const { finished, told } = this.#host.openTool(this.#call.call, (cause) => this.#stop(cause))
+    const { finished, reported } = this.#callbacks.openTool(this.#call.call, (cause) => this.#stop(cause))
     const work = this.#perform()
     work.then(finished, finished)
     try {
       const { event, answer } = await this.#result(work)
       signal.throwIfAborted()
-      await this.#host.emit(event)
+      await this.#callbacks.emit(event)
       return answer
     } finally {
-      told()
+      reported()
       signal.removeEventListener('abort', stopWithRun)
     }
   }
@@ -127,13 +127,13 @@ class ToolRun {
   /** Cancels this call alone, unless its result is decided: that then answers the cancel. */
   #stop(cause: CancelCause): void {
     if (this.#decided || this.#cancel) return
-    this.#cancel = { cause, at: this.#host.runtime.now() }
+    this.#cancel = { cause, at: this.#callbacks.runtime.now() }
     this.#controller.abort(new MillraceError('cancelled', cancelWords(cause)))
   }
 
   async #perform(): Promise<ToolOutput> {
     const { signal } = this.#controller
-    await this.#host.emit(this.#callEvent())
+    await this.#callbacks.emit(this.#callEvent())
     const tool = this.#tools.get(this.#call.name)
     if (!tool) throw unknownTool(this.#call.name, [...this.#tools.keys()])
     const input = await this.#watched(checked(tool, this.#call.args))
@@ -154,7 +154,7 @@ class ToolRun {
   #callEvent(): PlainEvent {
     const { call, name, args } = this.#call
     const event: PlainEvent = { type: 'tool.call', call, name: quoted(name), args }
-    return this.#host.canSay(event) ? event : { ...event, args: quoted(JSON.stringify(args) ?? '') }
+    return this.#callbacks.canSay(event) ? event : { ...event, args: quoted(JSON.stringify(args) ?? '') }
   }
 
   async #approve({ needsApproval, approvalMs }: Tool, input: unknown): Promise<void> {
@@ -165,7 +165,7 @@ class ToolRun {
     const { signal } = this.#controller
     const prompt = `Allow ${name} ${quoted(JSON.stringify(args) ?? '')}?`
     const question: Question = { kind: 'approve', call, prompt, schema: APPROVAL, expiresMs: approvalMs, signal }
-    const answer = await this.#host.request(question).catch((error: unknown) => {
+    const answer = await this.#callbacks.request(question).catch((error: unknown) => {
       if (!MillraceError.is(error, 'timeout')) throw error
       throw new MillraceError('tool_failed', `nobody allowed it within ${approvalMs} ms`)
     })
@@ -175,14 +175,14 @@ class ToolRun {
 
   /** Runs the tool itself, within its time. */
   async #run(tool: Tool, input: unknown): Promise<ToolOutput> {
-    const { runtime } = this.#host
+    const { runtime } = this.#callbacks
     this.#startedAt = runtime.now()
     const timer = runtime.setTimer(tool.timeoutMs, () => {
       this.#controller.abort(new MillraceError('timeout', `it took longer than ${tool.timeoutMs} ms and was stopped`))
     })
     try {
       const output = await this.#watched(this.#outputOf(tool, input))
-      return toolOutput(output, Math.min(tool.maxOutputBytes, this.#host.limits.maxEvent - RESULT_BYTES))
+      return toolOutput(output, Math.min(tool.maxOutputBytes, this.#callbacks.limits.maxEvent - RESULT_BYTES))
     } finally {
       timer.clear()
     }
@@ -206,29 +206,29 @@ class ToolRun {
   }
 
   #context(): ToolContext {
-    const host = this.#host
+    const callbacks = this.#callbacks
     return {
       signal: this.#controller.signal,
       call: this.#call.call,
-      principal: host.principal,
-      fence: { run: host.id, gen: host.gen() },
+      principal: callbacks.principal,
+      fence: { run: callbacks.id, gen: callbacks.gen() },
       progress: (progress) => this.#progress.say(progress),
-      emit: (event) => host.emit(event),
+      emit: (event) => callbacks.emit(event),
       spawn: (actor, input, options) => {
         const { signal } = this.#controller
         const either = options?.signal ? AbortSignal.any([signal, options.signal]) : signal
-        return host.spawn(actor, input, { ...options, signal: either })
+        return callbacks.spawn(actor, input, { ...options, signal: either })
       },
     }
   }
 
   /** How the call ended. What is still under way when this resolves is told nobody any more. */
-  async #result(work: Promise<ToolOutput>): Promise<Ending> {
+  async #result(work: Promise<ToolOutput>): Promise<CallEnding> {
     const ended = await untilAborted(work, this.#controller.signal).then(
       (value) => ({ value }),
       (error: unknown) => ({ error }),
     )
-    this.#host.signal.throwIfAborted()
+    this.#callbacks.signal.throwIfAborted()
     // A cancel that came first is answered as one, also where the tool would not have it.
     if (this.#cancel) return this.#cancelled(this.#cancel)
     this.#decided = true
@@ -237,31 +237,31 @@ class ToolRun {
     return this.#failed(ended.error)
   }
 
-  #ok({ content, output, truncated }: ToolOutput): Ending {
+  #ok({ content, output, truncated }: ToolOutput): CallEnding {
     const event = { ...this.#event('ok'), ...(truncated && { truncated }) }
     const whole = { ...event, output }
     return {
-      event: this.#host.canSay(whole) ? whole : { ...event, output: content },
+      event: this.#callbacks.canSay(whole) ? whole : { ...event, output: content },
       answer: { outcome: 'ok', content },
     }
   }
 
-  #failed(thrown: unknown): Ending {
-    if (!MillraceError.is(thrown)) this.#host.failed(thrown)
+  #failed(thrown: unknown): CallEnding {
+    if (!MillraceError.is(thrown)) this.#callbacks.failed(thrown)
     const { message } = MillraceError.from(thrown, 'tool_failed', 'the tool failed')
     const error = quoted(message, MAX_MESSAGE_CHARACTERS)
     return { event: { ...this.#event('error'), error }, answer: { outcome: 'error', content: `Error: ${error}` } }
   }
 
-  async #cancelled({ cause, at }: Cancel): Promise<Ending> {
-    const { runtime, limits, signal } = this.#host
+  async #cancelled({ cause, at }: Cancel): Promise<CallEnding> {
+    const { runtime, limits, signal } = this.#callbacks
     const settled = await this.#settles(limits.cancelGraceMs)
     signal.throwIfAborted()
     this.#decided = true
     this.#progress.close()
     const { by, code, note } = cause
     const ms = Math.round((runtime.now() - at) * 1_000) / 1_000
-    const receipt: PartReceipt = { code, by, settled, ms, ...(note !== undefined && { note }) }
+    const receipt: TargetReceipt = { code, by, settled, ms, ...(note !== undefined && { note }) }
     const content = `Error: ${cancelWords(cause)}`
     return { event: { ...this.#event('cancelled'), receipt }, answer: { outcome: 'cancelled', content } }
   }
@@ -270,7 +270,7 @@ class ToolRun {
   #settles(graceMs: number): Promise<boolean> {
     if (!this.#running) return Promise.resolve(true)
     return new Promise((resolve) => {
-      const timer = this.#host.runtime.setTimer(graceMs, () => resolve(false))
+      const timer = this.#callbacks.runtime.setTimer(graceMs, () => resolve(false))
       const done = (): void => {
         timer.clear()
         resolve(true)
@@ -280,7 +280,7 @@ class ToolRun {
   }
 
   #event(outcome: ToolOutcome): Extract<PlainEvent, { type: 'tool.result' }> {
-    const ms = Math.round(this.#host.runtime.now() - this.#startedAt)
+    const ms = Math.round(this.#callbacks.runtime.now() - this.#startedAt)
     return { type: 'tool.result', call: this.#call.call, outcome, ms }
   }
 }

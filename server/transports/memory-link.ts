@@ -1,6 +1,6 @@
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
-import type { Socket, SocketEvents, SocketHost, TransportLimits, UpgradeRequest } from './transport.ts'
+import type { Socket, SocketAcceptor, SocketEvents, TransportLimits, UpgradeRequest } from './transport.ts'
 
 /** How long the peer may take to answer a close. */
 const CLOSE_MS = 2_000
@@ -16,7 +16,7 @@ export type Network = {
   /** Those that are not over at both ends. */
   readonly links: Set<Link>
   /** Who listens. */
-  server: { readonly host: SocketHost; readonly limits: TransportLimits; isLeaving: boolean } | undefined
+  server: { readonly acceptor: SocketAcceptor; readonly limits: TransportLimits; isLeaving: boolean } | undefined
   isPaused: boolean
 }
 
@@ -28,18 +28,18 @@ export type Address = {
   readonly offered: readonly string[]
 }
 
-export type Message = Uint8Array<ArrayBuffer> | string
+export type SocketMessage = Uint8Array<ArrayBuffer> | string
 
 /** The client's end. */
 export interface LinkEnd {
   opened(protocol: string): void
   /** Why it cannot be opened, before it is closed. */
   failed(error: Error): void
-  arrived(message: Message): void
+  arrived(message: SocketMessage): void
   closed(code: number, reason: string): void
 }
 
-type Item = { readonly message: Message } | { readonly code: number; readonly reason: string }
+type Item = { readonly message: SocketMessage } | { readonly code: number; readonly reason: string }
 
 /** One direction: what was sent and has not arrived, in order. */
 class Lane {
@@ -138,7 +138,7 @@ export class Link implements Socket {
     return this.#up.bytes
   }
 
-  sendUp(message: Message): void {
+  sendUp(message: SocketMessage): void {
     this.#up.push({ message })
     this.wake()
   }
@@ -198,12 +198,12 @@ export class Link implements Socket {
     const { server } = this.#network
     if (!server) return this.#refuse('connect ECONNREFUSED: no server listens on this memory()', 'ECONNREFUSED')
     if (server.isLeaving) return this.#refuse('Unexpected server response: 503')
-    const verdict = server.host.verify(this.request)
+    const verdict = server.acceptor.verify(this.request)
     if (!verdict.ok) return this.#refuse(`Unexpected server response: ${verdict.status}`)
     const isKnown = this.#offered.includes(SUBPROTOCOL)
     this.#limits = server.limits
     this.#state = 'open'
-    this.#events = server.host.accept(this, isKnown ? 'known' : 'unknown')
+    this.#events = server.acceptor.accept(this, isKnown ? 'known' : 'unknown')
     // A client that names protocols must be told one; an unknown one is closed with 4406 above.
     this.#client.opened(isKnown ? SUBPROTOCOL : (this.#offered[0] ?? ''))
   }

@@ -1,4 +1,4 @@
-import type { Address, Link, LinkEnd, Message } from './memory-link.ts'
+import type { Address, Link, LinkEnd, SocketMessage } from './memory-link.ts'
 
 export type MemoryWebSocketOptions = {
   /** Headers of the request, such as `cookie` or `origin`, as a browser or another client would send them. */
@@ -90,7 +90,7 @@ export class MemorySocket implements MemoryWebSocket, LinkEnd {
     call(this.onerror, { type: 'error', error, message: error.message })
   }
 
-  arrived(message: Message): void {
+  arrived(message: SocketMessage): void {
     call(this.onmessage, { type: 'message', data: typeof message === 'string' ? message : message.buffer })
   }
 

@@ -68,10 +68,10 @@ export function memory({ runtime = system }: MemoryOptions = {}): MemoryTranspor
     url: 'ws://memory',
     WebSocket,
 
-    async listen(host, limits) {
+    async listen(acceptor, limits) {
       if (network.server)
         throw new MillraceError('unavailable', 'a server listens on this memory() already: make another one')
-      network.server = { host, limits, isLeaving: false }
+      network.server = { acceptor, limits, isLeaving: false }
       return { port: NO_PORT }
     },
 

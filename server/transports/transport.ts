@@ -52,7 +52,7 @@ export type UpgradeVerdict = { ok: true } | { ok: false; status: 403 | 404 | 503
 export const NO_WEBSOCKET: string = 'This is a WebSocket server: connect with the millrace client.\n'
 
 /** What a transport asks of the server above it. */
-export interface SocketHost {
+export interface SocketAcceptor {
   /** Called before the upgrade. The only refusal there is of Origin (403), path (404) or a server that has closed (503). */
   verify(request: UpgradeRequest): UpgradeVerdict
   /** A socket is open. Returns who hears of it. `offered`: the subprotocols the client named. */
@@ -81,13 +81,17 @@ export interface Transport {
   /** Whether its own port speaks TLS, so that clients say `wss:`. Default false. */
   readonly secure?: boolean
   /** Listens; resolves with the port bound. Rejects with `unavailable` when the address is in use or not ours. */
-  listen(host: SocketHost, limits: TransportLimits, at: { port: number; host: string }): Promise<{ port: number }>
+  listen(
+    acceptor: SocketAcceptor,
+    limits: TransportLimits,
+    at: { port: number; host: string },
+  ): Promise<{ port: number }>
   /**
    * Takes the upgrade requests of one path of somebody else's HTTP server; any number of times, beside `listen` or
    * without it. Only where a transport can.
    * @throws MillraceError `bad_request` for a path that is none, or that is taken.
    */
-  attach?(host: SocketHost, limits: TransportLimits, server: HttpServer, path: string): void
+  attach?(acceptor: SocketAcceptor, limits: TransportLimits, server: HttpServer, path: string): void
   /** Stops accepting new sockets; open ones live on. */
   stopAccepting(): void
   /**

@@ -5,8 +5,8 @@ import { listenError } from './listen-error.ts'
 import {
   NO_WEBSOCKET,
   type Socket,
+  type SocketAcceptor,
   type SocketEvents,
-  type SocketHost,
   type Transport,
   type TransportLimits,
   type UpgradeRequest,
@@ -142,7 +142,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
     listening = undefined
   }
 
-  function upgrade(host: SocketHost, limits: TransportLimits, listensAt: string): UwsBehavior['upgrade'] {
+  function upgrade(acceptor: SocketAcceptor, limits: TransportLimits, listensAt: string): UwsBehavior['upgrade'] {
     return (response, request, context) => {
       const asked = { ...upgradeRequest(response, request), listensAt }
       if (headerBytes(asked) > HEADERS_BYTES) return refuse(response, 431, 'the headers of the request are too large\n')
@@ -151,12 +151,12 @@ export function uws({ module, ssl }: UwsOptions): Transport {
       const isWebSocket = asked.headers.get('upgrade')?.toLowerCase() === 'websocket'
       if (!offered || !isVersion || !isWebSocket) return refuse(response, 400, NO_PROPER_REQUEST)
       if (leaving) return refuse(response, 503, 'this server is going away\n')
-      const verdict = host.verify(asked)
+      const verdict = acceptor.verify(asked)
       if (!verdict.ok) return refuse(response, verdict.status, `${verdict.message}\n`)
       const known = offered.includes(SUBPROTOCOL)
       // A client that names protocols must be told one, or a browser gives up; an unknown one is closed with 4406 above.
       const chosen = known ? SUBPROTOCOL : (offered[0] ?? '')
-      const socket = new UwsSocket(asked, limits, (self) => host.accept(self, known ? 'known' : 'unknown'))
+      const socket = new UwsSocket(asked, limits, (self) => acceptor.accept(self, known ? 'known' : 'unknown'))
       response.upgrade({ socket }, request.getHeader('sec-websocket-key'), chosen, '', context)
     }
   }
@@ -164,7 +164,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
   return {
     name: 'uws',
     secure: ssl !== undefined,
-    async listen(host, limits, { port, host: address }) {
+    async listen(acceptor, limits, { port, host: address }) {
       const created = createApp(module, ssl)
       created.ws('/*', {
         maxPayloadLength: Math.min(limits.maxMessage * OVERSIZE, MOST),
@@ -174,7 +174,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
         idleTimeout: 0,
         sendPingsAutomatically: false,
         compression: 0,
-        upgrade: upgrade(host, limits, address),
+        upgrade: upgrade(acceptor, limits, address),
         open(webSocket) {
           const socket = socketOf(webSocket)
           sockets.add(socket)

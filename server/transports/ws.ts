@@ -9,8 +9,8 @@ import {
   type HttpServer,
   NO_WEBSOCKET,
   type Socket,
+  type SocketAcceptor,
   type SocketEvents,
-  type SocketHost,
   type Transport,
   type TransportLimits,
   type UpgradeRequest,
@@ -40,22 +40,22 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
   let leaving = false
   const detaches: (() => void)[] = []
 
-  function upgrades(host: SocketHost, limits: TransportLimits, at: HttpServer): Upgrade {
+  function upgrades(acceptor: SocketAcceptor, limits: TransportLimits, at: HttpServer): Upgrade {
     const mine = (sockets ??= webSocketServer(limits))
     return (request, socket, head) => {
       socket.on('error', () => socket.destroy())
       const asked = upgradeRequest(request, at)
       const verdict = leaving
         ? ({ ok: false, status: 503, message: 'this server is going away' } as const)
-        : host.verify(asked)
+        : acceptor.verify(asked)
       if (!verdict.ok) return refuseUpgrade(socket, verdict.status, verdict.message)
-      mine.handleUpgrade(request, socket, head, (webSocket) => accept(host, webSocket, asked, limits))
+      mine.handleUpgrade(request, socket, head, (webSocket) => accept(acceptor, webSocket, asked, limits))
     }
   }
 
   return {
     name: 'ws',
-    async listen(host, limits, at) {
+    async listen(acceptor, limits, at) {
       const server = createServer(
         {
           maxHeaderSize: HEADERS_BYTES,
@@ -68,12 +68,12 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
         },
       )
       http = server
-      server.on('upgrade', upgrades(host, limits, server))
+      server.on('upgrade', upgrades(acceptor, limits, server))
       await bind(server, at)
       return { port: (server.address() as AddressInfo).port }
     },
-    attach(host, limits, server, path) {
-      detaches.push(takeUpgrades(server, path, upgrades(host, limits, server)))
+    attach(acceptor, limits, server, path) {
+      detaches.push(takeUpgrades(server, path, upgrades(acceptor, limits, server)))
     },
     stopAccepting() {
       leaving = true
@@ -150,10 +150,15 @@ function upgradeRequest(request: IncomingMessage, at: HttpServer): UpgradeReques
   }
 }
 
-function accept(host: SocketHost, webSocket: WebSocket, request: UpgradeRequest, limits: TransportLimits): void {
+function accept(
+  acceptor: SocketAcceptor,
+  webSocket: WebSocket,
+  request: UpgradeRequest,
+  limits: TransportLimits,
+): void {
   const socket = new WsSocket(webSocket, request, limits)
   const known = webSocket.protocol === SUBPROTOCOL
-  let events: SocketEvents | undefined = host.accept(socket, known ? 'known' : 'unknown')
+  let events: SocketEvents | undefined = acceptor.accept(socket, known ? 'known' : 'unknown')
   webSocket.on('message', (data: Buffer, isBinary) => {
     if (webSocket.readyState !== webSocket.OPEN) return
     if (isBinary) events?.message(data)

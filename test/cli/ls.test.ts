@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RosterRun } from '../../protocol/inspector.ts'
+import type { InspectedRun } from '../../protocol/inspector.ts'
 import { Command, MILLRACE, millrace, root, type Serving, serving } from '../helpers/command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-ls-'))
@@ -105,7 +105,7 @@ describe('millrace ls into a pipe', () => {
     const lines = stdout
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as RosterRun & { type: string; at: number })
+      .map((line) => JSON.parse(line) as InspectedRun & { type: string; at: number })
     const told = lines.filter(({ id }) => id === run.id)
     expect(told[0]).toMatchObject({ type: 'run', actor: 'count', state: 'running', readers: [{ policy: 'pace' }] })
     expect(told.at(-1)).toMatchObject({ type: 'run.gone', state: 'ended', outcome: 'cancelled', readers: [] })

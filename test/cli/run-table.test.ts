@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import type { RosterRun } from '../../protocol/inspector.ts'
+import type { InspectedRun } from '../../protocol/inspector.ts'
 import { runTable, type TableOptions } from '../../server/cli/run-table.ts'
 
 const NOW = 1_700_000_000_000
 const own = { policy: 'pace', own: true, credit: 253, lag: 3 } as const
 
-function run(number: number, more: Partial<RosterRun> = {}): RosterRun {
+function run(number: number, more: Partial<InspectedRun> = {}): InspectedRun {
   return {
     id: `r_${String(number).padStart(22, '0')}`,
     actor: 'chat',
@@ -24,12 +24,12 @@ function run(number: number, more: Partial<RosterRun> = {}): RosterRun {
   }
 }
 
-function lines(runs: readonly RosterRun[], more: Partial<TableOptions> = {}): string[] {
+function lines(runs: readonly InspectedRun[], more: Partial<TableOptions> = {}): string[] {
   return runTable({ runs, sessions: [], ownOnly: false, now: NOW, ...more }).map(({ text }) => text)
 }
 
 /** The cells of one run. */
-function cells(more: Partial<RosterRun>): string[] {
+function cells(more: Partial<InspectedRun>): string[] {
   return lines([run(1, more)])[2]!.split(/ {2,}/)
 }
 
@@ -50,7 +50,7 @@ describe('the table of runs', () => {
     expect(lines([], { ownOnly: true })).toEqual(['0 runs of yours · 0 sessions · 0 items/s · 0 B/s'])
   })
 
-  test.each<[string, Partial<RosterRun>]>([
+  test.each<[string, Partial<InspectedRun>]>([
     ['running', {}],
     ['opening', { state: 'opening' }],
     ['waiting, detached', { state: 'waiting_input', detached: true }],

@@ -23,7 +23,7 @@ describe('a result', () => {
     socket.say(text(1, 1, ['Hel', 'lo']))
     await server.settle()
     socket.say(
-      event(1, 3, EVENT.partStart, { lane: 1, type: 'thinking' }),
+      event(1, 3, EVENT.laneStart, { lane: 1, type: 'thinking' }),
       text(1, 4, 'hm', 1),
       text(1, 5, '!'),
       done(1, 6, { ms: 9 }),

@@ -170,9 +170,9 @@ describe('items', () => {
   test('of a lane are known by what opened it, and its start and end are hidden but numbered and paid', async () => {
     const { run, socket, server } = await openRun({ credit: 8 })
     socket.say(
-      event(1, 1, EVENT.partStart, { lane: 1, type: 'tool_args', call: 'c1', name: 'weather' }),
+      event(1, 1, EVENT.laneStart, { lane: 1, type: 'tool_args', call: 'c1', name: 'weather' }),
       text(1, 2, '{"ci', 1),
-      event(1, 3, EVENT.partEnd, { lane: 1 }),
+      event(1, 3, EVENT.laneEnd, { lane: 1 }),
       event(1, 4, EVENT.toolCall, { call: 'c1', name: 'weather', args: { city: 'Oslo' } }),
     )
     expect(await take(run[Symbol.asyncIterator](), 2)).toEqual([

@@ -2,7 +2,7 @@ import { type Client, createClient, type Run, type StreamEvent } from '../../cli
 import { type Actor, type AgentDefinition, agent, type MillraceServer, type ServerOptions } from '../../server/index.ts'
 import { testServer } from './server.ts'
 
-export type Told<Type extends StreamEvent['type']> = Extract<StreamEvent, { type: Type }>
+export type EventOfType<Type extends StreamEvent['type']> = Extract<StreamEvent, { type: Type }>
 
 /** A real server with one agent, and a real client of it. */
 export interface ServedAgent extends AsyncDisposable {
@@ -55,8 +55,8 @@ export class Watched {
   /** The first event of that type for which `accepts` holds, once it is there. */
   async first<Type extends StreamEvent['type']>(
     type: Type,
-    accepts: (event: Told<Type>) => boolean = () => true,
-  ): Promise<Told<Type>> {
+    accepts: (event: EventOfType<Type>) => boolean = () => true,
+  ): Promise<EventOfType<Type>> {
     for (;;) {
       const found = this.all(type).find(accepts)
       if (found) return found
@@ -65,8 +65,8 @@ export class Watched {
     }
   }
 
-  all<Type extends StreamEvent['type']>(type: Type): Told<Type>[] {
-    return this.events.filter((event): event is Told<Type> => event.type === type)
+  all<Type extends StreamEvent['type']>(type: Type): EventOfType<Type>[] {
+    return this.events.filter((event): event is EventOfType<Type> => event.type === type)
   }
 
   /** All text said. */

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** What every script that a `Child` runs may say. Its own reports have types of their own. */
-type Said = { type: string }
+type ChildMessage = { type: string }
 
 /** What a script answers to an order, by the order's number. */
 export type AnswerReport = { type: 'answer'; call: number; value: unknown }
@@ -16,7 +16,7 @@ const BYTES_PER_KIB = 1_024
  * A script of this folder in a process of its own, which says `Report`s and answers `Order`s. Every method that waits
  * waits for the event itself.
  */
-export class Child<Report extends Said, Order extends Said> implements AsyncDisposable {
+export class Child<Report extends ChildMessage, Order extends ChildMessage> implements AsyncDisposable {
   /** Resolves with the exit code, null when a signal ended it. */
   readonly exited: Promise<number | null>
   /** All it said on stderr. */
@@ -104,8 +104,8 @@ export class Child<Report extends Said, Order extends Said> implements AsyncDisp
  * The other side: what this script was given, and how it speaks. It ends when its parent is gone.
  * @param answer what it answers to an order.
  */
-export function asChild(answer: (order: never) => unknown): { options: unknown; report: (said: Said) => void } {
-  process.on('message', (order: Said & { call: number }) => {
+export function asChild(answer: (order: never) => unknown): { options: unknown; report: (said: ChildMessage) => void } {
+  process.on('message', (order: ChildMessage & { call: number }) => {
     void Promise.resolve(answer(order as never)).then((value) => {
       process.send?.({ type: 'answer', call: order.call, value })
     })

@@ -1,8 +1,8 @@
 import type { OnDetach } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Actor } from '../../server/index.ts'
-import { Run, type RunHost } from '../../server/runs/run.ts'
-import { Turns } from '../../server/runs/scheduler.ts'
+import { Run, type RunCallbacks } from '../../server/runs/run.ts'
+import { Scheduler } from '../../server/runs/scheduler.ts'
 import { nodeRuntime } from '../../server/runtime.ts'
 
 /** A run that no registry knows. Its actor has no model and no children, and does not fail. */
@@ -10,10 +10,10 @@ export function loneRun(actor: Actor, limits: Limits, onDetach: OnDetach): Run {
   const never = (): never => {
     throw new Error('nobody asks for it')
   }
-  const host: RunHost = {
+  const host: RunCallbacks = {
     runtime: nodeRuntime,
     limits,
-    turns: new Turns(nodeRuntime),
+    scheduler: new Scheduler(nodeRuntime),
     findModel: never,
     spawn: never,
     ended: () => {},

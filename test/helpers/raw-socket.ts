@@ -10,7 +10,7 @@ export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, 
 export type RawFrame = { opcode: number; fin: boolean; payload: Buffer }
 
 /** How a connection ended: with which close code, or `reset` when there was no close frame. */
-export type Ending = number | 'reset'
+export type SocketEnd = number | 'reset'
 
 export type FrameOptions = {
   /** Default `binary`. */
@@ -70,7 +70,7 @@ export class RawSocket implements AsyncDisposable {
   readonly frames: RawFrame[] = []
   /** All bytes that came and are no part of a complete head or frame. */
   rest: Buffer = Buffer.alloc(0)
-  ending: Ending | undefined
+  ending: SocketEnd | undefined
   /** Whether a close of the server is answered. */
   answersClose = true
   #ended = false
@@ -140,8 +140,8 @@ export class RawSocket implements AsyncDisposable {
   }
 
   /** How the connection ends. Until then, and unless it is closed as it should be, this waits. */
-  async end(patienceMs = PATIENCE_MS): Promise<Ending> {
-    if (this.#ended) return this.ending as Ending
+  async end(patienceMs = PATIENCE_MS): Promise<SocketEnd> {
+    if (this.#ended) return this.ending as SocketEnd
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`still open after ${patienceMs} ms`)), patienceMs)
       this.socket.once('close', () => {
@@ -149,7 +149,7 @@ export class RawSocket implements AsyncDisposable {
         resolve()
       })
     })
-    return this.ending as Ending
+    return this.ending as SocketEnd
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,14 +1,14 @@
 import type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall } from '../../server/models/model.ts'
 
 /** What a model does in one turn: says these things, or is an error. A function may wait, for its signal too. */
-export type Answer =
+export type ScriptedAnswer =
   | readonly (ModelEvent | Error)[]
   | ((request: ModelRequest) => AsyncIterable<ModelEvent> | readonly (ModelEvent | Error)[])
 
 export type ScriptedModel = Model & { readonly asked: (readonly Message[])[] }
 
 /** A model that answers turn by turn as it is told, and remembers what it was asked. The last answer is repeated. */
-export function scriptedModel(...answers: Answer[]): ScriptedModel {
+export function scriptedModel(...answers: ScriptedAnswer[]): ScriptedModel {
   const asked: (readonly Message[])[] = []
   return {
     id: 'demo:scripted',

@@ -39,13 +39,13 @@ export async function servedProcess(settings: ServedSettings = {}): Promise<Serv
 function watched(transport: Transport, sockets: Set<Socket>): Transport {
   return {
     ...transport,
-    listen: (host, limits, at) =>
+    listen: (acceptor, limits, at) =>
       transport.listen(
         {
-          ...host,
+          ...acceptor,
           accept(socket, subprotocol) {
             sockets.add(socket)
-            const events = host.accept(socket, subprotocol)
+            const events = acceptor.accept(socket, subprotocol)
             return {
               message: (bytes) => events.message(bytes),
               text: () => events.text(),

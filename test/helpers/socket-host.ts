@@ -1,7 +1,7 @@
 import type {
   Socket,
+  SocketAcceptor,
   SocketEvents,
-  SocketHost,
   Transport,
   TransportLimits,
   UpgradeRequest,
@@ -106,7 +106,7 @@ export async function openTransport(
   const transport = under.make()
   const accepted: Accepted[] = []
   const requests: UpgradeRequest[] = []
-  const host: SocketHost = {
+  const acceptor: SocketAcceptor = {
     verify(request) {
       requests.push(request)
       return self.verdict
@@ -117,7 +117,7 @@ export async function openTransport(
       return one
     },
   }
-  const reached = await under.open(transport, host, { maxMessage: 65_536, maxBuffered: 262_144, ...limits })
+  const reached = await under.open(transport, acceptor, { maxMessage: 65_536, maxBuffered: 262_144, ...limits })
   const self: OpenTransport = {
     transport,
     url: reached.url,
@@ -144,10 +144,10 @@ export async function openTransport(
 
 /** The transport, and what each of its sockets has buffered after each message. */
 export function measured(transport: Transport, note: (buffered: number) => void): Transport {
-  const watching = (host: SocketHost): SocketHost => ({
-    ...host,
+  const watching = (acceptor: SocketAcceptor): SocketAcceptor => ({
+    ...acceptor,
     accept: (socket, subprotocol) =>
-      host.accept(
+      acceptor.accept(
         {
           request: socket.request,
           get bufferedAmount() {
@@ -166,7 +166,7 @@ export function measured(transport: Transport, note: (buffered: number) => void)
   })
   return {
     ...transport,
-    listen: (host, limits, at) => transport.listen(watching(host), limits, at),
-    attach: (host, limits, server, path) => transport.attach!(watching(host), limits, server, path),
+    listen: (acceptor, limits, at) => transport.listen(watching(acceptor), limits, at),
+    attach: (acceptor, limits, server, path) => transport.attach!(watching(acceptor), limits, server, path),
   }
 }

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { WebSocketClass } from '../../client-sdk/index.ts'
-import type { MillraceServer, SocketHost, Transport, TransportLimits } from '../../server/index.ts'
+import type { MillraceServer, SocketAcceptor, Transport, TransportLimits } from '../../server/index.ts'
 import { type MemoryTransport, memory } from '../../server/transports/memory.ts'
 import { uws } from '../../server/transports/uws.ts'
 import { ws } from '../../server/transports/ws.ts'
@@ -24,7 +24,7 @@ export type TransportUnderTest = {
   readonly name: string
   make(): Transport
   /** Lets sockets in for `host`. */
-  open(transport: Transport, host: SocketHost, limits: TransportLimits): Promise<Reached>
+  open(transport: Transport, acceptor: SocketAcceptor, limits: TransportLimits): Promise<Reached>
   /** Lets clients in to a whole server, which has this transport. */
   reach(server: Pick<MillraceServer<never>, 'listen' | 'attach'>, transport: Transport): Promise<Reached>
 }
@@ -37,9 +37,9 @@ export const onUws: TransportUnderTest = { name: 'uws', make: () => uws({ module
 export const attached: TransportUnderTest = {
   name: 'ws, attached',
   make: () => ws(),
-  async open(transport, host, limits) {
+  async open(transport, acceptor, limits) {
     const { http, ...reached } = await httpServer()
-    transport.attach!(host, limits, http, '/agents')
+    transport.attach!(acceptor, limits, http, '/agents')
     return reached
   },
   async reach(server) {
@@ -53,8 +53,8 @@ export const attached: TransportUnderTest = {
 export const inMemory: TransportUnderTest = {
   name: 'memory',
   make: () => memory(),
-  async open(transport, host, limits) {
-    await transport.listen(host, limits, { port: 0, host: '127.0.0.1' })
+  async open(transport, acceptor, limits) {
+    await transport.listen(acceptor, limits, { port: 0, host: '127.0.0.1' })
     return reachedInMemory(transport as MemoryTransport)
   },
   async reach(server, transport) {
@@ -70,8 +70,8 @@ function reachedInMemory(transport: MemoryTransport): Reached {
 
 function ownPort(): Pick<TransportUnderTest, 'open' | 'reach'> {
   return {
-    async open(transport, host, limits) {
-      const { port } = await transport.listen(host, limits, { port: 0, host: '127.0.0.1' })
+    async open(transport, acceptor, limits) {
+      const { port } = await transport.listen(acceptor, limits, { port: 0, host: '127.0.0.1' })
       return { url: `ws://127.0.0.1:${port}` }
     },
     reach: (server) => server.listen(0),

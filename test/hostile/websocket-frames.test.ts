@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
-import { type Ending, OPCODE, RawSocket, rawFrame } from '../helpers/raw-socket.ts'
+import { OPCODE, RawSocket, rawFrame, type SocketEnd } from '../helpers/raw-socket.ts'
 import { type TestServer, testServer } from '../helpers/server.ts'
 import { silent } from '../helpers/test-actors.ts'
 import { onUws, onWs } from '../helpers/transports.ts'
@@ -178,13 +178,13 @@ const closes: Case[] = [
 const NOT_SEEN_BY_UWS = ['a frame that is not masked', 'a ping that is not masked', 'a new message among fragments']
 
 /** What µWebSockets does instead: it cuts off who breaks a rule, and answers most close codes without one. */
-function inUws({ close: code }: { close: number | number[] }): Ending[] {
+function inUws({ close: code }: { close: number | number[] }): SocketEnd[] {
   const codes = [code].flat()
   return codes.includes(4400) ? codes : [...codes, 'reset', 1005]
 }
 
 describe.each([
-  [onWs, ({ close }: { close: number | number[] }): Ending[] => [close].flat(), []],
+  [onWs, ({ close }: { close: number | number[] }): SocketEnd[] => [close].flat(), []],
   [onUws, inUws, NOT_SEEN_BY_UWS],
 ] as const)('the server speaks RFC 6455 ($name)', (transport, endings, notSeen: readonly string[]) => {
   let server: TestServer<{ silent: ReturnType<typeof silent> }>

@@ -4,15 +4,15 @@ import { EVENT, type RunEvent } from '../../protocol/events.ts'
 import type { DownFrame, UpFrame, WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { Cursor } from '../../server/log/cursor.ts'
-import { Scribe } from '../../server/log/log-writer.ts'
-import { Audience } from '../../server/log/readers.ts'
-import { TreeIds } from '../../server/runs/call-ids.ts'
+import { LogWriter } from '../../server/log/log-writer.ts'
+import { Readers } from '../../server/log/readers.ts'
+import { CallIds } from '../../server/runs/call-ids.ts'
 import { Children } from '../../server/runs/children.ts'
 import { Inputs } from '../../server/runs/inputs.ts'
 import { LocalReader } from '../../server/runs/local-reader.ts'
-import { Work } from '../../server/runs/open-work.ts'
+import { OpenWork } from '../../server/runs/open-work.ts'
 import { Run } from '../../server/runs/run.ts'
-import { Books } from '../../server/runs/usage-tally.ts'
+import { UsageTally } from '../../server/runs/usage-tally.ts'
 import { Quota } from '../../server/sessions/admission.ts'
 import { Registry } from '../../server/sessions/registry.ts'
 import type { Session } from '../../server/sessions/session.ts'
@@ -75,14 +75,14 @@ function told(kind: number, alter: (data: WireMap, sid: number) => WireMap): () 
 
 /** Rules of agents, their tools and their children. */
 export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
-  'a tool call can be cancelled': { patch: method(Work.prototype, 'stopTool', () => () => false) },
-  'a cancel of one call reaches that one': { patch: method(Work.prototype, 'stopTool', () => () => true) },
+  'a tool call can be cancelled': { patch: method(OpenWork.prototype, 'stopTool', () => () => false) },
+  'a cancel of one call reaches that one': { patch: method(OpenWork.prototype, 'stopTool', () => () => true) },
   'a tool that has finished frees its slot': {
     patch: method(
-      Work.prototype,
+      OpenWork.prototype,
       'openTool',
       (original) =>
-        function (this: Work, id, stop) {
+        function (this: OpenWork, id, stop) {
           return { ...original.call(this, id, stop), finished: () => {} }
         },
     ),
@@ -107,13 +107,13 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
   'the end of an agent says what its own end says': {
     tamper: told(EVENT.agentEnd, (data) => ({ ...data, outcome: 0 })),
   },
-  'what a child has cost is counted': { patch: method(Books.prototype, 'childSpent', () => () => {}) },
+  'what a child has cost is counted': { patch: method(UsageTally.prototype, 'childSpent', () => () => {}) },
   'what a child has cost is counted once': {
     patch: method(
-      Books.prototype,
+      UsageTally.prototype,
       'childSpent',
       (original) =>
-        function (this: Books, usage) {
+        function (this: UsageTally, usage) {
           original.call(this, usage)
           original.call(this, usage)
         },
@@ -157,20 +157,20 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
   'a cancel of a call reaches children': { patch: method(Children.prototype, 'cancelCall', () => () => false) },
   'what a child asks is answered at its run': { patch: method(Children.prototype, 'answer', () => () => undefined) },
   'the id of a call is given once in a tree': {
-    patch: method(TreeIds.prototype, 'claimCall', () => (given) => given),
+    patch: method(CallIds.prototype, 'claimCall', () => (given) => given),
   },
   'the id of a request is given once in a tree': {
-    patch: method(TreeIds.prototype, 'newRequest', () => () => 'q1'),
+    patch: method(CallIds.prototype, 'newRequest', () => () => 'q1'),
   },
 }
 
 /** Logs the events of one type twice. */
 function twice(type: RunEvent['type']): () => () => void {
   return method(
-    Scribe.prototype,
+    LogWriter.prototype,
     'write',
     (original) =>
-      function (this: Scribe, event) {
+      function (this: LogWriter, event) {
         if (typeof event !== 'string' && event.type === type) original.call(this, event)
         return original.call(this, event)
       },
@@ -180,10 +180,10 @@ function twice(type: RunEvent['type']): () => () => void {
 /** Does not log some events. */
 function unsaid(which: (event: RunEvent) => boolean): () => () => void {
   return method(
-    Scribe.prototype,
+    LogWriter.prototype,
     'write',
     (original) =>
-      function (this: Scribe, event) {
+      function (this: LogWriter, event) {
         return typeof event === 'string' || !which(event) ? original.call(this, event) : 'nothing'
       },
   )
@@ -191,7 +191,7 @@ function unsaid(which: (event: RunEvent) => boolean): () => () => void {
 
 /** The rules, each as the sentence that no longer holds. */
 export const BREAKS: { readonly [sentence: string]: Break } = {
-  'the gate holds the actor back': { patch: method(Audience.prototype, 'room', () => () => 1) },
+  'the gate holds the actor back': { patch: method(Readers.prototype, 'room', () => () => 1) },
   'the gate opens when credit comes': { patch: method(Run.prototype, 'reconsider', () => () => {}) },
   'an item costs credit': {
     patch: method(

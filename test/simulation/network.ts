@@ -1,6 +1,6 @@
 import type { WebSocketClass, WebSocketLike } from '../../client-sdk/index.ts'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
-import type { Socket, SocketEvents, SocketHost, Transport } from '../../server/index.ts'
+import type { Socket, SocketAcceptor, SocketEvents, Transport } from '../../server/index.ts'
 import type { Chance } from './virtual-time.ts'
 
 type Down = { readonly bytes: Uint8Array } | { readonly close: number }
@@ -181,7 +181,7 @@ export class Network {
   readonly chance: Chance
   readonly links: Link[] = []
   readonly tamper: Tamper | undefined
-  host!: SocketHost
+  host!: SocketAcceptor
 
   constructor(chance: Chance, tamper: Tamper | undefined) {
     this.chance = chance

@@ -4,10 +4,10 @@ import {
   type CancelResult,
   createClient,
   only,
-  type PartCancelResult,
   type Run,
   type StreamEvent,
   smooth,
+  type TargetCancelResult,
 } from '../../client-sdk/index.ts'
 import { createClient as createNodeClient } from '../../client-sdk/node.ts'
 import { actor } from '../../server/actors/actor.ts'
@@ -83,7 +83,7 @@ for await (const text of client.start('says', undefined).text()) expectTypeOf(te
 const cancelled = await run.cancel({ reason: 'superseded' })
 expectTypeOf(cancelled).toEqualTypeOf<CancelResult>()
 // That of a part of a run has a smaller receipt.
-expectTypeOf(await run.cancel({ call: 'c1', note: 'enough' })).toEqualTypeOf<PartCancelResult>()
+expectTypeOf(await run.cancel({ call: 'c1', note: 'enough' })).toEqualTypeOf<TargetCancelResult>()
 if (!cancelled.confirmed) expectTypeOf(cancelled.code).toEqualTypeOf<string>()
 else if (cancelled.outcome === 'cancelled') expectTypeOf(cancelled.settled).toEqualTypeOf<boolean>()
 // @ts-expect-error nothing is known before that was looked at

@@ -1,11 +1,11 @@
 import { expectTypeOf } from 'vitest'
-import { createClient, Roster, type RosterChanges, type RosterUpdate } from '../../client-sdk/index.ts'
+import { createClient, type InspectorChanges, InspectorState, type InspectorUpdate } from '../../client-sdk/index.ts'
 import type { DataOf, ResultOf } from '../../protocol/actors.ts'
 import { inspector } from '../../server/index.ts'
 
 export const actors = { inspector: inspector() }
 
-expectTypeOf<DataOf<typeof actors.inspector>>().toEqualTypeOf<RosterUpdate>()
+expectTypeOf<DataOf<typeof actors.inspector>>().toEqualTypeOf<InspectorUpdate>()
 expectTypeOf<ResultOf<typeof actors.inspector>>().toEqualTypeOf<undefined>()
 
 const client = createClient<typeof actors>('ws://localhost')
@@ -14,6 +14,6 @@ client.start('inspector', { everyMs: 1_000, once: true })
 // @ts-expect-error it has no such option
 client.start('inspector', { often: true })
 
-const roster = new Roster()
+const state = new InspectorState()
 for await (const event of client.start('inspector', {}))
-  if (event.type === 'data') expectTypeOf(roster.take(event.value)).toEqualTypeOf<RosterChanges>()
+  if (event.type === 'data') expectTypeOf(state.take(event.value)).toEqualTypeOf<InspectorChanges>()

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { Roster } from '../../../protocol/inspector.ts'
-import type { Lookout, RunSight } from '../../../server/actors/server-view.ts'
+import { InspectorState } from '../../../protocol/inspector.ts'
+import type { RunView, ServerView } from '../../../server/actors/server-view.ts'
 import { type ActorContext, actor, inspector } from '../../../server/index.ts'
 import { Sampler } from '../../../server/inspector/sampler.ts'
-import { Told } from '../../../server/inspector/watcher-state.ts'
+import { WatcherState } from '../../../server/inspector/watcher-state.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
-import { watching } from '../../helpers/roster-watcher.ts'
+import { watching } from '../../helpers/inspector-watcher.ts'
 import { testServer } from '../../helpers/server.ts'
 import { aborted, counter, latch, silent } from '../../helpers/test-actors.ts'
 
@@ -46,7 +46,7 @@ describe('a run on the list of an inspector', () => {
       readers: [{ policy: 'pace', own: true, credit: 253, lag: 0 }],
     })
     expect(Math.abs(run.startedAt - before)).toBeLessThan(60_000)
-    expect(watcher.roster.sessions.get(run.sessions[0]!)).toMatchObject({ connected: true, runs: 1 })
+    expect(watcher.state.sessions.get(run.sessions[0]!)).toMatchObject({ connected: true, runs: 1 })
     client.send({ kind: 'cancel', sid: 1 })
     await watcher.until(({ runs }) => !runs.has(id), 'its end')
     const last = watcher.updates.flatMap(({ runs = [] }) => runs).findLast((facts) => facts.id === id)
@@ -134,7 +134,7 @@ describe('a run on the list of an inspector', () => {
     client.start(1, 'whole')
     const { run: id } = await client.next('opened')
     await watcher.until(({ runs }) => [...runs.values()].some(({ parent }) => parent === id), 'the part')
-    const parts = [...watcher.roster.runs.values()].filter(({ parent }) => parent !== undefined)
+    const parts = [...watcher.state.runs.values()].filter(({ parent }) => parent !== undefined)
     expect(parts).toEqual([expect.objectContaining({ parent: id, actor: 'part', principal: 'alice', detached: false })])
   })
 
@@ -189,7 +189,7 @@ describe('a run on the list of an inspector', () => {
     await client.until(() => client.count(1) === 100)
     runtime.advance(1_500)
     const run = await watcher.run(id, ({ items }) => items === 100)
-    expect(run.itemsPerSec).toBeCloseTo(50_000 / (watcher.roster.at - (run.startedAt + 60_000)), 0)
+    expect(run.itemsPerSec).toBeCloseTo(50_000 / (watcher.state.at - (run.startedAt + 60_000)), 0)
     expect(run.bytesPerSec).toBeGreaterThan(run.itemsPerSec * 4)
     runtime.advance(1_500)
     await watcher.run(id, ({ itemsPerSec, bytesPerSec }) => itemsPerSec === 0 && bytesPerSec === 0)
@@ -207,11 +207,11 @@ describe('who watches', () => {
     const { run: his } = await bob.next('opened')
     await using own = await watching(served)
     await using all = await watching(served, { auth: 'eve' })
-    expect(own.roster.scope).toBe('own')
-    expect([...own.roster.runs.keys()].sort()).toEqual([hers, own.id].sort())
-    expect([...own.roster.sessions.values()].map(({ principal }) => principal)).toEqual(['alice', 'alice'])
-    expect(all.roster.scope).toBe('all')
-    expect([...all.roster.runs.keys()].sort()).toEqual([hers, his, own.id, all.id].sort())
+    expect(own.state.scope).toBe('own')
+    expect([...own.state.runs.keys()].sort()).toEqual([hers, own.id].sort())
+    expect([...own.state.sessions.values()].map(({ principal }) => principal)).toEqual(['alice', 'alice'])
+    expect(all.state.scope).toBe('all')
+    expect([...all.state.runs.keys()].sort()).toEqual([hers, his, own.id, all.id].sort())
     // What bob's run does is no news for alice.
     bob.send({ kind: 'cancel', sid: 1 })
     await all.until(({ runs }) => !runs.has(his), 'the end of the run of bob')
@@ -287,13 +287,13 @@ describe('who watches', () => {
     await using watcher = await watching(served, { input: { once: true, everyMs: 100 } })
     expect(await watcher.client.next('end')).toMatchObject({ outcome: 'done' })
     expect(watcher.updates).toHaveLength(1)
-    expect([...watcher.roster.runs.values()].map(({ actor }) => actor).sort()).toEqual(['inspector', 'talk'])
+    expect([...watcher.state.runs.values()].map(({ actor }) => actor).sort()).toEqual(['inspector', 'talk'])
   })
 
   test.each([null, {}])('need not say how: %o', async (input) => {
     await using served = await testServer({ inspector: inspector() })
     await using watcher = await watching(served, { input })
-    expect(watcher.roster.runs.size).toBe(1)
+    expect(watcher.state.runs.size).toBe(1)
   })
 
   test.each([{ everyMs: 99 }, { everyMs: 0.5 }, { often: true }, 'all'])(
@@ -354,24 +354,24 @@ describe('a slow watcher', () => {
     runtime.advance(200)
     await slow.run(id, ({ items }) => items === 5 + LOOKS)
     expect(slow.updates.length).toBeLessThan(9)
-    expect(slow.roster.runs.get(id)).toMatchObject({ gated: true, readers: [{ credit: 0, lag: 4 }] })
+    expect(slow.state.runs.get(id)).toMatchObject({ gated: true, readers: [{ credit: 0, lag: 4 }] })
   })
 
   test('is told of the end of a run that ended meanwhile, and nothing of one that came and went', async () => {
     const runtime = handClock()
-    const lookouts: Lookout[] = []
+    const views: ServerView[] = []
     const watched = inspector()
-    const spying = { ...watched, posted: (lookout: Lookout) => (lookouts.push(lookout), watched.posted!(lookout)) }
+    const spying = { ...watched, onRegister: (view: ServerView) => (views.push(view), watched.onRegister!(view)) }
     await using served = await testServer({ silent: silent(), inspector: spying }, { runtime, limits: LIMITS })
     await using client = await served.client()
     client.start(1, 'silent')
     const { run: first } = await client.next('opened')
-    const sampler = new Sampler(lookouts[0]!)
+    const sampler = new Sampler(views[0]!)
     sampler.enter('r_watcher')
-    const told = new Told(sampler, undefined)
-    const roster = new Roster()
-    for (const update of told.updates()) roster.take(update)
-    expect([...roster.runs.keys()]).toEqual([first])
+    const told = new WatcherState(sampler, undefined)
+    const state = new InspectorState()
+    for (const update of told.updates()) state.take(update)
+    expect([...state.runs.keys()]).toEqual([first])
     client.send({ kind: 'cancel', sid: 1 })
     await client.next('end', 1)
     for (const sid of [2, 3]) {
@@ -382,11 +382,11 @@ describe('a slow watcher', () => {
       await client.next('end', sid)
       sampler.look()
     }
-    const changes = [...told.updates()].map((update) => roster.take(update))
+    const changes = [...told.updates()].map((update) => state.take(update))
     expect(changes).toHaveLength(1)
     expect(changes[0]!.goneRuns).toEqual([expect.objectContaining({ id: first, state: 'ended', outcome: 'cancelled' })])
     expect(changes[0]!.runs).toHaveLength(1)
-    expect(roster.runs.size).toBe(0)
+    expect(state.runs.size).toBe(0)
   })
 })
 
@@ -427,7 +427,7 @@ describe('many runs', () => {
   test('are looked at once for all who look at the same time', async () => {
     const runtime = handClock()
     let looks = 0
-    const lookout: Lookout = {
+    const view: ServerView = {
       runtime,
       limits: { maxEvent: 65_536, maxValues: 16_384 },
       leaving: false,
@@ -435,7 +435,7 @@ describe('many runs', () => {
       run: () => undefined,
       sessions: () => [],
     }
-    const sampler = new Sampler(lookout)
+    const sampler = new Sampler(view)
     for (let n = 0; n < 10; n++) sampler.enter(`r_${n}`)
     const before = looks
     for (let tick = 0; tick < 5; tick++) {
@@ -447,7 +447,7 @@ describe('many runs', () => {
 
   test('are a whole list at some time, however many come and go while it is told', () => {
     let begun = 0
-    const runs = (): RunSight[] =>
+    const runs = (): RunView[] =>
       Array.from({ length: 100 }, () => ({
         id: `r_${begun++}`,
         actorName: 'name'.repeat(50),
@@ -470,17 +470,17 @@ describe('many runs', () => {
       sessions: () => [],
     })
     sampler.enter('r_watcher')
-    const told = new Told(sampler, undefined)
-    const roster = new Roster()
+    const told = new WatcherState(sampler, undefined)
+    const state = new InspectorState()
     for (let list = 1; list <= 3; list++) {
       let pieces = 0
       for (const update of told.updates()) {
-        roster.take(update)
+        state.take(update)
         sampler.look()
         expect(++pieces).toBeLessThan(50)
       }
-      expect(roster.isPartial).toBe(false)
-      expect(roster.runs.size).toBeLessThanOrEqual(100)
+      expect(state.isPartial).toBe(false)
+      expect(state.runs.size).toBeLessThanOrEqual(100)
     }
   })
 

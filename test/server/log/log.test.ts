@@ -62,12 +62,12 @@ class NaiveLog {
   }
 
   event(type: number, data: { lane?: number }, packed: number, at: number): void {
-    if (type === EVENT.partEnd) this.flush(Number(data.lane), at)
+    if (type === EVENT.laneEnd) this.flush(Number(data.lane), at)
     this.entries.push({ gen: this.gen, cost: costOf(packed, CREDIT_UNIT), bytes: packed + 1, event: [type, data], at })
     const seq = this.entries.length
-    if (type === EVENT.partStart) this.parts.push({ lane: Number(data.lane), data, opened: seq, closed: Infinity })
+    if (type === EVENT.laneStart) this.parts.push({ lane: Number(data.lane), data, opened: seq, closed: Infinity })
     const open = this.parts.find(({ lane, closed }) => lane === data.lane && closed === Infinity)
-    if (type === EVENT.partEnd && open) open.closed = seq
+    if (type === EVENT.laneEnd && open) open.closed = seq
   }
 
   flush(lane: number, at: number): void {
@@ -148,10 +148,10 @@ function apply(log: Log, naive: NaiveLog, steps: readonly Step[]): void {
     else if (one.do === 'open') {
       const lane = lanes++
       open.push(lane)
-      event(EVENT.partStart, { lane })
+      event(EVENT.laneStart, { lane })
     } else if (one.do === 'close') {
       const [lane] = open.splice(one.which % Math.max(1, open.length), 1)
-      if (lane !== undefined) event(EVENT.partEnd, { lane })
+      if (lane !== undefined) event(EVENT.laneEnd, { lane })
     } else if (one.do === 'trim') {
       const keep = Math.max(1, log.next - one.keep)
       log.trim(keep)
@@ -397,7 +397,7 @@ describe('a cursor', () => {
               cursor.sent(seq, cost)
               sentAs[seq] = costsSent.push(cost)
             }
-          } else if (one.do === 'trim') log.trim(one.others ? cursor.last + 1 : cursor.held + 1)
+          } else if (one.do === 'trim') log.trim(one.others ? cursor.last + 1 : cursor.safeThrough + 1)
           else {
             const first = Math.max(log.first, log.next - one.back)
             log.newLife(first)
@@ -408,7 +408,8 @@ describe('a cursor', () => {
             }
           }
           const lost: number[] = []
-          for (let seq = log.first; seq <= Math.min(cursor.last, cursor.held); seq++) if (mayBeLost(seq)) lost.push(seq)
+          for (let seq = log.first; seq <= Math.min(cursor.last, cursor.safeThrough); seq++)
+            if (mayBeLost(seq)) lost.push(seq)
           expect(lost).toEqual([])
         }
       }),

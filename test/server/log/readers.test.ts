@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
 import { Cursor } from '../../../server/log/cursor.ts'
 import { Log } from '../../../server/log/log.ts'
-import { Audience, type Reader } from '../../../server/log/readers.ts'
+import { type Reader, Readers } from '../../../server/log/readers.ts'
 
 const log = new Log(DEFAULT_LIMITS)
 
@@ -21,7 +21,7 @@ function readerThat(wake: (urgent: boolean) => void): Reader {
 
 describe('an audience', () => {
   test('wakes a reader once, however often it said that it rests', () => {
-    const audience = new Audience(log, DEFAULT_LIMITS, 'pause')
+    const audience = new Readers(log, DEFAULT_LIMITS, 'pause')
     const woken: boolean[] = []
     const reader = readerThat((urgent) => woken.push(urgent))
     audience.join(reader)
@@ -43,7 +43,7 @@ describe('an audience', () => {
     )
     fc.assert(
       fc.property(fc.array(move, { maxLength: 60, size: 'max' }), (moves) => {
-        const audience = new Audience(log, DEFAULT_LIMITS, 'pause')
+        const audience = new Readers(log, DEFAULT_LIMITS, 'pause')
         const here = new Set<number>()
         const resting = new Set<number>()
         const restless = new Set<number>()

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { Turns } from '../../../server/runs/scheduler.ts'
+import { Scheduler } from '../../../server/runs/scheduler.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
 
 /** Turns whose time stands still, and whose event loop goes on when it is told to. */
 function turnsByHand() {
   let now = 0
   let due: (() => void)[] = []
-  const turns = new Turns({ ...nodeRuntime, now: () => now, nextTurn: (callback) => void due.push(callback) })
+  const turns = new Scheduler({ ...nodeRuntime, now: () => now, nextTurn: (callback) => void due.push(callback) })
   return {
     turns,
     pass: (ms: number) => void (now += ms),

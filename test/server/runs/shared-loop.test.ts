@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { Pull } from '../../../server/runs/puller.ts'
-import { Turns } from '../../../server/runs/scheduler.ts'
+import { Puller } from '../../../server/runs/puller.ts'
+import { Scheduler } from '../../../server/runs/scheduler.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
 
 /** Actors that could always go on, on an event loop whose time passes as they say it does. */
 function sharedLoop() {
   let now = 0
   let due: (() => void)[] = []
-  const turns = new Turns({ ...nodeRuntime, now: () => now, nextTurn: (callback) => void due.push(callback) })
+  const turns = new Scheduler({ ...nodeRuntime, now: () => now, nextTurn: (callback) => void due.push(callback) })
   return {
     /** Begins an actor that works `ms` for each item. Returns how many it has said. */
     begin(ms: number): () => number {
@@ -15,7 +15,7 @@ function sharedLoop() {
       const never = (): never => {
         throw new Error('it never ends')
       }
-      const pull = new Pull(turns, {
+      const pull = new Puller(turns, {
         item: () => pull.next(),
         resumed: () => pull.next(),
         done: never,

@@ -1,4 +1,4 @@
-import { Roster, type RosterRun, type RosterUpdate } from '../../protocol/inspector.ts'
+import { type InspectedRun, InspectorState, type InspectorUpdate } from '../../protocol/inspector.ts'
 import type { TestServer } from './server.ts'
 import type { WireClient, WireClientOptions } from './wire-client.ts'
 
@@ -14,13 +14,13 @@ export type Watcher = AsyncDisposable & {
   readonly client: WireClient
   /** The run of the inspector. */
   readonly id: string
-  readonly roster: Roster
+  readonly state: InspectorState
   /** All that was told, in order. */
-  readonly updates: readonly RosterUpdate[]
+  readonly updates: readonly InspectorUpdate[]
   /** Resolves when `holds` of the list; asked after each message. */
-  until(holds: (roster: Roster) => boolean, what: string): Promise<void>
+  until(holds: (state: InspectorState) => boolean, what: string): Promise<void>
   /** The run of that id, once `holds` of it. */
-  run(id: string, holds?: (run: RosterRun) => boolean): Promise<RosterRun>
+  run(id: string, holds?: (run: InspectedRun) => boolean): Promise<InspectedRun>
 }
 
 /** Starts to watch, and waits for the first list. */
@@ -31,28 +31,28 @@ export async function watching(
   const client = await served.client(who)
   client.start(1, 'inspector', input, { credit })
   const { run: id } = await client.next('opened')
-  const roster = new Roster()
-  const updates: RosterUpdate[] = []
+  const state = new InspectorState()
+  const updates: InspectorUpdate[] = []
   let read = 0
   const take = (): void => {
     for (; read < client.frames.length; read++) {
       const frame = client.frames[read]
       if (frame?.kind !== 'event' || frame.sid !== 1 || frame.type !== DATA) continue
-      const update = frame.data['value'] as RosterUpdate
+      const update = frame.data['value'] as InspectorUpdate
       updates.push(update)
-      roster.take(update)
+      state.take(update)
     }
   }
   const until: Watcher['until'] = (holds, what) =>
     client.until(() => {
       take()
-      return !roster.isPartial && holds(roster)
+      return !state.isPartial && holds(state)
     }, what)
   await until(() => true, 'the first list')
   return {
     client,
     id,
-    roster,
+    state,
     updates,
     until,
     async run(of, holds = () => true) {
@@ -60,7 +60,7 @@ export async function watching(
         const run = runs.get(of)
         return run !== undefined && holds(run)
       }, 'such a run')
-      return roster.runs.get(of)!
+      return state.runs.get(of)!
     },
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
   }
