@@ -5,7 +5,7 @@ import type { Limits } from '../protocol/limits.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import type { LoggedEnd } from './log/logged-end.ts'
 import { readRun } from './runs/local-reader.ts'
-import type { Run } from './runs/run.ts'
+import type { ReadableRun } from './runs/readable-run.ts'
 import { checkedPrincipal } from './sessions/auth.ts'
 import type { Registry } from './sessions/registry.ts'
 
@@ -62,7 +62,7 @@ export function createRouter<Actors extends ActorMap>(
   actors: ReadonlyMap<string, Actor>,
   limits: Limits,
 ): Router<Actors> {
-  function begin(address: string, payload: unknown, ask: boolean, options: RouterOptions): Run {
+  function begin(address: string, payload: unknown, ask: boolean, options: RouterOptions): ReadableRun {
     if (options.signal?.aborted)
       throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run began')
     const { principal = LOCAL, timeout } = options
@@ -76,7 +76,7 @@ export function createRouter<Actors extends ActorMap>(
     return registry.start(checkedPrincipal(principal), start, NO_BYTES).run
   }
 
-  async function* read(run: Run, signal: AbortSignal | undefined): AsyncGenerator<StreamEvent, LoggedEnd> {
+  async function* read(run: ReadableRun, signal: AbortSignal | undefined): AsyncGenerator<StreamEvent, LoggedEnd> {
     const stop = (): void => run.cancel({ by: 'client', code: 1 })
     signal?.addEventListener('abort', stop, { once: true })
     try {

@@ -125,6 +125,14 @@ const rules: Record<string, Rule> = {
     ]),
   ),
 
+  'outside runs/ only the registry, which makes runs, names their class; the rest takes a readable run': ({
+    imports,
+  }) =>
+    imports
+      .filter(({ from, to }) => to === 'server/runs/run.ts' && !within('server/runs')(from))
+      .filter(({ from }) => from !== 'server/sessions/registry.ts')
+      .map(line),
+
   'a package is imported only where it has its home': ({ imports }) =>
     imports
       .filter(({ to }) => !isOurs(to) && !isBuiltin(to))
@@ -176,6 +184,7 @@ describe('each sentence is broken by an import that contradicts it', () => {
     'the server never imports the client': {
       'server/runs/run.ts': `import type { Run } from '../../client-sdk/run.ts'`,
     },
+    'outside runs/ only the registry': { 'server/sessions/session.ts': `import type { Run } from '../runs/run.ts'` },
     'every file of the server stands in a room': { 'server/helpers.ts': '' },
     'a package is imported only': { 'server/runs/run.ts': `const openai = await import('openai/streaming')` },
     'importing millrace/server or': {

@@ -19,7 +19,7 @@ import { element } from '../../protocol/scan.ts'
 import { WIRE_LIMITS, type WireLimits } from '../../protocol/wire-limits.ts'
 import type { Principal } from '../actors/actor.ts'
 import { decodeClient, packPayload, type ReceivedFrame } from '../log/payload.ts'
-import type { Run } from '../runs/run.ts'
+import type { ReadableRun } from '../runs/readable-run.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { type Quota, TokenBucket } from '../sessions/admission.ts'
 import { type Authenticate, type Identity, identityOf } from '../sessions/auth.ts'
@@ -378,7 +378,7 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
     options: SubscriptionOptions,
     policy: NonNullable<SubscriptionOptions['policy']>,
     from: { after: number | null; gen: number | undefined },
-    find: (principal: Principal) => { run: Run; own: boolean; reused: boolean },
+    find: (principal: Principal) => { run: ReadableRun; own: boolean; reused: boolean },
   ): void {
     const { limits, registry } = this.#options
     const principal = this.#principal
@@ -428,12 +428,9 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
     if (target) {
       const { type, id } = target
       const { run } = subscription
-      if (type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause)) return
-      return subscription.answer({
-        kind: 'notice',
-        code: 'not_found',
-        message: `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`,
-        ref,
+      const message = `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`
+      return this.#when(type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause), (isGoingOn) => {
+        if (!isGoingOn) subscription.answer({ kind: 'notice', code: 'not_found', message, ref })
       })
     }
     subscription.skip()
@@ -452,8 +449,18 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
         ref,
       })
     }
-    const { status, note } = subscription.run.input(midName(mid), { type, data }, bytes)
-    this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) })
+    this.#when(subscription.run.input(midName(mid), { type, data }, bytes), ({ status, note }) =>
+      this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) }),
+    )
+  }
+
+  /** What a run answers: at once where it is executed here, later where another process has to say so. */
+  #when<T>(answer: T | Promise<T>, then: (answer: T) => void): void {
+    if (!(answer instanceof Promise)) return then(answer)
+    answer.then(
+      (found) => this.#runtime.enter(() => !this.#isClosed() && then(found)),
+      (error: unknown) => this.#broke(error),
+    )
   }
 }
 

@@ -8,7 +8,7 @@ import { Cursor } from '../log/cursor.ts'
 import { joinTexts } from '../log/join-texts.ts'
 import type { Chunk } from '../log/log.ts'
 import type { Reader } from '../log/readers.ts'
-import type { Run } from '../runs/run.ts'
+import type { ReadableRun } from '../runs/readable-run.ts'
 
 /** Bytes of text that a stream gets in one turn: beyond them goes only the item that fills it. */
 const TURN_BYTES = 16_384
@@ -53,7 +53,7 @@ export class Subscription implements Reader {
   /** It was sent an item. Somebody waits for the first one. */
   #begun = false
   readonly #sink: FrameSink
-  readonly run: Run
+  readonly run: ReadableRun
   readonly cursor: Cursor
   readonly sid: number
   readonly policy: Policy
@@ -74,7 +74,7 @@ export class Subscription implements Reader {
     runtime: Runtime,
     limits: Limits,
     sid: number,
-    run: Run,
+    run: ReadableRun,
     own: boolean,
     from: StartPosition,
     settings: SubscriptionSettings,
@@ -337,7 +337,11 @@ export class Subscription implements Reader {
 }
 
 /** Where a subscription stands at first, and the gaps it is told of before anything else. */
-function locate(run: Run, sid: number, from: StartPosition): { position: { last: number; gen: number }; gaps: Gap[] } {
+function locate(
+  run: ReadableRun,
+  sid: number,
+  from: StartPosition,
+): { position: { last: number; gen: number }; gaps: Gap[] } {
   const { log } = run
   const gaps: Gap[] = []
   const position = { last: from.after ?? log.last, gen: from.after === null ? log.gen : (from.gen ?? log.genAt(1)) }
@@ -359,7 +363,7 @@ function locate(run: Run, sid: number, from: StartPosition): { position: { last:
 }
 
 /** What is open just before item `next`: declared parts, and requests nobody has answered. */
-function surroundings(run: Run, next: number): Pick<Gap, 'lanes' | 'pending'> {
+function surroundings(run: ReadableRun, next: number): Pick<Gap, 'lanes' | 'pending'> {
   const lanes = run.log.lanesAt(next)
   const pending = run.pendingAt(next)
   return { ...(lanes.length > 0 ? { lanes } : {}), ...(pending.length > 0 ? { pending } : {}) }

@@ -12,8 +12,9 @@ import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import { excerpt } from '../text.ts'
 import { wellFormed } from '../tools/tool-output.ts'
 import type { InputAnswer, Room } from './inputs.ts'
-import { LocalReader, type ReadableRun } from './local-reader.ts'
+import { LocalReader } from './local-reader.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
+import type { ReadableRun } from './readable-run.ts'
 
 /** How far a child may be ahead of its reader, who is no network away, beside what every run reads ahead. */
 const CREDIT = 1

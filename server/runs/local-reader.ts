@@ -2,26 +2,16 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { EVENT, fromWire, type RunEvent, type StreamEvent, textEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
+import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import { Cursor } from '../log/cursor.ts'
-import type { Chunk, Log } from '../log/log.ts'
+import type { Chunk } from '../log/log.ts'
 import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { unpackAll } from '../log/payload.ts'
 import type { Reader } from '../log/readers.ts'
+import type { ReadableRun } from './readable-run.ts'
 
 /** Most bytes taken from the log at once. */
 const CHUNK_BYTES = 16_384
-
-/** A run, as far as who reads it must know it. */
-export interface ReadableRun {
-  readonly log: Log
-  readonly end: LoggedEnd | undefined
-  join(reader: Reader): void
-  rest(reader: Reader): void
-  leave(reader: Reader): void
-  reconsider(): void
-  cancel(why: CancelCause): void
-}
 
 /** Reads a run from inside this process, from its first item on, as a client would: the actor waits for it. */
 export class LocalReader implements Reader {

@@ -23,6 +23,7 @@ import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
+import type { ReadableRun } from './readable-run.ts'
 import type { Scheduler } from './scheduler.ts'
 import { UsageTally } from './usage-tally.ts'
 
@@ -81,7 +82,7 @@ type Stop = {
 /**
  * One execution of an actor: it pulls the actor's iterator while its gate is open, logs what comes, and ends once.
  */
-export class Run {
+export class Run implements ReadableRun {
   readonly log: Log
   #end: LoggedEnd | undefined
   readonly id: string

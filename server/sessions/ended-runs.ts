@@ -1,15 +1,30 @@
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
-import type { Run } from '../runs/run.ts'
+import type { Principal } from '../actors/principal.ts'
 
 /** What an ended run that is still read stays longer than others. */
 const STILL_READ_MS = 1_000
 
+/** A run that has ended, as far as it must be known to be kept. */
+export interface EndedRun {
+  readonly principal: Principal
+  /** Bytes that it takes, about. */
+  readonly retainedBytes: number
+  /** How many read it now. */
+  readonly readers: number
+}
+
 /** An ended run, or the key that is left of it. */
-type Entry = { readonly owner: string; endedAt: number; bytes: number; run: Run | undefined; key: string | undefined }
+type Entry<Run> = {
+  readonly owner: string
+  endedAt: number
+  bytes: number
+  run: Run | undefined
+  key: string | undefined
+}
 
 /** What becomes of an ended run in the end. */
-export interface EndedRunsCallbacks {
+export interface EndedRunsCallbacks<Run> {
   /** Log and end are given up. Returns the key that still answers for the run, if it had one. */
   evict(run: Run): string | undefined
   /** Run and key are given up. */
@@ -22,22 +37,22 @@ export interface EndedRunsCallbacks {
  * Ended runs, kept for who comes back: each `endedMs` long with log and end, unless the node's or the principal's
  * allowance of bytes runs out; then the oldest is given up first and only its key stays.
  */
-export class EndedRuns {
+export class EndedRuns<Run extends EndedRun> {
   readonly #runtime: Runtime
   readonly #limits: Pick<Limits, 'endedMs' | 'retainTotal' | 'retainPrincipal'>
-  readonly #callbacks: EndedRunsCallbacks
+  readonly #callbacks: EndedRunsCallbacks<Run>
   /** In the order in which they ended. */
-  readonly #entries = new Set<Entry>()
+  readonly #entries = new Set<Entry<Run>>()
   /** Those that still have a log, in the same order: all of them, and by principal. */
-  readonly #logged = new Set<Entry>()
-  readonly #owned = new Map<string, { bytes: number; entries: Set<Entry> }>()
+  readonly #logged = new Set<Entry<Run>>()
+  readonly #owned = new Map<string, { bytes: number; entries: Set<Entry<Run>> }>()
   #bytes = 0
   #timer: Timer | undefined
 
   constructor(
     runtime: Runtime,
     limits: Pick<Limits, 'endedMs' | 'retainTotal' | 'retainPrincipal'>,
-    callbacks: EndedRunsCallbacks,
+    callbacks: EndedRunsCallbacks<Run>,
   ) {
     this.#runtime = runtime
     this.#limits = limits
@@ -47,7 +62,7 @@ export class EndedRuns {
   add(run: Run): void {
     const owner = run.principal.id
     const bytes = run.retainedBytes
-    const entry: Entry = { owner, endedAt: this.#runtime.now(), bytes, run, key: undefined }
+    const entry: Entry<Run> = { owner, endedAt: this.#runtime.now(), bytes, run, key: undefined }
     this.#entries.add(entry)
     this.#logged.add(entry)
     const owned = this.#owned.get(owner) ?? { bytes: 0, entries: new Set() }
@@ -69,7 +84,7 @@ export class EndedRuns {
     while (this.#bytes > retainTotal) this.#evictFirst(this.#logged)
   }
 
-  #evictFirst([entry]: Iterable<Entry> = []): void {
+  #evictFirst([entry]: Iterable<Entry<Run>> = []): void {
     if (!entry?.run) return
     const { run } = entry
     this.#lighten(entry)
@@ -78,7 +93,7 @@ export class EndedRuns {
   }
 
   /** The entry has no log any more. */
-  #lighten(entry: Entry): void {
+  #lighten(entry: Entry<Run>): void {
     entry.run = undefined
     this.#logged.delete(entry)
     this.#bytes -= entry.bytes

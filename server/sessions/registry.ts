@@ -7,6 +7,7 @@ import type { Actor, Principal } from '../actors/actor.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { Model } from '../models/model.ts'
 import { invalidInput } from '../runs/invalid-input.ts'
+import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks, type RunOptions } from '../runs/run.ts'
 import { Scheduler } from '../runs/scheduler.ts'
 import { excerpt } from '../text.ts'
@@ -46,10 +47,10 @@ export class Registry {
   readonly #runs = new Map<string, Run>()
   readonly #keys = new Map<string, KeyEntry>()
   readonly #keyOf = new Map<Run, string>()
-  readonly #sessionsOf = new Map<Run, Set<Session>>()
+  readonly #sessionsOf = new Map<ReadableRun, Set<Session>>()
   readonly #unsettled = new Set<Run>()
   readonly #quotas = new Map<string, Quota>()
-  readonly #ended: EndedRuns
+  readonly #ended: EndedRuns<Run>
   /** Idle books are swept when there are this many. */
   #sweepAt = SWEEP_QUOTAS
   #draining = false
@@ -124,7 +125,7 @@ export class Registry {
   }
 
   /** A session opened a view of a run. */
-  opened(session: Session, run: Run): void {
+  opened(session: Session, run: ReadableRun): void {
     if (run.end) return
     session.runs.add(run)
     const sessions = this.#sessionsOf.get(run) ?? new Set()
@@ -157,7 +158,7 @@ export class Registry {
     principal: Principal,
     start: Pick<Start, 'actor' | 'input' | 'options'>,
     inputBytes: Uint8Array,
-  ): { run: Run; reused: boolean } {
+  ): { run: ReadableRun; reused: boolean } {
     const key = start.options.key === undefined ? undefined : keyName(principal, start.actor, start.options.key)
     const inputHash = key === undefined ? '' : hash('sha256', inputBytes, 'base64')
     const known = key === undefined ? undefined : this.#keys.get(key)
@@ -241,7 +242,7 @@ export class Registry {
    * The run of that id, if `principal` may know of it.
    * @throws MillraceError `not_found`, the same for a foreign run as for none.
    */
-  find(principal: Principal, id: string): { run: Run; own: boolean } {
+  find(principal: Principal, id: string): { run: ReadableRun; own: boolean } {
     const run = this.#runs.get(id)
     const own = run?.principal.id === principal.id
     if (!run || !(own || principal.rights?.includes('observe')))

@@ -1,6 +1,6 @@
 import type { Timer } from '../../protocol/runtime.ts'
 import type { Principal } from '../actors/actor.ts'
-import type { Run } from '../runs/run.ts'
+import type { ReadableRun } from '../runs/readable-run.ts'
 
 /** What a session needs of the connection that carries it. */
 export interface SessionSocket {
@@ -18,7 +18,7 @@ export class Session {
   readonly principal: Principal
   /** The instance's own secret id, in hex. */
   readonly client: string
-  readonly runs: Set<Run> = new Set()
+  readonly runs: Set<ReadableRun> = new Set()
   /** The highest `attempt` seen. */
   attempt = 0
   socket: SessionSocket | undefined
