@@ -3,7 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, toWire } from '../../protocol/events.ts'
 import type { OnDetach, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, type Receipt, type Usage } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Usage } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Actor, Principal, Question, RunInput } from '../actors/actor.ts'
 import type { ChildRun } from '../actors/child-run.ts'
@@ -19,6 +19,7 @@ import { CallIds } from './call-ids.ts'
 import { type ChildEvents, Children, NO_CHILDREN } from './children.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Deadline } from './deadline.ts'
+import { Ending, type EndingCallbacks } from './ending.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
@@ -33,9 +34,6 @@ const CANCEL_DETACHED_MS = 10_000
 const RUN_BYTES = 7_168
 /** What it takes to say whose an event is that is passed on. */
 const WHOSE = { bytes: 64, values: 2 }
-/** What a list takes for an id beside its text, at most. */
-const ID_HEADER_BYTES = 5
-
 export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
 
 export type RunOptions = {
@@ -66,25 +64,12 @@ export type RunCallbacks = {
 /** What makes a run the child of another, which is told of it. */
 export type ParentLink = ChildEvents & { readonly parent: Run }
 
-/** Why a run stops before its actor is finished. */
-type Stop = {
-  outcome: 'cancelled' | 'error'
-  error: MillraceError
-  by: Receipt['by']
-  code: number
-  note: string | undefined
-  at: number
-  open: OpenWorkSnapshot
-  /** Whether a provider of its own, not of a child, was cut off. */
-  cutOff: boolean
-}
-
 /**
  * One execution of an actor: it pulls the actor's iterator while its gate is open, logs what comes, and ends once.
  */
 export class Run implements ReadableRun {
   readonly log: Log
-  #end: LoggedEnd | undefined
+  readonly #ending: Ending
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
@@ -108,13 +93,11 @@ export class Run implements ReadableRun {
   readonly #ids: CallIds
   readonly #readers: Readers
   readonly #producer: Producer
-  #state: RunState = 'opening'
-  #stop: Stop | undefined
-  #settled = false
+  /** How far it is while it is not over. */
+  #phase: 'opening' | 'running' | 'waiting_input' = 'opening'
 
   readonly #inputs: Inputs
 
-  #grace: Timer | undefined
   readonly #deadline: Deadline
   #detachClock: Timer | undefined
 
@@ -143,31 +126,29 @@ export class Run implements ReadableRun {
     this.log = new Log(callbacks.limits)
     this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
-    this.#openWork = new OpenWork(() => this.#checkSettled())
+    this.#openWork = new OpenWork(() => this.#ending.check())
     this.#inputs = new Inputs(
       {
         runtime: this.#guarded,
         limits: callbacks.limits,
-        stopReason: this.#stopReason,
+        stopReason: () => this.#ending.stopReason(),
         newRequestId: () => this.#ids.newRequest(),
         answerElsewhere: (input) => this.#children.answer(input),
         waitingChanged: () => this.#waitingChanged(),
       },
       actor.interactive,
     )
+    this.#ending = new Ending(this.#endingCallbacks())
     const timeoutMs = Math.min(options.timeoutMs ?? callbacks.limits.timeoutMs, callbacks.limits.timeoutMs)
     this.#deadline = new Deadline(this.#guarded, timeoutMs, () => {
-      this.#stopWith(
-        'error',
-        new MillraceError('timeout', `the run took longer than ${timeoutMs} ms`),
-        'server',
-        CANCEL_CODES.unspecified,
-      )
+      const error = new MillraceError('timeout', `the run took longer than ${timeoutMs} ms`)
+      this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified })
     })
   }
 
   get state(): RunState {
-    return this.#state
+    if (this.#ending.end) return 'ended'
+    return this.#ending.isOver ? 'settling' : this.#phase
   }
 
   /** The gate is closed: the actor waits for its readers. */
@@ -181,20 +162,12 @@ export class Run implements ReadableRun {
   }
 
   get end(): LoggedEnd | undefined {
-    return this.#end
+    return this.#ending.end
   }
 
-  /** What is told to who would have it go on. Only then is it made: to know where it was made is dear. */
-  readonly #stopReason = (): MillraceError => this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
-
-  /** It is stopping, or has ended: nothing more is said. */
-  get #isOver(): boolean {
-    return this.#stop !== undefined || this.#end !== undefined
-  }
-
-  /** Everything has finished, not only the end been announced. */
+  /** Everything has finished, not only the end been logged. */
   get settled(): boolean {
-    return this.#settled
+    return this.#ending.isSettled
   }
 
   /** Bytes that it takes once it has ended, about. */
@@ -222,9 +195,9 @@ export class Run implements ReadableRun {
   }
 
   #open(input: ValidationResult<unknown>): void {
-    if (this.#isOver) return this.#checkSettled()
-    if (input.issues) return this.#endWith('error', invalidInput(input.issues).toJSON())
-    this.#state = 'running'
+    if (this.#ending.isOver) return this.#ending.check()
+    if (input.issues) return this.#ending.fail(invalidInput(input.issues))
+    this.#phase = 'running'
     let iterator: AsyncIterator<string | RunEvent, unknown>
     try {
       const stream = this.#execute(input.value)
@@ -290,7 +263,7 @@ export class Run implements ReadableRun {
       this.#controller = new AbortController()
       // An actor may have any number of requests and tools under way, each with this signal.
       setMaxListeners(0, this.#controller.signal)
-      if (this.#isOver) this.#controller.abort(this.#stopReason())
+      if (this.#ending.isOver) this.#controller.abort(this.#ending.stopReason())
     }
     return this.#controller.signal
   }
@@ -299,7 +272,7 @@ export class Run implements ReadableRun {
 
   #producerCallbacks(): ProducerCallbacks {
     return {
-      stopReason: this.#stopReason,
+      stopReason: () => this.#ending.stopReason(),
       logged: (event, seq) => {
         if (this.#children.passed(event, seq)) return false
         if ('text' in event) return true
@@ -308,7 +281,7 @@ export class Run implements ReadableRun {
       },
       said: () => this.#inputs.said(),
       gateMoved: () => this.#holdDeadline(),
-      finished: (result) => this.#guarded.enter(() => this.#finish(result)),
+      finished: (result) => this.#guarded.enter(() => this.#ending.done(result)),
       failed: (error) => this.#guarded.enter(() => this.#fail(error)),
       steppedAfterClose: (error) => this.#guarded.enter(() => this.#cleanedUp(error)),
     }
@@ -321,8 +294,8 @@ export class Run implements ReadableRun {
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
   #emit(event: string | RunEvent): Promise<number> {
-    if (!this.#isOver) return this.#producer.emit(event)
-    const refused = Promise.reject(this.#stopReason())
+    if (!this.#ending.isOver) return this.#producer.emit(event)
+    const refused = Promise.reject(this.#ending.stopReason())
     refused.catch(() => {})
     return refused
   }
@@ -347,7 +320,7 @@ export class Run implements ReadableRun {
 
   /** A reader leaves; the run goes on as its `onDetach` says. */
   leave(reader: Reader): void {
-    if (!this.#readers.leave(reader) || this.#isOver) return
+    if (!this.#readers.leave(reader) || this.#ending.isOver) return
     if (this.detached) {
       this.#startDetachClock()
       this.#holdDeadline()
@@ -406,8 +379,8 @@ export class Run implements ReadableRun {
   }
 
   #waitingChanged(): void {
-    if (this.#state !== 'running' && this.#state !== 'waiting_input') return
-    this.#state = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
+    if (this.#ending.isOver || this.#phase === 'opening') return
+    this.#phase = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
     if (this.#inputs.waiting) this.#producer.tellNext()
     this.#holdDeadline()
     this.#parentLink?.waitingChanged()
@@ -419,28 +392,24 @@ export class Run implements ReadableRun {
     const callbacks = this.#callbacks
     return new Children({
       limits: callbacks.limits,
-      stopReason: () => (this.#isOver ? this.#stopReason() : undefined),
+      stopReason: () => (this.#ending.isOver ? this.#ending.stopReason() : undefined),
       create: (actor, input, name, events) => callbacks.spawn({ parent: this, ...events }, actor, input, name),
       emit: (event) => this.#emit(event),
       nextTurn: (callback) => this.#guarded.nextTurn(callback),
       spent: (usage) => this.#usage.childSpent(usage),
       waitingChanged: () => this.#waitingChanged(),
-      idle: () => this.#checkSettled(),
+      idle: () => this.#ending.check(),
     })
   }
 
-  /** What is open beside the actor, here and in the children. */
+  /** What is open besides the actor, here and in the children. */
   get openWork(): OpenWorkSnapshot {
-    return this.#children.openWith(this.#openWork.snapshot())
+    return this.#ending.openWork
   }
 
   /** What it and its children have cost so far, if anything. */
   get spent(): Usage | undefined {
-    return this.#spent(this.#stop?.cutOff ?? this.#openWork.snapshot().provider).usage
-  }
-
-  #spent(cutOff: boolean): Pick<Receipt, 'usage'> {
-    return this.#usage.receiptUsage(cutOff, this.#producer.texts, this.#children.spent)
+    return this.#ending.spent
   }
 
   /** Whether it, or a child of it, waits for the answer to that request. */
@@ -461,19 +430,19 @@ export class Run implements ReadableRun {
       why.note === undefined || why.note === ''
         ? `cancelled by the ${why.by}`
         : `cancelled by the ${why.by}: ${why.note}`
-    this.#stopWith('cancelled', new MillraceError('cancelled', message), why.by, why.code, why.note)
+    this.#ending.stop({ ...why, outcome: 'cancelled', error: new MillraceError('cancelled', message) })
   }
 
   /** Stops one tool call, its own or of a child, at once; the run goes on. False when none of that id has its result to come. */
   cancelCall(call: string, why: CancelCause): boolean {
-    if (this.#isOver) return false
+    if (this.#ending.isOver) return false
     if (this.#openWork.stopTool(call, why) || this.#children.cancelCall(call, why)) return true
     return this.#passesOn((event) => event.type === 'tool.result' && event.call === call)
   }
 
   /** Stops one child, or a child of one, at once; the run goes on. False when none of that id has its end to come. */
   cancelAgent(agent: string, why: CancelCause): boolean {
-    if (this.#isOver) return false
+    if (this.#ending.isOver) return false
     if (this.#children.cancelAgent(agent, why)) return true
     return this.#passesOn((event) => event.type === 'agent.end' && event.agent === agent)
   }
@@ -485,154 +454,70 @@ export class Run implements ReadableRun {
 
   /** The server goes away before the run is finished. */
   interrupt(message: string): void {
-    this.#stopWith('error', new MillraceError('interrupted', message), 'server', CANCEL_CODES.unspecified)
+    const error = new MillraceError('interrupted', message)
+    this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified })
   }
 
-  #stopWith(outcome: Stop['outcome'], error: MillraceError, by: Receipt['by'], code: number, note?: string): void {
-    if (this.#isOver) return
-    const { limits } = this.#callbacks
-    const runtime = this.#guarded
-    const cutOff = this.#openWork.snapshot().provider
-    this.#stop = { outcome, error, by, code, note, at: runtime.now(), open: this.openWork, cutOff }
-    this.#state = 'settling'
-    this.#clearClocks()
-    this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
-      this.#grace = undefined
-      this.endNow()
-    })
-    this.#controller?.abort(error)
-    this.#quiet()
-    this.#children.stop()
-    this.#producer.close()
-  }
-
-  /** The actor has finished after its run was over; what failed in its clean-up, and is not the stop itself, is reported. */
-  #cleanedUp(error: unknown): void {
-    if (error !== undefined && !isAbort(error)) this.#callbacks.failed(this, error)
-    this.#checkSettled()
-  }
-
-  #checkSettled(): void {
-    if (this.#settled || !this.#isOver || !this.#producer.finished || !this.#openWork.idle || !this.#children.idle)
-      return
-    // Which comes back here.
-    if (!this.#end) return this.endNow()
-    this.#settled = true
-    this.#callbacks.settled(this)
-    const parentLink = this.#parentLink
-    // This run is kept, and would keep with it who read it.
-    this.#parentLink = undefined
-    parentLink?.settled()
-  }
-
-  /** Tells the end of a run that is stopped, whatever of it has not finished. */
+  /** Logs the end of a run that is stopped, whatever of it has not finished. */
   endNow(): void {
-    const stop = this.#stop
-    if (!stop || this.#end) return
-    // Their grace is over as well, and what they cost belongs to this end.
-    this.#children.endNow()
-    if (stop.outcome === 'error') return this.#endWithError(stop.error)
-    const open = this.openWork
-    const unsettled = [
-      ...(this.#producer.finished ? [] : ['actor']),
-      ...(open.provider ? ['provider'] : []),
-      ...open.tools,
-      ...this.#children.ids,
-    ]
-    const goingOn = new Set(open.tools)
-    const stopped = stop.open.tools.filter((call) => !goingOn.has(call))
-    const receipt: Receipt = {
-      code: stop.code,
-      by: stop.by,
-      settled: unsettled.length === 0,
-      unsettled: asManyAsFit(unsettled, this.#callbacks.limits),
-      provider: open.provider ? 'open' : stop.open.provider ? 'closed' : 'none',
-      tools: asManyAsFit(stopped, this.#callbacks.limits),
-      kept: this.log.last,
-      ms: Math.round((this.#callbacks.runtime.now() - stop.at) * 1000) / 1000,
-      ...this.#spent(stop.cutOff),
-    }
-    if (stop.note !== undefined) receipt.note = stop.note
-    this.#endWith('cancelled', receipt)
+    this.#ending.endNow()
   }
 
-  #finish(result: unknown): void {
-    const unread = this.#inputs.size
-    if (unread > 0)
-      this.#producer.say({
-        type: 'warning',
-        code: 'inputs_unread',
-        message: `the actor ended before it took ${unread} of its inputs`,
-      })
-    const data: WireMap = {
-      ms: Math.round(this.#callbacks.runtime.now() - this.startedAt),
-      ...this.#usage.summary(this.#children.spent),
+  #endingCallbacks(): EndingCallbacks {
+    const { limits } = this.#callbacks
+    return {
+      runtime: this.#guarded,
+      limits,
+      startedAt: this.startedAt,
+      log: this.log,
+      producer: this.#producer,
+      inputs: this.#inputs,
+      openWork: this.#openWork,
+      usage: this.#usage,
+      children: () => this.#children,
+      over: () => this.#clearClocks(),
+      abort: (reason) => this.#controller?.abort(reason),
+      ended: () => {
+        this.#readers.wakeAll()
+        this.#callbacks.ended(this)
+        this.#parentLink?.ended()
+      },
+      settled: () => {
+        this.#callbacks.settled(this)
+        const parentLink = this.#parentLink
+        // This run is kept after its end, and would keep with it the parent that read it.
+        this.#parentLink = undefined
+        parentLink?.settled()
+      },
     }
-    if (result !== undefined) data['result'] = result
-    this.#endWith('done', data)
   }
 
   #fail(error: unknown): void {
-    if (this.#isOver) return this.#checkSettled()
+    if (this.#ending.isOver) return this.#ending.check()
     if (!MillraceError.is(error)) this.#callbacks.failed(this, error)
-    // Its own stop would be no failure: a child of it was stopped.
+    // `cancelled` is never the run's own stop here, which would not be a failure: a child of it was stopped.
     const stopped = MillraceError.is(error, 'cancelled')
     const ours = stopped
       ? new MillraceError('actor_failed', 'a child of this run was cancelled, and its actor did not go on without it')
       : MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
-    this.#endWithError(ours)
+    this.#ending.fail(ours)
+  }
+
+  /** The actor has finished after its run was over. What failed in its clean-up, and is not the stop itself, is reported. */
+  #cleanedUp(error: unknown): void {
+    if (error !== undefined && !isAbort(error)) this.#callbacks.failed(this, error)
+    this.#ending.check()
   }
 
   /** The core itself failed, in what was called from outside: that ends this run, and nothing else. */
   #broke(error: unknown): void {
     this.#callbacks.failed(this, error)
-    if (!this.#end) this.#endWithError(new MillraceError('internal', 'the server failed in this run; its log says why'))
-  }
-
-  #endWithError(error: MillraceError): void {
-    this.#endWith('error', { ...error.toJSON(), ...this.#usage.usage(this.#children.spent) })
-  }
-
-  #endWith(outcome: LoggedEnd['outcome'], data: WireMap): void {
-    if (this.#end) return
-    let packed: Uint8Array
-    try {
-      packed = packPayload(data, this.#callbacks.limits)
-    } catch (error) {
-      const cause = MillraceError.from(error, 'bad_event')
-      const shape = new MillraceError('bad_event', `the end of the run cannot be sent: ${cause.message}`).toJSON()
-      return this.#endWith('error', shape)
-    }
-    this.log.flushAllHeld(this.#callbacks.runtime.wallClock())
-    // A receipt counts what was kept, and half a character that was held back has just become an item.
-    if (outcome === 'cancelled' && data['kept'] !== this.log.last)
-      packed = packPayload({ ...data, kept: this.log.last }, this.#callbacks.limits)
-    this.#end = { seq: this.log.next, outcome, data, packed }
-    this.#state = 'ended'
-    this.#grace?.clear()
-    this.#clearClocks()
-    this.#quiet()
-    this.#readers.wakeAll()
-    this.#callbacks.ended(this)
-    this.#parentLink?.ended()
-    // What still goes on must hear of it: an actor that waits for its signal would keep its slot for ever.
-    if (!this.#stop && !(this.#producer.finished && this.#openWork.idle)) this.#controller?.abort(this.#stopReason())
-    if (!this.#stop) {
-      this.#children.stop()
-      this.#producer.close()
-    }
-    this.#checkSettled()
-  }
-
-  /** Nobody will be heard any more: inputs end, requests and waiting events fail. */
-  #quiet(): void {
-    this.#inputs.close()
-    this.#producer.quiet()
+    this.#ending.fail(new MillraceError('internal', 'the server failed in this run; its log says why'))
   }
 
   /** The deadline stands still while the run waits for its reader, or for what somebody who is there may say. */
   #holdDeadline(): void {
-    if (this.gated || (this.#state === 'waiting_input' && !this.detached)) this.#deadline.hold()
+    if (this.gated || (this.#phase === 'waiting_input' && !this.detached)) this.#deadline.hold()
     else this.#deadline.release()
   }
 
@@ -657,18 +542,6 @@ function isAbort(error: unknown): boolean {
 /** Limits for what a child says: there is room left for whose it is, where it is passed on. */
 function forChild(limits: Limits): Limits {
   return { ...limits, maxEvent: limits.maxEvent - WHOSE.bytes, maxValues: limits.maxValues - WHOSE.values }
-}
-
-/** The first of some ids: neither of the two lists of a receipt leaves too little room for the rest of it. */
-function asManyAsFit(ids: readonly string[], { maxEvent, maxValues }: Limits): string[] {
-  const first: string[] = []
-  let room = maxEvent / 4
-  for (const id of ids) {
-    room -= Buffer.byteLength(id) + ID_HEADER_BYTES
-    if (room < 0 || first.length >= maxValues / 8) break
-    first.push(id)
-  }
-  return first
 }
 
 /** An actor without `stream` yields its one answer; text becomes the run's text, anything else its result. */

@@ -1,0 +1,236 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { WireMap } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Receipt, Usage } from '../../protocol/receipt.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Log } from '../log/log.ts'
+import type { LoggedEnd } from '../log/logged-end.ts'
+import { packPayload } from '../log/payload.ts'
+import type { Children } from './children.ts'
+import type { Inputs } from './inputs.ts'
+import type { OpenWork, OpenWorkSnapshot } from './open-work.ts'
+import type { Producer } from './producer.ts'
+import type { UsageTally } from './usage-tally.ts'
+
+/** Bytes that an id takes in a list in addition to its text, at most. */
+const ID_HEADER_BYTES = 5
+
+/** Why a run is stopped before its actor has finished. */
+export type StopCause = Pick<Receipt, 'by' | 'code'> & {
+  outcome: 'cancelled' | 'error'
+  error: MillraceError
+  note?: string | undefined
+}
+
+/** A stop, and what was open when it came. */
+type Stop = StopCause & {
+  at: number
+  open: OpenWorkSnapshot
+  /** Whether a provider of the run itself, not of a child, was cut off. */
+  cutOff: boolean
+}
+
+/** What a run hands to its ending: the parts that must finish, and what follows. */
+export type EndingCallbacks = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly startedAt: number
+  readonly log: Log
+  readonly producer: Producer
+  readonly inputs: Inputs
+  readonly openWork: OpenWork
+  readonly usage: UsageTally
+  /** Gives the children that the run has now. */
+  readonly children: () => Children
+  /** The run is over: its clocks stand still from now on. */
+  over(): void
+  /** Aborts the signal of the actor. */
+  abort(reason: MillraceError): void
+  /** The end is logged. */
+  ended(): void
+  /** Everything has finished. After `ended`. */
+  settled(): void
+}
+
+/**
+ * How a run ends: it is stopped or its actor finishes, it has one end, and it settles once everything it opened has
+ * finished. A stop ends the run at the latest when its grace is over, and its receipt lists what would not stop.
+ */
+export class Ending {
+  readonly #run: EndingCallbacks
+  #stop: Stop | undefined
+  #end: LoggedEnd | undefined
+  #isSettled = false
+  #grace: Timer | undefined
+
+  constructor(run: EndingCallbacks) {
+    this.#run = run
+  }
+
+  /** The one end, once it is logged. */
+  get end(): LoggedEnd | undefined {
+    return this.#end
+  }
+
+  /** The run is stopping, or has ended: nothing more is logged. */
+  get isOver(): boolean {
+    return this.#stop !== undefined || this.#end !== undefined
+  }
+
+  /** Everything has finished, and not only the end been logged. */
+  get isSettled(): boolean {
+    return this.#isSettled
+  }
+
+  /** Why nothing goes on. The error is made when it is asked for: recording its stack is expensive. */
+  readonly stopReason = (): MillraceError => this.#stop?.error ?? new MillraceError('bad_request', 'the run has ended')
+
+  /** What is open besides the actor, in the run and in its children. */
+  get openWork(): OpenWorkSnapshot {
+    return this.#run.children().openWith(this.#run.openWork.snapshot())
+  }
+
+  /** What the run and its children have cost so far, if anything. */
+  get spent(): Usage | undefined {
+    return this.#spent(this.#stop?.cutOff ?? this.#run.openWork.snapshot().provider).usage
+  }
+
+  /** Stops the run at once, whatever its actor waits for. A run that is over is left as it is. */
+  stop(cause: StopCause): void {
+    if (this.isOver) return
+    const { runtime, limits, openWork } = this.#run
+    this.#stop = { ...cause, at: runtime.now(), open: this.openWork, cutOff: openWork.snapshot().provider }
+    this.#run.over()
+    this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
+      this.#grace = undefined
+      this.endNow()
+    })
+    this.#run.abort(cause.error)
+    this.#quiet()
+    this.#stopWork()
+  }
+
+  /** The actor has finished with a result. */
+  done(result: unknown): void {
+    const { runtime, startedAt, usage, inputs, producer } = this.#run
+    const unread = inputs.size
+    if (unread > 0)
+      producer.say({
+        type: 'warning',
+        code: 'inputs_unread',
+        message: `the actor ended before it took ${unread} of its inputs`,
+      })
+    const data: WireMap = {
+      ms: Math.round(runtime.now() - startedAt),
+      ...usage.summary(this.#run.children().spent),
+    }
+    if (result !== undefined) data['result'] = result
+    this.#endWith('done', data)
+  }
+
+  /** The run has failed. */
+  fail(error: MillraceError): void {
+    this.#endWith('error', { ...error.toJSON(), ...this.#run.usage.usage(this.#run.children().spent) })
+  }
+
+  /** Logs the end of a run that is stopped, whatever of it has not finished. */
+  endNow(): void {
+    const stop = this.#stop
+    if (!stop || this.#end) return
+    // The grace of the children is over as well, and what they cost belongs to this end.
+    this.#run.children().endNow()
+    if (stop.outcome === 'error') this.fail(stop.error)
+    else this.#endWith('cancelled', this.#receipt(stop))
+  }
+
+  /** Something has finished: was it the last? */
+  check(): void {
+    const { producer, openWork, children } = this.#run
+    if (this.#isSettled || !this.isOver || !producer.finished || !openWork.idle || !children().idle) return
+    // Logging the end comes back here.
+    if (!this.#end) return this.endNow()
+    this.#isSettled = true
+    this.#run.settled()
+  }
+
+  #receipt(stop: Stop): Receipt {
+    const { runtime, limits, log, producer, children } = this.#run
+    const open = this.openWork
+    const unsettled = [
+      ...(producer.finished ? [] : ['actor']),
+      ...(open.provider ? ['provider'] : []),
+      ...open.tools,
+      ...children().ids,
+    ]
+    const goingOn = new Set(open.tools)
+    const stopped = stop.open.tools.filter((call) => !goingOn.has(call))
+    const receipt: Receipt = {
+      code: stop.code,
+      by: stop.by,
+      settled: unsettled.length === 0,
+      unsettled: asManyAsFit(unsettled, limits),
+      provider: open.provider ? 'open' : stop.open.provider ? 'closed' : 'none',
+      tools: asManyAsFit(stopped, limits),
+      kept: log.last,
+      ms: Math.round((runtime.now() - stop.at) * 1000) / 1000,
+      ...this.#spent(stop.cutOff),
+    }
+    if (stop.note !== undefined) receipt.note = stop.note
+    return receipt
+  }
+
+  #spent(cutOff: boolean): Pick<Receipt, 'usage'> {
+    const { usage, producer, children } = this.#run
+    return usage.receiptUsage(cutOff, producer.texts, children().spent)
+  }
+
+  #endWith(outcome: LoggedEnd['outcome'], data: WireMap): void {
+    if (this.#end) return
+    const { runtime, limits, log, producer, openWork } = this.#run
+    let packed: Uint8Array
+    try {
+      packed = packPayload(data, limits)
+    } catch (error) {
+      const cause = MillraceError.from(error, 'bad_event')
+      const shape = new MillraceError('bad_event', `the end of the run cannot be sent: ${cause.message}`).toJSON()
+      return this.#endWith('error', shape)
+    }
+    log.flushAllHeld(runtime.wallClock())
+    // A receipt counts what was kept, and half a character that was held back has just become an item.
+    if (outcome === 'cancelled' && data['kept'] !== log.last) packed = packPayload({ ...data, kept: log.last }, limits)
+    this.#end = { seq: log.next, outcome, data, packed }
+    this.#grace?.clear()
+    this.#run.over()
+    this.#quiet()
+    this.#run.ended()
+    if (!this.#stop) {
+      // An actor that waits for its signal would otherwise keep its slot for ever.
+      if (!producer.finished || !openWork.idle) this.#run.abort(this.stopReason())
+      this.#stopWork()
+    }
+    this.check()
+  }
+
+  /** Nothing more is logged: inputs end, requests and waiting events fail. */
+  #quiet(): void {
+    this.#run.inputs.close()
+    this.#run.producer.quiet()
+  }
+
+  #stopWork(): void {
+    this.#run.children().stop()
+    this.#run.producer.close()
+  }
+}
+
+/** The first of some ids: neither of the two lists of a receipt leaves too little room for the rest of it. */
+function asManyAsFit(ids: readonly string[], { maxEvent, maxValues }: Limits): string[] {
+  const first: string[] = []
+  let room = maxEvent / 4
+  for (const id of ids) {
+    room -= Buffer.byteLength(id) + ID_HEADER_BYTES
+    if (room < 0 || first.length >= maxValues / 8) break
+    first.push(id)
+  }
+  return first
+}
