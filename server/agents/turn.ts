@@ -1,6 +1,7 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import type { RunTools } from '../actors/tool.ts'
 import type { Message, ModelEvent, StopReason, ToolCall } from '../models/model.ts'
+import { isWellFormed } from '../text.ts'
 
 /** Tool calls of one turn that are run. */
 const MAX_CALLS = 32
@@ -98,8 +99,4 @@ export class Turn {
 
 function nameOf(given: string): string {
   return isWellFormed(given) ? given.slice(0, MAX_NAME_CHARACTERS) : 'unknown'
-}
-
-function isWellFormed(text: string): boolean {
-  return (text as string & { isWellFormed(): boolean }).isWellFormed()
 }

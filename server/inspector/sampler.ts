@@ -1,5 +1,6 @@
 import type { InspectedSession, ReaderFacts, RunFacts, RunFigures } from '../../protocol/inspector.ts'
 import type { ReaderView, RunView, ServerView, SessionView } from '../actors/server-view.ts'
+import { wellFormed } from '../text.ts'
 
 /** Readers and sessions of one run that are shown. */
 const MAX_SHOWN = 16
@@ -269,5 +270,5 @@ function principalName(id: string): string {
 /** A name that can travel. */
 function name(text: string): string {
   const whole = text.length <= MAX_NAME ? text : `${text.slice(0, MAX_NAME)}…`
-  return (whole as string & { toWellFormed(): string }).toWellFormed()
+  return wellFormed(whole)
 }

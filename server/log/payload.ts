@@ -5,6 +5,7 @@ import { DEFAULT_LIMITS, type Limits } from '../../protocol/limits.ts'
 import { readUp } from '../../protocol/read-up.ts'
 import { type ScanLimits, scan, scanValue } from '../../protocol/scan.ts'
 import { Writer } from '../../protocol/writer.ts'
+import { isWellFormed } from '../text.ts'
 
 const packr = new Packr({
   useRecords: false,
@@ -122,10 +123,6 @@ class PayloadWriter extends Writer {
 }
 
 let idle: PayloadWriter | undefined
-
-function isWellFormed(value: string): boolean {
-  return (value as string & { isWellFormed(): boolean }).isWellFormed()
-}
 
 function refuse(rule: string): never {
   throw new MillraceError('bad_event', `data cannot travel: ${rule}`)

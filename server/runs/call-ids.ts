@@ -1,3 +1,5 @@
+import { isWellFormed } from '../text.ts'
+
 /** The longest id of a tool call that is passed on. */
 const MAX_ID_CHARACTERS = 128
 
@@ -24,8 +26,4 @@ export class CallIds {
   newRequest(): string {
     return `q${++this.#requests}`
   }
-}
-
-function isWellFormed(text: string): boolean {
-  return (text as string & { isWellFormed(): boolean }).isWellFormed()
 }

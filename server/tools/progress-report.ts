@@ -1,6 +1,6 @@
 import type { Progress, RunEvent } from '../../protocol/events.ts'
 import type { ToolProgress } from '../actors/tool.ts'
-import { wellFormed } from './tool-output.ts'
+import { wellFormed } from '../text.ts'
 
 /** The longest text of a progress. */
 const MAX_CHARACTERS = 1_000

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
+import { wellFormed } from '../text.ts'
 
 /** A tool's output: as the model reads it, and as the people attached do. */
 export type ToolOutput = { readonly content: string; readonly output: unknown; readonly truncated: boolean }
@@ -18,11 +19,6 @@ export function toolOutput(given: unknown, maxBytes: number): ToolOutput {
   if (typeof given !== 'string') return { content: text, output: JSON.parse(text) as unknown, truncated: false }
   const content = wellFormed(text)
   return { content, output: content, truncated: false }
-}
-
-/** Text without halves of surrogate pairs: they cannot travel. */
-export function wellFormed(text: string): string {
-  return (text as string & { toWellFormed(): string }).toWellFormed()
 }
 
 function jsonOf(given: unknown): string {

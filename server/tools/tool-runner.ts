@@ -10,9 +10,9 @@ import { validate } from '../actors/standard-schema.ts'
 import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } from '../actors/tool.ts'
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
-import { excerpt } from '../text.ts'
+import { excerpt, wellFormed } from '../text.ts'
 import { ProgressReport } from './progress-report.ts'
-import { type ToolOutput, toolOutput, wellFormed } from './tool-output.ts'
+import { type ToolOutput, toolOutput } from './tool-output.ts'
 
 /** What an event needs beside the output of a tool. */
 const RESULT_BYTES = 1_024
