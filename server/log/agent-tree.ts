@@ -1,6 +1,6 @@
-/** Which agents of a run go on, and which of them began which. */
+/** The agents of a run that have not ended, and the parent of each. */
 export class AgentTree {
-  /** By agent, who began it. */
+  /** By agent, the agent that started it. */
   readonly #parents = new Map<string, string | undefined>()
 
   begin(agent: string, parent?: string): void {
@@ -11,7 +11,7 @@ export class AgentTree {
     return this.#parents.has(agent)
   }
 
-  /** An agent ends. Returns it and those that end with it, as they began below it and were not told to have ended. */
+  /** Ends an agent. Returns its id and the ids of its open descendants, which end with it. */
   end(agent: string): string[] {
     this.#parents.delete(agent)
     const ended = [agent]

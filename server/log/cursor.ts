@@ -2,29 +2,29 @@ import { Balance } from '../../protocol/credit.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Log } from './log.ts'
 
-/** No header of a text is larger. */
+/** Largest header of an encoded text, in bytes. */
 const HEADER_BYTES = 5
 
 /**
- * Where a subscription stands in a log, and how far its balance reaches. An item is sendable while the balance is above
- * 0, so the last one may overdraw it; `reach` is that last one, kept up to date by adding, never by counting again.
+ * A reader's position in a log, and how far its balance reaches. An item may be sent while the balance is above 0, so
+ * the last one may overdraw it. `reach` is that last item. It is kept up to date by adding, never by counting again.
  */
 export class Cursor {
   readonly #log: Log
   readonly #balance: Balance
   readonly #maxCredit: number
-  /** An item that has surely arrived, and the cost of what was sent after it. */
+  /** An item that is known to have arrived, and the cost of all items sent after it. */
   #arrived: number
-  #underway = 0
-  /** The last item sent may have overdrawn the balance by as much as the largest one cost. */
+  #inFlight = 0
+  /** The most by which the last item sent can have overdrawn the balance: the largest cost sent at once. */
   #overdraft = 0
   #last: number
-  /** The last item before a life that began behind this position and that it has not entered. */
+  /** The last item before the lives that began at or before this position and that it has not entered. */
   #lifeBound = Number.POSITIVE_INFINITY
   #gen: number
   #reach: number
-  /** What the balance would be once all up to `reach` was sent. */
-  #beyond: number
+  /** The balance once every item up to `reach` is sent. */
+  #remaining: number
 
   constructor(log: Log, at: { last: number; gen: number }, credit: number, maxCredit: number) {
     this.#log = log
@@ -34,7 +34,7 @@ export class Cursor {
     this.#arrived = at.last
     this.#gen = at.gen
     this.#reach = at.last
-    this.#beyond = this.#balance.available
+    this.#remaining = this.#balance.available
   }
 
   /** The last item sent. */
@@ -43,88 +43,90 @@ export class Cursor {
   }
 
   /**
-   * The last item that need not be kept for this one. What was sent may still be lost with the connection and be asked
-   * for again: as much as the largest window holds.
+   * The last item that the log need not keep for this reader. Items sent after it may be lost with the connection and
+   * requested again: as many as the largest window holds.
    */
   get safeThrough(): number {
     if (this.#arrived < this.#log.first - 1) this.#countFrom(this.#log.first - 1)
     while (this.#arrived < this.#last) {
       const cost = this.#log.costOf(this.#arrived + 1)
-      if (this.#underway - cost < this.#maxCredit + this.#overdraft) break
-      this.#underway -= cost
+      if (this.#inFlight - cost < this.#maxCredit + this.#overdraft) break
+      this.#inFlight -= cost
       this.#arrived++
     }
     return Math.min(this.#arrived, this.#lifeBound)
   }
 
-  /** The life of the log that this position belongs to. */
+  /** The number of the log's life that this position belongs to. */
   get gen(): number {
     return this.#gen
   }
 
+  /** The credit left; at or below 0, nothing may be sent. */
   get balance(): number {
     return this.#balance.available
   }
 
   /** The last item that may be sent now. */
   get reach(): number {
-    while (this.#beyond > 0 && this.#reach < this.#log.last) {
-      const units = Math.min(this.#beyond, this.#log.unitsFrom(this.#reach + 1))
+    while (this.#remaining > 0 && this.#reach < this.#log.last) {
+      const units = Math.min(this.#remaining, this.#log.unitsFrom(this.#reach + 1))
       if (units > 0) {
         this.#reach += units
-        this.#beyond -= units
-      } else this.#beyond -= this.#log.costOf(++this.#reach)
+        this.#remaining -= units
+      } else this.#remaining -= this.#log.costOf(++this.#reach)
     }
     return this.#reach
   }
 
+  /** Adds `n` credits. The balance does not rise above `maxCredit`. */
   grant(n: number): void {
-    this.#beyond += this.#balance.grant(n)
+    this.#remaining += this.#balance.grant(n)
   }
 
-  /** Items up to `seq` were sent, for `cost`. */
+  /** Records that the items up to `seq` were sent, and what they cost together. */
   sent(seq: number, cost: number): void {
     this.#last = seq
-    this.#underway += cost
+    this.#inFlight += cost
     this.#overdraft = Math.max(this.#overdraft, cost)
     this.#balance.spend(cost)
   }
 
-  /** The position moves without anything being sent: items are missing, or a new life began. */
+  /** Moves the position without sending anything: items are missing, or a new life began. */
   moveTo(last: number, gen: number): void {
     const isRewound = last < this.#last
     this.#last = last
-    // What became void is no longer under way: others take its numbers.
+    // Void items are no longer in flight: new items take their numbers.
     if (isRewound) this.#countFrom(Math.min(this.#arrived, last))
     this.#gen = gen
     this.#lifeBound = Number.POSITIVE_INFINITY
     this.#reach = last
-    this.#beyond = this.#balance.available
+    this.#remaining = this.#balance.available
   }
 
   #countFrom(arrived: number): void {
     this.#arrived = arrived
-    this.#underway = 0
-    for (let seq = arrived + 1; seq <= this.#last; seq++) this.#underway += this.#log.costOf(seq)
+    this.#inFlight = 0
+    for (let seq = arrived + 1; seq <= this.#last; seq++) this.#inFlight += this.#log.costOf(seq)
   }
 
-  /** The log began a new life: what it no longer holds cannot have been reached. */
+  /** The log began a new life at item `first`. `reach` moves back before it, because later items are gone. */
   enterLife(first: number): void {
     if (this.#last >= first) this.#lifeBound = Math.min(this.#lifeBound, first - 1)
     if (this.#reach < first) return
     this.#reach = Math.min(this.#last, first - 1)
-    this.#beyond = this.#balance.available
+    this.#remaining = this.#balance.available
   }
 
   /**
-   * How many texts may be logged for certain until the log is `limits.readAhead` items, or half of what it may retain,
-   * beyond what this one may be sent; 0 when it is so now.
+   * At least this many texts can be logged before the log is too far ahead of `reach`; 0 when it already is. Too far is
+   * `readAhead` items, or half of `retainBytes`.
    */
   room({ readAhead, retainBytes, creditUnit }: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>): number {
     const { last } = this.#log
     const { reach } = this
-    // What is left of the balance reaches beyond the log: the next item may be sent.
-    if (this.#beyond > 0) return this.#beyond
+    // The balance reaches beyond the end of the log: the next items may be sent.
+    if (this.#remaining > 0) return this.#remaining
     const bytes = retainBytes / 2 - (this.#log.bytesThrough(last) - this.#log.bytesThrough(reach))
     return Math.max(0, Math.min(readAhead - (last - reach), Math.ceil(bytes / (creditUnit + HEADER_BYTES))))
   }

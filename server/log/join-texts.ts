@@ -1,6 +1,6 @@
 import type { Writer } from '../../protocol/writer.ts'
 
-/** Writes several encoded texts, which lie back to back in `bodies`, as one. */
+/** Joins encoded texts into one and writes it. The texts are adjacent in `bodies`. */
 export function joinTexts(out: Writer, bodies: Uint8Array): void {
   const joined = Buffer.allocUnsafe(bodies.length)
   let length = 0

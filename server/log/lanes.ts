@@ -2,7 +2,7 @@ import { EVENT, type LaneType, type PlainEvent, type TextEvent } from '../../pro
 import type { WireMap } from '../../protocol/frames.ts'
 import { AgentTree } from './agent-tree.ts'
 
-/** Writes the event that declares a part or closes it. */
+/** Writes the event that opens or closes a lane. */
 export type WriteLane = (type: typeof EVENT.laneStart | typeof EVENT.laneEnd, data: WireMap) => void
 
 const TYPES = { token: 'text', thinking: 'thinking', 'tool.args': 'tool_args' } as const satisfies {
@@ -10,22 +10,22 @@ const TYPES = { token: 'text', thinking: 'thinking', 'tool.args': 'tool_args' } 
 }
 
 /**
- * Which part of an answer a text belongs to. A part is named once, by its `lane.start`, and then by a small number, its
- * lane; plain text of no agent is lane 0 and is never declared. Text of another sort by the same agent closes a part.
+ * The lanes of a run's text. `lane.start` describes a lane once; each text then carries only the lane's small number.
+ * Plain text of no agent is lane 0, which is never declared. An agent's plain text closes its thinking, and vice versa.
  */
 export class Lanes {
   readonly #write: WriteLane
   readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
   readonly #agents = new AgentTree()
   #next = 1
-  /** No part is open: plain text needs no look. */
+  /** Whether no lane is open, so that plain text needs no lookup. */
   plain = true
 
   constructor(write: WriteLane) {
     this.#write = write
   }
 
-  /** The lane of a text, declared if it is new. */
+  /** Returns the lane of a text. Declares the lane if it is new. */
   laneOf(event: TextEvent): number {
     if (event.type === 'token') this.#close(identity('thinking', event))
     if (event.type === 'thinking') this.#close(identity('token', event))
@@ -46,7 +46,7 @@ export class Lanes {
     return lane
   }
 
-  /** An event follows: closes the parts that it completes. */
+  /** Closes the lanes that `event` completes. Call it before the event is written. */
   before(event: PlainEvent): void {
     if (event.type === 'agent.start' && event.agent !== undefined) this.#agents.begin(event.agent, event.parent)
     if (event.type === 'agent.end' && event.agent !== undefined) this.#closeAll(this.#agents.end(event.agent))

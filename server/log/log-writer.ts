@@ -6,20 +6,23 @@ import { Lanes } from './lanes.ts'
 import type { Log } from './log.ts'
 import { packPayload } from './payload.ts'
 
-/** What came into the log: also `event` when it is text that needed one, which nobody should wait for. */
+/**
+ * The result of one write. `event` also stands for a text that opened or closed a lane. Events are sent without waiting
+ * for a batch.
+ */
 export type Written = 'nothing' | 'text' | 'event'
 
-/** Says when something is logged, in epoch milliseconds. */
+/** Gives the time of logging, in epoch milliseconds. */
 type Clock = { readonly wallClock: number }
 
-/** Writes what an actor says into the log of its run: checked, cut, and encoded once. */
+/** Writes an actor's output into the log of its run: checked, cut, and encoded once. */
 export class LogWriter {
   readonly #log: Log
   readonly #clock: Clock
   readonly #limits: Limits
-  /** Made for the first thing that is not plain text. */
+  /** Created for the first output that is not plain text. */
   #lanes: Lanes | undefined
-  /** An event was written since `write` was called. */
+  /** Whether the current call of `write` has logged an event. */
   #wroteEvent = false
 
   constructor(log: Log, clock: Clock, limits: Limits) {
@@ -28,13 +31,16 @@ export class LogWriter {
     this.#limits = limits
   }
 
-  /** @throws MillraceError `bad_event` for what cannot be logged. */
+  /**
+   * Logs one value that an actor yielded or emitted.
+   * @throws MillraceError `bad_event` for a value that cannot be logged.
+   */
   write(event: string | RunEvent): Written {
     try {
       if (typeof event === 'string' && (this.#lanes === undefined || this.#lanes.plain))
         return this.#writeText(0, event) ? 'text' : 'nothing'
       this.#wroteEvent = false
-      const isText = this.#writeParted(typeof event === 'string' ? { type: 'token', text: event } : event)
+      const isText = this.#writeOnLane(typeof event === 'string' ? { type: 'token', text: event } : event)
       return this.#wroteEvent ? 'event' : isText ? 'text' : 'nothing'
     } catch (cause) {
       if (MillraceError.is(cause)) throw cause
@@ -42,7 +48,7 @@ export class LogWriter {
     }
   }
 
-  /** Whether an event could be logged: a tool asks before it says what others made. */
+  /** Returns whether an event can be logged. Tools check this before they emit data of unknown origin. */
   accepts(event: PlainEvent): boolean {
     try {
       packPayload(toWire(event).data, this.#limits)
@@ -52,8 +58,8 @@ export class LogWriter {
     }
   }
 
-  /** True when text was logged. */
-  #writeParted(event: RunEvent): boolean {
+  /** Writes an event, or text on its lane. Returns true when text was logged. */
+  #writeOnLane(event: RunEvent): boolean {
     this.#lanes ??= new Lanes((type, data) => this.#writeEvent(type, data))
     if (event.type !== 'token' && event.type !== 'thinking' && event.type !== 'tool.args') {
       this.#writePlain(event, this.#lanes)
@@ -74,7 +80,7 @@ export class LogWriter {
     this.#writeEvent(type, data)
   }
 
-  /** False when the text is half a character, which is held. */
+  /** Returns false when nothing was logged: the text is empty, or is a lone high surrogate, which the log holds. */
   #writeText(lane: number, text: string): boolean {
     return this.#log.appendText(lane, text, this.#clock.wallClock) > 0
   }

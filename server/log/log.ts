@@ -15,13 +15,13 @@ type LoggedLane = {
   closed: number
 }
 
-/** Most values that an OPENED needs to tell of an open part: its pair, the map, and five keys with their values. */
-const VALUES_OF_A_PART = 13
+/** The most values that one open lane takes in an OPENED: its pair, number and map, and five keys with their values. */
+const VALUES_PER_LANE = 13
 
-/** Share of its retention by which a log may exceed it: to trim it item by item costs a search for each. */
+/** Fraction by which a log may exceed its retention before it is trimmed. Trimming each item costs a search each. */
 const SLACK = 1 / 64
 
-/** When a part that is still open was closed. */
+/** The `closed` of a lane that is still open. */
 const OPEN = Number.POSITIVE_INFINITY
 
 /** One life of a log: its number and the first item it wrote. */
@@ -30,27 +30,27 @@ export type Life = { readonly gen: number; readonly first: number }
 type LogLimits = Pick<Limits, 'creditUnit' | 'retainEvents' | 'retainBytes' | 'maxEvent' | 'maxValues'>
 
 /**
- * What a run has said, numbered from 1 and encoded once. In memory and synchronous: there is no promise on the way of a
- * token. Old items are given up when the log grows beyond its retention, never those somebody must still be sent.
+ * A run's output, numbered from 1 and encoded once. The log is in memory and synchronous: no promise is on the path of
+ * a token. A log that exceeds its retention drops old items, but none that a pacing reader still needs.
  */
 export class Log {
-  // What every item touches stands together, as in a production.
+  // Fields that every item touches stand together, as in `Producer`.
   #next = 1
   /** The last of the segments. */
   #tail: Segment | undefined
   #bytes = 0
   #first = 1
-  /** Bytes of the items given up. */
-  #gone = 0
+  /** Bytes of all items dropped. */
+  #droppedBytes = 0
   readonly #limits: LogLimits
   #gen = 1
   /** The last item that costs more than 1. */
   #lastCostly = 0
-  /** Half of a character is held for some lane. */
+  /** Whether a high surrogate may be held for some lane. */
   #isHolding = false
   #segments: Segment[] = []
   #lanes: LoggedLane[] = []
-  /** High surrogates that wait for the next text of their lane. */
+  /** High surrogates at the end of a text, each held for the next text of its lane. */
   readonly #held = new Map<number, string>()
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
 
@@ -58,12 +58,12 @@ export class Log {
     this.#limits = limits
   }
 
-  /** The oldest item there is; equal to `next` when none is left. */
+  /** The oldest item kept; equal to `next` when none is kept. */
   get first(): number {
     return this.#first
   }
 
-  /** The number the next item will get. */
+  /** The number of the next item. */
   get next(): number {
     return this.#next
   }
@@ -72,27 +72,27 @@ export class Log {
     return this.#next - 1
   }
 
-  /** The number of this log's present life. */
+  /** The number of the log's current life. */
   get gen(): number {
     return this.#gen
   }
 
   /** Bytes of all items kept. */
   get size(): number {
-    return this.#bytes - this.#gone
+    return this.#bytes - this.#droppedBytes
   }
 
-  /** The log is so far beyond its retention that `trim` is worth its while. */
+  /** Whether the log exceeds its retention by enough to make `trim` worth its cost. */
   get full(): boolean {
     return this.#exceeds(SLACK)
   }
 
-  /** The first item of life `gen`, if there was one. */
+  /** The first item of life `gen`; undefined when the log had no such life. */
   firstOf(gen: number): number | undefined {
     return this.#lives.find((life) => life.gen === gen)?.first
   }
 
-  /** The life that a position of life `gen` passes into: of the later ones, the one that reaches back furthest. */
+  /** The life in which a position of life `gen` continues: of the later lives, the one with the lowest first item. */
   lifeAfter(gen: number): Life | undefined {
     if (gen >= this.#gen) return undefined
     let next: Life | undefined
@@ -108,8 +108,8 @@ export class Log {
   }
 
   /**
-   * Logs text, cut at code points into items of at most `creditUnit` bytes. Half of a surrogate pair at the end is held
-   * for the lane's next text. Returns how many items it became.
+   * Logs text, cut at code points into items of at most `creditUnit` bytes. A high surrogate at the end is held for the
+   * lane's next text. Returns the number of items logged.
    */
   appendText(lane: number, text: string, at: number): number {
     const held = this.#isHolding ? this.#held.get(lane) : undefined
@@ -127,7 +127,7 @@ export class Log {
     if (whole === '') return 0
     const before = this.#next
     const { creditUnit } = this.#limits
-    // Three bytes is the most a UTF-16 unit takes; longer text is counted.
+    // A UTF-16 code unit takes at most three bytes, so only longer text is measured.
     const isOne =
       whole.length * 3 <= creditUnit || (whole.length <= creditUnit && Buffer.byteLength(whole) <= creditUnit)
     if (isOne) this.#appendItem(lane, whole, at)
@@ -136,16 +136,17 @@ export class Log {
   }
 
   /**
-   * Logs an event whose data is packed and checked already. `data` is the same value, for the lanes it opens and closes.
-   * @throws MillraceError `bad_event` when more parts are open than can be told to who attaches.
+   * Logs an event whose data is already packed and checked. `data` is the same value, for the lanes that it opens and
+   * closes.
+   * @throws MillraceError `bad_event` when the open lanes no longer fit into an OPENED.
    */
   appendEvent(type: number | string, packed: Uint8Array, data: WireMap, at: number): void {
     if (type === EVENT.laneEnd) this.flushHeld(Number(data['lane']), at)
-    // Half of what an OPENED may hold; open requests have the other half.
+    // Open lanes may fill half of an OPENED; pending requests have the other half.
     if (type === EVENT.laneStart && !this.#hasRoomFor(packed.length)) {
       throw new MillraceError(
         'bad_event',
-        'too many parts (agents, tool calls) are open at once, or their names are too long',
+        'too many lanes (agents, tool calls) are open at once, or their names are too long',
       )
     }
     const segment = this.#segment(packed.length + 8, at)
@@ -166,20 +167,20 @@ export class Log {
     }
   }
 
-  /** Writes U+FFFD for a half surrogate pair that found no other half. */
+  /** Logs U+FFFD in place of a high surrogate that the lane's next text did not complete. */
   flushHeld(lane: number, at: number): void {
     if (this.#held.delete(lane)) this.#appendItem(lane, '\ufffd', at)
   }
 
-  /** The run ends: no text will complete what is held. */
+  /** Flushes every lane. Call it when the run ends: no further text can complete a held surrogate. */
   flushAllHeld(at: number): void {
     for (const lane of [...this.#held.keys()]) this.flushHeld(lane, at)
   }
 
-  /** Gives up old items while the log is beyond its retention, but none from `keep` on. */
+  /** Drops old items while the log exceeds its retention, but none from item `keep` on. */
   trim(keep: number): void {
     while (this.#exceeds(0) && this.#first < keep) {
-      this.#gone = this.bytesThrough(this.#first)
+      this.#droppedBytes = this.bytesThrough(this.#first)
       this.#first++
     }
     let spare = 0
@@ -189,10 +190,10 @@ export class Log {
     this.#lanes = this.#lanes.filter((lane) => lane.closed >= this.#first)
   }
 
-  /** Gives up everything: the run is being forgotten. Numbers and lives stay. */
+  /** Drops all items, because the run is being forgotten. Item numbers and lives stay. */
   clear(): void {
     this.#first = this.#next
-    this.#gone = this.#bytes
+    this.#droppedBytes = this.#bytes
     this.#segments = []
     this.#tail = undefined
     this.#lanes = []
@@ -200,70 +201,71 @@ export class Log {
   }
 
   /**
-   * Begins a new life at `first`: what an earlier life wrote from there on never counted. A store that comes back with
-   * less than was said does this, and every take-over by another holder.
+   * Begins a new life at item `first`: items of earlier lives from there on are void. A store that comes back with
+   * fewer items than were logged does this, and so does every take-over by another holder.
    */
   newLife(first: number): void {
     this.#lives.push({ gen: ++this.#gen, first })
     this.#lastCostly = Math.min(this.#lastCostly, first - 1)
-    // Half a character that no life has logged is nobody's.
+    // A held surrogate was never logged, so it belongs to no life.
     this.#held.clear()
     if (first >= this.#next) return
     while (this.#segments.length > 0 && (this.#segments[this.#segments.length - 1] as Segment).first >= first)
       this.#segments.pop()
     this.#tail = this.#segments[this.#segments.length - 1]
     this.#tail?.truncate(first)
-    this.#bytes = this.#tail?.bytes ?? this.#gone
+    this.#bytes = this.#tail?.bytes ?? this.#droppedBytes
     this.#next = first
     if (first < this.#first) {
       this.#first = first
-      this.#gone = this.#bytes
+      this.#droppedBytes = this.#bytes
     }
     this.#lanes = this.#lanes.filter((lane) => lane.opened < first)
     for (const lane of this.#lanes) if (lane.closed >= first) lane.closed = OPEN
   }
 
-  /** Bytes logged up to and with item `seq`, over the whole run. */
+  /** Bytes logged up to and including item `seq`, over the whole run. */
   bytesThrough(seq: number): number {
     if (seq >= this.#next - 1) return this.#bytes
     return this.#segmentOf(seq + 1)?.bytesBefore(seq + 1) ?? 0
   }
 
+  /** The cost of item `seq` in credits; 1 when the log does not have it. */
   costOf(seq: number): number {
     return this.#segmentOf(seq)?.costOf(seq) ?? 1
   }
 
-  /** How many items from `seq` on surely cost 1, one after the other; 0 when that one costs more. */
+  /** The number of consecutive items from `seq` on that are known to cost 1; 0 when item `seq` costs more. */
   unitsFrom(seq: number): number {
     return seq > this.#lastCostly ? this.#next - seq : (this.#segmentOf(seq)?.unitsFrom(seq) ?? 0)
   }
 
   /**
-   * What one frame can carry of the items from `seq` to `through`, at most about `maxBytes` of it; undefined when `seq`
-   * is not there.
+   * The items from `seq` on that fit into one frame of about `maxBytes`, none after `through`. Undefined when the log
+   * has no item `seq`.
    */
   chunk(seq: number, through: number, maxBytes: number): Chunk | undefined {
     if (seq < this.#first || seq > through) return undefined
     return this.#segmentOf(seq)?.chunk(seq, through, maxBytes)
   }
 
-  /** The parts open just before item `seq`. */
+  /** The lanes open just before item `seq`. */
   lanesAt(seq: number): OpenLane[] {
     return this.#lanes.filter((lane) => lane.opened < seq && lane.closed >= seq).map((lane) => [lane.lane, lane.data])
   }
 
-  /** Whether it is beyond its retention by more than a share of it. */
-  #exceeds(share: number): boolean {
+  /** Returns whether the log exceeds its retention by more than the fraction `slack`. */
+  #exceeds(slack: number): boolean {
     const { retainEvents, retainBytes } = this.#limits
-    const most = 1 + share
-    return this.#next - this.#first > retainEvents * most || this.size > retainBytes * most
+    const allowed = 1 + slack
+    return this.#next - this.#first > retainEvents * allowed || this.size > retainBytes * allowed
   }
 
   #hasRoomFor(bytes: number): boolean {
     const { maxEvent, maxValues } = this.#limits
     const open = this.#lanes.filter((lane) => lane.closed === OPEN)
     const openBytes = open.reduce((sum, lane) => sum + lane.bytes, bytes)
-    return openBytes <= maxEvent / 2 && (open.length + 1) * VALUES_OF_A_PART <= maxValues / 2
+    return openBytes <= maxEvent / 2 && (open.length + 1) * VALUES_PER_LANE <= maxValues / 2
   }
 
   #appendItem(lane: number, text: string, at: number): void {
@@ -299,15 +301,15 @@ export class Log {
   }
 }
 
-/** Cuts text at code points into pieces of at most `most` UTF-8 bytes. */
-function* cut(text: string, most: number): Generator<string> {
+/** Cuts text at code points into pieces of at most `maxBytes` bytes of UTF-8. */
+function* cut(text: string, maxBytes: number): Generator<string> {
   let start = 0
   let bytes = 0
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i)
     const pair = unit >= 0xd800 && unit <= 0xdbff && isLow(text.charCodeAt(i + 1))
     const size = pair ? 4 : unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3
-    if (bytes + size > most) {
+    if (bytes + size > maxBytes) {
       yield text.slice(start, i)
       start = i
       bytes = 0

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
 
-/** The one end of a run, as logged. */
+/** The end of a run, as logged. A run has exactly one. */
 export type LoggedEnd = {
   readonly seq: number
   readonly outcome: Exclude<Outcome, 'unsubscribed'>
@@ -9,7 +9,7 @@ export type LoggedEnd = {
   readonly packed: Uint8Array
 }
 
-/** What an end that is not `done` throws. */
+/** Returns the error that an end other than `done` throws. */
 export function errorOf({ outcome, data }: LoggedEnd): MillraceError {
   if (outcome === 'error') return MillraceError.fromShape(data as ReturnType<MillraceError['toJSON']>)
   return new MillraceError('cancelled', 'the run was cancelled', {

@@ -12,7 +12,7 @@ const packr = new Packr({
   variableMapSize: true,
   encodeUndefinedAsNil: true,
   int64AsType: 'number',
-  // What is kept of a message must not keep all of it.
+  // Data kept from a message must not keep the whole message in memory.
   copyBuffers: true,
 })
 
@@ -20,9 +20,9 @@ const packr = new Packr({
 export type ReceivedFrame = { frame: UpFrame; bytes: Uint8Array }
 
 /**
- * What a client's message says, all of it checked before any of it may be applied. Frames of an unknown skippable tag
+ * Decodes a client's message. All of it is checked before any of it may be applied. Frames of an unknown skippable tag
  * are left out.
- * @param admit told how many frames there are before any is decoded; it may throw.
+ * @param admit Receives the number of frames before any is decoded. It may throw.
  * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
  */
 export function decodeClient(
@@ -41,26 +41,25 @@ export function decodeClient(
   return received
 }
 
-/** What bounds a payload: an event's data, the data of an END. */
+/** The limits of a payload: the data of an event or of an END. */
 export type PayloadLimits = Pick<Limits, 'maxEvent' | 'maxDepth' | 'maxValues'>
 
 /**
- * Containers that may stand around a payload on the wire: the data of a part travels again in an OPENED's frame, info,
+ * Containers that may surround a payload on the wire. A lane's data is sent again in an OPENED, inside its frame, info,
  * list and pair.
  */
 const WRAPPING = 4
 
-/** Values that a frame adds to its payload: itself, its elements, and those of the info around a list. */
+/** Values that a frame adds to its payload: the frame, its elements, and those of the info around a list. */
 const FRAME_VALUES = 32
 
 /**
- * Packs what an actor said, for the log. The bytes are the caller's own, and a scan accepts them wherever a payload may
- * stand.
- * @throws MillraceError `bad_event` for what cannot travel: anything that is not plain data, broken text, too deep, too
- *   many values, too large. The message names the rule.
+ * Packs an actor's data for the log. The caller owns the bytes. A scan accepts them wherever a payload may stand.
+ * @throws MillraceError `bad_event` for data that cannot be sent: not plain data, text that is not well-formed, too
+ *   deep, too many values, too large. The message names the rule.
  */
 export function packPayload(value: unknown, limits: PayloadLimits): Uint8Array {
-  // A getter in the data may run anything, so also this: the writer is taken away while it is in use.
+  // A getter in the data can call this function again, so the shared writer is taken while it is in use.
   const writer = idle ?? new PayloadWriter()
   idle = undefined
   writer.reset()
@@ -70,29 +69,29 @@ export function packPayload(value: unknown, limits: PayloadLimits): Uint8Array {
     return writer.take()
   } catch (cause) {
     if (MillraceError.is(cause, 'bad_event')) throw cause
-    const message = MillraceError.is(cause) ? cause.message : 'data cannot travel: reading it threw an error'
+    const message = MillraceError.is(cause) ? cause.message : 'data cannot be sent: reading it threw an error'
     throw new MillraceError('bad_event', message, { cause })
   } finally {
     idle = writer
   }
 }
 
-/** All values that lie back to back in `bytes`. */
+/** Unpacks all values in `bytes`, which are adjacent. */
 export function unpackAll(bytes: Uint8Array): unknown[] {
   return packr.unpackMultiple(bytes) as unknown[]
 }
 
-/** The value that `packPayload` packed. */
+/** Unpacks a value that `packPayload` packed. */
 export function unpackPayload(bytes: Uint8Array): unknown {
   return packr.unpack(bytes)
 }
 
-/** How many values a payload holds. */
+/** Returns the number of values in a payload. */
 export function countValues(packed: Uint8Array, { maxEvent, maxDepth, maxValues }: PayloadLimits): number {
   return scanValue(packed, { maxBytes: maxEvent, maxDepth, maxValues })
 }
 
-/** A writer that stops as soon as a limit is passed: data of any size or shape costs no more than the limit allows. */
+/** A writer that throws as soon as a limit is exceeded. Data of any size costs no more than the limits allow. */
 class PayloadWriter extends Writer {
   limits: PayloadLimits = DEFAULT_LIMITS
 
@@ -106,7 +105,7 @@ class PayloadWriter extends Writer {
 
   override str(value: string): void {
     this.#check(value.length)
-    if (!isWellFormed(value)) refuse('it has text with half of a surrogate pair: cut text between code points')
+    if (!isWellFormed(value)) refuse('its text has a lone surrogate: cut text between code points')
     super.str(value)
   }
 
@@ -118,12 +117,12 @@ class PayloadWriter extends Writer {
   #check(more: number): void {
     const { maxEvent } = this.limits
     if (this.length + more > maxEvent)
-      refuse(`it is larger than maxEvent (${maxEvent} bytes): send it in pieces, or a reference to it`)
+      refuse(`it is larger than maxEvent (${maxEvent} bytes): send it in pieces, or send a reference`)
   }
 }
 
 let idle: PayloadWriter | undefined
 
 function refuse(rule: string): never {
-  throw new MillraceError('bad_event', `data cannot travel: ${rule}`)
+  throw new MillraceError('bad_event', `data cannot be sent: ${rule}`)
 }

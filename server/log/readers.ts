@@ -3,38 +3,38 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Cursor } from './cursor.ts'
 import type { Log } from './log.ts'
 
-/** One who follows a run: a subscription of a client, or a reader inside this process. */
+/** A reader of a run: a client's subscription, or a reader inside this process. */
 export interface Reader {
   readonly policy: Policy
   /** Whether it belongs to the run's principal. */
   readonly own: boolean
   readonly cursor: Cursor
-  /** Its rate is 0. */
+  /** Whether its rate is 0. */
   readonly paused: boolean
-  /** Items a second that it asked for, if it did; for who watches. */
+  /** Items per second that the reader asked for, if any. Inspectors show it. */
   readonly perSec?: number | undefined
-  /** It has all there is and wants to be woken: the audience's own mark. */
+  /** Whether the reader has every item and waits to be woken. Only `Readers` sets it. */
   resting: boolean
-  /** There is something new, `urgent` if it should not wait for company. Must not throw and must not read at once. */
+  /** Reports new items; `urgent` ones should not wait for a batch. It must not throw, and must not read at once. */
   wake(urgent: boolean): void
-  /** The run is being forgotten while this one still reads it. */
+  /** Ends this reader before the end of the run: the run is being forgotten. */
   dismiss(code: string, message: string): void
 }
 
-/** Those who follow one run, and what they mean for it: when its actor must wait, and what its log must keep. */
+/** The readers of one run. They decide when its actor must wait, and which items its log must keep. */
 export class Readers {
-  // What every item touches stands together, as in a production.
-  /** The one that there is, if there is but one. */
+  // Fields that every item touches stand together, as in `Producer`.
+  /** The only reader, if there is exactly one. */
   #only: Reader | undefined
-  /** How many readers have all there is: the next text wakes them, and each is woken once. */
+  /** The number of resting readers. The next text wakes each of them, once. */
   #resting = 0
-  /** The readers that hold the actor back. */
+  /** The readers that the actor waits for. */
   readonly #pacing = new Set<Reader>()
   readonly #log: Log
   readonly #limits: Limits
   readonly #onDetach: OnDetach
   readonly #readers = new Set<Reader>()
-  /** Where the pacing reader that left last stood. */
+  /** The position of the pacing reader that left last. */
   #lastPacer: Cursor | undefined
   #own = 0
 
@@ -52,7 +52,7 @@ export class Readers {
     return this.#readers.size
   }
 
-  /** No reader of the run's principal is there. */
+  /** Whether the run has no reader of its principal. */
   get detached(): boolean {
     return this.#own === 0
   }
@@ -64,45 +64,45 @@ export class Readers {
     if (reader.own) this.#own++
   }
 
-  /** False when it had left already. */
+  /** Returns false when the reader had already left. */
   leave(reader: Reader): boolean {
     if (!this.#readers.delete(reader)) return false
     if (reader.own) this.#own--
-    this.#rouse(reader)
+    this.#endRest(reader)
     const [only] = this.#readers
     this.#only = this.#readers.size === 1 ? only : undefined
     if (this.#pacing.delete(reader)) this.#lastPacer = reader.cursor
     return true
   }
 
-  /** A reader has all there is. */
+  /** Records that a reader has every item and waits to be woken. */
   rest(reader: Reader): void {
     if (reader.resting) return
     reader.resting = true
     this.#resting++
   }
 
-  /** Text was logged: wakes who rests. A reader that is still busy finds it by itself. */
+  /** Wakes the resting readers after text was logged. Any other reader is still busy and finds the text itself. */
   wakeResting(): void {
     if (this.#resting === 0) return
     if (this.#only) return this.#wakeOne(this.#only)
     for (const reader of this.#readers) this.#wakeOne(reader)
   }
 
-  /** Something was logged that nobody should wait for. */
+  /** Wakes every reader at once, after something was logged that must not wait for a batch. */
   wakeAll(): void {
     for (const reader of [...this.#readers]) {
-      this.#rouse(reader)
+      this.#endRest(reader)
       reader.wake(true)
     }
   }
 
   #wakeOne(reader: Reader): void {
-    if (this.#rouse(reader)) reader.wake(false)
+    if (this.#endRest(reader)) reader.wake(false)
   }
 
-  /** False when it did not rest. */
-  #rouse(reader: Reader): boolean {
+  /** Returns false when the reader was not resting. */
+  #endRest(reader: Reader): boolean {
     if (!reader.resting) return false
     reader.resting = false
     this.#resting--
@@ -110,9 +110,9 @@ export class Readers {
   }
 
   /**
-   * How many texts may be said for certain before this must be asked again; 0 when the actor must wait: for a pacing
-   * reader that is paused or too far behind; without any reader of the principal, for where the last pacing one stood.
-   * Another answer may be due when a reader comes, leaves, pauses or moves, and after an event.
+   * The number of texts that may be logged before the caller must ask again; 0 when the actor must wait. It waits for a
+   * pacing reader that is paused or too far behind. In a detached run without one, the position of the last pacing
+   * reader counts. The number can change when a reader joins, leaves, pauses or moves, and after an event.
    */
   room(): number {
     if (this.#pacing.size === 0) return this.#absentPacer()?.room(this.#limits) ?? Number.POSITIVE_INFINITY
@@ -121,7 +121,7 @@ export class Readers {
     return room
   }
 
-  /** The oldest item that must be kept for somebody who paces. */
+  /** The oldest item that must be kept for a pacing reader. */
   keepFrom(): number {
     let keep = this.#log.next
     for (const reader of this.#pacing) keep = Math.min(keep, reader.cursor.safeThrough + 1)
@@ -129,18 +129,19 @@ export class Readers {
     return absent ? Math.min(keep, absent.safeThrough + 1) : keep
   }
 
-  /** The log began a new life at `first`: who stood beyond it counts from there. */
+  /** The log began a new life at item `first`. Moves back the readers beyond it, and wakes every reader. */
   newLife(first: number): void {
     for (const reader of this.#readers) reader.cursor.enterLife(first)
     this.#lastPacer?.enterLife(first)
     this.wakeAll()
   }
 
-  /** The run is being forgotten: everybody is sent away. */
+  /** Dismisses every reader, because the run is being forgotten. */
   dismiss(code: string, message: string): void {
     for (const reader of [...this.#readers]) reader.dismiss(code, message)
   }
 
+  /** The position that limits a detached run without a pacing reader. A run that continues detached has none. */
   #absentPacer(): Cursor | undefined {
     return this.detached && this.#onDetach !== 'continue' ? this.#lastPacer : undefined
   }

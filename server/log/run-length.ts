@@ -1,10 +1,10 @@
-/** A value for each index, written from the first on, that seldom changes: only where it changes is kept. */
+/** An array of numbers, written in order of index, that seldom change. It stores only the indexes of the changes. */
 export class RunLengthArray {
   readonly #starts: number[] = []
   readonly #values: number[] = []
   #latest: number | undefined
 
-  /** From `index` on it is `value`. */
+  /** Sets the value from `index` on. */
   push(index: number, value: number): void {
     if (this.#latest === value) return
     this.#latest = value
@@ -13,15 +13,15 @@ export class RunLengthArray {
   }
 
   at(index: number): number {
-    return this.#values[this.#stretchOf(index)] ?? 0
+    return this.#values[this.#spanOf(index)] ?? 0
   }
 
-  /** Where the stretch that `index` is in ends, that is where the next begins; `Infinity` for the last. */
+  /** The index at which the value next changes after `index`; `Infinity` when it does not. */
   end(index: number): number {
-    return this.#starts[this.#stretchOf(index) + 1] ?? Number.POSITIVE_INFINITY
+    return this.#starts[this.#spanOf(index) + 1] ?? Number.POSITIVE_INFINITY
   }
 
-  /** Forgets what was written from `index` on. */
+  /** Removes all values from `index` on. */
   truncate(index: number): void {
     while ((this.#starts[this.#starts.length - 1] ?? -1) >= index) {
       this.#starts.pop()
@@ -30,11 +30,11 @@ export class RunLengthArray {
     this.#latest = this.#values[this.#values.length - 1]
   }
 
-  #stretchOf(index: number): number {
+  #spanOf(index: number): number {
     const starts = this.#starts
     let low = 0
     let high = starts.length - 1
-    // Mostly it is the last.
+    // Most lookups are for the last span.
     if ((starts[high] ?? 0) <= index) return high
     while (low < high) {
       const middle = (low + high + 1) >> 1

@@ -1,32 +1,33 @@
 import { Writer } from '../../protocol/writer.ts'
 import { RunLengthArray } from './run-length.ts'
 
-/** Items that share one buffer. A batch is copied out of one segment, so this also bounds a frame. */
+/** The most items and bytes in one segment. A frame is copied out of one segment, so these also limit a frame. */
 const SEGMENT_ITEMS = 256
 const SEGMENT_BYTES = 16_384
-/** Bytes that the first segment of a log begins with. */
+/** The initial buffer of a log's first segment, in bytes. */
 const LEAST_BYTES = 256
-/** Items that a segment has room for at first, and how many times as many then. */
+/** The items that a new segment has room for, and the factor by which it grows. */
 const LEAST_ITEMS = 16
 const GROWTH = 4
-/** Bits of an item's entry for the milliseconds since the segment's first item: two minutes. The others are its place. */
+/** The bits of an entry that hold the milliseconds since the segment's first item: 131 s. The others hold an offset. */
 const TIME_BITS = 17
 const TIME_SPAN = 2 ** TIME_BITS
 
-/** What one frame can carry: text items of one lane that lie together, or one event. Valid until the next append. */
+/** The content of one frame: adjacent text items of one lane, or one event. Valid until the next append. */
 export class Chunk {
   readonly seq: number
   readonly count: number
-  /** Lane of the text, or undefined for an event. */
+  /** The lane of the text; undefined for an event. */
   readonly lane: number | undefined
   readonly cost: number
+  /** When the first item was logged, in epoch milliseconds. */
   readonly at: number
-  /** Where the encoded bodies stand, back to back: each a `str`, or an event's kind and data. */
+  /** Has the encoded bodies from `start` to `end`, adjacent: each a `str`, or an event's type and data. */
   readonly body: Writer
   readonly start: number
   readonly end: number
 
-  /** @param mark the lane of text, or minus the cost of an event. */
+  /** @param mark The lane of text, or the negative cost of an event. */
   constructor(seq: number, count: number, mark: number, at: number, body: Writer, start: number, end: number) {
     this.seq = seq
     this.count = count
@@ -43,45 +44,48 @@ export class Chunk {
   }
 }
 
-/** A stretch of a log whose encoded bodies lie together. Items are named by their number in the log. */
+/** Consecutive items of a log that share one buffer. Items are named by their number in the log. */
 export class Segment {
   readonly first: number
   /** Bytes logged before this segment, over the whole run. */
   readonly base: number
   readonly body: Writer
   #next: number
-  /** Of each item, where its body begins and when it was logged: one number, since items of many runs are written in turn. */
+  /**
+   * Where each item's body begins, and when it was logged. Both share one number, so that a write touches less memory:
+   * items of many runs are written alternately, and each finds its run's memory cold.
+   */
   #entries: Uint32Array = new Uint32Array(LEAST_ITEMS)
-  /** When the first item was logged, epoch milliseconds. */
+  /** When the first item was logged, in epoch milliseconds. */
   readonly #at: number
-  /** The lane of a text item, or minus the cost of an event: of the first, and of all where they differ. */
+  /** The lane of text, or the negative cost of an event: of the first item. `#marks` has all marks once they differ. */
   #mark = 0
   #marks: RunLengthArray | undefined
 
   /**
-   * @param at when its first item is logged, epoch milliseconds.
-   * @param before the segment that it follows, which is about as large as this one will be.
+   * @param at When the first item is logged, in epoch milliseconds.
+   * @param before The previous segment. The new buffer is made about as large.
    */
   constructor(first: number, base: number, at: number, before: Segment | undefined) {
     this.first = this.#next = first
     this.base = base
     this.#at = at
-    // One item that fills a segment by itself says nothing of the next.
+    // A segment with one oversized item predicts nothing.
     const like = before && before.body.length <= SEGMENT_BYTES ? before.body.length : 0
     this.body = new Writer(Math.min(SEGMENT_BYTES, like + (like >> 3)) + LEAST_BYTES)
   }
 
-  /** The item after its last. */
+  /** The number after its last item. */
   get next(): number {
     return this.#next
   }
 
-  /** Bytes logged up to and with its last item, over the whole run. */
+  /** Bytes logged up to and including its last item, over the whole run. */
   get bytes(): number {
     return this.base + this.body.length
   }
 
-  /** Whether an item of so many bytes that is logged then belongs here: one does in any case. */
+  /** Returns whether an item of `bytes` bytes, logged at `at`, fits. The first item may have any size. */
   takes(bytes: number, at: number): boolean {
     const count = this.#next - this.first
     if (count === 0) return at === this.#at
@@ -89,7 +93,11 @@ export class Segment {
     return count < SEGMENT_ITEMS && this.body.length + bytes <= SEGMENT_BYTES && ms >= 0 && ms < TIME_SPAN
   }
 
-  /** Begins an item: what is written to `body` from now on. `mark` is the lane of a text, or minus the cost of an event. */
+  /**
+   * Begins an item. The caller then writes its bytes to `body`.
+   * @param mark The lane of text, or the negative cost of an event.
+   * @param at When it is logged, in epoch milliseconds.
+   */
   begin(mark: number, at: number): void {
     const index = this.#next++ - this.first
     if (index === this.#entries.length) {
@@ -110,7 +118,7 @@ export class Segment {
     this.#marks.push(index, mark)
   }
 
-  /** Gives up its items from `seq` on. */
+  /** Removes the items from `seq` on. */
   truncate(seq: number): void {
     if (seq >= this.#next) return
     this.body.truncate(this.#startOf(seq))
@@ -123,28 +131,29 @@ export class Segment {
     return this.base + this.#startOf(seq)
   }
 
+  /** The cost of item `seq`, in credits. */
   costOf(seq: number): number {
     const mark = this.#markOf(seq)
     return mark < 0 ? -mark : 1
   }
 
-  /** How many items from `seq` on cost 1, one after the other; 0 when that one costs more. */
+  /** The number of consecutive items from `seq` on that cost 1; 0 when item `seq` costs more. */
   unitsFrom(seq: number): number {
-    return this.costOf(seq) > 1 ? 0 : this.#stretchEnd(seq) - seq
+    return this.costOf(seq) > 1 ? 0 : this.#spanEnd(seq) - seq
   }
 
-  /** What one frame can carry of the items from `seq` to `through`, at most about `maxBytes` of it. */
+  /** The items from `seq` on that fit into one frame of about `maxBytes`, none after `through`. */
   chunk(seq: number, through: number, maxBytes: number): Chunk {
     const mark = this.#markOf(seq)
     const start = this.#startOf(seq)
-    let next = mark < 0 ? seq + 1 : Math.min(through + 1, this.#stretchEnd(seq))
+    let next = mark < 0 ? seq + 1 : Math.min(through + 1, this.#spanEnd(seq))
     while (next > seq + 1 && this.#startOf(next) - start > maxBytes) next--
     const at = this.#at + ((this.#entries[seq - this.first] as number) % TIME_SPAN)
     return new Chunk(seq, next - seq, mark, at, this.body, start, this.#startOf(next))
   }
 
-  /** Where the items that are marked as `seq` is end. */
-  #stretchEnd(seq: number): number {
+  /** The number after the last consecutive item with the same mark as item `seq`. */
+  #spanEnd(seq: number): number {
     return this.#marks ? Math.min(this.#next, this.first + this.#marks.end(seq - this.first)) : this.#next
   }
 
