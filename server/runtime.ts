@@ -2,12 +2,12 @@ import { randomFillSync } from 'node:crypto'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 
 const POOL_BYTES = 4_096
-/** The longest delay that `setTimeout` takes; beyond it fires at once. */
+/** The longest delay that `setTimeout` accepts. A longer one fires at once. */
 const LONGEST_MS = 2 ** 31 - 1
 let pool = Buffer.allocUnsafe(0)
 let used = 0
 
-/** Random bytes cut from a buffer filled at once: a call of the generator for every id costs thirty times as much. */
+/** Cuts random bytes from a buffer that is filled at once. Calling the generator for each id costs 30 times as much. */
 function pooledRandomBytes(length: number): Uint8Array {
   if (used + length > pool.length) {
     pool = randomFillSync(Buffer.alloc(Math.max(POOL_BYTES, length)))
@@ -19,12 +19,12 @@ function pooledRandomBytes(length: number): Uint8Array {
   return bytes
 }
 
-/** Time and chance of a Node process. Its timers do not keep the process alive. */
+/** Clock, timers and randomness of a Node process. The timers do not keep the process alive. */
 export const nodeRuntime: Runtime = {
   now: () => performance.now(),
   wallClock: () => Date.now(),
   setTimer(ms, callback) {
-    // Node drops what is less than a millisecond: a flush that is asked for in 3.2 would come in 3.
+    // Node drops fractions of a millisecond, so a flush due in 3.2 ms would come after 3 ms.
     const timer = setTimeout(callback, Math.min(Math.ceil(ms), LONGEST_MS))
     timer.unref()
     return { clear: () => clearTimeout(timer) }
@@ -35,14 +35,14 @@ export const nodeRuntime: Runtime = {
 }
 
 /**
- * A runtime whose timers and next turns are entries into one part of the server: what is thrown in them ends that part,
- * as `failed` does it, and never the process. A guard around a guarded runtime takes its place.
+ * A runtime that catches the errors of its callbacks, in timers and loop turns, and passes them to `failed`. An error
+ * thus ends at most one run or connection, never the process. Guarding a guarded runtime replaces the guard.
  */
 export class GuardedRuntime implements Runtime {
   readonly #inner: Runtime
   readonly #failed: (error: unknown) => void
 
-  /** @param failed must not throw. */
+  /** @param failed Receives each error. It must not throw. */
   constructor(runtime: Runtime, failed: (error: unknown) => void) {
     this.#inner = runtime instanceof GuardedRuntime ? runtime.#inner : runtime
     this.#failed = failed
@@ -72,7 +72,7 @@ export class GuardedRuntime implements Runtime {
     return this.#inner.random()
   }
 
-  /** Calls `callback`, as an entry of another kind: what a promise or a socket brings. */
+  /** Calls `callback` under the same guard. It is for callbacks of promises and sockets. */
   enter(callback: () => void): void {
     try {
       callback()

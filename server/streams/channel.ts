@@ -1,25 +1,28 @@
 /**
- * A bounded queue with one reader: what is pushed is read in order, each once. It closes after what is queued was read;
- * a pushed item is refused, never dropped silently.
+ * A bounded queue with one reader, which gets each item once, in order. A full or closed channel refuses items; it
+ * never drops one silently. Items queued before `close` can still be read.
  */
 export class Channel<T> implements AsyncIterableIterator<T> {
+  /** The most items in the queue. */
   readonly capacity: number
-  /** Called when a reader begins to wait (`true`) and when it goes on (`false`). */
+  /** Called with `true` when a reader begins to wait, and with `false` when it continues. */
   onWaiting: ((waiting: boolean) => void) | undefined
   #items: T[] = []
   #readers: { resolve: (result: IteratorResult<T>) => void; reject: (reason: unknown) => void }[] = []
   #closed = false
   #reason: { error: unknown } | undefined
 
+  /** @param capacity The most items in the queue. Default 100. */
   constructor(capacity = 100) {
     this.capacity = capacity
   }
 
+  /** The number of queued items. */
   get size(): number {
     return this.#items.length
   }
 
-  /** Queues `item`. False when the channel is full or closed. */
+  /** Queues `item`. Returns false when the channel is full or closed. */
   push(item: T): boolean {
     if (this.#closed) return false
     const reader = this.#readers.shift()
@@ -33,12 +36,12 @@ export class Channel<T> implements AsyncIterableIterator<T> {
     return true
   }
 
-  /** The next item, if one waits. */
+  /** Removes and returns the next queued item, if there is one. */
   take(): T | undefined {
     return this.#items.shift()
   }
 
-  /** No more comes. Readers end after what is queued; with an `error` they throw it then. */
+  /** Accepts no more items. After the last queued item, readers end, or throw `error` if it is given. */
   close(error?: { error: unknown }): void {
     if (this.#closed) return
     this.#closed = true
@@ -63,7 +66,7 @@ export class Channel<T> implements AsyncIterableIterator<T> {
     })
   }
 
-  /** Leaving a `for await` does not close the channel: a later loop reads on. */
+  /** Leaving a `for await` loop does not close the channel: a later loop reads the items that follow. */
   return(): Promise<IteratorResult<T>> {
     return Promise.resolve({ done: true, value: undefined })
   }

@@ -1,6 +1,6 @@
 const NEWLINE = 0x0a
 
-/** A line that did not end within its limit. Whoever reads on would keep ever more of it. */
+/** A line did not end within the limit. Reading on would buffer more and more of it. */
 export class LineTooLong extends Error {
   override readonly name: string = 'LineTooLong'
 
@@ -10,21 +10,21 @@ export class LineTooLong extends Error {
 }
 
 /**
- * Cuts bytes into lines, wherever the chunks they come in begin and end. A line is given as bytes, without its newline:
- * no character is ever cut, because no byte of a longer character is a newline.
+ * Cuts bytes into lines, independent of the chunks in which they arrive. A line is bytes without its newline. No
+ * character is cut, because no byte of a multi-byte character is a newline.
  */
 export class LineCutter {
   readonly #maxBytes: number
   #pending: Uint8Array = new Uint8Array(1_024)
   #length = 0
 
-  /** `maxBytes`: longest line. */
+  /** @param maxBytes Longest line, in bytes. */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
   }
 
   /**
-   * The lines that `chunk` completes. They are views, good until the next call.
+   * Returns the lines that `chunk` completes. They are views, valid until the next call.
    * @throws LineTooLong
    */
   push(chunk: Uint8Array): Uint8Array[] {
@@ -34,11 +34,14 @@ export class LineCutter {
       lines.push(this.#complete(chunk.subarray(from, at)))
       from = at + 1
     }
-    this.#keep(chunk.subarray(from))
+    this.#append(chunk.subarray(from))
     return lines
   }
 
-  /** What stands behind the last newline, once no more comes; undefined when nothing does. */
+  /**
+   * Returns the bytes after the last newline, once the input has ended; undefined when there are none.
+   * @throws LineTooLong
+   */
   end(): Uint8Array | undefined {
     return this.#length === 0 ? undefined : this.#complete(new Uint8Array(0))
   }
@@ -48,16 +51,16 @@ export class LineCutter {
       if (rest.length > this.#maxBytes) throw new LineTooLong(this.#maxBytes)
       return rest
     }
-    this.#keep(rest)
+    this.#append(rest)
     const line = this.#pending.subarray(0, this.#length)
-    // The line is handed out, so the next one needs a place of its own.
+    // The caller has a view of this buffer, so the next line needs a new one.
     this.#pending = new Uint8Array(1_024)
     this.#length = 0
     return line
   }
 
-  /** Copies, since a kept view would hold the whole chunk it is a part of. */
-  #keep(rest: Uint8Array): void {
+  /** Copies the bytes, because a view would keep the whole chunk in memory. */
+  #append(rest: Uint8Array): void {
     const length = this.#length + rest.length
     if (length > this.#maxBytes) throw new LineTooLong(this.#maxBytes)
     if (length > this.#pending.length) {

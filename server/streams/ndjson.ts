@@ -1,17 +1,17 @@
 import { LineCutter } from './lines.ts'
 
 export type NdjsonOptions = {
-  /** Called for each line that is not JSON, or that `check` does not accept. The line is skipped. */
+  /** Called for each line that is not JSON or that `check` rejects. The line is skipped. */
   onMalformed: () => void
-  /** Sees each value. `false`: malformed. What it throws ends the stream. Default: accepts all. */
+  /** Receives each value; `false` marks it as malformed. A thrown error ends the stream. Default: accept all. */
   check?: (value: unknown) => boolean
-  /** Longest line in bytes; a longer one ends the stream with `LineTooLong`. Default 1 MiB. */
+  /** Longest line in bytes. A longer one ends the stream with `LineTooLong`. Default 1 MiB. */
   maxLineBytes?: number
 }
 
 /**
- * Newline-delimited JSON without its malformed lines: whole lines only, each as it came, empty ones left out. It reads
- * `body` when it is read itself, one chunk at a time; cancelling it cancels `body`.
+ * Filters newline-delimited JSON. The result has every whole, well-formed line unchanged, and no malformed or empty
+ * one. It reads `body` on demand, one chunk at a time. Cancelling it cancels `body`.
  */
 export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOptions): ReadableStream<Uint8Array> {
   const { onMalformed, check = () => true, maxLineBytes = 1_048_576 } = options
@@ -19,7 +19,7 @@ export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOp
   const cutter = new LineCutter(maxLineBytes)
   const decoder = new TextDecoder()
 
-  /** What ended the stream, once the lines before it have been given. */
+  /** The error that ends the stream once the lines before it are delivered. */
   let failure: { error: unknown } | undefined
 
   function isGood(line: Uint8Array): boolean {
@@ -52,10 +52,10 @@ export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOp
       const { done, value } = await reader.read()
       const rest = done ? cutter.end() : undefined
       const good = goodOf(done ? (rest ? [rest] : []) : cutter.push(value))
-      const over = done && !failure
+      const isComplete = done && !failure
       if (good.length > 0) controller.enqueue(joined(good))
-      if (over) controller.close()
-      if (over || good.length > 0) return
+      if (isComplete) controller.close()
+      if (isComplete || good.length > 0) return
     }
     throw failure.error
   }
@@ -66,7 +66,7 @@ export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOp
         try {
           await pull(controller)
         } catch (error) {
-          // Errors of `body` itself find nothing left to cancel.
+          // When `body` itself failed, nothing is left to cancel.
           await reader.cancel(error).catch(() => {})
           throw error
         }

@@ -4,29 +4,29 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import { realTime, wait } from './wait.ts'
 
 export type RetryOptions = {
-  /** Aborting it ends a wait at once, with its reason; no attempt is made afterwards. */
+  /** Aborting it ends a wait at once, with its reason. No attempt follows. */
   signal: AbortSignal
-  /** Attempts after the first one. Default 3. */
+  /** The most attempts after the first one. Default 3. */
   maxRetries?: number
-  /** Longest wait before the first retry, in milliseconds; it doubles with each. Default 1,000. */
+  /** Longest wait before the first retry, in milliseconds. It doubles with each retry. Default 1,000. */
   firstMs?: number
-  /** Longest wait of all, in milliseconds. Default 10,000. */
+  /** Longest wait before any retry, in milliseconds. Default 10,000. */
   maxMs?: number
-  /** Longest `afterMs` that is obeyed, in milliseconds; asked to wait longer, it gives up. Default 60,000. */
+  /** Longest `details.afterMs` to wait for, in milliseconds. An error that asks for more is final. Default 60,000. */
   maxAfterMs?: number
-  /** Timer and chance of the waits. Default: the real ones. */
+  /** Timers and randomness of the waits. Default: real ones. */
   runtime?: Pick<Runtime, 'setTimer' | 'random'>
 }
 
 export type RetryEvent = Extract<RunEvent, { type: 'retry' }>
 
 /**
- * Calls `attempt` until it succeeds, and returns what it gave. Before each wait it yields what comes: the number of the
- * retry (from 1), the wait, and the code of the error behind it.
+ * Calls `attempt` until it succeeds, and returns its result. Before each wait it yields the number of the retry (from
+ * 1), the wait, and the code of the error.
  *
- * An error is retried if it is a `MillraceError` that says `retryable`. The wait is anything up to 1 s, 2 s, 4 s ...
- * 10 s, so that many who failed together do not come back together, and never less than `details.afterMs` of the error.
- * @throws the last error of `attempt`, or the signal's reason.
+ * An error is retried if it is a `MillraceError` with `retryable`. The wait is random, at most 1 s, 2 s, 4 s ... 10 s,
+ * so that clients that failed together do not return together. It is never less than the error's `details.afterMs`.
+ * @throws The last error of `attempt`, or the signal's reason.
  */
 export async function* retry<Result>(
   attempt: () => Promise<Result>,
@@ -51,7 +51,7 @@ export async function* retry<Result>(
   }
 }
 
-/** How long the failed side asks to be left alone, in milliseconds. */
+/** Returns the wait that the error asks for, in milliseconds; 0 when it asks for none. */
 function afterMsOf({ details }: MillraceError): number {
   if (typeof details !== 'object' || details === null || !('afterMs' in details)) return 0
   return typeof details.afterMs === 'number' && details.afterMs > 0 ? details.afterMs : 0

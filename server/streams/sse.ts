@@ -1,9 +1,9 @@
 import { LineCutter, LineTooLong } from './lines.ts'
 
 /**
- * The `data` of each server-sent event of `body`; comments and other fields are left out, and so is an event that broke
- * off. It reads `body` when it is read itself; leaving it cancels `body`.
- * @param maxBytes Longest line, and longest data of one event. Default 1 MiB.
+ * Yields the `data` of each server-sent event of `body`. It skips comments, other fields, and an event that is cut off
+ * by the end of `body`. It reads `body` on demand. Leaving the loop cancels `body`.
+ * @param maxBytes Longest line, and longest data of one event, in bytes. Default 1 MiB.
  * @throws LineTooLong
  */
 export async function* sseData(body: ReadableStream<Uint8Array>, maxBytes = 1_048_576): AsyncGenerator<string> {

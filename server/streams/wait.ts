@@ -1,6 +1,6 @@
 import type { Runtime } from '../../protocol/runtime.ts'
 
-/** Real time and chance. Unlike those of a server its timers keep the process alive: somebody awaits what they end. */
+/** Real timers and randomness. Unlike a server's timers, they keep the process alive, because a caller awaits them. */
 export const realTime: Pick<Runtime, 'setTimer' | 'random'> = {
   random: Math.random,
   setTimer(ms, callback) {
@@ -10,8 +10,8 @@ export const realTime: Pick<Runtime, 'setTimer' | 'random'> = {
 }
 
 /**
- * Resolves after `ms` milliseconds. Aborting `signal` rejects at once with its reason; either way neither timer nor
- * listener stays behind.
+ * Resolves after `ms` milliseconds. If `signal` aborts, it rejects at once with the signal's reason. Neither timer nor
+ * listener remains.
  */
 export function wait(ms: number, signal: AbortSignal, runtime: Pick<Runtime, 'setTimer'> = realTime): Promise<void> {
   return new Promise((resolve, reject) => {
