@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 
-/** A rate with a burst: `take` until it is empty; it fills with time. */
+/** A token bucket: it limits a rate and allows a burst. It refills with time. */
 export class TokenBucket {
   readonly #runtime: Runtime
   readonly #perSec: number
@@ -17,7 +17,7 @@ export class TokenBucket {
     this.#filledAt = runtime.now()
   }
 
-  /** Takes `n`, by default one. False, and nothing is taken, when fewer are left. */
+  /** Takes `n` tokens, 1 by default. Returns false, and takes none, when fewer are left. */
   take(n = 1): boolean {
     const now = this.#runtime.now()
     this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#filledAt) * this.#perSec) / 1000)
@@ -27,18 +27,18 @@ export class TokenBucket {
     return true
   }
 
-  /** Milliseconds until one is there. */
+  /** Milliseconds until one token is available. */
   get waitMs(): number {
     return Math.max(0, Math.ceil(((1 - this.#tokens) / this.#perSec) * 1000))
   }
 
-  /** It is as full as it can be: forgetting it changes nothing. */
+  /** Whether the bucket is full, so that forgetting it changes nothing. */
   get full(): boolean {
     return this.#tokens + ((this.#runtime.now() - this.#filledAt) * this.#perSec) / 1000 >= this.#burst
   }
 }
 
-/** What one principal uses of a node, against what it may. */
+/** The quota of one principal on a node: its live runs, its connections, and its starts per second. */
 export class Quota {
   liveRuns = 0
   connections = 0
@@ -48,22 +48,25 @@ export class Quota {
     this.starts = starts
   }
 
-  /** Nothing is used: the books can be forgotten. */
+  /** Whether nothing is in use, so that the quota can be forgotten. */
   get idle(): boolean {
     return this.liveRuns === 0 && this.connections === 0 && this.starts.full
   }
 
-  /** @throws MillraceError `rate_limited` with `details.afterMs`. */
+  /**
+   * Counts one START or ATTACH.
+   * @throws MillraceError `rate_limited`, with the milliseconds to wait in `details.afterMs`.
+   */
   takeStart(): void {
     if (this.starts.take()) return
-    throw new MillraceError('rate_limited', 'too many starts and attaches at once; try again a little later', {
+    throw new MillraceError('rate_limited', 'too many starts and attaches at once; try again later', {
       details: { afterMs: this.starts.waitMs },
     })
   }
 
-  /** @throws MillraceError `overloaded` when the principal has as many live runs as it may. */
+  /** @throws MillraceError `overloaded` when the principal has `maxRuns` live runs. */
   checkRuns(maxRuns: number): void {
     if (this.liveRuns >= maxRuns)
-      throw new MillraceError('overloaded', `you have ${maxRuns} live runs, as many as allowed; end one first`)
+      throw new MillraceError('overloaded', `you have ${maxRuns} live runs, the maximum; end one first`)
   }
 }

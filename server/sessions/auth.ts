@@ -3,53 +3,54 @@ import type * as Jose from 'jose'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Principal } from '../actors/actor.ts'
 
-/** What a client shows of itself. */
+/** The data by which a client is authenticated. */
 export type Credentials = {
-  /** HELLO's `auth`, whatever the client sent. */
+  /** HELLO's `auth`: any value that the client sent. */
   readonly auth: unknown
   /**
-   * Headers of the upgrade request, names in lower case. Cookies are among them only if the request named an allowed
-   * Origin: a page of another site cannot act with a visitor's cookies.
+   * Headers of the upgrade request, names in lower case. Cookies are included only if the request named an allowed
+   * Origin, so that a page of another site cannot use a visitor's cookies.
    */
   readonly headers: ReadonlyMap<string, string>
   readonly remoteAddress: string
-  /** The client instance, in hex. Chosen by the client: it identifies nobody. */
+  /** The id of the client instance, in hex. The client chooses it, so it proves no identity. */
   readonly client: string
 }
 
-/** A principal, and until when its credentials hold. */
+/** A principal, and when its credentials expire. */
 export type Identity = Principal & {
-  /** Epoch milliseconds; the connection is closed 4401 then, and its client comes back with new credentials. */
+  /** In epoch milliseconds. The server then closes with 4401, and the client returns with new credentials. */
   readonly expiresAt?: number
 }
 
 /**
- * Says who a client is, or undefined to refuse it. A refused client learns nothing but that. Throwing closes the
- * connection 1011: the client comes back later.
+ * Returns the identity of a client, or undefined to refuse the client. A refused client gets no reason. When this
+ * throws, the server closes the connection with 1011, and the client tries again later.
  */
 export type Authenticate = (credentials: Credentials) => Identity | undefined | PromiseLike<Identity | undefined>
 
 /**
- * Who a client is, as `authenticate` answered; undefined when it was refused. What is neither must not come in.
- * @throws TypeError naming what is wrong with the answer.
+ * Checks the result of `authenticate`. Returns the identity, or undefined when the client is refused: `null` and
+ * `false` refuse it too.
+ * @throws TypeError for any other result. The message names the fault.
  */
-export function identityOf(answer: unknown): Identity | undefined {
-  if (answer === undefined || answer === null || answer === false) return undefined
-  const what = 'authenticate must answer with a principal { id, rights?, expiresAt? }, or with undefined to refuse'
-  if (typeof answer !== 'object') throw new TypeError(`${what}, not with ${typeof answer}`)
-  const { expiresAt } = answer as { readonly expiresAt?: unknown }
-  const fault = principalFault(answer) ?? (expiresAt !== undefined && !Number.isFinite(expiresAt) && 'expiresAt')
-  if (fault) throw new TypeError(`${what}; ${FAULTS[fault]}`)
-  return answer as Identity
+export function identityOf(result: unknown): Identity | undefined {
+  if (result === undefined || result === null || result === false) return undefined
+  const rule = 'authenticate must return a principal { id, rights?, expiresAt? }, or undefined to refuse'
+  if (typeof result !== 'object') throw new TypeError(`${rule}, not a ${typeof result}`)
+  const { expiresAt } = result as { readonly expiresAt?: unknown }
+  const fault = principalFault(result) ?? (expiresAt !== undefined && !Number.isFinite(expiresAt) && 'expiresAt')
+  if (fault) throw new TypeError(`${rule}; ${FAULTS[fault]}`)
+  return result as Identity
 }
 
 const FAULTS = {
-  id: '`id` must be a string that is not empty',
+  id: '`id` must be a non-empty string',
   rights: "`rights` must be an array of strings, such as ['observe']",
   expiresAt: '`expiresAt` must be a finite number of milliseconds since 1970',
 }
 
-/** What is wrong with a principal, if anything is. */
+/** Returns the property of a principal that is invalid, if one is. */
 function principalFault(principal: object): 'id' | 'rights' | undefined {
   const { id, rights } = principal as { readonly id?: unknown; readonly rights?: unknown }
   if (typeof id !== 'string' || id === '') return 'id'
@@ -58,33 +59,33 @@ function principalFault(principal: object): 'id' | 'rights' | undefined {
 }
 
 /**
- * A principal that is named inside the process.
- * @throws MillraceError `bad_request` naming what is wrong with it.
+ * Returns `principal` after checking it. It is for principals that are named inside the process.
+ * @throws MillraceError `bad_request` for an invalid principal. The message names the fault.
  */
 export function checkedPrincipal(principal: Principal): Principal {
   const fault = typeof principal === 'object' && principal !== null ? principalFault(principal) : 'id'
-  if (fault) throw new MillraceError('bad_request', `this is no principal: ${FAULTS[fault]}`)
+  if (fault) throw new MillraceError('bad_request', `invalid principal: ${FAULTS[fault]}`)
   return principal
 }
 
-/** The token a client sent in HELLO, or as `Authorization: Bearer`. Never from the URL. */
+/** Returns the token from HELLO's `auth`, or else from `Authorization: Bearer`. A token in the URL is never used. */
 function tokenOf({ auth, headers }: Credentials): string | undefined {
   if (typeof auth === 'string') return auth
   return /^Bearer +(.+)$/i.exec(headers.get('authorization') ?? '')?.[1]
 }
 
 /**
- * Knows clients by fixed tokens: `bearer({ [token]: 'alice' })`, or a whole principal in place of the id. Compares in
- * constant time.
- * @throws MillraceError `bad_request` for no token at all, or an empty one.
+ * Authenticates clients by fixed tokens: `bearer({ [token]: 'alice' })`, or a whole principal in place of the id.
+ * Tokens are compared in constant time.
+ * @throws MillraceError `bad_request` for no token at all, an empty token, or an invalid principal.
  */
 export function bearer(tokens: { readonly [token: string]: string | Principal }): Authenticate {
-  const known = Object.entries(tokens).map(([token, who]) => ({
+  const known = Object.entries(tokens).map(([token, identity]) => ({
     token: Buffer.from(token),
-    principal: checkedPrincipal(typeof who === 'string' ? { id: who } : who),
+    principal: checkedPrincipal(typeof identity === 'string' ? { id: identity } : identity),
   }))
   if (known.length === 0)
-    throw new MillraceError('bad_request', 'bearer() needs at least one token; write anonymous() to let everybody in')
+    throw new MillraceError('bad_request', 'bearer() needs at least one token; use anonymous() to accept every client')
   for (const { token } of known) {
     if (token.length === 0 || token.toString() === 'undefined')
       throw new MillraceError('bad_request', 'bearer() was given an empty token: is its environment variable set?')
@@ -97,7 +98,7 @@ export function bearer(tokens: { readonly [token: string]: string | Principal })
   }
 }
 
-/** Compares without telling by time how much was right; the length of a token is no secret. */
+/** Compares in constant time, so that the time does not reveal how much matched. A token's length is not secret. */
 function sameBytes(a: Buffer, b: Buffer): boolean {
   if (a.length !== b.length) {
     timingSafeEqual(b, b)
@@ -106,19 +107,24 @@ function sameBytes(a: Buffer, b: Buffer): boolean {
   return timingSafeEqual(a, b)
 }
 
-/** Lets everybody in, each client instance as a principal of its own: it sees its own runs only, and only while its page lives. */
+/**
+ * Accepts every client. Each client instance is a principal of its own: it sees only its own runs, and only as long as
+ * its page or process lasts.
+ */
 export function anonymous(): Authenticate {
   return ({ client }) => ({ id: `anonymous:${client}` })
 }
 
 export type JwtOptions = {
-  /** The shared secret (HS256 and kin) or a public key, or a function that finds one (`createRemoteJWKSet` of `jose`). */
+  /** A shared secret (HS256 and similar), a public key, or a function that finds it (jose's `createRemoteJWKSet`). */
   key: SigningKey | JwtKeyFinder
-  /** Signature algorithms accepted. No default: saying which is what keeps `none` and confusion out. */
+  /** Accepted signature algorithms. There is no default: an explicit list prevents `none` and algorithm confusion. */
   algorithms: readonly string[]
+  /** The required `iss` claim. Default: any. */
   issuer?: string
+  /** The required `aud` claim. Default: any. */
   audience?: string
-  /** Turns the claims into a principal. Default: `sub` is the id. Undefined refuses. */
+  /** Maps the claims to a principal; undefined refuses the client. Default: `sub` is the id. */
   principal?: (claims: JwtClaims) => Principal | undefined | PromiseLike<Principal | undefined>
 }
 
@@ -126,19 +132,20 @@ export type JwtClaims = { readonly sub?: string; readonly exp?: number; readonly
 
 type SigningKey = webcrypto.CryptoKey | Uint8Array
 
-/** Finds the key of a token, as the functions of `jose` do. */
+/** Finds the key for a token, as the key functions of `jose` do. */
 export type JwtKeyFinder = (header: { alg: string; kid?: string }, token: never) => SigningKey | Promise<SigningKey>
 
 /**
- * Knows clients by signed tokens, checked with the optional package `jose`. When a token expires the connection is
- * closed 4401 and its client comes back with what its `token` function returns then.
- * @throws MillraceError `bad_request` when no algorithm is named; at the first client when `jose` is not installed.
+ * Authenticates clients by signed tokens, which the optional package `jose` verifies. When a token expires, the server
+ * closes the connection with 4401. The client then returns with the new result of its `token` function.
+ * @throws MillraceError `bad_request` when `algorithms` is empty or includes `none`. Without the package, the first
+ *   client fails with `unavailable`.
  */
 export function jwt(options: JwtOptions): Authenticate {
   if (options.algorithms.length === 0 || options.algorithms.includes('none')) {
     throw new MillraceError(
       'bad_request',
-      "jwt() needs the signature algorithms it may accept, e.g. algorithms: ['HS256']; `none` is never one",
+      "jwt() needs the signature algorithms it may accept, e.g. algorithms: ['HS256']; `none` is not allowed",
     )
   }
   const { issuer, audience } = options

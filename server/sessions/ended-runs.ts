@@ -2,19 +2,19 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Principal } from '../actors/principal.ts'
 
-/** What an ended run that is still read stays longer than others. */
+/** Extra time for an ended run that still has a reader, in milliseconds. */
 const STILL_READ_MS = 1_000
 
-/** A run that has ended, as far as it must be known to be kept. */
+/** What is needed of a run that has ended to keep it. */
 export interface EndedRun {
   readonly principal: Principal
-  /** Bytes that it takes, about. */
+  /** The bytes that it takes, approximately. */
   readonly retainedBytes: number
-  /** How many read it now. */
+  /** The number of its readers. */
   readonly readers: number
 }
 
-/** An ended run, or the key that is left of it. */
+/** An ended run, or only its key. */
 type Entry<Run> = {
   readonly owner: string
   endedAt: number
@@ -23,27 +23,28 @@ type Entry<Run> = {
   key: string | undefined
 }
 
-/** What becomes of an ended run in the end. */
+/** Calls by which ended runs are dropped. */
 export interface EndedRunsCallbacks<Run> {
-  /** Log and end are given up. Returns the key that still answers for the run, if it had one. */
+  /** Drops the run's log and end. Returns its key, which stays in use, if it has one. */
   evict(run: Run): string | undefined
-  /** Run and key are given up. */
+  /** Drops the run and its key. */
   forget(run: Run): void
-  /** The key of an evicted run is free again. */
+  /** Frees the key of an evicted run. */
   forgetKey(key: string): void
 }
 
 /**
- * Ended runs, kept for who comes back: each `endedMs` long with log and end, unless the node's or the principal's
- * allowance of bytes runs out; then the oldest is given up first and only its key stays.
+ * Ended runs, kept for clients that come back. Each run is kept for `endedMs`, with its log and end. When a limit on
+ * bytes is exceeded, of the node (`retainTotal`) or of the principal (`retainPrincipal`), the oldest runs lose log and
+ * end, and only their keys stay.
  */
 export class EndedRuns<Run extends EndedRun> {
   readonly #runtime: Runtime
   readonly #limits: Pick<Limits, 'endedMs' | 'retainTotal' | 'retainPrincipal'>
   readonly #callbacks: EndedRunsCallbacks<Run>
-  /** In the order in which they ended. */
+  /** All entries, in the order in which they ended. */
   readonly #entries = new Set<Entry<Run>>()
-  /** Those that still have a log, in the same order: all of them, and by principal. */
+  /** The entries that still have a log, in the same order: all of them, and by principal. */
   readonly #logged = new Set<Entry<Run>>()
   readonly #owned = new Map<string, { bytes: number; entries: Set<Entry<Run>> }>()
   #bytes = 0
@@ -59,6 +60,7 @@ export class EndedRuns<Run extends EndedRun> {
     this.#callbacks = callbacks
   }
 
+  /** Adds a run that has ended. */
   add(run: Run): void {
     const owner = run.principal.id
     const bytes = run.retainedBytes
@@ -74,6 +76,7 @@ export class EndedRuns<Run extends EndedRun> {
     this.#arm()
   }
 
+  /** Stops the timer. */
   clear(): void {
     this.#timer?.clear()
   }
@@ -87,13 +90,13 @@ export class EndedRuns<Run extends EndedRun> {
   #evictFirst([entry]: Iterable<Entry<Run>> = []): void {
     if (!entry?.run) return
     const { run } = entry
-    this.#lighten(entry)
+    this.#releaseLog(entry)
     entry.key = this.#callbacks.evict(run)
     if (entry.key === undefined) this.#entries.delete(entry)
   }
 
-  /** The entry has no log any more. */
-  #lighten(entry: Entry<Run>): void {
+  /** Removes the entry's log from the totals. */
+  #releaseLog(entry: Entry<Run>): void {
     entry.run = undefined
     this.#logged.delete(entry)
     this.#bytes -= entry.bytes
@@ -104,7 +107,7 @@ export class EndedRuns<Run extends EndedRun> {
     if (owned.entries.size === 0) this.#owned.delete(entry.owner)
   }
 
-  /** One timer for all: they leave in the order in which they came. */
+  /** Sets one timer for all entries, because they expire in the order in which they ended. */
   #arm(): void {
     if (this.#timer) return
     const [oldest] = this.#entries
@@ -124,11 +127,11 @@ export class EndedRuns<Run extends EndedRun> {
       const { run, key } = entry
       this.#entries.delete(entry)
       if (run && run.readers > 0) {
-        // Somebody still reads it: it stays, and takes its place at the end, not to be met again at once.
+        // A reader is still there, so the entry stays. It moves to the end, where this loop stops at it.
         entry.endedAt = now + STILL_READ_MS
         this.#entries.add(entry)
       } else if (run) {
-        this.#lighten(entry)
+        this.#releaseLog(entry)
         this.#callbacks.forget(run)
       } else if (key !== undefined) this.#callbacks.forgetKey(key)
     }

@@ -15,10 +15,10 @@ import { Quota, TokenBucket } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { Session, type SessionSocket } from './session.ts'
 
-/** Ids are cut from 128 random bits: nobody guesses a run. */
+/** Ids have 128 random bits, so that nobody can guess a run. */
 const ID_BYTES = 16
 const SWEEP_QUOTAS = 64
-/** What a message quotes at most of the name of an actor that does not exist. */
+/** The most characters of an unknown actor's name that a message quotes. */
 const QUOTED_CHARACTERS = 64
 
 export type RegistryOptions = {
@@ -28,21 +28,21 @@ export type RegistryOptions = {
   findModel(which: string | Model | undefined): Model
   /** Whether the process has no room for more runs. */
   overloaded(): boolean
-  /** An actor threw something that clients must not see. */
+  /** Reports an error of an actor that clients must not see. */
   actorFailed(run: Run, error: unknown): void
-  /** A run has ended, or has settled. */
+  /** Reports that a run has ended or has settled. */
   runChanged(): void
 }
 
-/** What a key stands for; `run` is gone when it was given up to make room. */
+/** The execution that a key names. `run` is undefined once its log was dropped to make room. */
 type KeyEntry = { readonly inputHash: string; run: Run | undefined }
 
-/** What is alive on a node, by name: sessions, runs, and the keys that name executions. */
+/** Everything that a node keeps by name: sessions, runs, and the keys that name executions. */
 export class Registry {
   readonly #options: RegistryOptions
   readonly #callbacks: RunCallbacks
   readonly #sessions = new Map<string, Session>()
-  /** Sessions without a connection, oldest loss first, by principal. */
+  /** Sessions without a connection, by principal; the session that lost its connection first comes first. */
   readonly #lost = new Map<string, Set<Session>>()
   readonly #runs = new Map<string, Run>()
   readonly #keys = new Map<string, KeyEntry>()
@@ -51,7 +51,7 @@ export class Registry {
   readonly #unsettled = new Set<Run>()
   readonly #quotas = new Map<string, Quota>()
   readonly #ended: EndedRuns<Run>
-  /** Idle books are swept when there are this many. */
+  /** The number of quotas at which the idle ones are removed. */
   #sweepAt = SWEEP_QUOTAS
   #draining = false
 
@@ -78,8 +78,9 @@ export class Registry {
   // --- sessions
 
   /**
-   * A client instance says HELLO on a connection. A higher `attempt` than seen moves its session there and closes the
-   * old connection 4409; a lower or equal one is a late duplicate: undefined, and nothing changes.
+   * Finds or creates the session of a client instance that sent HELLO. An `attempt` higher than any before moves the
+   * session to this connection, and closes the old one with 4409. Any other `attempt` is a late duplicate: nothing
+   * changes, and the result is undefined. `known`: whether the session existed before.
    */
   hello(principal: Principal, hello: Hello, socket: SessionSocket): { session: Session; known: boolean } | undefined {
     const client = Buffer.from(hello.client).toString('hex')
@@ -92,11 +93,11 @@ export class Registry {
     session.attempt = hello.attempt
     session.socket = socket
     this.#found(session)
-    old?.fault(4409, 'this client instance has connected anew')
+    old?.fault(4409, 'this client instance has connected again')
     return { session, known: known !== undefined }
   }
 
-  /** A connection is gone. Its session is kept `resumeMs` while a run of it goes on. */
+  /** A connection is lost. Its session is kept for `resumeMs`, or forgotten at once if no run of it is live. */
   lost(session: Session, socket: SessionSocket): void {
     if (session.socket !== socket) return
     session.socket = undefined
@@ -124,7 +125,7 @@ export class Registry {
     session.runs.clear()
   }
 
-  /** A session opened a view of a run. */
+  /** Records that a session opened a view of a run. */
   opened(session: Session, run: ReadableRun): void {
     if (run.end) return
     session.runs.add(run)
@@ -132,7 +133,7 @@ export class Registry {
     this.#sessionsOf.set(run, sessions.add(session))
   }
 
-  /** The books of a principal. They are kept while something is used. */
+  /** Returns the quota of a principal. A quota is kept as long as anything of it is in use. */
   quota(principal: Principal): Quota {
     const { runtime, limits } = this.#options
     let quota = this.#quotas.get(principal.id)
@@ -150,9 +151,9 @@ export class Registry {
   // --- runs
 
   /**
-   * Begins the run that a START asks for, or finds the one its key names.
-   * @param inputBytes The input as received: what the key's hash is made of.
-   * @throws MillraceError the reason of the refusal; it leaves no key.
+   * Begins the run that a START asks for, or finds the run that its key names.
+   * @param inputBytes The input as received. The key is bound to its hash.
+   * @throws MillraceError The reason of a refusal. A refused START takes no key.
    */
   start(
     principal: Principal,
@@ -165,7 +166,8 @@ export class Registry {
     if (known) {
       if (known.inputHash !== inputHash)
         throw new MillraceError('key_conflict', 'this key was used with another input; take a new key')
-      if (!known.run) throw new MillraceError('not_found', 'the run of this key has ended and its log was given up')
+      if (!known.run)
+        throw new MillraceError('not_found', 'the run of this key has ended, and its log was dropped to make room')
       return { run: known.run, reused: true }
     }
     const run = this.#newRun(principal, start)
@@ -183,7 +185,7 @@ export class Registry {
     if (!actor) {
       const names = [...actors.keys()]
       const asked = JSON.stringify(excerpt(name, QUOTED_CHARACTERS))
-      throw new MillraceError('not_found', `there is no actor ${asked}; there is ${names.join(', ')}`, {
+      throw new MillraceError('not_found', `unknown actor ${asked}; known actors: ${names.join(', ')}`, {
         details: { actors: names },
       })
     }
@@ -196,7 +198,7 @@ export class Registry {
     })
   }
 
-  /** Begins a child of a run. It belongs to what exists, so it begins also while the server goes away. */
+  /** Begins a child of a run. It begins even while the server is going away, because its parent exists already. */
   #spawn(parentLink: ParentLink, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
     const { principal } = parentLink.parent
     const options: RunOptions = {
@@ -233,14 +235,14 @@ export class Registry {
     this.#runs.set(run.id, run)
     this.#unsettled.add(run)
     quota.liveRuns++
-    // Its first item must not come before the caller has subscribed.
+    // The caller must subscribe before the first item.
     queueMicrotask(() => run.begin(checked))
     return run
   }
 
   /**
-   * The run of that id, if `principal` may know of it.
-   * @throws MillraceError `not_found`, the same for a foreign run as for none.
+   * Returns the run with this id, if `principal` may read it. `own`: whether the run belongs to the principal.
+   * @throws MillraceError `not_found`, with the same message for a run of another principal as for none.
    */
   find(principal: Principal, id: string): { run: ReadableRun; own: boolean } {
     const run = this.#runs.get(id)
@@ -250,27 +252,27 @@ export class Registry {
     return { run, own }
   }
 
-  /** A run that is kept, live or ended. */
+  /** Returns the run with this id, live or ended, if it is kept. */
   run(id: string): Run | undefined {
     return this.#runs.get(id)
   }
 
-  /** Sessions that are not forgotten. */
+  /** All sessions that are not forgotten. */
   get sessions(): Iterable<Session> {
     return this.#sessions.values()
   }
 
-  /** Runs that have not settled: each takes a slot. */
+  /** The runs that have not settled. Each takes a slot. */
   get live(): ReadonlySet<Run> {
     return this.#unsettled
   }
 
-  /** No execution begins any more; what exists goes on. */
+  /** From now on, no new execution begins. Existing runs and their children go on. */
   drain(): void {
     this.#draining = true
   }
 
-  /** Everything ends: no timer is left. */
+  /** Forgets all sessions and stops all timers. */
   close(): void {
     this.#ended.clear()
     for (const session of [...this.#sessions.values()]) this.#forgetSession(session)
@@ -328,6 +330,6 @@ function validated(actor: Actor, input: unknown): ReturnType<typeof validate<unk
   try {
     return validate(actor.input, input)
   } catch (cause) {
-    throw new MillraceError('internal', 'the schema of this actor failed on the input', { cause })
+    throw new MillraceError('internal', 'the schema of this actor threw an error for the input', { cause })
   }
 }

@@ -2,27 +2,27 @@ import type { Timer } from '../../protocol/runtime.ts'
 import type { Principal } from '../actors/actor.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 
-/** What a session needs of the connection that carries it. */
+/** The connection that a session is on, as the session sees it. */
 export interface SessionSocket {
-  /** Closes it with a code of the protocol: nothing of it is applied any more. */
+  /** Closes the connection with a close code of the protocol. None of its frames is applied any more. */
   fault(code: number, reason: string): void
 }
 
 /**
- * The registry's record of one client instance: its principal, the connection it has now, the runs it opened. It
- * outlives its connections; forgetting it touches no run.
+ * The server's record of one client instance: its principal, its current connection, and the live runs that it opened.
+ * A session outlives its connections. Forgetting a session does not affect its runs.
  */
 export class Session {
-  /** A public name, for people and inspectors. It opens nothing. */
+  /** A public id, for people and inspectors. It grants nothing. */
   readonly id: string
   readonly principal: Principal
-  /** The instance's own secret id, in hex. */
+  /** The secret id of the client instance, in hex. */
   readonly client: string
   readonly runs: Set<ReadableRun> = new Set()
-  /** The highest `attempt` seen. */
+  /** The highest `attempt` of a HELLO so far. */
   attempt = 0
   socket: SessionSocket | undefined
-  /** Runs while it has no connection: when it fires the session is forgotten. */
+  /** Set while the session has no connection. The session is forgotten when it fires. */
   forget: Timer | undefined
 
   constructor(id: string, principal: Principal, client: string) {
@@ -31,7 +31,7 @@ export class Session {
     this.client = client
   }
 
-  /** A run of it still goes on. */
+  /** Whether a run that the session opened has not ended. */
   get hasLiveRun(): boolean {
     for (const run of this.runs) if (!run.end) return true
     return false

@@ -148,7 +148,7 @@ describe('what the server refuses is told in one line', () => {
     [
       'run chatt',
       2,
-      /there is no actor "chatt"; there is chat, assistant, team, count, flood, echo, sleep, stubborn, inspector, modelless/,
+      /unknown actor "chatt"; known actors: chat, assistant, team, count, flood, echo, sleep, stubborn, inspector, modelless/,
     ],
     ['run count {"to":"ten"}', 2, /the input does not fit: .*number.* at to/],
     [

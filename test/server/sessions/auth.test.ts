@@ -65,7 +65,7 @@ describe('credentials', () => {
     expect(() => bearer({})).toThrow('at least one token')
     expect(() => bearer({ '': 'alice' })).toThrow('empty token')
     expect(() => bearer({ [String(undefined)]: 'alice' })).toThrow('empty token')
-    expect(() => bearer({ x: '' })).toThrow('no principal: `id`')
+    expect(() => bearer({ x: '' })).toThrow('invalid principal: `id`')
     expect(() => jwt({ key, algorithms: [] })).toThrow('algorithms')
     expect(() => jwt({ key, algorithms: ['none'] })).toThrow('algorithms')
   })
