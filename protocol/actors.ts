@@ -1,6 +1,6 @@
 /**
- * What an actor's type tells a client: its input as it is sent, the result it returns, and the values of its `data`
- * events. It exists for the type checker only; no such property is there at run time.
+ * The types that an actor declares to its clients: its input as sent, its result, and the values of its `data` events.
+ * They exist for the type checker only: no actor has such a property at run time.
  */
 export interface ActorTypes<Input = unknown, Result = unknown, Data = unknown> {
   readonly '~types'?: { readonly input: Input; readonly result: Result; readonly data: Data }
@@ -13,9 +13,9 @@ type TypesOf<A> = A extends { readonly '~types'?: infer T } ? NonNullable<T> : n
 
 /** The input that actor `A` takes from a client. */
 export type InputOf<A> = TypesOf<A> extends { input: infer T } ? T : unknown
-/** What actor `A` returns beside its text. */
+/** The value that actor `A` returns in addition to its text. */
 export type ResultOf<A> = TypesOf<A> extends { result: infer T } ? T : unknown
-/** What a run of actor `A` resolves with: what the actor returns, or its text where it returns nothing else. */
+/** The value that a run of actor `A` resolves with: the actor's result, or its text if it returns none. */
 export type AnswerOf<A> = ResultOf<A> extends undefined ? string : ResultOf<A>
 /** The values of the `data` events of actor `A`. */
 export type DataOf<A> = TypesOf<A> extends { data: infer T } ? T : unknown

@@ -1,4 +1,4 @@
-// Constants of a module, as the tags are.
+// Constants of a module, for the reason given in tag.ts.
 
 export const done = 1000
 export const malformed = 4400

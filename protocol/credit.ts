@@ -1,14 +1,14 @@
 /**
- * What a text or event of `bytes` encoded bytes costs: one credit for each `creditUnit` begun, at least one. Computed
- * once, when an item is logged; it is the same for every subscription, however items are batched.
+ * Returns the cost of a text or event of `bytes` encoded bytes: one credit for each `creditUnit` begun, at least one.
+ * The cost is computed once, when the item is logged. It is the same for every subscription, however items are batched.
  */
 export function costOf(bytes: number, creditUnit: number): number {
   return bytes <= creditUnit ? 1 : Math.ceil(bytes / creditUnit)
 }
 
-/** The sender's side of credit: what one subscription may still be sent. */
+/** The sender's side of credit: how much one subscription may still be sent. */
 export class Balance {
-  /** May fall below 1 by one item: an item is sent while the balance is above 0, whatever it costs. */
+  /** An item of any cost is sent while the balance is above 0, so the last item may take the balance below 0. */
   available: number
   readonly #max: number
 
@@ -17,7 +17,7 @@ export class Balance {
     this.available = Math.min(initial, max)
   }
 
-  /** Adds a grant, up to the maximum. Returns what was really added. */
+  /** Adds a grant, up to the maximum. Returns the credit actually added. */
   grant(n: number): number {
     const before = this.available
     this.available = Math.min(this.#max, before + n)
@@ -30,8 +30,8 @@ export class Balance {
 }
 
 /**
- * The receiver's side of credit: a window, what of it waits unread, and what is owed back to the sender. At all times
- * `sender's balance + on the way = size - queued - owed`.
+ * The receiver's side of credit: a window, the cost of the items that wait unread, and the credit owed to the sender.
+ * At all times `sender's balance + cost in transit = size - queued - owed`.
  */
 export class CreditWindow {
   #size: number
@@ -42,43 +42,44 @@ export class CreditWindow {
     this.#size = size
   }
 
+  /** The size of the window, in credits. */
   get size(): number {
     return this.#size
   }
 
-  /** Cost of what arrived and was not consumed. */
+  /** The cost of the items that arrived and were not consumed. */
   get queued(): number {
     return this.#queued
   }
 
-  /** Whether the sender could send `count` items of that cost together: a single one needs no more than a rest. */
+  /** Returns whether the sender could send `count` items that together cost `cost`. One item needs only 1 credit. */
   allows(cost: number, count: number): boolean {
-    const rest = this.#size - this.#queued - this.#owed
-    return rest > 0 && (count === 1 || cost <= rest)
+    const balance = this.#size - this.#queued - this.#owed
+    return balance > 0 && (count === 1 || cost <= balance)
   }
 
-  /** An item arrived and waits. */
+  /** Records that an item arrived and waits to be consumed. */
   arrived(cost: number): void {
     this.#queued += cost
   }
 
-  /** An item that waited was consumed, or became void. */
+  /** Records that a waiting item was consumed or became void. */
   released(cost: number): void {
     this.#queued -= cost
     this.#owed += cost
   }
 
-  /** An item arrived that nobody will read (a duplicate): its cost goes straight back. */
+  /** Records that a duplicate arrived, which is not consumed: its cost is owed at once. */
   returned(cost: number): void {
     this.#owed += cost
   }
 
-  /** The sender accepted less than was asked: the window shrinks by the difference. */
+  /** Shrinks the window by the credit that the sender did not accept. */
   shrink(by: number): void {
     this.#size -= by
   }
 
-  /** The credit to send now, or 0 while less than half a window is owed. What it returns counts as sent. */
+  /** Returns the credit to send now; 0 while less than half the window is owed. The returned credit counts as sent. */
   due(): number {
     if (this.#owed <= 0 || this.#owed * 2 < this.#size) return 0
     const owed = this.#owed
@@ -87,8 +88,8 @@ export class CreditWindow {
   }
 
   /**
-   * A new subscription replaces a lost one: the credit to ask for. A queue that overdraws the window is taken off the
-   * grants to come.
+   * Returns the credit to ask for when a new subscription replaces a lost one. If the queue exceeds the window, later
+   * grants are reduced by the excess.
    */
   reopen(): number {
     this.#owed = Math.min(0, this.#size - this.#queued)

@@ -7,7 +7,7 @@ import { readUp } from './read-up.ts'
 import type { ScanLimits } from './scan.ts'
 
 /**
- * What a client's message says, all of it checked. Frames of an unknown skippable tag are left out.
+ * Decodes a client's message and checks all of it. Frames of an unknown skippable tag are left out.
  * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
  */
 export function decodeUp(message: Uint8Array, limits: ScanLimits): UpFrame[] {
@@ -15,7 +15,7 @@ export function decodeUp(message: Uint8Array, limits: ScanLimits): UpFrame[] {
 }
 
 /**
- * What a server's message says, all of it checked. Frames of an unknown skippable tag are left out.
+ * Decodes a server's message and checks all of it. Frames of an unknown skippable tag are left out.
  * @throws ProtocolFault 4413 for too many bytes, 4400 for anything malformed.
  */
 export function decodeDown(message: Uint8Array, limits: ScanLimits): DownFrame[] {
@@ -24,7 +24,7 @@ export function decodeDown(message: Uint8Array, limits: ScanLimits): DownFrame[]
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-// The state of the one message being decoded. Decoding never waits, so there is never a second one.
+// The state of the message being decoded. Decoding is synchronous, so there is only one message at a time.
 let bytes: Uint8Array
 let at: number
 let valuesLeft: number
@@ -48,7 +48,7 @@ function decodeAll<Frame>(
   return frames
 }
 
-/** One value, announced before. `depth`: how many containers may still nest. */
+/** Reads one value, which is already announced. `depth`: how many more containers may nest. */
 function value(depth: number): unknown {
   const head = bytes[take(1)]!
   if (head < 0x80) return head
@@ -70,19 +70,19 @@ function value(depth: number): unknown {
   return wrong('type')
 }
 
-/** Moves on by `length` bytes. Returns where they begin. */
+/** Advances by `length` bytes. Returns where they begin. */
 function take(length: number): number {
   const start = at
   at += length
   return at > bytes.length ? wrong('length') : start
 }
 
-/** `n` values are to come: a huge length is refused at its header. */
+/** Counts `n` values before they are read, so that a huge length is refused at its header. */
 function announce(n: number): void {
   if ((valuesLeft -= n) < 0) wrong('length')
 }
 
-/** An integer of 1, 2, 4 or 8 bytes, that is 2 to the power of `size`, within what a double holds exactly. */
+/** Reads an integer of 2 ** `size` bytes: 1, 2, 4 or 8. Only integers that a double represents exactly are accepted. */
 function integer(size: number, isSigned = false): number {
   let i = take(1 << size)
   let n = bytes[i]!
@@ -121,7 +121,7 @@ function enter(values: number, depth: number): void {
 function text(length: number): string {
   let i = take(length)
   if (length < 16) {
-    // A token is mostly a few letters: quicker than the call into the decoder.
+    // A token is mostly a few ASCII letters: this loop is faster than a call of the decoder.
     let short = ''
     while (i < at && bytes[i]! < 0x80) short += String.fromCharCode(bytes[i++]!)
     if (i === at) return short
@@ -133,7 +133,7 @@ function text(length: number): string {
   }
 }
 
-/** A copy: what is kept of a message must not keep all of it. */
+/** Copies the bytes, so that keeping them does not keep the whole message in memory. */
 function binary(length: number): Uint8Array {
   return new Uint8Array(bytes.subarray(take(length), at))
 }

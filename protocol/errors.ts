@@ -1,7 +1,7 @@
 import * as CLOSE from './close-code.ts'
 import type { Receipt } from './receipt.ts'
 
-/** Codes after which the same input under a new key may succeed. */
+/** Codes of errors after which the same input, under a new key, may succeed. */
 const RETRYABLE = [
   'too_many_streams',
   'rate_limited',
@@ -19,7 +19,7 @@ const RETRYABLE = [
   'connection_lost',
 ] as const
 
-/** Every error code there is: those, and the ones after which it will not. */
+/** All error codes: the retryable ones, and the others. */
 export type ErrorCode =
   | (typeof RETRYABLE)[number]
   | 'bad_request'
@@ -40,23 +40,23 @@ export type ErrorCode =
   | 'already_reading'
 
 export type ErrorOptions = {
-  /** The thing that was thrown. It stays on this side of the wire. */
+  /** The original error. It is never sent to the peer. */
   cause?: unknown
-  /** For the peer: issues of an input, a delay to wait. Must be encodable. */
+  /** Data for the peer: the issues of an input, or a delay (`afterMs`). It must be encodable. */
   details?: unknown
-  /** Overrules the code's own answer, where only the cause knows (a provider's errors). */
+  /** Replaces the default of the code. For errors whose cause decides, such as a provider's. */
   retryable?: boolean
-  /** With `cancelled`: what the cancel did. */
+  /** The receipt of the cancel. For the code `cancelled`. */
   receipt?: Receipt
 }
 
-/** An error as it travels: the data of an END, a NOTICE, a JSON answer. */
+/** An error as it is sent: in the data of an END, in a NOTICE, or in JSON. */
 export type ErrorShape = { code: string; message: string; retryable: boolean; details?: unknown }
 
-/** The one error class. Branch on `code`; `message` is for people and says what to do next. */
+/** The error class of millrace. Branch on `code`. `message` is for people and says what to do next. */
 export class MillraceError extends Error {
   override readonly name: string = 'MillraceError'
-  /** A code of the closed list; one that a newer peer made up is kept as it came. */
+  /** One of the `ErrorCode`s. An unknown code of a newer peer is kept as received. */
   readonly code: ErrorCode
   readonly retryable: boolean
   readonly details: unknown
@@ -71,8 +71,8 @@ export class MillraceError extends Error {
   }
 
   /**
-   * Whether `thing` is one of ours (also from another copy of this module), and of that code if one is named. Never
-   * throws: a thrown thing may be a proxy, or have getters that throw.
+   * Returns whether `thing` is a `MillraceError`, also from another copy of this module, and has `code` if one is
+   * given. It never throws, even for a proxy or for getters that throw.
    */
   static is(thing: unknown, code?: ErrorCode): thing is MillraceError {
     try {
@@ -89,24 +89,21 @@ export class MillraceError extends Error {
   }
 
   /**
-   * Turns any thrown thing into ours. What is not ours becomes `fallback` with a message of its own: the text of a
-   * foreign error may hold secrets and stays in `cause`. Never throws.
+   * Turns any thrown value into a `MillraceError`. A foreign error gets the code `fallback` and `message`. Its own text
+   * may contain secrets, so it stays in `cause`. This never throws.
    */
-  static from(
-    thing: unknown,
-    fallback: ErrorCode = 'internal',
-    message = 'something went wrong inside',
-  ): MillraceError {
+  static from(thing: unknown, fallback: ErrorCode = 'internal', message = 'internal error'): MillraceError {
     if (MillraceError.is(thing)) return thing
     return new MillraceError(fallback, message, { cause: thing })
   }
 
-  /** The error that a peer described. An unknown code keeps its name and obeys `retryable`. */
+  /** Returns the error that a peer sent. An unknown code is kept; `retryable` is taken as sent. */
   static fromShape(shape: ErrorShape): MillraceError {
     const { code, message, retryable, details } = shape
     return new MillraceError(code as ErrorCode, message, { retryable, details })
   }
 
+  /** Returns the form that is sent to a peer, without `cause` and `receipt`. */
   toJSON(): ErrorShape {
     const { code, message, retryable, details } = this
     return { code, message, retryable, ...(details !== undefined && { details }) }
@@ -116,15 +113,21 @@ export class MillraceError extends Error {
 /** WebSocket close codes of the protocol. */
 export * as CLOSE from './close-code.ts'
 
-/** What a client does after a close: stop for good, come back after a backoff, come back once, or fetch credentials and come back once. */
+/**
+ * A client's reaction to a close: stop for good, reconnect after a backoff, reconnect once, or fetch new credentials
+ * and reconnect once.
+ */
 export type CloseAction = 'stop' | 'resume' | 'resume_once' | 'reauthenticate'
 
-/** Codes of the WebSocket layer after which another try would go the same way. */
+/** Codes of the WebSocket layer after which another attempt would fail in the same way. */
 const STOP: readonly number[] = [1000, 1002, 1003, 1007, 1009, 1010]
-/** Codes from 4400 to 4499 that are no fault of the protocol. */
+/** Codes from 4400 to 4499 that do not report a protocol fault. */
 const RESUME: readonly number[] = [CLOSE.helloTimeout, CLOSE.tooMany, CLOSE.slow]
 
-/** What the protocol asks of a client whose socket was closed with `code`. 4409 is `stop`; its one exception is the connection's to know. */
+/**
+ * Returns the reaction that the protocol asks of a client whose socket was closed with `code`. 4409 is `stop`; the
+ * connection itself handles the one exception.
+ */
 export function closeAction(code: number): CloseAction {
   if (code === CLOSE.unauthenticated) return 'reauthenticate'
   if (code === CLOSE.sequenceFault) return 'resume_once'
@@ -132,7 +135,7 @@ export function closeAction(code: number): CloseAction {
   return isFault || STOP.includes(code) ? 'stop' : 'resume'
 }
 
-/** A message that breaks the wire's rules. The connection it came on is closed with `closeCode`; nothing of it was applied. */
+/** A message breaks the protocol. Nothing of it is applied, and its connection is closed with `closeCode`. */
 export class ProtocolFault extends Error {
   override readonly name: string = 'ProtocolFault'
   readonly closeCode: number

@@ -1,4 +1,4 @@
-// Constants of a module, as the tags are.
+// Constants of a module, for the reason given in tag.ts.
 
 export const laneStart = 1
 export const laneEnd = 2

@@ -6,16 +6,16 @@ import type { Receipt, TargetReceipt, Usage } from './receipt.ts'
 export const TOOL_OUTCOMES = ['ok', 'error', 'cancelled'] as const
 export type ToolOutcome = (typeof TOOL_OUTCOMES)[number]
 
-/** Something to count: `current` of `total`. */
+/** Counted progress: `current` of `total`. */
 export type Progress = { current: number; total?: number; message?: string }
 
-/** What a run says beside plain text: what an actor yields or emits, and, with `seq` and `at`, what a consumer reads. */
+/** An event of a run. Actors yield or emit events; consumers read them, with `seq` and `at`. */
 export type RunEvent<Data = unknown> = { agent?: string } & (
   | { type: 'token'; text: string }
   | { type: 'thinking'; text: string }
-  /** A tool is called with complete arguments. `client`: the tool runs at the client. */
+  /** A tool call with complete arguments. `client`: the tool runs at the client. */
   | { type: 'tool.call'; call: string; name: string; args: unknown; client?: boolean }
-  /** A piece of a call's arguments, as the model writes them. */
+  /** A piece of a call's arguments, while the model writes them. */
   | { type: 'tool.args'; call: string; text: string; name?: string }
   | { type: 'tool.progress'; call: string; progress?: Progress; note?: string }
   | {
@@ -46,14 +46,14 @@ export type RunEvent<Data = unknown> = { agent?: string } & (
     }
   | { type: 'agent.start'; name: string; parent?: string; run?: string }
   | { type: 'agent.end'; outcome: ToolOutcome; usage?: Usage; receipt?: TargetReceipt }
-  /** Anything of the application's own. */
+  /** An event of the application's own. */
   | { type: 'data'; name: string; value: Data }
   | { type: 'warning'; code: string; message: string }
   /** Something happened to the run itself: `restarted`, `degraded`, `recovered`. */
   | { type: 'notice'; code: string }
 )
 
-/** What is missing from a consumer's list: items `from` to `next - 1`. */
+/** Items `from` to `next - 1` are missing. `rewound`: items from `next` on that were already read no longer count. */
 export type GapEvent = {
   type: 'gap'
   from: number
@@ -61,7 +61,7 @@ export type GapEvent = {
   reason: 'retention' | 'policy' | 'store_lost' | 'rewound'
 }
 
-/** One event as a consumer reads it. `seq`: its number in the run's log; `at`: when it was logged, epoch milliseconds. */
+/** An event as a consumer reads it. `seq`: its number in the log; `at`: when it was logged, in epoch milliseconds. */
 export type StreamEvent<Data = unknown> =
   | (RunEvent<Data> & { seq: number; at: number })
   | (GapEvent & { seq: number; at: number })
@@ -70,7 +70,7 @@ export type StreamEvent<Data = unknown> =
 export type RunEnd<Result = unknown> = {
   outcome: 'done' | 'error' | 'cancelled'
   seq: number
-  /** What the actor returned; absent when it returned nothing beyond its text. */
+  /** The value that the actor returned; absent if it returned only text. */
   result?: Result
   usage?: Usage
   stop?: string
@@ -81,13 +81,13 @@ export type RunEnd<Result = unknown> = {
   receipt?: Receipt
 }
 
-/** The wire's numbers of event kinds. A string in their place is an application's own kind. */
+/** The numbers of the event types on the wire. A string in place of a number is a type of the application's own. */
 export * as EVENT from './event-type.ts'
 
-/** What a part of an answer is: the data of `lane.start` beside its lane. */
+/** The type of a lane, in the data of its `lane.start`. */
 export type LaneType = 'text' | 'thinking' | 'tool_args' | 'data'
 
-/** What readers and actors call the kinds, from the first that is for them: a part's start and end are not. */
+/** The names of the event types from `tool.call` on, in the order of their numbers. Lane events have no name here. */
 const TYPES: readonly string[] = [
   'tool.call',
   'tool.result',
@@ -112,7 +112,7 @@ export type TextEvent = Extract<RunEvent, { text: string }>
 /** The events that travel as EVENT frames. */
 export type PlainEvent = Exclude<RunEvent, TextEvent>
 
-/** The kind and data with which an event travels. The kind is undefined for a type that does not exist. */
+/** Returns the type and data with which an event is sent. The type is undefined for an unknown event. */
 export function toWire(event: PlainEvent): { type: number | undefined; data: WireMap } {
   const { type, ...rest } = event
   const index = TYPES.indexOf(type)
@@ -134,28 +134,28 @@ function toData(event: PlainEvent, rest: WireMap): WireMap {
 }
 
 /**
- * The event that an EVENT frame says, or undefined for a kind that is not for consumers (a part's start and end) or not
- * known. An application's own kind arrives as `data` under that name.
+ * Returns the event of an EVENT frame. Undefined for an unknown type, and for those that consumers do not see:
+ * `lane.start` and `lane.end`. A type of the application's own becomes a `data` event of that name.
  */
-export function fromWire(kind: number | string, data: WireMap): PlainEvent | undefined {
-  if (typeof kind === 'string') return { type: 'data', name: kind, value: data }
-  const type = TYPES[kind - EVENT.toolCall]
-  return type ? ({ ...fromData(kind, data), type } as PlainEvent) : undefined
+export function fromWire(type: number | string, data: WireMap): PlainEvent | undefined {
+  if (typeof type === 'string') return { type: 'data', name: type, value: data }
+  const name = TYPES[type - EVENT.toolCall]
+  return name ? ({ ...fromData(type, data), type: name } as PlainEvent) : undefined
 }
 
-function fromData(kind: number, data: WireMap): WireMap {
+function fromData(type: number, data: WireMap): WireMap {
   const { request, ...rest } = data
-  if (kind === EVENT.inputRequest) return { ...rest, id: String(request) }
-  if (kind !== EVENT.toolResult && kind !== EVENT.agentEnd) return data
+  if (type === EVENT.inputRequest) return { ...rest, id: String(request) }
+  if (type !== EVENT.toolResult && type !== EVENT.agentEnd) return data
   return { ...data, outcome: TOOL_OUTCOMES[data['outcome'] as number] ?? 'error' }
 }
 
-/** What text on a lane says, by the data of the lane's `lane.start`; plain text where there is none. */
-export function textEvent(part: WireMap | undefined, text: string): TextEvent {
-  if (part === undefined) return { type: 'token', text }
-  const agent = typeof part['agent'] === 'string' ? { agent: part['agent'] } : {}
-  if (part['type'] === 'thinking') return { type: 'thinking', text, ...agent }
-  if (part['type'] !== 'tool_args') return { type: 'token', text, ...agent }
-  const name = typeof part['name'] === 'string' ? { name: part['name'] } : {}
-  return { type: 'tool.args', call: String(part['call']), text, ...name, ...agent }
+/** Returns the event of a text. `lane` is the data of its lane's `lane.start`; undefined for plain text. */
+export function textEvent(lane: WireMap | undefined, text: string): TextEvent {
+  if (lane === undefined) return { type: 'token', text }
+  const agent = typeof lane['agent'] === 'string' ? { agent: lane['agent'] } : {}
+  if (lane['type'] === 'thinking') return { type: 'thinking', text, ...agent }
+  if (lane['type'] !== 'tool_args') return { type: 'token', text, ...agent }
+  const name = typeof lane['name'] === 'string' ? { name: lane['name'] } : {}
+  return { type: 'tool.args', call: String(lane['call']), text, ...name, ...agent }
 }

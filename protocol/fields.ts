@@ -1,15 +1,15 @@
 import { ProtocolFault } from './errors.ts'
 import type { Key, OpenLane, WireMap } from './frames.ts'
 
-/** Checks one element of a frame and gives it its type. */
+/** Checks one element of a frame and returns it with its type. */
 export type Read<T> = (value: unknown) => T
 
-/** The checks of some of a frame's properties, in the order of the wire. */
+/** Checks for properties of a frame, in the order of the wire. */
 export type Fields<Frame> = {
   [K in keyof Frame]?: Read<Frame[K] | undefined>
 }
 
-/** How a frame is read: the elements behind its tag, then the keys of the map behind those, spread into the frame. */
+/** How to read a frame: the elements after its tag, then the keys of the map after those. All become properties. */
 export type FieldRow<Frame> = Frame extends { kind: infer Kind }
   ? readonly [kind: Kind, elements: Fields<Frame>, info?: Fields<Frame>]
   : never
@@ -17,12 +17,12 @@ export type FieldRow<Frame> = Frame extends { kind: infer Kind }
 /** The rows of one direction, by tag. */
 export type Table<Frame> = { readonly [tag: number]: FieldRow<Frame> }
 
-/** What is being read, for a fault to name. Reading never waits, so there is never a second one. */
+/** The element being read, for the message of a fault. Reading is synchronous, so there is only one at a time. */
 let place = ''
 
 /**
- * The frame that a decoded array says, or undefined for an unknown tag that may be skipped.
- * @throws ProtocolFault 4400 naming the element that is wrong.
+ * Returns the frame in a decoded array, or undefined for an unknown tag that may be skipped.
+ * @throws ProtocolFault 4400; the message names the malformed element.
  */
 export function readFrame<Frame>(table: Table<Frame>, value: unknown): Frame | undefined {
   place = 'frame'
@@ -38,7 +38,7 @@ export function readFrame<Frame>(table: Table<Frame>, value: unknown): Frame | u
   return frame as Frame
 }
 
-/** The known keys of a map, put into `target`. */
+/** Reads the known keys of a map into `target`. */
 export function readMap(shape: object, value: unknown, target: WireMap = {}): WireMap {
   const source = map(value ?? {})
   return readInto(target, shape, (name) => source[name])
@@ -53,16 +53,17 @@ function readInto(target: WireMap, shape: object, pick: (name: string) => unknow
   return target
 }
 
+/** @throws ProtocolFault 4400, for the element being read unless another is named. */
 export function wrong(what: string = place): never {
   throw new ProtocolFault(`malformed ${what}`)
 }
 
-/** Absent or nil, or what `read` accepts. */
+/** Accepts an absent element, nil, and everything that `read` accepts. */
 export function optional<T>(read: Read<T>): Read<T | undefined> {
   return (value) => (value == null ? undefined : read(value))
 }
 
-/** Anything, as long as it is there. */
+/** Accepts any element that is present. */
 export function any(value: unknown): unknown {
   return value === undefined ? wrong() : value
 }
@@ -83,7 +84,7 @@ export function str(value: unknown): string {
   return typeof value === 'string' ? value : wrong()
 }
 
-/** Text of at most `max` bytes. */
+/** Text of at most `max` bytes of UTF-8. */
 export function text(max: number): Read<string> {
   return (value) => (new TextEncoder().encode(str(value)).length > max ? wrong() : (value as string))
 }
@@ -102,17 +103,17 @@ export function list<T>(read: Read<T>): Read<T[]> {
   return (value) => (Array.isArray(value) ? value.map((one) => read(one)) : wrong())
 }
 
-/** One of `words`, which travels as itself. */
+/** One of `words`, sent as the word itself. */
 export function word<Word extends string>(words: readonly Word[]): Read<Word> {
   return (value) => (words.includes(value as Word) ? (value as Word) : wrong())
 }
 
-/** One of `words`, which travels as its index. */
+/** One of `words`, sent as its index. */
 export function numbered<Word extends string>(words: readonly Word[]): Read<Word> {
   return (value) => words[uint(value)] ?? wrong()
 }
 
-/** A part that is open: its lane and the data of its start. */
+/** An open lane: its number, and the data of its `lane.start`. */
 export function openLane(value: unknown): OpenLane {
   const [lane, data] = list(any)(value)
   return [uint(lane), map(data)]

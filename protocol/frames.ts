@@ -1,77 +1,86 @@
 import type { Limits } from './limits.ts'
 
-/** The WebSocket subprotocol that both ends name. An incompatible change is a new name. */
+/** The WebSocket subprotocol that both ends name. An incompatible change takes a new name. */
 export const SUBPROTOCOL = 'millrace.v1'
 
-/** First element of every frame, by the frame's name. */
+/** The tags, by the name of the frame. A tag is the first element of every frame. */
 export * as TAG from './tag.ts'
 
-/** A map of the wire: string keys, plain values. */
+/** A map as it is sent: string keys, plain data as values. */
 export type WireMap = { [key: string]: unknown }
 
-/** How a subscription reads: the producer waits for it (`pace`), own speed (`log`), joined text (`merge`), newest only (`latest`). */
+/**
+ * How a subscription reads: the actor waits for it (`pace`), own speed (`log`), joined text (`merge`), newest only
+ * (`latest`).
+ */
 export const POLICIES = ['pace', 'log', 'merge', 'latest'] as const
 export type Policy = (typeof POLICIES)[number]
 
-/** What happens to a run that none of its principal's connections watches. */
+/** What happens to a detached run: one that no connection of its principal reads. */
 export const ON_DETACH = ['pause', 'continue', 'cancel'] as const
 export type OnDetach = (typeof ON_DETACH)[number]
 
-/** How a run ended, or (`unsubscribed`) that only this subscription did. The wire's number is the index. */
+/** How a run ended. `unsubscribed`: only this subscription ended. The number on the wire is the index. */
 export const OUTCOMES = ['done', 'error', 'cancelled', 'unsubscribed'] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
-/** Why items are missing. The wire's number is the index. */
+/** Why items are missing. The number on the wire is the index. */
 export const GAP_REASONS = ['retention', 'policy', 'store_lost', 'rewound'] as const
 export type GapReason = (typeof GAP_REASONS)[number]
 
-/** What became of an input. The wire's number is the index. */
+/** The server's answer to an input. The number on the wire is the index. */
 export const INPUT_STATUSES = ['accepted', 'duplicate', 'unwanted', 'invalid', 'busy'] as const
 export type InputStatus = (typeof INPUT_STATUSES)[number]
 
 /** A client-made identifier: a START's key, an INPUT's message id. */
 export type Key = Uint8Array | string
 
-/** First frame of a connection: who this client instance is, and its how-manieth try this is. */
+/** The first frame of a connection. It identifies the client instance, and has its attempt number. */
 export type Hello = {
   kind: 'hello'
-  /** With `bearer`, the token string itself. */
+  /** The credentials. For `bearer` and `jwt`, the token string itself. */
   auth?: unknown
-  /** 16 random bytes of this client instance, kept in memory only. */
+  /** 16 random bytes that name this client instance. They are kept in memory only. */
   client: Uint8Array
-  /** Rises with each try of this instance. */
+  /** Rises with each attempt of this instance. */
   attempt: number
+  /** A name for people and inspectors. */
   name?: string
-  /** Least milliseconds between two messages of text that this client wants. */
+  /** The least time between two messages of text, in milliseconds. Default: the server's `flushMs`. */
   flushMs?: number
 }
 
-/** What both START and ATTACH say of the subscription they make. What is undefined is not said. */
+/** The options of START and ATTACH for the subscription they open. An undefined option is not sent. */
 export type SubscriptionOptions = {
+  /** The balance to begin with. Default: the server's `initialCredit`. */
   credit?: number
+  /** Default: `pace` for START, `log` for ATTACH. */
   policy?: Policy | undefined
-  /** Items a second; 0 begins paused. */
+  /** Items per second; 0 begins paused. Default: no limit. */
   rate?: number | undefined
-  /** Asks for the time of each item. */
+  /** Asks for the time of the first item of each frame. */
   ts?: boolean | undefined
 }
 
 export type StartOptions = SubscriptionOptions & {
   /** Names one execution for this principal and actor. */
   key?: Key
+  /** Default: `pause`. */
   onDetach?: OnDetach
+  /** How long the run may be detached, in milliseconds. Default: `resumeMs`, or 10,000 with `cancel`. */
   detachMs?: number
+  /** The run's deadline, in milliseconds. Default: the server's `timeoutMs`. */
   timeoutMs?: number
-  /** Runs the actor's `ask`, where it has one. */
+  /** Runs the actor's `ask` in place of its `stream`, if it has one. */
   ask?: boolean
-  /** At most 1 KiB encoded. */
+  /** Data for the actor. At most 1,024 bytes encoded. */
   meta?: WireMap
 }
 
-/** Begins a run, or attaches to the one that its key names. */
+/** Begins a run, or attaches to the run that its key names. */
 export type Start = { kind: 'start'; sid: number; actor: string; input: unknown; options: StartOptions }
 
-/** Opens a view of an existing run. `after` 0 is from the first item, null is live. */
+/** Opens a view of an existing run, behind item `after`. 0: from the first item on; null: from the next item on. */
 export type Attach = {
   kind: 'attach'
   sid: number
@@ -80,10 +89,10 @@ export type Attach = {
   options: SubscriptionOptions & { gen?: number | undefined }
 }
 
-/** Grants `n` more. */
+/** Grants `n` more credits. */
 export type Credit = { kind: 'credit'; sid: number; n: number }
 
-/** Stops the run, or one tool call or sub-agent of it. */
+/** Stops the run, or one target of it: a tool call or sub-agent. */
 export type Cancel = {
   kind: 'cancel'
   sid: number
@@ -92,19 +101,19 @@ export type Cancel = {
   target?: { type: 'call' | 'agent'; id: string }
 }
 
-/** Says something to a run while it goes on. */
+/** Sends an input to a live run. */
 export type Input = { kind: 'input'; sid: number; mid: Key; type: string; data: unknown }
 
-/** Ends this view; the run goes on. */
+/** Ends this subscription. The run goes on. */
 export type Detach = { kind: 'detach'; sid: number }
 
-/** Items a second; 0 pauses, null lifts. */
+/** Sets the subscription's rate, in items per second. 0 pauses it, null removes the limit. */
 export type Rate = { kind: 'rate'; sid: number; perSec: number | null }
 
 export type Ping = { kind: 'ping'; nonce: number }
 export type Pong = { kind: 'pong'; nonce: number }
 
-/** Answer to HELLO. `known`: the registry still had this client instance. */
+/** Accepts HELLO. `known`: the server still had a session of this client instance. `now`: the server's clock. */
 export type Welcome = {
   kind: 'welcome'
   session: string
@@ -114,10 +123,10 @@ export type Welcome = {
   server?: string
 }
 
-/** The parts open just before a position: lane number and the data of its `lane.start`. */
+/** A lane that is open just before a position: its number, and the data of its `lane.start`. */
 export type OpenLane = [lane: number, data: WireMap]
 
-/** A subscription exists. `next` is the first item it may get. */
+/** A subscription exists. `next` is the first item that it may get. */
 export type Opened = {
   kind: 'opened'
   sid: number
@@ -128,13 +137,14 @@ export type Opened = {
   credit: number
   reused?: boolean
   lanes?: OpenLane[]
-  /** Data of each `input.request` not yet answered. */
+  /** The data of each `input.request` that has no answer yet. */
   pending?: WireMap[]
 }
 
+/** Answers INPUT. */
 export type InputAck = { kind: 'input_ack'; sid: number; mid: Key; status: InputStatus; note?: string }
 
-/** Something worth knowing. `ref`: the tag and stream it is about, and a detail. */
+/** Reports a condition to the client. `ref`: the tag and stream it refers to, and a detail. */
 export type Notice = {
   kind: 'notice'
   code: string
@@ -142,10 +152,10 @@ export type Notice = {
   ref?: { tag: number; sid: number; detail?: unknown }
 }
 
-/** This server goes away in `graceMs`. */
+/** The server is going away: it closes the connection within `graceMs` milliseconds. */
 export type Goaway = { kind: 'goaway'; reason: string; graceMs: number; retryAfterMs?: number }
 
-/** Text. One item (`body` a string), several (an array, one each), or several merged into one string (`count`). */
+/** Text: one item (a string), several (an array, one string each), or several merged into one string (`count`). */
 export type Delta = {
   kind: 'delta'
   sid: number
@@ -156,7 +166,7 @@ export type Delta = {
   ts?: number
 }
 
-/** Anything that is not text. `type` is a number of `events.ts` or an application's own string. */
+/** One item that is not text. `type` is a number of `event-type.ts`, or a string of the application's own. */
 export type EventFrame = {
   kind: 'event'
   sid: number
@@ -167,7 +177,7 @@ export type EventFrame = {
   ts?: number
 }
 
-/** Items `from` to `next - 1` will not come, or (`next` at or below what came) no longer count. */
+/** Items `from` to `next - 1` will not come. If the client already has items from `next` on, these no longer count. */
 export type Gap = {
   kind: 'gap'
   sid: number
@@ -179,11 +189,11 @@ export type Gap = {
   pending?: WireMap[]
 }
 
-/** The one end of a run, or of this subscription. `seq` 0: the START or ATTACH was refused. */
+/** The end of a run, or only of this subscription. `seq` 0: the START or ATTACH was refused. */
 export type End = { kind: 'end'; sid: number; seq: number; outcome: Outcome; data: WireMap }
 
-/** All that a client says. */
+/** Every frame that a client sends. */
 export type UpFrame = Hello | Start | Attach | Credit | Cancel | Input | Detach | Rate | Ping | Pong
 
-/** All that a server says. */
+/** Every frame that a server sends. */
 export type DownFrame = Welcome | Opened | InputAck | Notice | Goaway | Delta | EventFrame | Gap | End | Ping | Pong

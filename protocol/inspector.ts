@@ -1,46 +1,48 @@
 import type { Outcome, Policy } from './frames.ts'
 
-/** What of one who follows a run rarely changes. */
+/** The facts of a reader of a run, which rarely change. */
 export type ReaderFacts = {
   readonly policy: Policy
-  /** It belongs to the principal of the run: the run is not detached. */
+  /** Whether the reader belongs to the run's principal. A run with such a reader is not detached. */
   readonly own: boolean
-  /** Items a second that it asked for; 0 is a pause. Absent: no limit. */
+  /** Items per second that the reader asked for; 0 is a pause. Absent: no limit. */
   readonly perSec?: number
 }
 
-/** What of a run rarely changes. */
+/** The facts of a run, which rarely change. */
 export type RunFacts = {
   readonly id: string
+  /** The name of its actor. */
   readonly actor: string
-  /** Whose it is, for people: a very long id is cut, and what looks like the secret of a client instance is. */
+  /** The id of its principal, for people. Very long ids and secrets of client instances are cut. */
   readonly principal: string
-  /** The sessions of its principal that opened it and are not forgotten; at most 16 of them. */
+  /** The sessions of its principal that opened it and are not forgotten, at most 16. */
   readonly sessions: readonly string[]
-  /** The run that it is a part of, if it is one. */
+  /** The run that started it as a child, if one did. */
   readonly parent?: string
-  /** `ended` is on the list only while something of it goes on that does not heed its stop. */
+  /** An `ended` run is listed only while something of it goes on, because it ignores its abort signal. */
   readonly state: 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
-  /** How it ended. Absent until then, and when the server no longer knows. */
+  /** How it ended. Absent before the end, and when the server no longer knows. */
   readonly outcome?: Exclude<Outcome, 'unsubscribed'>
-  /** Its actor waits for its readers. */
+  /** Whether its actor waits for its readers. */
   readonly gated: boolean
-  /** Nobody of its principal follows it; of a part, that is told of the whole. */
+  /** Whether no reader of its principal is attached. Never true of a child run: see its root run. */
   readonly detached: boolean
   /** When it began, in epoch milliseconds of the server's clock. */
   readonly startedAt: number
-  /** It watches this list, as the run does that told of it. */
+  /** Set for a run that is an inspector itself, such as the one that sends this. */
   readonly inspector?: true
-  /** How many follow it. */
+  /** The number of its readers. */
   readonly readerCount: number
-  /** Sixteen of them at most: first those for whom the actor waits, then in the order in which they came. */
+  /** At most 16 readers: first those that the actor waits for, then the others in the order in which they joined. */
   readonly readers: readonly ReaderFacts[]
 }
 
 /**
- * What of a run changes all the time: its id, items logged, items and bytes a second, and of each of the `readers` of its
- * facts, in the same order, what is left of its credit (0 or less: it may be sent nothing) and how many items of the log
- * it was not sent. Rates are those of about the last second, or of the time since the look before.
+ * The figures of a run, which change all the time: its id, items logged, items per second, bytes per second. Then
+ * follow two numbers for each of the `readers` of its facts, in the same order. The first is the credit left; at 0 or
+ * less, nothing may be sent. The second is the lag: the logged items not yet sent. Rates cover about the last second,
+ * or the time since the previous sample.
  */
 export type RunFigures = readonly [
   run: string,
@@ -50,56 +52,58 @@ export type RunFigures = readonly [
   ...creditAndLag: number[],
 ]
 
-/** One client instance, as the server knows it. */
+/** The server's session of one client instance. */
 export type InspectedSession = {
   readonly id: string
-  /** As of a run. */
+  /** As in `RunFacts`. */
   readonly principal: string
   readonly connected: boolean
-  /** Runs that it opened and that have not ended. */
+  /** The number of runs that it opened and that have not ended. */
   readonly runs: number
 }
 
 /**
- * What an inspector says: what came, changed or went since it said something last. Of what changed several times in
- * between only the last is told. `InspectorState` makes the whole list of it.
+ * One value of an inspector's `data` events: everything that was added, changed or removed since the previous one. If
+ * something changed several times, only its latest state is included. `InspectorState` assembles the whole list.
  */
 export type InspectorUpdate = {
-  /** When it was so, in epoch milliseconds of the server's clock. */
+  /** The time of this state, in epoch milliseconds of the server's clock. */
   readonly at: number
-  /** The first update: what was known before no longer counts. `own`: only what is the reader's own is on this list. */
+  /** Set in the first update, which replaces everything known before. `own`: only the reader's own runs are listed. */
   readonly scope?: 'all' | 'own'
-  /** Runs that came, or of which more has changed than figures. Their figures are in the same update. */
+  /** Runs that are new, or whose facts changed. Their figures are in the same update. */
   readonly runs?: readonly RunFacts[]
   /** The figures that changed. */
   readonly figures?: readonly RunFigures[]
+  /** Sessions that are new or changed. */
   readonly sessions?: readonly InspectedSession[]
-  /** Ids of runs that have ended, and of which nothing goes on. The last of their facts come before or with this. */
+  /** Ids of runs that have ended and settled. Their last facts come in this update or an earlier one. */
   readonly goneRuns?: readonly string[]
+  /** Ids of sessions that are forgotten. */
   readonly goneSessions?: readonly string[]
-  /** The next update belongs to this one: one message would be too large. */
+  /** The next update continues this one, because a single message would be too large. */
   readonly more?: true
 }
 
-/** One who follows a run. */
+/** A reader of a run, with its figures. */
 export type InspectedReader = ReaderFacts & {
-  /** How much more it may be sent; 0 or less: nothing. */
+  /** The credit left. At 0 or less, nothing may be sent. */
   readonly credit: number
-  /** How many items of the log it was not sent. */
+  /** The number of logged items that were not yet sent to the reader. */
   readonly lag: number
 }
 
 /** A run, with its figures. */
 export type InspectedRun = Omit<RunFacts, 'readers'> & {
-  /** Items logged. */
+  /** The number of items logged. */
   readonly items: number
-  /** Over about the last second. */
+  /** Averaged over about the last second, as `bytesPerSec` is. */
   readonly itemsPerSec: number
   readonly bytesPerSec: number
   readonly readers: readonly InspectedReader[]
 }
 
-/** What one update changed, each as it is now, or was last. */
+/** The runs and sessions that one update changed, in their new or last state. */
 export type InspectorChanges = {
   readonly runs: readonly InspectedRun[]
   readonly sessions: readonly InspectedSession[]
@@ -107,19 +111,19 @@ export type InspectorChanges = {
   readonly goneSessions: readonly InspectedSession[]
 }
 
-/** The list of a server's runs and sessions, as its inspector tells it. */
+/** The list of a server's runs and sessions, assembled from an inspector's updates. */
 export class InspectorState {
   readonly runs: Map<string, InspectedRun> = new Map()
   readonly sessions: Map<string, InspectedSession> = new Map()
-  /** Whose runs and sessions these are. Undefined until something was told. */
+  /** Which runs and sessions are listed: all, or the reader's own. Undefined before the first update. */
   scope: 'all' | 'own' | undefined
-  /** When it was so, in epoch milliseconds of the server's clock. */
+  /** The time of the latest update, in epoch milliseconds of the server's clock. */
   at = 0
-  /** More of the same moment is to come. */
+  /** Whether the list is incomplete until the next update. True before the first update. */
   isPartial = true
   readonly #facts = new Map<string, RunFacts>()
 
-  /** Takes the value of the next `data` event of an inspector. Returns what it changed. */
+  /** Applies the value of the next `data` event of an inspector. Returns the changes. */
   take(update: InspectorUpdate): InspectorChanges {
     if (update.scope !== undefined) this.#begin(update.scope)
     this.at = update.at
@@ -161,7 +165,7 @@ export class InspectorState {
   }
 }
 
-/** Takes an entry out of a map: none, or the one. */
+/** Removes an entry from a map. Returns it in an array, which is empty if there was none. */
 function taken<Value>(map: Map<string, Value>, key: string): Value[] {
   const value = map.get(key)
   return map.delete(key) && value !== undefined ? [value] : []

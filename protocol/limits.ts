@@ -1,81 +1,84 @@
 import { MillraceError } from './errors.ts'
 import { WIRE_LIMITS } from './wire-limits.ts'
 
-/** Every limit of the wire and of the server behind it. Times in milliseconds, sizes in bytes. */
+/** Every limit of the protocol and of a server. Times are in milliseconds, sizes in bytes. */
 export type Limits = {
-  /** Streams open at once on one connection. Default 64. */
+  /** Most streams open at once on one connection. Default 64. */
   maxStreams: number
-  /** Largest message a client may send. Default 262,144. */
+  /** Largest message that a client may send. Default 262,144. */
   maxMessage: number
-  /** Largest message a server may send. Default 131,072. */
+  /** Largest message that a server may send. Default 131,072. */
   maxDown: number
-  /** Largest encoded event, END or OPENED data. Default 65,536. */
+  /** Largest encoded data of an event, an END or an OPENED. Default 65,536. */
   maxEvent: number
-  /** Deepest nesting of arrays and maps in one frame, the frame itself counted. Default 16. */
+  /** Deepest nesting of arrays and maps in one frame, including the frame itself. Default 16. */
   maxDepth: number
-  /** Most values in one frame, containers, keys and elements each counted. Default 16,384. */
+  /** Most values in one frame. Each container, key and element counts. Default 16,384. */
   maxValues: number
-  /** Bytes of text that cost one credit; also the largest text item. Default 1,024. */
+  /** Bytes that cost one credit. Also the largest text item. Default 1,024. */
   creditUnit: number
-  /** A subscription's balance when the client names none. Default 256. */
+  /** A subscription's initial balance if the client sends no `credit`. Default 256. */
   initialCredit: number
-  /** The highest balance a subscription can hold. Default 1,900. */
+  /** Highest balance of a subscription. Default 1,900. */
   maxCredit: number
-  /** Items an actor may produce beyond what its slowest pacing subscription may be sent. Default 32. */
+  /** Items that an actor may produce beyond the credit of its slowest pacing subscription. Default 32. */
   readAhead: number
-  /** Time for HELLO to arrive. Default 5,000. */
+  /** Time in which HELLO must be accepted. Default 5,000. */
   helloMs: number
   /** Largest HELLO frame. Default 16,384. */
   helloBytes: number
-  /** Most bytes accepted before WELCOME, HELLO included. Default 65,536. */
+  /** Most bytes accepted before WELCOME, including HELLO. Default 65,536. */
   beforeWelcomeBytes: number
-  /** Silence after which a peer is pinged. Default 10,000. */
+  /** Time between PINGs of the server, and the silence after which a client sends one. Default 10,000. */
   heartbeatMs: number
-  /** Time for the answer to a PING. Default 10,000. */
+  /** Time to answer a PING: a peer silent for `heartbeatMs + pongMs` is gone. Default 10,000. */
   pongMs: number
-  /** How long a session without a connection is remembered, and the default of `detachMs`. Default 300,000. */
+  /** How long a session without a connection is kept. Also the default and maximum of `detachMs`. Default 300,000. */
   resumeMs: number
-  /** How long an ended run's log, end and key are kept. Default 600,000. */
+  /** How long the log, end and key of an ended run are kept. Default 600,000. */
   endedMs: number
-  /** Items kept of one run. Default 10,000. */
+  /** Most items kept of one run. Default 10,000. */
   retainEvents: number
-  /** Bytes kept of one run. Default 4 MiB. */
+  /** Most bytes kept of one run. Default 4 MiB. */
   retainBytes: number
-  /** Bytes of ended runs kept on a node. Default 256 MiB. */
+  /** Most bytes of ended runs kept on a node. Default 256 MiB. */
   retainTotal: number
-  /** Bytes of ended runs kept for one principal. Default 32 MiB. */
+  /** Most bytes of ended runs kept for one principal. Default 32 MiB. */
   retainPrincipal: number
-  /** How long a cancelled run may take to settle before its end is announced all the same. Default 1,000. */
+  /** How long the end of a cancelled run waits for the run to settle. Default 1,000. */
   cancelGraceMs: number
-  /** Bytes written beyond the last answered PING before only control frames are sent. Default 524,288. */
+  /** Bytes written since the last answered PING, beyond which only control frames are sent. Default 524,288. */
   inflight: number
-  /** Bytes waiting in the socket before only control frames are sent. Default 262,144. */
+  /** Bytes buffered in the socket, beyond which only control frames are sent. Default 262,144. */
   highWater: number
-  /** How long a connection may stay at either of those two before it is closed 4430 (resumable). Default 30,000. */
+  /** How long a connection may exceed `inflight` or `highWater` before it is closed with 4430. Default 30,000. */
   slowMs: number
-  /** Deadline of a run; it does not run while the run waits for input or for credit. Default 600,000. */
+  /** Deadline of a run. It stops while the run waits for input or for credit. Default 600,000. */
   timeoutMs: number
-  /** START and ATTACH a second, per principal. Default 50. */
+  /** STARTs and ATTACHes of one principal per second. Default 50. */
   startsPerSec: number
-  /** START and ATTACH at once, per principal. Default 100. */
+  /** STARTs and ATTACHes of one principal at once. Default 100. */
   startBurst: number
-  /** Inputs not yet taken by the actor. Default 16. */
+  /** Most inputs that wait for an actor. Default 16. */
   maxInputs: number
-  /** Bytes of inputs not yet taken by the actor. Default 65,536. */
+  /** Most bytes of inputs that wait for an actor. Default 65,536. */
   maxInputBytes: number
-  /** Least time between two messages to one connection while only text waits. Default 6. */
+  /** Text is batched for this time: the least time between two messages of only text on a connection. Default 6. */
   flushMs: number
-  /** Live runs of one principal. Default 256. */
+  /** Most live runs of one principal. Default 256. */
   maxRuns: number
-  /** Connections of one principal. Default 20. */
+  /** Most connections of one principal. Default 20. */
   maxConnections: number
-  /** Sessions without a connection remembered for one principal. Default 20. */
+  /** Most sessions without a connection that are kept for one principal. Default 20. */
   maxSessions: number
-  /** Messages a second on one connection before it is closed 4429; each 16 frames of one count as one. Default 1,000. */
+  /**
+   * Messages per second of one connection, beyond which it is closed with 4429. A message counts one for each 16 frames
+   * begun. Default 1,000.
+   */
   messagesPerSec: number
 }
 
-/** The limits in force when nothing else is said. */
+/** The limits in force by default. */
 export const DEFAULT_LIMITS: Readonly<Limits> = {
   ...WIRE_LIMITS,
   readAhead: 32,
@@ -100,7 +103,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   messagesPerSec: 1_000,
 }
 
-/** Limits that may be zero: switching the thing off is a meaning there. */
+/** The limits that may be 0. There, 0 switches the feature off. */
 const MAY_BE_ZERO: ReadonlySet<string> = new Set([
   'readAhead',
   'flushMs',
@@ -112,8 +115,8 @@ const MAY_BE_ZERO: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Completes `given` with the defaults and checks that the limits fit together.
- * @throws MillraceError `bad_request` naming the limit and the rule it breaks.
+ * Completes `given` with the defaults, and checks that the limits fit together.
+ * @throws MillraceError `bad_request`. The message names the limit and the rule that it breaks.
  */
 export function resolveLimits(given: Partial<Limits> = {}): Limits {
   const limits: Limits = { ...DEFAULT_LIMITS }
@@ -122,7 +125,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
     if (!Object.hasOwn(DEFAULT_LIMITS, name))
       throw new MillraceError(
         'bad_request',
-        `limits.${name} does not exist; known: ${Object.keys(DEFAULT_LIMITS).join(', ')}`,
+        `unknown limit limits.${name}; known limits: ${Object.keys(DEFAULT_LIMITS).join(', ')}`,
       )
     const least = MAY_BE_ZERO.has(name) ? 0 : 1
     if (!Number.isSafeInteger(value) || value < least) {
@@ -146,7 +149,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
   check(initialCredit <= maxCredit, 'initialCredit must be at most maxCredit')
   check(
     maxDown >= maxEvent + creditUnit + 1_024,
-    'maxDown must hold the largest event: at least maxEvent + creditUnit + 1024',
+    'maxDown must have room for the largest event: at least maxEvent + creditUnit + 1024',
   )
   check(
     highWater * 3 >= maxDown,

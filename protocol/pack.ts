@@ -4,12 +4,12 @@ const utf8 = new TextEncoder()
 
 /**
  * Appends plain data to `out` as MessagePack: null, booleans, numbers, strings, Uint8Array, arrays, and objects without
- * a class, each in its smallest form. `undefined` is nil, and left out of a map. It is for who writes little, as a client does: the bytes are
- * those that a `Writer` writes, in a fraction of the code and at a multiple of the time.
+ * a class, each in its smallest form. `undefined` becomes nil, and is left out of a map. A `Writer`
+ * writes the same bytes several times as fast, with several times the code. This is for clients, which write little.
  *
- * @param out bytes; of each number the low 8 bits count.
- * @param depth how many containers may nest.
- * @throws MillraceError `bad_request` for anything else, and for what nests deeper or refers to itself.
+ * @param out Receives the bytes. Only the low 8 bits of each number count.
+ * @param depth How many containers may nest.
+ * @throws MillraceError `bad_request` for any other value, and for one that nests deeper or refers to itself.
  */
 export function pack(out: number[], value: unknown, depth: number): void {
   if (value == null) out.push(0xc0)
@@ -35,7 +35,7 @@ function packContainer(out: number[], value: ReturnType<typeof container>, depth
   }
 }
 
-/** An integer of up to 32 bits as such, every other number as float64. */
+/** Packs an integer of up to 32 bits as an integer, and every other number as a float64. */
 function packNumber(out: number[], value: number): void {
   if (value >>> 0 === value) return packSize(out, value, 0, 0x80, 0xcc)
   // A sign takes one bit.
@@ -51,8 +51,9 @@ function packBytes(out: number[], bytes: Uint8Array, short: number, limit: numbe
 }
 
 /**
- * A length or integer: while its `span` is below `limit` it is told by the byte `short` itself; else it follows `first`
- * in one byte, the next in two, or the one after that in four. `least`: 2 where there is no form of one byte.
+ * Packs a length or integer `n`. If `span` is below `limit`, `n` is a part of the byte `short` itself. Otherwise it
+ * follows the byte `first` in one byte, `first + 1` in two, or `first + 2` in four. `least` is 2 if there is no form
+ * with one byte.
  */
 function packSize(
   out: number[],

@@ -2,15 +2,15 @@ import { MillraceError } from './errors.ts'
 import type { WireMap } from './frames.ts'
 
 /**
- * Passes what may be written as an array or a map: arrays, and objects without a class.
+ * Returns `value` if it can be encoded as an array or a map: an array, or an object without a class.
  *
- * @param depth how many containers may nest from here on.
- * @throws MillraceError `bad_request` for anything else, and for what nests deeper or refers to itself.
+ * @param depth How many containers may nest, this one included.
+ * @throws MillraceError `bad_request` for any other value, and for one that nests deeper or refers to itself.
  */
 export function container(value: object | bigint | symbol, depth: number): unknown[] | WireMap {
   if (depth <= 0) refuse('it nests deeper than maxDepth allows, or refers to itself')
   const prototype: unknown = Object.getPrototypeOf(value)
-  // The last look is for objects of another realm, whose `Object.prototype` is not ours.
+  // The last check accepts objects of another realm, which has an `Object.prototype` of its own.
   const isPlain = Array.isArray(value) || prototype === null || Object.getPrototypeOf(prototype) === null
   return isPlain
     ? (value as WireMap)
@@ -18,8 +18,8 @@ export function container(value: object | bigint | symbol, depth: number): unkno
 }
 
 /**
- * The keys of a map that travel: one whose value is undefined is left out, as in JSON.
- * @throws MillraceError `bad_request` for the one that no receiver accepts.
+ * Returns the keys of a map that are sent. As in JSON, a key whose value is undefined is left out.
+ * @throws MillraceError `bad_request` for the key `__proto__`, which no receiver accepts.
  */
 export function keysOf(map: WireMap): string[] {
   if (Object.hasOwn(map, '__proto__')) refuse('the key __proto__ is not allowed: rename it')
@@ -27,5 +27,5 @@ export function keysOf(map: WireMap): string[] {
 }
 
 function refuse(rule: string): never {
-  throw new MillraceError('bad_request', `data cannot travel: ${rule}`)
+  throw new MillraceError('bad_request', `data cannot be sent: ${rule}`)
 }

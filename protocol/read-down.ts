@@ -60,8 +60,8 @@ const ROWS: Table<DownFrame> = {
 }
 
 /**
- * The frame of a server that a decoded array says, or undefined for an unknown tag that may be skipped.
- * @throws ProtocolFault 4400 naming what is wrong.
+ * Returns the server's frame in a decoded array, or undefined for an unknown tag that may be skipped.
+ * @throws ProtocolFault 4400; the message names the malformed element.
  */
 export function readDown(value: unknown): DownFrame | undefined {
   return readFrame(ROWS, value)

@@ -75,8 +75,8 @@ const ROWS: Table<UpFrame> = {
 }
 
 /**
- * The frame of a client that a decoded array says, or undefined for an unknown tag that may be skipped.
- * @throws ProtocolFault 4400 naming what is wrong.
+ * Returns the client's frame in a decoded array, or undefined for an unknown tag that may be skipped.
+ * @throws ProtocolFault 4400; the message names the malformed element.
  */
 export function readUp(value: unknown): UpFrame | undefined {
   return readFrame(ROWS, value)

@@ -1,14 +1,14 @@
-/** What a run cost, as far as its providers said. Tokens, unless named otherwise. */
+/** The usage of a run, as reported by its providers. In tokens, unless noted otherwise. */
 export type Usage = {
   input: number
   output: number
   cached?: number
   thinking?: number
-  /** In the currency of the server's configuration. */
+  /** The price, in the currency of the server's configuration. */
   cost?: number
 }
 
-/** Why a run was cancelled: the wire's numbers by name. */
+/** The reasons of a cancel: their numbers on the wire, by name. */
 export const CANCEL_CODES = {
   unspecified: 0,
   user: 1,
@@ -21,31 +21,34 @@ export const CANCEL_CODES = {
 
 export type CancelReason = keyof typeof CANCEL_CODES
 
-/** What a cancel did to one tool call or sub-agent: sent with its result, while the run goes on. */
+/** The result of cancelling a target, which is a tool call or sub-agent. It is sent with the target's own result. */
 export type TargetReceipt = {
   /** One of `CANCEL_CODES`. */
   code: number
   by: 'client' | 'server' | 'parent'
   note?: string
-  /** True when all that was stopped (of a run: its actor, tools and provider requests) had finished before it was told. */
+  /** Whether all that was stopped (of a run: actor, tools, provider requests) had finished before this was sent. */
   settled: boolean
-  /** From the cancel to its end, in milliseconds. */
+  /** From the cancel to the end, in milliseconds. */
   ms: number
 }
 
-/** What a cancel did: sent with the end of a cancelled run. */
+/** The result of cancelling a run, sent with its end. */
 export type Receipt = TargetReceipt & {
-  /** What had not finished when the grace was over: `actor`, `provider` or tool call ids. */
+  /** Everything that had not finished within `cancelGraceMs`: `actor`, `provider` or tool call ids. */
   unsettled: string[]
-  /** `closed`: a provider request was open and its socket was closed. `open`: it would not close in time. `none`: none was open. */
+  /**
+   * `closed`: a provider request was open, and its socket was closed. `open`: its socket did not close in time. `none`:
+   * no request was open.
+   */
   provider: 'closed' | 'open' | 'none'
   /** Ids of the tool calls that were stopped. */
   tools: string[]
-  /** `exact` is false when a provider was cut off before it stated its usage: `output` then counts the texts that came. */
+  /** `exact`: false if a provider was cut off before it reported usage. `output` then counts the texts received. */
   usage?: Usage & { exact: boolean }
-  /** The last item of the run: up to here the text is kept. */
+  /** The last item of the run. Text up to here is kept. */
   kept: number
 }
 
-/** Who cancels, and why. */
+/** The side that cancels, and its reason. */
 export type CancelCause = Pick<Receipt, 'by' | 'code'> & { note?: string | undefined }

@@ -1,9 +1,9 @@
-/** A timer that was set and can be cleared. Clearing one that fired, or clearing twice, does nothing. */
+/** A timer that can be cleared. Clearing it again, or after it fired, does nothing. */
 export type Timer = { clear(): void }
 
 /**
- * What the client takes from outside: time and chance. It, the server and a simulation each hand in their own, so that
- * the same code runs on a real clock or in virtual time, and a failing seed replays exactly.
+ * The clock, timers and randomness of a client. Client, server and simulation each provide their own. The same code
+ * thus runs on a real clock or in virtual time, and a failing seed replays exactly.
  */
 export interface ClientRuntime {
   /** Monotonic milliseconds, for durations only. */
@@ -11,18 +11,18 @@ export interface ClientRuntime {
   /** Wall clock in epoch milliseconds, for timestamps only. It may jump. */
   wallClock(): number
   /**
-   * Calls `callback` once after `ms` milliseconds, never synchronously. It must not keep a process alive by itself. It
-   * may fire early only for delays of more than 24 days.
+   * Calls `callback` once after `ms` milliseconds, never synchronously. The timer must not keep a process alive by
+   * itself. It may fire early only for delays of more than 24 days.
    */
   setTimer(ms: number, callback: () => void): Timer
-  /** `length` random bytes from a cryptographic source (a seeded one in a simulation). The caller owns them. */
+  /** Returns `length` random bytes of a cryptographic source (in a simulation, a seeded one). The caller owns them. */
   randomBytes(length: number): Uint8Array
-  /** A number in [0, 1), for jitter. */
+  /** Returns a number in [0, 1), for jitter. */
   random(): number
 }
 
-/** What the server takes from outside. */
+/** The clock, timers and randomness of a server. */
 export interface Runtime extends ClientRuntime {
-  /** Calls `callback` after the I/O of this event-loop turn: the place where a turn's output is sent as one message. */
+  /** Calls `callback` after the I/O of the current loop turn, whose output is then sent as one message. */
   nextTurn(callback: () => void): void
 }

@@ -1,26 +1,26 @@
 import { CLOSE, ProtocolFault } from './errors.ts'
 
-/** What a message may be at most. */
+/** The limits of a message. */
 export type ScanLimits = {
-  /** Nesting of arrays and maps, the frame itself counted. */
+  /** Deepest nesting of arrays and maps, including the frame itself. */
   maxDepth: number
-  /** Values in one frame: containers, keys and elements each count. */
+  /** Most values in one frame. Each container, key and element counts. */
   maxValues: number
-  /** Bytes of the whole message. */
+  /** Most bytes in the whole message. */
   maxBytes: number
 }
 
-// The walk's state lives here and not in an object: a scan allocates nothing but its result.
+// The state of the scan is here and not in an object, so that a scan allocates nothing but its result.
 let bytes: Uint8Array
 let at: number
 let valuesLeft: number
 
 /**
- * Checks the structure of a whole message, frames back to back, before anything of it is decoded: only the types of the
- * wire, string keys, well-formed text, and nothing deeper, longer or more numerous than it may be. A decoder behind it
- * meets no surprise and allocates no more than the message deserves.
+ * Checks the structure of a whole message, frames back to back, before anything in it is decoded. It accepts only the
+ * types of the protocol, string keys and well-formed text, within the limits. A decoder can then rely on the structure,
+ * and allocates no more than the message justifies.
  *
- * @returns where each frame begins.
+ * @returns Where each frame begins.
  * @throws ProtocolFault 4413 for too many bytes, 4400 for everything else.
  */
 export function scan(message: Uint8Array, limits: ScanLimits): number[] {
@@ -41,7 +41,7 @@ export function scan(message: Uint8Array, limits: ScanLimits): number[] {
 /**
  * Checks the structure of exactly one value, as `scan` does for a message.
  *
- * @returns how many values it consists of, itself counted.
+ * @returns The number of values in it, including itself.
  * @throws ProtocolFault as `scan` does.
  */
 export function scanValue(value: Uint8Array, limits: ScanLimits): number {
@@ -52,7 +52,7 @@ export function scanValue(value: Uint8Array, limits: ScanLimits): number {
   return limits.maxValues - valuesLeft
 }
 
-/** The bytes of the element at `index` of a frame that `scan` has passed; empty when the frame is shorter. */
+/** Returns the bytes of the element at `index` of a frame that `scan` accepted; empty if the frame is shorter. */
 export function element(frame: Uint8Array, index: number): Uint8Array {
   begin(frame, { maxDepth: Infinity, maxValues: Infinity, maxBytes: Infinity })
   const head = frame[at++]!
@@ -76,7 +76,7 @@ function refuse(what: string): never {
   throw new ProtocolFault(what)
 }
 
-/** One value, already counted by whoever announced it. `depth`: how many containers may still nest. */
+/** Checks one value, which the caller has counted. `depth`: how many more containers may nest. */
 function walk(depth: number): void {
   const head = bytes[at++]
   if (head === undefined) refuse('a message is cut short')
@@ -125,7 +125,7 @@ function walk(depth: number): void {
     case 0xdf:
       return map(uint(4), depth)
   }
-  refuse(head === 0xc1 ? 'the byte 0xc1 means nothing' : 'an extension type is not allowed')
+  refuse(head === 0xc1 ? 'the byte 0xc1 is not allowed' : 'an extension type is not allowed')
 }
 
 function array(length: number, depth: number): void {
@@ -148,17 +148,17 @@ function key(): void {
   if (head >> 5 !== 5 && (head < 0xd9 || head > 0xdb)) refuse('a key is not a string')
   const length = head < 0xc0 ? head & 31 : uint(head === 0xd9 ? 1 : head === 0xda ? 2 : 4)
   text(length)
-  // The first look settles it for all other keys.
+  // The first comparison rules out almost every other key.
   if (bytes[at - 1] === 0x5f && length === 9 && isProto()) refuse('the key __proto__ is not allowed')
 }
 
-/** Whether the nine bytes before here are the one key that an object does not keep as its own. */
+/** Returns whether the last nine bytes are `__proto__`, the one key that an object does not store as its own. */
 function isProto(): boolean {
   for (let i = 0; i < 9; i++) if (bytes[at - 9 + i] !== '__proto__'.charCodeAt(i)) return false
   return true
 }
 
-/** Takes `n` values off what is left, before any of them is walked: a huge length is refused at its header. */
+/** Counts `n` values before any of them is checked, so that a huge length is refused at its header. */
 function count(n: number): void {
   if ((valuesLeft -= n) < 0) refuse('a frame has too many values')
 }
@@ -166,7 +166,7 @@ function count(n: number): void {
 function uint(size: 1 | 2 | 4): number {
   let n = 0
   for (let i = 0; i < size; i++) n = n * 256 + bytes[at++]!
-  // Beyond the end a byte is undefined and the sum NaN.
+  // Beyond the end, a byte is undefined and the sum is NaN.
   if (at > bytes.length) refuse('a message is cut short')
   return n
 }
@@ -176,7 +176,7 @@ function skip(length: number): void {
   if (at > bytes.length) refuse('a message is cut short')
 }
 
-/** An integer of 64 bits, within what a double holds exactly. */
+/** Checks an integer of 64 bits, which must be one that a double represents exactly. */
 function long(head: number): void {
   const unsigned = uint(4)
   const low = uint(4)
@@ -184,7 +184,7 @@ function long(head: number): void {
   if (high > 0x1fffff || high < -0x200000 || (high === -0x200000 && low === 0)) refuse('an integer is beyond 2^53 - 1')
 }
 
-/** Text of `length` bytes: UTF-8 with no overlong form, no half of a surrogate pair, nothing beyond U+10FFFF. */
+/** Checks text of `length` bytes: UTF-8 without overlong forms, surrogates, and code points beyond U+10FFFF. */
 function text(length: number): void {
   const source = bytes
   let i = at

@@ -1,5 +1,5 @@
-// 0x00-0x5f are critical: an unknown one is a fault. 0x60-0x7f are skipped when unknown.
-// Constants of a module and not keys of an object: whoever bundles a client carries only the numbers it uses.
+// 0x00-0x5f are critical: an unknown one is a fault. A receiver skips an unknown one of 0x60-0x7f.
+// These are constants of a module, not keys of an object, so that a client's bundle has only the numbers it uses.
 
 export const hello = 0x01
 export const start = 0x02

@@ -1,4 +1,4 @@
-/** The limits that a client must know. Before WELCOME states them it assumes these; `Limits` says what each of them is. */
+/** The limits that a client must know, with the values it assumes until WELCOME. `Limits` describes each of them. */
 export const WIRE_LIMITS = {
   maxStreams: 64,
   maxMessage: 262_144,
