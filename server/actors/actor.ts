@@ -11,114 +11,136 @@ import type { RunTools, ToolMap } from './tool.ts'
 
 export type { Principal }
 
-/** Something a client said to a run while it goes on. */
+/** An input that a client sends to a live run. */
 export type RunInput = {
-  /** `message`, `approve`, `tool.result`, `answer`, or the application's own. */
+  /** `message`, `approve`, `tool.result`, `answer`, or a type of the application. */
   readonly type: string
+  /** What the client sent; no schema checks it. */
   readonly data: unknown
 }
 
-/** A question to the people attached. */
+/** A question to the attached clients. */
 export type Question = {
-  /** What sort of answer is wanted: `confirm`, `text`, `choice`, or the application's own. */
+  /** The expected sort of answer: `confirm`, `text`, `choice`, or one of the application. */
   kind: string
+  /** Text for the person who answers. Default: none. */
   prompt?: string
-  /** JSON Schema of the answer. */
+  /** JSON Schema of the answer, for the clients. The server does not check the answer against it. Default: none. */
   schema?: unknown
-  /** The tool call it is about; an input of type `approve` for that call answers it. */
+  /** The tool call that the question is about; an input of type `approve` for that call answers it. Default: none. */
   call?: string
-  /** After this many milliseconds `request` rejects with `timeout`. Default: no limit of its own. */
+  /** Milliseconds until `request` rejects with `timeout`. Default: no limit besides the run's own. */
   expiresMs?: number
-  /** Aborting it withdraws the question: `request` rejects with its reason. */
+  /** Aborting it withdraws the question: `request` rejects with the signal's reason. Default: none. */
   signal?: AbortSignal
 }
 
-/** What a call of a model takes from its caller; signal and books are the run's. */
+/** A request to a model. The run adds its own signal. */
 export type ModelCall = {
   messages: readonly Message[]
+  /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[]
+  /** Sampling temperature, on the provider's own scale. Default: the provider's own. */
   temperature?: number
+  /** Maximum number of tokens in the answer. Default: the provider's own. */
   maxTokens?: number
 }
 
-/** A model in the hands of one run. */
+/** A model that is bound to one run: a cancel of the run stops its requests. */
 export interface RunModel {
+  /** The id of the model, such as `openai:gpt-5-mini`. */
   readonly id: string
   /**
-   * Asks the model. The run's cancel closes the provider's socket, and the run's receipt says so; usage is added to the
-   * run's. Throws what `Model.stream` throws.
+   * Sends a request to the model. A cancel of the run closes the provider's socket, and the run's receipt reports it.
+   * Yield or emit the model's `usage` events to add them to the usage of the run.
+   * @throws MillraceError what `Model.stream` throws, and the signal's reason when the run is stopped.
    */
   stream(call: ModelCall): AsyncIterable<ModelEvent>
-  /** As `stream`, its text only; `retry`, `warning`, `usage` and thinking become events of the run. */
+  /**
+   * Sends a request like `stream` and yields the text of the answer only. The run logs all other events except
+   * `finish`: thinking, `tool.args`, `tool.call`, `retry`, `warning` and `usage`.
+   * @param call A string is a single user message.
+   */
   text(call: ModelCall | string): AsyncIterable<string>
 }
 
-/** What an actor is given beside its input. */
+/** The second argument of an actor: its access to the run, the clients and the server. */
 export interface ActorContext {
-  /** Aborts when the run is cancelled or times out; `reason` is a `MillraceError`. Hand it on to whatever takes one. */
+  /** Aborts when the run is cancelled or times out; `reason` is a `MillraceError`. Pass it on. */
   readonly signal: AbortSignal
+  /** The run's id, the name of its actor, and the `meta` that the client passed to `start`. */
   readonly run: { readonly id: string; readonly actor: string; readonly meta: WireMap | undefined }
+  /** The owner of the run. */
   readonly principal: Principal
   /**
-   * Says something without yielding it (from a callback, from inside a tool). Resolves when it is logged, with its number;
-   * waits like `yield` while the reader is slow. Await it: more than 1,000 waiting events end the run with `bad_event`.
+   * Sends an event without yielding it, such as from a callback. Resolves with its item number when it is logged. Like
+   * `yield`, it waits while the reader is slow. Await it: more than 1,000 waiting events end the run with `bad_event`.
+   * @throws MillraceError `bad_event` for an event that cannot be encoded; the reason of the stop when the run is over.
    */
   readonly emit: (event: string | RunEvent) => Promise<number>
   /**
-   * Asks the people attached, with a `request` event, and resolves with the value of the first answer.
-   * @throws MillraceError `timeout` after `expiresMs`; the signal's reason when the run is stopped.
+   * Sends a `request` event to the attached clients and resolves with the value of the first answer.
+   * @throws MillraceError `timeout` after `expiresMs`; `bad_event` when the waiting requests are too large together;
+   * the reason of the stop when the run is over.
    */
   readonly request: (question: Question) => Promise<unknown>
-  /**
-   * What clients say to this run, in order, each once; only for an actor declared `interactive`. Ends with the run.
-   */
+  /** The inputs of clients, in order, each once; only for an actor declared `interactive`. Ends with the run. */
   readonly inputs: AsyncIterable<RunInput>
-  /** Takes what clients have said and `inputs` has not given yet, without waiting. */
+  /** Returns the inputs that `inputs` has not yielded yet, without waiting. */
   readonly takeInputs: () => RunInput[]
-  /** Tools whose calls are entered in this run's books: a cancel reaches them, of the run or of one call. */
+  /** Binds tools to this run: a cancel of the run, or of one call, stops them. */
   readonly tools: (tools: ToolMap) => RunTools
-  /** Begins another actor as a child of this run. */
+  /** Starts another actor as a child of this run. */
   readonly spawn: Spawn
-  /** A model by id (`openai:gpt-5-mini`), the server's default one, or a model object. Throws `not_found`. */
+  /**
+   * Binds a model to this run: one found by its id (`openai:gpt-5-mini`), or a model object.
+   * @param which Default: the default model of the server.
+   * @throws MillraceError `not_found` for an unknown id, and when the server has no default model.
+   */
   readonly model: (which?: string | Model) => RunModel
-  /** Identifies this life of this run: pass it on where a side effect must not happen twice. */
+  /** Identifies this life of this run. Pass it on where a side effect must not happen twice. */
   readonly fence: { readonly run: string; readonly gen: number }
 }
 
-/** Registered code. Made by `actor()` or `agent()`. */
+/** Code that a server runs under a name. Made by `actor()` or `agent()`. */
 export interface Actor<Input = unknown, Result = unknown, Data = unknown> extends ActorTypes<Input, Result, Data> {
   readonly description: string | undefined
-  /** Whether its runs take inputs beside answers to their own requests. */
+  /** Whether its runs take inputs other than answers to their own requests. */
   readonly interactive: boolean
   readonly input: StandardSchema | undefined
   readonly ask: ((input: never, context: ActorContext) => unknown) | undefined
   readonly stream: ((input: never, context: ActorContext) => AsyncIterable<string | RunEvent, unknown>) | undefined
-  /** For an actor that watches its server: each server it is registered at calls it, and runs what it returns instead. */
+  /**
+   * For an actor that watches its server: each server that registers it calls this and runs the returned actor instead.
+   */
   readonly onRegister?: (view: ServerView) => Actor
 }
 
-/** The value type of the `data` events among what an actor yields. */
+/** The value type of the `data` events that an actor yields. */
 type DataAmong<Item> = Item extends { type: 'data'; value: infer Data } ? Data : never
 
-/** What an actor returns; an async generator that returns nothing is inferred to return `void` or a promise of it. */
+/** The type of an actor's result. `void`, which is inferred for a generator without a result, becomes `undefined`. */
 type Returned<Result> = Awaited<Result> extends infer Value ? (Value extends void ? undefined : Value) : never
 
 type Definition<Schema extends StandardSchema | undefined, Item extends string | RunEvent, Result> = {
-  /** One sentence for people and for inspectors. */
+  /** One sentence for people and for inspectors. Default: none. */
   description?: string
-  /** Whether it reads `context.inputs`. Without it only answers to its own requests are accepted. Default false. */
+  /** Whether it reads `context.inputs`. If false, its runs accept only answers to their own requests. Default false. */
   interactive?: boolean
-  /** Checks and turns the input; any Standard Schema (zod, valibot, arktype). Without one the input is `unknown`. */
+  /**
+   * Checks and transforms the input; any Standard Schema (zod, valibot, arktype). Without one the input is `unknown`.
+   */
   input?: Schema
-  /** One answer. */
+  /** Returns one answer. */
   ask?: (input: InferOutput<Schema>, context: ActorContext) => Promise<Result> | Result
-  /** Text and events as they come; what it returns is the result. */
+  /** Yields text and events; its return value is the result of the run. */
   stream?: (input: InferOutput<Schema>, context: ActorContext) => AsyncIterable<Item, Result | undefined | void>
 }
 
 /**
- * Makes an actor from an `ask`, a `stream` or both. A `stream` of one that has only `ask` yields its one answer.
- * @throws MillraceError `bad_request` when it has neither.
+ * Makes an actor from an `ask`, a `stream` or both. If it has only `ask`, a client that streams it gets that one
+ * answer.
+ * @throws MillraceError `bad_request` when both are missing.
  */
 export function actor<
   const Schema extends StandardSchema | undefined = undefined,
@@ -126,7 +148,10 @@ export function actor<
   Result = undefined,
 >(definition: Definition<Schema, Item, Result>): Actor<InferInput<Schema>, Returned<Result>, DataAmong<Item>> {
   if (!definition.ask && !definition.stream) {
-    throw new MillraceError('bad_request', 'an actor needs `ask` (one answer), `stream` (an async generator) or both')
+    throw new MillraceError(
+      'bad_request',
+      'an actor needs `ask` (one answer), `stream` (an async generator) or both: add one',
+    )
   }
   return {
     description: definition.description,

@@ -2,52 +2,57 @@ import type { ActorTypes, AnswerOf, DataOf, InputOf } from '../../protocol/actor
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 
+/** The options of `context.spawn`. */
 export type SpawnOptions = {
   /**
-   * What the child is called where it is shown: its first 256 characters. Default: the name its actor is registered under,
-   * else `agent`.
+   * The displayed name of the child, cut to 256 characters. Default: the registered name of its actor, else `agent`.
    */
   name?: string
-  /** Aborting it cancels the child. */
+  /** Aborting it cancels the child. Default: none. */
   signal?: AbortSignal
 }
 
 /**
- * A run that another run began. It has one reader: a loop over its events, or nobody while only `result` is awaited; it
- * goes no faster than it is read, and what it said waits to be read also when it has ended. Its events say in `agent` whose
- * they are, so that they can be passed on as they are: `yield* context.spawn(...)`. The loop ends when the child is done or
- * was cancelled, with its result if it has one, and throws the error the child failed of, or `overloaded` when the ended
- * child was given up to make room before it was read. Leaving the loop cancels the child.
+ * A run that another run started. Its one reader is a loop over its events, or nothing while only `result` is awaited.
+ * The child goes no faster than its reader, and its events stay readable after its end. Each event names the child in
+ * `agent`, so the parent can pass events on unchanged: `yield* context.spawn(...)`.
+ *
+ * The loop ends when the child is done or cancelled, and returns the result if there is one. It throws the child's
+ * error if the child failed. It throws `overloaded` if the server gave up the ended child's log before the loop read
+ * it, and `already_reading` if the child has a reader already. Leaving the loop cancels the child.
  */
 export interface ChildRun<Data = unknown, Result = unknown>
   extends AsyncIterable<RunEvent<Data> & { agent: string }, Result | undefined> {
-  /** The id of its run, under which clients may attach to it, and of the agent in its events. */
+  /** The id of its run. Clients attach with it, and the child's events carry it in `agent`. */
   readonly id: string
   /**
-   * What its actor returned, or its text. Reading this without a loop lets the child go on as fast as it can. Rejects with
-   * the error it failed of, with `cancelled`, and with `overloaded` when its text was given up to make room before it was
-   * read; it need not be caught.
+   * The value that its actor returned, or its text. Reading this without a loop lets the child run at full speed.
+   * Rejects with the child's error, with `cancelled`, or with `overloaded` if the server gave up the unread text to
+   * make room. An unhandled rejection is not reported.
    */
   readonly result: Promise<Result>
   /**
-   * Stops it. Resolves when it has ended, with the receipt unless it ended otherwise before.
-   * @param note Told in the receipt: its first 84 characters.
+   * Cancels the child. Resolves when it has ended: with its receipt, or with undefined if it had ended otherwise
+   * before.
+   * @param note A reason for the receipt, cut to 84 characters. Default: none.
    */
   cancel(note?: string): Promise<Receipt | undefined>
 }
 
-/** An actor, as far as it must be known here: made by `actor()` or `agent()`. */
+/** The part of an actor that `spawn` needs: made by `actor()` or `agent()`. */
 interface Spawnable extends ActorTypes {
   readonly interactive: boolean
 }
 
 /**
- * Begins another actor as a child of a run: a run of its own, with its own log, for the same principal. The parent says
- * `agent.start` at once, and `agent.end` when the child has ended and what it said was read. A stop of the parent stops
- * its children, and so does its end; it settles once they have. Clients may stop one child alone, and answer what it
- * asks, at the parent.
- * @throws MillraceError `invalid_input`; `overloaded` when the principal has too many runs, or the server no room; the
- * reason of the stop when the parent is over.
+ * Starts another actor as a child of a run. The child is a run with its own id and log, for the same principal. The
+ * parent logs `agent.start` at once, and `agent.end` when the child has ended and its events were read. A stop or the
+ * end of the parent stops its children, and the parent settles after them. Clients can cancel one child, and answer its
+ * requests, through the parent.
+ * @param input The child's schema checks it.
+ * @throws MillraceError `invalid_input` when the schema rejects the input; `overloaded` when the principal has too many
+ * runs or the server has no room; the reason of the stop when the parent is over; the reason of an aborted
+ * `options.signal`.
  */
 export type Spawn = <A extends Spawnable>(
   actor: A,

@@ -1,6 +1,6 @@
-/** Who a client is, as `authenticate` said. Two connections with the same `id` share their runs. */
+/** The owner of runs, as `authenticate` identifies a client. Connections with the same `id` share their runs. */
 export type Principal = {
   readonly id: string
-  /** `observe`: may attach to runs of others, without pacing them, and is told of all of them by an inspector. */
+  /** `observe`: may attach to runs of others without pacing them, and sees all runs in an inspector. Default: none. */
   readonly rights?: readonly 'observe'[]
 }

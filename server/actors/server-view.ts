@@ -4,67 +4,71 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Principal } from './principal.ts'
 
-/** One who follows a run, as it is at this moment. */
+/** A reader of a run, at this moment. */
 export interface ReaderView {
   readonly policy: Policy
+  /** Whether the reader belongs to the principal of the run. */
   readonly own: boolean
-  /** Items a second that it asked for; 0 is a pause. */
+  /** The rate that it asked for, in items per second; 0 is a pause. Undefined: no limit. */
   readonly perSec?: number | undefined
   readonly cursor: {
-    /** The last item that it was sent. */
+    /** The number of the last item that it was sent. */
     readonly last: number
-    /** What is left of its credit. */
+    /** The remaining credit. */
     readonly balance: number
   }
 }
 
-/** A run, as it is at this moment. */
+/** A run, at this moment. */
 export interface RunView {
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
-  /** By the runtime's monotonic clock. */
+  /** Milliseconds of the runtime's monotonic clock. */
   readonly startedAt: number
   readonly state: RunFacts['state']
+  /** Undefined until the run has ended. */
   readonly end: { readonly outcome: NonNullable<RunFacts['outcome']> } | undefined
+  /** Whether the actor waits for its readers. */
   readonly gated: boolean
+  /** Whether no reader of its own principal follows it. */
   readonly detached: boolean
-  /** The run that it is a part of. */
+  /** The run that started it, if it is a child. */
   readonly parent?: { readonly id: string } | undefined
   readonly log: {
-    /** The number of its last item. */
+    /** The number of the last item. */
     readonly last: number
-    /** Bytes logged up to and with item `seq`, over the whole run. */
+    /** The number of bytes logged from the beginning of the run through item `seq`. */
     bytesThrough(seq: number): number
   }
-  /** How many follow it. */
+  /** The number of readers. */
   readonly readers: number
   readonly followers: Iterable<ReaderView>
 }
 
-/** A session, as it is at this moment. */
+/** A session, at this moment. */
 export interface SessionView {
   readonly id: string
   readonly principal: Principal
-  /** The connection it has now. */
+  /** Its present connection. Undefined while it has none. */
   readonly socket: object | undefined
   /** Runs that it opened and that have not ended. */
   readonly runs: ReadonlySet<Pick<RunView, 'id' | 'principal'>>
 }
 
 /**
- * From where an actor sees the server it is registered at. What it sees there is the server's own: it reads it, changes
- * nothing and keeps nothing of it, lest it outlive the run.
+ * Read access of an actor to the server that registered it. The objects are the server's own. The actor reads them,
+ * changes nothing, and keeps no reference: a kept reference would hold a run in memory after its end.
  */
 export interface ServerView {
   readonly runtime: Runtime
   readonly limits: Pick<Limits, 'maxEvent' | 'maxValues'>
-  /** The server goes away, once its runs have ended. */
+  /** Whether the server is shutting down: it stops when its runs have ended. */
   readonly leaving: boolean
-  /** The runs that have not settled: each takes up a place. */
+  /** The runs that have not settled: each keeps its slot. */
   runs(): Iterable<RunView>
-  /** A run that has settled too, as long as the server keeps it. */
+  /** The run with this id, settled or not, while the server keeps it. Undefined for an unknown id. */
   run(id: string): RunView | undefined
-  /** All sessions that are not forgotten. */
+  /** The sessions that the server still keeps. */
   sessions(): Iterable<SessionView>
 }

@@ -2,7 +2,7 @@ import { isThenable } from '../streams/thenable.ts'
 
 /**
  * The Standard Schema interface, version 1 (https://standardschema.dev), which zod, valibot and arktype implement.
- * Declared here so that no schema library's types become ours.
+ * millrace declares it itself, so that its public types depend on no schema library.
  */
 export interface StandardSchema<Input = unknown, Output = unknown> {
   readonly '~standard': {
@@ -14,8 +14,8 @@ export interface StandardSchema<Input = unknown, Output = unknown> {
 }
 
 /**
- * Has a schema check a value: its result, or a promise of that where the schema is asynchronous.
- * @throws what the schema throws, and `TypeError` for a result that is none.
+ * Checks a value against a schema. Returns the result, or a promise of it if the schema is asynchronous.
+ * @throws what the schema throws, and `TypeError` when the schema returns something that is not a result.
  */
 export function validate<Output>(
   schema: StandardSchema<unknown, Output>,
@@ -25,33 +25,36 @@ export function validate<Output>(
   return isThenable(result) ? Promise.resolve(result).then(resultOf<Output>) : resultOf<Output>(result)
 }
 
-/** A copy of what a schema answered: it is read once, and only here. */
+/** Copies the result of a schema: a getter in it runs once, and only here. */
 function resultOf<Output>(result: unknown): ValidationResult<Output> {
-  if (typeof result !== 'object' || result === null) throw new TypeError(`the schema answered ${String(result)}`)
+  if (typeof result !== 'object' || result === null)
+    throw new TypeError(`the schema returned ${String(result)}, which is not a result`)
   const { issues, value } = result as { issues?: readonly Issue[] | null; value?: Output }
   if (issues === undefined || issues === null) return { value: value as Output }
-  if (!Array.isArray(issues)) throw new TypeError('the schema answered with `issues` that are no array')
+  if (!Array.isArray(issues)) throw new TypeError('the schema returned `issues` that are not an array')
   return { issues: Array.from(issues as readonly Issue[], ({ message, path }) => ({ message, path })) }
 }
 
+/** One problem that a schema found. `path` leads to the wrong part of the value. */
 export type Issue = {
   readonly message: string
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
 }
 
+/** The checked value, or the issues. */
 export type ValidationResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly Issue[] }
 
 type TypesOf<Schema> = Schema extends { readonly '~standard': { readonly types?: infer T } } ? NonNullable<T> : never
 
-/** What a schema accepts; `unknown` without a schema. */
+/** The type that a schema accepts; `unknown` without a schema. */
 export type InferInput<Schema> = Schema extends StandardSchema
   ? TypesOf<Schema> extends { input: infer T }
     ? T
     : unknown
   : unknown
-/** What a schema makes of it; `unknown` without a schema. */
+/** The type that a schema returns; `unknown` without a schema. */
 export type InferOutput<Schema> = Schema extends StandardSchema
   ? TypesOf<Schema> extends { output: infer T }
     ? T

@@ -10,55 +10,63 @@ const DEFAULT_TIMEOUT_MS = 30_000
 const DEFAULT_APPROVAL_MS = 300_000
 const DEFAULT_MAX_OUTPUT_BYTES = 65_536
 
-/** How far a tool is: a few words, or something to count. */
+/** The progress of a tool: a short text, or a count. */
 export type ToolProgress = string | Progress
 
-/** What a tool is given beside its input. */
+/** The second argument of a tool: its access to the call and the run. */
 export interface ToolContext {
-  /** Aborts when this call is cancelled, takes too long, or the run stops; `reason` is a `MillraceError`. Hand it on. */
+  /** Aborts when this call is cancelled or times out, or the run stops; `reason` is a `MillraceError`. Pass it on. */
   readonly signal: AbortSignal
   /** The id of this call. */
   readonly call: string
+  /** The owner of the run. */
   readonly principal: Principal
-  /** Identifies this life of the run: with `call` it names a side effect that must not happen twice. */
+  /** Identifies this life of the run. Together with `call` it names a side effect that must not happen twice. */
   readonly fence: { readonly run: string; readonly gen: number }
   /**
-   * Says how far the call is. Resolves when that is logged, or when something newer took its place because the reader is
-   * slow. It need not be awaited, never rejects, and does nothing once the call is over.
+   * Reports the progress of the call. Resolves when the report is logged, or replaced by a newer one because the reader
+   * is slow. Awaiting it is optional. It never rejects, and does nothing when the call is over.
    */
   readonly progress: (progress: ToolProgress) => Promise<void>
-  /** Says something to the reader of the run, as the actor's own `emit` does. */
+  /** Sends an event to the readers of the run, like `emit` of `ActorContext`. */
   readonly emit: (event: string | RunEvent) => Promise<number>
-  /** Begins another actor as a child of the run, as the actor's own `spawn` does. The stop of this call stops it. */
+  /**
+   * Starts another actor as a child of the run, like `spawn` of `ActorContext`. A stop of this call cancels the child.
+   */
   readonly spawn: Spawn
 }
 
-/** What `run` gives: the output, a promise of it, or a generator that yields progress and returns it. */
+/**
+ * The return type of `run`: the output, a promise of it, or a generator that yields progress and returns the output.
+ */
 type Running<Output> = Output | Promise<Output> | AsyncGenerator<ToolProgress, Output>
 
+/** The argument of `tool()`. */
 export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = {
-  /** What the model is told that the tool does, and when to use it. */
+  /** Tells the model what the tool does and when to use it. */
   description: string
-  /** Checks and turns the arguments; any Standard Schema. What it refuses is told to the model. Default: anything. */
+  /** Checks and transforms the arguments; any Standard Schema. The model sees the issues. Default: accepts anything. */
   input?: Schema
-  /** JSON Schema of the arguments, for the model. Needed for schemas that cannot state it themselves; zod's can. */
+  /**
+   * JSON Schema of the arguments, for the model. Default: taken from `input`, if its library provides it, as zod does.
+   */
   parameters?: unknown
   /**
-   * Does it. A generator's yields are progress and what it returns is the output. What it throws is an error that the
-   * model sees: with its message when it is a `MillraceError`, else without.
+   * Runs the call. A generator yields progress and returns the output. The model sees every thrown error: a
+   * `MillraceError` with its message, any other error without.
    */
   run: (input: InferOutput<Schema>, context: ToolContext) => Running<Output>
-  /** Whether the people attached must allow the call first, or which calls. Default false. */
+  /** Whether an attached client must approve a call before it runs, or a function that decides it. Default false. */
   needsApproval?: boolean | ((input: InferOutput<Schema>) => boolean | Promise<boolean>)
-  /** How long an approval is waited for, in milliseconds. Unanswered, the call is refused. Default 300,000. */
+  /** Time limit for an approval, in milliseconds. A call without an answer is refused. Default 300,000. */
   approvalMs?: number
-  /** How long the tool may run, in milliseconds. Default 30,000. */
+  /** Time limit for `run`, in milliseconds, without the time for an approval. Default 30,000. */
   timeoutMs?: number
-  /** Longest output, in bytes of text; the rest is cut off. An event's `maxEvent` bounds it as well. Default 65,536. */
+  /** Maximum output, in bytes of UTF-8; the rest is cut off. The limit `maxEvent` also applies. Default 65,536. */
   maxOutputBytes?: number
 }
 
-/** Something that a model may call. Made by `tool()`. */
+/** A function that a model may call. Made by `tool()`. */
 export interface Tool<Input = unknown, Output = unknown> {
   readonly description: string
   readonly input: StandardSchema | undefined
@@ -73,32 +81,35 @@ export interface Tool<Input = unknown, Output = unknown> {
   readonly '~types'?: { readonly input: Input; readonly output: Output }
 }
 
-/** Tools by the name that models call them by. */
+/** Tools by the names that models use. */
 export type ToolMap = Readonly<Record<string, Tool>>
 
-/** How a call ended, and what the model is to see of it. */
+/** The outcome of a call, and the text for the model. */
 export type ToolAnswer = { readonly outcome: ToolOutcome; readonly content: string }
 
-/** Tools in the hands of one run. */
+/** Tools that are bound to one run. Made by `context.tools`. */
 export interface RunTools {
-  /** What a model is told of them. */
+  /** Names, descriptions and parameters of the tools, for a model request. */
   readonly specs: readonly ToolSpec[]
   /**
-   * An id for a call that a model named so: the same, where it can travel and no other call of this run, its parents
-   * and its children was given it.
+   * Returns a unique id for a tool call. It is the model's own id, unless that cannot be encoded, or another call of
+   * this run, its parents or its children has it.
+   * @param given The id that the model gave.
    */
   claimId(given: string): string
   /**
-   * Runs one call and logs it: `tool.call`, its progress, its request for approval, `tool.result`. Whatever goes wrong
-   * with the tool is an answer for the model, also a name that no tool has. Clients may cancel the call by its id, which
-   * must differ from those of other calls that go on in this run. Rejects only with the reason for which the run stops.
+   * Runs one call and logs it: `tool.call`, its progress, its request for approval, `tool.result`. Every tool error, an
+   * unknown name included, becomes an answer for the model. Clients can cancel the call by its id. The id must differ
+   * from the ids of all other open calls of this run; `claimId` returns such ids.
+   * @throws MillraceError only the reason for which the run stops.
    */
   call(call: ToolCall): Promise<ToolAnswer>
 }
 
 /**
  * Makes a tool.
- * @throws MillraceError `bad_request` when its schema cannot be told to a model, or a limit is no number above zero.
+ * @throws MillraceError `bad_request` when the schema provides no JSON Schema and `parameters` is missing, or a limit
+ * is not a number above 0.
  */
 export function tool<const Schema extends StandardSchema | undefined = undefined, Output = unknown>(
   definition: ToolDefinition<Schema, Output>,
@@ -124,7 +135,7 @@ export function tool<const Schema extends StandardSchema | undefined = undefined
   }
 }
 
-/** What schemas can offer beside validation: https://standardschema.dev/json-schema. */
+/** The optional JSON Schema part of a Standard Schema: https://standardschema.dev/json-schema. */
 type StatesItself = { readonly jsonSchema?: { input(options: { target: string }): unknown } }
 
 function parametersOf(schema: StandardSchema | undefined): unknown {
@@ -136,7 +147,7 @@ function parametersOf(schema: StandardSchema | undefined): unknown {
   } catch (cause) {
     throw new MillraceError(
       'bad_request',
-      'this schema cannot be told to a model: give its JSON Schema as `parameters`',
+      'this schema cannot be written as JSON Schema for the model: pass the JSON Schema as `parameters`',
       {
         cause,
       },
@@ -144,6 +155,6 @@ function parametersOf(schema: StandardSchema | undefined): unknown {
   }
   throw new MillraceError(
     'bad_request',
-    `a schema of ${standard.vendor} does not state its JSON Schema: give it as \`parameters\``,
+    `a schema of ${standard.vendor} does not provide its JSON Schema: pass the JSON Schema as \`parameters\``,
   )
 }

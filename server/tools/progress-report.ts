@@ -2,17 +2,17 @@ import type { Progress, RunEvent } from '../../protocol/events.ts'
 import type { ToolProgress } from '../actors/tool.ts'
 import { wellFormed } from '../text.ts'
 
-/** The longest text of a progress. */
+/** Maximum length of a progress text, in UTF-16 units. */
 const MAX_CHARACTERS = 1_000
 
 /**
- * How far one tool call is, as its reader is told: while one progress waits for a slow reader, a newer one takes the
- * place of the next, so that a tool may say as many as it likes.
+ * The progress events of one tool call. While one report waits for a slow reader, each newer report replaces the one
+ * queued before it. A tool can therefore report as often as it likes.
  */
 export class ProgressReport {
   readonly #call: string
   readonly #emit: (event: RunEvent) => Promise<number>
-  #saying: Promise<void> | undefined
+  #sending: Promise<void> | undefined
   #next: ToolProgress | undefined
   #closed = false
 
@@ -21,36 +21,36 @@ export class ProgressReport {
     this.#emit = emit
   }
 
-  /** Resolves when it, or what took its place, is logged. Never rejects. */
-  say(progress: ToolProgress): Promise<void> {
+  /** Sends a report. Resolves when it, or a newer one in its place, is logged. Never rejects. */
+  send(progress: ToolProgress): Promise<void> {
     if (this.#closed) return Promise.resolve()
     this.#next = progress
-    this.#saying ??= this.#sayAll()
-    return this.#saying
+    this.#sending ??= this.#sendAll()
+    return this.#sending
   }
 
-  /** The call is over: nothing more is said of it. */
+  /** Drops the queued report and ignores all later ones: the call is over. */
   close(): void {
     this.#closed = true
     this.#next = undefined
   }
 
-  async #sayAll(): Promise<void> {
+  async #sendAll(): Promise<void> {
     try {
       for (let next = this.#next; next !== undefined; next = this.#next) {
         this.#next = undefined
         await this.#emit(eventOf(this.#call, next))
       }
     } catch {
-      // The run stops: nobody wants to know any more.
+      // The run has stopped, so it logs no more progress.
       this.close()
     } finally {
-      this.#saying = undefined
+      this.#sending = undefined
     }
   }
 }
 
-/** Only what is known of a progress travels: a tool may be written without types. */
+/** Builds the event from the known members only: a tool without types may pass anything. */
 function eventOf(call: string, given: ToolProgress): RunEvent {
   if (typeof given !== 'object' || given === null) return { type: 'tool.progress', call, note: textOf(given) }
   const { current, total, message } = given as { readonly [Name in keyof Progress]: unknown }

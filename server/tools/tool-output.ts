@@ -1,13 +1,13 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import { wellFormed } from '../text.ts'
 
-/** A tool's output: as the model reads it, and as the people attached do. */
+/** A tool's output: `content` for the model, `output` for the readers of the run. */
 export type ToolOutput = { readonly content: string; readonly output: unknown; readonly truncated: boolean }
 
 /**
- * What a tool gave, made plain: text as it is, all else as JSON. What is longer than `maxBytes` of UTF-8 is cut there, at
- * a character, with a mark behind it.
- * @throws MillraceError `tool_failed` for what cannot be written as JSON.
+ * Makes an output from the return value of a tool: text unchanged, everything else as JSON. An output of more than
+ * `maxBytes` bytes of UTF-8 is cut at a character, and a mark follows the cut.
+ * @throws MillraceError `tool_failed` for a value that JSON cannot represent.
  */
 export function toolOutput(given: unknown, maxBytes: number): ToolOutput {
   const text = typeof given === 'string' ? given : jsonOf(given)
@@ -25,11 +25,13 @@ function jsonOf(given: unknown): string {
   try {
     return JSON.stringify(given) ?? 'null'
   } catch (cause) {
-    throw new MillraceError('tool_failed', 'the output of the tool cannot be written as JSON', { cause })
+    throw new MillraceError('tool_failed', 'the output of the tool cannot be written as JSON: return plain data', {
+      cause,
+    })
   }
 }
 
-/** The beginning of `text`, of at most `maxBytes` bytes. A text of any length costs no more than that. */
+/** The beginning of `text`, at most `maxBytes` bytes of UTF-8. The cost does not grow with the length of `text`. */
 function cut(text: string, maxBytes: number): string {
   if (text.length * 3 <= maxBytes) return text
   const room = new Uint8Array(maxBytes)

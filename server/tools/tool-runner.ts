@@ -14,64 +14,65 @@ import { excerpt, wellFormed } from '../text.ts'
 import { ProgressReport } from './progress-report.ts'
 import { type ToolOutput, toolOutput } from './tool-output.ts'
 
-/** What an event needs beside the output of a tool. */
+/** Bytes of a `tool.result` event that are reserved for everything except the output. */
 const RESULT_BYTES = 1_024
-/** The longest message about a failure, and the longest name or arguments that one quotes. */
+/** Maximum length of an error message, and of a name or arguments that it quotes, in UTF-16 units. */
 const MAX_MESSAGE_CHARACTERS = 1_000
 const MAX_QUOTED_CHARACTERS = 200
-/** Issues of arguments that a model is told. */
+/** Maximum number of argument issues that are reported to the model. */
 const MAX_ISSUES = 5
 
-/** What an answer to a request for approval looks like, as JSON Schema. */
+/** JSON Schema of the answer to a request for approval. */
 const APPROVAL = {
   type: 'object',
   properties: { ok: { type: 'boolean' }, note: { type: 'string' } },
   required: ['ok'],
 } as const
 
-/** Stops one piece of work by itself; one that is as good as over it leaves alone. */
+/** Stops one tool call. It does nothing if the result of the call is decided. */
 export type StopWork = (cause: CancelCause) => void
 
-/** A tool call in the books. */
+/** An open tool call of a run. The tool runner calls both functions, each once, in any order. */
 export type OpenTool = {
-  /** The tool has finished. */
+  /** Marks the tool's own code as finished: the run no longer waits for it to settle. */
   readonly finished: () => void
-  /** Its result was told: a cancel does not find it any more. */
+  /** Marks the result as logged: a cancel no longer finds this call. */
   readonly reported: () => void
 }
 
-/** What tools take from the run they are called in. */
+/** The members of a run that its tools use. */
 export interface ToolCallbacks {
   readonly id: string
   readonly principal: Principal
   readonly signal: AbortSignal
   readonly runtime: Pick<Runtime, 'now' | 'setTimer'>
   readonly limits: Pick<Limits, 'maxEvent' | 'cancelGraceMs'>
-  /** An id that no other call of this run, or of those around it, has. */
+  /** Returns an id that no other call of this run, its parents or its children has. */
   claimCall(given: string): string
   readonly spawn: Spawn
   /** The number of the run's present life. */
   gen(): number
+  /** Logs an event. Resolves with its item number; rejects when the run is over. */
   emit(event: string | RunEvent): Promise<number>
   request(question: Question): Promise<unknown>
-  /** Whether an event could be logged. */
+  /** Whether an event can be encoded and logged. */
   canSay(event: PlainEvent): boolean
-  /** Enters a call in the run's books, with how to stop it alone. */
+  /** Adds a call to the open work of the run, with the function that stops it. */
   openTool(call: string, stop: StopWork): OpenTool
-  /** Something failed that clients must not see. */
+  /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }
 
-/** Tools in the hands of one run. */
+/** Binds tools to one run. */
 export function bindTools(callbacks: ToolCallbacks, tools: ToolMap): RunTools {
-  // Names come from a model: in a plain object it would find `constructor`.
+  // A map, because names come from a model: a plain object would also find `constructor`.
   const byName = new Map(Object.entries(tools))
   return {
     claimId: (given) => callbacks.claimCall(given),
     specs: [...byName].map(([name, { description, parameters }]) => ({ name, description, parameters })),
     call(asked) {
       const answer = new ToolRun(callbacks, byName, asked).answer()
-      // Who stops waiting for it before the run stops must not bring the process down.
+      // A caller may stop waiting before the run stops: that must not be an unhandled rejection.
       answer.catch(() => {})
       return answer
     },
@@ -80,7 +81,7 @@ export function bindTools(callbacks: ToolCallbacks, tools: ToolMap): RunTools {
 
 type Cancel = { cause: CancelCause; at: number }
 
-/** How a call ended, for the people attached and for the model. */
+/** The result of a call: the event for the readers of the run, and the answer for the model. */
 type CallEnding = { event: PlainEvent; answer: ToolAnswer }
 
 /** One call of a tool, from its arguments to its result. */
@@ -91,7 +92,7 @@ class ToolRun {
   readonly #controller = new AbortController()
   readonly #progress: ProgressReport
   #startedAt: number
-  /** What the tool's own code does: its schema, its `needsApproval`, its `run`. */
+  /** The latest call into the tool's own code: its schema, its `needsApproval` or its `run`. */
   #running: Promise<unknown> | undefined
   #cancel: Cancel | undefined
   #decided = false
@@ -104,7 +105,7 @@ class ToolRun {
     this.#progress = new ProgressReport(asked.call, (event) => callbacks.emit(event))
   }
 
-  /** @throws the reason for which the run stops. */
+  /** Runs the call and logs its result. @throws the reason for which the run stops. */
   async answer(): Promise<ToolAnswer> {
     const { signal } = this.#callbacks
     signal.throwIfAborted()
@@ -124,7 +125,7 @@ class ToolRun {
     }
   }
 
-  /** Cancels this call alone, unless its result is decided: that then answers the cancel. */
+  /** Cancels only this call. If the result is decided, that result answers the cancel. */
   #stop(cause: CancelCause): void {
     if (this.#decided || this.#cancel) return
     this.#cancel = { cause, at: this.#callbacks.runtime.now() }
@@ -143,14 +144,14 @@ class ToolRun {
     return this.#run(tool, input)
   }
 
-  /** Waits for code of the tool, in a way that a cancel can tell whether it still goes on. */
+  /** Records code of the tool, so that a cancel can wait until it has finished. */
   #watched<T>(work: T | Promise<T>): Promise<T> {
     const running = Promise.resolve(work)
     this.#running = running
     return running
   }
 
-  /** The call as the people attached see it. What a model wrote may be anything: what cannot travel is quoted. */
+  /** The `tool.call` event. Arguments from a model may be anything: those that cannot be encoded are quoted as text. */
   #callEvent(): PlainEvent {
     const { call, name, args } = this.#call
     const event: PlainEvent = { type: 'tool.call', call, name: quoted(name), args }
@@ -167,18 +168,20 @@ class ToolRun {
     const question: Question = { kind: 'approve', call, prompt, schema: APPROVAL, expiresMs: approvalMs, signal }
     const answer = await this.#callbacks.request(question).catch((error: unknown) => {
       if (!MillraceError.is(error, 'timeout')) throw error
-      throw new MillraceError('tool_failed', `nobody allowed it within ${approvalMs} ms`)
+      throw new MillraceError('tool_failed', `no answer to the request for approval within ${approvalMs} ms`)
     })
     const { ok, note } = approvalOf(answer)
     if (!ok) throw new MillraceError('tool_failed', `refused by the user${note && `: ${note}`}`)
   }
 
-  /** Runs the tool itself, within its time. */
+  /** Runs the tool itself, within its time limit. */
   async #run(tool: Tool, input: unknown): Promise<ToolOutput> {
     const { runtime } = this.#callbacks
     this.#startedAt = runtime.now()
     const timer = runtime.setTimer(tool.timeoutMs, () => {
-      this.#controller.abort(new MillraceError('timeout', `it took longer than ${tool.timeoutMs} ms and was stopped`))
+      this.#controller.abort(
+        new MillraceError('timeout', `the tool took longer than ${tool.timeoutMs} ms and was stopped`),
+      )
     })
     try {
       const output = await this.#watched(this.#outputOf(tool, input))
@@ -196,8 +199,8 @@ class ToolRun {
       for (;;) {
         const step = await given.next()
         if (step.done) return step.value
-        // While the reader is slow the tool waits, but not with its stop.
-        await untilAborted(this.#progress.say(step.value), signal)
+        // A slow reader holds the tool back, but never delays its stop.
+        await untilAborted(this.#progress.send(step.value), signal)
         signal.throwIfAborted()
       }
     } finally {
@@ -212,7 +215,7 @@ class ToolRun {
       call: this.#call.call,
       principal: callbacks.principal,
       fence: { run: callbacks.id, gen: callbacks.gen() },
-      progress: (progress) => this.#progress.say(progress),
+      progress: (progress) => this.#progress.send(progress),
       emit: (event) => callbacks.emit(event),
       spawn: (actor, input, options) => {
         const { signal } = this.#controller
@@ -222,14 +225,14 @@ class ToolRun {
     }
   }
 
-  /** How the call ended. What is still under way when this resolves is told nobody any more. */
+  /** Resolves with the result of the call. It ignores everything that the tool does later. */
   async #result(work: Promise<ToolOutput>): Promise<CallEnding> {
     const ended = await untilAborted(work, this.#controller.signal).then(
       (value) => ({ value }),
       (error: unknown) => ({ error }),
     )
     this.#callbacks.signal.throwIfAborted()
-    // A cancel that came first is answered as one, also where the tool would not have it.
+    // A cancel that came first decides the outcome, even if the tool finished with an output.
     if (this.#cancel) return this.#cancelled(this.#cancel)
     this.#decided = true
     this.#progress.close()
@@ -266,7 +269,7 @@ class ToolRun {
     return { event: { ...this.#event('cancelled'), receipt }, answer: { outcome: 'cancelled', content } }
   }
 
-  /** Whether the tool finishes within `graceMs`. */
+  /** Resolves with whether the tool's code finishes within `graceMs` milliseconds. */
   #settles(graceMs: number): Promise<boolean> {
     if (!this.#running) return Promise.resolve(true)
     return new Promise((resolve) => {
@@ -285,6 +288,7 @@ class ToolRun {
   }
 }
 
+/** @throws MillraceError `invalid_input` with the issues of the schema. */
 async function checked(tool: Tool, args: unknown): Promise<unknown> {
   if (!tool.input) return args
   const result = await validate(tool.input, args)
@@ -293,15 +297,15 @@ async function checked(tool: Tool, args: unknown): Promise<unknown> {
     const where = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
     return where === '' ? message : `${where}: ${message}`
   })
-  throw new MillraceError('invalid_input', `the arguments do not fit: ${issues.join('; ')}`)
+  throw new MillraceError('invalid_input', `invalid arguments: ${issues.join('; ')}`)
 }
 
 function unknownTool(name: string, names: readonly string[]): MillraceError {
-  const known = names.length > 0 ? `there is ${names.join(', ')}` : 'there are none'
-  return new MillraceError('not_found', `there is no tool ${quoted(name)}: ${known}`)
+  const known = names.length > 0 ? names.join(', ') : 'none'
+  return new MillraceError('not_found', `unknown tool ${quoted(name)}; known tools: ${known}`)
 }
 
-/** What was said to a request for approval: `approve` gives a map, and `answer` may give a plain yes. */
+/** Reads the answer to a request for approval: a map from an `approve` input, or any value from an `answer` input. */
 function approvalOf(answer: unknown): { ok: boolean; note: string } {
   const { ok, note } =
     typeof answer === 'object' && answer !== null ? (answer as Record<string, unknown>) : { ok: answer }

@@ -80,7 +80,10 @@ describe('a tool that needs approval', () => {
     clock.advance(1_000)
     const result = watched.first('tool.result')
     const ticking = setInterval(() => clock.advance(10), 1)
-    expect(await result).toMatchObject({ outcome: 'error', error: 'nobody allowed it within 1000 ms' })
+    expect(await result).toMatchObject({
+      outcome: 'error',
+      error: 'no answer to the request for approval within 1000 ms',
+    })
     await watched.over
     clearInterval(ticking)
     expect(served.paid).toEqual([])

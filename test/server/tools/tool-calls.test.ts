@@ -57,12 +57,14 @@ describe('a tool', () => {
           value === 'yes' ? { value: 'YES' } : { issues: [{ message: 'say yes', path: ['a', { key: 0 }] }] },
       },
     }
-    expect(() => tool({ description: 'x', input: schema, run: () => 1 })).toThrow('give it as `parameters`')
+    expect(() => tool({ description: 'x', input: schema, run: () => 1 })).toThrow(
+      'pass the JSON Schema as `parameters`',
+    )
     const yes = tool({ description: 'x', input: schema, parameters: { type: 'string' }, run: (word) => word })
     expect((await oneCall({ yes }, 'yes')).result).toMatchObject({ outcome: 'ok', output: 'YES' })
     expect((await oneCall({ yes }, 'no')).result).toMatchObject({
       outcome: 'error',
-      error: 'the arguments do not fit: a.0: say yes',
+      error: 'invalid arguments: a.0: say yes',
     })
   })
 
@@ -123,8 +125,8 @@ describe('an error that the model sees', () => {
     'is a tool called %j that nobody gave it',
     async (name) => {
       const { result, seen, text } = await oneCall({ weather }, {}, name)
-      expect(result).toMatchObject({ outcome: 'error', error: `there is no tool ${name}: there is weather` })
-      expect(seen).toMatchObject({ role: 'tool', content: expect.stringContaining('Error: there is no tool') })
+      expect(result).toMatchObject({ outcome: 'error', error: `unknown tool ${name}; known tools: weather` })
+      expect(seen).toMatchObject({ role: 'tool', content: expect.stringContaining('Error: unknown tool') })
       expect(text).toBe('ok')
     },
   )
@@ -132,8 +134,8 @@ describe('an error that the model sees', () => {
   test.each([
     [{}, 'city: '],
     [{ city: 7 }, 'city: '],
-    ['{"city', 'the arguments do not fit'],
-    [null, 'the arguments do not fit'],
+    ['{"city', 'invalid arguments'],
+    [null, 'invalid arguments'],
     [JSON.parse('{"__proto__":{"city":"Oslo"}}'), 'city: '],
   ])('is arguments that do not fit: %j', async (args, says) => {
     const { result, seen } = await oneCall({ weather }, args)
@@ -190,7 +192,7 @@ describe('an error that the model sees', () => {
       { timeoutMs: 20 },
     )
     const { result } = await oneCall(tools)
-    expect(result).toMatchObject({ outcome: 'error', error: 'it took longer than 20 ms and was stopped' })
+    expect(result).toMatchObject({ outcome: 'error', error: 'the tool took longer than 20 ms and was stopped' })
     expect(cleaned).toBe(true)
     expect(reason).toMatchObject({ code: 'timeout' })
   })
@@ -248,7 +250,10 @@ describe('an output', () => {
       },
     ]) {
       const { result } = await oneCall(does(() => given))
-      expect(result).toMatchObject({ outcome: 'error', error: 'the output of the tool cannot be written as JSON' })
+      expect(result).toMatchObject({
+        outcome: 'error',
+        error: 'the output of the tool cannot be written as JSON: return plain data',
+      })
     }
   })
 
