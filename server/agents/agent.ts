@@ -7,53 +7,57 @@ import { validConversation } from './conversation.ts'
 import { Turn, type TurnOutput } from './turn.ts'
 
 const DEFAULT_MAX_ITERATIONS = 8
-/** What every provider takes as the name of a tool. */
+/** Tool names that every provider accepts. */
 const TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/
 
 /**
- * What an agent is asked: a prompt, or the messages so far, such as `onFinish` handed them out, with what is to be
- * answered at the end. A plain string is a prompt.
+ * The input of an agent: a prompt, or the messages of a conversation, such as those that `onFinish` received. The model
+ * answers the last message. A plain string is a prompt.
  */
 export type AgentInput = string | { prompt: string } | { messages: Message[] }
 
+/** The argument of `agent()`. */
 export type AgentDefinition = {
-  /** A model, or the id of one the server knows (`openai:gpt-5-mini`). Default: the server's default model. */
+  /** A model, or the id of one that the server has (`openai:gpt-5-mini`). Default: the server's default model. */
   model?: Model | string
-  /** What the model may call, by name. */
+  /** The tools that the model may call, by name: 1 to 64 of the characters `a-z A-Z 0-9 _ -`. Default: none. */
   tools?: ToolMap
-  /** What the model is told before every conversation. */
+  /** The system message that precedes every conversation. Default: none. */
   instructions?: string
-  /** Most turns of the model in one run; a run that wants more fails with `max_iterations`. Default 8. */
+  /** Maximum number of turns in one run; a run that needs more fails with `max_iterations`. Default 8. */
   maxIterations?: number
   /**
-   * Whether it takes `message` inputs while it runs. They are told to the model as the user's words before its next turn,
-   * and one that comes during the last turn makes another. Default true.
+   * Whether the run takes inputs of type `message`. The model gets them as user messages before its next turn. One that
+   * arrives while the model gives its final answer starts another turn. Inputs of other types become a `warning` event.
+   * Default true.
    */
   interactive?: boolean
-  /** How freely the model chooses, as its provider understands it. Default: the provider's own. */
+  /** Sampling temperature, on the provider's own scale. Default: the provider's own. */
   temperature?: number
-  /** Most tokens of one answer. Default: the provider's own. */
+  /** Maximum number of tokens in one answer. Default: the provider's own. */
   maxTokens?: number
-  /** One sentence for people and for inspectors. */
+  /** One sentence for people and for inspectors. Default: none. */
   description?: string
   /**
-   * Given the conversation when the agent is over, however it ended: without the instructions, with all that was said
-   * until then, and such that every model takes it as the beginning of another run. The run settles after it.
+   * Receives the conversation when the agent ends, for any reason. The conversation has no instructions, has all text
+   * up to the end, and is valid as the input of another run. The run settles after the returned promise. Default: none.
    */
   onFinish?: (conversation: Message[], context: ActorContext) => void | Promise<void>
 }
 
 /**
- * Makes an actor that answers with a model and lets it call tools until it is content: text as tokens, all else as
- * events. The run's result is the text. Tools of one turn run side by side, at most 32 of them; what goes wrong with one
- * is told to the model. A model that fails ends the run with the error the model threw.
- * @throws MillraceError `bad_request` for a name of a tool that no model takes, and a `maxIterations` below 1.
+ * Makes an actor that asks a model, runs the tools that the model calls, and asks again. The loop ends when the model
+ * makes no more tool calls. Text is sent as tokens, everything else as events, and the result of the run is the text.
+ *
+ * The tool calls of one turn run in parallel, at most 32 of them. Tool errors are reported to the model. A model error
+ * ends the run with that error.
+ * @throws MillraceError `bad_request` for a tool name that providers reject, and for a `maxIterations` below 1.
  */
 export function agent(definition: AgentDefinition): Actor<AgentInput, undefined, never> {
   const { description, interactive = true, tools = {}, maxIterations = DEFAULT_MAX_ITERATIONS } = definition
   const misnamed = Object.keys(tools).find((name) => !TOOL_NAME.test(name))
   if (misnamed !== undefined)
-    throw new MillraceError('bad_request', `a tool cannot be called ${misnamed}: use up to 64 of a-z A-Z 0-9 _ -`)
+    throw new MillraceError('bad_request', `invalid tool name ${misnamed}: use 1 to 64 of a-z A-Z 0-9 _ -`)
   if (!(maxIterations >= 1))
     throw new MillraceError('bad_request', `maxIterations must be at least 1, not ${String(maxIterations)}`)
   return actor<typeof input, TurnOutput>({
@@ -75,8 +79,8 @@ async function* converse(
   const system: Message[] = instructions === undefined ? [] : [{ role: 'system', content: instructions }]
   const conversation = validConversation(asked)
   for (const message of conversation) if (message.role === 'tool') tools.claimId(message.call)
-  /** What came of the present turn, while it is under way. */
-  let underWay: Message[] = []
+  /** The messages of the current turn, until it is complete. */
+  let unfinished: Message[] = []
   let turn: Turn | undefined
   try {
     for (let n = 1; ; n++) {
@@ -89,25 +93,28 @@ async function* converse(
         ...(maxTokens !== undefined && { maxTokens }),
       }
       for await (const event of model.stream(call)) {
-        const said = turn.take(event)
-        if (said !== undefined) yield said
+        const output = turn.take(event)
+        if (output !== undefined) yield output
       }
       if (turn.dropped > 0) yield tooManyCalls(turn.dropped)
       const { calls, stop } = turn
-      underWay = [turn.message(true)]
+      unfinished = [turn.message(true)]
       turn = undefined
       if (calls.length > 0 && n >= maxIterations) {
         yield { type: 'iteration.end', n, stop }
-        throw new MillraceError('max_iterations', `the model wanted more than ${maxIterations} turns`)
+        throw new MillraceError(
+          'max_iterations',
+          `the model needs more than ${maxIterations} turns: raise maxIterations`,
+        )
       }
       await Promise.all(
         calls.map(async (call) => {
           const { content } = await tools.call(call)
-          underWay.push({ role: 'tool', call: call.call, name: call.name, content })
+          unfinished.push({ role: 'tool', call: call.call, name: call.name, content })
         }),
       )
-      conversation.push(...validConversation(underWay))
-      underWay = []
+      conversation.push(...validConversation(unfinished))
+      unfinished = []
       yield { type: 'iteration.end', n, stop }
       let steered = false
       for (const input of n < maxIterations ? context.takeInputs() : []) {
@@ -119,8 +126,8 @@ async function* converse(
       if (calls.length === 0 && !steered) return
     }
   } finally {
-    if (turn) underWay = [turn.message(false)]
-    await onFinish?.(validConversation([...conversation, ...underWay]), context)
+    if (turn) unfinished = [turn.message(false)]
+    await onFinish?.(validConversation([...conversation, ...unfinished]), context)
   }
 }
 
@@ -129,12 +136,16 @@ function wordsOf({ data }: RunInput): string {
 }
 
 function ignoredInput({ type }: RunInput): TurnOutput {
-  return { type: 'warning', code: 'input_ignored', message: `an agent does not know inputs of type ${type}` }
+  return {
+    type: 'warning',
+    code: 'input_ignored',
+    message: `an agent ignores inputs of type ${type}; it takes type message`,
+  }
 }
 
 function tooManyCalls(dropped: number): TurnOutput {
   const calls = dropped === 1 ? 'a tool call' : `${dropped} tool calls`
-  return { type: 'warning', code: 'too_many_calls', message: `the model made too many at once: ${calls} left out` }
+  return { type: 'warning', code: 'too_many_calls', message: `too many tool calls in one turn: ${calls} left out` }
 }
 
 const text = z.string().min(1)

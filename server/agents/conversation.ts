@@ -2,13 +2,14 @@ import type { Message, ToolCall } from '../models/model.ts'
 
 type ToolMessage = Extract<Message, { role: 'tool' }>
 
-/** What a model is told of a call that was never answered. */
+/** The answer that the model sees to a call without one. */
 const UNANSWERED = 'Error: stopped before it was finished'
 
 /**
- * The conversation as every provider takes it: each tool call has exactly one answer, right behind the message that
- * called, in the order of the calls. Missing answers are made up (`unanswered` is what they say); answers to nothing,
- * second answers and assistant messages that say nothing are left out.
+ * Returns a conversation that every provider accepts: each tool call has exactly one answer, directly after the message
+ * with the call, in the order of the calls. It adds missing answers. It removes second answers, answers without a call,
+ * and assistant messages with neither text nor calls.
+ * @param unanswered The content of an added answer. Default: `Error: stopped before it was finished`.
  */
 export function validConversation(messages: readonly Message[], unanswered: string = UNANSWERED): Message[] {
   const valid: Message[] = []
@@ -25,7 +26,7 @@ export function validConversation(messages: readonly Message[], unanswered: stri
   return valid
 }
 
-/** The answers to `calls`, from the tool messages that stand from `at` on. */
+/** The answers to `calls`, from the tool messages at index `at` and after it. */
 function answersTo(
   calls: readonly ToolCall[],
   messages: readonly Message[],

@@ -3,20 +3,20 @@ import type { RunTools } from '../actors/tool.ts'
 import type { Message, ModelEvent, StopReason, ToolCall } from '../models/model.ts'
 import { isWellFormed } from '../text.ts'
 
-/** Tool calls of one turn that are run. */
+/** Maximum number of tool calls that run in one turn. */
 const MAX_CALLS = 32
 const MAX_NAME_CHARACTERS = 128
 
-/** What an agent yields: text, and what its model says beside it. */
+/** The items that an agent yields: text, and the other events of its model. */
 export type TurnOutput = string | Exclude<RunEvent, { type: 'data' }>
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
-/** One answer of a model as it comes: what is said of it, and what is kept of it. */
+/** One turn of an agent: it takes the model's events, and provides the agent's output and the message to keep. */
 export class Turn {
   readonly #tools: Pick<RunTools, 'claimId'>
   readonly #provider: string
-  /** The ids of calls whose arguments are still being written, by the id the model gave. */
+  /** The ids of calls whose arguments are not complete, by the id that the model gave. */
   readonly #open = new Map<string, string>()
   #content = ''
   #thinking = ''
@@ -30,17 +30,17 @@ export class Turn {
     this.#provider = provider
   }
 
-  /** The calls the model wants made. */
+  /** The complete tool calls of the model. */
   get calls(): readonly ToolCall[] {
     return this.#calls
   }
 
-  /** Calls beyond the most that one turn may make. They are as if the model had not made them. */
+  /** The number of calls beyond the maximum of one turn. They are ignored and not kept. */
   get dropped(): number {
     return this.#dropped
   }
 
-  /** Takes in what the model said. Returns what is to be said of it. */
+  /** Takes an event of the model. Returns what the agent yields for it, if anything. */
   take(event: ModelEvent): TurnOutput | undefined {
     switch (event.type) {
       case 'text':
@@ -62,7 +62,7 @@ export class Turn {
         return undefined
       }
       case 'retry':
-        // The answer begins anew.
+        // The provider sends the answer again from its beginning.
         this.#content = this.#thinking = ''
         this.#calls = []
         return { ...event, provider: this.#provider }
@@ -75,7 +75,7 @@ export class Turn {
     }
   }
 
-  /** What is kept of the answer so far, as a message. Calls belong to it once they are `made`. */
+  /** The answer so far, as a message to keep. It has the calls only if they were `made`. */
   message(made: boolean): AssistantMessage {
     return {
       role: 'assistant',
@@ -85,7 +85,7 @@ export class Turn {
     }
   }
 
-  /** The id of a call of this turn; undefined for one too many. */
+  /** The id of a call of this turn; undefined for a call beyond the maximum. */
   #idOf(given: string): string | undefined {
     const open = this.#open.get(given)
     if (open !== undefined) return open

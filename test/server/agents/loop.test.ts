@@ -141,7 +141,10 @@ describe('an agent with tools', () => {
       onFinish: (conversation) => void (finished = conversation),
     })
     const watched = new Watched(served.client.start('agent', 'go'))
-    expect(await watched.over).toMatchObject({ code: 'max_iterations', message: 'the model wanted more than 3 turns' })
+    expect(await watched.over).toMatchObject({
+      code: 'max_iterations',
+      message: 'the model needs more than 3 turns: raise maxIterations',
+    })
     expect(model.asked).toHaveLength(3)
     expect(watched.all('tool.result')).toHaveLength(2)
     expect(finished.at(-1)).toMatchObject({ role: 'tool', content: 'Error: stopped before it was finished' })
@@ -168,7 +171,7 @@ describe('an agent with tools', () => {
   })
 
   test.each(['', 'with space', 'a'.repeat(65), 'ünlaut'])('cannot have a tool called %j', (name) => {
-    expect(() => agent({ tools: { [name]: add } })).toThrow('a tool cannot be called')
+    expect(() => agent({ tools: { [name]: add } })).toThrow('invalid tool name')
   })
 
   test.each([0, -1, Number.NaN])('cannot have %d turns', (maxIterations) => {
