@@ -1,10 +1,12 @@
 import type { ToolCall, ToolSpec } from './model.ts'
 import { isWire, objectIn, type Wire } from './provider/json.ts'
 
-/** Calls of one tool in one turn: one for each name that the question gives. */
+/** Maximum number of calls of one tool in one turn: one call for each name in the question. */
 const MAX_CALLS = 4
 
-/** The tool calls that the demo model makes of a question: of each tool that it mentions, with what stands in it. */
+/**
+ * The tool calls that the demo model makes for a question: it calls each mentioned tool, with values of the question.
+ */
 export function demoCalls(question: string, tools: readonly ToolSpec[], callsBefore: number): ToolCall[] {
   return tools
     .filter(({ name }) => mentions(question, name))
@@ -25,7 +27,9 @@ function wordsOf(name: string): string[] {
   return [name.toLowerCase(), ...words.filter((word) => word.length > 3)]
 }
 
-/** Arguments for each call of one tool. A tool that takes one text is called once for each name in the question. */
+/**
+ * The arguments of each call of one tool. A tool with one text parameter is called once for each name in the question.
+ */
 function argumentsIn(question: string, tool: string, schema: Wire): Wire[] {
   const properties = Object.entries(objectIn(schema['properties']))
   const required = Array.isArray(schema['required']) ? schema['required'] : []
@@ -41,7 +45,7 @@ function isText(property: unknown): boolean {
   return isWire(property) && property['type'] === 'string' && !Array.isArray(property['enum'])
 }
 
-/** Words of the question that begin with a capital, but not for standing at the beginning of a sentence. */
+/** The capitalized words of the question, except the first word of each sentence. */
 function namesIn(question: string, tool: string): string[] {
   const names = [...question.matchAll(/(?<![.?!]\s*|^\s*)\b\p{Lu}[\p{L}-]+/gu)].map(([name]) => name)
   return [...new Set(names)].filter((name) => !wordsOf(tool).includes(name.toLowerCase()))

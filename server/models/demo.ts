@@ -5,25 +5,25 @@ import { demoCalls } from './demo-calls.ts'
 import type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall } from './model.ts'
 
 export type DemoOptions = {
-  /** How fast it types, in tokens a second. `Infinity` never waits. Default 30. */
+  /** Speed, in tokens per second. `Infinity` never waits. Default 30. */
   tokensPerSec?: number
-  /** Another seed says other things to the same prompt. Default 0. */
+  /** Varies the answer: another seed gives another answer to the same prompt. Default 0. */
   seed?: number
-  /** The timer it waits with. Default: the real one. */
+  /** The timer of its waits. Default: the real one. */
   runtime?: Pick<Runtime, 'setTimer'>
 }
 
 /**
- * A model that needs no provider, no key and no network: the same prompt gets the same tokens, typed at a pace one can
- * see. It calls each of its tools that the question mentions by name ("weather in Oslo, Rome and Lima": three calls),
- * and tells what they answered; it thinks aloud before that, and when it is told to think. It counts its tokens honestly
- * and stops at `maxTokens`.
- * @throws MillraceError `bad_request` when `tokensPerSec` is not above zero.
+ * Makes a model that needs no provider, no key and no network. The same prompt gets the same tokens, at a visible pace.
+ * It calls each tool that the question mentions by name ("weather in Oslo, Rome and Lima": three calls), and then
+ * reports the results. It yields thinking before a tool call, and when the prompt asks it to think. It reports its real
+ * token counts and stops at `maxTokens`.
+ * @throws MillraceError `bad_request` when `tokensPerSec` is not above 0.
  */
 export function demo(options: DemoOptions = {}): Model {
   const { tokensPerSec = 30, seed = 0, runtime } = options
   if (!(tokensPerSec > 0)) {
-    throw new MillraceError('bad_request', 'the demo model needs `tokensPerSec` above 0 (Infinity: as fast as it can)')
+    throw new MillraceError('bad_request', 'the demo model needs `tokensPerSec` above 0; Infinity means no waits')
   }
   return {
     id: 'demo',
@@ -35,7 +35,7 @@ export function demo(options: DemoOptions = {}): Model {
       for (const event of compose(request, seed)) {
         signal.throwIfAborted()
         if (event.type === 'text' || event.type === 'thinking' || event.type === 'tool.args') owedMs += msPerToken
-        // A timer is no finer than a millisecond: what is below that is waited for together.
+        // A timer is no finer than 1 ms: shorter waits add up until they reach it.
         if (owedMs >= 1) {
           await wait(owedMs, signal, runtime)
           owedMs = 0
@@ -46,7 +46,7 @@ export function demo(options: DemoOptions = {}): Model {
   }
 }
 
-/** The whole answer, one event a token. */
+/** The whole answer, one event per token. */
 function compose(request: ModelRequest, seed: number): ModelEvent[] {
   const { messages, tools = [], maxTokens = Number.POSITIVE_INFINITY } = request
   const asked = messages.findLastIndex(({ role }) => role === 'user')
@@ -62,14 +62,14 @@ function compose(request: ModelRequest, seed: number): ModelEvent[] {
       tokensOf(JSON.stringify(args)).map((token): ModelEvent => ({ type: 'tool.args', call, name, text: token })),
     ),
   ]
-  const said = all.slice(0, maxTokens)
-  const cut = said.length < all.length
+  const kept = all.slice(0, maxTokens)
+  const cut = kept.length < all.length
   const stop: StopReason = cut ? 'length' : calls.length > 0 ? 'tool_calls' : 'stop'
   const input = messages.reduce((sum, message) => sum + tokensOf(message.content).length, 0)
   return [
-    ...said,
+    ...kept,
     ...(cut ? [] : calls.map((call): ModelEvent => ({ type: 'tool.call', ...call }))),
-    { type: 'usage', input, output: said.length },
+    { type: 'usage', input, output: kept.length },
     { type: 'finish', stop },
   ]
 }
@@ -77,10 +77,10 @@ function compose(request: ModelRequest, seed: number): ModelEvent[] {
 function thoughtsOf(question: string, calls: readonly ToolCall[]): string {
   const names = [...new Set(calls.map(({ name }) => name))]
   if (names.length > 0) return `This is about ${names.join(' and ')}: I have a tool for that. `
-  return /\bthink/i.test(question) ? 'I was told to think, and now I have thought. ' : ''
+  return /\bthink/i.test(question) ? 'You asked me to think, and now I have thought. ' : ''
 }
 
-/** What tools answered, in the model's words. */
+/** An answer that reports the results of the tools. */
 function reportOf(answers: readonly Extract<Message, { role: 'tool' }>[]): string {
   const reports = answers.map(({ name, content }) =>
     content.startsWith('Error: ') ? `${name} did not work: ${content.slice(7)}.` : `${name} says: ${content}.`,
@@ -97,8 +97,8 @@ const OPENINGS = [
 const SENTENCES = [
   'I am the demo model: I run offline and say the same thing whenever I am asked the same thing.',
   'millrace carries these words to you one token at a time, over a single WebSocket.',
-  'Stop me, and the stop travels up to whoever is producing: the socket of a real provider is closed, and a receipt says what was stopped and what it cost.',
-  'Stop reading, and I wait: nothing is sent that you have not granted credit for.',
+  'Cancel me, and the cancel travels up to the producer: the socket of a real provider is closed, and a receipt says what was stopped and what it cost.',
+  'Stop reading, and I wait: the server sends nothing beyond the credit that you granted.',
   'Lose the connection and come back, and every token is still there, each exactly once.',
 ] as const
 
@@ -112,7 +112,7 @@ function answerTo(subject: string, seed: number): string {
   return [opening, ...body, CLOSING].join(' ')
 }
 
-/** What the last question was about: its first 80 characters on one line. */
+/** The subject of the last question: its first 80 characters, on one line. */
 function subjectOf(messages: readonly Message[]): string {
   const question = messages.findLast(({ role }) => role === 'user')?.content ?? ''
   const line = question.replaceAll(/\s+/g, ' ').trim()
@@ -120,7 +120,7 @@ function subjectOf(messages: readonly Message[]): string {
   return /^.{81}/u.test(line) ? `${/^.{79}/u.exec(line)![0]}…` : line
 }
 
-/** Cuts text where a tokenizer might: at spaces, and long words in two. Joined they are the text again. */
+/** Cuts text where a tokenizer might: at spaces and within long words. The joined tokens are the text. */
 function tokensOf(text: string): string[] {
   return text.match(/\s*\S{1,7}|\s+$/gu) ?? []
 }

@@ -1,55 +1,60 @@
 import type { Usage } from '../../protocol/receipt.ts'
 
-/** One message of a conversation, in the form every provider can be given. */
+/** One message of a conversation, in a form that works with every provider. */
 export type Message =
   | { role: 'system' | 'user'; content: string }
   | { role: 'assistant'; content: string; thinking?: string; calls?: ToolCall[] }
-  /** The result of one tool call, as the model is to see it. */
+  /** The result of one tool call, as the model sees it. */
   | { role: 'tool'; call: string; name: string; content: string }
 
-/** A complete tool call of a model. `args` is JSON as the model wrote it, parsed. */
+/** A complete tool call of a model. `args` is the parsed JSON, or the text itself if that is not JSON. */
 export type ToolCall = { call: string; name: string; args: unknown }
 
-/** A tool as a model is told of it. `parameters` is JSON Schema of the input. */
+/** The description of a tool for a model. `parameters` is the JSON Schema of the input. */
 export type ToolSpec = { name: string; description: string; parameters: unknown }
 
+/** One request to a model. */
 export type ModelRequest = {
   messages: readonly Message[]
+  /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[]
-  /** Aborting it closes the provider's socket, whatever the request is doing. */
+  /** Aborting it closes the provider's socket in every state of the request. */
   signal: AbortSignal
+  /** Sampling temperature, on the provider's own scale. Default: the provider's own. */
   temperature?: number
-  /** Most tokens of the answer. */
+  /** Maximum number of tokens in the answer. Default: the provider's own. */
   maxTokens?: number
 }
 
-/** Why a model stopped: it was finished, wants its tools called, or reached its length. */
+/** Why a model stopped: its answer is complete, it calls tools, or it reached the maximum length. */
 export type StopReason = 'stop' | 'tool_calls' | 'length'
 
-/** One thing a model says. The last one of a complete answer is `finish`; after a `retry` the answer begins anew. */
+/** One event of a model's answer. A complete answer ends with `finish`. After a `retry`, the answer starts again. */
 export type ModelEvent =
   | { type: 'text'; text: string }
   | { type: 'thinking'; text: string }
-  /** Arguments as they are written. `call` is the id under which the complete call follows. */
+  /** A piece of the arguments, as the model writes them. The complete call follows with the same id in `call`. */
   | { type: 'tool.args'; call: string; name: string; text: string }
   | { type: 'tool.call'; call: string; name: string; args: unknown }
   | ({ type: 'usage' } & Usage)
+  /** An attempt failed with `code`. Retry number `attempt`, counted from 1, follows after `delayMs` milliseconds. */
   | { type: 'retry'; attempt: number; delayMs: number; code: string }
-  /** Something was wrong with the answer but it goes on: a malformed line was skipped. */
+  /** A problem that does not end the answer, such as a malformed line that was skipped. */
   | { type: 'warning'; code: string; message: string }
   | { type: 'finish'; stop: StopReason }
 
-/** One configured model of a provider. Endpoints and keys come from the server's configuration only. */
+/** One configured model of a provider. Endpoints and keys come only from the server's configuration. */
 export interface Model {
-  /** `provider:name`, as a person writes it. */
+  /** The id by which actors and the command line name the model: `provider:name`. */
   readonly id: string
+  /** The name of the provider, such as `openai`. */
   readonly provider: string
   /**
-   * Asks the model. The request is sent when the first event is pulled. Not pulling leaves the provider's socket unread.
-   * Aborting `signal` closes the socket, then the iterator throws the signal's reason; a clean end without the
-   * provider's end marker throws `truncated`. Throws `MillraceError` only (`provider_error`, `provider_rate_limited`,
-   * `provider_overloaded`, `unauthenticated`, `context_too_long`, `content_filtered`, `truncated`, `bad_request`), never
-   * with text of the provider's answer in its message.
+   * Asks the model. The first `next()` sends the request. While no event is pulled, the provider's socket stays unread.
+   * Aborting `signal` closes the socket, and then the iterator throws the signal's reason.
+   * @throws MillraceError, and nothing else. Its code is `provider_error`, `provider_rate_limited`,
+   * `provider_overloaded`, `unauthenticated`, `context_too_long`, `content_filtered`, `bad_request`, or `truncated` for
+   * an answer without the provider's end marker. Its message never quotes the provider's response.
    */
   stream(request: ModelRequest): AsyncIterable<ModelEvent>
 }

@@ -7,20 +7,22 @@ import type { Exchange } from './provider/exchange.ts'
 import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
 import { Refusal } from './provider/refusal.ts'
 
+/** The options of `ollama()`. */
 export type OllamaOptions = ProviderOptions & {
-  /** Where Ollama is. Default: `OLLAMA_HOST`, else `http://127.0.0.1:11434`. */
+  /** The address of the Ollama server. Default: `OLLAMA_HOST`, else `http://127.0.0.1:11434`. */
   host?: string
-  /** Whether, or how much, a model that can think does so before it answers. Default: the model's own way. */
+  /** Whether, or how much, a thinking model thinks before it answers. Default: the model's own. */
   think?: boolean | 'low' | 'medium' | 'high'
 }
 
 /**
- * A model of an Ollama server.
- * @param name The model's name there, such as `llama3.2`; `ollama list` shows them.
- * @throws MillraceError `bad_request` when the name is empty or the host is not an address.
+ * Makes a model of an Ollama server. Its id is `ollama:NAME`.
+ * @param name The name of the model on that server, such as `llama3.2`; `ollama list` shows all names.
+ * @throws MillraceError `bad_request` when the name is empty or the host is not an HTTP address.
  */
 export function ollama(name: string, options: OllamaOptions = {}): Model {
-  if (name.trim() === '') throw new MillraceError('bad_request', 'ollama needs the name of a model: ollama:llama3.2')
+  if (name.trim() === '')
+    throw new MillraceError('bad_request', 'ollama needs the name of a model, such as ollama:llama3.2')
   const host = hostOf(options)
   const words = {
     model: name,
@@ -44,7 +46,7 @@ function hostOf({ host, env = process.env }: OllamaOptions): string {
   if (!url || !/^https?:$/.test(url.protocol)) {
     throw new MillraceError('bad_request', 'OLLAMA_HOST must be an address such as http://127.0.0.1:11434')
   }
-  // Where a server listens on all addresses, a client calls its own.
+  // 0.0.0.0 means all addresses of a server; a client connects to loopback instead.
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1'
   if (url.port === '' && !given.includes('://')) url.port = '11434'
   return url.href
@@ -62,7 +64,7 @@ async function* ask(
     const { body, headers } = await exchange.fetch(input, init)
     return new Response(ndjsonFilter(body!, { onMalformed: () => malformed++, check: isChunk }), { headers })
   }
-  // One client for each call: the package keeps a list of its open requests, and its fetch is ours.
+  // One client per request: the package keeps a list of its open requests, and each request has its own `fetch`.
   const client = new Ollama({ host, fetch: filtered })
   const call: ChatRequest & { stream: true } = {
     model,
@@ -96,16 +98,18 @@ async function* ask(
       if (chunk['done'] === true) last = chunk
     }
   } catch (error) {
-    // The package's own complaint about a missing last line; a broken socket does not end the response.
+    // If the response has ended, the package complains about a missing last line: `truncated` below reports that. A
+    // lost socket does not end the response.
     if (!exchange.ended || error instanceof Refusal) throw error
   }
-  if (last === undefined) throw new MillraceError('truncated', "the model's answer broke off before its end")
+  if (last === undefined)
+    throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
   yield { type: 'usage', input: countIn(last['prompt_eval_count']), output: countIn(last['eval_count']) }
   const reached = last['done_reason'] === 'length'
   yield { type: 'finish', stop: reached ? 'length' : calls > 0 ? 'tool_calls' : 'stop' }
 }
 
-/** Whether a line is part of an answer. An error in the middle of one ends it. */
+/** Whether a line is part of an answer. @throws Refusal for an error in the middle of an answer. */
 function isChunk(value: unknown): boolean {
   if (!isWire(value)) return false
   if ('error' in value) throw new Refusal(undefined, JSON.stringify(value['error']))
@@ -113,12 +117,12 @@ function isChunk(value: unknown): boolean {
 }
 
 function malformedLines(count: number): ModelEvent {
-  const lines = count === 1 ? 'a line' : `${count} lines`
-  return { type: 'warning', code: 'malformed_line', message: `${lines} of the model's answer made no sense: skipped` }
+  const lines = count === 1 ? '1 line' : `${count} lines`
+  return { type: 'warning', code: 'malformed_line', message: `skipped ${lines} of the model's answer: malformed` }
 }
 
 function toTool({ name, description, parameters }: NonNullable<ModelRequest['tools']>[number]): Tool {
-  // The package's type knows only a part of JSON Schema; the server knows the rest.
+  // The package's type covers only a part of JSON Schema; the Ollama server takes all of it.
   return { type: 'function', function: { name, description, parameters: objectIn(parameters) } }
 }
 

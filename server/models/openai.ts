@@ -8,19 +8,21 @@ import type { Exchange } from './provider/exchange.ts'
 import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
 import { Refusal } from './provider/refusal.ts'
 
+/** The options of `openai()`. */
 export type OpenAIOptions = ProviderOptions & {
-  /** Default: `OPENAI_API_KEY`. A compatible server at `baseURL` may need none. */
+  /** The API key. Default: `OPENAI_API_KEY`. A compatible server at `baseURL` may need none. */
   apiKey?: string
-  /** Where the API is, with `/v1`. Default: `OPENAI_BASE_URL`, else OpenAI itself. */
+  /** The address of the API, with `/v1`. Default: `OPENAI_BASE_URL`, else that of OpenAI. */
   baseURL?: string
-  /** Default: `OPENAI_ORG_ID`. */
+  /** The id of the organization. Default: `OPENAI_ORG_ID`, else none. */
   organization?: string
 }
 
 /**
- * A model of OpenAI, or of any server that speaks its chat completions (vLLM, llama.cpp, LM Studio ...).
- * @param name The model's name at the provider, such as `gpt-5-mini`.
- * @throws MillraceError `bad_request` when there is neither key nor base URL, or one of them cannot be used.
+ * Makes a model of OpenAI, or of a server with a compatible chat completions API (vLLM, llama.cpp, LM Studio). Its id
+ * is `openai:NAME`.
+ * @param name The name of the model at the provider, such as `gpt-5-mini`.
+ * @throws MillraceError `bad_request` for an empty name, for an unusable key or base URL, and when both are missing.
  */
 export function openai(name: string, options: OpenAIOptions = {}): Model {
   const endpoint = endpointOf(name, options)
@@ -40,7 +42,8 @@ export function openai(name: string, options: OpenAIOptions = {}): Model {
 type Endpoint = { apiKey: string; baseURL: string; organization: string | null; project: string | null; own: boolean }
 
 function endpointOf(name: string, { apiKey, baseURL, organization, env = process.env }: OpenAIOptions): Endpoint {
-  if (name.trim() === '') throw new MillraceError('bad_request', 'openai needs the name of a model: openai:gpt-5-mini')
+  if (name.trim() === '')
+    throw new MillraceError('bad_request', 'openai needs the name of a model, such as openai:gpt-5-mini')
   const key = (apiKey ?? env['OPENAI_API_KEY'] ?? '').trim()
   const url = (baseURL ?? env['OPENAI_BASE_URL'] ?? '').trim()
   if (key === '' && url === '') {
@@ -50,13 +53,13 @@ function endpointOf(name: string, { apiKey, baseURL, organization, env = process
     )
   }
   if (/[^\x21-\x7e]/.test(key)) {
-    throw new MillraceError('bad_request', 'OPENAI_API_KEY holds characters that no key has: copy it again')
+    throw new MillraceError('bad_request', 'OPENAI_API_KEY has characters that no key has: copy it again')
   }
   if (url !== '' && !(URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) {
     throw new MillraceError('bad_request', 'OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1')
   }
   return {
-    // A server without keys does not look at it, but the package insists on one.
+    // The package requires a key. A server without keys ignores it.
     apiKey: key === '' ? 'none' : key,
     baseURL: url === '' ? 'https://api.openai.com/v1' : url,
     organization: organization ?? env['OPENAI_ORG_ID'] ?? null,
@@ -72,8 +75,8 @@ async function* ask(
   { messages, tools = [], temperature, maxTokens }: ModelRequest,
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const client = new OpenAI({ ...access, fetch: exchange.fetch, maxRetries: 0, logLevel: 'off' })
-  // The response itself, not the package's iterator: that one ends silently on abort, prints what it cannot parse, and
-  // keeps a line without end.
+  // The response itself, not the package's iterator. That iterator ends silently on abort, prints what it cannot parse,
+  // and buffers an endless line.
   const response = await client.chat.completions
     .create({
       model,
@@ -87,7 +90,7 @@ async function* ask(
         })),
       }),
       ...(temperature !== undefined && { temperature }),
-      // OpenAI's newer models know only the one name, many compatible servers only the other.
+      // OpenAI's newer models accept only `max_completion_tokens`, many compatible servers only `max_tokens`.
       ...(maxTokens !== undefined && { [own ? 'max_completion_tokens' : 'max_tokens']: maxTokens }),
     })
     .asResponse()
@@ -99,7 +102,7 @@ async function* ask(
     if (data === '[DONE]') break
     const chunk = parsed(data)
     if (chunk === undefined) {
-      yield { type: 'warning', code: 'malformed_line', message: "a line of the model's answer made no sense: skipped" }
+      yield { type: 'warning', code: 'malformed_line', message: "skipped 1 line of the model's answer: malformed" }
       continue
     }
     if (chunk['error'] != null) throw new Refusal(undefined, JSON.stringify(chunk['error']))
@@ -117,8 +120,9 @@ async function* ask(
     }
     stop = stopOf(choice['finish_reason']) ?? stop
   }
-  if (stop === undefined) throw new MillraceError('truncated', "the model's answer broke off before its end")
-  // Cut off by length, a call's arguments are not whole.
+  if (stop === undefined)
+    throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
+  // In an answer that was cut off by length, the arguments of a call are incomplete.
   if (stop !== 'length') {
     for (const call of calls.complete()) {
       stop = 'tool_calls'
@@ -129,13 +133,13 @@ async function* ask(
   yield { type: 'finish', stop }
 }
 
-/** Tool calls as their pieces come: by index, id and name only in the first one. */
+/** Assembles tool calls from their pieces. Pieces have an index; only the first piece of a call has its id and name. */
 class CallsInProgress {
   readonly #calls = new Map<unknown, { call: string; name: string; text: string }>()
   #last: unknown
 
   add(part: Wire): Extract<ModelEvent, { type: 'tool.args' }> | undefined {
-    // Some servers send no index: then an id begins a call, and what has none goes on with the last.
+    // Some servers send no index: then a piece with an id begins a call, and a piece without one continues the last.
     const key = part['index'] ?? part['id'] ?? this.#last
     this.#last = key
     const { name, arguments: args } = objectIn(part['function'])
@@ -160,7 +164,7 @@ class CallsInProgress {
   }
 }
 
-/** What is not JSON stays text: the tool's schema refuses it, and the model is told. */
+/** Parses arguments. Invalid JSON stays text: the tool's schema rejects it, and the model sees the error. */
 function argsOf(text: string): unknown {
   if (text.trim() === '') return {}
   try {

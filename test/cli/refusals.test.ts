@@ -173,8 +173,12 @@ describe('what the server refuses is told in one line', () => {
     ],
     ['run count', 2, /the input does not fit: expected an object such as {"to":10} \(no input was given\)/],
     ['run team', 2, /the input does not fit: expected a question: a string or { prompt } \(no input was given\)/],
-    ['run modelless', 1, /the run failed: this server has no model openai:gpt-5: there are none \(not_found\)/],
-    ['run chat hi', 1, /the run failed: this server has no default model: there are none \(not_found\)/],
+    ['run modelless', 1, /the run failed: unknown model openai:gpt-5; known models: none \(not_found\)/],
+    [
+      'run chat hi',
+      1,
+      /the run failed: no model named, and no default model configured; known models: none \(not_found\)/,
+    ],
     ['attach r_nothing', 2, /there is no such run; it may have ended long ago/],
     ['cancel r_nothing', 2, /there is no such run; it may have ended long ago/],
   ])('millrace %s', async (args, code, says) => {

@@ -262,7 +262,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       await provider.release((await provider.request(at)).id)
       await expect(events.next()).rejects.toMatchObject({
         code: 'provider_error',
-        message: 'the connection to the provider broke',
+        message: 'the connection to the provider was lost: try again later',
       })
       expect(await provider.count(at)).toBe(1)
     })
@@ -289,7 +289,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     const table: [what: string, behaviour: Behaviour, code: ErrorCode, retryable: boolean, message?: string][] = [
       ['401', { status: 401 }, 'unauthenticated', false],
       ['403', { status: 403 }, 'unauthenticated', false],
-      ['404', { status: 404 }, 'bad_request', false, 'the provider has no model'],
+      ['404', { status: 404 }, 'bad_request', false, 'unknown model m'],
       ['400', { status: 400, error: words }, 'bad_request', false, 'the provider refused the request (status 400)'],
       [
         '400 for a long conversation',
@@ -344,7 +344,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       const model = make('nobody', provider.host, { maxRetries: 0 })
       const said = await all(model.stream(ask(new AbortController().signal)))
       expect(said.error).toMatchObject({ code: 'bad_request' })
-      expect((said.error as Error).message).toContain('no model nobody')
+      expect((said.error as Error).message).toContain('unknown model nobody')
     })
 
     test('of a provider that is not there says that it cannot be reached', async () => {

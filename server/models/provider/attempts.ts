@@ -4,22 +4,25 @@ import type { ModelEvent, ModelRequest } from '../model.ts'
 import { Exchange } from './exchange.ts'
 import { explain, type ProviderWords } from './refusal.ts'
 
-/** What every model that asks a provider over HTTP can be told. */
+/** Options of every model that asks a provider over HTTP. */
 export type ProviderOptions = {
-  /** Attempts after the first, for network failures, rate limits and overload, before the first token. Default 3. */
+  /**
+   * Maximum number of retries after a network failure, a rate limit or an overload before the first event. Default 3.
+   */
   maxRetries?: number
-  /** Where variables are read from. Default `process.env`. */
+  /** The environment variables to read. Default `process.env`. */
   env?: { readonly [name: string]: string | undefined }
-  /** Timer and chance of the waits between attempts. Default: the real ones. */
+  /** The timer and the random numbers of the waits between attempts. Default: the real ones. */
   runtime?: Pick<Runtime, 'setTimer' | 'random'>
 }
 
-/** Asks the provider once, over `exchange`, and says what it answers; `finish` comes last. It may throw anything. */
+/** Sends one request over `exchange` and yields the answer, `finish` last. It may throw anything. */
 export type Attempt = (exchange: Exchange) => AsyncGenerator<ModelEvent, void, undefined>
 
 /**
- * A model's answer: attempts until one says something, then what that one says. It keeps the promises of
- * `Model.stream`: nothing is yielded after an abort, the socket is closed before it settles, every error is ours.
+ * Yields a model's answer. It makes attempts until one yields its first event, then yields the events of that attempt.
+ * It keeps the contract of `Model.stream`: no event follows an abort, the socket is closed before the iterator settles,
+ * and every error is a `MillraceError`.
  */
 export async function* answer(
   request: ModelRequest,
@@ -43,7 +46,7 @@ export async function* answer(
   )
   try {
     for (let item = first; !item.done; item = await events.next()) {
-      // What had been read before the abort is not shown after it.
+      // Events that were read before the abort are not yielded after it.
       signal.throwIfAborted()
       yield item.value
     }

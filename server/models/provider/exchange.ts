@@ -1,21 +1,22 @@
 import { Refusal, retryAfterMs } from './refusal.ts'
 
-/** Most that is read of a refusal's text, which only decides its code. */
+/** Maximum number of bytes read of an error response. Its text only decides the error code. */
 const REFUSAL_BYTES = 16_384
-/** How long a refusal's text may take. */
+/** Time limit for reading an error response, in milliseconds. */
 const REFUSAL_MS = 1_000
-/** How long the end of a response may take that has said all it has to say. */
+/** Limits for reading the rest of a response after its last event: milliseconds and bytes. */
 const REST_MS = 100
 const REST_BYTES = 65_536
 
 /**
- * One request to a provider and its response, made for exactly one `fetch` of a provider's package.
+ * One HTTP request to a provider and its response. It serves exactly one `fetch` of a provider's package.
  *
- * The package's own signal is not used. The caller's signal closes the socket whatever the package is doing, also while
- * nobody reads. Node destroys the socket before it fails the response's body, so a failed body is a closed socket.
+ * The package's own signal is not used. The caller's signal closes the socket in every state of the package, even while
+ * the body is not read. Node destroys the socket before it fails the response's body, so a failed body means a closed
+ * socket.
  */
 export class Exchange {
-  /** Aborts when the caller's signal does, or at `close`. */
+  /** Aborts with the caller's signal, and at `close`. */
   readonly #controller: AbortController = new AbortController()
   readonly #caller: AbortSignal
   readonly #stop: () => void
@@ -30,14 +31,15 @@ export class Exchange {
     else caller.addEventListener('abort', this.#stop, { once: true })
   }
 
-  /** Whether the response came to its end by itself. */
+  /** Whether the provider has sent the whole response. */
   get ended(): boolean {
     return this.#ended
   }
 
   /**
-   * The `fetch` to hand to the provider's package. It throws a `Refusal` for a response that is not a success. The body
-   * it gives reads the socket when it is read itself, and leaving it unread or cancelling it leaves the socket open.
+   * The `fetch` for the provider's package. The body that it returns reads the socket only when it is read itself. An
+   * unread or cancelled body leaves the socket open.
+   * @throws Refusal for a response whose status is not a success.
    */
   readonly fetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
     this.#request = fetch(input, { ...init, signal: this.#controller.signal })
@@ -45,23 +47,23 @@ export class Exchange {
     const { status, headers } = response
     const reader = response.body?.getReader()
     this.#reader = reader
-    // It fails with every closed socket; whoever reads is told.
+    // It rejects with every closed socket. The pending read reports that failure.
     reader?.closed.catch(() => {})
     if (!response.ok) throw new Refusal(status, await this.#text(), retryAfterMs(headers))
     return new Response(reader ? this.#body(reader) : '', { status: 200, headers })
   }
 
-  /** After the answer's last word: reads what is left, so that the connection can serve another request. */
+  /** Reads the rest of the response after its last event, so that the connection can serve another request. */
   async finish(): Promise<void> {
     await this.#readRest(REST_BYTES, REST_MS)
   }
 
-  /** Closes the socket unless the response has ended; resolves when it is closed. */
+  /** Closes the socket unless the response has ended. Resolves when it is closed. */
   async close(): Promise<void> {
     this.#caller.removeEventListener('abort', this.#stop)
     if (this.#request === undefined) return
     if (!this.#ended) this.#controller.abort()
-    // Cancelled as well: a response that had arrived whole is not failed by the abort, and nobody will read it.
+    // The reader is cancelled as well: the abort does not fail a response that has arrived completely.
     await Promise.allSettled([this.#request, this.#reader?.cancel()])
   }
 
@@ -91,7 +93,7 @@ export class Exchange {
     return text
   }
 
-  /** Reads to the end, or until `maxBytes` or `maxMs` are over. Never throws. */
+  /** Reads to the end of the response, at most `maxBytes` bytes and `maxMs` milliseconds. Never throws. */
   async #readRest(maxBytes: number, maxMs: number, take: (chunk: Uint8Array) => void = () => {}): Promise<void> {
     const timer = setTimeout(() => this.#controller.abort(), maxMs)
     try {
@@ -105,7 +107,7 @@ export class Exchange {
         }
       }
     } catch {
-      // The socket closed instead; `close` sees to the rest.
+      // The socket was closed; `close` does the rest.
     } finally {
       clearTimeout(timer)
     }

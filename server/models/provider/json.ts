@@ -1,33 +1,35 @@
 import { randomBytes } from 'node:crypto'
 
-/** Narrowing of what providers send: anything may be missing or of another type. */
+// Readers for the JSON of providers, in which any field may be missing or of another type.
 
+/** A JSON object of a provider. */
 export type Wire = { readonly [key: string]: unknown }
 
 export function isWire(value: unknown): value is Wire {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The object in a field, or an empty one. */
+/** The object in a field, or an empty object. */
 export function objectIn(value: unknown): Wire {
   return isWire(value) ? value : {}
 }
 
-/** The objects of a list in a field. */
+/** The objects of the list in a field; other elements are left out. */
 export function objectsIn(value: unknown): Wire[] {
   return Array.isArray(value) ? value.filter(isWire) : []
 }
 
+/** The string in a field, or an empty one. */
 export function textIn(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }
 
-/** A count in a field; what is not one counts as 0. */
+/** The count in a field; 0 for anything but a positive integer. */
 export function countIn(value: unknown): number {
   return Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0
 }
 
-/** The id of a tool call; where a provider gives none, one is minted. */
+/** The id of a tool call in a field, or a new random id. */
 export function callIdIn(value: unknown): string {
   return textIn(value) || `call_${randomBytes(16).toString('base64url')}`
 }

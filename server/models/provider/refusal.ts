@@ -1,44 +1,48 @@
 import { type ErrorOptions, MillraceError } from '../../../protocol/errors.ts'
 import { LineTooLong } from '../../streams/lines.ts'
 
-/** What a provider is called and how its operator puts things right: the parts of a message that differ. */
+/** The parts of an error message that differ by provider. Each advice is a clause in lower case. */
 export type ProviderWords = {
   /** The model's name at the provider. */
   model: string
-  /** What to do when the model is not there: a clause. */
+  /** Advice for an unknown model. */
   missing: string
-  /** What to do when the key is refused: a clause. */
+  /** Advice for a refused key. */
   key: string
-  /** What to do when nobody answers: a clause. */
+  /** Advice for a provider that cannot be reached. */
   unreachable: string
 }
 
 /**
- * A provider said no: with a status, or within an answer that had begun. Its words decide the code of our error and go
- * no further, since they can repeat a key: they are not even shown when the error is printed.
+ * An error response of a provider, or an error in the middle of an answer. The provider's text decides the code of the
+ * resulting error. The text may repeat a key, so it goes no further: a printed error does not show it.
  */
 export class Refusal extends Error {
   override readonly name: string = 'Refusal'
-  /** The HTTP status; undefined within an answer. */
+  /** The HTTP status. Undefined for an error in the middle of an answer. */
   readonly status: number | undefined
-  /** How long the provider asks to be left alone, in milliseconds. */
+  /** The wait that the provider asks for, in milliseconds. */
   readonly afterMs: number | undefined
   readonly #text: string
 
   constructor(status: number | undefined, text: string, afterMs?: number) {
-    super(status === undefined ? 'the provider broke its answer off' : `the provider answered with status ${status}`)
+    super(
+      status === undefined
+        ? 'the provider ended its answer with an error'
+        : `the provider answered with status ${status}`,
+    )
     this.status = status
     this.afterMs = afterMs
     this.#text = text
   }
 
-  /** Whether the provider's words match. */
+  /** Whether the provider's text matches. */
   says(pattern: RegExp): boolean {
     return pattern.test(this.#text)
   }
 }
 
-/** The time in `retry-after-ms` or `retry-after` (seconds or a date), in milliseconds. */
+/** The wait in the header `retry-after-ms` or `retry-after` (seconds or a date), in milliseconds. */
 export function retryAfterMs(headers: Headers): number | undefined {
   const ms = Number.parseFloat(headers.get('retry-after-ms') ?? '')
   if (ms >= 0) return ms
@@ -49,13 +53,16 @@ export function retryAfterMs(headers: Headers): number | undefined {
   return untilMs >= 0 ? untilMs : undefined
 }
 
-/** Turns whatever a provider's request threw into ours, with a message of our own; what was thrown is its `cause`. */
+/**
+ * Turns an error of a provider's request into a `MillraceError` with a message of millrace's own. The provider's error
+ * is its `cause`. A `MillraceError` is returned unchanged.
+ */
 export function explain(thrown: unknown, words: ProviderWords): MillraceError {
   if (MillraceError.is(thrown)) return thrown
   for (const link of causes(thrown)) {
     if (link instanceof Refusal) return explainRefusal(link, words)
     if (link instanceof LineTooLong) {
-      return new MillraceError('provider_error', 'the provider sent a line without an end', {
+      return new MillraceError('provider_error', 'the provider sent a line that is too long', {
         cause: link,
         retryable: false,
       })
@@ -72,11 +79,13 @@ function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
 
   if (status === 401 || status === 403) return error('unauthenticated', `the provider refused the key: ${words.key}`)
   if (status === 429 || (status === undefined && refusal.says(/rate.?limit|too many requests|quota/i))) {
-    // An empty account does not fill up by waiting.
+    // A retry does not help: waiting does not refill an account.
     if (refusal.says(/insufficient_quota|billing/i)) {
-      return error('provider_rate_limited', 'the account at the provider has no quota left', { retryable: false })
+      return error('provider_rate_limited', 'the account at the provider has no quota left: check its billing', {
+        retryable: false,
+      })
     }
-    return error('provider_rate_limited', 'the provider accepts no more requests for now: try again later', wait)
+    return error('provider_rate_limited', 'the provider limits the rate of requests: try again later', wait)
   }
   if (status === 503 || status === 529 || (status === undefined && refusal.says(/overload|capacity|busy/i))) {
     return error('provider_overloaded', 'the provider is overloaded: try again later', wait)
@@ -85,18 +94,19 @@ function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
     return error('provider_error', `the provider failed (status ${status}): try again later`, wait)
   }
   if (status === 413 || refusal.says(/context.{0,12}(length|size|window)|too many tokens|prompt is too long/i)) {
-    return error('context_too_long', 'the conversation is longer than the model can read: shorten it')
+    return error('context_too_long', "the conversation exceeds the model's context: shorten it")
   }
   if (refusal.says(/content.?(filter|policy)/i)) {
-    return error('content_filtered', 'the provider will not answer this: its content filter refused it')
+    return error('content_filtered', "the provider's content filter refused the request: change the prompt")
   }
   if (status === 404 || refusal.says(/model_not_found|model\b.{0,80}\bnot (found|exist)|unknown model/i)) {
-    return error('bad_request', `the provider has no model ${words.model}: ${words.missing}`)
+    return error('bad_request', `unknown model ${words.model} at the provider: ${words.missing}`)
   }
   const lacking = (['tools', 'thinking'] as const).find((what) => refusal.says(new RegExp(`not support ${what}`, 'i')))
-  if (lacking) return error('bad_request', `the model ${words.model} does not support ${lacking}`)
-  if (status === undefined) return error('provider_error', 'the provider broke its answer off with an error')
-  return error('bad_request', `the provider refused the request (status ${status})`)
+  if (lacking) return error('bad_request', `the model ${words.model} does not support ${lacking}: choose another model`)
+  if (status === undefined)
+    return error('provider_error', 'the provider ended its answer with an error: try again later')
+  return error('bad_request', `the provider refused the request (status ${status}): check the model and its options`)
 }
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT'])
@@ -108,16 +118,20 @@ function explainNetwork(thrown: unknown, words: ProviderWords): MillraceError {
     return error(`the provider cannot be reached: ${words.unreachable}`)
   }
   if (codes.includes('UND_ERR_HEADERS_TIMEOUT') || codes.includes('UND_ERR_BODY_TIMEOUT')) {
-    return error('the provider was silent for too long')
+    return error('the provider did not answer in time: try again later')
   }
-  if (codes.some((code) => code !== '')) return error('the connection to the provider broke')
-  return new MillraceError('provider_error', "the provider's answer could not be read", {
-    cause: thrown,
-    retryable: false,
-  })
+  if (codes.some((code) => code !== '')) return error('the connection to the provider was lost: try again later')
+  return new MillraceError(
+    'provider_error',
+    "the provider's answer could not be read: check that its address serves this API",
+    {
+      cause: thrown,
+      retryable: false,
+    },
+  )
 }
 
-/** The thrown thing and what it says was behind it, outermost first. Several addresses that failed are one level. */
+/** The error and its chain of causes, outermost first. The errors of several failed addresses follow at the end. */
 function causes(thrown: unknown): Error[] {
   const chain: Error[] = []
   for (let link = thrown; link instanceof Error && chain.length < 10; link = link.cause) chain.push(link)

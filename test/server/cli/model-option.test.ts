@@ -17,8 +17,8 @@ describe('a model named on the command line', () => {
   test.each([
     ['gpt-5-mini', 'no model gpt-5-mini: write demo, openai:NAME or ollama:NAME'],
     ['', 'write demo, openai:NAME or ollama:NAME'],
-    ['openai', 'openai needs the name of a model: openai:gpt-5-mini'],
-    ['ollama:', 'ollama needs the name of a model: ollama:llama3.2'],
+    ['openai', 'openai needs the name of a model, such as openai:gpt-5-mini'],
+    ['ollama:', 'ollama needs the name of a model, such as ollama:llama3.2'],
     ['openai:gpt-5-mini', 'set OPENAI_API_KEY'],
   ])('%j is refused in one line that says what to write', async (named, says) => {
     const refused = parseModel(named, {})

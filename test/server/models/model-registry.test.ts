@@ -32,15 +32,15 @@ describe('a model registry', () => {
     expect(() => modelRegistry({ models: [mini, llama] }).find('demo')).toThrow(
       expect.objectContaining({
         code: 'not_found',
-        message: 'this server has no model demo: there is openai:gpt-5-mini, ollama:llama3.2',
+        message: 'unknown model demo; known models: openai:gpt-5-mini, ollama:llama3.2',
       }),
     )
-    expect(() => modelRegistry({ models: [mini, llama] }).find()).toThrow('this server has no default model')
-    expect(() => modelRegistry().find('demo')).toThrow('there are none')
+    expect(() => modelRegistry({ models: [mini, llama] }).find()).toThrow('no default model configured')
+    expect(() => modelRegistry().find('demo')).toThrow('known models: none')
   })
 
   test('refuses two models of one id, but takes the same one twice', () => {
-    expect(() => modelRegistry({ models: [mini, model('openai:gpt-5-mini')] })).toThrow('two models are called')
+    expect(() => modelRegistry({ models: [mini, model('openai:gpt-5-mini')] })).toThrow('two models have the id')
     expect(modelRegistry({ default: mini, models: [mini] }).models).toEqual([mini])
   })
 })

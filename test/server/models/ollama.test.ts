@@ -13,7 +13,7 @@ providerSuite({
 
 describe('ollama, before anything is sent', () => {
   test('needs a name', () => {
-    expect(() => ollama('', { env: {} })).toThrow('ollama needs the name of a model: ollama:llama3.2')
+    expect(() => ollama('', { env: {} })).toThrow('ollama needs the name of a model, such as ollama:llama3.2')
   })
 
   test.each(['ftp://host', 'http://', 'a b'])('refuses the host %j and shows what one looks like', (host) => {
@@ -108,7 +108,7 @@ describe('ollama, on the wire', () => {
     const stream = model.stream({ messages: [], signal: new AbortController().signal })[Symbol.asyncIterator]()
     await expect(stream.next()).rejects.toMatchObject({
       code: 'bad_request',
-      message: 'the provider has no model llama9: get it with `ollama pull llama9`',
+      message: 'unknown model llama9 at the provider: get it with `ollama pull llama9`',
     })
   })
 
@@ -128,7 +128,7 @@ describe('ollama, on the wire', () => {
     expect(events[0]).toEqual({
       type: 'warning',
       code: 'malformed_line',
-      message: "4 lines of the model's answer made no sense: skipped",
+      message: "skipped 4 lines of the model's answer: malformed",
     })
     expect(events.at(-1)).toEqual({ type: 'finish', stop: 'stop' })
   })

@@ -23,8 +23,8 @@ describe('openai, before anything is sent', () => {
 
   const wrong: [what: string, name: string, options: OpenAIOptions, says: string][] = [
     ['a name that is missing', '', { apiKey: 'sk-1' }, 'openai:gpt-5-mini'],
-    ['a key with a line break', 'm', { apiKey: 'sk-secret\nX: 1' }, 'OPENAI_API_KEY holds characters'],
-    ['a key with typographic quotes', 'm', { apiKey: '“sk-secret”' }, 'OPENAI_API_KEY holds characters'],
+    ['a key with a line break', 'm', { apiKey: 'sk-secret\nX: 1' }, 'OPENAI_API_KEY has characters'],
+    ['a key with typographic quotes', 'm', { apiKey: '“sk-secret”' }, 'OPENAI_API_KEY has characters'],
     ['a base URL that is none', 'm', { baseURL: 'user:secret@host' }, 'OPENAI_BASE_URL must be an address'],
     ['a base URL of another kind', 'm', { baseURL: 'ws://secret' }, 'OPENAI_BASE_URL must be an address'],
   ]

@@ -35,11 +35,11 @@ describe('a failure of the network', () => {
     [['', 'ECONNREFUSED'], 'the provider cannot be reached: start it', true],
     [['', 'ENOTFOUND'], 'the provider cannot be reached: start it', true],
     [['', 'UND_ERR_CONNECT_TIMEOUT'], 'the provider cannot be reached: start it', true],
-    [['', '', 'UND_ERR_HEADERS_TIMEOUT'], 'the provider was silent for too long', true],
-    [['', 'UND_ERR_BODY_TIMEOUT'], 'the provider was silent for too long', true],
-    [['', 'UND_ERR_SOCKET'], 'the connection to the provider broke', true],
-    [['', 'HPE_INVALID_CONSTANT'], 'the connection to the provider broke', true],
-    [[''], "the provider's answer could not be read", false],
+    [['', '', 'UND_ERR_HEADERS_TIMEOUT'], 'the provider did not answer in time: try again later', true],
+    [['', 'UND_ERR_BODY_TIMEOUT'], 'the provider did not answer in time: try again later', true],
+    [['', 'UND_ERR_SOCKET'], 'the connection to the provider was lost: try again later', true],
+    [['', 'HPE_INVALID_CONSTANT'], 'the connection to the provider was lost: try again later', true],
+    [[''], "the provider's answer could not be read: check that its address serves this API", false],
   ])('with the codes %j: %s', (codes, message, retryable) => {
     const thrown = failed(...codes)
     expect(explain(thrown, words)).toMatchObject({ code: 'provider_error', message, retryable, cause: thrown })
