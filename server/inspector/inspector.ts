@@ -7,11 +7,11 @@ import { wait } from '../streams/wait.ts'
 import { Sampler } from './sampler.ts'
 import { WatcherState } from './watcher-state.ts'
 
-/** What an inspector is asked. Everything may be left out. */
+/** The input of an inspector. All members are optional. */
 export type InspectorInput = {
-  /** How often it looks, in milliseconds. Default 500, at least 100. */
+  /** Interval between two updates, in milliseconds: 100 to 3,600,000. Default 500. */
   everyMs?: number | undefined
-  /** Tells once what there is, after `everyMs` so that rates are known, and ends. Default: it tells until it is stopped. */
+  /** If true, the run reports once and ends. It waits `everyMs` first, so that rates are known. Default false. */
   once?: boolean | undefined
 } | null
 
@@ -20,7 +20,7 @@ type InspectorEvent = { type: 'data'; name: 'inspector'; value: InspectorUpdate 
 const DEFAULT_EVERY_MS = 500
 const LEAST_EVERY_MS = 100
 const MOST_EVERY_MS = 3_600_000
-/** A timer may fire a moment before it is due. */
+/** Milliseconds by which a timer may fire early. */
 const EARLY_MS = 1
 
 const input = z
@@ -32,21 +32,20 @@ const input = z
   .transform((asked) => asked ?? { everyMs: DEFAULT_EVERY_MS, once: false })
 
 /**
- * Makes an actor that tells what goes on at the server it is registered at: sessions and runs that come, change and go,
- * as `data` events whose value is a `InspectorUpdate`. First comes the whole list, then what changed; a reader that is slow
- * is told less often, and of what changed several times only the last.
+ * Makes an actor that reports the sessions and runs of the server that registers it. Each report is a `data` event
+ * whose value is an `InspectorUpdate`. The first reports have the whole list, and later ones only changes. A slow
+ * reader gets reports less often; of several changes to one value it gets only the last.
  *
- * A run is on the list from its beginning until it has ended and nothing of it goes on: as long as it takes up a place.
- * One that begins and ends between two looks may never be on it. A principal is told of its own sessions and runs; one
- * that had the right `observe` when it started the inspector, of all. Nobody is told of inputs, answers, meta, or
- * credentials. The run of an inspector is on the list as well, marked as one; what it says of itself is told only
- * together with something else.
+ * A run is on the list while it keeps its slot: from its start until it has ended and settled. A run that starts and
+ * settles between two samples may be missing. A principal sees its own sessions and runs. A principal that had the
+ * right `observe` when it started the inspector sees all. The list never has inputs, answers, meta or credentials. The
+ * inspector's own run is on the list and marked as an inspector; its own figures alone never cause a report.
  *
- * It ends when it is stopped, when the server goes away and nothing else is left to wait for, and at the deadline of every
- * run (`timeoutMs`): who wants to watch on starts it anew.
+ * The run ends when it is cancelled, and when the server shuts down and only inspectors run. The deadline of every run
+ * (`timeoutMs`) also applies: to continue, start the inspector again.
  */
 export function inspector(): Actor<InspectorInput | undefined, undefined, InspectorUpdate> {
-  const description = 'Tells which sessions and runs there are, and how they fare.'
+  const description = 'Reports the sessions and runs of this server, with their state and rates.'
   const made = actor({
     description,
     input,
@@ -54,7 +53,7 @@ export function inspector(): Actor<InspectorInput | undefined, undefined, Inspec
       yield* []
       throw new MillraceError(
         'bad_request',
-        'an inspector sees nothing unless it is registered: createServer({ actors: { inspector: inspector() } })',
+        'the inspector must be an actor of a server: register it with createServer({ actors: { inspector: inspector() } })',
       )
     },
   })
@@ -67,7 +66,7 @@ export function inspector(): Actor<InspectorInput | undefined, undefined, Inspec
   }
 }
 
-/** Two inspectors of one server share what they see. */
+/** All inspectors of one server share its sampler. */
 const samplers = new WeakMap<ServerView, Sampler>()
 
 function samplerAt(view: ServerView): Sampler {
@@ -92,7 +91,7 @@ async function* watch(
     for (;;) {
       for (const value of watcher.updates()) yield { type: 'data', name: 'inspector', value }
       if (once || (sampler.view.leaving && sampler.isAlone)) return
-      // All who look as often look at the same time, and so share what they see.
+      // Inspectors with the same interval wake at the same time, and so share one sample.
       await wait(Math.ceil(everyMs - (runtime.now() % everyMs)) + EARLY_MS, signal, runtime)
       sampler.lookAgain()
     }

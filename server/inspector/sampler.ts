@@ -2,48 +2,53 @@ import type { InspectedSession, ReaderFacts, RunFacts, RunFigures } from '../../
 import type { ReaderView, RunView, ServerView, SessionView } from '../actors/server-view.ts'
 import { wellFormed } from '../text.ts'
 
-/** Readers and sessions of one run that are shown. */
+/** Maximum number of readers, and of sessions, that are shown of one run. */
 const MAX_SHOWN = 16
-/** The longest part of a name that is shown, in UTF-16 units. */
+/** Maximum length of a shown name, in UTF-16 units. */
 const MAX_NAME = 256
-/** A rate is that of at least so long a time, where it is looked at more often. */
+/** Minimum time over which a rate is measured, in milliseconds. */
 const RATE_MS = 500
-/** What was seen so long ago still counts as now: all who look at the same time share one look. */
+/** A sample is fresh for this many milliseconds: watchers that ask at the same time share one sample. */
 const SHARED_MS = 50
 
-/** A moment of a run, for its rates. */
+/** The counts of a run at one time, from which its rates are computed. */
 type Mark = { readonly at: number; readonly items: number; readonly bytes: number }
 
 /**
- * One run, as it was seen last. A value that a watcher was told and that is still the same object has not changed since.
+ * A run in the latest sample. `facts` and `figures` are replaced only when they change: a watcher that was sent the
+ * same object is up to date.
  */
 export type SeenRun = {
   /** The whole id of its principal. */
   readonly owner: string
   facts: RunFacts
   figures: RunFigures
-  /** It has settled, and is no longer on the list. */
+  /** The run has settled, and is no longer on the list. */
   gone: boolean
+  /** The number of the sample in which the run was last seen. */
   seenIn: number
+  /** The beginning of the time over which the rates are measured. */
   older: Mark
+  /** The next beginning. */
   newer: Mark
 }
 
-/** One session, as it was seen last. */
+/** A session in the latest sample. `facts` is replaced only when it changes. */
 export type SeenSession = { readonly owner: string; facts: InspectedSession; gone: boolean; seenIn: number }
 
 /**
- * Looks at a server for all who watch it: however many they are, what there is to see is compared with what was there
- * before only once. While nobody watches it knows nothing.
+ * Samples the state of one server for all its watchers. It compares each sample with the previous one once, for any
+ * number of watchers. While there is no watcher it keeps nothing.
  */
 export class Sampler {
   readonly view: ServerView
   readonly #runs = new Map<string, SeenRun>()
   readonly #sessions = new Map<string, SeenSession>()
-  /** The runs of those who watch. */
+  /** The ids of the runs that watch: those of inspectors. */
   readonly #watching = new Set<string>()
+  /** The number of samples taken. */
   #looks = 0
-  /** Undefined while what was seen before is forgotten. */
+  /** The time of the latest sample, in milliseconds. Undefined while no sample is kept. */
   #lookedAt: number | undefined
 
   constructor(view: ServerView) {
@@ -54,7 +59,7 @@ export class Sampler {
     return this.#runs.values()
   }
 
-  /** There are no runs but those of who watches. */
+  /** Whether the runs of inspectors are the only runs. */
   get isAlone(): boolean {
     for (const { facts } of this.#runs.values()) if (!facts.inspector) return false
     return true
@@ -64,12 +69,13 @@ export class Sampler {
     return this.#sessions.values()
   }
 
-  /** A run begins to watch. It must `leave`. */
+  /** Adds a watching run and takes a sample. The run must call `leave`. */
   enter(run: string): void {
     this.#watching.add(run)
     this.look()
   }
 
+  /** Removes a watching run. The last one drops all samples. */
   leave(run: string): void {
     this.#watching.delete(run)
     if (this.#watching.size > 0) return
@@ -78,11 +84,12 @@ export class Sampler {
     this.#lookedAt = undefined
   }
 
-  /** Looks, unless somebody has just now. */
+  /** Takes a sample, unless the latest is younger than 50 ms. */
   lookAgain(): void {
     if (this.view.runtime.now() - (this.#lookedAt ?? Number.NEGATIVE_INFINITY) >= SHARED_MS) this.look()
   }
 
+  /** Takes a sample. */
   look(): void {
     const now = this.view.runtime.now()
     const since = this.#lookedAt ?? now
@@ -109,7 +116,7 @@ export class Sampler {
       known.figures = figuresOf(known, run, shown, now)
       return
     }
-    // What a new run has said was said since it began; of what was there already the rate is not known yet.
+    // The items of a new run were logged since its start. For a run that existed before, no rate is known yet.
     const isNew = run.startedAt >= since
     const mark = isNew ? { at: run.startedAt, items: 0, bytes: 0 } : markOf(run, now)
     const seen: SeenRun = {
@@ -151,7 +158,7 @@ export class Sampler {
     }
   }
 
-  /** A run is no longer among those that have not settled: this is the last of it. */
+  /** Takes the last facts and figures of a run that has settled. */
   #settled(seen: SeenRun, now: number): void {
     seen.gone = true
     const run = this.view.run(seen.facts.id)
@@ -165,7 +172,7 @@ export class Sampler {
     }
   }
 
-  /** The sessions of each run, those of its own principal. */
+  /** Samples the sessions. Returns the session ids of each run; only sessions of the run's own principal count. */
   #lookAtSessions(): Map<string, string[]> {
     const sessionsOf = new Map<string, string[]>()
     for (const session of this.view.sessions()) {
@@ -199,7 +206,7 @@ export class Sampler {
   }
 }
 
-/** The readers that are shown: those who hold the actor back are not among the rest. */
+/** The readers that are shown. Readers that can hold the actor back come first. */
 function shownReaders(run: RunView): ReaderView[] {
   const readers = [...run.followers]
   if (readers.length <= MAX_SHOWN) return readers
@@ -208,7 +215,7 @@ function shownReaders(run: RunView): ReaderView[] {
   return [...pacing, ...others].slice(0, MAX_SHOWN)
 }
 
-/** Whether the facts that were seen before are still the facts. */
+/** Whether the facts of the previous sample still hold. */
 function isTrue(facts: RunFacts, run: RunView, sessions: readonly string[], shown: readonly ReaderView[]): boolean {
   return (
     facts.state === run.state &&
@@ -226,7 +233,7 @@ function isTrue(facts: RunFacts, run: RunView, sessions: readonly string[], show
   )
 }
 
-/** What has ended is nobody's any more, and a part is followed by who follows the whole. */
+/** An ended run is never detached, nor is a child: the readers of its parent read it. */
 function isDetached(run: RunView): boolean {
   return run.detached && !run.end && !run.parent
 }
@@ -235,14 +242,14 @@ function markOf({ log }: RunView, at: number): Mark {
   return { at, items: log.last, bytes: log.bytesThrough(log.last) }
 }
 
-/** Moves the time that the rates are of. */
+/** Moves the time over which the rates of a run are measured. */
 function advance(seen: SeenRun, run: RunView, now: number): void {
   if (now - seen.newer.at < RATE_MS) return
   seen.older = seen.newer
   seen.newer = markOf(run, now)
 }
 
-/** The figures of a run; the same ones where nothing has changed. */
+/** The figures of a run; the previous object if nothing has changed. */
 function figuresOf(seen: SeenRun, run: RunView, shown: readonly ReaderView[], now: number): RunFigures {
   const { log } = run
   const { at, items, bytes } = seen.older
@@ -257,17 +264,17 @@ function figuresOf(seen: SeenRun, run: RunView, shown: readonly ReaderView[], no
   return figures.length === before.length && figures.every((figure, i) => figure === before[i]) ? before : figures
 }
 
-/** Whole, unless it is small. */
+/** A whole number, or with one decimal below 10. */
 function rounded(rate: number): number {
   return rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate)
 }
 
-/** A principal as it is shown. The id of an anonymous one is made of the secret of its client instance. */
+/** The shown name of a principal. The id of an anonymous principal has the secret of its client instance: it is cut. */
 function principalName(id: string): string {
   return name(id.replaceAll(/(?<![0-9a-z])([0-9a-f]{8})[0-9a-f]{24}(?![0-9a-z])/gi, '$1…'))
 }
 
-/** A name that can travel. */
+/** A name that can be encoded, cut to the maximum length. */
 function name(text: string): string {
   const whole = text.length <= MAX_NAME ? text : `${text.slice(0, MAX_NAME)}…`
   return wellFormed(whole)

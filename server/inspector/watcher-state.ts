@@ -1,19 +1,22 @@
 import type { InspectedSession, InspectorUpdate, RunFacts, RunFigures } from '../../protocol/inspector.ts'
 import type { Sampler, SeenRun, SeenSession } from './sampler.ts'
 
-/** Bytes that one update may fill: a picture of a thousand runs is several events, none of which keeps others waiting. */
+/**
+ * Maximum size of one update, in bytes. A list of a thousand runs becomes several events, so that none of them delays
+ * the other streams of the connection for long.
+ */
 const UPDATE_BYTES = 16_384
 
-/** What one watcher was told of a run. */
+/** The facts and figures of a run that one watcher has received. */
 type KnownRun = { readonly facts: RunFacts; readonly figures: RunFigures }
 
 /**
- * What one watcher has been told, and so what there is to tell. It takes as much memory as there are runs and sessions,
- * however long the watcher waits before it asks again.
+ * The state that one watcher has received, from which its next updates follow. Its memory grows with the number of runs
+ * and sessions, and not with the time between two updates.
  */
 export class WatcherState {
   readonly #sampler: Sampler
-  /** Of whose runs and sessions it is told; undefined: of everybody's. */
+  /** The principal whose runs and sessions the watcher sees. Undefined: all. */
   readonly #owner: string | undefined
   readonly #runs = new Map<SeenRun, KnownRun>()
   readonly #sessions = new Map<SeenSession, InspectedSession>()
@@ -25,22 +28,23 @@ export class WatcherState {
   }
 
   /**
-   * What is new as of the last look, in pieces: what is told in each is decided when it is asked for. None where only
-   * inspectors have said something, as to tell that would be the next thing to tell.
+   * Yields the changes as of the latest sample, in several updates if necessary. The content of each update is decided
+   * when it is pulled. It yields nothing if only figures of inspectors have changed: that report would be the next
+   * change.
    */
   *updates(): Generator<InspectorUpdate, void> {
     if (this.#hasBegun && !this.#hasNews()) return
     const piece = this.#piece()
-    // Those that come while it waits for its reader are told the next time: there may be no end of them.
+    // A copy: runs that start while the reader is slow wait for the next updates. Otherwise this loop might never end.
     for (const seen of [...this.#sampler.runs]) {
-      if (seen.gone || !this.#isFor(seen) || this.#isTold(seen)) continue
+      if (seen.gone || !this.#isFor(seen) || this.#isReported(seen)) continue
       if (!piece.takes(this.#sizeOf(seen))) yield piece.cut()
-      this.#tellRun(seen, piece)
+      this.#reportRun(seen, piece)
     }
     for (const seen of this.#runs.keys()) {
       if (!seen.gone) continue
       if (!piece.takes(this.#sizeOf(seen))) yield piece.cut()
-      this.#tellEnd(seen, piece)
+      this.#reportEnd(seen, piece)
     }
     for (const seen of [...this.#sampler.sessions]) {
       if (seen.gone || !this.#isFor(seen) || this.#sessions.get(seen) === seen.facts) continue
@@ -69,14 +73,14 @@ export class WatcherState {
     return this.#owner === undefined || this.#owner === owner
   }
 
-  #isTold(seen: SeenRun): boolean {
+  #isReported(seen: SeenRun): boolean {
     const known = this.#runs.get(seen)
     return known?.facts === seen.facts && known.figures === seen.figures
   }
 
   #hasNews(): boolean {
     for (const seen of this.#sampler.runs) {
-      if (!this.#isFor(seen) || this.#isTold(seen)) continue
+      if (!this.#isFor(seen) || this.#isReported(seen)) continue
       if (!seen.facts.inspector || this.#runs.get(seen)?.facts !== seen.facts) return true
     }
     for (const seen of this.#sampler.sessions)
@@ -86,28 +90,28 @@ export class WatcherState {
     return false
   }
 
-  /** Bytes that a run takes at most in an update. */
+  /** Maximum number of bytes that a run needs in an update. */
   #sizeOf(seen: SeenRun): number {
     const { facts, figures, gone } = seen
     const known = this.#runs.get(seen)?.facts
     return (known === facts ? 0 : sizeOfFacts(facts)) + 30 + 9 * figures.length + (gone ? 30 : 0)
   }
 
-  #tellRun(seen: SeenRun, piece: Piece): void {
+  #reportRun(seen: SeenRun, piece: Piece): void {
     const { facts, figures } = seen
     if (this.#runs.get(seen)?.facts !== facts) piece.runs.push(facts)
     piece.figures.push(figures)
     this.#runs.set(seen, { facts, figures })
   }
 
-  #tellEnd(seen: SeenRun, piece: Piece): void {
-    this.#tellRun(seen, piece)
+  #reportEnd(seen: SeenRun, piece: Piece): void {
+    this.#reportRun(seen, piece)
     this.#runs.delete(seen)
     piece.goneRuns.push(seen.facts.id)
   }
 }
 
-/** One update in the making. */
+/** Collects the content of one update within its size. */
 class Piece {
   readonly runs: RunFacts[] = []
   readonly figures: RunFigures[] = []
@@ -125,18 +129,22 @@ class Piece {
     this.#scope = scope
   }
 
-  /** Whether so many bytes more have room. They have where nothing else is. What it says no to comes after a `cut`. */
+  /**
+   * Reserves space for `bytes` more bytes. An empty update takes any size. False means that the update is full: call
+   * `cut`, and put the entry into the next update, which has it reserved.
+   */
   takes(bytes: number): boolean {
     const has = this.#bytes === 0 || this.#bytes + bytes <= this.#most
     this.#bytes = has ? this.#bytes + bytes : bytes
     return has
   }
 
-  /** What there is so far. More follows. */
+  /** Returns the content so far, marked as followed by more, and starts the next update. */
   cut(): InspectorUpdate {
     return { ...this.rest(), more: true }
   }
 
+  /** Returns the remaining content, as the last update. */
   rest(): InspectorUpdate {
     const scope = this.#scope
     this.#scope = undefined
@@ -153,7 +161,7 @@ class Piece {
   }
 }
 
-/** Bytes that the facts of a run take at most. */
+/** Maximum number of bytes that the facts of a run need. */
 function sizeOfFacts({ actor, principal, sessions, readers }: RunFacts): number {
   return 400 + 3 * (actor.length + principal.length) + 30 * sessions.length + 40 * readers.length
 }
