@@ -9,45 +9,60 @@ import type { ReadableRun } from './runs/readable-run.ts'
 import { checkedPrincipal } from './sessions/auth.ts'
 import type { Registry } from './sessions/registry.ts'
 
-/** Who runs are made for when nobody is named. */
+/** The principal of runs for which the caller names none. */
 const LOCAL: Principal = { id: '\u0000local' }
 const NO_BYTES = new Uint8Array(0)
 
+/** Options of every call through a router. */
 export type RouterOptions = {
-  /** For whom the run is: that principal may attach to it and cancel it. Default: one of this process alone, whose runs share the limits of one principal. */
+  /**
+   * The owner of the run, who may attach to it and cancel it. Default: a principal that exists only in this process;
+   * all such runs share its limits.
+   */
   principal?: Principal
-  /** Ends the run with `timeout` after this many milliseconds. Default: the limit `timeoutMs`. */
+  /** Milliseconds after which the run fails with `timeout`. Default: the limit `timeoutMs`. */
   timeout?: number
-  /** Aborting it cancels the run. */
+  /** Aborting it cancels the run. Default: none. */
   signal?: AbortSignal
 }
 
 export type StreamAskOptions<Data> = RouterOptions & {
-  /** Called with each event, in order; the actor waits for what it returns. */
+  /**
+   * Called with each event, in order. The actor waits for a returned promise. If it throws, the run is cancelled and
+   * the call rejects with that error. Default: none.
+   */
   onChunk?: (event: StreamEvent<Data>) => void | Promise<void>
 }
 
-/** Reaches actors by address, their name, from inside the server's own process. Their runs are runs like any other. */
+/**
+ * Calls actors from inside the server's own process. The address of an actor is its name. Their runs are runs like any
+ * other: they count in the limits of their principal, and its clients may attach to them.
+ */
 export interface Router<Actors extends ActorMap> {
   /**
-   * One answer, from the actor's `ask`, or collected from its `stream`.
-   * @throws MillraceError `not_found` for an unknown address, `invalid_input`, what the actor failed of.
+   * Resolves with one answer: that of the actor's `ask`, or the result or the text of its `stream`.
+   * @throws MillraceError `not_found` for an unknown address; `invalid_input`; `bad_request` for an invalid option;
+   * `overloaded`; `draining`; `cancelled`; `timeout`; the error of the actor.
    */
   ask<Name extends keyof Actors & string>(
     address: Name,
     payload: InputOf<Actors[Name]>,
     options?: RouterOptions,
   ): Promise<AnswerOf<Actors[Name]>>
-  /** The events of a run as they come. The actor waits for the loop; leaving the loop cancels the run. */
+  /**
+   * Yields the events of a run. The run starts with the first `next()`. The actor waits for the loop, and leaving the
+   * loop cancels the run.
+   * @throws MillraceError as `ask` does.
+   */
   stream<Name extends keyof Actors & string>(
     address: Name,
     payload: InputOf<Actors[Name]>,
     options?: RouterOptions,
   ): AsyncIterable<StreamEvent<DataOf<Actors[Name]>>>
   /**
-   * Asks for one ability of an actor by name (`type`: `stream` or `ask`), hands each event to `onChunk` and resolves with
-   * the answer.
-   * @throws MillraceError `bad_request` when the actor cannot do what was asked.
+   * Calls the `ask` or the `stream` of an actor, passes each event to `onChunk`, and resolves with the answer.
+   * @param type `ask` needs an actor with `ask`. `stream` accepts any actor.
+   * @throws MillraceError as `ask` does; also `bad_request` when the actor has no such function.
    */
   streamAsk<Name extends keyof Actors & string>(
     address: Name,
@@ -57,6 +72,7 @@ export interface Router<Actors extends ActorMap> {
   ): Promise<AnswerOf<Actors[Name]>>
 }
 
+/** Makes the router of a server. */
 export function createRouter<Actors extends ActorMap>(
   registry: Registry,
   actors: ReadonlyMap<string, Actor>,
@@ -64,7 +80,7 @@ export function createRouter<Actors extends ActorMap>(
 ): Router<Actors> {
   function begin(address: string, payload: unknown, ask: boolean, options: RouterOptions): ReadableRun {
     if (options.signal?.aborted)
-      throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run began')
+      throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run started')
     const { principal = LOCAL, timeout } = options
     if (timeout !== undefined && !(typeof timeout === 'number' && timeout > 0))
       throw new MillraceError('bad_request', `timeout must be a number of milliseconds above 0, not ${String(timeout)}`)
@@ -118,7 +134,7 @@ export function createRouter<Actors extends ActorMap>(
       if (found && (type === 'ask' ? !found.ask : !found.ask && !found.stream)) {
         throw new MillraceError(
           'bad_request',
-          `actor ${address} has no \`${type}\`; it has ${abilities.map((ability) => `\`${ability}\``).join(' and ')}`,
+          `actor ${address} has no \`${type}\`; call its ${abilities.map((ability) => `\`${ability}\``).join(' or ')}`,
         )
       }
       return (await collect(address, payload, type === 'ask', options)) as never

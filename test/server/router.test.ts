@@ -167,7 +167,7 @@ describe('the router', () => {
     await expect(router.streamAsk('nobody' as 'asks', 'ask', { n: 1 })).rejects.toMatchObject({ code: 'not_found' })
     await expect(router.streamAsk('streams', 'ask', null)).rejects.toMatchObject({
       code: 'bad_request',
-      message: 'actor streams has no `ask`; it has `stream`',
+      message: 'actor streams has no `ask`; call its `stream`',
     })
     await expect(router.ask('asks', { n: 'x' } as never)).rejects.toMatchObject({ code: 'invalid_input' })
     await expect(async () => {
