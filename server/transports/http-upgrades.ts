@@ -3,26 +3,31 @@ import type { Duplex } from 'node:stream'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { HttpServer } from './transport.ts'
 
-/** What is done with one upgrade request. */
+/** Handles one upgrade request. */
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 
-/** Who takes which path of an HTTP server, and the one listener that asks. */
+/** The handlers of an HTTP server's paths, and the one listener that calls them. */
 type Taken = { paths: Map<string, Upgrade>; listener: Upgrade }
 
-/** For each HTTP server that is not ours. One listener for all: it can tell a path of nobody from one of somebody else. */
+/**
+ * The handlers of each HTTP server. One shared listener per server knows all attached paths, so it can tell whether a
+ * request has no handler at all.
+ */
 const takenOf = new WeakMap<HttpServer, Taken>()
 
 /**
- * Gives the upgrade requests of one path of an HTTP server to `take`. Those of other paths are left to the server's
- * other listeners; where there are none they are refused with 404, since nobody else would ever answer them.
- * @returns what gives the path back.
- * @throws MillraceError `bad_request` for a path that is none, or that somebody has taken.
+ * Passes the upgrade requests of one path of an HTTP server to `take`. Requests for other paths go to the server's
+ * other listeners. If there are none, they are refused with 404, because nothing else would answer them.
+ * @param path A path that begins with `/` and has no query. It matches exactly, with any query.
+ * @returns A function that releases the path.
+ * @throws MillraceError `bad_request` for an invalid path, and for a path that is already attached.
  */
 export function takeUpgrades(server: HttpServer, path: string, take: Upgrade): () => void {
   if (!/^\/[^?#\s]*$/.test(path))
-    throw new MillraceError('bad_request', `the path to attach at begins with / and has no query, not ${path}`)
+    throw new MillraceError('bad_request', `invalid path ${path}: use one that begins with / and has no query`)
   const { paths, listener } = takenOf.get(server) ?? listenOn(server)
-  if (paths.has(path)) throw new MillraceError('bad_request', `${path} of this HTTP server is attached already`)
+  if (paths.has(path))
+    throw new MillraceError('bad_request', `${path} of this HTTP server is attached already: choose another path`)
   paths.set(path, take)
   return () => {
     paths.delete(path)
@@ -32,7 +37,7 @@ export function takeUpgrades(server: HttpServer, path: string, take: Upgrade): (
   }
 }
 
-/** Answers an upgrade request with an HTTP status, and ends its socket. */
+/** Answers an upgrade request with an HTTP status and a text, and ends its socket. */
 export function refuseUpgrade(socket: Duplex, status: number, message: string): void {
   const body = `${message}\n`
   socket.on('error', () => socket.destroy())

@@ -1,12 +1,12 @@
 import { MillraceError } from '../../protocol/errors.ts'
 
-/** Why nothing can listen at an address, as an error that says what to do; `code` is that of the operating system. */
+/** Turns an error of the operating system into the `unavailable` error of `listen`. Its message says what to do. */
 export function listenError(cause: NodeJS.ErrnoException, host: string, port: number): MillraceError {
   const why: { [code: string]: string } = {
-    EADDRINUSE: `port ${port} is in use: stop what listens there, or choose another port (0 takes a free one)`,
-    EACCES: `port ${port} needs rights this process does not have: choose one above 1023`,
-    EADDRNOTAVAIL: `${host} is no address of this machine`,
-    ENOTFOUND: `${host} is no address of this machine`,
+    EADDRINUSE: `port ${port} is in use: stop the process that listens there, or choose another port (0 takes a free one)`,
+    EACCES: `this process may not listen on port ${port}: choose a port above 1023`,
+    EADDRNOTAVAIL: `${host} is not an address of this machine: choose one, such as 127.0.0.1`,
+    ENOTFOUND: `${host} is not an address of this machine: choose one, such as 127.0.0.1`,
   }
   return new MillraceError(
     'unavailable',

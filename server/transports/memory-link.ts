@@ -2,25 +2,25 @@ import { SUBPROTOCOL } from '../../protocol/frames.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Socket, SocketAcceptor, SocketEvents, TransportLimits, UpgradeRequest } from './transport.ts'
 
-/** How long the peer may take to answer a close. */
+/** Time limit for the peer's answer to a close, in milliseconds. */
 const CLOSE_MS = 2_000
-/** What a socket that was lost is closed with. No close frame says it. */
+/** The close code of a lost socket. No close frame carries it. */
 const LOST = 1006
 const TOO_LARGE = 1009
-/** What is on its way beside what is buffered, as in the kernels of a network: messages of one turn are not refused. */
+/** Bytes in transit that do not count as buffered, like those in a kernel: the messages of one loop turn all fit. */
 const WIRE_BYTES = 1_048_576
 
-/** What all connections of one memory transport have in common. */
+/** The state that all connections of one memory transport share. */
 export type Network = {
   readonly runtime: Pick<Runtime, 'nextTurn' | 'setTimer'>
-  /** Those that are not over at both ends. */
+  /** The connections that at least one end still has. */
   readonly links: Set<Link>
-  /** Who listens. */
+  /** The listening server, if there is one. */
   server: { readonly acceptor: SocketAcceptor; readonly limits: TransportLimits; isLeaving: boolean } | undefined
   isPaused: boolean
 }
 
-/** Whom a client asks for, and how. */
+/** The target of a client's connection request, with its headers and subprotocols. */
 export type Address = {
   readonly host: string
   readonly path: string
@@ -33,7 +33,7 @@ export type SocketMessage = Uint8Array<ArrayBuffer> | string
 /** The client's end. */
 export interface LinkEnd {
   opened(protocol: string): void
-  /** Why it cannot be opened, before it is closed. */
+  /** The connection was refused. `closed` follows. */
   failed(error: Error): void
   arrived(message: SocketMessage): void
   closed(code: number, reason: string): void
@@ -41,8 +41,8 @@ export interface LinkEnd {
 
 type Item = { readonly message: SocketMessage } | { readonly code: number; readonly reason: string }
 
-/** One direction: what was sent and has not arrived, in order. */
-class Lane {
+/** One direction of a connection: the items that were sent and have not arrived, in order. */
+class Direction {
   readonly items: Item[] = []
   bytes = 0
 
@@ -63,21 +63,22 @@ class Lane {
   }
 }
 
-/** One connection in memory, and the server's end of it. */
+/** One connection in memory. It is the socket of the server's end. */
 export class Link implements Socket {
   readonly request: UpgradeRequest
-  /** Resolves when the server was told that it is gone. */
+  /** Resolves when the server's `closed` has been called. */
   readonly over: Promise<void>
   readonly #network: Network
   readonly #client: LinkEnd
   readonly #offered: readonly string[]
-  readonly #up = new Lane()
-  readonly #down = new Lane()
+  readonly #up = new Direction()
+  readonly #down = new Direction()
   #limits: TransportLimits | undefined
   #events: SocketEvents | undefined
-  /** The server's end. */
+  /** The state of the server's end. */
   #state: 'asked' | 'open' | 'closing' | 'closed' = 'asked'
-  #clientKnows = false
+  /** The client's `closed` has been called. */
+  #isClientClosed = false
   #isScheduled = false
   #closeTimer: Timer | undefined
   #isOver: () => void = () => {}
@@ -109,7 +110,7 @@ export class Link implements Socket {
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed' {
     if (this.#state !== 'open') return 'closed'
     if (this.bufferedAmount > this.#limits!.maxBuffered) return 'full'
-    // The receiver keeps what it is given, and these bytes may be a part of a larger buffer.
+    // A copy: the receiver keeps the bytes, and these may be a view of a larger buffer.
     this.#down.push({ message: new Uint8Array(bytes) })
     this.wake()
     return 'sent'
@@ -144,7 +145,7 @@ export class Link implements Socket {
   }
 
   closeUp(code: number, reason: string): void {
-    // As a browser has it: who does not wait for the answer has lost the connection.
+    // As in a browser: a client that closes before the connection is open loses it.
     if (this.#state === 'asked') return this.cut()
     this.#up.push({ code, reason })
     this.wake()
@@ -152,7 +153,7 @@ export class Link implements Socket {
 
   // --- the network between them
 
-  /** A server has taken it, and was not told yet that it is gone. */
+  /** Whether a server has accepted it, and its `closed` has not been called yet. */
   get isAccepted(): boolean {
     return this.#events !== undefined
   }
@@ -161,7 +162,7 @@ export class Link implements Socket {
     return this.#state === 'closing' || this.#state === 'closed'
   }
 
-  /** What waits will arrive, unless the network stands still. */
+  /** Schedules the delivery of waiting items in the next loop turn, unless the network is paused. */
   wake(): void {
     if (this.#isScheduled || this.#network.isPaused) return
     if (this.#state !== 'asked' && this.#up.items.length === 0 && this.#down.items.length === 0) return
@@ -170,23 +171,23 @@ export class Link implements Socket {
       this.#isScheduled = false
       if (this.#network.isPaused) return
       try {
-        this.#turn()
+        this.#deliver()
       } finally {
         this.wake()
       }
     })
   }
 
-  /** Loses what is on its way, and tells both ends. */
+  /** Drops all items in transit and closes both ends. */
   cut(): void {
     this.#up.clear()
     this.#down.clear()
-    this.#network.runtime.nextTurn(() => this.#tellClient(LOST, ''))
+    this.#network.runtime.nextTurn(() => this.#closeClient(LOST, ''))
     if (this.#state === 'asked') this.#state = 'closed'
     else if (this.#state !== 'closed') this.#goes(LOST)
   }
 
-  #turn(): void {
+  #deliver(): void {
     if (this.#state === 'asked') return this.#ask()
     for (let n = this.#up.items.length; n > 0; n--) this.#deliverUp(this.#up.shift())
     const wasBuffered = this.bufferedAmount > 0
@@ -204,7 +205,7 @@ export class Link implements Socket {
     this.#limits = server.limits
     this.#state = 'open'
     this.#events = server.acceptor.accept(this, isKnown ? 'known' : 'unknown')
-    // A client that names protocols must be told one; an unknown one is closed with 4406 above.
+    // A client that names subprotocols must get one of them. The server closes an unknown one with 4406.
     this.#client.opened(isKnown ? SUBPROTOCOL : (this.#offered[0] ?? ''))
   }
 
@@ -212,7 +213,7 @@ export class Link implements Socket {
     this.#state = 'closed'
     this.#up.clear()
     this.#client.failed(Object.assign(new Error(why), code === undefined ? {} : { code }))
-    this.#tellClient(LOST, '')
+    this.#closeClient(LOST, '')
   }
 
   #deliverUp(item: Item | undefined): void {
@@ -228,20 +229,20 @@ export class Link implements Socket {
   }
 
   #deliverDown(item: Item | undefined): void {
-    if (!item || this.#clientKnows) return
+    if (!item || this.#isClientClosed) return
     if ('message' in item) return this.#client.arrived(item.message)
     if (item.code !== LOST && this.#state === 'closing') this.#up.push(item)
-    this.#tellClient(item.code, item.reason)
+    this.#closeClient(item.code, item.reason)
   }
 
-  #tellClient(code: number, reason: string): void {
-    if (this.#clientKnows) return
-    this.#clientKnows = true
+  #closeClient(code: number, reason: string): void {
+    if (this.#isClientClosed) return
+    this.#isClientClosed = true
     this.#forget()
     this.#client.closed(code, reason)
   }
 
-  /** The server's end is over; it is told so in a turn of its own, never from inside a call. */
+  /** Ends the server's end. Its `closed` is called in a later loop turn, never from inside `send` or `close`. */
   #goes(code: number): void {
     this.#state = 'closed'
     this.#closeTimer?.clear()
@@ -255,7 +256,7 @@ export class Link implements Socket {
   }
 
   #forget(): void {
-    if (this.#clientKnows && !this.#events) this.#network.links.delete(this)
+    if (this.#isClientClosed && !this.#events) this.#network.links.delete(this)
   }
 }
 

@@ -1,13 +1,14 @@
 import type { Address, Link, LinkEnd, SocketMessage } from './memory-link.ts'
 
+/** The third argument of `new transport.WebSocket()`. */
 export type MemoryWebSocketOptions = {
-  /** Headers of the request, such as `cookie` or `origin`, as a browser or another client would send them. */
+  /** Headers of the upgrade request, such as `cookie` or `origin`. Default: none beyond those of every request. */
   headers?: { readonly [name: string]: string }
 }
 
 /**
- * The client's end of a connection in memory: what `createClient` uses of a browser's WebSocket, with the same
- * behaviour. Messages are given to `onmessage` as an `ArrayBuffer`, or a string.
+ * The client's end of a connection in memory. It has the members of a browser's WebSocket that `createClient` uses,
+ * with the same behaviour. `onmessage` receives each message as an `ArrayBuffer` or a string.
  */
 export interface MemoryWebSocket {
   readonly url: string
@@ -15,21 +16,28 @@ export interface MemoryWebSocket {
   readonly protocol: string
   /** 0: connecting, 1: open, 2: closing, 3: closed. */
   readonly readyState: number
-  /** Bytes sent that have not arrived. */
+  /** The number of bytes that were sent and have not arrived. */
   readonly bufferedAmount: number
   binaryType: string
   onopen: unknown
   onmessage: unknown
   onclose: unknown
   onerror: unknown
-  /** Sends a message, which is copied. @throws Error while it is connecting. Once it closes, it sends nothing. */
+  /** Sends a copy of a message. After `close` it sends nothing. @throws Error while the socket is connecting. */
   send(data: string | ArrayBuffer | Uint8Array): void
-  /** Closes it. @throws Error for a code that is neither 1000 nor from 3000 to 4999. */
+  /**
+   * Closes the socket.
+   * @param code 1000, or 3000 to 4999. Default: no code, which the peer sees as 1005.
+   * @param reason A short text for the peer. Default: empty.
+   * @throws Error for any other code.
+   */
   close(code?: number, reason?: string): void
 }
 
+/** The values of `readyState`, as in browsers. */
 const STATE = { connecting: 0, open: 1, closing: 2, closed: 3 } as const
 
+/** The implementation of `MemoryWebSocket` over a link. */
 export class MemorySocket implements MemoryWebSocket, LinkEnd {
   readonly url: string
   binaryType = 'arraybuffer'
@@ -48,7 +56,7 @@ export class MemorySocket implements MemoryWebSocket, LinkEnd {
     connect: (address: Address, self: MemorySocket) => Link,
   ) {
     const { href, host, pathname, search, protocol } = new URL(url)
-    if (!/^wss?:$/.test(protocol)) throw new SyntaxError(`${href} is no address of a WebSocket: it begins with ws:`)
+    if (!/^wss?:$/.test(protocol)) throw new SyntaxError(`${href} is not a WebSocket address: it must begin with ws:`)
     this.url = href
     this.#link = connect({ host, path: pathname + search, headers, offered: [protocols].flat() }, this)
   }
@@ -62,7 +70,7 @@ export class MemorySocket implements MemoryWebSocket, LinkEnd {
   }
 
   send(data: string | ArrayBuffer | Uint8Array): void {
-    if (this.#state === STATE.connecting) throw new Error('the socket is not open yet')
+    if (this.#state === STATE.connecting) throw new Error('the socket is not open yet: wait for onopen')
     if (this.#state !== STATE.open) return
     this.#link.sendUp(
       typeof data === 'string' ? data : new Uint8Array(data instanceof ArrayBuffer ? data.slice(0) : data),
@@ -71,13 +79,13 @@ export class MemorySocket implements MemoryWebSocket, LinkEnd {
 
   close(code?: number, reason = ''): void {
     if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999))
-      throw new Error(`a client closes with 1000 or a code from 3000 to 4999, not with ${code}`)
+      throw new Error(`invalid close code ${code}: use 1000, or 3000 to 4999`)
     if (this.#state === STATE.closing || this.#state === STATE.closed) return
     this.#state = STATE.closing
     this.#link.closeUp(code ?? 1005, reason)
   }
 
-  // --- what the link says
+  // --- called by the link
 
   opened(protocol: string): void {
     if (this.#state !== STATE.connecting) return

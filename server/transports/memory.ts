@@ -4,51 +4,51 @@ import { type Address, Link, type Network } from './memory-link.ts'
 import { MemorySocket, type MemoryWebSocket, type MemoryWebSocketOptions } from './memory-socket.ts'
 import type { Transport } from './transport.ts'
 
-/** How long closing sockets may take when the transport closes: an END may still be on its way. */
-const FAREWELL_MS = 500
-/** Stands for the port of a transport that has none. */
+/** Time limit for closing sockets when the transport closes, in milliseconds: an END may still be in transit. */
+const CLOSING_MS = 500
+/** The port that `listen` resolves with: this transport has none. */
 const NO_PORT = 1
 
+/** The options of `memory()`. */
 export type MemoryOptions = {
-  /** When messages arrive, and how long a close may take. Default: turns and timers of the process. */
+  /** The loop turns in which messages arrive, and the timer of a close. Default: those of the process. */
   runtime?: Pick<Runtime, 'nextTurn' | 'setTimer'>
 }
 
+/** The class for the `WebSocket` option of `createClient`. */
 export type MemoryWebSocketClass = new (
   url: string | URL,
   protocols?: string | string[],
   options?: MemoryWebSocketOptions,
 ) => MemoryWebSocket
 
-/** A transport within this process. */
+/** A transport inside this process. */
 export interface MemoryTransport extends Transport {
-  /** An address for clients: any other does as well, since the class below leads to this transport and nowhere else. */
+  /** An address for clients. Any `ws:` address works, because the class below always connects to this transport. */
   readonly url: string
-  /** What clients make their connections with. */
+  /** The WebSocket class for clients. */
   readonly WebSocket: MemoryWebSocketClass
-  /** Cuts every connection: what is on its way is lost, and both ends are told, as after a lost network (1006). */
+  /** Cuts all connections, as a lost network does: messages in transit are lost, and both ends close with 1006. */
   cut(): void
-  /** Nothing arrives any more at either end, and nobody is told: the network stands still. New connections wait. */
+  /** Stops all deliveries in both directions. No end notices it, and new connections wait. */
   pause(): void
-  /** What was sent meanwhile arrives. */
+  /** Resumes deliveries, first of everything sent during the pause. */
   resume(): void
 }
 
 /**
- * Sockets without a network, for tests of an application: fast, and no port is taken.
+ * Makes a transport without a network, for tests of an application. It is fast and uses no port.
  *
- *     const transport = memory()
- *     const server = createServer({ actors, authenticate: anonymous(), transport })
- *     await server.listen()
- *     const client = createClient<typeof actors>(transport.url, { WebSocket: transport.WebSocket })
+ * const transport = memory() const server = createServer({ actors, authenticate: anonymous(), transport }) await
+ * server.listen() const client = createClient<typeof actors>(transport.url, { WebSocket: transport.WebSocket })
  *
- * A connection behaves as one of a network does: messages are copied and arrive in order, in a later turn of the event
- * loop; a server that sends too much is told so; either side may close with a code. A client that finds nobody listening
- * is told as a browser tells it (1006). Once its server has closed, another one may listen, as after a restart.
+ * A connection behaves like one over a network. Messages are copied and arrive in order, in a later loop turn. `send`
+ * returns `full` to a server that sends too much. Either end may close with a code. A client gets 1006 if no server
+ * listens. After a server has closed, another one can listen, as after a restart.
  *
- * Fake timers (`vi.useFakeTimers()`, `mock.timers`) that were installed before the client and the server were made rule
- * all three: move them with a function that also waits for promises, as `vi.advanceTimersByTimeAsync` does. For time of
- * one's own give the same `runtime` to this, `createServer` and `createClient`.
+ * Fake timers (`vi.useFakeTimers()`, `mock.timers`) control client, server and transport, if you install them before
+ * you make these. Advance them with a function that also waits for promises, such as `vi.advanceTimersByTimeAsync`. For
+ * a clock of your own, pass the same `runtime` to `memory`, `createServer` and `createClient`.
  */
 export function memory({ runtime = system }: MemoryOptions = {}): MemoryTransport {
   const network: Network = { runtime, links: new Set(), server: undefined, isPaused: false }
@@ -70,7 +70,10 @@ export function memory({ runtime = system }: MemoryOptions = {}): MemoryTranspor
 
     async listen(acceptor, limits) {
       if (network.server)
-        throw new MillraceError('unavailable', 'a server listens on this memory() already: make another one')
+        throw new MillraceError(
+          'unavailable',
+          'a server listens on this memory() already: make another memory() for another server',
+        )
       network.server = { acceptor, limits, isLeaving: false }
       return { port: NO_PORT }
     },
@@ -81,7 +84,7 @@ export function memory({ runtime = system }: MemoryOptions = {}): MemoryTranspor
       stopAccepting()
       const links = [...network.links].filter((link) => link.isAccepted)
       for (const link of links) if (!link.isClosing) link.terminate()
-      const timer = runtime.setTimer(FAREWELL_MS, () => {
+      const timer = runtime.setTimer(CLOSING_MS, () => {
         for (const link of links) link.terminate()
       })
       await Promise.all(links.map(({ over }) => over))

@@ -1,102 +1,113 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** What the upgrade request said, copied before the transport's own object dies. Header names are lower case. */
+/** A copy of an upgrade request, which outlives the transport's own object. Header names are in lower case. */
 export type UpgradeRequest = {
-  /** Path and query as sent. */
+  /** Path and query, as sent. */
   readonly url: string
   readonly headers: ReadonlyMap<string, string>
+  /** The header Origin. `several` for a request with more than one; undefined for one without. */
   readonly origin: string | undefined
+  /** The IP address of the peer. */
   readonly remoteAddress: string
-  /** The address that was bound, as far as it is known: `127.0.0.1`. */
+  /** The address that the server is bound to, such as `127.0.0.1`. Undefined if the transport does not know it. */
   readonly listensAt?: string | undefined
 }
 
-/** What the socket's owner is told. The transport never calls one of them from inside `send` or `close`. */
+/** The callbacks of a socket's owner. The transport never calls them from inside `send` or `close`. */
 export interface SocketEvents {
-  /** A binary message arrived. The bytes are the receiver's for the length of the call only. */
+  /** A binary message arrived. The bytes are valid only during the call. */
   message(bytes: Uint8Array): void
-  /** A text message arrived: the protocol has none. */
+  /** A text message arrived. The protocol has none. */
   text(): void
-  /** `bufferedAmount` fell to zero, or to where a refused `send` may be tried again. */
+  /** `bufferedAmount` fell to zero, or low enough to try a refused `send` again. */
   drain(): void
   /**
-   * The socket is gone, or all has been done that `close` can do: called exactly once, last. The code is that of the
-   * peer's close frame and 1006 when none came; after `close` it may be the one that was given there.
+   * The socket is closed, or `close` has done all that it can. The transport calls this exactly once, last.
+   * @param code The code of the peer's close frame, or 1006 without one. After `close` it may be the code given there.
    */
   closed(code: number): void
 }
 
-/**
- * One WebSocket of a transport. An adapter holds no logic: it frames, buffers and reports.
- */
+/** One WebSocket of a transport. An adapter has no logic: it frames, buffers and reports. */
 export interface Socket {
   readonly request: UpgradeRequest
-  /** Bytes accepted by `send` and not yet taken by the kernel. */
+  /** The number of bytes that `send` accepted and the kernel has not taken yet. */
   readonly bufferedAmount: number
   /**
-   * Sends one binary message. `sent`: accepted, though perhaps still buffered. `full`: nothing was taken; try again
-   * after `drain`. `closed`: the socket is gone or going. The bytes may not be changed afterwards.
+   * Sends one binary message, or none of it. The caller must not change the bytes afterwards.
+   * @returns `sent`: the message was accepted and may be buffered. `full`: nothing was accepted; try again after
+   * `drain`. `closed`: the socket is closed or closing.
    */
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed'
-  /** Begins the closing handshake. Later messages of the peer are not delivered. `closed` follows in bounded time. */
+  /** Starts the closing handshake. No later message of the peer is delivered. `closed` follows in bounded time. */
   close(code: number, reason: string): void
-  /** Ends the socket at once, without a handshake: the peer is gone. `closed` follows. */
+  /** Ends the socket at once, without a handshake, such as for a silent peer. `closed` follows. */
   terminate(): void
 }
 
-/** Says whether a request may become a socket, or with which HTTP status it is refused. */
+/** Accepts an upgrade request, or refuses it with an HTTP status and a text for the client. */
 export type UpgradeVerdict = { ok: true } | { ok: false; status: 403 | 404 | 503; message: string }
 
-/** Said with 426 to whoever asks the transport's own port for anything but a WebSocket. */
+/** The body of the response 426 to any request on the transport's own port that is not an upgrade. */
 export const NO_WEBSOCKET: string = 'This is a WebSocket server: connect with the millrace client.\n'
 
-/** What a transport asks of the server above it. */
+/** The members of a server that a transport uses. */
 export interface SocketAcceptor {
-  /** Called before the upgrade. The only refusal there is of Origin (403), path (404) or a server that has closed (503). */
+  /**
+   * Decides about a request before the upgrade. It refuses an Origin (403), a path (404), or all after `close` (503).
+   */
   verify(request: UpgradeRequest): UpgradeVerdict
-  /** A socket is open. Returns who hears of it. `offered`: the subprotocols the client named. */
+  /**
+   * Takes an open socket and returns the callbacks for it.
+   * @param subprotocol `known`: the client offered the subprotocol of millrace. `unknown`: it did not.
+   */
   accept(socket: Socket, subprotocol: 'known' | 'unknown'): SocketEvents
 }
 
+/** Limits of each socket, from the limits of the server. */
 export type TransportLimits = {
-  /** Largest message accepted, in bytes; a larger one closes 1009. */
+  /** Maximum size of a message from a client, in bytes. A larger one closes the socket with 1009. */
   maxMessage: number
-  /** Above this many buffered bytes `send` may answer `full`. */
+  /** Number of buffered bytes above which `send` may return `full`. */
   maxBuffered: number
 }
 
-/** An HTTP server that belongs to somebody else: Node's own, or what Express, Fastify and Hono give of it. */
+/** An HTTP server of the application: Node's own, or the one that Express, Fastify or Hono provides. */
 export interface HttpServer {
   on(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
   off(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
   listenerCount(event: 'upgrade'): number
-  /** The address that is bound; text for a socket in the file system. */
+  /** The bound address; a string for a socket in the file system. */
   address?(): { readonly address: string } | string | null
 }
 
-/** A way for sockets to come in. One suite runs on every transport. */
+/** A way for sockets to come in. `test/conformance/transport.ts` tests every implementation. */
 export interface Transport {
   readonly name: string
-  /** Whether its own port speaks TLS, so that clients say `wss:`. Default false. */
+  /** Whether its own port uses TLS, so that clients connect with `wss:`. Default false. */
   readonly secure?: boolean
-  /** Listens; resolves with the port bound. Rejects with `unavailable` when the address is in use or not ours. */
+  /**
+   * Listens on a port of its own. Resolves with the bound port.
+   * @param at Port 0 takes a free port.
+   * @throws MillraceError `unavailable` when the port is in use, or `host` is not an address of this machine.
+   */
   listen(
     acceptor: SocketAcceptor,
     limits: TransportLimits,
     at: { port: number; host: string },
   ): Promise<{ port: number }>
   /**
-   * Takes the upgrade requests of one path of somebody else's HTTP server; any number of times, beside `listen` or
-   * without it. Only where a transport can.
-   * @throws MillraceError `bad_request` for a path that is none, or that is taken.
+   * Takes the upgrade requests of one path of an HTTP server of the application. It can be called any number of times,
+   * with or without `listen`. Only some transports have it.
+   * @throws MillraceError `bad_request` for an invalid path, and for a path that is already attached.
    */
   attach?(acceptor: SocketAcceptor, limits: TransportLimits, server: HttpServer, path: string): void
-  /** Stops accepting new sockets; open ones live on. */
+  /** Stops accepting new sockets. Open sockets stay open. */
   stopAccepting(): void
   /**
-   * Ends what is left and frees the port. Resolves when it is free, and sockets that are closing have delivered what
-   * they hold or have had their time. What was attached to is let go of, and goes on.
+   * Ends all sockets, frees the port and releases the attached paths; HTTP servers of the application go on. Resolves
+   * when the port is free, and each closing socket has delivered its data or reached its time limit.
    */
   close(): Promise<void>
 }

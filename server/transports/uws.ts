@@ -12,29 +12,30 @@ import {
   type UpgradeRequest,
 } from './transport.ts'
 
-/** How large the headers of a request may be. */
+/** Maximum size of a request's headers, in bytes. */
 const HEADERS_BYTES = 16_384
-/** How long a closing socket may take to pass on what it holds. */
+/** Time limit for a closing socket to send its buffered data, in milliseconds. */
 const CLOSE_MS = 2_000
-/** How long after the last close code the transport waits when it closes: an END may still be on its way. */
-const FAREWELL_MS = 300
+/** Wait after the last close code when the transport closes, in milliseconds: an END may still be in transit. */
+const CLOSING_MS = 300
 /**
- * µWebSockets cuts a socket without a close code as soon as a frame announces more than it takes, and a client comes back
- * after a cut. So it takes this many times as much as is accepted: what is not very much too large is closed 1009.
+ * The factor between the message size that µWebSockets accepts and `maxMessage`. µWebSockets cuts a socket without a
+ * close code when a frame announces more than it accepts, and a client reconnects after a cut. With this factor, a
+ * message that is not far too large is closed with 1009 instead.
  */
 const OVERSIZE = 4
-/** What its `send` returns when too much is buffered already: it has taken nothing of the message. */
+/** The return value of its `send` when too much is buffered: it has accepted nothing of the message. */
 const DROPPED = 2
-/** No other process may listen at the same port, as it may by default. */
+/** The option that lets no other process listen on the same port. By default another process can. */
 const EXCLUSIVE_PORT = 1
 
-/** Between two steps of finding a free port somebody else may take it. */
+/** Attempts to bind a free port: another process may take it between the two steps. */
 const FREE_PORT_ATTEMPTS = 5
-/** Its own numbers have 32 bits. */
+/** Maximum of the module's 32-bit numbers. */
 const MOST = 0x7fffffff
-/** A word of a header, as RFC 9110 has it. */
+/** A token of a header (RFC 9110, section 5.6.2). */
 const TOKEN = /^[!#$%&'*+\-.^_`|~\da-z]+$/i
-/** Of these a second one does not count; of others it is joined to the first. As Node has it. */
+/** Headers of which only the first counts. Repeated other headers are joined. Node does the same. */
 const ONCE: ReadonlySet<string> = new Set(['authorization', 'content-length', 'content-type', 'host', 'user-agent'])
 const STATUS = {
   400: '400 Bad Request',
@@ -44,26 +45,27 @@ const STATUS = {
   431: '431 Request Header Fields Too Large',
   503: '503 Service Unavailable',
 } as const
-const NO_PROPER_REQUEST = 'this is no proper WebSocket request\n'
+const NO_PROPER_REQUEST = 'this is not a valid WebSocket request\n'
 
+/** The options of `uws()`. */
 export type UwsOptions = {
-  /** The package uWebSockets.js, which is the application's: `import uWS from 'uWebSockets.js'`. */
+  /** The package uWebSockets.js, which the application installs: `import uWS from 'uWebSockets.js'`. */
   module: UwsModule
-  /** Speaks TLS (`wss:`). Default: does not. */
+  /** Files for TLS (`wss:`). Default: no TLS. */
   ssl?: UwsSsl
 }
 
-/** Files that µWebSockets reads when it begins to listen. */
+/** Files that µWebSockets reads when it starts to listen. */
 export type UwsSsl = {
-  /** Path of the private key, as PEM. */
+  /** Path of the private key, in PEM. */
   keyFile: string
-  /** Path of the certificate and its chain, as PEM. */
+  /** Path of the certificate and its chain, in PEM. */
   certFile: string
-  /** Of the private key. Default: it has none. */
+  /** Passphrase of the private key. Default: none. */
   passphrase?: string
 }
 
-/** What is used of uWebSockets.js. */
+/** The part of uWebSockets.js that this transport uses. */
 export interface UwsModule {
   App(): UwsApp
   SSLApp(options: { key_file_name: string; cert_file_name: string; passphrase?: string }): UwsApp
@@ -71,7 +73,7 @@ export interface UwsModule {
   us_socket_local_port(listening: UwsListening): number
 }
 
-/** Native handles. */
+/** A native handle. */
 type UwsListening = object
 
 interface UwsApp {
@@ -82,7 +84,7 @@ interface UwsApp {
 }
 
 type Listened = (listening: UwsListening | false) => void
-/** A form of `listen` that the module's own types leave out. */
+/** A signature of `listen` that is missing in the module's own types. */
 type ListenWith = { listen(host: string, port: number, options: number, done: Listened): unknown }
 
 interface UwsBehavior {
@@ -98,7 +100,7 @@ interface UwsBehavior {
   close(webSocket: UwsWebSocket, code: number): void
 }
 
-/** Lives as long as the callback that is given it. */
+/** Valid only during the callback that receives it. */
 interface UwsRequest {
   getUrl(): string
   getQuery(): string | undefined
@@ -114,7 +116,7 @@ interface UwsResponse {
   upgrade(userData: object, key: string, protocol: string, extensions: string, context: object): void
 }
 
-/** Throws when it is used after its `close`, which comes at once, from inside `end` and `close`. */
+/** Every method throws after its `close` event, which fires synchronously inside `end` and `close`. */
 interface UwsWebSocket {
   send(message: Uint8Array, isBinary: boolean): number
   getBufferedAmount(): number
@@ -124,16 +126,17 @@ interface UwsWebSocket {
 }
 
 /**
- * The transport on µWebSockets: a port of its own, and nothing on it but WebSockets. What it cannot help: the module
- * drops a request of a hundred headers, answers 505 to a request whose first line arrives in pieces, takes frames that
- * are not masked for masked ones, and cuts a peer that breaks another rule of WebSocket framing without a close code.
+ * Makes the transport on µWebSockets. It has a port of its own, only for WebSockets. The module has limits that this
+ * transport cannot change. It drops a request with 100 headers or more. It answers 505 to a request whose first line
+ * arrives in pieces. It reads unmasked frames as masked ones. It cuts a peer that breaks another rule of WebSocket
+ * framing without a close code.
  */
 export function uws({ module, ssl }: UwsOptions): Transport {
   const sockets = new Set<UwsSocket>()
   let app: UwsApp | undefined
   let listening: UwsListening | undefined
   let leaving = false
-  /** When the last close code was sent. It is not known when it has arrived. */
+  /** The time when the last close code was sent. The time of its arrival is unknown. */
   let endedAt = Number.NEGATIVE_INFINITY
 
   function stopAccepting(): void {
@@ -154,7 +157,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
       const verdict = acceptor.verify(asked)
       if (!verdict.ok) return refuse(response, verdict.status, `${verdict.message}\n`)
       const known = offered.includes(SUBPROTOCOL)
-      // A client that names protocols must be told one, or a browser gives up; an unknown one is closed with 4406 above.
+      // A browser that names subprotocols gives up unless it gets one. The server closes an unknown one with 4406.
       const chosen = known ? SUBPROTOCOL : (offered[0] ?? '')
       const socket = new UwsSocket(asked, limits, (self) => acceptor.accept(self, known ? 'known' : 'unknown'))
       response.upgrade({ socket }, request.getHeader('sec-websocket-key'), chosen, '', context)
@@ -168,7 +171,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
       const created = createApp(module, ssl)
       created.ws('/*', {
         maxPayloadLength: Math.min(limits.maxMessage * OVERSIZE, MOST),
-        // Above it `send` takes nothing, nor are pings answered that the peer sends and does not read the answers of.
+        // Above this, `send` accepts nothing, and pings of a peer that does not read are not answered.
         maxBackpressure: Math.min(limits.maxBuffered, MOST),
         // The protocol has its own heartbeat.
         idleTimeout: 0,
@@ -206,11 +209,11 @@ export function uws({ module, ssl }: UwsOptions): Transport {
     async close() {
       stopAccepting()
       for (const socket of [...sockets]) if (!socket.isClosing) socket.terminate()
-      // To cut off at once who was just told a close code could take it away again, and what came before it.
-      const restMs = sockets.size > 0 ? FAREWELL_MS : endedAt + FAREWELL_MS - performance.now()
+      // To cut at once could lose a close code in transit, and the data before it.
+      const restMs = sockets.size > 0 ? CLOSING_MS : endedAt + CLOSING_MS - performance.now()
       if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs))
       for (const socket of [...sockets]) socket.terminate()
-      // A turn later everybody has been told.
+      // `closed` of every socket is called in the next loop turn.
       await new Promise((resolve) => setImmediate(resolve))
       app?.close()
       app = undefined
@@ -218,19 +221,19 @@ export function uws({ module, ssl }: UwsOptions): Transport {
   }
 }
 
-/** One socket, from its upgrade on. */
+/** One socket, from its upgrade to its end. */
 class UwsSocket implements Socket {
   readonly request: UpgradeRequest
   readonly #limits: TransportLimits
   readonly #accept: (self: Socket) => SocketEvents
   #webSocket: UwsWebSocket | undefined
   #events: SocketEvents | undefined
-  /** Bytes were refused: whoever has them waits for `drain`. */
+  /** The last `send` was refused: its caller waits for `drain`. */
   #isRefused = false
-  /** The module was told to close it with a code. */
+  /** A close code was passed to the module. */
   hasEnded = false
-  /** With what it closes, once it does. */
-  #farewell: { code: number; reason: string } | undefined
+  /** The code and reason of `close`. Undefined before it. */
+  #closing: { code: number; reason: string } | undefined
   #closeTimer: NodeJS.Timeout | undefined
 
   constructor(request: UpgradeRequest, limits: TransportLimits, accept: (self: Socket) => SocketEvents) {
@@ -240,7 +243,7 @@ class UwsSocket implements Socket {
   }
 
   get isClosing(): boolean {
-    return this.#farewell !== undefined
+    return this.#closing !== undefined
   }
 
   get bufferedAmount(): number {
@@ -249,15 +252,15 @@ class UwsSocket implements Socket {
 
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed' {
     const webSocket = this.#webSocket
-    if (!webSocket || this.#farewell) return 'closed'
+    if (!webSocket || this.#closing) return 'closed'
     this.#isRefused = webSocket.send(bytes, true) === DROPPED
     return this.#isRefused ? 'full' : 'sent'
   }
 
   close(code: number, reason: string): void {
-    if (!this.#webSocket || this.#farewell) return
-    this.#farewell = { code, reason }
-    // Once it was told to end it can no longer be watched, so it first passes on what it holds.
+    if (!this.#webSocket || this.#closing) return
+    this.#closing = { code, reason }
+    // After `end`, its buffer can no longer be observed. So it sends its buffered data first.
     if (this.#webSocket.getBufferedAmount() === 0) this.#end(code, reason)
     else this.#closeTimer = setTimeout(() => this.terminate(), CLOSE_MS).unref()
   }
@@ -266,7 +269,7 @@ class UwsSocket implements Socket {
     this.#webSocket?.close()
   }
 
-  // --- what the module says
+  // --- called by the module
 
   opened(webSocket: UwsWebSocket): void {
     this.#webSocket = webSocket
@@ -274,17 +277,17 @@ class UwsSocket implements Socket {
   }
 
   received(bytes: ArrayBuffer, isBinary: boolean): void {
-    if (this.#farewell) return
+    if (this.#closing) return
     if (bytes.byteLength > this.#limits.maxMessage) return this.close(1009, 'the message is too large')
     if (isBinary) this.#events?.message(new Uint8Array(bytes))
     else this.#events?.text()
   }
 
-  /** The kernel took some of what was buffered, or all. */
+  /** The kernel took some or all of the buffered bytes. */
   drained(): void {
     const buffered = this.bufferedAmount
-    if (this.#farewell) {
-      if (buffered === 0) this.#end(this.#farewell.code, this.#farewell.reason)
+    if (this.#closing) {
+      if (buffered === 0) this.#end(this.#closing.code, this.#closing.reason)
       return
     }
     if (buffered > 0 && !(this.#isRefused && buffered <= this.#limits.maxBuffered)) return
@@ -302,7 +305,7 @@ class UwsSocket implements Socket {
     clearTimeout(this.#closeTimer)
     const events = this.#events
     this.#events = undefined
-    // It may be `close` or `terminate` that is going on.
+    // In a later loop turn, because this may run inside `close` or `terminate`.
     setImmediate(() => events?.closed(code))
   }
 }
@@ -321,7 +324,11 @@ function createApp(module: UwsModule, ssl: UwsSsl | undefined): UwsApp {
       ...(passphrase === undefined ? {} : { passphrase }),
     })
   } catch (cause) {
-    throw new MillraceError('bad_request', `TLS cannot be set up with ${keyFile} and ${certFile}`, { cause })
+    throw new MillraceError(
+      'bad_request',
+      `cannot set up TLS with ${keyFile} and ${certFile}: check both files and the passphrase`,
+      { cause },
+    )
   }
 }
 
@@ -332,8 +339,8 @@ function bind(app: UwsApp, host: string, port: number): Promise<UwsListening | f
 }
 
 /**
- * Listens at a free port. Asked for any port, the module binds it without SO_REUSEADDR, and a server that comes back to
- * it would find it in use for a minute: so it is asked for the same port once more, by its number.
+ * Listens on a free port. The module binds port 0 without SO_REUSEADDR: a restarted server would find that port in use
+ * for a minute. So this function finds a free port first, and then binds it again by its number.
  */
 async function bindFree(module: UwsModule, app: UwsApp, host: string): Promise<UwsListening | false> {
   for (let attempt = 0; attempt < FREE_PORT_ATTEMPTS; attempt++) {
@@ -347,7 +354,7 @@ async function bindFree(module: UwsModule, app: UwsApp, host: string): Promise<U
   return false
 }
 
-/** Why it could not listen, which it does not say itself: Node's own server is asked to do the same. */
+/** The reason why the module could not listen. It reports none, so a server of Node tries the same port. */
 async function whyNot(host: string, port: number): Promise<MillraceError> {
   const probe = createServer()
   return await new Promise((resolve) => {
@@ -359,7 +366,7 @@ async function whyNot(host: string, port: number): Promise<MillraceError> {
   })
 }
 
-/** A copy: the request itself is gone when its callback returns. */
+/** Copies a request, which is valid only during its callback. */
 function upgradeRequest(response: UwsResponse, request: UwsRequest): UpgradeRequest {
   const headers = new Map<string, string>()
   request.forEach((name, value) => {
@@ -375,7 +382,7 @@ function upgradeRequest(response: UwsResponse, request: UwsRequest): UpgradeRequ
   return {
     url: query ? `${request.getUrl()}?${query}` : request.getUrl(),
     headers,
-    // Several Origin headers are none that could be on a list.
+    // Several Origin headers match no list of allowed origins.
     origin: origins > 1 ? 'several' : headers.get('origin'),
     remoteAddress: addressText(new Uint8Array(response.getRemoteAddress())),
   }
@@ -387,14 +394,14 @@ function headerBytes({ url, headers }: UpgradeRequest): number {
   return bytes
 }
 
-/** The subprotocols that a client offers, or nothing when that is no list of different words. */
+/** The subprotocols that a client offers. Undefined if the header is not a list of different tokens. */
 function subprotocols(header: string | undefined): string[] | undefined {
   if (header === undefined) return []
   const offered = header.split(',').map((name) => name.trim())
   return offered.every((name) => TOKEN.test(name)) && new Set(offered).size === offered.length ? offered : undefined
 }
 
-/** An IP address as Node writes it. */
+/** An IP address in the notation of Node. */
 function addressText(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.')
   if (bytes.length !== 16) return ''

@@ -16,24 +16,25 @@ import {
   type UpgradeRequest,
 } from './transport.ts'
 
-/** How large the headers of a request may be. */
+/** Maximum size of a request's headers, in bytes. */
 const HEADERS_BYTES = 16_384
-/** Requests that take too long are looked for this often. */
+/** Interval of the check for slow requests, in milliseconds. */
 const LOOK_MS = 1_000
-/** Pieces of one message that are put together: its frames, and the reads that a frame arrived in. */
+/** Maximum number of pieces of one message: of its frames, and of the reads in which a frame arrived. */
 const MAX_FRAGMENTS = 4_096
 const MAX_CHUNKS = 16_384
-/** How long closing sockets may take when the transport closes: an END may still be in their buffers. */
-const FAREWELL_MS = 500
-/** How long the peer may take to answer a close. */
+/** Time limit for closing sockets when the transport closes, in milliseconds: an END may still be in their buffers. */
+const CLOSING_MS = 500
+/** Time limit for the peer's answer to a close, in milliseconds. */
 const CLOSE_MS = 2_000
 
+/** The options of `ws()`. */
 export type WsOptions = {
-  /** How long a client may take to say its request, headers and all, in milliseconds. Default 5,000. */
+  /** Time limit for a client to send its request with all headers, in milliseconds. Default 5,000. */
   headersMs?: number
 }
 
-/** The transport on `ws`: on Node's own HTTP server, or attached to others. */
+/** Makes the default transport, on the package `ws`: with an HTTP server of its own, or attached to others. */
 export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
   let http: Server | undefined
   let sockets: WebSocketServer | undefined
@@ -81,7 +82,7 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
     },
     async close() {
       leaving = true
-      await farewell([...(sockets?.clients ?? [])])
+      await finishClosing([...(sockets?.clients ?? [])])
       for (const detach of detaches.splice(0)) detach()
       sockets?.close()
       const server = http
@@ -92,12 +93,12 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
   }
 }
 
-/** Lets closing sockets deliver what they still hold, but only so long; ends the others at once. */
-async function farewell(clients: readonly WebSocket[]): Promise<void> {
+/** Ends open sockets at once, and waits up to `CLOSING_MS` for closing sockets to deliver their data. */
+async function finishClosing(clients: readonly WebSocket[]): Promise<void> {
   for (const socket of clients) if (socket.readyState === socket.OPEN) socket.terminate()
   await new Promise<void>((resolve) => {
     let open = 0
-    const timer = setTimeout(resolve, FAREWELL_MS)
+    const timer = setTimeout(resolve, CLOSING_MS)
     for (const socket of clients) {
       if (socket.readyState === socket.CLOSED) continue
       open++
@@ -121,7 +122,7 @@ function webSocketServer(limits: TransportLimits): WebSocketServer {
     maxPayload: limits.maxMessage,
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_CHUNKS,
-    // A client that names protocols must be told one, or a browser gives up; an unknown one is closed with 4406 above.
+    // A browser that names subprotocols gives up unless it gets one. The server closes an unknown one with 4406.
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : ([...offered][0] ?? false)),
   })
 }
@@ -138,7 +139,7 @@ function upgradeRequest(request: IncomingMessage, at: HttpServer): UpgradeReques
   for (const [name, value] of Object.entries(request.headers)) {
     if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
   }
-  // Several Origin headers are none that could be on a list.
+  // Several Origin headers match no list of allowed origins.
   const origins = request.headersDistinct['origin']
   const bound = at.address?.()
   return {
@@ -164,7 +165,7 @@ function accept(
     if (isBinary) events?.message(data)
     else events?.text()
   })
-  // `ws` has sent the close code of the fault and ended its side: cutting now could take the code away again.
+  // `ws` has sent the close code of the fault and ended its side: to cut now could lose the code in transit.
   webSocket.on('error', () => terminateLate(webSocket))
   webSocket.on('close', (code) => {
     events?.closed(code)
@@ -173,7 +174,10 @@ function accept(
   underlying(webSocket)?.on('drain', () => events?.drain())
 }
 
-/** A class, since a literal with a getter is a dictionary to V8: half a kilobyte, and looked up by name at every message. */
+/**
+ * A class and not an object literal: V8 makes a dictionary of a literal with a getter, which takes half a kilobyte and
+ * a lookup by name for each message.
+ */
 class WsSocket implements Socket {
   readonly request: UpgradeRequest
   readonly #webSocket: WebSocket
@@ -207,14 +211,14 @@ class WsSocket implements Socket {
   }
 }
 
-/** Ends a socket that is closing, if its peer does not. */
+/** Ends a closing socket whose peer does not answer in time. */
 function terminateLate(webSocket: WebSocket): void {
   const timer = setTimeout(() => webSocket.terminate(), CLOSE_MS)
   timer.unref()
   webSocket.once('close', () => clearTimeout(timer))
 }
 
-/** The stream below: `ws` has no event of its own for a buffer that ran empty. */
+/** The stream below the WebSocket, for its `drain` event: `ws` has no such event of its own. */
 function underlying(webSocket: WebSocket): Duplex | undefined {
   return (webSocket as WebSocket & { _socket?: Duplex })._socket
 }

@@ -100,7 +100,9 @@ describe('millrace serve', () => {
     await using serve = await serving()
     const again = await millrace(['serve', '--port', new URL(serve.url).port]).ended
     expect(again.code).toBe(3)
-    expect(again.stderr).toMatch(/^millrace: port \d+ is in use: stop what listens there, or choose another port.*\n$/)
+    expect(again.stderr).toMatch(
+      /^millrace: port \d+ is in use: stop the process that listens there, or choose another port.*\n$/,
+    )
   })
 })
 

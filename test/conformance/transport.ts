@@ -259,7 +259,7 @@ export function transportSuite(
         })
         await expect(listen({ port: 0, host: '192.0.2.1' })).rejects.toMatchObject({
           code: 'unavailable',
-          message: '192.0.2.1 is no address of this machine',
+          message: '192.0.2.1 is not an address of this machine: choose one, such as 127.0.0.1',
         })
         // Who was cut leaves a port that only a listener finds free.
         await using _peer = await connected(first)

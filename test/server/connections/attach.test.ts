@@ -146,7 +146,9 @@ describe('an attached server', () => {
       })
     expect(refusal('/agents')).toBeUndefined()
     for (const to of [server, other])
-      expect(refusal('/agents', to)).toMatchObject({ message: '/agents of this HTTP server is attached already' })
+      expect(refusal('/agents', to)).toMatchObject({
+        message: '/agents of this HTTP server is attached already: choose another path',
+      })
     const onItsOwn = createServer({
       actors: { count: counter() },
       authenticate: bearer({ alice: 'alice' }),

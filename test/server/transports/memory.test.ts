@@ -115,7 +115,7 @@ describe('a client socket in memory', () => {
   test.each([999, 1001, 1005, 1006, 2999, 5000])('may not close with %i', async (code) => {
     await using open = await openTransport(inMemory)
     const peer = new (open.transport as MemoryTransport).WebSocket(open.url, SUBPROTOCOL)
-    expect(() => peer.close(code)).toThrow(`not with ${code}`)
+    expect(() => peer.close(code)).toThrow(`invalid close code ${code}`)
   })
 })
 
@@ -183,7 +183,7 @@ describe('an application under test', () => {
     await first.listen()
     await expect(createServer({ actors, authenticate: anonymous(), transport }).listen()).rejects.toMatchObject({
       code: 'unavailable',
-      message: 'a server listens on this memory() already: make another one',
+      message: 'a server listens on this memory() already: make another memory() for another server',
     })
     const client = createClient<typeof actors>(transport.url, { WebSocket: transport.WebSocket })
     expect(await client.ask('count', 3)).toBe(counted(1, 3))

@@ -35,6 +35,6 @@ test('uws says which files it could not speak TLS with', async () => {
   const listening = transport.listen(host, { maxMessage: 1_000, maxBuffered: 1_000 }, { port: 0, host: '127.0.0.1' })
   await expect(listening).rejects.toMatchObject({
     code: 'bad_request',
-    message: `TLS cannot be set up with /nowhere/key.pem and ${certFile}`,
+    message: `cannot set up TLS with /nowhere/key.pem and ${certFile}: check both files and the passphrase`,
   })
 })
