@@ -125,7 +125,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
     if (!Object.hasOwn(DEFAULT_LIMITS, name))
       throw new MillraceError(
         'bad_request',
-        `unknown limit limits.${name}; known limits: ${Object.keys(DEFAULT_LIMITS).join(', ')}`,
+        `unknown limit ${name}; known limits: ${Object.keys(DEFAULT_LIMITS).join(', ')}`,
       )
     const least = MAY_BE_ZERO.has(name) ? 0 : 1
     if (!Number.isSafeInteger(value) || value < least) {
@@ -149,7 +149,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
   check(initialCredit <= maxCredit, 'initialCredit must be at most maxCredit')
   check(
     maxDown >= maxEvent + creditUnit + 1_024,
-    'maxDown must have room for the largest event: at least maxEvent + creditUnit + 1024',
+    'maxDown must hold the largest event: at least maxEvent + creditUnit + 1024',
   )
   check(
     highWater * 3 >= maxDown,

@@ -79,8 +79,8 @@ describe('limits', () => {
   })
 
   test('refuse a name that does not exist, and list those that do', () => {
-    expect(refusalOf({ maxStream: 5 })).toMatch(/maxStream does not exist.*maxStreams/)
-    expect(refusalOf({ toString: 5 })).toContain('toString does not exist')
+    expect(refusalOf({ maxStream: 5 })).toMatch(/unknown limit maxStream; known limits: .*maxStreams/)
+    expect(refusalOf({ toString: 5 })).toContain('unknown limit toString')
   })
 
   test.each<[string, Partial<Limits>, Partial<Limits>]>([
