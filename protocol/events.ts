@@ -106,10 +106,10 @@ const TYPES: readonly string[] = [
   'notice',
 ] satisfies RunEvent['type'][]
 
-/** The events that are text and travel on a lane. */
+/** The events that are text, which is sent on a lane. */
 export type TextEvent = Extract<RunEvent, { text: string }>
 
-/** The events that travel as EVENT frames. */
+/** The events that are sent as EVENT frames. */
 export type PlainEvent = Exclude<RunEvent, TextEvent>
 
 /** Returns the type and data with which an event is sent. The type is undefined for an unknown event. */

@@ -16,7 +16,7 @@ export type WireMap = { [key: string]: unknown }
 export const POLICIES = ['pace', 'log', 'merge', 'latest'] as const
 export type Policy = (typeof POLICIES)[number]
 
-/** What happens to a detached run: one that no connection of its principal reads. */
+/** How a run goes on while it is detached: while no connection of its principal reads it. */
 export const ON_DETACH = ['pause', 'continue', 'cancel'] as const
 export type OnDetach = (typeof ON_DETACH)[number]
 

@@ -69,7 +69,7 @@ export type InspectedSession = {
 export type InspectorUpdate = {
   /** The time of this state, in epoch milliseconds of the server's clock. */
   readonly at: number
-  /** Set in the first update, which replaces everything known before. `own`: only the reader's own runs are listed. */
+  /** Set in the first update, which replaces earlier ones. `own`: only the reader's own runs and sessions are in it. */
   readonly scope?: 'all' | 'own'
   /** Runs that are new, or whose facts changed. Their figures are in the same update. */
   readonly runs?: readonly RunFacts[]

@@ -4,8 +4,8 @@ const utf8 = new TextEncoder()
 
 /**
  * Appends plain data to `out` as MessagePack: null, booleans, numbers, strings, Uint8Array, arrays, and objects without
- * a class, each in its smallest form. `undefined` becomes nil, and is left out of a map. A `Writer`
- * writes the same bytes several times as fast, with several times the code. This is for clients, which write little.
+ * a class, each in its smallest form. `undefined` becomes nil, and is left out of a map. A `Writer` writes the same
+ * bytes several times as fast, with several times the code. `pack` is for clients, which write little.
  *
  * @param out Receives the bytes. Only the low 8 bits of each number count.
  * @param depth How many containers may nest.
@@ -51,9 +51,9 @@ function packBytes(out: number[], bytes: Uint8Array, short: number, limit: numbe
 }
 
 /**
- * Packs a length or integer `n`. If `span` is below `limit`, `n` is a part of the byte `short` itself. Otherwise it
- * follows the byte `first` in one byte, `first + 1` in two, or `first + 2` in four. `least` is 2 if there is no form
- * with one byte.
+ * Packs a length or integer `n`. If `span` is below `limit`, the byte `short` itself contains it. Otherwise it follows
+ * the byte `first` in one byte, `first + 1` in two, or `first + 2` in four. `least` is 2 if there is no form with one
+ * byte.
  */
 function packSize(
   out: number[],

@@ -5,12 +5,12 @@ import type { Principal } from '../actors/principal.ts'
 /** Extra time for an ended run that still has a reader, in milliseconds. */
 const STILL_READ_MS = 1_000
 
-/** What is needed of a run that has ended to keep it. */
+/** An ended run, as far as it concerns how long the run is kept. */
 export interface EndedRun {
   readonly principal: Principal
-  /** The bytes that it takes, approximately. */
+  /** The memory that the run takes, approximately, in bytes. */
   readonly retainedBytes: number
-  /** The number of its readers. */
+  /** The number of its current readers. */
   readonly readers: number
 }
 
@@ -34,9 +34,9 @@ export interface EndedRunsCallbacks<Run> {
 }
 
 /**
- * Ended runs, kept for clients that come back. Each run is kept for `endedMs`, with its log and end. When a limit on
- * bytes is exceeded, of the node (`retainTotal`) or of the principal (`retainPrincipal`), the oldest runs lose log and
- * end, and only their keys stay.
+ * Ended runs, kept for clients that come back. Each run is kept for `endedMs`, with its log and end. The bytes of all
+ * logs are limited on the node (`retainTotal`) and for each principal (`retainPrincipal`). When a limit is exceeded,
+ * the oldest runs lose log and end, and only their keys stay.
  */
 export class EndedRuns<Run extends EndedRun> {
   readonly #runtime: Runtime
