@@ -1,42 +1,42 @@
-/** The longest line of one who speaks beside others, without the name before it. */
+/** Maximum length of a line, in UTF-16 units, without the agent's name before it. */
 const LINE_CHARACTERS = 72
 
-/** What several agents say at once, a line at a time: each with the name of who says it. */
-export class Voices {
+/** Turns the text of several agents into whole lines, each with the name of its agent. */
+export class AgentLines {
   readonly #names = new Map<string, string>()
-  /** What each has said since its last whole line. */
-  readonly #begun = new Map<string, string>()
+  /** The text of each agent after its last whole line. */
+  readonly #pending = new Map<string, string>()
 
-  /** An agent begins to speak. */
+  /** Adds an agent. */
   begin(agent: string, name: string): void {
     this.#names.set(agent, name)
   }
 
-  /** An agent says something. Returns the lines that are whole now. */
-  say(agent: string, text: string): string {
-    let said = (this.#begun.get(agent) ?? '') + text
+  /** Adds text of an agent. Returns the lines that are now whole. */
+  add(agent: string, text: string): string {
+    let pending = (this.#pending.get(agent) ?? '') + text
     let lines = ''
-    for (let end = lineEnd(said); end > 0; end = lineEnd(said)) {
-      lines += this.#line(agent, said.slice(0, end))
-      said = said.slice(end).replace(/^[ \n]/, '')
+    for (let end = lineEnd(pending); end > 0; end = lineEnd(pending)) {
+      lines += this.#line(agent, pending.slice(0, end))
+      pending = pending.slice(end).replace(/^[ \n]/, '')
     }
-    this.#begun.set(agent, said)
+    this.#pending.set(agent, pending)
     return lines
   }
 
-  /** An agent says no more. Returns the rest of what it said. */
+  /** Ends the text of an agent. Returns its last line, if there is one. */
   end(agent: string): string {
-    const rest = this.#begun.get(agent) ?? ''
-    this.#begun.delete(agent)
+    const rest = this.#pending.get(agent) ?? ''
+    this.#pending.delete(agent)
     return rest === '' ? '' : this.#line(agent, rest)
   }
 
-  /** Nobody says any more. Returns all that is left. */
+  /** Ends the text of all agents. Returns their last lines. */
   endAll(): string {
-    return [...this.#begun.keys()].map((agent) => this.end(agent)).join('')
+    return [...this.#pending.keys()].map((agent) => this.end(agent)).join('')
   }
 
-  /** What an agent is called. */
+  /** The name of an agent; its id if it has none. */
   nameOf(agent: string): string {
     return this.#names.get(agent) ?? agent
   }
@@ -46,7 +46,7 @@ export class Voices {
   }
 }
 
-/** Where the first line of a text ends: at its line end, else at a space once it is too long. 0: it is not whole yet. */
+/** The index where the first line of a text ends: at a newline, or at a space in a long line. 0 if no line is whole. */
 function lineEnd(text: string): number {
   const end = text.indexOf('\n')
   if (end > 0 && end <= LINE_CHARACTERS) return end

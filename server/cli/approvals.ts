@@ -2,23 +2,27 @@ import { createInterface } from 'node:readline/promises'
 import type { Run, StreamEvent } from '../../client-sdk/node.ts'
 import type { Output } from './output.ts'
 
-/** What becomes of a request for approval: it is allowed, or a person is asked, or refused, or left to somebody else. */
-export type ApprovalMode = 'allow' | 'ask' | 'refuse' | 'leave'
+/** How a command answers a request for approval: `skip` leaves the answer to other clients. */
+export type ApprovalMode = 'allow' | 'ask' | 'refuse' | 'skip'
 
-/** How a command answers that was told to `allow` everything, or not. */
-export function approvalMode(allow: boolean, otherwise: 'refuse' | 'leave'): ApprovalMode {
+/**
+ * The mode of a command: it asks on a terminal.
+ * @param allow Approves every request instead.
+ * @param otherwise The mode without a terminal.
+ */
+export function approvalMode(allow: boolean, otherwise: 'refuse' | 'skip'): ApprovalMode {
   if (allow) return 'allow'
   return process.stdin.isTTY && process.stderr.isTTY ? 'ask' : otherwise
 }
 
-/** Answers what a run asks leave for, one request after the other, while the run is read on. */
+/** Answers the requests for approval of a run, one after the other. Reading the run goes on meanwhile. */
 export class Approvals {
   readonly #run: Run
   readonly #output: Output
   readonly #mode: ApprovalMode
-  /** Aborts when the run is over, or left. */
+  /** Aborts when the command stops reading the run. */
   readonly #over = new AbortController()
-  /** The question a person is being asked, by the call it is about. */
+  /** The open questions, by tool call. Aborting one withdraws it. */
   readonly #asked = new Map<string, AbortController>()
   #last: Promise<void> = Promise.resolve()
 
@@ -28,12 +32,12 @@ export class Approvals {
     this.#mode = mode
   }
 
-  /** Takes note of an event. */
+  /** Handles an event of the run. */
   take(event: StreamEvent): void {
     if (event.type === 'tool.result') this.#asked.get(event.call)?.abort()
     if (event.type !== 'request' || event.kind !== 'approve' || event.call === undefined) return
     const { call } = event
-    if (this.#mode === 'refuse') this.#output.note('refused: nobody is here to ask; --yes allows it')
+    if (this.#mode === 'refuse') this.#output.note('refused: no terminal to ask on; --yes approves all calls')
     if (this.#mode === 'refuse') this.#answer(call, false)
     if (this.#mode === 'allow') this.#answer(call, true)
     if (this.#mode !== 'ask') return
@@ -42,7 +46,7 @@ export class Approvals {
     this.#last = this.#last.then(() => this.#ask(call, withdrawn.signal))
   }
 
-  /** Nobody is asked any more. */
+  /** Withdraws all questions. */
   close(): void {
     this.#over.abort()
   }
@@ -52,13 +56,13 @@ export class Approvals {
     if (signal.aborted) return
     this.#output.quiet()
     const terminal = createInterface({ input: process.stdin, output: process.stderr })
-    // A terminal that is being read gives its Ctrl-C to the reader.
+    // While readline reads the terminal, it gets the Ctrl-C: pass it on.
     terminal.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
     try {
-      const said = await terminal.question('allow it? [y/N] ', { signal })
-      this.#answer(call, /^y(es)?$/i.test(said.trim()))
+      const reply = await terminal.question('approve? [y/N] ', { signal })
+      this.#answer(call, /^y(es)?$/i.test(reply.trim()))
     } catch {
-      // It was answered elsewhere, or the run is over.
+      // Another client answered, or the run is over.
     } finally {
       terminal.close()
       this.#asked.delete(call)
@@ -66,6 +70,8 @@ export class Approvals {
   }
 
   #answer(call: string, ok: boolean): void {
-    this.#run.send('approve', { call, ok }).catch(() => this.#output.note('somebody else has answered that'))
+    this.#run
+      .send('approve', { call, ok })
+      .catch(() => this.#output.note('another client has answered this request already'))
   }
 }

@@ -8,15 +8,16 @@ import { type Command, readArgs, readNumber } from './usage.ts'
 
 const usage = {
   name: 'attach',
-  about: 'Shows a run that exists, from its beginning. Ctrl-C leaves it and does not stop it.',
+  about: 'Shows an existing run, from its beginning. Ctrl-C detaches; the run goes on.',
   args: ['<run>'],
   options: {
-    after: { type: 'string', value: 'N', about: 'Begins behind item number N.' },
-    live: { type: 'boolean', about: 'Begins with what comes from now on.' },
+    after: { type: 'string', value: 'N', about: 'Starts after item number N.' },
+    live: { type: 'boolean', about: 'Starts with the next item.' },
     policy: {
       type: 'string',
       value: 'POLICY',
-      about: 'How to read: log (default), merge (joined text), latest (newest only), pace (the run waits for you).',
+      about:
+        'How to read: log (default), merge (joined text), latest (newest item only), pace (the run waits for you).',
     },
     ...remoteOptions,
   },
@@ -31,7 +32,8 @@ export const attach: Command = {
     const [id = ''] = positionals
     const { after, live, policy = 'log' } = values
     if (after !== undefined && live) throw new Failure(EXIT.usage, 'use either --after or --live, not both')
-    if (!isPolicy(policy)) throw new Failure(EXIT.usage, `no policy ${policy}: use one of ${POLICIES.join(', ')}`)
+    if (!isPolicy(policy))
+      throw new Failure(EXIT.usage, `unknown policy ${policy}; known policies: ${POLICIES.join(', ')}`)
     const from =
       after === undefined
         ? live
@@ -43,7 +45,7 @@ export const attach: Command = {
     return await follow(view, remote, output, {
       stream: true,
       interrupt: 'detach',
-      approvals: approvalMode(false, 'leave'),
+      approvals: approvalMode(false, 'skip'),
     })
   },
 }

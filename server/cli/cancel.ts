@@ -1,17 +1,17 @@
 import type { CancelResult } from '../../client-sdk/node.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import type { Output } from './output.ts'
-import { cancelWords, partCancelWords } from './receipt-words.ts'
+import { cancelWords, targetCancelWords } from './receipt-words.ts'
 import { Remote, remoteOptions } from './remote.ts'
 import { type Command, readArgs } from './usage.ts'
 
 const usage = {
   name: 'cancel',
-  about: 'Stops a run, or one tool call of it, and says what was stopped.',
+  about: 'Cancels a run or one of its tool calls, and prints the receipt.',
   args: ['<run>'],
   options: {
-    call: { type: 'string', value: 'ID', about: 'Stops only this tool call; the run goes on.' },
-    note: { type: 'string', value: 'TEXT', about: 'Why, for the receipt.' },
+    call: { type: 'string', value: 'ID', about: 'Cancels only this tool call; the run goes on.' },
+    note: { type: 'string', value: 'TEXT', about: 'Reason, for the receipt.' },
     ...remoteOptions,
   },
   examples: ['millrace cancel r_mhEi2vDbnMOVWWYUk6OBXw', 'millrace cancel r_mhEi2vDbnMOVWWYUk6OBXw --call call_2'],
@@ -25,13 +25,13 @@ export const cancel: Command = {
     const [id = ''] = positionals
     await using remote = new Remote(values, output)
     const { call } = values
-    // The end of a run needs no credit, the result of a tool call does.
+    // The end of a run needs no credit, but the result of a tool call does.
     const view = remote.client.attach('', id, { after: 'live', ...(call === undefined && { credit: 0 }) })
     await remote.opened(view)
-    output.busy('stopping')
+    output.busy('cancelling')
     const why = values.note === undefined ? {} : { note: values.note }
     const result = call === undefined ? await view.cancel(why) : await view.cancel({ call, ...why })
-    const lines = call === undefined ? cancelWords(result as CancelResult) : [partCancelWords(call, result)]
+    const lines = call === undefined ? cancelWords(result as CancelResult) : [targetCancelWords(call, result)]
     if (!result.confirmed) {
       const isUnknown = call !== undefined && result.code === 'not_found'
       throw new Failure(isUnknown ? EXIT.failed : EXIT.unreachable, lines.join('; '))

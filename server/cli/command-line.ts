@@ -10,10 +10,10 @@ import { version } from './version.ts'
 
 const commands: readonly Command[] = [serve, run, attach, cancel, ls]
 
-/** Does what the arguments say. Resolves with the exit code; what went wrong has been said in one line. */
+/** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {
   try {
-    return await obey(args, output)
+    return await dispatch(args, output)
   } catch (error) {
     const { message, exitCode } = refusal(error)
     output.fail(message)
@@ -21,7 +21,7 @@ export async function commandLine(args: readonly string[], output: Output): Prom
   }
 }
 
-async function obey([name, ...args]: readonly string[], output: Output): Promise<ExitCode> {
+async function dispatch([name, ...args]: readonly string[], output: Output): Promise<ExitCode> {
   switch (name) {
     case undefined:
     case 'help':
@@ -38,7 +38,7 @@ async function obey([name, ...args]: readonly string[], output: Output): Promise
   const command = commands.find(({ usage }) => usage.name === name)
   if (!command) {
     const names = commands.map(({ usage }) => usage.name).join(', ')
-    throw new Failure(EXIT.usage, `no command ${name}: there is ${names}; see millrace --help`)
+    throw new Failure(EXIT.usage, `unknown command ${name}; known commands: ${names}; see millrace --help`)
   }
   if (wantsHelp(args)) {
     await output.answer(commandHelp(command.usage))

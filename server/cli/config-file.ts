@@ -5,29 +5,30 @@ import type { Actor } from '../actors/actor.ts'
 import type { ServerOptions } from '../server.ts'
 import { EXIT, Failure, messageOf, placeOf } from './exit.ts'
 
-/** What a config file may say: the options of `createServer`, all of them optional. */
+/** The options of `createServer` that a config file may set, all of them optional. */
 export type Config = Partial<Omit<ServerOptions<{ readonly [name: string]: Actor }>, 'runtime'>>
 
-/** What each option must be, in the words of the refusal. */
+/** The kind of value that each option needs, as the error message names it. */
 const KNOWN = {
   actors: 'an object',
   authenticate: 'a function',
   models: 'a list',
   defaultModel: 'an object',
   limits: 'an object',
-  origins: 'a list of texts, such as ["https://app.example"]',
+  origins: 'a list of strings, such as ["https://app.example"]',
   transport: 'an object',
   name: 'a string',
   onError: 'a function',
 } as const satisfies { [Name in keyof Required<Config>]: string }
 
 /**
- * Loads the default export of a file: `.js` and `.mjs`, and `.ts` where Node or an installed `tsx` can.
- * @throws Failure with one line that names the file and what is wrong with it.
+ * Loads and checks the default export of a file. It loads `.js` and `.mjs`, and also `.ts` if Node or an installed
+ * `tsx` can.
+ * @throws Failure whose one line names the file and the problem.
  */
 export async function loadConfig(file: string): Promise<Config> {
   const path = resolve(file)
-  if (!existsSync(path)) throw new Failure(EXIT.usage, `there is no config file ${file}`)
+  if (!existsSync(path)) throw new Failure(EXIT.usage, `config file ${file} not found: check the path`)
   const load = await loaderOf(path)
   let loaded: { default?: unknown }
   try {
@@ -38,7 +39,7 @@ export async function loadConfig(file: string): Promise<Config> {
   return checked(defaultOf(loaded), file)
 }
 
-/** What can import the file. */
+/** The function that can import the file. */
 async function loaderOf(path: string): Promise<(url: string) => Promise<unknown>> {
   const isTypeScript = /\.[cm]?tsx?$/.test(path)
   if (!isTypeScript || (process.features as { typescript?: unknown }).typescript) return (url) => import(url)
@@ -54,7 +55,7 @@ async function loaderOf(path: string): Promise<(url: string) => Promise<unknown>
   }
 }
 
-/** The default export; that of a CommonJS module, into which TypeScript may be turned, is one level deeper. */
+/** The default export. In a CommonJS module, which a TypeScript loader may produce, it is one level deeper. */
 function defaultOf({ default: value }: { default?: unknown }): unknown {
   return typeof value === 'object' && value !== null && 'default' in value ? value.default : value
 }
@@ -64,14 +65,14 @@ function checked(config: unknown, file: string): Config {
   if (typeof config !== 'object' || config === null)
     throw wrong('it needs a default export: an object with any of the options of createServer, such as { actors }')
   for (const [name, value] of Object.entries(config)) {
-    if (!(name in KNOWN)) throw wrong(`there is no option ${name}; there is ${Object.keys(KNOWN).join(', ')}`)
+    if (!(name in KNOWN)) throw wrong(`unknown option ${name}; known options: ${Object.keys(KNOWN).join(', ')}`)
     const kind = KNOWN[name as keyof typeof KNOWN]
     if (value !== undefined && !isKind(value, kind)) throw wrong(`${name} must be ${kind}`)
   }
   const { actors } = config as Config
   for (const [name, actor] of Object.entries(actors ?? {})) {
     if (typeof actor?.ask !== 'function' && typeof actor?.stream !== 'function')
-      throw wrong(`actors.${name} is no actor: make it with actor() or agent() of millrace/server`)
+      throw wrong(`actors.${name} is not an actor: make it with actor() or agent() of millrace/server`)
   }
   return config
 }

@@ -6,7 +6,7 @@ import { type InspectorInput, inspector } from '../inspector/inspector.ts'
 import { wait } from '../streams/wait.ts'
 import { demoTools } from './demo-tools.ts'
 
-/** What `millrace serve` serves unless a config file says otherwise; tests and benches use them too. */
+/** The actors of `millrace serve`, unless a config file has its own. Tests and benchmarks use them too. */
 export type DemoActors = {
   chat: Actor<AgentInput, undefined, never>
   assistant: Actor<AgentInput, undefined, never>
@@ -20,22 +20,22 @@ export type DemoActors = {
 }
 
 const amount = z.number().int().min(1)
-/** The longest delay that a timer takes. */
+/** A delay in milliseconds, up to the maximum of a timer. */
 const delay = z
   .number()
   .int()
   .min(0)
   .max(2 ** 31 - 1)
 
-/** What is said of an input that is no object at all: what a good one looks like. */
+/** The error for an input that is not an object: it shows a valid one. */
 const like = (example: string): z.core.$ZodObjectParams => ({
   error: ({ code }) => (code === 'invalid_type' ? `expected an object such as ${example}` : undefined),
 })
 
 const words = z.string().min(1)
-const advocate = agent({ instructions: 'Say what speaks for what you are asked about, in three sentences.' })
-const critic = agent({ instructions: 'Say what speaks against what you are asked about, in three sentences.' })
-const editor = agent({ instructions: 'Sum up what others said, in two sentences.' })
+const advocate = agent({ instructions: 'Give the case for the subject, in three sentences.' })
+const critic = agent({ instructions: 'Give the case against the subject, in three sentences.' })
+const editor = agent({ instructions: 'Sum up the two cases, in two sentences.' })
 
 export const demoActors: DemoActors = {
   chat: agent({
@@ -44,34 +44,33 @@ export const demoActors: DemoActors = {
   }),
 
   assistant: agent({
-    description:
-      'Answers with tools: weather, research (slow), and mail, for which it asks leave. Mention one of them.',
+    description: 'Answers with tools: weather, research (slow) and mail (needs approval). Mention one of them.',
     instructions: 'You are a helpful assistant. Use your tools where they help, and answer in plain text.',
     tools: demoTools,
   }),
 
   team: actor({
-    description: 'Two agents answer side by side, and a third sums up; every word says whose it is.',
+    description: 'Two agents answer in parallel, and a third sums up. Every event names its agent.',
     input: z.union([words, z.object({ prompt: words }).transform(({ prompt }) => prompt)], {
       error: 'expected a question: a string or { prompt }',
     }),
     async *stream(question, { spawn, emit }) {
       const sides = [
-        spawn(advocate, `What speaks for this: ${question}`, { name: 'advocate' }),
-        spawn(critic, `What speaks against this: ${question}`, { name: 'critic' }),
+        spawn(advocate, `The case for this: ${question}`, { name: 'advocate' }),
+        spawn(critic, `The case against this: ${question}`, { name: 'critic' }),
       ]
-      const said = await Promise.all(
+      const cases = await Promise.all(
         sides.map(async (side) => {
           for await (const event of side) await emit(event)
-          return side.result.catch(() => '(was stopped)')
+          return side.result.catch(() => '(was cancelled)')
         }),
       )
-      return yield* spawn(editor, `Sum up: ${said.join(' But: ')}`, { name: 'editor' })
+      return yield* spawn(editor, `Sum up: ${cases.join(' But: ')}`, { name: 'editor' })
     },
   }),
 
   count: actor({
-    description: 'Counts, one token a number.',
+    description: 'Counts, one token per number.',
     input: z.strictObject({ to: amount, delayMs: delay.optional() }, like('{"to":10}')),
     async *stream({ to, delayMs = 0 }, { signal }) {
       for (let n = 1; n <= to; n++) {
@@ -82,7 +81,7 @@ export const demoActors: DemoActors = {
   }),
 
   flood: actor({
-    description: 'Says random tokens of 3 to 6 characters, or of a given size, as fast as they are taken.',
+    description: 'Sends random tokens of 3 to 6 characters, or of a given size, as fast as clients read them.',
     input: z.strictObject({ tokens: amount, bytes: amount.max(65_536).optional() }, like('{"tokens":1000}')),
     async *stream({ tokens, bytes }) {
       const noise = randomText((bytes ?? 6) + NOISE_CHARACTERS)
@@ -104,7 +103,7 @@ export const demoActors: DemoActors = {
   }),
 
   sleep: actor({
-    description: 'Is silent for a while; stops at once when it is cancelled.',
+    description: 'Waits for the given time. A cancel stops it at once.',
     input: z.strictObject({ ms: delay }, like('{"ms":1000}')),
     async *stream({ ms }, { signal }) {
       await wait(ms, signal)
@@ -113,7 +112,7 @@ export const demoActors: DemoActors = {
   }),
 
   stubborn: actor({
-    description: 'Is silent for a while, and does not stop when it is cancelled.',
+    description: 'Waits for the given time, and ignores a cancel.',
     input: z.strictObject({ ms: delay }, like('{"ms":1000}')),
     async *stream({ ms }) {
       await new Promise((resolve) => setTimeout(resolve, ms))

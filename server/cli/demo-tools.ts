@@ -5,7 +5,7 @@ import { wait } from '../streams/wait.ts'
 const SKIES = ['sunny', 'cloudy', 'raining', 'snowing', 'foggy'] as const
 const STEPS = ['looking for sources', 'reading', 'reading on', 'comparing', 'summing up'] as const
 
-/** The tools of the demo's assistant. They reach nothing outside this process. */
+/** The tools of the demo actor `assistant`. They reach nothing outside this process. */
 export const demoTools: ToolMap = {
   weather: tool({
     description: 'The weather in a city now.',
@@ -18,7 +18,7 @@ export const demoTools: ToolMap = {
   }),
 
   research: tool({
-    description: 'Looks into a subject thoroughly. Takes some seconds.',
+    description: 'Researches a subject thoroughly. Takes 5 seconds.',
     input: z.object({ subject: z.string().min(1) }),
     async *run({ subject }, { signal }) {
       for (const [done, step] of STEPS.entries()) {
@@ -30,7 +30,7 @@ export const demoTools: ToolMap = {
   }),
 
   mail: tool({
-    description: 'Sends a mail to somebody.',
+    description: 'Sends a mail to a person.',
     input: z.object({ to: z.string().min(1) }),
     needsApproval: true,
     run: ({ to }) => `nothing was sent to ${to}: this is a demo`,

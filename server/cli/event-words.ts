@@ -3,9 +3,10 @@ import type { StreamEvent } from '../../protocol/events.ts'
 /** The events that are not text. */
 type PrintedEvent = Exclude<StreamEvent, { text: string }>
 
+/** Maximum length of a JSON value in a line, in UTF-16 units. */
 const MAX_JSON_CHARACTERS = 160
 
-/** An event that is not text, in a line for people, without the name of its agent; undefined for those that need no telling. */
+/** Describes an event in one line, without the name of its agent. Undefined for an event that needs no line. */
 export function eventWords(event: PrintedEvent): string | undefined {
   switch (event.type) {
     case 'tool.call':
@@ -22,13 +23,13 @@ export function eventWords(event: PrintedEvent): string | undefined {
     case 'usage':
       return undefined
     case 'retry':
-      return `${event.provider ?? 'the provider'} failed (${event.code}): asked again in ${event.delayMs} ms`
+      return `${event.provider ?? 'the provider'} failed (${event.code}): retry ${event.attempt} in ${event.delayMs} ms`
     case 'progress':
       return `progress: ${progressWords(event)}`
     case 'step':
       return `step ${event.name}: ${event.status}${event.error === undefined ? '' : `, ${event.error}`}`
     case 'agent.start':
-      return event.agent === undefined ? `agent ${event.name} begins` : `begins as ${event.agent}`
+      return event.agent === undefined ? `agent ${event.name} starts` : `starts as ${event.agent}`
     case 'agent.end':
       return agentEndWords(event)
     case 'data':
@@ -44,7 +45,7 @@ export function eventWords(event: PrintedEvent): string | undefined {
 
 function agentEndWords({ outcome, receipt }: Extract<PrintedEvent, { type: 'agent.end' }>): string {
   const by = receipt?.by === 'client' ? 'a client' : `the ${receipt?.by ?? 'server'}`
-  return { ok: 'is done', error: 'has failed', cancelled: `was stopped by ${by}` }[outcome]
+  return { ok: 'is done', error: 'failed', cancelled: `was cancelled by ${by}` }[outcome]
 }
 
 function resultWords(event: Extract<PrintedEvent, { type: 'tool.result' }>): string {
@@ -53,12 +54,12 @@ function resultWords(event: Extract<PrintedEvent, { type: 'tool.result' }>): str
   if (outcome === 'error') return `${call} failed after ${ms} ms: ${error ?? ''}`
   const by = receipt?.by === 'client' ? 'a client' : `the ${receipt?.by ?? 'server'}`
   const note = receipt?.note === undefined ? '' : `: ${receipt.note}`
-  return `${call} was stopped by ${by} after ${ms} ms${receipt?.settled === false ? ', but goes on' : ''}${note}`
+  return `${call} was cancelled by ${by} after ${ms} ms${receipt?.settled === false ? ', but goes on' : ''}${note}`
 }
 
 function gapWords({ from, next, reason }: Extract<PrintedEvent, { type: 'gap' }>): string | undefined {
   if (reason === 'policy') return undefined
-  if (next <= from) return `what came after item ${next - 1} no longer counts`
+  if (next <= from) return `items after item ${next - 1} are no longer valid`
   const items = next - from === 1 ? `item ${from} is` : `items ${from} to ${next - 1} are`
   return `${items} missing (${reason === 'retention' ? 'no longer kept' : 'lost'})`
 }

@@ -2,30 +2,30 @@ import { type ErrorCode, MillraceError } from '../../protocol/errors.ts'
 
 /** The exit codes of the command line. */
 export const EXIT = {
-  /** It did what it was asked: the run is done, the server has drained. */
+  /** The command succeeded: the run is done, or the server has drained. */
   ok: 0,
-  /** The run failed, or somebody else stopped it. */
+  /** The run failed, or another client or the server cancelled it. */
   failed: 1,
-  /** What was asked cannot be done: an option, the config file, the actor's name or its input. */
+  /** An option, the config file, the actor, the run or the input is wrong. */
   usage: 2,
-  /** No connection: nobody there, credentials refused, port in use, server gone. */
+  /** No connection: server not reachable or lost, token refused, port in use. */
   unreachable: 3,
-  /** Ctrl-C stopped it. */
+  /** Ctrl-C ended the command. */
   interrupted: 130,
 } as const
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
-/** How the help and the README explain them. */
+/** The explanation of each exit code in the help and the README. */
 export const EXIT_CODES: readonly (readonly [ExitCode, string])[] = [
   [EXIT.ok, 'done'],
-  [EXIT.failed, 'the run failed, or was stopped by somebody else'],
+  [EXIT.failed, 'the run failed, or was cancelled by another client or the server'],
   [EXIT.usage, 'a wrong option, config file, actor, run or input'],
-  [EXIT.unreachable, 'no connection: nobody there, token refused, port in use, server gone'],
-  [EXIT.interrupted, 'stopped with Ctrl-C'],
+  [EXIT.unreachable, 'no connection: server not reachable or lost, token refused, port in use'],
+  [EXIT.interrupted, 'ended with Ctrl-C'],
 ]
 
-/** Why a command ends early: one line for the person who typed it, and the exit code. */
+/** The reason why a command ends early: one line for the user, and the exit code. */
 export class Failure extends Error {
   override readonly name: string = 'Failure'
   readonly exitCode: ExitCode
@@ -45,7 +45,7 @@ const UNREACHABLE: ReadonlySet<ErrorCode> = new Set([
 ])
 const USAGE: ReadonlySet<ErrorCode> = new Set(['bad_request', 'invalid_input', 'not_found', 'key_conflict'])
 
-/** What a thrown thing means for a command that has not begun what it was asked for. */
+/** Turns an error from before a command has started its work into a failure with an exit code. */
 export function refusal(thrown: unknown): Failure {
   if (thrown instanceof Failure) return thrown
   const { code, message } = MillraceError.from(thrown, 'internal', messageOf(thrown))
@@ -53,12 +53,12 @@ export function refusal(thrown: unknown): Failure {
   return new Failure(exitCode, message, thrown)
 }
 
-/** The message of anything that was thrown. */
+/** The message of any thrown value. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message || thrown.name : String(thrown)
 }
 
-/** Where a thrown thing came from, as far as its stack tells a file outside Node: ` (actors.mjs:3)`. */
+/** The file and line of the first stack frame outside Node, such as ` (actors.mjs:3)`. Empty if the stack has none. */
 export function placeOf(thrown: unknown): string {
   const stack = thrown instanceof Error ? (thrown.stack ?? '') : ''
   const place = /(?:file:\/\/|\()(\/[^\s():]+:\d+)/.exec(stack)?.[1]

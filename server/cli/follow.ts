@@ -10,18 +10,19 @@ import { cancelWords, receiptWords } from './receipt-words.ts'
 import type { Remote } from './remote.ts'
 
 export type FollowOptions = {
-  /** Shows text as it comes; else what the run resolves with, at its end. */
+  /** Whether text is printed as it arrives. If false, the result is printed at the end. */
   stream: boolean
-  /** What Ctrl-C does: stops the run, or only leaves it. */
+  /** The effect of Ctrl-C: cancels the run, or only detaches from it. */
   interrupt: 'cancel' | 'detach'
-  /** What becomes of a request for approval. */
+  /** How requests for approval are answered. */
   approvals: ApprovalMode
 }
 
 /**
- * Shows a run to its end. Ctrl-C stops it, a second one leaves without waiting for the receipt. It is also stopped when
- * nobody reads stdout any more.
- * @throws Failure when the run fails, or the connection is given up.
+ * Prints a run to its end. Ctrl-C cancels it or detaches from it; a second Ctrl-C exits at once, without the receipt. A
+ * closed stdout has the effect of one Ctrl-C.
+ * @returns The exit code.
+ * @throws Failure when the run fails, or the client gives up reconnecting.
  */
 export async function follow(
   run: Run,
@@ -40,11 +41,11 @@ export async function follow(
   const lost = (): void => leave('lost')
   const forgetInterrupts = onInterrupt((times) => {
     if (times > 1) {
-      output.fail(`left at once; ${goesOn(run, 'stop')}`)
+      output.fail(`quit at once; ${goesOn(run, 'cancel')}`)
       process.exit(EXIT.interrupted)
     }
     leave('interrupted')
-    if (cancelled) output.busy('stopping; Ctrl-C again leaves at once')
+    if (cancelled) output.busy('cancelling; press Ctrl-C again to quit at once')
   })
   output.gone.addEventListener('abort', unread)
   remote.givenUp.addEventListener('abort', lost)
@@ -84,24 +85,24 @@ export async function follow(
     case 'unread':
       return unreadExit(output)
     case 'interrupted':
-      for (const line of result ? cancelWords(result) : [`left it; ${goesOn(run, 'stop')}`]) output.note(line)
+      for (const line of result ? cancelWords(result) : [`detached; ${goesOn(run, 'cancel')}`]) output.note(line)
       return EXIT.interrupted
   }
 }
 
-/** A reader of a pipe that has seen enough is no failure. */
+/** The exit code when stdout is closed. A pipe whose reader has exited is not a failure; any other error is. */
 export function unreadExit(output: Output): ExitCode {
   const reason: unknown = output.gone.reason
   const code = reason instanceof Error && 'code' in reason ? String(reason.code) : ''
-  if (code !== 'EPIPE') throw new Failure(EXIT.failed, `the answer cannot be written (${code})`, reason)
+  if (code !== 'EPIPE') throw new Failure(EXIT.failed, `cannot write to stdout (${code})`, reason)
   return EXIT.ok
 }
 
-/** What to type for a run that may go on. */
-function goesOn(run: Run, act: 'stop' | 'attach'): string {
+/** Tells the user which command cancels a run that may go on, or attaches to it. */
+function goesOn(run: Run, act: 'cancel' | 'attach'): string {
   if (run.id === undefined) return 'no run was opened'
-  if (act === 'stop') return `the run may go on; stop it with: ${invocation()} cancel ${run.id}`
-  return `the run may go on; come back to it with: ${invocation()} attach ${run.id} --after ${run.position?.seq ?? 0}`
+  if (act === 'cancel') return `the run may go on; cancel it with: ${invocation()} cancel ${run.id}`
+  return `the run may go on; read on with: ${invocation()} attach ${run.id} --after ${run.position?.seq ?? 0}`
 }
 
 function runFailure(thrown: unknown, isOpened: boolean, remote: Remote): Failure {
@@ -113,9 +114,9 @@ function runFailure(thrown: unknown, isOpened: boolean, remote: Remote): Failure
     return new Failure(EXIT.failed, `${who} ended the run: ${receiptWords(receipt).join('; ')}`, error)
   }
   if (code === 'connection_lost' || remote.client.status === 'closed')
-    return new Failure(EXIT.unreachable, `the connection is over: ${message}`, error)
+    return new Failure(EXIT.unreachable, `the connection is closed: ${message}`, error)
   if (!isOpened || code === 'invalid_input') return refusal(error)
   if (code === 'not_found' && remote.cameBack)
-    return new Failure(EXIT.failed, 'the server came back without this run, as after a restart: start it again', error)
+    return new Failure(EXIT.failed, 'the server no longer has this run, as after a restart: start it again', error)
   return new Failure(EXIT.failed, `the run failed: ${message} (${code})`, error)
 }

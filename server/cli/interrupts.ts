@@ -1,7 +1,7 @@
-/** npm sends a Ctrl-C on to the command that it runs, which the terminal has told already: one press arrives twice. */
+/** Time in which a second signal is ignored under npm: npm forwards a Ctrl-C that the terminal has sent already. */
 const NPM_ECHO_MS = 500
 
-/** Where signals come from: the process, as far as it matters here. */
+/** The part of the process from which signals come. */
 export type InterruptSource = {
   readonly env: { readonly [name: string]: string | undefined }
   on(signal: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
@@ -9,8 +9,8 @@ export type InterruptSource = {
 }
 
 /**
- * Calls `pressed` for each Ctrl-C or SIGTERM, with how many there were. Until the returned function is called they do
- * not end the process.
+ * Calls `pressed` for each Ctrl-C or SIGTERM, with their number so far. These signals do not end the process until the
+ * returned function is called.
  */
 export function onInterrupt(pressed: (times: number) => void, source: InterruptSource = process): () => void {
   const echoMs = source.env['npm_lifecycle_event'] === undefined ? 0 : NPM_ECHO_MS

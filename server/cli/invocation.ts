@@ -2,8 +2,8 @@ import { realpathSync } from 'node:fs'
 import { relative, sep } from 'node:path'
 
 /**
- * How to call this command line once more from the same folder, as it would be typed: through npx where it is installed,
- * by its path where it runs from a checkout.
+ * The command that calls this command line again from the same folder: `npx millrace` for an installed package, and
+ * `node` with a path for a checkout.
  */
 export function invocation(script: string = process.argv[1] ?? 'millrace', cwd: string = process.cwd()): string {
   const path = realpathSync(script)

@@ -9,18 +9,21 @@ import { Remote, remoteOptions } from './remote.ts'
 import { JsonList, LiveList, type RunList, WholeList } from './run-lists.ts'
 import { type Command, readArgs } from './usage.ts'
 
-/** The actor that is asked. */
+/** The name of the inspector among the actors of a server. */
 const INSPECTOR = 'inspector'
 
 const usage = {
   name: 'ls',
-  about: 'Lists the runs of the server, live on a terminal. Ctrl-C leaves.',
-  notes: ['Lag and credit are those of the slowest reader for whom the run waits, or else of the slowest.'],
+  about: 'Lists the runs of the server, live on a terminal. Ctrl-C quits.',
+  notes: ['LAG and CREDIT are those of the slowest reader that the run waits for, or else of the slowest reader.'],
   args: [],
   options: {
-    once: { type: 'boolean', about: 'Prints the list once, as it does where stdout is no terminal.' },
-    json: { type: 'boolean', about: 'Prints a line of JSON for each run or session that comes, changes or goes.' },
-    actor: { type: 'string', value: 'NAME', about: 'Only runs of this actor.' },
+    once: { type: 'boolean', about: 'Prints the list once. This is the default if stdout is not a terminal.' },
+    json: {
+      type: 'boolean',
+      about: 'Prints one line of JSON for each run or session that is added, changed or removed.',
+    },
+    actor: { type: 'string', value: 'NAME', about: 'Lists only runs of this actor.' },
     ...remoteOptions,
   },
   examples: ['millrace ls', 'millrace ls --once --actor chat', 'millrace ls --json | jq -c .'],
@@ -48,7 +51,7 @@ export const ls: Command = {
   },
 }
 
-/** Shows what an inspector tells until it is over, or somebody has seen enough. */
+/** Shows the updates of an inspector until the list is complete, Ctrl-C is pressed, or the connection is lost. */
 async function watch(remote: Remote, output: Output, list: RunList, once: boolean): Promise<ExitCode> {
   let left: 'interrupted' | 'unread' | 'lost' | undefined
   let run: Run | undefined
@@ -91,24 +94,24 @@ async function watch(remote: Remote, output: Output, list: RunList, once: boolea
   }
 }
 
-/** False when there is more to see, but from a new beginning. */
+/** Reads one run of the inspector. Resolves with false if another run must follow it, with a new list. */
 async function read(run: Run, remote: Remote, list: RunList, once: boolean): Promise<boolean> {
   const { id } = await remote.opened(run)
   const state = new InspectorState()
   list.begin(state, id)
   try {
     for await (const event of run) {
-      // What is missing is not told again.
+      // The missing updates do not come again: a new run sends the whole list.
       if (event.type === 'gap') return false
       if (event.type !== 'data' || event.name !== 'inspector') throw noInspector()
       await list.show(state.take(event.value as InspectorUpdate))
     }
     if (state.scope === undefined) throw noInspector()
-    // One that is not to end does so only where nothing is left to watch.
-    if (!once) throw new Failure(EXIT.unreachable, 'the server went away')
+    // Without `once`, the inspector ends by itself only when its server shuts down.
+    if (!once) throw new Failure(EXIT.unreachable, 'the server has shut down')
     return true
   } catch (error) {
-    // Its time is that of every run.
+    // The inspector has the time limit of every run: start another one.
     if (MillraceError.is(error, 'timeout')) return false
     throw error
   }
@@ -116,7 +119,7 @@ async function read(run: Run, remote: Remote, list: RunList, once: boolean): Pro
 
 function watchFailure(thrown: unknown, remote: Remote): unknown {
   if (MillraceError.is(thrown, 'not_found') && !remote.cameBack) return noInspector(thrown)
-  if (MillraceError.is(thrown, 'interrupted')) return new Failure(EXIT.unreachable, 'the server went away', thrown)
+  if (MillraceError.is(thrown, 'interrupted')) return new Failure(EXIT.unreachable, 'the server has shut down', thrown)
   return thrown
 }
 

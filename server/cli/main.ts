@@ -7,7 +7,7 @@ const output = new Output()
 
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (error: unknown) => {
-    output.fail(`something went wrong inside: ${messageOf(error)}${placeOf(error)}`)
+    output.fail(`internal error: ${messageOf(error)}${placeOf(error)}`)
     process.exit(EXIT.failed)
   })
 }
@@ -15,5 +15,5 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 const code = await commandLine(process.argv.slice(2), output)
 output.quiet()
 await output.written()
-// Nothing that still runs, such as an actor that does not heed its stop, holds the process.
+// An actor that ignores its signal may still run: it must not keep the process alive.
 process.exit(code)

@@ -3,10 +3,10 @@ import { demo } from '../models/demo.ts'
 import type { Model } from '../models/model.ts'
 
 /**
- * The model that a person named: `demo`, `openai:NAME` or `ollama:NAME`. Its keys and addresses come from `env`
- * (`OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OLLAMA_HOST`); the provider's package is loaded only now.
- * @throws MillraceError `bad_request` with one line that says what to do: unknown provider, no name, no key, package
- * not installed.
+ * Makes the model with the given name: `demo`, `openai:NAME` or `ollama:NAME`. It loads the provider's package.
+ * @param env The source of `OPENAI_API_KEY`, `OPENAI_BASE_URL` and `OLLAMA_HOST`. Default `process.env`.
+ * @throws MillraceError `bad_request` for an unknown provider, a missing name, a missing key, or a package that is not
+ * installed. Its one line says what to do.
  */
 export async function parseModel(
   named: string,
@@ -14,7 +14,7 @@ export async function parseModel(
 ): Promise<Model> {
   const colon = named.indexOf(':')
   const provider = colon === -1 ? named : named.slice(0, colon)
-  // An Ollama name has a colon of its own: ollama:llama3.2:1b.
+  // The name of an Ollama model may have a colon of its own: ollama:llama3.2:1b.
   const name = colon === -1 ? '' : named.slice(colon + 1)
   switch (provider) {
     case 'demo':
@@ -28,7 +28,7 @@ export async function parseModel(
       return ollama(name, { env })
     }
     default:
-      throw new MillraceError('bad_request', `no model ${named}: write demo, openai:NAME or ollama:NAME`)
+      throw new MillraceError('bad_request', `unknown model ${named}: write demo, openai:NAME or ollama:NAME`)
   }
 }
 

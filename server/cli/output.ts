@@ -1,17 +1,17 @@
 const FRAMES = '⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏'
 const FRAME_MS = 80
-/** Back to the beginning of the line, and wipe it. */
+/** Moves to the beginning of the line and clears it. */
 const WIPE = '\r\u001b[K'
 const HIDE_CURSOR = '\u001b[?25l'
 const SHOW_CURSOR = '\u001b[?25h'
-/** The whole screen is wiped, and the first line is the next. */
+/** Clears the whole screen and moves to its first line. */
 const WIPE_SCREEN = '\u001b[2J\u001b[H'
-/** All below is wiped. */
+/** Clears everything below. */
 const WIPE_BELOW = '\u001b[J'
-/** What a terminal that does not say its size is taken for. */
+/** The size of a terminal that does not report one. */
 const USUAL_SIZE = { columns: 80, rows: 24 }
 
-/** What of a process's streams is used. */
+/** The members of a process's output streams that are used. */
 export type Sink = {
   readonly isTTY?: boolean
   readonly columns?: number
@@ -23,9 +23,9 @@ export type Sink = {
 }
 
 /**
- * What a person, or a pipe, sees: the answer on stdout, all else on stderr. On a terminal the rest is dimmed (unless
- * `NO_COLOR` is set), something moves while there is nothing to read yet, and characters that would steer the terminal
- * are shown instead of obeyed.
+ * Writes the answer to stdout and everything else to stderr. On a terminal, everything else is dimmed unless `NO_COLOR`
+ * is set, and a spinner shows a wait. Control characters are shown as pictures there, so that an answer cannot control
+ * the terminal.
  */
 export class Output {
   readonly #stdout: Sink
@@ -35,11 +35,14 @@ export class Output {
   readonly #draws: boolean
   readonly #paints: boolean
   readonly #gone = new AbortController()
-  /** What was drawn last: how many lines, where nothing was written below them since, and how wide the screen was. */
+  /**
+   * The latest drawing: its lines, and the width of the screen. The number of lines is 0 once another line was written
+   * below them.
+   */
   #drawn: { lines: number; columns: number } | undefined
-  /** Something is written on this line of the answer. */
+  /** The current line of the answer is not empty. */
   #answering = false
-  /** Something dimmed is written on this line. */
+  /** The current line of aside text is not empty. */
   #asiding = false
   #spinner: { label: string; frame: number; timer: NodeJS.Timeout } | undefined
 
@@ -55,21 +58,21 @@ export class Output {
     this.#draws = stdout.isTTY === true && env['TERM'] !== 'dumb'
     this.#paints = this.#draws && !env['NO_COLOR']
     stdout.on('error', (error) => this.#gone.abort(error))
-    // Nobody is left to be told.
+    // No stream is left on which an error could be reported.
     stderr.on('error', () => {})
   }
 
-  /** Aborts when nobody reads stdout any more, or it cannot be written; the reason is the error. */
+  /** Aborts when stdout is closed or cannot be written. The reason is the error. */
   get gone(): AbortSignal {
     return this.#gone.signal
   }
 
-  /** Stdout is a terminal: a person reads along. */
+  /** Whether stdout is a terminal. */
   get isTerminal(): boolean {
     return this.#stdout.isTTY === true
   }
 
-  /** Writes a piece of the answer. Resolves when there is room for more: a slow reader makes its writer slow. */
+  /** Writes a piece of the answer. Resolves when stdout has room for more, so a slow reader slows the run down. */
   async answer(text: string): Promise<void> {
     if (text === '' || this.gone.aborted) return
     if (this.isTerminal) this.quiet()
@@ -78,7 +81,7 @@ export class Output {
     await this.#write(this.isTerminal ? printable(text) : text)
   }
 
-  /** The size of the terminal on which something can be drawn; undefined where stdout is none. */
+  /** The size of the terminal on stdout. Undefined if stdout is no terminal, or a dumb one. */
   get screen(): { columns: number; rows: number } | undefined {
     if (!this.#draws) return undefined
     const { columns, rows } = this.#stdout
@@ -86,8 +89,9 @@ export class Output {
   }
 
   /**
-   * Draws lines on the screen in place of those drawn before; below what else was written since. None is wider than the
-   * screen, and they are written as they are. The cursor is hidden until `endDrawing`.
+   * Draws lines on the screen in place of the previous drawing, and below lines that were written since. It hides the
+   * cursor until `endDrawing`.
+   * @param lines Written unchanged. None may be wider than the screen.
    */
   async draw(lines: readonly string[]): Promise<void> {
     const { columns = 0 } = this.screen ?? {}
@@ -102,19 +106,19 @@ export class Output {
     await this.#write(`${start}${lines.map((line) => `${line}\u001b[K\n`).join('')}${WIPE_BELOW}`)
   }
 
-  /** What was drawn stays, and the cursor is there again. */
+  /** Leaves the drawing on the screen and shows the cursor again. */
   endDrawing(): void {
     if (!this.#drawn) return
     this.#drawn = undefined
     this.#stdout.write(SHOW_CURSOR)
   }
 
-  /** Text of the answer in a style of the terminal (`31` is red), where it has colours. */
+  /** Text of the answer in a style of the terminal, such as `31` for red, if the terminal has colours. */
   paint(style: string | undefined, text: string): string {
     return this.#paints && style !== undefined ? `\u001b[${style}m${text}\u001b[0m` : text
   }
 
-  /** Writes to stdout. Resolves when there is room for more. */
+  /** Writes to stdout. Resolves when stdout has room for more. */
   async #write(text: string): Promise<void> {
     if (this.#stdout.write(text)) return
     await new Promise<void>((resolve) => {
@@ -133,13 +137,13 @@ export class Output {
     if (this.#answering) await this.answer('\n')
   }
 
-  /** Resolves when all of the answer has left the process, or nobody reads it. */
+  /** Resolves when the whole answer has left the process, or stdout is closed. */
   async written(): Promise<void> {
     if (this.gone.aborted) return
     await new Promise<void>((resolve) => this.#stdout.write('', resolve))
   }
 
-  /** Writes text that comes in pieces but is not the answer. */
+  /** Writes text to stderr that arrives in pieces, such as thinking. */
   aside(text: string): void {
     if (text === '') return
     this.#ownLine()
@@ -147,16 +151,16 @@ export class Output {
     this.#stderr.write(this.#dim(printable(text)))
   }
 
-  /** Says something beside the answer, on a line of its own. What was waited for is waited for still. */
+  /** Writes a line to stderr. A spinner goes on below it. */
   note(text: string): void {
-    const waitedFor = this.#spinner?.label
+    const label = this.#spinner?.label
     this.#ownLine()
     this.#endAside()
     this.#line(this.#dim(oneLine(text)))
-    if (waitedFor !== undefined) this.busy(waitedFor)
+    if (label !== undefined) this.busy(label)
   }
 
-  /** Says what went wrong, in one line. */
+  /** Writes an error to stderr, in one line. */
   fail(message: string): void {
     this.endDrawing()
     this.#ownLine()
@@ -164,7 +168,7 @@ export class Output {
     this.#line(`${this.#paint('31', 'millrace:')} ${oneLine(message)}`)
   }
 
-  /** Something is waited for. Shown on a terminal only, until `quiet` or the next thing that is said. */
+  /** Shows a spinner until `quiet` or the next output. Only on a terminal. */
   busy(label: string): void {
     if (!this.#moves) return
     if (this.#spinner) {
@@ -179,7 +183,7 @@ export class Output {
     this.#spin()
   }
 
-  /** Nothing is waited for any more. */
+  /** Removes the spinner. */
   quiet(): void {
     if (!this.#spinner) return
     clearInterval(this.#spinner.timer)
@@ -187,7 +191,7 @@ export class Output {
     this.#stderr.write(WIPE)
   }
 
-  /** Writes a line, over the `^C` that a terminal may have put there. */
+  /** Writes a line over the `^C` that the terminal may have printed. */
   #line(text: string): void {
     if (this.#drawn && this.#stderr.isTTY === true) this.#drawn.lines = 0
     this.#stderr.write(`${this.#moves ? WIPE : ''}${text}\n`)
@@ -200,7 +204,7 @@ export class Output {
     this.#stderr.write(`${WIPE}${this.#dim(`${frame} ${spinner.label}`)}`)
   }
 
-  /** Where answer and notes share a screen, a note does not go on in the line of the answer. */
+  /** Starts a new line if an unfinished line of the answer is on the same screen. */
   #ownLine(): void {
     this.quiet()
     if (!this.#answering || !this.isTerminal || this.#stderr.isTTY !== true) return
@@ -223,7 +227,7 @@ export class Output {
   }
 }
 
-/** Control characters other than line ends and tabs, which a terminal would obey, as pictures of them. */
+/** Replaces control characters, except line ends and tabs, by their pictures. */
 export function printable(text: string): string {
   return text.replaceAll(/\r(?!\n)|[^\P{Cc}\n\r\t]/gu, (character) => {
     const code = character.charCodeAt(0)

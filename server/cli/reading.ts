@@ -1,9 +1,9 @@
 import type { Run, StreamEvent } from '../../client-sdk/node.ts'
-import { Voices } from './agent-lines.ts'
+import { AgentLines } from './agent-lines.ts'
 import { eventWords } from './event-words.ts'
 import type { Output } from './output.ts'
 
-/** One reader's way through a run: what is shown of each event, and the figures at the end. */
+/** Prints the events of one run, and its figures at the end. */
 export class Reading {
   readonly #output: Output
   readonly #shows: boolean
@@ -11,15 +11,15 @@ export class Reading {
   #tokens = 0
   #firstAt = 0
   #lastAt = 0
-  readonly #voices = new Voices()
+  readonly #lines = new AgentLines()
 
-  /** @param shows Whether text is written as it comes. */
+  /** @param shows Whether text is printed as it arrives. */
   constructor(output: Output, shows: boolean) {
     this.#output = output
     this.#shows = shows
   }
 
-  /** Shows one event. Resolves when there is room for the next. */
+  /** Prints one event. Resolves when stdout has room for the next. */
   async show(event: StreamEvent): Promise<void> {
     switch (event.type) {
       case 'token':
@@ -28,45 +28,45 @@ export class Reading {
         this.#output.aside(event.text)
         return
       case 'tool.args':
-        // The call itself follows, whole.
+        // The complete call follows.
         return
       case 'data':
-        // The answer of an actor without `stream`; it is the run's result.
+        // The answer of an actor without `stream`: `finish` prints it as the result.
         if (event.name === 'result') return
         break
       default:
     }
-    if (event.type === 'agent.start' && event.agent !== undefined) this.#voices.begin(event.agent, event.name)
-    if (event.type === 'agent.end' && event.agent !== undefined) await this.#answerLines(this.#voices.end(event.agent))
+    if (event.type === 'agent.start' && event.agent !== undefined) this.#lines.begin(event.agent, event.name)
+    if (event.type === 'agent.end' && event.agent !== undefined) await this.#answerLines(this.#lines.end(event.agent))
     const words = eventWords(event)
     if (words === undefined) return
-    const speaker = 'agent' in event && event.agent !== undefined ? `${this.#voices.nameOf(event.agent)} ` : ''
+    const speaker = 'agent' in event && event.agent !== undefined ? `${this.#lines.nameOf(event.agent)} ` : ''
     this.#output.note(`${speaker}${words}`)
   }
 
-  /** Shows how it ended. */
+  /** Prints the result, if it was not printed yet, and the figures. */
   async finish(run: Run): Promise<void> {
     const output = this.#output
-    await this.#answerLines(this.#voices.endAll())
+    await this.#answerLines(this.#lines.endAll())
     const end = await run.end
     const hasResult = 'result' in end
     if (!this.#shows) await output.answer(resultText(await run.result, output.isTerminal))
     else if (hasResult && this.#tokens === 0) await output.answer(resultText(end.result, output.isTerminal))
     await output.endAnswer()
     if (hasResult && this.#shows && this.#tokens > 0) output.note(`result: ${resultText(end.result, false)}`)
-    const used = end.usage ? `; the model took ${end.usage.input} tokens and gave ${end.usage.output}` : ''
+    const used = end.usage ? `; model tokens: ${end.usage.input} in, ${end.usage.output} out` : ''
     output.note(`${this.#figures()}${used}`)
   }
 
   async #showText(text: string, agent: string | undefined): Promise<void> {
     this.#lastAt = performance.now()
     if (this.#tokens++ === 0) this.#firstAt = this.#lastAt
-    if (agent !== undefined) await this.#answerLines(this.#voices.say(agent, text))
+    if (agent !== undefined) await this.#answerLines(this.#lines.add(agent, text))
     else if (this.#shows) await this.#output.answer(text)
     if (!this.#shows || !this.#output.isTerminal) this.#output.busy(`${this.#tokens} tokens`)
   }
 
-  /** Shows whole lines of agents, below what the run itself may have begun to say. */
+  /** Prints whole lines of agents, after an unfinished line of the run itself. */
   async #answerLines(lines: string): Promise<void> {
     if (!this.#shows || lines === '') return
     await this.#output.endAnswer()
@@ -78,8 +78,8 @@ export class Reading {
     if (this.#tokens === 0) return `done in ${tookS.toFixed(1)} s`
     const tokens = `${this.#tokens} ${this.#tokens === 1 ? 'token' : 'tokens'} in ${tookS.toFixed(1)} s`
     const spanS = (this.#lastAt - this.#firstAt) / 1_000
-    const rate = spanS >= 0.1 ? `, ${Math.round((this.#tokens - 1) / spanS)} a second` : ''
-    return `${tokens}${rate}, the first after ${Math.round(this.#firstAt - this.#startedAt)} ms`
+    const rate = spanS >= 0.1 ? `, ${Math.round((this.#tokens - 1) / spanS)} per second` : ''
+    return `${tokens}${rate}, first after ${Math.round(this.#firstAt - this.#startedAt)} ms`
   }
 }
 

@@ -1,45 +1,45 @@
 import type { CancelResult, TargetCancelResult } from '../../client-sdk/node.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 
-/** What a cancel did, in lines for people. */
+/** Describes the result of a cancel, in one or more lines. */
 export function cancelWords(result: CancelResult): string[] {
   if (!result.confirmed) {
-    if (result.code === 'forbidden') return ['not stopped: this token may watch the run, but not stop it']
-    return ['nobody confirmed the stop: the server was not reached, or no longer knows the run']
+    if (result.code === 'forbidden') return ['not cancelled: this token may observe the run, but not cancel it']
+    return ['the cancel was not confirmed: the server was not reached, or no longer has the run']
   }
   switch (result.outcome) {
     case 'done':
-      return ['too late to stop it: it was done already']
+      return ['too late to cancel it: it was done already']
     case 'error':
-      return ['too late to stop it: it had failed already']
+      return ['too late to cancel it: it had failed already']
     case 'cancelled':
       return receiptWords(result)
   }
 }
 
-/** What the cancel of one tool call did, in a line for people. */
-export function partCancelWords(call: string, result: TargetCancelResult): string {
-  if (!result.confirmed && result.code === 'not_found') return `nothing called ${call} goes on in this run`
+/** Describes the result of a cancel of one tool call, in one line. */
+export function targetCancelWords(call: string, result: TargetCancelResult): string {
+  if (!result.confirmed && result.code === 'not_found') return `this run has no open tool call ${call}`
   if (!result.confirmed || result.outcome !== 'cancelled') return cancelWords(result).join('; ')
   const { settled, ms, note } = result
-  const left = settled ? 'it has ended' : 'it does not heed the stop, and goes on'
-  return `stopped ${call} in ${msWords(ms)}: ${left}${note === undefined ? '' : `; note: ${note}`}`
+  const left = settled ? 'it has ended' : 'it ignores its signal and goes on'
+  return `cancelled ${call} in ${msWords(ms)}: ${left}${note === undefined ? '' : `; note: ${note}`}`
 }
 
-/** A receipt, in lines for people: what was stopped, and what is left of it. */
+/** Describes a receipt in two lines: what was stopped, and what is kept. */
 export function receiptWords(receipt: Receipt): string[] {
   const { settled, unsettled, kept, note } = receipt
   const stopped = [
-    settled ? 'everything behind it has ended' : `still going on: ${unsettled.map(partWords).join(', ')}`,
+    settled ? 'all work has ended' : `still open: ${unsettled.map(unsettledWords).join(', ')}`,
     ...providerWords(receipt),
     ...toolWords(receipt),
   ]
   const left = [
-    kept === 0 ? 'it had said nothing' : `${kept} ${kept === 1 ? 'item is' : 'items are'} kept`,
+    kept === 0 ? 'no items are kept' : `${kept} ${kept === 1 ? 'item is' : 'items are'} kept`,
     ...usageWords(receipt),
     ...(note === undefined ? [] : [`note: ${note}`]),
   ]
-  return [`stopped in ${msWords(receipt.ms)}: ${stopped.join('; ')}`, left.join('; ')]
+  return [`cancelled in ${msWords(receipt.ms)}: ${stopped.join('; ')}`, left.join('; ')]
 }
 
 function providerWords({ provider }: Receipt): string[] {
@@ -49,28 +49,26 @@ function providerWords({ provider }: Receipt): string[] {
     case 'open':
       return ["the provider's connection did not close in time"]
     case 'none':
-      return ['no provider was being asked']
+      return ['no provider request was open']
   }
 }
 
 function toolWords({ tools }: Receipt): string[] {
   if (tools.length === 0) return []
-  return [
-    `${tools.length === 1 ? 'one tool call was' : `${tools.length} tool calls were`} stopped (${tools.join(', ')})`,
-  ]
+  return [`${tools.length === 1 ? '1 tool call was' : `${tools.length} tool calls were`} stopped (${tools.join(', ')})`]
 }
 
 function usageWords({ usage }: Receipt): string[] {
   if (!usage) return []
-  // Cut off, a provider states no usage: what came is then all one knows.
-  if (!usage.exact) return [`the model gave at least ${usage.output} tokens`]
-  return [`the model took ${usage.input} tokens and gave ${usage.output}`]
+  // A provider that was cut off reports no usage: only the text that arrived was counted.
+  if (!usage.exact) return [`model tokens: at least ${usage.output} out`]
+  return [`model tokens: ${usage.input} in, ${usage.output} out`]
 }
 
-function partWords(part: string): string {
-  if (part === 'actor') return 'the actor, which does not heed the stop'
-  if (part === 'provider') return "the provider's request"
-  return `tool call ${part}`
+function unsettledWords(name: string): string {
+  if (name === 'actor') return 'the actor, which ignores its signal'
+  if (name === 'provider') return 'the provider request'
+  return `tool call ${name}`
 }
 
 function msWords(ms: number): string {

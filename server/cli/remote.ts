@@ -5,25 +5,30 @@ import { invocation } from './invocation.ts'
 import type { Output } from './output.ts'
 import { readNumber } from './usage.ts'
 
-/** Where a server is that was told nothing else. */
+/** The address of a server that listens on the default host and port. */
 export const DEFAULT_URL = 'ws://127.0.0.1:7400'
 const DEFAULT_RECONNECT_S = 30
-const FIRST_TRIES = 2
+/** Failed attempts after which a first connection is given up. */
+const FIRST_ATTEMPTS = 2
 
 /** The options of every command that talks to a server. */
 export const remoteOptions = {
-  url: { type: 'string', value: 'URL', about: 'Where the server is. Default: MILLRACE_URL, else ws://127.0.0.1:7400.' },
-  token: { type: 'string', value: 'TOKEN', about: 'Who you are, to the server. Default: MILLRACE_TOKEN.' },
+  url: {
+    type: 'string',
+    value: 'URL',
+    about: 'Address of the server. Default: MILLRACE_URL, else ws://127.0.0.1:7400.',
+  },
+  token: { type: 'string', value: 'TOKEN', about: 'Token that identifies you to the server. Default: MILLRACE_TOKEN.' },
   reconnect: {
     type: 'string',
     value: 'SECONDS',
-    about: 'How long a lost connection is tried again before giving up. Default 30.',
+    about: 'Time limit for reconnecting after a lost connection. Default 30.',
   },
 } as const
 
 export type RemoteValues = { readonly [Name in keyof typeof remoteOptions]?: string }
 
-/** The server at the other end, and what becomes of the connection to it. */
+/** The connection of a command to its server. */
 export class Remote implements AsyncDisposable {
   readonly client: Client
   readonly #output: Output
@@ -36,13 +41,13 @@ export class Remote implements AsyncDisposable {
   #wasOpen = false
   #cameBack = false
 
-  /** @throws Failure for an address or a time that is none. */
+  /** @throws Failure for an invalid address or time. */
   constructor(values: RemoteValues, output: Output) {
     this.#output = output
     this.#url = values.url ?? (process.env['MILLRACE_URL'] || DEFAULT_URL)
     this.#token = values.token ?? (process.env['MILLRACE_TOKEN'] || undefined)
     if (!URL.canParse(this.#url) || !/^wss?:$/.test(new URL(this.#url).protocol))
-      throw new Failure(EXIT.usage, `${this.#url} is no address of a server: write it as ${DEFAULT_URL}`)
+      throw new Failure(EXIT.usage, `${this.#url} is not a server address: write it as ${DEFAULT_URL}`)
     const seconds = values.reconnect ?? String(DEFAULT_RECONNECT_S)
     this.#reconnectMs = readNumber('--reconnect', seconds, { min: 0, max: 86_400 }) * 1_000
     this.client = createClient(this.#url, {
@@ -53,8 +58,8 @@ export class Remote implements AsyncDisposable {
   }
 
   /**
-   * Waits for a run of this client to be opened, and with the first one for the connection.
-   * @throws Failure that says why there is no connection; MillraceError, why there is no run.
+   * Waits until the server has opened a run. The first call also waits for the connection.
+   * @throws Failure when there is no connection; MillraceError when the server refuses the run.
    */
   async opened(run: Run): Promise<{ id: string }> {
     this.#output.busy('connecting')
@@ -69,17 +74,17 @@ export class Remote implements AsyncDisposable {
     }
   }
 
-  /** Aborts when the connection was gone for so long that it is given up. */
+  /** Aborts when the time limit for reconnecting has passed. */
   get givenUp(): AbortSignal {
     return this.#given.signal
   }
 
-  /** The connection was lost and came back. */
+  /** Whether the client has reconnected at least once. */
   get cameBack(): boolean {
     return this.#cameBack
   }
 
-  /** Closes the connection. Runs that go on are left to themselves. */
+  /** Closes the connection. Unfinished runs go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer)
     await this.client.close({ runs: 'detach' })
@@ -89,9 +94,9 @@ export class Remote implements AsyncDisposable {
     if (status === 'open') this.#opened()
     if (status !== 'lost') return
     if (this.#wasOpen) this.#lost()
-    // Who waits for a first connection wants to know. Refused credentials show at the second try, as the first one may
-    // have come with those of yesterday.
-    else if (++this.#failures === FIRST_TRIES) void this.client.close()
+    // A first connection is given up early, so that the user learns why. Refused credentials show only at the second
+    // attempt: the first may have used an outdated token.
+    else if (++this.#failures === FIRST_ATTEMPTS) void this.client.close()
   }
 
   #opened(): void {
@@ -99,7 +104,7 @@ export class Remote implements AsyncDisposable {
     this.#timer = undefined
     if (this.#wasOpen) {
       this.#cameBack = true
-      this.#output.note('connected again')
+      this.#output.note('reconnected')
     }
     this.#wasOpen = true
   }
@@ -108,12 +113,12 @@ export class Remote implements AsyncDisposable {
     if (this.#timer) return
     this.#timer = setTimeout(() => this.#given.abort(), this.#reconnectMs)
     if (this.#reconnectMs === 0) return
-    this.#output.note(`connection lost: trying again for ${this.#reconnectMs / 1_000} s`)
+    this.#output.note(`connection lost: reconnecting for up to ${this.#reconnectMs / 1_000} s`)
     this.#output.busy('connecting')
   }
 }
 
-/** Why a client is closed: what it tells a view that can no longer be opened. */
+/** The reason why a client is closed, which it gives to every later attach. */
 async function reasonOf(client: Client): Promise<unknown> {
   try {
     return await client.attach('', '').opened
@@ -124,7 +129,7 @@ async function reasonOf(client: Client): Promise<unknown> {
 
 function connectFailure(error: unknown, url: string, hasToken: boolean): Failure {
   if (MillraceError.is(error, 'unauthenticated') || MillraceError.is(error, 'forbidden')) {
-    const what = hasToken ? 'the server refused this token: use the one' : 'the server wants a token: give it the one'
+    const what = hasToken ? 'the server refused this token: use the one' : 'the server needs a token: use the one'
     return new Failure(EXIT.unreachable, `${what} that it printed, with --token or MILLRACE_TOKEN`, error)
   }
   if (!MillraceError.is(error, 'connection_lost')) return refusal(error)
@@ -134,12 +139,12 @@ function connectFailure(error: unknown, url: string, hasToken: boolean): Failure
 }
 
 function whyNot(code: string, message: string): string {
-  const start = `start a server with \`${invocation()} serve\`, or say where it is with --url`
+  const start = `start one with \`${invocation()} serve\`, or set its address with --url`
   const status = /Unexpected server response: (\d+)/.exec(message)?.[1]
-  if (status === '503') return 'the server is going away; try again in a moment'
-  if (status !== undefined) return `what answers there is no millrace server (HTTP ${status}): check --url`
-  if (code === 'ECONNREFUSED') return `nobody listens there; ${start}`
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'there is no such host; check --url'
+  if (status === '503') return 'the server is shutting down; try again later'
+  if (status !== undefined) return `the server there is not a millrace server (HTTP ${status}): check --url`
+  if (code === 'ECONNREFUSED') return `no server listens there; ${start}`
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'unknown host; check --url'
   if (code !== '') return `${code}; ${start}`
-  return `no answer from a millrace server; ${start}`
+  return `no millrace server answers there; ${start}`
 }

@@ -2,22 +2,22 @@ import type { InspectedRun, InspectorChanges, InspectorState } from '../../proto
 import type { Output } from './output.ts'
 import { runTable, type TableLine } from './run-table.ts'
 
-/** How long a run that has ended stays in sight. */
+/** Time for which an ended run stays on the live list, in milliseconds. */
 const LINGER_MS = 4_000
-/** Ages grow also when nothing else happens. */
+/** Interval of the redraws that keep ages current, in milliseconds. */
 const REDRAW_MS = 1_000
 
 /** A way to show a list of runs. */
 export interface RunList {
-  /** A list begins, told by the run `own`, which is not shown. */
+  /** Starts a new list. @param own The id of the inspector's own run, which is not shown. */
   begin(state: InspectorState, own: string): void
-  /** The list has changed. Resolves when there is room for more. */
+  /** Shows changes of the list. Resolves when stdout has room for more. */
   show(changes: InspectorChanges): Promise<void>
-  /** Nothing more is shown. */
+  /** Ends the output. */
   close(): void
 }
 
-/** Which runs are shown. */
+/** Selects the runs to show: all but the inspector's own, or those of one actor. */
 class Choice {
   #state: InspectorState | undefined
   #own = ''
@@ -36,7 +36,7 @@ class Choice {
     return this.#state
   }
 
-  /** Not only the runs of one actor. */
+  /** Whether the runs of all actors are shown. */
   get isAll(): boolean {
     return this.#actor === undefined
   }
@@ -54,7 +54,7 @@ class Choice {
   }
 }
 
-/** The list as it is, once. */
+/** Prints the whole list once. */
 export class WholeList implements RunList {
   readonly #output: Output
   readonly #choice: Choice
@@ -79,7 +79,7 @@ export class WholeList implements RunList {
   close(): void {}
 }
 
-/** Each change as a line of JSON. */
+/** Prints each change as a line of JSON. */
 export class JsonList implements RunList {
   readonly #output: Output
   readonly #choice: Choice
@@ -109,18 +109,18 @@ export class JsonList implements RunList {
   close(): void {}
 }
 
-/** The list as it changes, drawn where it stood before. */
+/** Draws the list, and redraws it in place when it changes. */
 export class LiveList implements RunList {
   readonly #output: Output
   readonly #choice: Choice
-  /** Runs that have ended, and when they leave. */
+  /** Ended runs that are still shown, and the time when they disappear. */
   readonly #ended = new Map<string, { run: InspectedRun; until: number }>()
   readonly #timer: NodeJS.Timeout
-  /** What the server's clock is ahead of this one. */
+  /** The lead of the server's clock over this one, in milliseconds. */
   #aheadMs = 0
   #isClosed = false
 
-  /** @param isLive whether there is a connection: without one nothing is drawn anew. */
+  /** @param isLive Whether the client is connected. Without a connection, nothing is redrawn. */
   constructor(output: Output, actor: string | undefined, isLive: () => boolean) {
     this.#output = output
     this.#choice = new Choice(actor)
@@ -154,7 +154,7 @@ export class LiveList implements RunList {
     const now = performance.now()
     for (const [id, { until }] of this.#ended) if (until <= now) this.#ended.delete(id)
     const ended = [...this.#ended.values()].map(({ run }) => run)
-    // The last line is where the cursor stands.
+    // The last row of the screen is for the cursor.
     const size = { columns: screen.columns, rows: screen.rows - 1 }
     const lines = this.#choice.lines(ended, Date.now() + this.#aheadMs, size)
     await this.#output.draw(lines.map(({ text, kind }) => this.#output.paint(STYLES[kind], text)))

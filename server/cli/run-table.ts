@@ -4,16 +4,16 @@ import { printable } from './output.ts'
 export type TableOptions = {
   runs: readonly InspectedRun[]
   sessions: readonly InspectedSession[]
-  /** Only the reader's own are on the list. */
+  /** The list has only runs and sessions of the reader's own principal. */
   ownOnly: boolean
-  /** The server's clock, in epoch milliseconds. */
+  /** The time of the server's clock, in epoch milliseconds. */
   now: number
-  /** What may be filled. Absent: as much as there is. */
+  /** The width and height to fit into. Default: no limit. */
   columns?: number | undefined
   rows?: number | undefined
 }
 
-/** A line of the table, and what it is about. */
+/** A line of the table, and its kind. */
 export type TableLine = {
   readonly text: string
   readonly kind: 'totals' | 'names' | 'run' | 'gated' | 'ended' | 'failed'
@@ -23,7 +23,9 @@ export type TableLine = {
 type TableRow = { readonly [Name in ColumnName]: string }
 type ColumnName = (typeof COLUMNS)[number]['name']
 
-/** In the order they stand in. `yields`: which is left out first where there is no room; a run's id stays whole. */
+/**
+ * The columns in order. If the width is too small, columns with a high `yields` go first. The run's id always stays.
+ */
 const COLUMNS = [
   { name: 'run', yields: 0 },
   { name: 'actor', yields: 1 },
@@ -33,14 +35,14 @@ const COLUMNS = [
   { name: 'credit', yields: 7, isNumber: true },
   { name: 'readers', yields: 6, isNumber: true },
   { name: 'age', yields: 5, isNumber: true },
-  { name: 'who', yields: 8 },
+  { name: 'owner', yields: 8 },
 ] as const
 
 const GAP = '  '
-/** The longest cell of a name, where there is not room for all of it. */
+/** Width to which the cell of a name is shortened if the table is too wide. */
 const SHORT_NAME = 16
 
-/** The list of runs as a table: totals, then one line a run, newest first, each followed by its parts. */
+/** The list of runs as a table: totals, then one line per run, newest first, each followed by its children. */
 export function runTable(options: TableOptions): TableLine[] {
   const { runs, now, columns = Number.POSITIVE_INFINITY, rows = Number.POSITIVE_INFINITY } = options
   const lines: TableLine[] = [{ kind: 'totals', text: totals(options) }]
@@ -76,27 +78,27 @@ function totals({ runs, sessions, ownOnly }: TableOptions): string {
   ].join(' · ')
 }
 
-/** Newest first, parts behind the whole they are of, in the order in which they began. */
+/** The runs, newest first. Children follow their parent, in the order of their start. */
 function inOrder(runs: readonly InspectedRun[]): { run: InspectedRun; depth: number }[] {
   const known = new Set(runs.map(({ id }) => id))
-  const parts = new Map<string, InspectedRun[]>()
-  const wholes: InspectedRun[] = []
+  const children = new Map<string, InspectedRun[]>()
+  const roots: InspectedRun[] = []
   for (const run of runs) {
-    const list = run.parent !== undefined && known.has(run.parent) ? (parts.get(run.parent) ?? []) : wholes
-    if (list !== wholes) parts.set(run.parent!, list)
+    const list = run.parent !== undefined && known.has(run.parent) ? (children.get(run.parent) ?? []) : roots
+    if (list !== roots) children.set(run.parent!, list)
     list.push(run)
   }
   const placed: { run: InspectedRun; depth: number }[] = []
-  // The last is the next.
-  const left = wholes
+  // A stack: its last element is the next run.
+  const left = roots
     .sort((a, b) => b.startedAt - a.startedAt)
     .reverse()
     .map((run) => ({ run, depth: 0 }))
   for (let next = left.pop(); next; next = left.pop()) {
     placed.push(next)
     const { run, depth } = next
-    const begun = parts.get(run.id)?.sort((a, b) => a.startedAt - b.startedAt) ?? []
-    for (const part of begun.reverse()) left.push({ run: part, depth: depth + 1 })
+    const started = children.get(run.id)?.sort((a, b) => a.startedAt - b.startedAt) ?? []
+    for (const child of started.reverse()) left.push({ run: child, depth: depth + 1 })
   }
   return placed
 }
@@ -112,18 +114,18 @@ function rowOf(run: InspectedRun, depth: number, now: number): TableRow {
     credit: reader ? String(reader.credit) : '-',
     readers: String(run.readerCount),
     age: age(now - run.startedAt),
-    who: principalWords(run.principal),
+    owner: principalWords(run.principal),
   }
 }
 
-/** The reader that is furthest behind, of those for whom the actor waits if there are any. */
+/** The reader that is furthest behind: among the readers that the actor waits for, or else among all. */
 function slowest(readers: readonly InspectedReader[]): InspectedReader | undefined {
   const pacing = readers.filter(({ policy }) => policy === 'pace')
   const [first, ...others] = pacing.length > 0 ? pacing : readers
   return first && others.reduce((slow, reader) => (reader.lag > slow.lag ? reader : slow), first)
 }
 
-/** A run that is gated or detached is running, unless something else is said. */
+/** The state of a run in words. `gated` and `detached` replace `running` and follow any other state. */
 function stateWords({ state, outcome, gated, detached, readers }: InspectedRun): string {
   const words = [
     ...(outcome !== undefined ? [outcome] : state === 'running' ? [] : [state === 'waiting_input' ? 'waiting' : state]),
@@ -139,19 +141,19 @@ function kindOf({ outcome, gated }: InspectedRun): TableLine['kind'] {
   return gated ? 'gated' : 'run'
 }
 
-/** Runs that were begun inside the server have a principal of its own. */
+/** The name of a principal. That of runs from inside the server is in parentheses. */
 function principalWords(id: string): string {
   return id.startsWith('\u0000') ? `(${oneLine(id.slice(1))})` : oneLine(id)
 }
 
-/** How to write a row, so that it fits: names are shortened, then columns left out. */
+/** Makes the function that writes a row within the width: it shortens names, then leaves out columns. */
 function writer(rows: readonly TableRow[], columns: number): (row: TableRow) => string {
   let names: ColumnName[] = COLUMNS.map(({ name }) => name)
   const widths = new Map(
     COLUMNS.map(({ name }) => [name, rows.reduce((most, row) => Math.max(most, widthOf(row[name])), name.length)]),
   )
   const width = (): number => names.reduce((sum, name) => sum + widths.get(name)! + GAP.length, -GAP.length)
-  for (const name of ['who', 'actor'] as const) {
+  for (const name of ['owner', 'actor'] as const) {
     const spare = width() - columns
     if (spare > 0) widths.set(name, Math.max(Math.min(SHORT_NAME, widths.get(name)!), widths.get(name)! - spare))
   }
@@ -169,7 +171,7 @@ function writer(rows: readonly TableRow[], columns: number): (row: TableRow) => 
       .trimEnd()
 }
 
-/** At most `columns` wide, with a mark where something is left out. */
+/** Cuts a text to a width of `columns`, with a mark at the cut. */
 function cut(text: string, columns: number): string {
   if (widthOf(text) <= columns) return text
   let kept = ''
@@ -185,14 +187,14 @@ function cut(text: string, columns: number): string {
 const WIDE =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
 
-/** Columns of a terminal. */
+/** The width of a text, in columns of a terminal. */
 function widthOf(text: string): number {
   let width = 0
   for (const character of text) width += WIDE.test(character) ? 2 : 1
   return width
 }
 
-/** Text that stays where it is put: on its line, and in its direction. */
+/** Text without line breaks, control characters and changes of direction. */
 function oneLine(text: string): string {
   return printable(text.replaceAll(/[\r\n\t]/g, ' ').replaceAll(/\p{Bidi_Control}/gu, '\ufffd'))
 }

@@ -9,12 +9,15 @@ import { type Command, readArgs } from './usage.ts'
 
 const usage = {
   name: 'run',
-  about: 'Starts a run and shows its answer. Ctrl-C stops the run and says what was stopped.',
-  notes: ['The input is JSON where it can be read as JSON, else text; - reads it from stdin.'],
+  about: 'Starts a run and prints its answer. Ctrl-C cancels the run and prints the receipt.',
+  notes: ['The input is read as JSON, or as text if it is not JSON. With - it comes from stdin.'],
   args: ['<actor>', '[input]'],
   options: {
-    stream: { type: 'boolean', about: 'Types the answer as it comes; without it, it is printed at the end.' },
-    yes: { type: 'boolean', about: 'Allows all that the run asks leave for.' },
+    stream: {
+      type: 'boolean',
+      about: 'Prints the answer as it arrives. Without it, the answer is printed at the end.',
+    },
+    yes: { type: 'boolean', about: 'Approves every tool call that needs approval.' },
     ...remoteOptions,
   },
   examples: [
@@ -25,7 +28,7 @@ const usage = {
   ],
 } as const
 
-/** The longest value that a refusal repeats. */
+/** Maximum length of a value that an error repeats, in UTF-16 units. */
 const MAX_QUOTED = 40
 
 /** `millrace run` */
@@ -53,7 +56,7 @@ export const run: Command = {
   },
 }
 
-/** JSON where it is JSON, else the text itself. */
+/** The parsed JSON, or the text itself if it is not JSON. */
 function inputOf(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -62,16 +65,16 @@ function inputOf(text: string): unknown {
   }
 }
 
-/** How an input that does not fit was read; undefined where the refusal itself says which part of it is wrong. */
+/** A hint for an invalid input: how it was read. Undefined if the error itself names the wrong field. */
 function readAs(text: string | undefined): string | undefined {
   if (text === undefined) return 'no input was given'
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null) return undefined
-    return `it was read as JSON; an object is written as '{"name":${text.length <= MAX_QUOTED ? text : '...'}}'`
+    return `it was read as JSON; write an object as '{"name":${text.length <= MAX_QUOTED ? text : '...'}}'`
   } catch (error) {
-    if (/^\s*[{["]/.test(text)) return `it was read as text, as it is no JSON: ${messageOf(error)}`
-    return `it was read as text; an object is written as '{"name":"value"}'`
+    if (/^\s*[{["]/.test(text)) return `it was read as text, because it is not JSON: ${messageOf(error)}`
+    return `it was read as text; write an object as '{"name":"value"}'`
   }
 }
 

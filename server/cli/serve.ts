@@ -18,37 +18,43 @@ const DEFAULT_DRAIN_S = 10
 
 const usage = {
   name: 'serve',
-  about: 'Serves actors over WebSocket. Ctrl-C or SIGTERM drains it, a second Ctrl-C leaves at once.',
-  notes: ['Keys and addresses of models come from OPENAI_API_KEY, OPENAI_BASE_URL (needs no key) and OLLAMA_HOST.'],
+  about: 'Serves actors over WebSocket. Ctrl-C or SIGTERM drains the server; a second Ctrl-C quits at once.',
+  notes: [
+    'Keys and addresses of models come from OPENAI_API_KEY, OPENAI_BASE_URL (a compatible server needs no key) and OLLAMA_HOST.',
+  ],
   args: [],
   options: {
-    port: { type: 'string', value: 'PORT', about: 'Where to listen; 0 takes a free port. Default 7400.' },
+    port: { type: 'string', value: 'PORT', about: 'Port to listen on; 0 takes a free one. Default 7400.' },
     host: {
       type: 'string',
       value: 'ADDRESS',
-      about: 'Default 127.0.0.1, this machine only; 0.0.0.0 is every address of it.',
+      about: 'Address to listen on; 0.0.0.0 is every address of this machine. Default 127.0.0.1.',
     },
     token: {
       type: 'string',
       value: 'TOKEN',
-      about: 'What clients must show. Default: MILLRACE_TOKEN, else a random one, which it prints.',
+      about: 'Token that clients must send. Default: MILLRACE_TOKEN, else a random one, which is printed.',
     },
     model: {
       type: 'string',
       value: 'MODEL',
-      about: 'What chat answers with: demo, ollama:NAME or openai:NAME. Default: MILLRACE_MODEL, else demo.',
+      about: 'Model of the agents: demo, ollama:NAME or openai:NAME. Default: MILLRACE_MODEL, else demo.',
     },
     config: {
       type: 'string',
       value: 'FILE',
-      about: 'A module whose default export holds options of createServer, such as { actors, authenticate }.',
+      about: 'Module whose default export has options of createServer, such as { actors, authenticate }.',
     },
     transport: {
       type: 'string',
       value: 'NAME',
-      about: 'How sockets come in: ws, or uws, which needs the package uWebSockets.js. Default ws.',
+      about: 'Transport: ws, or uws, which needs the package uWebSockets.js. Default ws.',
     },
-    drain: { type: 'string', value: 'SECONDS', about: 'How long runs may go on when it is told to leave. Default 10.' },
+    drain: {
+      type: 'string',
+      value: 'SECONDS',
+      about: 'Time limit for runs to end when the server drains. Default 10.',
+    },
   },
   examples: [
     'millrace serve',
@@ -61,7 +67,7 @@ const usage = {
 type Values = { readonly [Name in keyof typeof usage.options]?: string }
 type Options = ServerOptions<NonNullable<Config['actors']>>
 
-/** Who may come in: whoever shows the token, which was made here or chosen; or as the config file says. */
+/** How clients are authenticated: by a random token, by a token that the user set, or by the config file. */
 type Access = { kind: 'made' | 'chosen'; token: string } | { kind: 'own'; authenticate: Authenticate }
 
 /** `millrace serve` */
@@ -113,7 +119,7 @@ function create(options: Options, configFile: string | undefined): MillraceServe
   }
 }
 
-/** What it says when it listens: where, what, and a line to paste. */
+/** The text that the server prints when it listens: its address, its contents, and a command to paste. */
 function greeting(url: string, { actors, defaultModel }: Options, access: Access): string {
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
@@ -135,7 +141,7 @@ function greeting(url: string, { actors, defaultModel }: Options, access: Access
     '',
     `  ${line.join(' ')}`,
     '',
-    'Ctrl-C there stops the answer. Ctrl-C here drains this server.',
+    'Ctrl-C there cancels the run. Ctrl-C here drains this server.',
     '',
   ].join('\n')
 }
@@ -143,26 +149,26 @@ function greeting(url: string, { actors, defaultModel }: Options, access: Access
 function tokenWords(access: Access): string {
   switch (access.kind) {
     case 'made':
-      return `${access.token} (made for this start; choose one with --token)`
+      return `${access.token} (random; set your own with --token)`
     case 'chosen':
-      return 'the one you chose'
+      return 'as set with --token or MILLRACE_TOKEN'
     case 'own':
-      return 'as the config file says'
+      return 'as set by the config file'
   }
 }
 
-/** Resolves when the server was told to leave and has. */
+/** Waits for Ctrl-C or SIGTERM, and resolves when the server has drained. */
 async function drained(server: MillraceServer<Options['actors']>, drainS: number, output: Output): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     onInterrupt((times) => {
       if (times > 1) {
-        output.fail('left at once')
+        output.fail('quit at once')
         process.exit(EXIT.interrupted)
       }
       const runs = server.liveRuns
       if (runs > 0) {
-        const them = runs === 1 ? '1 run' : `${runs} runs`
-        output.note(`leaving: waits up to ${drainS} s for ${them} to end; press Ctrl-C again to leave at once`)
+        const count = runs === 1 ? '1 run' : `${runs} runs`
+        output.note(`draining: waiting up to ${drainS} s for ${count} to end; press Ctrl-C again to quit at once`)
         output.busy('draining')
       }
       server.close({ drainMs: drainS * 1_000 }).then(resolve, reject)
@@ -171,8 +177,8 @@ async function drained(server: MillraceServer<Options['actors']>, drainS: number
   output.note('drained')
 }
 
-/** An error of the server's own, in a line: what was thrown, and where. */
+/** Describes an error that clients do not see, in one line: what was thrown, and where. */
 function errorWords(error: unknown, { actor, run }: { actor?: string; run?: string }): string {
-  const where = actor === undefined ? 'an error inside' : `actor ${actor} failed in run ${String(run)}`
+  const where = actor === undefined ? 'internal error' : `actor ${actor} failed in run ${String(run)}`
   return `${where}: ${messageOf(error)}${placeOf(error)}`
 }

@@ -3,8 +3,9 @@ import { ws } from '../transports/ws.ts'
 import { EXIT, Failure, messageOf } from './exit.ts'
 
 /**
- * The transport that a person named: `ws` or `uws`, whose package is loaded only now.
- * @throws Failure with one line that says what to do: no such transport, package not installed, not for this machine.
+ * Makes the transport with the given name: `ws`, or `uws`, whose package it loads.
+ * @throws Failure for an unknown transport, and for a package that is not installed or does not support this machine.
+ * Its one line says what to do.
  */
 export async function parseTransport(named: string): Promise<Transport> {
   switch (named) {
@@ -15,7 +16,7 @@ export async function parseTransport(named: string): Promise<Transport> {
       return uws({ module })
     }
     default:
-      throw new Failure(EXIT.usage, `no transport ${named}: there is ws and uws`)
+      throw new Failure(EXIT.usage, `unknown transport ${named}; known transports: ws, uws`)
   }
 }
 

@@ -2,28 +2,28 @@ import { parseArgs } from 'node:util'
 import { EXIT, EXIT_CODES, type ExitCode, Failure, messageOf } from './exit.ts'
 import type { Output } from './output.ts'
 
-/** One option as it is typed and explained. */
+/** One option of a command: its type, the name of its value, and its explanation. */
 export type OptionUsage =
   | { readonly type: 'boolean'; readonly about: string }
   | { readonly type: 'string'; readonly value: string; readonly about: string }
 
-/** How a command is called: its help is made of it, and its arguments are read by it. */
+/** The interface of a command, from which its help is made and its arguments are parsed. */
 export type Usage = {
   readonly name: string
   /** One sentence. */
   readonly about: string
-  /** Its arguments as the help writes them; those in `<>` are needed. */
+  /** Its arguments as the help shows them: `<required>` or `[optional]`. */
   readonly args: readonly string[]
   readonly options: { readonly [name: string]: OptionUsage }
-  /** Sentences that its options cannot say. */
+  /** Further sentences for the help. */
   readonly notes?: readonly string[]
-  /** Lines to copy. */
+  /** Commands to copy. */
   readonly examples: readonly string[]
 }
 
 export type Command = {
   readonly usage: Usage
-  /** Does it. @throws Failure, or what else went wrong. */
+  /** Runs the command. Resolves with its exit code. @throws Failure, or any other error. */
   run(args: string[], output: Output): Promise<ExitCode>
 }
 
@@ -32,8 +32,8 @@ type Values<U extends Usage> = {
 }
 
 /**
- * Reads the arguments of a command.
- * @throws Failure that says which of them is wrong.
+ * Parses the arguments of a command.
+ * @throws Failure that names the wrong argument.
  */
 export function readArgs<const U extends Usage>(
   usage: U,
@@ -44,11 +44,11 @@ export function readArgs<const U extends Usage>(
   const missing = needed[positionals.length]
   if (missing !== undefined) throw misused(usage, `${missing} is missing`)
   const extra = positionals[usage.args.length]
-  if (extra !== undefined) throw misused(usage, `there is an argument too many: ${extra} (are quotes missing?)`)
+  if (extra !== undefined) throw misused(usage, `unexpected argument ${extra} (are quotes missing?)`)
   return { values: values, positionals }
 }
 
-/** Whether the help of a command is wanted. What stands behind `--` is no option. */
+/** Whether the arguments ask for help. Arguments after `--` are not options. */
 export function wantsHelp(args: readonly string[]): boolean {
   const end = args.indexOf('--')
   return args.slice(0, end < 0 ? args.length : end).some((arg) => arg === '--help' || arg === '-h')
@@ -59,7 +59,7 @@ function parsed(usage: Usage, args: string[]): { values: object; positionals: st
   try {
     return parseArgs({ args, options, allowPositionals: true })
   } catch (error) {
-    // Its first sentence says what is wrong; the others are about its own interface.
+    // The first sentence of the message names the problem; the others are about `parseArgs`.
     const [sentence = ''] = messageOf(error).split(/\.\s|\n/)
     throw misused(usage, sentence.charAt(0).toLowerCase() + sentence.slice(1))
   }
@@ -70,8 +70,8 @@ function misused(usage: Usage, what: string): Failure {
 }
 
 /**
- * A whole number from an option or the environment.
- * @throws Failure that names it.
+ * Parses a whole number from `min` to `max`.
+ * @throws Failure that names the option and the allowed range.
  */
 export function readNumber(name: string, text: string, { min, max }: { min: number; max: number }): number {
   const n = /^\d+$/.test(text) ? Number(text) : Number.NaN
@@ -92,7 +92,7 @@ export function commandHelp({ name, about, args, options, notes = [], examples }
     ...notes,
     '',
     'Options:',
-    ...table([...rows, ['--help', 'Says this.']]),
+    ...table([...rows, ['--help', 'Prints this help.']]),
     '',
     'Examples:',
     ...examples.map((line) => `  ${line}`),
@@ -107,12 +107,12 @@ export function overviewHelp(commands: readonly Command[]): string {
   return [
     'Usage: millrace <command> [options]',
     '',
-    'A WebSocket server for agents: tokens come down, a stop goes up, and who was cut off comes back.',
+    'A WebSocket server for agents: runs can be streamed, slowed down, cancelled and resumed.',
     '',
     'Commands:',
     ...table(commands.map(({ usage }): UsageRow => [[usage.name, ...usage.args].join(' '), usage.about])),
     '',
-    'millrace <command> --help explains one; millrace --version says which version this is.',
+    'millrace <command> --help explains a command; millrace --version prints the version.',
     '',
     ...exitCodes(),
     '',

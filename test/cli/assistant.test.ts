@@ -25,7 +25,9 @@ describe('millrace run assistant', () => {
     await using allowing = millrace(['run', 'assistant', 'Please mail Anna', '--yes'], serve)
     const refused = await refusing.ended
     expect(refused.stdout).toContain('mail did not work: refused by the user')
-    expect(refused.stderr).toContain('Allow mail {"to":"Anna"}?\nrefused: nobody is here to ask; --yes allows it\n')
+    expect(refused.stderr).toContain(
+      'Allow mail {"to":"Anna"}?\nrefused: no terminal to ask on; --yes approves all calls\n',
+    )
     const allowed = await allowing.ended
     expect(allowed.stdout).toContain('mail says: nothing was sent to Anna')
     expect([refused.code, allowed.code]).toEqual([0, 0])
@@ -42,15 +44,15 @@ describe('millrace cancel --call', () => {
     const stopped = await stopping.ended
     expect(stopped).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/^stopped call_1 in \d+.* ms: it has ended; note: enough\n$/),
+      stdout: expect.stringMatching(/^cancelled call_1 in \d+.* ms: it has ended; note: enough\n$/),
     })
     expect(await missing.ended).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('nothing called call_9 goes on in this run'),
+      stderr: expect.stringContaining('this run has no open tool call call_9'),
     })
     const { code, stdout, stderr } = await asking.ended
     expect(code).toBe(0)
-    expect(stderr).toMatch(/call_1 was stopped by a client after \d+ ms: enough\n/)
+    expect(stderr).toMatch(/call_1 was cancelled by a client after \d+ ms: enough\n/)
     expect(stdout).toContain('research did not work: cancelled by the user: enough. research says: Rivers')
   })
 })

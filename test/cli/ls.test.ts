@@ -68,7 +68,7 @@ describe('millrace ls into a pipe', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const [totals, names, ...runs] = stdout.split('\n')
     expect(totals).toMatch(/^1 run of yours · \d+ sessions · [\d.]+ items\/s · [\d.]+ k?B\/s$/)
-    expect(names).toMatch(/^RUN +ACTOR +STATE +RATE +LAG +CREDIT +READERS +AGE +WHO$/)
+    expect(names).toMatch(/^RUN +ACTOR +STATE +RATE +LAG +CREDIT +READERS +AGE +OWNER$/)
     expect(runs).toEqual([expect.stringMatching(new RegExp(`^${run.id} +count +running .* cli$`)), ''])
     expect(stdout).not.toMatch(/[^\P{Cc}\n]/u)
   })
@@ -170,7 +170,7 @@ describe('millrace ls on a terminal', () => {
     const { code, stdout, stderr } = await listing.ended
     expect(code).toBe(3)
     expect(stdout.endsWith(SHOW)).toBe(true)
-    expect(stderr).toMatch(/millrace:[^\n]* the server went away\n$/)
+    expect(stderr).toMatch(/millrace:[^\n]* the server has shut down\n$/)
     expect(await other.server.ended).toMatchObject({ code: 0 })
   })
 
@@ -182,7 +182,9 @@ describe('millrace ls on a terminal', () => {
     const { code, stdout, stderr } = await listing.ended
     expect(code).toBe(3)
     expect(stdout.endsWith(SHOW)).toBe(true)
-    expect(stderr).toMatch(/connection lost: trying again for 1 s[^]*millrace:[^\n]* the server did not come back\n$/)
+    expect(stderr).toMatch(
+      /connection lost: reconnecting for up to 1 s[^]*millrace:[^\n]* the server did not come back\n$/,
+    )
   })
 
   test('--once prints it and ends', async () => {
@@ -235,7 +237,7 @@ describe('millrace ls is refused in one line by', () => {
     expect(await listing.ended).toMatchObject({
       code: 3,
       stdout: '',
-      stderr: expect.stringMatching(/^millrace: cannot connect to .*: nobody listens there; .*\n$/),
+      stderr: expect.stringMatching(/^millrace: cannot connect to .*: no server listens there; .*\n$/),
     })
   })
 

@@ -28,28 +28,28 @@ afterAll(() => vi.unstubAllEnvs())
 describe('what cannot be is refused in one line, with exit code 2', () => {
   test.each<[string, RegExp]>([
     ['', /^Usage: millrace <command>/],
-    ['wat', /no command wat: there is serve, run, attach, cancel, ls; see millrace --help/],
+    ['wat', /unknown command wat; known commands: serve, run, attach, cancel, ls; see millrace --help/],
     ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
     ['serve --port 65536', /--port takes a whole number/],
     ['serve --port', /option '--port <value>' argument missing; see millrace serve --help/],
     ['serve --drain -1', /option '--drain' argument is ambiguous; see millrace serve --help/],
     ['serve --drain soon', /--drain takes a whole number from 0 to 86400, not soon/],
     ['serve --wat', /unknown option '--wat'; see millrace serve --help/],
-    ['serve chat', /there is an argument too many: chat/],
-    ['serve --transport tcp', /no transport tcp: there is ws and uws/],
-    ['serve --model gpt-5', /no model gpt-5: write demo, openai:NAME or ollama:NAME/],
+    ['serve chat', /unexpected argument chat/],
+    ['serve --transport tcp', /unknown transport tcp; known transports: ws, uws/],
+    ['serve --model gpt-5', /unknown model gpt-5: write demo, openai:NAME or ollama:NAME/],
     ['serve --model openai:gpt-5', /openai:gpt-5 needs a key: set OPENAI_API_KEY/],
     ['serve --token=', /empty token/],
-    ['serve --config nowhere.mjs', /there is no config file nowhere\.mjs/],
+    ['serve --config nowhere.mjs', /config file nowhere\.mjs not found/],
     ['run', /<actor> is missing; see millrace run --help/],
-    ['run chat two words', /there is an argument too many: words \(are quotes missing\?\); see millrace run --help/],
-    ['run chat hi --url 127.0.0.1:7400', /127\.0\.0\.1:7400 is no address of a server: write it as ws:/],
-    ['run chat hi --url http://127.0.0.1', /is no address of a server/],
+    ['run chat two words', /unexpected argument words \(are quotes missing\?\); see millrace run --help/],
+    ['run chat hi --url 127.0.0.1:7400', /127\.0\.0\.1:7400 is not a server address: write it as ws:/],
+    ['run chat hi --url http://127.0.0.1', /is not a server address/],
     ['run chat hi --reconnect x', /--reconnect takes a whole number/],
     ['attach', /<run> is missing/],
     ['attach r_x --after x', /--after takes a whole number/],
     ['attach r_x --after 3 --live', /use either --after or --live, not both/],
-    ['attach r_x --policy fast', /no policy fast: use one of pace, log, merge, latest/],
+    ['attach r_x --policy fast', /unknown policy fast; known policies: pace, log, merge, latest/],
     ['cancel', /<run> is missing/],
   ])('millrace %s', async (args, says) => {
     const { code, stdout, stderr } = await called(args.split(' ').filter(Boolean))
@@ -65,20 +65,20 @@ describe('a config file that is wrong is told in one line, with exit code 2', ()
 
   test.each<[string, RegExp]>([
     ['export const actors = {}', /it needs a default export: an object with any of the options of createServer.*/],
-    ['export default { actor: {} }', /there is no option actor; there is actors, authenticate, .*/],
+    ['export default { actor: {} }', /unknown option actor; known options: actors, authenticate, .*/],
     ['export default { authenticate: "yes" }', /authenticate must be a function/],
     ['export default { actors: null }', /actors must be an object/],
     ['export default { actors: [] }', /actors must be an object/],
     [
       'export default { origins: "https://app.example" }',
-      /origins must be a list of texts, such as \["https:\/\/app\.example"\]/,
+      /origins must be a list of strings, such as \["https:\/\/app\.example"\]/,
     ],
-    ['export default { origins: {} }', /origins must be a list of texts, .*/],
-    ['export default { origins: [1] }', /origins must be a list of texts, .*/],
+    ['export default { origins: {} }', /origins must be a list of strings, .*/],
+    ['export default { origins: [1] }', /origins must be a list of strings, .*/],
     ['export default { models: {} }', /models must be a list/],
     [
       'export default { actors: { a: async () => {} } }',
-      /actors\.a is no actor: make it with actor\(\) or agent\(\).*/,
+      /actors\.a is not an actor: make it with actor\(\) or agent\(\).*/,
     ],
     ['export default { actors: {} }', /createServer needs at least one actor/],
     ['export default { limits: { maxStreams: 0 } }', /limits\.maxStreams must be an integer of at least 1, not 0/],
@@ -154,22 +154,22 @@ describe('what the server refuses is told in one line', () => {
     [
       'run count ten',
       2,
-      /the input does not fit: expected an object such as {"to":10} \(it was read as text; an object is written as '{"name":"value"}'\)/,
+      /the input does not fit: expected an object such as {"to":10} \(it was read as text; write an object as '{"name":"value"}'\)/,
     ],
     [
       'run count 5',
       2,
-      /the input does not fit: expected an object such as {"to":10} \(it was read as JSON; an object is written as '{"name":5}'\)/,
+      /the input does not fit: expected an object such as {"to":10} \(it was read as JSON; write an object as '{"name":5}'\)/,
     ],
     [
       'run count {"to":',
       2,
-      /the input does not fit: expected an object such as {"to":10} \(it was read as text, as it is no JSON: Unexpected end of JSON input\)/,
+      /the input does not fit: expected an object such as {"to":10} \(it was read as text, because it is not JSON: Unexpected end of JSON input\)/,
     ],
     [
       'run count {to:5}',
       2,
-      /the input does not fit: expected an object such as {"to":10} \(it was read as text, as it is no JSON: Expected property name .*\)/,
+      /the input does not fit: expected an object such as {"to":10} \(it was read as text, because it is not JSON: Expected property name .*\)/,
     ],
     ['run count', 2, /the input does not fit: expected an object such as {"to":10} \(no input was given\)/],
     ['run team', 2, /the input does not fit: expected a question: a string or { prompt } \(no input was given\)/],
@@ -196,7 +196,7 @@ describe('what the server refuses is told in one line', () => {
   test('no token', async () => {
     const refused = await called(['run', 'count', '{"to":1}', '--url', access[1]!])
     expect(refused.code).toBe(3)
-    expect(refused.stderr).toMatch(/^millrace: the server wants a token: .* --token or MILLRACE_TOKEN\n$/)
+    expect(refused.stderr).toMatch(/^millrace: the server needs a token: .* --token or MILLRACE_TOKEN\n$/)
   })
 })
 
@@ -209,7 +209,7 @@ describe('a server that is not there is told in one line, with exit code 3', () 
     const refused = await called(['run', 'count', '{"to":1}', '--url', `ws://127.0.0.1:${port}`])
     expect(refused.code).toBe(3)
     expect(refused.stderr).toMatch(
-      /^millrace: cannot connect to ws:\/\/127\.0\.0\.1:\d+: nobody listens there; start a server .*\n$/,
+      /^millrace: cannot connect to ws:\/\/127\.0\.0\.1:\d+: no server listens there; start one .*\n$/,
     )
   })
 
@@ -221,7 +221,7 @@ describe('a server that is not there is told in one line, with exit code 3', () 
     other.closeAllConnections()
     other.close()
     expect(refused.code).toBe(3)
-    expect(refused.stderr).toMatch(/: what answers there is no millrace server \(HTTP 404\): check --url\n$/)
+    expect(refused.stderr).toMatch(/: the server there is not a millrace server \(HTTP 404\): check --url\n$/)
   })
 })
 

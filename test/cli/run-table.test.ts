@@ -39,7 +39,7 @@ describe('the table of runs', () => {
     const runs = [run(3_000, { gated: true }), run(1), run(200, { detached: true, readers: [], readerCount: 0 })]
     expect(lines(runs, { sessions })).toEqual([
       '3 runs · 1 gated · 1 detached · 3 sessions · 1 not connected · 60 items/s · 270 B/s',
-      'RUN                       ACTOR  STATE     RATE  LAG  CREDIT  READERS  AGE  WHO',
+      'RUN                       ACTOR  STATE     RATE  LAG  CREDIT  READERS  AGE  OWNER',
       'r_0000000000000000000001  chat   running   20/s    3     253        1   1s  alice',
       'r_0000000000000000000200  chat   detached  20/s    -       -        0   3m  alice',
       'r_0000000000000000003000  chat   gated     20/s    3     253        1  50m  alice',
@@ -97,7 +97,7 @@ describe('the table of runs', () => {
   })
 
   test('leaves out nothing on a terminal of 80 columns in the usual case', () => {
-    expect(lines([run(1)], { columns: 80 })[1]).toMatch(/RUN .* WHO$/)
+    expect(lines([run(1)], { columns: 80 })[1]).toMatch(/RUN .* OWNER$/)
   })
 
   test('fits the rows there are, and says how many are left out', () => {

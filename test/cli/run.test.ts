@@ -42,7 +42,7 @@ describe('millrace run', () => {
     await using typing = run(['count', '{"to":30,"delayMs":10}', '--stream'])
     const { code, stdout, stderr } = await typing.ended
     expect({ code, stdout }).toEqual({ code: 0, stdout: counted(30) })
-    expect(stderr).toMatch(/^run r_\S+\n30 tokens in \d+\.\d s(, \d+ a second)?, the first after \d+ ms\n$/)
+    expect(stderr).toMatch(/^run r_\S+\n30 tokens in \d+\.\d s(, \d+ per second)?, first after \d+ ms\n$/)
   })
 
   test('types it as it comes', async () => {
@@ -80,8 +80,7 @@ describe('millrace run', () => {
     running.kill(signal)
     const { code, stderr, stdout } = await running.ended
     expect(code).toBe(130)
-    const receipt =
-      /stopped in .* ms: everything behind it has ended; no provider was being asked\n(\d+) items are kept\n$/
+    const receipt = /cancelled in .* ms: all work has ended; no provider request was open\n(\d+) items are kept\n$/
     const [, kept] = receipt.exec(stderr) ?? []
     const seen = Number(/(\d+) \n$/.exec(stdout)?.[1])
     expect(Number(kept)).toBeGreaterThanOrEqual(seen)
@@ -97,7 +96,7 @@ describe('millrace run', () => {
     expect(code).toBe(130)
     expect(stderr).toMatch(
       new RegExp(
-        `millrace: left at once; the run may go on; stop it with: node dist/server/cli/main.js cancel ${id}\n$`,
+        `millrace: quit at once; the run may go on; cancel it with: node dist/server/cli/main.js cancel ${id}\n$`,
       ),
     )
   })
@@ -109,7 +108,7 @@ describe('millrace run', () => {
     const { code, stderr } = await flood.ended
     expect({ code, stderr }).toEqual({ code: 0, stderr: `run ${id}\n` })
     const view = await millrace(['attach', id, '--live'], { env: serve.env }).ended
-    expect(view).toMatchObject({ code: 1, stderr: expect.stringMatching(/another client ended the run: stopped in/) })
+    expect(view).toMatchObject({ code: 1, stderr: expect.stringMatching(/another client ended the run: cancelled in/) })
   })
 })
 
@@ -135,7 +134,7 @@ describe('millrace attach and cancel', () => {
     view.kill('SIGINT')
     expect(await view.ended).toMatchObject({
       code: 130,
-      stderr: expect.stringMatching(/left it; the run may go on; stop it with: \S+ \S+ cancel r_\S+\n$/),
+      stderr: expect.stringMatching(/detached; the run may go on; cancel it with: \S+ \S+ cancel r_\S+\n$/),
     })
     const seen = running.stdout.length
     await running.said('stdout', new RegExp(`^[^]{${seen + 1}}`))
@@ -143,11 +142,11 @@ describe('millrace attach and cancel', () => {
     expect(cancelled).toMatchObject({
       code: 0,
       stderr: '',
-      stdout: expect.stringMatching(/^stopped in .*\n\d+ items are kept; note: enough\n$/),
+      stdout: expect.stringMatching(/^cancelled in .*\n\d+ items are kept; note: enough\n$/),
     })
     expect(await running.ended).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/\nmillrace: another client ended the run: stopped in .*; note: enough\n$/),
+      stderr: expect.stringMatching(/\nmillrace: another client ended the run: cancelled in .*; note: enough\n$/),
     })
   })
 
@@ -157,7 +156,7 @@ describe('millrace attach and cancel', () => {
     await done.ended
     expect(await millrace(['cancel', id], { env: serve.env }).ended).toMatchObject({
       code: 0,
-      stdout: 'too late to stop it: it was done already\n',
+      stdout: 'too late to cancel it: it was done already\n',
     })
   })
 })
@@ -170,7 +169,7 @@ describe('a connection that is lost', () => {
     line.cut()
     const { code, stdout, stderr } = await running.ended
     expect({ code, stdout }).toEqual({ code: 0, stdout: counted(5_000) })
-    expect(stderr).toMatch(/\nconnection lost: trying again for 30 s\nconnected again\n5000 tokens/)
+    expect(stderr).toMatch(/\nconnection lost: reconnecting for up to 30 s\nreconnected\n5000 tokens/)
   })
 
   test('and does not come back is given up, with the way back in one line', async () => {
@@ -183,7 +182,7 @@ describe('a connection that is lost', () => {
     const { code, stderr } = await running.ended
     expect(code).toBe(3)
     expect(stderr).toMatch(
-      /\nconnection lost: trying again for 1 s\nmillrace: the server did not come back; the run may go on; come back to it with: node \S+ attach r_\S+ --after \d+\n$/,
+      /\nconnection lost: reconnecting for up to 1 s\nmillrace: the server did not come back; the run may go on; read on with: node \S+ attach r_\S+ --after \d+\n$/,
     )
   })
 
@@ -200,7 +199,7 @@ describe('a connection that is lost', () => {
     expect(await running.ended).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /\nmillrace: the server came back without this run, as after a restart: start it again\n$/,
+        /\nmillrace: the server no longer has this run, as after a restart: start it again\n$/,
       ),
     })
   })

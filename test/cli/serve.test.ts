@@ -25,7 +25,7 @@ describe('millrace serve', () => {
     pasted.kill('SIGINT')
     const { code, stderr } = await pasted.ended
     expect(code).toBe(130)
-    expect(stderr).toMatch(/^run r_\S+\nstopped in .* ms: everything behind it has ended.*\n\d+ items are kept; .*\n$/)
+    expect(stderr).toMatch(/^run r_\S+\ncancelled in .* ms: all work has ended.*\n\d+ items are kept; .*\n$/)
   })
 
   test('says where it listens, which actors and which model it has, and its token', async () => {
@@ -59,9 +59,9 @@ describe('millrace serve', () => {
     await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
     await run.said('stderr', /run r_/)
     serve.server.kill(signal)
-    await serve.server.said('stderr', /^leaving: waits up to 10 s for 1 run to end; press Ctrl-C again.*\n$/)
+    await serve.server.said('stderr', /^draining: waiting up to 10 s for 1 run to end; press Ctrl-C again.*\n$/)
     run.kill('SIGINT')
-    expect(await run.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/stopped in/) })
+    expect(await run.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/cancelled in/) })
     expect(await serve.server.ended).toMatchObject({ code: 0, stderr: expect.stringMatching(/\ndrained\n$/) })
   })
 
@@ -91,9 +91,9 @@ describe('millrace serve', () => {
     await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
     await run.said('stderr', /run r_/)
     serve.server.kill('SIGINT')
-    await serve.server.said('stderr', /press Ctrl-C again to leave at once/)
+    await serve.server.said('stderr', /press Ctrl-C again to quit at once/)
     serve.server.kill('SIGINT')
-    expect(await serve.server.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/left at once\n$/) })
+    expect(await serve.server.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/quit at once\n$/) })
   })
 
   test('a port in use is told in one line, with exit code 3', async () => {

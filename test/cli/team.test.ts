@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Voices } from '../../server/cli/agent-lines.ts'
+import { AgentLines } from '../../server/cli/agent-lines.ts'
 import { millrace, type Serving, serving } from '../helpers/command.ts'
 
 let serve: Serving
@@ -14,7 +14,7 @@ describe('millrace run team', () => {
     const { code, stdout, stderr } = await asking.ended
     expect(code).toBe(0)
     for (const name of ['advocate', 'critic', 'editor']) {
-      expect(stderr).toMatch(new RegExp(`^${name} begins as r_\\S{22}$`, 'm'))
+      expect(stderr).toMatch(new RegExp(`^${name} starts as r_\\S{22}$`, 'm'))
       expect(stderr).toMatch(new RegExp(`^${name} is done$`, 'm'))
       expect(stdout).toMatch(new RegExp(`^${name}: `, 'm'))
     }
@@ -23,28 +23,28 @@ describe('millrace run team', () => {
 
   test('goes on without the one of them that is stopped, whose id is that of a run', async () => {
     await using asking = millrace(['run', 'team', 'rivers', '--stream'], serve)
-    const [, id = ''] = await asking.said('stderr', /^critic begins as (r_\S{22})$/m)
+    const [, id = ''] = await asking.said('stderr', /^critic starts as (r_\S{22})$/m)
     await asking.said('stdout', /^critic: /m)
     await using stopping = millrace(['cancel', id], serve)
     expect((await stopping.ended).code).toBe(0)
     const { code, stderr, stdout } = await asking.ended
     expect(code).toBe(0)
-    expect(stderr).toMatch(/^critic was stopped by a client$/m)
+    expect(stderr).toMatch(/^critic was cancelled by a client$/m)
     expect(stdout).toMatch(/^editor: /m)
   })
 })
 
-describe('the lines of several voices', () => {
+describe('the lines of several agents', () => {
   test('are cut at their line ends and at spaces, and nothing is lost but those', () => {
-    const voices = new Voices()
-    voices.begin('a', 'Ann')
+    const agents = new AgentLines()
+    agents.begin('a', 'Ann')
     const long = 'word '.repeat(30)
     const said = [
-      voices.say('a', 'one\ntwo'),
-      voices.say('b', 'between'),
-      voices.say('a', ` and ${long}`),
-      voices.end('a'),
-      voices.endAll(),
+      agents.add('a', 'one\ntwo'),
+      agents.add('b', 'between'),
+      agents.add('a', ` and ${long}`),
+      agents.end('a'),
+      agents.endAll(),
     ].join('')
     expect(said.split('\n').filter((line) => line.startsWith('b: '))).toEqual(['b: between'])
     const lines = said.split('\n').filter((line) => line.startsWith('Ann: '))
@@ -54,8 +54,8 @@ describe('the lines of several voices', () => {
   })
 
   test('are cut anywhere when there is no space', () => {
-    const voices = new Voices()
-    expect(voices.say('a', 'x'.repeat(100))).toBe(`a: ${'x'.repeat(72)}\n`)
-    expect(voices.end('a')).toBe(`a: ${'x'.repeat(28)}\n`)
+    const agents = new AgentLines()
+    expect(agents.add('a', 'x'.repeat(100))).toBe(`a: ${'x'.repeat(72)}\n`)
+    expect(agents.end('a')).toBe(`a: ${'x'.repeat(28)}\n`)
   })
 })

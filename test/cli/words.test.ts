@@ -25,7 +25,7 @@ describe('a receipt in words', () => {
     [
       'of a silent run',
       cancelled({}),
-      ['stopped in 0.4 ms: everything behind it has ended; no provider was being asked', 'it had said nothing'],
+      ['cancelled in 0.4 ms: all work has ended; no provider request was open', 'no items are kept'],
     ],
     [
       'of an agent',
@@ -38,8 +38,8 @@ describe('a receipt in words', () => {
         usage: { input: 0, output: 35, exact: false },
       }),
       [
-        "stopped in 13 ms: everything behind it has ended; the provider's connection is closed; one tool call was stopped (c1)",
-        '36 items are kept; the model gave at least 35 tokens; note: too long',
+        "cancelled in 13 ms: all work has ended; the provider's connection is closed; 1 tool call was stopped (c1)",
+        '36 items are kept; model tokens: at least 35 out; note: too long',
       ],
     ],
     [
@@ -54,21 +54,21 @@ describe('a receipt in words', () => {
         usage: { input: 4, output: 1, exact: true },
       }),
       [
-        "stopped in 1000 ms: still going on: the actor, which does not heed the stop, the provider's request, tool call c2; the provider's connection did not close in time; 2 tool calls were stopped (c1, c3)",
-        '1 item is kept; the model took 4 tokens and gave 1',
+        "cancelled in 1000 ms: still open: the actor, which ignores its signal, the provider request, tool call c2; the provider's connection did not close in time; 2 tool calls were stopped (c1, c3)",
+        '1 item is kept; model tokens: 4 in, 1 out',
       ],
     ],
-    ['that came too late', { outcome: 'done', confirmed: true }, ['too late to stop it: it was done already']],
-    ['of a run that failed', { outcome: 'error', confirmed: true }, ['too late to stop it: it had failed already']],
+    ['that came too late', { outcome: 'done', confirmed: true }, ['too late to cancel it: it was done already']],
+    ['of a run that failed', { outcome: 'error', confirmed: true }, ['too late to cancel it: it had failed already']],
     [
       'that never came',
       { confirmed: false, code: 'connection_lost' },
-      ['nobody confirmed the stop: the server was not reached, or no longer knows the run'],
+      ['the cancel was not confirmed: the server was not reached, or no longer has the run'],
     ],
     [
       'of an observer',
       { confirmed: false, code: 'forbidden' },
-      ['not stopped: this token may watch the run, but not stop it'],
+      ['not cancelled: this token may observe the run, but not cancel it'],
     ],
   ])('%s', (_name, result, lines) => {
     expect(cancelWords(result)).toEqual(lines)
@@ -99,7 +99,7 @@ describe('an event in words', () => {
         ms: 5,
         receipt: { code: 1, by: 'client', note: 'enough', settled: true, ms: 1 },
       },
-      'c1 was stopped by a client after 5 ms: enough',
+      'c1 was cancelled by a client after 5 ms: enough',
     ],
     [
       {
@@ -110,7 +110,7 @@ describe('an event in words', () => {
         ms: 5,
         receipt: { code: 0, by: 'server', settled: false, ms: 1 },
       },
-      'c1 was stopped by the server after 5 ms, but goes on',
+      'c1 was cancelled by the server after 5 ms, but goes on',
     ],
     [{ ...at, type: 'request', id: 'q1', kind: 'confirm', prompt: 'Sure?' }, 'asks (confirm, request q1): Sure?'],
     [{ ...at, type: 'iteration', n: 1, max: 8 }, undefined],
@@ -118,7 +118,7 @@ describe('an event in words', () => {
     [{ ...at, type: 'usage', input: 1, output: 2 }, undefined],
     [
       { ...at, type: 'retry', attempt: 1, delayMs: 50, code: 'provider_overloaded', provider: 'openai' },
-      'openai failed (provider_overloaded): asked again in 50 ms',
+      'openai failed (provider_overloaded): retry 1 in 50 ms',
     ],
     [{ ...at, type: 'progress', current: 3, total: 10, message: 'reading' }, 'progress: 3/10 reading'],
     [{ ...at, type: 'step', id: 's', name: 'load', status: 'failed', error: 'gone' }, 'step load: failed, gone'],
@@ -126,7 +126,7 @@ describe('an event in words', () => {
     [{ ...at, type: 'warning', code: 'x', message: 'careful' }, 'warning: careful'],
     [{ ...at, type: 'gap', from: 3, next: 6, reason: 'retention' }, 'items 3 to 5 are missing (no longer kept)'],
     [{ ...at, type: 'gap', from: 3, next: 4, reason: 'store_lost' }, 'item 3 is missing (lost)'],
-    [{ ...at, type: 'gap', from: 3, next: 3, reason: 'rewound' }, 'what came after item 2 no longer counts'],
+    [{ ...at, type: 'gap', from: 3, next: 3, reason: 'rewound' }, 'items after item 2 are no longer valid'],
     [{ ...at, type: 'gap', from: 3, next: 9, reason: 'policy' }, undefined],
   ])('%o', (event, words) => {
     expect(eventWords(event)).toBe(words)

@@ -15,7 +15,7 @@ describe('a model named on the command line', () => {
   })
 
   test.each([
-    ['gpt-5-mini', 'no model gpt-5-mini: write demo, openai:NAME or ollama:NAME'],
+    ['gpt-5-mini', 'unknown model gpt-5-mini: write demo, openai:NAME or ollama:NAME'],
     ['', 'write demo, openai:NAME or ollama:NAME'],
     ['openai', 'openai needs the name of a model, such as openai:gpt-5-mini'],
     ['ollama:', 'ollama needs the name of a model, such as ollama:llama3.2'],
