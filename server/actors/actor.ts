@@ -15,7 +15,7 @@ export type { Principal }
 export type RunInput = {
   /** `message`, `approve`, `tool.result`, `answer`, or a type of the application. */
   readonly type: string
-  /** What the client sent; no schema checks it. */
+  /** The data that the client sent; no schema checks it. */
   readonly data: unknown
 }
 

@@ -18,8 +18,8 @@ export type SpawnOptions = {
  * `agent`, so the parent can pass events on unchanged: `yield* context.spawn(...)`.
  *
  * The loop ends when the child is done or cancelled, and returns the result if there is one. It throws the child's
- * error if the child failed. It throws `overloaded` if the server gave up the ended child's log before the loop read
- * it, and `already_reading` if the child has a reader already. Leaving the loop cancels the child.
+ * error if the child failed, and `overloaded` if the server gave up the ended child's log before the loop read it. A
+ * second loop throws `already_reading`. Leaving the loop cancels the child.
  */
 export interface ChildRun<Data = unknown, Result = unknown>
   extends AsyncIterable<RunEvent<Data> & { agent: string }, Result | undefined> {

@@ -97,7 +97,7 @@ const OPENINGS = [
 const SENTENCES = [
   'I am the demo model: I run offline and say the same thing whenever I am asked the same thing.',
   'millrace carries these words to you one token at a time, over a single WebSocket.',
-  'Cancel me, and the cancel travels up to the producer: the socket of a real provider is closed, and a receipt says what was stopped and what it cost.',
+  'Cancel me, and the cancel travels up to the producer. It closes the socket of a real provider, and a receipt reports what was stopped and what it cost.',
   'Stop reading, and I wait: the server sends nothing beyond the credit that you granted.',
   'Lose the connection and come back, and every token is still there, each exactly once.',
 ] as const

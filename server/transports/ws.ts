@@ -175,7 +175,7 @@ function accept(
 }
 
 /**
- * A class and not an object literal: V8 makes a dictionary of a literal with a getter, which takes half a kilobyte and
+ * A class and not an object literal. V8 makes a dictionary of a literal with a getter: that takes half a kilobyte, and
  * a lookup by name for each message.
  */
 class WsSocket implements Socket {
