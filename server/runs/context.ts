@@ -3,7 +3,7 @@ import type { ActorContext, ModelCall, Question, RunInput, RunModel } from '../a
 import type { Model, ModelEvent, StopReason } from '../models/model.ts'
 import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
 
-/** What a run offers to the context it hands to its actor. */
+/** What a run offers to the context of its actor. */
 export interface ContextCallbacks extends ToolCallbacks {
   readonly actorName: string
   readonly meta: WireMap | undefined
@@ -11,13 +11,13 @@ export interface ContextCallbacks extends ToolCallbacks {
   takeInputs(): RunInput[]
   request(question: Question): Promise<unknown>
   findModel(which: string | Model | undefined): Model
-  /** Enters a provider request in the run's books; call what it returns when the socket is closed. */
+  /** Adds a provider request to the open work of the run. Call the function it returns once the socket is closed. */
   openProvider(): () => void
-  /** A model's answer is complete: why it stopped there. */
+  /** A model's answer is complete. `stop`: why it ended. */
   answered(stop: StopReason): void
 }
 
-/** What an actor is given beside its input. */
+/** Makes the context that an actor receives with its input. */
 export function createContext(run: ContextCallbacks): ActorContext {
   return {
     get signal() {
@@ -40,7 +40,7 @@ export function createContext(run: ContextCallbacks): ActorContext {
   }
 }
 
-/** A model whose requests are entered in the run's books and stopped by its signal. */
+/** A model whose requests count as open work of the run, and end with its signal. */
 function bind(run: ContextCallbacks, model: Model): RunModel {
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()

@@ -1,6 +1,6 @@
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 
-/** A time limit that can stand still: it counts only while nothing holds it. */
+/** A time limit that can be held: it counts only while nothing holds it. */
 export class Deadline {
   readonly #runtime: Runtime
   readonly #ms: number
@@ -20,7 +20,7 @@ export class Deadline {
     this.#arm(ms)
   }
 
-  /** Stands still, until `release`. Holding twice is holding once; it costs a look at the clock. */
+  /** Stops the count until `release`. Holding it twice has no further effect. It costs one look at the clock. */
   hold(): void {
     this.#heldSince ??= this.#runtime.now()
   }
@@ -43,7 +43,7 @@ export class Deadline {
     return this.#ms - (this.#runtime.now() - this.#startedAt - this.#heldMs)
   }
 
-  /** The timer is not set anew at every hold; when it fires it looks how much was held. */
+  /** A hold does not touch the timer: when the timer fires, it looks how long the deadline was held. */
   #arm(ms: number): void {
     this.#timer = this.#runtime.setTimer(ms, () => {
       if (this.#heldSince !== undefined) {

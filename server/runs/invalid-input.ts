@@ -2,14 +2,14 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { Issue } from '../actors/standard-schema.ts'
 import { excerpt } from '../text.ts'
 
-/** Issues that a refusal lists, and steps of the path of each. */
+/** The most issues that a refusal lists, and the most steps of the path of each. */
 const MAX_ISSUES = 20
-/** The longest text in such a list. */
+/** The longest text in this list, in characters. */
 const MAX_ISSUE_CHARACTERS = 200
 
-/** The refusal of an input that its schema rejects, with the schema's issues. */
+/** The error for an input that its schema rejects. `details` are the schema's issues. */
 export function invalidInput(issues: readonly Issue[]): MillraceError {
-  // A schema may quote the keys of its input, which are as long as a client likes.
+  // A schema may quote keys of the input, and a client chooses their length.
   const details = issues.slice(0, MAX_ISSUES).map(({ message, path }) => ({
     message: excerpt(message, MAX_ISSUE_CHARACTERS),
     path: (path ?? [])

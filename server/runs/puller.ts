@@ -1,47 +1,47 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** Items one run may produce in one event-loop turn. A frame holds so many, and the more the cheaper each. */
+/** Items that one run may produce in one loop turn. One frame holds them, and each item is cheaper the more there are. */
 const SLICE_ITEMS = 64
-/** Most items between two looks at the clock. */
+/** The most items between two looks at the clock. */
 const MOST_STRIDE = 16
 
 export type ActorOutput = string | RunEvent
 
-/** What becomes of a step that was pulled. */
+/** What a puller reports. */
 export type PullerCallbacks = {
   item(said: ActorOutput): void
   /** The actor is finished, with a result. */
   done(result: unknown): void
   failed(error: unknown): void
-  /** The turn of the next slice has come. */
+  /** The slot of the next slice has come. */
   resumed(): void
 }
 
 /**
- * Asks an actor's iterator for one step after the other, a slice in each turn of the event loop. It pulls with callbacks:
- * a race or a promise of its own for each item costs ten times as much.
+ * Asks the iterator of an actor for one step after the other, one slice in each loop turn. It pulls with callbacks: a
+ * race, or a promise of its own for each item, costs ten times as much.
  */
 export class Puller {
-  // What every item touches stands together, as in a production.
+  // Fields that every item touches stand together, as in a producer.
   readonly #callbacks: PullerCallbacks
   #pending = false
   #waited = true
-  /** The turn in which the step under way was asked for, and whether the last one came in a later turn. */
+  /** The loop turn in which the pending step was asked for. */
   #askedIn = -1
   readonly #scheduler: Scheduler
   #queued = false
   #finished = false
   #iterator: AsyncIterator<ActorOutput, unknown> | undefined
-  /** The turn whose slice is being taken, what was taken of it, and what of that may be produced without asking. */
+  /** The loop turn of the present slice, the items taken of the slice, and how many of them may come without asking. */
   #turn = -1
   #taken = 0
   #free = 0
-  /** Items between two looks at the clock: few for an actor that works long for each. */
+  /** Items between two looks at the clock: few for an actor that works long for each item. */
   #stride = 1
-  /** Some were taken in this turn. */
+  /** Items were taken in this loop turn. */
   #hasTaken = false
-  /** Its turn has come just now. */
+  /** The scheduler is calling it. */
   #called = false
 
   constructor(scheduler: Scheduler, callbacks: PullerCallbacks) {
@@ -49,7 +49,7 @@ export class Puller {
     this.#callbacks = callbacks
   }
 
-  /** The iterator to pull. Without one the actor never began. */
+  /** Sets the iterator to pull. Without one the actor never began. */
   begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
     this.#iterator = iterator
   }
@@ -58,26 +58,26 @@ export class Puller {
     return this.#iterator !== undefined
   }
 
-  /** The iterator yields no more. One without `return` has finished with its last step. */
+  /** The iterator yields no more. An iterator without `return` has finished with its last step. */
   get finished(): boolean {
     return this.#finished || (!this.#pending && this.#iterator?.return === undefined)
   }
 
-  /** Whether one more thing may be said in this turn. */
+  /** Whether one more item may be produced in this loop turn. */
   allows(): boolean {
     const { number } = this.#scheduler
     if (number !== this.#turn) {
       this.#turn = number
       this.#free = 0
       this.#hasTaken = false
-      // A slice that the end of a turn has cut goes on where it was, or who is slow would begin a new one each time.
+      // A slice that the end of a turn cut short goes on where it was. A slow actor would otherwise begin a new one each time.
       if (!this.#called || this.#taken >= SLICE_ITEMS) this.#taken = 0
-      // Who could always go on, and was let go on by a reader, joins those who wait for the same.
+      // A run that never waits, and that a reader let go on, queues behind the other runs like it.
       if (!this.#hasWaited && !this.#called && this.#scheduler.crowded) return false
     }
     if (this.#free === 0 && this.#taken < SLICE_ITEMS) {
       this.#free = this.#scheduler.take(Math.min(this.#stride, SLICE_ITEMS - this.#taken))
-      // The items taken before have used the turn up, or have not.
+      // The items taken before have used up the loop turn, or have not.
       if (this.#hasTaken && this.#free > 0) this.#stride = Math.min(MOST_STRIDE, this.#stride * 2)
       else if (this.#hasTaken) this.#stride = Math.ceil(this.#stride / 2)
       this.#hasTaken = true
@@ -86,7 +86,7 @@ export class Puller {
     return this.#free > 0 && this.#free-- > 0
   }
 
-  /** Goes on in a later turn: soon, if its slice is not finished or it is one that waits for others. */
+  /** Goes on in a later loop turn: soon if its slice is unfinished, or if it waits for something outside. */
   later(): void {
     if (this.#queued) return
     this.#queued = true
@@ -94,10 +94,10 @@ export class Puller {
     this.#scheduler.later(this.#resume, this.#hasWaited || isUnfinished)
   }
 
-  /** Asks for the next step, unless one is asked for already. */
+  /** Asks for the next step, unless one is pending. */
   next(): void {
     if (this.#pending || this.#queued || this.#finished) return
-    // One that waits for others, such as a model, will mostly wait again: to ask it is no work of this turn.
+    // An actor that waits for something outside, such as a model, will probably wait again. Asking it costs this turn nothing.
     if (!this.#waited && !this.allows()) return this.later()
     this.#pending = true
     this.#askedIn = this.#scheduler.number
@@ -109,8 +109,8 @@ export class Puller {
   }
 
   /**
-   * Asks the actor to clean up; `closed` is called when it has, with what it threw. An async generator answers only when what it awaits has
-   * come: that is no part of a stop.
+   * Asks the actor to clean up. `closed` is called when it has, with what it threw. An async generator answers only once
+   * what it awaits has come, so this is not part of a stop.
    */
   close(closed: (error?: unknown) => void): void {
     const done = (error?: unknown): void => {
@@ -126,7 +126,7 @@ export class Puller {
     }
   }
 
-  /** What it says now was waited for. */
+  /** The actor waited for something outside before its present item. */
   get #hasWaited(): boolean {
     return this.#waited || (this.#pending && this.#askedIn !== this.#scheduler.number)
   }

@@ -1,14 +1,14 @@
 import type { Runtime } from '../../protocol/runtime.ts'
 
-/** All runs together may produce for about this long in one event-loop turn: it bounds how late a cancel is read. */
+/** All runs together may produce for about this long in one loop turn. It bounds how late a cancel is read. */
 const TURN_MS = 1
-/** Runs that may go on in one turn. Full slices of so many tokens are a turn's worth. */
+/** Runs that may go on in one loop turn. Their full slices fill about a turn. */
 const RUNS_PER_TURN = 32
 
 /**
- * Shares the event loop among runs. A producer that never waits lives in microtasks and would starve every socket (1,000
- * runs of 288 tokens hold the loop 40 ms); here it takes a slice and goes on in a later turn. The slices of a turn are
- * taken one after the other: what a run says in one go fits in one frame, and costs a third of the same items said in turn.
+ * Shares the event loop among runs. A producer that never waits runs in microtasks and would starve every socket: 1,000
+ * runs of 288 tokens hold the loop for 40 ms. Here a run takes a slice and goes on in a later loop turn. A run takes its
+ * whole slice at once: the items then fit in one frame, and cost a third of the same items produced alternately.
  */
 export class Scheduler {
   readonly #runtime: Runtime
@@ -17,7 +17,7 @@ export class Scheduler {
   #startedAt = 0
   #wallClock = 0
   #spent = false
-  /** Who last waited for something outside, such as a model, is not queued behind all who can always go on. */
+  /** Runs that last waited for something outside, such as a model. They do not queue behind runs that never wait. */
   #first: (() => void)[] = []
   #waiting: (() => void)[] = []
   #wasFirst = false
@@ -28,22 +28,22 @@ export class Scheduler {
     this.#runtime = runtime
   }
 
-  /** Number of the present turn, for slices of one's own. */
+  /** The number of the present loop turn. A caller counts its own slice by it. */
   get number(): number {
     return this.#number
   }
 
-  /** Others wait for their turn. */
+  /** Other runs wait for a slot. */
   get crowded(): boolean {
     return this.#waiting.length > 0
   }
 
-  /** Epoch milliseconds, as of the last items: what was said meanwhile was said then. */
+  /** The wall clock as of the last look, in epoch milliseconds. Items of one slice share it. */
   get wallClock(): number {
     return this.#open ? this.#wallClock : this.#runtime.wallClock()
   }
 
-  /** How many of `items` may be produced now without asking again: all, or 0 when the turn is spent. */
+  /** How many of `items` may be produced now without asking again: all of them, or 0 when the loop turn is used up. */
   take(items: number): number {
     this.#begin()
     if (this.#spent) return 0
@@ -51,7 +51,10 @@ export class Scheduler {
     return this.#spent ? 0 : items
   }
 
-  /** Calls `callback` in the next turn, or when it comes to it among those that wait: two queues, each served every other time. */
+  /**
+   * Queues `callback` for a slot in a later loop turn. There are two queues, each served every other time.
+   * @param first whether the caller had waited for something outside.
+   */
   later(callback: () => void, first: boolean): void {
     this.#begin()
     if (first) this.#first.push(callback)
@@ -82,7 +85,7 @@ export class Scheduler {
     this.#runtime.nextTurn(this.#goOn)
   }
 
-  /** One run goes on. Each has a callback of the event loop of its own: between two of them all that it says is said. */
+  /** One run goes on. Each run has an event-loop callback of its own, so all of its microtasks run between two of them. */
   readonly #goOn = (): void => {
     this.#steps--
     this.#begin()
@@ -92,7 +95,7 @@ export class Scheduler {
     next?.()
   }
 
-  /** In turn, if there are both: neither keeps the other waiting for good. */
+  /** Alternates between the queues, so that neither starves the other. */
   #next(): (() => void) | undefined {
     const isFirst = this.#first.length > 0 && (!this.#wasFirst || this.#waiting.length === 0)
     this.#wasFirst = isFirst

@@ -1,19 +1,19 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Receipt, Usage } from '../../protocol/receipt.ts'
 
-/** What a run has cost and how far it came, as its end tells. */
+/** The usage and the iterations of a run, as its end reports them. */
 export class UsageTally {
   readonly #spent: Usage = { input: 0, output: 0 }
   #used = false
-  /** A child could not say all that it cost. */
+  /** The usage of a child is an estimate. */
   #inexact = false
-  /** How many texts had been said when a provider last stated its usage. */
+  /** The number of texts logged when a provider last stated its usage. */
   #stated = 0
   #iterations = 0
-  /** Why the last model that was asked stopped. */
+  /** Why the last answer of a model ended. */
   #stop: string | undefined
 
-  /** The run said an event, after so many texts. */
+  /** Counts an event that the run logged. `texts`: the number of texts logged before it. */
   note(event: RunEvent, texts: number): void {
     if (event.type === 'usage') {
       this.#stated = texts
@@ -22,19 +22,19 @@ export class UsageTally {
     } else if (event.type === 'iteration') this.#iterations = event.n
   }
 
-  /** A child has cost that. */
+  /** Adds what a child has cost. */
   childSpent(usage: Usage & { exact?: boolean }): void {
     this.#used = true
     add(this.#spent, usage)
     if (usage.exact === false) this.#inexact = true
   }
 
-  /** A model's answer is complete: why it stopped there. */
+  /** A model's answer is complete. `stop`: why it ended. */
   answered(stop: string): void {
     this.#stop = stop
   }
 
-  /** What an END says beside its outcome, where children that go on have cost `also`. */
+  /** What an END reports besides its outcome. `also`: the usage of children that go on. */
   summary(also: readonly Usage[]): { usage?: Usage; stop?: string; iterations?: number } {
     return {
       ...this.usage(also),
@@ -43,7 +43,7 @@ export class UsageTally {
     }
   }
 
-  /** What was spent so far, `also` by children that go on. */
+  /** The usage so far. `also`: the usage of children that go on. */
   usage(also: readonly Usage[]): { usage?: Usage } {
     if (!this.#used && also.length === 0) return {}
     const usage = { ...this.#spent }
@@ -52,8 +52,8 @@ export class UsageTally {
   }
 
   /**
-   * The usage for a receipt. A provider that was cut off never stated its last: of the `texts` said in all, those since
-   * it did are about as many tokens.
+   * The usage for a receipt. A provider that was cut off has not stated its last usage. The texts logged since it last
+   * did, of `texts` in all, are about as many tokens.
    */
   receiptUsage(cutOff: boolean, texts: number, also: readonly Usage[]): Pick<Receipt, 'usage'> {
     const { usage } = this.usage(also)
