@@ -124,7 +124,7 @@ export class Subscription implements Reader {
 
   grant(n: number): void {
     this.cursor.grant(n)
-    this.run.reconsider()
+    this.run.reconsider(this)
     this.wake(false)
   }
 
@@ -132,7 +132,7 @@ export class Subscription implements Reader {
   setRate(perSec: number | null): void {
     this.#rate?.clear()
     this.#rate = perSec === null ? undefined : new RateBucket(perSec, this.#runtime)
-    this.run.reconsider()
+    this.run.reconsider(this)
     this.wake(true)
   }
 
@@ -272,7 +272,7 @@ export class Subscription implements Reader {
     // Behind what is only missing the others come all the same; of what became void they may never come.
     this.#sendAnswers(from < next ? next - 1 : Number.POSITIVE_INFINITY)
     this.#head.push({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
-    this.run.reconsider()
+    this.run.reconsider(this)
   }
 
   #wantsEnd(): boolean {

@@ -30,6 +30,8 @@ export class Readers {
   #resting = 0
   /** The readers that the actor waits for. */
   readonly #pacing = new Set<Reader>()
+  /** Those of them that left no room when all were last asked, if there were any. */
+  #holding: Set<Reader> | undefined
   readonly #log: Log
   readonly #limits: Limits
   readonly #onDetach: OnDetach
@@ -71,6 +73,7 @@ export class Readers {
     this.#endRest(reader)
     const [only] = this.#readers
     this.#only = this.#readers.size === 1 ? only : undefined
+    this.#holding?.delete(reader)
     if (this.#pacing.delete(reader)) this.#lastPacer = reader.cursor
     return true
   }
@@ -115,10 +118,33 @@ export class Readers {
    * reader counts. The number can change when a reader joins, leaves, pauses or moves, and after an event.
    */
   room(): number {
+    this.#holding = undefined
     if (this.#pacing.size === 0) return this.#absentPacer()?.room(this.#limits) ?? Number.POSITIVE_INFINITY
     let room = Number.POSITIVE_INFINITY
-    for (const reader of this.#pacing) room = Math.min(room, reader.paused ? 0 : reader.cursor.room(this.#limits))
+    for (const reader of this.#pacing) {
+      const most = this.#roomFor(reader)
+      if (most <= 0) (this.#holding ??= new Set()).add(reader)
+      room = Math.min(room, most)
+    }
     return room
+  }
+
+  /**
+   * Whether an actor that had no room must still wait after this reader has joined or moved. It looks at this reader
+   * only, however many there are. Where it returns false, the caller asks all of them with `room`.
+   */
+  holds(moved: Reader): boolean {
+    const holding = this.#holding
+    if (!holding) return false
+    if (this.#pacing.has(moved)) {
+      if (this.#roomFor(moved) > 0) holding.delete(moved)
+      else holding.add(moved)
+    }
+    return holding.size > 0
+  }
+
+  #roomFor(reader: Reader): number {
+    return reader.paused ? 0 : reader.cursor.room(this.#limits)
   }
 
   /** The oldest item that must be kept for a pacing reader. */

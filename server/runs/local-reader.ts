@@ -124,7 +124,7 @@ export class LocalReader implements Reader {
     const spent = lane === undefined ? cost : 1
     this.cursor.sent(seq + this.#read++, spent)
     this.cursor.grant(spent)
-    this.#run.reconsider()
+    this.#run.reconsider(this)
   }
 }
 

@@ -3,7 +3,7 @@ import type { RunEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Log } from '../log/log.ts'
 import { LogWriter } from '../log/log-writer.ts'
-import type { Readers } from '../log/readers.ts'
+import type { Reader, Readers } from '../log/readers.ts'
 import { type ActorOutput, Puller, type PullerCallbacks } from './puller.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -130,10 +130,11 @@ export class Producer implements PullerCallbacks {
     return this.#waiting?.some(({ event }) => typeof event !== 'string' && holds(event)) ?? false
   }
 
-  /** Goes on where it can: called when the gate may have opened. */
-  reconsider(): void {
+  /** Goes on where it can: called when the gate may have opened, as `moved` has come, moved or left. */
+  reconsider(moved?: Reader): void {
     this.#freeUntil = 0
-    if (this.#isGated && this.#mayGoOn()) this.#go()
+    if (!this.#isGated || (moved && this.#readers.holds(moved))) return
+    if (this.#mayGoOn()) this.#go()
   }
 
   /** Nothing more is said: what waits for the gate fails. */

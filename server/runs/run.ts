@@ -287,9 +287,9 @@ export class Run implements ReadableRun {
     }
   }
 
-  /** Goes on where it can: called when the gate may have opened. */
-  reconsider(): void {
-    this.#producer.reconsider()
+  /** Goes on where it can: called when the gate may have opened, as a reader has moved. Without one all are asked. */
+  reconsider(moved?: Reader): void {
+    this.#producer.reconsider(moved)
   }
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
@@ -310,7 +310,7 @@ export class Run implements ReadableRun {
       this.#detachClock = undefined
       this.#holdDeadline()
     }
-    this.reconsider()
+    this.reconsider(reader)
   }
 
   /** A reader has all there is and wants to be woken. */
@@ -325,7 +325,7 @@ export class Run implements ReadableRun {
       this.#startDetachClock()
       this.#holdDeadline()
     }
-    this.reconsider()
+    this.reconsider(reader)
   }
 
   #startDetachClock(): void {

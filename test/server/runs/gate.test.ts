@@ -74,13 +74,13 @@ class Peer implements Reader {
   grant(n: number): void {
     this.balance = Math.min(LIMITS.maxCredit, this.balance + n)
     this.cursor.grant(n)
-    this.#run.reconsider()
+    this.#run.reconsider(this)
     this.wake()
   }
 
   pause(paused: boolean): void {
     this.paused = paused
-    this.#run.reconsider()
+    this.#run.reconsider(this)
     this.wake()
   }
 

@@ -1,0 +1,165 @@
+import '../helpers/work-counter.ts'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { UpFrame } from '../../protocol/frames.ts'
+import { type CrowdedServer, crowdedServer } from '../helpers/crowded-server.ts'
+import type { WireClient } from '../helpers/wire-client.ts'
+import { Work } from '../helpers/work-counter.ts'
+
+/** How much more one of the two servers keeps. */
+const MANY = 100
+const FRAMES = 200
+/** As many streams as one connection may have, or answers as a stream lets wait. */
+const STREAMS = 60
+
+/** Makes ready what is to be measured, and returns it. */
+type Prepare = (server: CrowdedServer) => Promise<() => Promise<unknown>>
+
+/** Frames in one message, to a server on which this client has a stream of the crowded run. */
+function frames(count: number, frame: (n: number, server: CrowdedServer) => UpFrame): Prepare {
+  return async (server) => {
+    const client = await reader(server)
+    return () => send(client, count, (n) => frame(n, server))
+  }
+}
+
+async function reader(server: CrowdedServer): Promise<WireClient> {
+  const client = await server.client()
+  client.attach(1, server.crowded, null, { policy: 'pace', credit: 100 })
+  await client.next('opened', 1)
+  return client
+}
+
+async function send(client: WireClient, count: number, frame: (n: number) => UpFrame): Promise<void> {
+  client.send(...Array.from({ length: count }, (_, n) => frame(n)))
+  await client.settle()
+}
+
+function cancel(type: 'call' | 'agent', id: string): UpFrame {
+  return { kind: 'cancel', sid: 1, target: { type, id } }
+}
+
+function input(mid: string, type: string, data: unknown): UpFrame {
+  return { kind: 'input', sid: 1, mid, type, data }
+}
+
+/** What clients may send, each kind in the ways that look something up. */
+const table: { readonly [kind in UpFrame['kind']]: { readonly [what: string]: Prepare } } = {
+  hello: {
+    'of somebody new': async (server) => async () => {
+      for (let n = 0; n < 20; n++) await server.client(`new ${n}`)
+    },
+    'that takes over': async (server) => {
+      const { client } = await server.client()
+      return async () => {
+        for (let attempt = 2; attempt < 20; attempt++) await server.client('alice', { client, attempt })
+      }
+    },
+  },
+  start: {
+    'of an actor': frames(STREAMS, (n) => ({ kind: 'start', sid: 2 + n, actor: 'brief', input: null, options: {} })),
+    'of a key that is known': frames(STREAMS, (n) => ({
+      kind: 'start',
+      sid: 2 + n,
+      actor: 'brief',
+      input: null,
+      options: { key: 'known' },
+    })),
+    'of nothing': frames(FRAMES, (n) => ({ kind: 'start', sid: 2 + n, actor: 'none', input: null, options: {} })),
+  },
+  attach: {
+    'to nothing': frames(FRAMES, (n) => ({ kind: 'attach', sid: 2 + n, run: 'none', after: 0, options: {} })),
+  },
+  credit: {
+    'of one that holds nobody back': frames(FRAMES, () => ({ kind: 'credit', sid: 1, n: 1 })),
+  },
+  rate: {
+    'that lets go what another holds back': async (server) => {
+      const client = await server.client()
+      client.start(1, 'talker', null, { rate: 0 })
+      const { run } = await client.next('opened')
+      client.attach(2, run, null, { policy: 'pace', rate: 0 })
+      await server.crowd(run)
+      // At each moment one of the two is paused.
+      return () =>
+        send(client, FRAMES, (n) => ({
+          kind: 'rate',
+          sid: n % 4 < 2 ? 1 : 2,
+          perSec: n % 2 === 0 ? null : 0,
+        }))
+    },
+    'that pauses, or goes on': frames(FRAMES, (n) => ({ kind: 'rate', sid: 1, perSec: n % 2 === 0 ? 0 : null })),
+  },
+  detach: {
+    'of one of many': async (server) => {
+      const client = await reader(server)
+      await send(client, STREAMS, (n) => ({
+        kind: 'attach',
+        sid: 2 + n,
+        run: server.crowded,
+        after: null,
+        options: { policy: 'pace' },
+      }))
+      await client.next('opened', STREAMS + 1)
+      return () => send(client, STREAMS, (n) => ({ kind: 'detach', sid: 2 + n }))
+    },
+    'of nothing': frames(FRAMES, () => ({ kind: 'detach', sid: 1_000 })),
+  },
+  cancel: {
+    'of an agent': frames(FRAMES, (_, { agent }) => cancel('agent', agent)),
+    'of a run that stops already': async (server) => {
+      const client = await server.client()
+      client.start(1, 'stubborn')
+      await client.next('opened')
+      return () => send(client, FRAMES, () => ({ kind: 'cancel', sid: 1 }))
+    },
+  },
+  input: {
+    'that says something': async (server) => {
+      const client = await server.client()
+      client.start(1, 'listener')
+      await client.next('opened')
+      return () => send(client, FRAMES, (n) => input(`${n}`, 'message', n))
+    },
+    'that was said before': frames(FRAMES, () => input('same', 'message', null)),
+  },
+  ping: { 'that is one of many': frames(FRAMES, (nonce) => ({ kind: 'ping', nonce })) },
+  pong: { 'that answers nothing': frames(FRAMES, (nonce) => ({ kind: 'pong', nonce })) },
+}
+
+const cases = Object.entries(table).flatMap(([kind, ways]) =>
+  Object.entries(ways).map(([what, prepare]) => [kind.toUpperCase(), what, prepare] as const),
+)
+
+let few: CrowdedServer
+let many: CrowdedServer
+beforeAll(async () => {
+  few = await crowdedServer(1)
+  many = await crowdedServer(MANY)
+})
+afterEach(async () => {
+  await few.dismiss()
+  await many.dismiss()
+})
+afterAll(async () => {
+  await few[Symbol.asyncDispose]()
+  await many[Symbol.asyncDispose]()
+})
+
+/** What is done of `server/` and `protocol/` for something that was made ready before. */
+async function workOf(ready: Promise<() => Promise<unknown>>): Promise<Work> {
+  const act = await ready
+  Work.take()
+  await act()
+  return Work.take()
+}
+
+/** Nothing was done once for each of the many. */
+function expectAsMuch(most: Work, least: Work): void {
+  expect(most.total, `done beyond that:\n${most.beyond(least)}`).toBeLessThan(least.total * 1.25 + MANY)
+}
+
+test.each(cases)('%s %s costs no more where more is kept', async (_, __, prepare) => {
+  const least = await workOf(prepare(few))
+  const most = await workOf(prepare(many))
+  expectAsMuch(most, least)
+})
