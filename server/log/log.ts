@@ -49,7 +49,11 @@ export class Log {
   /** Whether a high surrogate may be held for some lane. */
   #isHolding = false
   #segments: Segment[] = []
-  #lanes: LoggedLane[] = []
+  /** The open lanes, in the order in which they were opened, and the bytes that they take in an OPENED. */
+  #open: LoggedLane[] = []
+  #openBytes = 0
+  /** Lanes that a kept item has closed, in the order in which they were closed. */
+  #closed: LoggedLane[] = []
   /** High surrogates at the end of a text, each held for the next text of its lane. */
   readonly #held = new Map<number, string>()
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
@@ -159,11 +163,11 @@ export class Log {
     const seq = this.#next++
     if (cost > 1) this.#lastCostly = seq
     if (type === EVENT.laneStart) {
-      const opened = { lane: Number(data['lane']), data, bytes: packed.length, opened: seq, closed: OPEN }
-      this.#lanes.push(opened)
+      this.#open.push({ lane: Number(data['lane']), data, bytes: packed.length, opened: seq, closed: OPEN })
+      this.#openBytes += packed.length
     } else if (type === EVENT.laneEnd) {
-      const lane = this.#lanes.find((open) => open.lane === data['lane'])
-      if (lane) lane.closed = seq
+      const lane = this.#open.find((open) => open.lane === data['lane'])
+      if (lane) this.#close(lane, seq)
     }
   }
 
@@ -187,7 +191,7 @@ export class Log {
     while (spare < this.#segments.length - 1 && (this.#segments[spare + 1] as Segment).first <= this.#first) spare++
     if (spare === 0) return
     this.#segments.splice(0, spare)
-    this.#lanes = this.#lanes.filter((lane) => lane.closed >= this.#first)
+    this.#closed.splice(0, this.#closedBefore(this.#first))
   }
 
   /** Drops all items, because the run is being forgotten. Item numbers and lives stay. */
@@ -196,7 +200,7 @@ export class Log {
     this.#droppedBytes = this.#bytes
     this.#segments = []
     this.#tail = undefined
-    this.#lanes = []
+    this.#setLanes([])
     this.#held.clear()
   }
 
@@ -220,8 +224,9 @@ export class Log {
       this.#first = first
       this.#droppedBytes = this.#bytes
     }
-    this.#lanes = this.#lanes.filter((lane) => lane.opened < first)
-    for (const lane of this.#lanes) if (lane.closed >= first) lane.closed = OPEN
+    const lanes = [...this.#closed, ...this.#open].filter((lane) => lane.opened < first)
+    for (const lane of lanes) if (lane.closed >= first) lane.closed = OPEN
+    this.#setLanes(lanes)
   }
 
   /** Bytes logged up to and including item `seq`, over the whole run. */
@@ -251,7 +256,10 @@ export class Log {
 
   /** The lanes open just before item `seq`. */
   lanesAt(seq: number): OpenLane[] {
-    return this.#lanes.filter((lane) => lane.opened < seq && lane.closed >= seq).map((lane) => [lane.lane, lane.data])
+    // Near the end, where most readers stand, few lanes have been closed since.
+    const closedSince = this.#closed.slice(this.#closedBefore(seq))
+    const lanes = [...closedSince, ...this.#open].filter((lane) => lane.opened < seq)
+    return lanes.sort((a, b) => a.opened - b.opened).map((lane) => [lane.lane, lane.data])
   }
 
   /** Returns whether the log exceeds its retention by more than the fraction `slack`. */
@@ -263,9 +271,32 @@ export class Log {
 
   #hasRoomFor(bytes: number): boolean {
     const { maxEvent, maxValues } = this.#limits
-    const open = this.#lanes.filter((lane) => lane.closed === OPEN)
-    const openBytes = open.reduce((sum, lane) => sum + lane.bytes, bytes)
-    return openBytes <= maxEvent / 2 && (open.length + 1) * VALUES_PER_LANE <= maxValues / 2
+    return this.#openBytes + bytes <= maxEvent / 2 && (this.#open.length + 1) * VALUES_PER_LANE <= maxValues / 2
+  }
+
+  #close(lane: LoggedLane, seq: number): void {
+    lane.closed = seq
+    this.#open.splice(this.#open.indexOf(lane), 1)
+    this.#openBytes -= lane.bytes
+    this.#closed.push(lane)
+  }
+
+  /** The number of lanes that were closed before item `seq`. */
+  #closedBefore(seq: number): number {
+    let low = 0
+    let high = this.#closed.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#closed[middle] as LoggedLane).closed < seq) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  #setLanes(lanes: LoggedLane[]): void {
+    this.#open = lanes.filter((lane) => lane.closed === OPEN).sort((a, b) => a.opened - b.opened)
+    this.#openBytes = this.#open.reduce((sum, lane) => sum + lane.bytes, 0)
+    this.#closed = lanes.filter((lane) => lane.closed < OPEN)
   }
 
   #appendItem(lane: number, text: string, at: number): void {

@@ -67,6 +67,13 @@ const table: { readonly [kind in UpFrame['kind']]: { readonly [what: string]: Pr
     'of nothing': frames(FRAMES, (n) => ({ kind: 'start', sid: 2 + n, actor: 'none', input: null, options: {} })),
   },
   attach: {
+    'to a run with a long log': frames(STREAMS, (n, { history }) => ({
+      kind: 'attach',
+      sid: 2 + n,
+      run: history,
+      after: null,
+      options: {},
+    })),
     'to nothing': frames(FRAMES, (n) => ({ kind: 'attach', sid: 2 + n, run: 'none', after: 0, options: {} })),
   },
   credit: {
