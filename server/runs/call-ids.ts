@@ -1,4 +1,5 @@
 import { isWellFormed } from '../text.ts'
+import { OpenIds } from './open-ids.ts'
 
 /** The longest id of a tool call that is passed on. */
 const MAX_ID_CHARACTERS = 128
@@ -8,6 +9,8 @@ const MAX_ID_CHARACTERS = 128
  * passed on by another, and is answered or cancelled there.
  */
 export class CallIds {
+  /** What is open under these ids and those of agents. */
+  readonly open: OpenIds = new OpenIds()
   /** Ids that were given, each with the last number that was put behind it. */
   readonly #calls = new Map<string, number>()
   #requests = 0

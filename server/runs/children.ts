@@ -4,13 +4,13 @@ import { type RunEvent, type StreamEvent, type ToolOutcome, toWire } from '../..
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type Receipt, type TargetReceipt, type Usage } from '../../protocol/receipt.ts'
-import type { Actor, RunInput } from '../actors/actor.ts'
+import type { Actor } from '../actors/actor.ts'
 import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
 import { AgentTree } from '../log/agent-tree.ts'
 import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import { excerpt, wellFormed } from '../text.ts'
-import type { InputAnswer, Room } from './inputs.ts'
+import type { Room } from './inputs.ts'
 import { LocalReader } from './local-reader.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
 import type { ReadableRun } from './readable-run.ts'
@@ -24,6 +24,8 @@ const MAX_NOTE_CHARACTERS = 84
 
 /** What a child tells of itself. */
 export type ChildEvents = {
+  /** It has logged `event` as item `seq`. */
+  logged(event: RunEvent, seq: number): void
   ended(): void
   settled(): void
   waitingChanged(): void
@@ -37,10 +39,6 @@ interface ChildRunHandle extends ReadableRun {
   readonly openWork: OpenWorkSnapshot
   readonly spent: Usage | undefined
   endNow(): void
-  cancelAgent(id: string, why: CancelCause): boolean
-  cancelCall(call: string, why: CancelCause): boolean
-  answer(input: RunInput): InputAnswer | undefined
-  asks(request: string): boolean
 }
 
 /** What a run offers to its children. */
@@ -51,6 +49,15 @@ export type ChildrenCallbacks = {
   /** Makes the run of a child. */
   create(actor: Actor, input: unknown, name: string | undefined, events: ChildEvents): ChildRunHandle
   emit(event: RunEvent): Promise<number>
+  /** Lets clients stop an agent. Call what it returns once its end was told. */
+  openAgent(id: string, stop: (why: CancelCause) => void): () => void
+  /**
+   * A child has said `event`. Where that is the end of a call or an agent, clients who would stop that need no other answer
+   * while the event `isComing`. Call what it returns, if anything, once it is not.
+   */
+  expect(event: RunEvent, isComing: () => boolean): (() => void) | undefined
+  /** Whether a child, or a child of one, waits for the answer to that request. */
+  asks(request: string): boolean
   nextTurn(callback: () => void): void
   /** A child has cost that. */
   spent(usage: Usage & { exact?: boolean }): void
@@ -66,10 +73,12 @@ type Passed = { readonly seq: number; readonly agent: string; readonly data: Wir
 /** The runs that a run has begun: what it stops, waits for, counts and passes on. */
 export class Children {
   readonly #callbacks: ChildrenCallbacks
-  /** Children whose end this run has not told. */
-  readonly #unreported = new Map<string, Child>()
+  /** Children whose end this run has not told, each with what to call once it has. */
+  readonly #unreported = new Map<Child, () => void>()
   /** Children that have not settled. */
   readonly #live = new Set<Child>()
+  /** Those of them that wait for what a client says, or did when they were stopped. */
+  readonly #waiting = new Set<Child>()
   /** Agents whose end this run has not logged: its children, and children of those that it has passed on. */
   readonly #agents = new AgentTree()
   /** Those whose end it has logged. An actor that kept what they said may pass it on later. */
@@ -87,7 +96,8 @@ export class Children {
 
   /** A child waits for what a client says. */
   get waiting(): boolean {
-    return this.#some(({ state }) => state === 'waiting_input')
+    for (const { run } of this.#waiting) if (run.state === 'waiting_input') return true
+    return false
   }
 
   /** Ids of the children that go on. */
@@ -107,12 +117,16 @@ export class Children {
     options.signal?.throwIfAborted()
     const name = options.name === undefined ? undefined : shown(options.name, MAX_NAME_CHARACTERS)
     const run: ChildRunHandle = callbacks.create(actor, input, name, {
+      logged: (event, seq) => child.logged(event, seq),
       ended: () => this.#ended(child),
       settled: () => this.#settled(child),
-      waitingChanged: () => callbacks.waitingChanged(),
+      waitingChanged: () => this.#waits(child),
     })
-    const child: Child = new Child(run, callbacks.limits, (end) => this.#tell(child, end))
-    this.#unreported.set(run.id, child)
+    const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end))
+    this.#unreported.set(
+      child,
+      callbacks.openAgent(run.id, (why) => child.stop(why)),
+    )
     this.#live.add(child)
     this.#agents.begin(run.id)
     if (options.signal) stopWith(options.signal, child)
@@ -122,44 +136,12 @@ export class Children {
 
   /** Stops all children: their parent is over, and its actor need not wait for them. */
   stop(): void {
-    for (const child of this.#unreported.values()) child.abandon(this.#callbacks.stopReason() as MillraceError)
+    for (const child of this.#unreported.keys()) child.abandon(this.#callbacks.stopReason() as MillraceError)
   }
 
   /** Has those that are stopped tell their ends now, whatever has not finished. */
   endNow(): void {
     for (const { run } of this.#live) run.endNow()
-  }
-
-  /** Stops one agent: a child, or a child of one. False when there is none of that id, or its end was told. */
-  cancelAgent(id: string, why: CancelCause): boolean {
-    const child = this.#unreported.get(id)
-    child?.stop(why)
-    return child !== undefined || this.#some((run) => run.cancelAgent(id, why))
-  }
-
-  /** Stops one tool call of a child. */
-  cancelCall(call: string, why: CancelCause): boolean {
-    return this.#some((run) => run.cancelCall(call, why))
-  }
-
-  /** Whether a child has said an event for which `holds`, and it is still to be passed on. */
-  expects(holds: (event: RunEvent) => boolean): boolean {
-    for (const child of this.#unreported.values()) if (child.expects(holds)) return true
-    return false
-  }
-
-  /** Answers a request that a child asks; undefined when none asks it. */
-  answer(input: RunInput): InputAnswer | undefined {
-    for (const { run } of this.#live) {
-      const answer = run.answer(input)
-      if (answer) return answer
-    }
-    return undefined
-  }
-
-  /** Whether a child, or a child of one, waits for the answer to that request. */
-  asks(request: string): boolean {
-    return this.#some((run) => run.asks(request))
   }
 
   /** What is open here and in the children, when `own` is open in the run itself. */
@@ -185,7 +167,7 @@ export class Children {
     const waiting: WireMap[] = []
     let { bytes, values } = room
     for (const passed of this.#requests.values()) {
-      if (passed.seq >= seq || !this.asks(String(passed.data['request']))) continue
+      if (passed.seq >= seq || !this.#callbacks.asks(String(passed.data['request']))) continue
       bytes -= passed.room.bytes
       values -= passed.room.values
       if (bytes < 0 || values < 0) break
@@ -194,14 +176,8 @@ export class Children {
     return waiting
   }
 
-  /** Whether it is so for a child that goes on; the others are not asked any more. */
-  #some(holds: (run: ChildRunHandle) => boolean): boolean {
-    for (const { run } of this.#live) if (holds(run)) return true
-    return false
-  }
-
   #pass(event: Extract<RunEvent, { type: 'request' }>, agent: string, seq: number): void {
-    for (const id of this.#requests.keys()) if (!this.asks(id)) this.#requests.delete(id)
+    for (const id of this.#requests.keys()) if (!this.#callbacks.asks(id)) this.#requests.delete(id)
     const { limits } = this.#callbacks
     const packed = packPayload(toWire(event).data, limits)
     const room = { bytes: packed.length, values: countValues(packed, limits) }
@@ -212,6 +188,12 @@ export class Children {
     const { usage } = (child.run.end as LoggedEnd).data as { usage?: Usage }
     if (usage) this.#callbacks.spent(usage)
     child.ended()
+    this.#waits(child)
+  }
+
+  #waits(child: Child): void {
+    if (child.run.state === 'waiting_input') this.#waiting.add(child)
+    else this.#waiting.delete(child)
     this.#callbacks.waitingChanged()
   }
 
@@ -230,7 +212,8 @@ export class Children {
     if (child.leftInLoop) await new Promise<void>((resolve) => this.#callbacks.nextTurn(resolve))
     // A run that is over says nothing more.
     await this.#callbacks.emit(event).catch(() => {})
-    this.#unreported.delete(child.id)
+    this.#unreported.get(child)?.()
+    this.#unreported.delete(child)
   }
 }
 
@@ -245,6 +228,7 @@ class Child {
   /** Resolves when it has ended and what it said was read, or with the reason for which nobody waits for that. */
   readonly over: Promise<LoggedEnd | MillraceError>
   readonly #reader: LocalReader
+  readonly #callbacks: Pick<ChildrenCallbacks, 'limits' | 'expect'>
   readonly #tell: (end: LoggedEnd) => Promise<void>
   #isOver!: (how: LoggedEnd | MillraceError) => void
   #telling: Promise<void> | undefined
@@ -254,16 +238,23 @@ class Child {
   #left = false
   /** Why not all that it said was read. */
   #unread: MillraceError | undefined
+  /** By number, what is logged and not read and tells the end of a call or an agent: what to call once it is read. */
+  readonly #unreadEnds = new Map<number, () => void>()
   #text = ''
   #result: Promise<unknown> | undefined
 
-  constructor(run: ChildRunHandle, limits: Limits, tell: (end: LoggedEnd) => Promise<void>) {
+  constructor(
+    run: ChildRunHandle,
+    callbacks: Pick<ChildrenCallbacks, 'limits' | 'expect'>,
+    tell: (end: LoggedEnd) => Promise<void>,
+  ) {
     this.run = run
+    this.#callbacks = callbacks
     this.#tell = tell
     this.over = new Promise((resolve) => {
       this.#isOver = resolve
     })
-    this.#reader = new LocalReader(run, limits, CREDIT, () => {
+    this.#reader = new LocalReader(run, callbacks.limits, CREDIT, () => {
       if (this.#reading === 'nobody') void this.#drain()
     })
     this.view = this.#makeView()
@@ -278,14 +269,17 @@ class Child {
     return this.#left && this.#reading === 'loop'
   }
 
-  /** Whether its parent still reads an event of it for which `holds`. */
-  expects(holds: (event: RunEvent) => boolean): boolean {
-    return this.#reading === 'loop' && !this.#left && this.#reader.expects(holds)
+  /** Its run has logged an event, which is still to be read. */
+  logged(event: RunEvent, seq: number): void {
+    if (this.#left) return
+    const read = this.#callbacks.expect(event, () => this.#reading === 'loop')
+    if (read) this.#unreadEnds.set(seq, read)
   }
 
   /** Stops it: nothing of it is read any more. */
   stop(why: CancelCause): void {
     this.#left = true
+    this.#readNoMore()
     if (!this.#reader.atEnd)
       this.#unread ??= new MillraceError('cancelled', 'the child was stopped before all that it said was read')
     this.#reader.stop()
@@ -359,12 +353,24 @@ class Child {
       return undefined
     })
     if (event?.type === 'token') this.#text += event.text
+    else if (event && this.#unreadEnds.size > 0) this.#endRead(event)
     if (event) return event
     if (this.run.end) await this.#finish(this.run.end)
     return undefined
   }
 
+  #endRead({ seq }: StreamEvent): void {
+    this.#unreadEnds.get(seq)?.()
+    this.#unreadEnds.delete(seq)
+  }
+
+  #readNoMore(): void {
+    for (const read of this.#unreadEnds.values()) read()
+    this.#unreadEnds.clear()
+  }
+
   #finish(end: LoggedEnd): Promise<void> {
+    this.#readNoMore()
     this.#telling ??= this.#tell(end).finally(() => {
       this.#reader.leave()
       this.#isOver(end)

@@ -6,6 +6,8 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question, RunInput } from '../actors/actor.ts'
 import { countValues, unpackPayload } from '../log/payload.ts'
 import { Channel } from '../streams/channel.ts'
+import type { CallIds } from './call-ids.ts'
+import type { Member } from './open-ids.ts'
 
 /** Message ids remembered per run; older ones are no longer recognised as duplicates. */
 const MAX_MIDS = 1_024
@@ -19,11 +21,9 @@ export type Room = { readonly bytes: number; readonly values: number }
 export type InputAnswer = { status: InputStatus; note?: string }
 
 type Pending = {
-  bytes: number
-  values: number
+  taken: Room
   data: WireMap
   seq: number
-  answer: (value: unknown) => void
   fail: (reason: unknown) => void
   /** Nothing waits for it any more: neither timer nor listener stays behind. */
   over: () => void
@@ -35,11 +35,11 @@ type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'ma
 export type InputsCallbacks = {
   readonly runtime: Runtime
   readonly limits: InputLimits
+  readonly run: Member
+  /** Those of the tree that the run is in: where a request was passed on it may be answered. */
+  readonly ids: CallIds
   /** Why nothing is accepted any more, once that is so. */
   stopReason(): MillraceError
-  newRequestId(): string
-  /** Answers a request that was asked elsewhere and passed on here; undefined when there is none. */
-  answerElsewhere(input: RunInput): InputAnswer | undefined
   waitingChanged(): void
 }
 
@@ -57,7 +57,8 @@ export class Inputs {
   readonly #queue: Channel<{ input: RunInput; bytes: number }>
   readonly #answers = new Map<string, InputAnswer>()
   readonly #pending = new Map<string, Pending>()
-  readonly #reserved = new Set<{ bytes: number; values: number }>()
+  /** What the requests that wait, for their answer or to be logged, take of an OPENED. */
+  #taken: Room = { bytes: 0, values: 0 }
   #bytes = 0
   #reading = false
   #isClosed = false
@@ -105,8 +106,8 @@ export class Inputs {
   #accept(input: RunInput, bytes: number): InputAnswer {
     if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
     if (input.type === 'answer' || input.type === 'approve') {
-      const answer = this.answer(input) ?? this.#callbacks.answerElsewhere(input)
-      return answer ?? { status: 'unwanted', note: 'nothing waits for this answer' }
+      const isAnswered = this.#answer(input)
+      return isAnswered ? { status: 'accepted' } : { status: 'unwanted', note: 'nothing waits for this answer' }
     }
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
@@ -118,19 +119,16 @@ export class Inputs {
     return { status: 'accepted' }
   }
 
-  /** Answers a request that waits here; undefined when none waits for this. */
-  answer(input: RunInput): InputAnswer | undefined {
+  /** Answers the request that this is for. False when none waits for it. */
+  #answer(input: RunInput): boolean {
     const data = isMap(input.data) ? input.data : {}
-    const asked = [...this.#pending].find(([id, { data: request }]) =>
-      input.type === 'answer'
-        ? id === data['request']
-        : request['call'] !== undefined && request['call'] === data['call'],
-    )
-    if (!asked) return undefined
-    const [id, pending] = asked
-    this.#forget(id)
-    pending.answer(input.type === 'answer' ? data['value'] : { ok: data['ok'] === true, note: data['note'] })
-    return { status: 'accepted' }
+    const isPlain = input.type === 'answer'
+    const id = isPlain ? data['request'] : data['call']
+    if (typeof id !== 'string') return false
+    const { ids, run } = this.#callbacks
+    const [asked] = ids.open.of(isPlain ? 'request' : 'requestOfCall', id, run)
+    asked?.answer(isPlain ? data['value'] : { ok: data['ok'] === true, note: data['note'] })
+    return asked !== undefined
   }
 
   /** All that wait, for an actor that does not want to wait for them. */
@@ -161,7 +159,7 @@ export class Inputs {
   /** The event that asks `question`, under a new id. */
   requestEvent(question: Question): RequestEvent {
     const { expiresMs, signal: _, ...rest } = question
-    const event: RequestEvent = { type: 'request', id: this.#callbacks.newRequestId(), ...rest }
+    const event: RequestEvent = { type: 'request', id: this.#callbacks.ids.newRequest(), ...rest }
     if (expiresMs !== undefined) event.expiresAt = this.#runtime.wallClock() + expiresMs
     return event
   }
@@ -174,8 +172,8 @@ export class Inputs {
     const asked = { bytes: packed.length, values: countValues(packed, this.#limits) }
     const { bytes, values } = this.room
     if (asked.bytes > bytes || asked.values > values) return undefined
-    this.#reserved.add(asked)
-    return () => this.#reserved.delete(asked)
+    this.#takeRoom(asked, 1)
+    return () => this.#takeRoom(asked, -1)
   }
 
   /** The run said something: who reads the queue beside it does not keep it waiting. */
@@ -202,20 +200,38 @@ export class Inputs {
       const timer = expiresMs === undefined ? undefined : this.#runtime.setTimer(expiresMs, expire)
       // A copy: the actor may go on to change what it asked with.
       const data = unpackPayload(packed) as WireMap
+      const taken = { bytes: packed.length, values: countValues(packed, this.#limits) }
+      const found = this.#open(id, data['call'], (value) => {
+        this.#forget(id)
+        answer(value)
+      })
       this.#pending.set(id, {
+        taken,
         data,
-        bytes: packed.length,
-        values: countValues(packed, this.#limits),
         seq,
-        answer,
         fail,
         over: () => {
+          found()
           timer?.clear()
           signal?.removeEventListener('abort', withdraw)
         },
       })
+      this.#takeRoom(taken, 1)
       this.#callbacks.waitingChanged()
     })
+  }
+
+  /** A request is found, and answered, until what this returns is called. */
+  #open(id: string, call: unknown, answer: (value: unknown) => void): () => void {
+    const { ids, run } = this.#callbacks
+    const request = { run, answer }
+    const found = ids.open.add('request', id, request)
+    if (typeof call !== 'string') return found
+    const foundByCall = ids.open.add('requestOfCall', call, request)
+    return () => {
+      found()
+      foundByCall()
+    }
   }
 
   /** Whether something waits for what clients say. */
@@ -223,21 +239,11 @@ export class Inputs {
     return this.#reading || this.#pending.size > 0
   }
 
-  /** Whether request `id` waits for its answer. */
-  asks(id: string): boolean {
-    return this.#pending.has(id)
-  }
-
   /** What requests of others may take of an OPENED, beside those that wait here. */
   get room(): Room {
     const { maxEvent, maxValues } = this.#limits
-    let bytes = maxEvent / 2
-    let values = maxValues / 2
-    for (const taken of [...this.#pending.values(), ...this.#reserved]) {
-      bytes -= taken.bytes
-      values -= taken.values
-    }
-    return { bytes, values }
+    const { bytes, values } = this.#taken
+    return { bytes: maxEvent / 2 - bytes, values: maxValues / 2 - values }
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */
@@ -257,9 +263,16 @@ export class Inputs {
   }
 
   #forget(id: string): void {
-    this.#pending.get(id)?.over()
+    const pending = this.#pending.get(id)
+    if (!pending) return
     this.#pending.delete(id)
+    this.#takeRoom(pending.taken, -1)
+    pending.over()
     this.#callbacks.waitingChanged()
+  }
+
+  #takeRoom({ bytes, values }: Room, times: 1 | -1): void {
+    this.#taken = { bytes: this.#taken.bytes + times * bytes, values: this.#taken.values + times * values }
   }
 }
 

@@ -73,19 +73,6 @@ export class LocalReader implements Reader {
     return this.cursor.last + Number(this.#handed) >= this.#run.log.last
   }
 
-  /** Whether an event for which `holds` was logged and not handed out yet. */
-  expects(holds: (event: RunEvent) => boolean): boolean {
-    const { log } = this.#run
-    for (let seq = this.cursor.last + Number(this.#handed) + 1; seq <= log.last; ) {
-      const chunk = log.chunk(seq, log.last, CHUNK_BYTES)
-      if (!chunk) return false
-      const [event] = chunk.lane === undefined ? eventsOf(undefined, unpackAll(chunk.bodies), new Map()) : []
-      if (event && holds(event)) return true
-      seq += chunk.count
-    }
-    return false
-  }
-
   /** Gives nothing any more, also to who waits for it now. */
   stop(): void {
     this.#isStopped = true

@@ -18,6 +18,8 @@ export type ProducerCallbacks = {
   logged(event: RunEvent, seq: number): boolean
   /** Something was said, as `tellNext` asked to be told. */
   said(): void
+  /** An event was said with `emit` and waits for the gate. Returns what to call once it waits no more, if anything. */
+  waits(event: ActorOutput): (() => void) | undefined
   /** The gate was closed or opened. */
   gateMoved(): void
   /** The actor is finished, with a result. */
@@ -29,7 +31,12 @@ export type ProducerCallbacks = {
 }
 
 /** What was said with `emit` and waits for the gate. */
-type Waiting = { event: ActorOutput; done: (seq: number) => void; fail: (reason: unknown) => void }
+type Waiting = {
+  event: ActorOutput
+  done: (seq: number) => void
+  fail: (reason: unknown) => void
+  over?: (() => void) | undefined
+}
 
 /** What an actor says, pulled from its iterator while its readers let it go on, and logged. */
 export class Producer implements PullerCallbacks {
@@ -125,11 +132,6 @@ export class Producer implements PullerCallbacks {
     return emitted
   }
 
-  /** Whether an event for which `holds` was said with `emit` and waits for the gate. */
-  awaits(holds: (event: RunEvent) => boolean): boolean {
-    return this.#waiting?.some(({ event }) => typeof event !== 'string' && holds(event)) ?? false
-  }
-
   /** Goes on where it can: called when the gate may have opened, as `moved` has come, moved or left. */
   reconsider(moved?: Reader): void {
     this.#freeUntil = 0
@@ -143,7 +145,10 @@ export class Producer implements PullerCallbacks {
     this.#isGated = false
     const waiting = this.#waiting
     this.#waiting = undefined
-    for (const { fail } of waiting ?? []) fail(this.#callbacks.stopReason())
+    for (const { over, fail } of waiting ?? []) {
+      over?.()
+      fail(this.#callbacks.stopReason())
+    }
   }
 
   /** Asks the actor to clean up; the host is told when it has. */
@@ -156,7 +161,7 @@ export class Producer implements PullerCallbacks {
   item(said: ActorOutput): void {
     if (this.#isClosed) return this.#callbacks.steppedAfterClose()
     // What was said with `emit` before it and waits is said before it.
-    if (this.#waiting !== undefined) this.#waiting.push({ event: said, done: () => {}, fail: () => {} })
+    if (this.#waiting !== undefined) this.#queue(this.#waiting, { event: said, done: () => {}, fail: () => {} })
     else if (!this.say(said)) return
     this.#go()
   }
@@ -202,6 +207,7 @@ export class Producer implements PullerCallbacks {
     const first = waiting.shift()
     if (waiting.length === 0) this.#waiting = undefined
     if (!first) return true
+    first.over?.()
     const isSaid = this.say(first.event)
     if (isSaid) first.done(this.#log.last)
     else first.fail(unsaid())
@@ -210,13 +216,18 @@ export class Producer implements PullerCallbacks {
 
   #wait(waiting: Waiting, held: boolean): void {
     this.#waiting ??= []
-    this.#waiting.push(waiting)
+    this.#queue(this.#waiting, waiting)
     if (this.#waiting.length > MAX_WAITING_EVENTS)
       this.#callbacks.failed(
         new MillraceError('bad_event', `more than ${MAX_WAITING_EVENTS} events wait to be said: await emit()`),
       )
     else if (held) this.#moveGate(true)
     else this.#puller.later()
+  }
+
+  #queue(all: Waiting[], waiting: Waiting): void {
+    waiting.over = this.#callbacks.waits(waiting.event)
+    all.push(waiting)
   }
 
   #moveGate(isClosed: boolean): void {

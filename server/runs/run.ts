@@ -131,9 +131,9 @@ export class Run implements ReadableRun {
       {
         runtime: this.#guarded,
         limits: callbacks.limits,
+        run: this,
+        ids: this.#ids,
         stopReason: () => this.#ending.stopReason(),
-        newRequestId: () => this.#ids.newRequest(),
-        answerElsewhere: (input) => this.#children.answer(input),
         waitingChanged: () => this.#waitingChanged(),
       },
       actor.interactive,
@@ -163,6 +163,11 @@ export class Run implements ReadableRun {
 
   get end(): LoggedEnd | undefined {
     return this.#ending.end
+  }
+
+  /** It is stopping, or has ended: nothing more is logged. */
+  get isOver(): boolean {
+    return this.#ending.isOver
   }
 
   /** Everything has finished, not only the end been logged. */
@@ -245,7 +250,10 @@ export class Run implements ReadableRun {
       },
       findModel: (which) => this.#callbacks.findModel(which),
       openProvider: () => this.#openWork.openProvider(),
-      openTool: (call, stop) => this.#openWork.openTool(call, stop),
+      openTool: (call, stop) => ({
+        finished: this.#openWork.openTool(call),
+        reported: this.#openTarget('call', call, stop),
+      }),
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) => {
         if (this.#children === NO_CHILDREN) this.#children = this.#makeChildren()
@@ -274,12 +282,15 @@ export class Run implements ReadableRun {
     return {
       stopReason: () => this.#ending.stopReason(),
       logged: (event, seq) => {
+        const isText = 'text' in event
+        if (!isText) this.#parentLink?.logged(event, seq)
         if (this.#children.passed(event, seq)) return false
-        if ('text' in event) return true
+        if (isText) return true
         this.#usage.note(event, this.#producer.texts)
         return false
       },
       said: () => this.#inputs.said(),
+      waits: (event) => this.#expect(event, () => true),
       gateMoved: () => this.#holdDeadline(),
       finished: (result) => this.#guarded.enter(() => this.#ending.done(result)),
       failed: (error) => this.#guarded.enter(() => this.#fail(error)),
@@ -395,6 +406,9 @@ export class Run implements ReadableRun {
       stopReason: () => (this.#ending.isOver ? this.#ending.stopReason() : undefined),
       create: (actor, input, name, events) => callbacks.spawn({ parent: this, ...events }, actor, input, name),
       emit: (event) => this.#emit(event),
+      openAgent: (id, stop) => this.#openTarget('agent', id, stop),
+      expect: (event, isComing) => this.#expect(event, isComing),
+      asks: (request) => this.#ids.open.of('request', request, this).length > 0,
       nextTurn: (callback) => this.#guarded.nextTurn(callback),
       spent: (usage) => this.#usage.childSpent(usage),
       waitingChanged: () => this.#waitingChanged(),
@@ -412,14 +426,39 @@ export class Run implements ReadableRun {
     return this.#ending.spent
   }
 
-  /** Whether it, or a child of it, waits for the answer to that request. */
-  asks(request: string): boolean {
-    return this.#inputs.asks(request) || this.#children.asks(request)
+  // --- what clients name
+
+  /** A call or an agent is found, and stopped, until what this returns is called. */
+  #openTarget(type: 'call' | 'agent', id: string, stop: (why: CancelCause) => void): () => void {
+    return this.#ids.open.add(type, id, {
+      run: this,
+      stop: (why) => {
+        stop(why)
+        return true
+      },
+    })
   }
 
-  /** Answers a request that it or a child of it asks; undefined when none of them does. */
-  answer(input: RunInput): InputAnswer | undefined {
-    return this.#inputs.answer(input) ?? this.#children.answer(input)
+  /** Where an event tells the end of a call or an agent, that is found while the event `isComing` into this log. */
+  #expect(event: string | RunEvent, isComing: () => boolean): (() => void) | undefined {
+    const ended = endedBy(event)
+    return ended && this.#ids.open.add(ended.type, ended.id, { run: this, stop: isComing })
+  }
+
+  /** Stops one tool call, its own or of a child, at once; the run goes on. False when none of that id has its result to come. */
+  cancelCall(call: string, why: CancelCause): boolean {
+    return this.#cancelTarget('call', call, why)
+  }
+
+  /** Stops one child, or a child of one, at once; the run goes on. False when none of that id has its end to come. */
+  cancelAgent(agent: string, why: CancelCause): boolean {
+    return this.#cancelTarget('agent', agent, why)
+  }
+
+  #cancelTarget(type: 'call' | 'agent', id: string, why: CancelCause): boolean {
+    let isFound = false
+    for (const target of this.#ids.open.of(type, id, this)) if (target.stop(why)) isFound = true
+    return isFound
   }
 
   // --- the end
@@ -431,25 +470,6 @@ export class Run implements ReadableRun {
         ? `cancelled by the ${why.by}`
         : `cancelled by the ${why.by}: ${why.note}`
     this.#ending.stop({ ...why, outcome: 'cancelled', error: new MillraceError('cancelled', message) })
-  }
-
-  /** Stops one tool call, its own or of a child, at once; the run goes on. False when none of that id has its result to come. */
-  cancelCall(call: string, why: CancelCause): boolean {
-    if (this.#ending.isOver) return false
-    if (this.#openWork.stopTool(call, why) || this.#children.cancelCall(call, why)) return true
-    return this.#passesOn((event) => event.type === 'tool.result' && event.call === call)
-  }
-
-  /** Stops one child, or a child of one, at once; the run goes on. False when none of that id has its end to come. */
-  cancelAgent(agent: string, why: CancelCause): boolean {
-    if (this.#ending.isOver) return false
-    if (this.#children.cancelAgent(agent, why)) return true
-    return this.#passesOn((event) => event.type === 'agent.end' && event.agent === agent)
-  }
-
-  /** Whether an event of a child for which `holds` is on its way into this log. */
-  #passesOn(holds: (event: RunEvent) => boolean): boolean {
-    return this.#producer.awaits(holds) || this.#children.expects(holds)
   }
 
   /** The server goes away before the run is finished. */
@@ -526,6 +546,18 @@ export class Run implements ReadableRun {
     this.#detachClock?.clear()
     this.#detachClock = undefined
   }
+}
+
+/** The call or agent whose end an event tells. Anything may be said, also what throws when it is looked at. */
+function endedBy(event: string | RunEvent): { type: 'call' | 'agent'; id: string } | undefined {
+  try {
+    if (typeof event === 'string') return undefined
+    if (event.type === 'tool.result') return { type: 'call', id: event.call }
+    if (event.type === 'agent.end' && event.agent !== undefined) return { type: 'agent', id: event.agent }
+  } catch {
+    // What cannot be looked at cannot be logged, which is told then.
+  }
+  return undefined
 }
 
 /** Whether something was thrown because of an abort: our reason handed on, or a library's own name for it. */

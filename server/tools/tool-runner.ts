@@ -29,11 +29,8 @@ const APPROVAL = {
   required: ['ok'],
 } as const
 
-/** Stops one tool call. It does nothing if the result of the call is decided. */
-export type StopWork = (cause: CancelCause) => void
-
 /** An open tool call of a run. The tool runner calls both functions, each once, in any order. */
-export type OpenTool = {
+type OpenTool = {
   /** Marks the tool's own code as finished: the run no longer waits for it to settle. */
   readonly finished: () => void
   /** Marks the result as logged: a cancel no longer finds this call. */
@@ -57,8 +54,11 @@ export interface ToolCallbacks {
   request(question: Question): Promise<unknown>
   /** Whether an event can be encoded and logged. */
   canSay(event: PlainEvent): boolean
-  /** Adds a call to the open work of the run, with the function that stops it. */
-  openTool(call: string, stop: StopWork): OpenTool
+  /**
+   * Adds a call to the open work of the run, with the function that stops it alone. That function does nothing once the
+   * result of the call is decided.
+   */
+  openTool(call: string, stop: (cause: CancelCause) => void): OpenTool
   /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }

@@ -1,7 +1,7 @@
 import '../helpers/work-counter.ts'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { UpFrame } from '../../protocol/frames.ts'
-import { type CrowdedServer, crowdedServer } from '../helpers/crowded-server.ts'
+import { type CrowdedServer, crowdedServer, QUESTIONS } from '../helpers/crowded-server.ts'
 import type { WireClient } from '../helpers/wire-client.ts'
 import { Work } from '../helpers/work-counter.ts'
 
@@ -112,6 +112,12 @@ const table: { readonly [kind in UpFrame['kind']]: { readonly [what: string]: Pr
     'of nothing': frames(FRAMES, () => ({ kind: 'detach', sid: 1_000 })),
   },
   cancel: {
+    'of a call that nobody knows': frames(STREAMS, () => cancel('call', 'none')),
+    'of an agent that nobody knows': frames(STREAMS, () => cancel('agent', 'none')),
+    'of a call that goes on': frames(FRAMES, () => cancel('call', 'own 0')),
+    'of a call of a child': frames(FRAMES, (_, { size }) => cancel('call', `child ${size - 1}`)),
+    'of a call whose result is not read': frames(FRAMES, (_, { size }) => cancel('call', `unread ${size - 1}`)),
+    'of a call whose result is held back': frames(FRAMES, (_, { size }) => cancel('call', `waiting ${size - 1}`)),
     'of an agent': frames(FRAMES, (_, { agent }) => cancel('agent', agent)),
     'of a run that stops already': async (server) => {
       const client = await server.client()
@@ -128,6 +134,16 @@ const table: { readonly [kind in UpFrame['kind']]: { readonly [what: string]: Pr
       return () => send(client, FRAMES, (n) => input(`${n}`, 'message', n))
     },
     'that was said before': frames(FRAMES, () => input('same', 'message', null)),
+    'that answers nothing': frames(FRAMES, (n) => input(`a${n}`, 'answer', { request: 'none' })),
+    'that approves nothing': frames(FRAMES, (n) => input(`b${n}`, 'approve', { call: 'none' })),
+    'that answers one of many questions': async (server) => {
+      const client = await server.client()
+      client.attach(1, server.asking, null)
+      await client.next('opened')
+      return () => send(client, QUESTIONS, (n) => input(`${n}`, 'answer', { request: `q${n + 1}`, value: n }))
+    },
+    'that answers a child': frames(FRAMES, (n, { request }) => input(`c${n}`, 'answer', { request })),
+    'that approves a call': frames(FRAMES, (n) => input(`d${n}`, 'approve', { call: 'asked 0' })),
   },
   ping: { 'that is one of many': frames(FRAMES, (nonce) => ({ kind: 'ping', nonce })) },
   pong: { 'that answers nothing': frames(FRAMES, (nonce) => ({ kind: 'pong', nonce })) },

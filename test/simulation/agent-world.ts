@@ -280,8 +280,8 @@ export class AgentWorld {
       : view.run.send('answer', { request, value: call === undefined ? prompt : ok })
     said.catch((error: unknown) => {
       const { code } = error as MillraceError
-      const asked = this.#ledger.runs.get(this.#idOf(view))?.asks(request)
-      if (view.own && code === 'not_found' && asked) this.#fail('answer-lost', `${view.name} ${request}`)
+      if (view.own && code === 'not_found' && this.#ledger.asks(this.#idOf(view), request))
+        this.#fail('answer-lost', `${view.name} ${request}`)
     })
   }
 

@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { Cursor } from '../../server/log/cursor.ts'
 import { LogWriter } from '../../server/log/log-writer.ts'
 import { Readers } from '../../server/log/readers.ts'
+import { OpenIds } from '../../server/runs/open-ids.ts'
 import { CallIds } from '../../server/runs/call-ids.ts'
 import { Children } from '../../server/runs/children.ts'
 import { Inputs } from '../../server/runs/inputs.ts'
@@ -75,15 +76,16 @@ function told(kind: number, alter: (data: WireMap, sid: number) => WireMap): () 
 
 /** Rules of agents, their tools and their children. */
 export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
-  'a tool call can be cancelled': { patch: method(OpenWork.prototype, 'stopTool', () => () => false) },
-  'a cancel of one call reaches that one': { patch: method(OpenWork.prototype, 'stopTool', () => () => true) },
+  'a tool call can be cancelled': { patch: method(Run.prototype, 'cancelCall', () => () => false) },
+  'a cancel of one call reaches that one': { patch: method(Run.prototype, 'cancelCall', () => () => true) },
   'a tool that has finished frees its slot': {
     patch: method(
       OpenWork.prototype,
       'openTool',
       (original) =>
-        function (this: OpenWork, id, stop) {
-          return { ...original.call(this, id, stop), finished: () => {} }
+        function (this: OpenWork, id) {
+          original.call(this, id)
+          return () => {}
         },
     ),
   },
@@ -152,16 +154,28 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
-  'an agent that is cancelled stops': { patch: method(Children.prototype, 'cancelAgent', () => () => true) },
-  'an agent that goes on is found': { patch: method(Children.prototype, 'cancelAgent', () => () => false) },
-  'a cancel of a call reaches children': { patch: method(Children.prototype, 'cancelCall', () => () => false) },
-  'what a child asks is answered at its run': { patch: method(Children.prototype, 'answer', () => () => undefined) },
+  'an agent that is cancelled stops': { patch: method(Run.prototype, 'cancelAgent', () => () => true) },
+  'an agent that goes on is found': { patch: method(Run.prototype, 'cancelAgent', () => () => false) },
+  'a cancel of a call reaches children': { patch: onlyOwn('call') },
+  'what a child asks is answered at its run': { patch: onlyOwn('request', 'requestOfCall') },
   'the id of a call is given once in a tree': {
     patch: method(CallIds.prototype, 'claimCall', () => (given) => given),
   },
   'the id of a request is given once in a tree': {
     patch: method(CallIds.prototype, 'newRequest', () => () => 'q1'),
   },
+}
+
+/** What is open under ids of some kinds is not found where it was passed on. */
+function onlyOwn(...kinds: string[]): () => () => void {
+  return method(
+    OpenIds.prototype,
+    'of',
+    (original) =>
+      function (this: OpenIds, kind, id, run) {
+        return original.call(this, kind, id, run).filter((open) => open.run === run || !kinds.includes(kind)) as never
+      },
+  )
 }
 
 /** Logs the events of one type twice. */

@@ -89,6 +89,13 @@ export class Ledger {
     return run !== undefined && !run.end && run.state !== 'settling'
   }
 
+  /** Whether run `id`, or one that it or one of those began, waits for the answer to that request. */
+  asks(id: string, request: string): boolean {
+    return [...this.runs.values()]
+      .filter((run) => this.isWithin(run.id, id))
+      .some((run) => run.pendingAt(Number.POSITIVE_INFINITY).some((asked) => asked['request'] === request))
+  }
+
   /** What must hold at every moment. */
   check(slots: number): void {
     for (const run of this.#unsettled) {

@@ -933,6 +933,43 @@ describe('tools of children', () => {
     },
   )
 
+  test.each(['is read by nobody', 'was stopped, and does not stop'])(
+    'that have finished unread are answered not_found at once where their agent %s',
+    async (how) => {
+      const isRead = how !== 'is read by nobody'
+      const [finished, rest] = [latch(), latch()]
+      const quick = tool({ description: 'Is done at once', run: () => 'done' })
+      const helper = actor({
+        async *stream(_, { tools }) {
+          yield 'hm'
+          await tools({ quick }).call({ call: 'a', name: 'quick', args: {} })
+          finished.open()
+          await rest.opened
+        },
+      })
+      await using served = await serve(
+        async function* ({ spawn }) {
+          const child = spawn(helper, undefined)
+          if (isRead) await child[Symbol.asyncIterator]().next()
+          await finished.opened
+          yield 'on'
+          await rest.opened
+        },
+        { limits: { cancelGraceMs: 60_000 } },
+      )
+      const watched = served.start()
+      await watched.first('token')
+      const { agent: id } = await watched.first('agent.start')
+      const stopped = isRead ? watched.run.cancel({ agent: id! }) : undefined
+      expect(await watched.run.cancel({ call: 'a' })).toEqual({ confirmed: false, code: 'not_found' })
+      expect(watched.all('agent.end')).toEqual([])
+      rest.open()
+      await stopped
+      await watched.over
+      await allSettled(served)
+    },
+  )
+
   test('have ids of their own, so that one call is cancelled and the other is not', async () => {
     const { contexts, release, make } = waiting()
     await using served = await serve((context) => sideBySide(context, make))

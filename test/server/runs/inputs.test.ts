@@ -271,6 +271,28 @@ describe('a request', () => {
     expect((await client.next('opened', 2)).pending).toHaveLength(3)
   })
 
+  test('leaves its room to the next, however many are asked one after the other', async () => {
+    const asking = actor({
+      async *stream(_: unknown, { request }: ActorContext) {
+        for (let n = 0; n < 20; n++) {
+          const [first, second] = ['x', 'y'].map((letter) => request({ kind: 'text', prompt: letter.repeat(9_000) }))
+          await first
+          await second
+        }
+        yield 'all was answered'
+      },
+    })
+    await using served = await testServer({ asking })
+    await using client = await served.client()
+    client.start(1, 'asking', null, { credit: 1_900 })
+    for (let n = 0; n < 40; n++) {
+      const { data } = await client.next('event')
+      say(client, `${n}`, { request: data['request'], value: n }, 'answer')
+    }
+    await client.next('end')
+    expect(client.text(1)).toBe('all was answered')
+  })
+
   test('fails with the run', async () => {
     const failed: unknown[] = []
     const asks = actor({
