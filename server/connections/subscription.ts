@@ -1,14 +1,15 @@
 import { writeDown } from '../../protocol/encode.ts'
-import type { GAP_REASONS } from '../../protocol/frames.ts'
 import { type DownFrame, type Gap, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
 import type { Writer } from '../../protocol/writer.ts'
 import { Cursor } from '../log/cursor.ts'
 import { joinTexts } from '../log/join-texts.ts'
 import type { Chunk } from '../log/log.ts'
 import type { Reader } from '../log/readers.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
+import { RateBucket } from './rate-bucket.ts'
+import { locate, type StartPosition, surroundings } from './start-position.ts'
 
 /** Bytes of text that a stream gets in one turn: beyond them goes only the item that fills it. */
 const TURN_BYTES = 16_384
@@ -31,9 +32,6 @@ export interface FrameSink {
   /** The subscription is over: its END is written, or nobody wants one. */
   over(subscription: Subscription): void
 }
-
-/** Where a subscription begins: `after` 0 is from the first item, null is live. */
-export type StartPosition = { after: number | null; gen: number | undefined }
 
 export type SubscriptionSettings = {
   credit: number | undefined
@@ -333,79 +331,5 @@ export class Subscription implements Reader {
       else if (this.#ts) out.nil()
     }
     if (this.#ts) out.uint(chunk.at)
-  }
-}
-
-/** Where a subscription stands at first, and the gaps it is told of before anything else. */
-function locate(
-  run: ReadableRun,
-  sid: number,
-  from: StartPosition,
-): { position: { last: number; gen: number }; gaps: Gap[] } {
-  const { log } = run
-  const gaps: Gap[] = []
-  const position = { last: from.after ?? log.last, gen: from.after === null ? log.gen : (from.gen ?? log.genAt(1)) }
-  const jump = (next: number, gen: number, missing: number, reason: (typeof GAP_REASONS)[number]): void => {
-    gaps.push({ kind: 'gap', sid, from: missing, next, reason, gen, ...surroundings(run, next) })
-    position.last = next - 1
-    position.gen = gen
-  }
-  if (from.after === 0) position.gen = log.genAt(1)
-  else if (from.after !== null) {
-    const nextLife = log.lifeAfter(position.gen)
-    const unknown = log.firstOf(position.gen) === undefined
-    if (unknown || (position.gen === log.gen && from.after > log.last))
-      jump(log.first, log.genAt(log.first), Math.min(from.after + 1, log.first), 'store_lost')
-    else if (nextLife && from.after >= nextLife.first) jump(nextLife.first, nextLife.gen, nextLife.first, 'rewound')
-  }
-  if (position.last + 1 < log.first) jump(log.first, log.genAt(log.first), position.last + 1, 'retention')
-  return { position, gaps }
-}
-
-/** What is open just before item `next`: declared parts, and requests nobody has answered. */
-function surroundings(run: ReadableRun, next: number): Pick<Gap, 'lanes' | 'pending'> {
-  const lanes = run.log.lanesAt(next)
-  const pending = run.pendingAt(next)
-  return { ...(lanes.length > 0 ? { lanes } : {}), ...(pending.length > 0 ? { pending } : {}) }
-}
-
-/** Items a second: a bucket of a tenth of a second's worth, at least one. */
-class RateBucket {
-  readonly perSec: number
-  readonly #runtime: Runtime
-  readonly #capacity: number
-  #tokens: number
-  #filledAt: number
-  #timer: Timer | undefined
-
-  constructor(perSec: number, runtime: Runtime) {
-    this.perSec = perSec
-    this.#runtime = runtime
-    this.#capacity = Math.max(1, perSec / 10)
-    this.#tokens = this.#capacity
-    this.#filledAt = runtime.now()
-  }
-
-  /** How many items may go now; when none, `refilled` is called once one may. */
-  allowance(refilled: () => void): number {
-    const now = this.#runtime.now()
-    this.#tokens = Math.min(this.#capacity, this.#tokens + ((now - this.#filledAt) * this.perSec) / 1000)
-    this.#filledAt = now
-    if (this.#tokens < 1 && !this.#timer) {
-      this.#timer = this.#runtime.setTimer(Math.ceil(((1 - this.#tokens) / this.perSec) * 1000), () => {
-        this.#timer = undefined
-        refilled()
-      })
-    }
-    return Math.floor(this.#tokens)
-  }
-
-  take(items: number): void {
-    this.#tokens -= items
-  }
-
-  clear(): void {
-    this.#timer?.clear()
-    this.#timer = undefined
   }
 }
