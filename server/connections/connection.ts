@@ -16,25 +16,20 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
-import { WIRE_LIMITS, type WireLimits } from '../../protocol/wire-limits.ts'
 import type { Principal } from '../actors/actor.ts'
 import { decodeClient, packPayload, type ReceivedFrame } from '../log/payload.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { GuardedRuntime } from '../runtime.ts'
-import { type Quota, TokenBucket } from '../sessions/admission.ts'
-import { type Authenticate, type Identity, identityOf } from '../sessions/auth.ts'
-import type { Registry } from '../sessions/registry.ts'
-import type { Session, SessionSocket } from '../sessions/session.ts'
-import { isThenable } from '../streams/thenable.ts'
+import { TokenBucket } from '../sessions/admission.ts'
+import type { SessionSocket } from '../sessions/session.ts'
 import { excerpt } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
+import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Outbox } from './outbox.ts'
 import { type FrameSink, Subscription } from './subscription.ts'
 
 /** A timer that fires this much late says that the process stood still, not that the peer did. */
 const LATE_MS = 1_000
-/** Most one client may ask its messages to be held back for the sake of batching. */
-const MAX_FLUSH_MS = 1_000
 const CANCEL_CODE_MAX = 255
 /** Frames of one message that count as one against `messagesPerSec`. */
 const FRAMES_PER_MESSAGE = 16
@@ -43,17 +38,8 @@ const QUOTED_CHARACTERS = 64
 /** The longest name of a part that an answer names in full. */
 const MAX_ECHOED_ID = 1_024
 
-export type ConnectionOptions = {
+export type ConnectionOptions = GreetingOptions & {
   readonly runtime: Runtime
-  readonly limits: Limits
-  readonly registry: Registry
-  readonly authenticate: Authenticate
-  /** The server's name, for WELCOME. */
-  readonly server: string | undefined
-  /** What is said to clients once the server goes away. */
-  leaving(): { reason: string; graceMs: number } | undefined
-  /** Something failed that is no fault of the client. */
-  report(error: unknown): void
   closed(connection: Connection): void
   /** One of its streams is over. */
   streamOver(): void
@@ -62,25 +48,20 @@ export type ConnectionOptions = {
 /** One socket of one client: it reads frames, applies them in order, and holds the socket to its limits. */
 export class Connection implements SocketEvents, SessionSocket, FrameSink {
   readonly #socket: Socket
-  /** Every entry from outside but a message: a timer, a later turn, a promise, an event of the socket. */
+  /** Every entry from outside but a message: a timer, a later loop turn, a promise, an event of the socket. */
   readonly #runtime: GuardedRuntime
   readonly #options: ConnectionOptions
   readonly #outbox: Outbox
+  readonly #greeting: Greeting
   readonly #messages: TokenBucket
   readonly #subscriptions = new Map<number, Subscription>()
-  #state: 'hello' | 'authenticating' | 'open' | 'closed' = 'hello'
-  #session: Session | undefined
-  #principal: Principal | undefined
-  #quota: Quota | undefined
-  /** Messages that came while the credentials were looked at. */
-  #waiting: ReceivedFrame[] = []
-  #receivedBytes = 0
+  /** Known from WELCOME on. */
+  #client: WelcomedClient | undefined
+  #isClosed = false
   /** The highest stream id seen. */
   #lastSid = 0
   #heardAt: number
-  #helloTimer: Timer | undefined
   #beatTimer: Timer | undefined
-  #expiryTimer: Timer | undefined
 
   constructor(socket: Socket, options: ConnectionOptions) {
     const { limits } = options
@@ -89,30 +70,30 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
     this.#runtime = runtime
     this.#options = options
     this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
+    this.#greeting = new Greeting(socket.request, this, this.#outbox, runtime, options, (client, early) => {
+      this.#client = client
+      this.#beat()
+      runtime.enter(() => this.#apply(early))
+    })
     this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
     this.#heardAt = runtime.now()
-    this.#helloTimer = runtime.setTimer(limits.helloMs, () => this.fault(CLOSE.helloTimeout, 'no HELLO came in time'))
   }
 
   // --- what the socket says
 
   message(bytes: Uint8Array): void {
-    if (this.#state === 'closed') return
+    if (this.#isClosed) return
     const { limits } = this.#options
     this.#heardAt = this.#runtime.now()
-    if (this.#state !== 'open') {
-      this.#receivedBytes += bytes.length
-      if (this.#receivedBytes > limits.beforeWelcomeBytes)
-        return this.fault(CLOSE.tooLarge, `more than ${limits.beforeWelcomeBytes} bytes before WELCOME`)
-    }
     try {
+      if (!this.#client) this.#greeting.count(bytes.length)
       // What is kept of a message must not be the transport's buffer.
       const received = decodeClient(
         new Uint8Array(bytes),
         { maxBytes: limits.maxMessage, maxDepth: limits.maxDepth, maxValues: limits.maxValues },
         (frames) => this.#admit(frames),
       )
-      this.#lastSid = checkOrder(received, this.#state !== 'hello', this.#lastSid)
+      this.#lastSid = checkOrder(received, this.#greeting.begun, this.#lastSid)
       this.#apply(received)
     } catch (error) {
       if (error instanceof ProtocolFault) this.fault(error.closeCode, error.message)
@@ -143,7 +124,7 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
 
   /** Closes the connection with a code of the protocol: nothing of it is applied any more. */
   fault(code: number, reason: string): void {
-    if (this.#state === 'closed') return
+    if (this.#isClosed) return
     this.#outbox.finish()
     this.#socket.close(code, reason.slice(0, 120))
     this.#end()
@@ -163,25 +144,17 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
 
   /** The server goes away in `graceMs`. */
   goaway(reason: string, graceMs: number): void {
-    if (this.#state === 'open') this.#outbox.send({ kind: 'goaway', reason, graceMs })
+    if (this.#client && !this.#isClosed) this.#outbox.send({ kind: 'goaway', reason, graceMs })
   }
 
   #end(): void {
-    if (this.#state === 'closed') return
-    this.#state = 'closed'
-    this.#waiting = []
-    this.#helloTimer?.clear()
+    if (this.#isClosed) return
+    this.#isClosed = true
     this.#beatTimer?.clear()
-    this.#expiryTimer?.clear()
     this.#outbox.close()
     for (const subscription of [...this.#subscriptions.values()]) subscription.close()
-    if (this.#quota) this.#quota.connections--
-    if (this.#session) this.#options.registry.lost(this.#session, this)
+    this.#greeting.close()
     this.#options.closed(this)
-  }
-
-  #isClosed(): boolean {
-    return this.#state === 'closed'
   }
 
   // --- what a subscription needs
@@ -219,15 +192,15 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
 
   #apply(received: readonly ReceivedFrame[]): void {
     let ping: number | undefined
-    for (let i = 0; i < received.length; i++) {
-      if (this.#isClosed()) return
-      const { frame, bytes } = received[i] as ReceivedFrame
-      if (this.#state === 'authenticating') this.#waiting.push({ frame, bytes })
-      else if (frame.kind === 'hello') this.#hello(frame, bytes)
+    for (const one of received) {
+      if (this.#isClosed) return
+      const { frame, bytes } = one
+      if (frame.kind === 'hello') this.#greeting.hello(frame, bytes.length)
+      else if (!this.#client) this.#greeting.hold(one)
       else if (frame.kind === 'ping') ping = frame.nonce
       else this.#applyOne(frame, bytes)
     }
-    if (ping !== undefined && !this.#isClosed()) this.#outbox.pong(ping)
+    if (ping !== undefined && !this.#isClosed) this.#outbox.pong(ping)
   }
 
   #applyOne(frame: Exclude<UpFrame, Hello | { kind: 'ping' }>, bytes: Uint8Array): void {
@@ -249,88 +222,6 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
       case 'pong':
         return this.#outbox.answered(frame.nonce)
     }
-  }
-
-  // --- HELLO
-
-  #hello(hello: Hello, bytes: Uint8Array): void {
-    const { limits, authenticate } = this.#options
-    if (bytes.length > limits.helloBytes)
-      throw new ProtocolFault(`HELLO is larger than ${limits.helloBytes} bytes`, CLOSE.tooLarge)
-    this.#state = 'authenticating'
-    const { headers, origin, remoteAddress } = this.#socket.request
-    const shown = new Map(headers)
-    if (origin === undefined) shown.delete('cookie')
-    const client = Buffer.from(hello.client).toString('hex')
-    let identity: Identity | undefined
-    try {
-      const answer: unknown = authenticate({ auth: hello.auth, headers: shown, remoteAddress, client })
-      if (isThenable(answer)) return this.#identify(hello, answer)
-      identity = identityOf(answer)
-    } catch (error) {
-      return this.#authenticationFailed(error)
-    }
-    this.#welcome(hello, identity)
-  }
-
-  #identify(hello: Hello, answer: PromiseLike<unknown>): void {
-    Promise.resolve(answer)
-      .then(identityOf)
-      .then(
-        (identity) => this.#runtime.enter(() => this.#welcome(hello, identity)),
-        (error: unknown) => this.#runtime.enter(() => this.#authenticationFailed(error)),
-      )
-  }
-
-  #authenticationFailed(error: unknown): void {
-    this.#options.report(error)
-    this.fault(1011, 'credentials could not be checked; come back')
-  }
-
-  #welcome(hello: Hello, identity: Identity | undefined): void {
-    if (this.#isClosed()) return
-    const { limits, registry, server } = this.#options
-    if (!identity) {
-      this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials were refused' })
-      return this.fault(CLOSE.unauthenticated, 'the credentials were refused')
-    }
-    const quota = registry.quota(identity)
-    const moved = registry.hello(identity, hello, this)
-    if (!moved) return this.fault(CLOSE.takenOver, 'a newer connection of this client instance exists')
-    this.#session = moved.session
-    this.#principal = identity
-    this.#quota = quota
-    quota.connections++
-    if (quota.connections > limits.maxConnections)
-      return this.fault(CLOSE.tooMany, `more than ${limits.maxConnections} connections`)
-    this.#helloTimer?.clear()
-    this.#helloTimer = undefined
-    this.#state = 'open'
-    this.#outbox.flushMs = Math.min(hello.flushMs ?? limits.flushMs, MAX_FLUSH_MS)
-    this.#outbox.send({
-      kind: 'welcome',
-      session: moved.session.id,
-      known: moved.known,
-      limits: wireLimits(limits),
-      now: this.#runtime.wallClock(),
-      ...(server === undefined ? {} : { server }),
-    })
-    const leaving = this.#options.leaving()
-    if (leaving) this.#outbox.send({ kind: 'goaway', ...leaving })
-    this.#beat()
-    if (identity.expiresAt !== undefined) this.#expireAt(identity.expiresAt)
-    const waiting = this.#waiting
-    this.#waiting = []
-    this.#runtime.enter(() => this.#apply(waiting))
-  }
-
-  #expireAt(expiresAt: number): void {
-    const runtime = this.#runtime
-    this.#expiryTimer = runtime.setTimer(Math.max(0, expiresAt - runtime.wallClock()), () => {
-      if (runtime.wallClock() < expiresAt) return this.#expireAt(expiresAt)
-      this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message: 'the credentials have expired' })
-      this.fault(CLOSE.unauthenticated, 'the credentials have expired')
-    })
   }
 
   /** Pings, and gives up a peer of which nothing was heard. A timer that fires late restarts the wait. */
@@ -381,9 +272,8 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
     find: (principal: Principal) => { run: ReadableRun; own: boolean; reused: boolean },
   ): void {
     const { limits, registry } = this.#options
-    const principal = this.#principal
-    const session = this.#session
-    if (!principal || !session) return
+    const client = this.#client
+    if (!client) return
     try {
       if (this.#subscriptions.size >= limits.maxStreams) {
         throw new MillraceError(
@@ -391,8 +281,8 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
           `${limits.maxStreams} streams are open on this connection, as many as allowed; end one first`,
         )
       }
-      this.#quota?.takeStart()
-      const { run, own, reused } = find(principal)
+      client.quota.takeStart()
+      const { run, own, reused } = find(client.principal)
       const { credit, rate, ts = false } = options
       const subscription = new Subscription(this, this.#runtime, limits, sid, run, own, from, {
         credit,
@@ -402,7 +292,7 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
         reused,
       })
       this.#subscriptions.set(sid, subscription)
-      registry.opened(session, run)
+      registry.opened(client.session, run)
       subscription.open()
     } catch (error) {
       if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
@@ -458,7 +348,7 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
   #when<T>(answer: T | Promise<T>, then: (answer: T) => void): void {
     if (!(answer instanceof Promise)) return then(answer)
     answer.then(
-      (found) => this.#runtime.enter(() => !this.#isClosed() && then(found)),
+      (found) => this.#runtime.enter(() => !this.#isClosed && then(found)),
       (error: unknown) => this.#broke(error),
     )
   }
@@ -498,9 +388,4 @@ function refusalData(refusal: MillraceError, limits: Limits): WireMap {
     const { code, message, retryable } = refusal
     return { code, message: excerpt(message, MAX_ECHOED_ID), retryable }
   }
-}
-
-/** The limits that a client must know, as they are here. */
-function wireLimits(limits: Limits): Partial<Limits> {
-  return Object.fromEntries(Object.keys(WIRE_LIMITS).map((name) => [name, limits[name as keyof WireLimits]]))
 }

@@ -1,0 +1,203 @@
+import { CLOSE, ProtocolFault } from '../../protocol/errors.ts'
+import type { Hello } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Timer } from '../../protocol/runtime.ts'
+import { WIRE_LIMITS, type WireLimits } from '../../protocol/wire-limits.ts'
+import type { Principal } from '../actors/actor.ts'
+import type { ReceivedFrame } from '../log/payload.ts'
+import type { GuardedRuntime } from '../runtime.ts'
+import type { Quota } from '../sessions/admission.ts'
+import { type Authenticate, type Credentials, type Identity, identityOf } from '../sessions/auth.ts'
+import type { Registry } from '../sessions/registry.ts'
+import type { Session, SessionSocket } from '../sessions/session.ts'
+import { isThenable } from '../streams/thenable.ts'
+import type { UpgradeRequest } from '../transports/transport.ts'
+import type { Outbox } from './outbox.ts'
+
+/** The longest batching that a client may ask for. */
+const MAX_FLUSH_MS = 1_000
+
+export type GreetingOptions = {
+  readonly limits: Limits
+  readonly registry: Registry
+  readonly authenticate: Authenticate
+  /** The server's name, for WELCOME. */
+  readonly server: string | undefined
+  /** The content of GOAWAY; undefined until the server goes away. */
+  leaving(): { reason: string; graceMs: number } | undefined
+  /** Reports a failure that is not the client's. */
+  report(error: unknown): void
+}
+
+/** A client that was sent WELCOME. */
+export type WelcomedClient = { readonly session: Session; readonly principal: Principal; readonly quota: Quota }
+
+/**
+ * The opening of a connection, from HELLO to WELCOME. It checks the credentials, moves the client's session to this
+ * connection, and holds the frames that came early. A refused client is disconnected, and so is one whose credentials
+ * expire later.
+ */
+export class Greeting {
+  readonly #request: UpgradeRequest
+  readonly #connection: SessionSocket
+  readonly #outbox: Outbox
+  readonly #runtime: GuardedRuntime
+  readonly #options: GreetingOptions
+  readonly #welcomed: (client: WelcomedClient, early: readonly ReceivedFrame[]) => void
+  readonly #helloTimer: Timer
+  #expiryTimer: Timer | undefined
+  #begun = false
+  #receivedBytes = 0
+  #early: ReceivedFrame[] = []
+  #client: WelcomedClient | undefined
+  #isClosed = false
+
+  /** @param welcomed receives the client, and the frames that came before its WELCOME. */
+  constructor(
+    request: UpgradeRequest,
+    connection: SessionSocket,
+    outbox: Outbox,
+    runtime: GuardedRuntime,
+    options: GreetingOptions,
+    welcomed: (client: WelcomedClient, early: readonly ReceivedFrame[]) => void,
+  ) {
+    this.#request = request
+    this.#connection = connection
+    this.#outbox = outbox
+    this.#runtime = runtime
+    this.#options = options
+    this.#welcomed = welcomed
+    this.#helloTimer = runtime.setTimer(options.limits.helloMs, () =>
+      connection.fault(CLOSE.helloTimeout, 'no HELLO came in time'),
+    )
+  }
+
+  /** HELLO has come. */
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  /**
+   * Counts what comes before WELCOME.
+   * @throws ProtocolFault when it is more than `beforeWelcomeBytes`.
+   */
+  count(bytes: number): void {
+    const { beforeWelcomeBytes } = this.#options.limits
+    this.#receivedBytes += bytes
+    if (this.#receivedBytes > beforeWelcomeBytes)
+      throw new ProtocolFault(`more than ${beforeWelcomeBytes} bytes before WELCOME`, CLOSE.tooLarge)
+  }
+
+  /** Keeps a frame until WELCOME. */
+  hold(frame: ReceivedFrame): void {
+    this.#early.push(frame)
+  }
+
+  /**
+   * HELLO has come: checks its credentials.
+   * @param bytes the size of the frame.
+   * @throws ProtocolFault when it is larger than `helloBytes`.
+   */
+  hello(hello: Hello, bytes: number): void {
+    const { limits, authenticate } = this.#options
+    if (bytes > limits.helloBytes)
+      throw new ProtocolFault(`HELLO is larger than ${limits.helloBytes} bytes`, CLOSE.tooLarge)
+    this.#begun = true
+    const credentials = this.#credentials(hello)
+    let identity: Identity | undefined
+    try {
+      const answer: unknown = authenticate(credentials)
+      if (isThenable(answer)) return this.#wait(hello, answer)
+      identity = identityOf(answer)
+    } catch (error) {
+      return this.#failed(error)
+    }
+    this.#decide(hello, identity)
+  }
+
+  /** The connection is closed: its session loses it, and its place in the quota is free. */
+  close(): void {
+    this.#isClosed = true
+    this.#early = []
+    this.#helloTimer.clear()
+    this.#expiryTimer?.clear()
+    const client = this.#client
+    if (!client) return
+    client.quota.connections--
+    this.#options.registry.lost(client.session, this.#connection)
+  }
+
+  #credentials({ auth, client }: Hello): Credentials {
+    const { headers, origin, remoteAddress } = this.#request
+    const shown = new Map(headers)
+    if (origin === undefined) shown.delete('cookie')
+    return { auth, headers: shown, remoteAddress, client: Buffer.from(client).toString('hex') }
+  }
+
+  #wait(hello: Hello, answer: PromiseLike<unknown>): void {
+    Promise.resolve(answer)
+      .then(identityOf)
+      .then(
+        (identity) => this.#runtime.enter(() => this.#decide(hello, identity)),
+        (error: unknown) => this.#runtime.enter(() => this.#failed(error)),
+      )
+  }
+
+  #failed(error: unknown): void {
+    this.#options.report(error)
+    this.#connection.fault(1011, 'credentials could not be checked; come back')
+  }
+
+  #decide(hello: Hello, identity: Identity | undefined): void {
+    if (this.#isClosed) return
+    if (!identity) return this.#refuse('the credentials were refused')
+    const { limits, registry } = this.#options
+    const quota = registry.quota(identity)
+    const moved = registry.hello(identity, hello, this.#connection)
+    if (!moved) return this.#connection.fault(CLOSE.takenOver, 'a newer connection of this client instance exists')
+    const client = { session: moved.session, principal: identity, quota }
+    this.#client = client
+    quota.connections++
+    if (quota.connections > limits.maxConnections)
+      return this.#connection.fault(CLOSE.tooMany, `more than ${limits.maxConnections} connections`)
+    this.#helloTimer.clear()
+    this.#welcome(hello, client, moved.known)
+    if (identity.expiresAt !== undefined) this.#expireAt(identity.expiresAt)
+    const early = this.#early
+    this.#early = []
+    this.#welcomed(client, early)
+  }
+
+  #welcome({ flushMs }: Hello, { session }: WelcomedClient, known: boolean): void {
+    const { limits, server } = this.#options
+    this.#outbox.flushMs = Math.min(flushMs ?? limits.flushMs, MAX_FLUSH_MS)
+    this.#outbox.send({
+      kind: 'welcome',
+      session: session.id,
+      known,
+      limits: wireLimits(limits),
+      now: this.#runtime.wallClock(),
+      ...(server === undefined ? {} : { server }),
+    })
+    const goaway = this.#options.leaving()
+    if (goaway) this.#outbox.send({ kind: 'goaway', ...goaway })
+  }
+
+  #expireAt(expiresAt: number): void {
+    const runtime = this.#runtime
+    this.#expiryTimer = runtime.setTimer(Math.max(0, expiresAt - runtime.wallClock()), () => {
+      if (runtime.wallClock() < expiresAt) this.#expireAt(expiresAt)
+      else this.#refuse('the credentials have expired')
+    })
+  }
+
+  #refuse(message: string): void {
+    this.#outbox.notify({ kind: 'notice', code: 'unauthenticated', message })
+    this.#connection.fault(CLOSE.unauthenticated, message)
+  }
+}
+
+/** The limits that a client must know, with this server's values. */
+function wireLimits(limits: Limits): Partial<Limits> {
+  return Object.fromEntries(Object.keys(WIRE_LIMITS).map((name) => [name, limits[name as keyof WireLimits]]))
+}
