@@ -14,7 +14,7 @@ import type {
 import { TAG } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause } from '../../protocol/receipt.ts'
-import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
 import { decodeClient, packPayload, type ReceivedFrame } from '../log/payload.ts'
@@ -25,11 +25,10 @@ import type { SessionSocket } from '../sessions/session.ts'
 import { excerpt } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
+import { Heartbeat } from './heartbeat.ts'
 import { Outbox } from './outbox.ts'
 import { type FrameSink, Subscription } from './subscription.ts'
 
-/** A timer that fires this much late says that the process stood still, not that the peer did. */
-const LATE_MS = 1_000
 const CANCEL_CODE_MAX = 255
 /** Frames of one message that count as one against `messagesPerSec`. */
 const FRAMES_PER_MESSAGE = 16
@@ -53,6 +52,7 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
   readonly #options: ConnectionOptions
   readonly #outbox: Outbox
   readonly #greeting: Greeting
+  readonly #heartbeat: Heartbeat
   readonly #messages: TokenBucket
   readonly #subscriptions = new Map<number, Subscription>()
   /** Known from WELCOME on. */
@@ -60,8 +60,6 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
   #isClosed = false
   /** The highest stream id seen. */
   #lastSid = 0
-  #heardAt: number
-  #beatTimer: Timer | undefined
 
   constructor(socket: Socket, options: ConnectionOptions) {
     const { limits } = options
@@ -72,11 +70,19 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
     this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
     this.#greeting = new Greeting(socket.request, this, this.#outbox, runtime, options, (client, early) => {
       this.#client = client
-      this.#beat()
+      this.#heartbeat.start()
       runtime.enter(() => this.#apply(early))
     })
+    this.#heartbeat = new Heartbeat(
+      runtime,
+      limits,
+      () => this.#outbox.ping(),
+      () => {
+        socket.terminate()
+        this.#end()
+      },
+    )
     this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
-    this.#heardAt = runtime.now()
   }
 
   // --- what the socket says
@@ -84,7 +90,7 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
   message(bytes: Uint8Array): void {
     if (this.#isClosed) return
     const { limits } = this.#options
-    this.#heardAt = this.#runtime.now()
+    this.#heartbeat.heard()
     try {
       if (!this.#client) this.#greeting.count(bytes.length)
       // What is kept of a message must not be the transport's buffer.
@@ -150,7 +156,7 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
   #end(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#beatTimer?.clear()
+    this.#heartbeat.stop()
     this.#outbox.close()
     for (const subscription of [...this.#subscriptions.values()]) subscription.close()
     this.#greeting.close()
@@ -222,25 +228,6 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
       case 'pong':
         return this.#outbox.answered(frame.nonce)
     }
-  }
-
-  /** Pings, and gives up a peer of which nothing was heard. A timer that fires late restarts the wait. */
-  #beat(): void {
-    const { limits } = this.#options
-    const runtime = this.#runtime
-    const patienceMs = limits.heartbeatMs + limits.pongMs
-    const waitMs = Math.min(limits.heartbeatMs, Math.max(0, this.#heardAt + patienceMs - runtime.now()))
-    const due = runtime.now() + waitMs
-    this.#beatTimer = runtime.setTimer(waitMs, () => {
-      const now = runtime.now()
-      if (now - due > LATE_MS) this.#heardAt = now
-      if (now - this.#heardAt >= patienceMs) {
-        this.#socket.terminate()
-        return this.#end()
-      }
-      this.#outbox.ping()
-      this.#beat()
-    })
   }
 
   // --- streams
