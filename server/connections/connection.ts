@@ -2,7 +2,6 @@ import { CLOSE, MillraceError, ProtocolFault } from '../../protocol/errors.ts'
 import type {
   Attach,
   Cancel,
-  DownFrame,
   Hello,
   Input,
   Key,
@@ -27,7 +26,7 @@ import type { Socket, SocketEvents } from '../transports/transport.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Outbox } from './outbox.ts'
-import { type FrameSink, Subscription } from './subscription.ts'
+import { Subscription } from './subscription.ts'
 
 const CANCEL_CODE_MAX = 255
 /** Frames of one message that count as one against `messagesPerSec`. */
@@ -45,7 +44,7 @@ export type ConnectionOptions = GreetingOptions & {
 }
 
 /** One socket of one client: it reads frames, applies them in order, and holds the socket to its limits. */
-export class Connection implements SocketEvents, SessionSocket, FrameSink {
+export class Connection implements SocketEvents, SessionSocket {
   readonly #socket: Socket
   /** Every entry from outside but a message: a timer, a later loop turn, a promise, an event of the socket. */
   readonly #runtime: GuardedRuntime
@@ -163,25 +162,6 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
     this.#options.closed(this)
   }
 
-  // --- what a subscription needs
-
-  begin(subscription: Subscription): void {
-    this.#outbox.begin(subscription)
-  }
-
-  ready(subscription: Subscription, urgent: boolean): void {
-    this.#outbox.ready(subscription, urgent)
-  }
-
-  notify(frame: Extract<DownFrame, { kind: 'notice' }>): void {
-    this.#outbox.notify(frame)
-  }
-
-  over(subscription: Subscription): void {
-    this.#subscriptions.delete(subscription.sid)
-    this.#options.streamOver()
-  }
-
   /** No stream is open. */
   get idle(): boolean {
     return this.#subscriptions.size === 0
@@ -271,12 +251,10 @@ export class Connection implements SocketEvents, SessionSocket, FrameSink {
       client.quota.takeStart()
       const { run, own, reused } = find(client.principal)
       const { credit, rate, ts = false } = options
-      const subscription = new Subscription(this, this.#runtime, limits, sid, run, own, from, {
-        credit,
-        policy,
-        rate,
-        ts,
-        reused,
+      const settings = { sid, own, from, credit, policy, rate, ts, reused }
+      const subscription = new Subscription(this.#outbox, this.#runtime, limits, run, settings, () => {
+        this.#subscriptions.delete(sid)
+        this.#options.streamOver()
       })
       this.#subscriptions.set(sid, subscription)
       registry.opened(client.session, run)

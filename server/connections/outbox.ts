@@ -1,11 +1,10 @@
 import { writeDown } from '../../protocol/encode.ts'
 import { CLOSE } from '../../protocol/errors.ts'
-import type { DownFrame } from '../../protocol/frames.ts'
+import type { DownFrame, Notice } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
 import type { Socket } from '../transports/transport.ts'
-import type { Subscription } from './subscription.ts'
 
 /** A message is sent when it has grown to this. */
 const MESSAGE_BYTES = 65_536
@@ -21,12 +20,33 @@ const SPARE_BYTES = 32
 /** Times `highWater` at which a socket is given up. */
 const FLOOD = 4
 
+/** What an outbox takes items from, in rotation: a subscription. */
+export interface FrameSource {
+  /** Whether it is in the outbox's queue. Only the outbox sets it. */
+  queued: boolean
+  /**
+   * Writes its share of a message: what may be sent now, and nothing that would make `out` longer than `most` bytes
+   * unless it is the first thing in it. Returns `more` when it stopped for lack of room.
+   */
+  pump(out: Writer, most: number): 'more' | 'idle'
+}
+
+/** Where a subscription sends its frames. */
+export interface FrameSink {
+  /** The source begins: `pump` is called soon. */
+  begin(source: FrameSource): void
+  /** The source has something to send: `pump` is called soon, and without batching when it is `urgent`. */
+  ready(source: FrameSource, urgent: boolean): void
+  /** Sends a NOTICE ahead of all items. */
+  notify(frame: Notice): void
+}
+
 /**
  * What a connection sends: control frames first, then the streams in turn, one message an event-loop turn. Two gates
  * hold the streams back: what the socket has buffered, and what was written beyond the last answered PING, since the
  * kernel swallows megabytes for a peer that does not read.
  */
-export class Outbox {
+export class Outbox implements FrameSink {
   readonly #socket: Socket
   readonly #runtime: Runtime
   readonly #limits: Limits
@@ -35,7 +55,7 @@ export class Outbox {
   flushMs: number
   #control: DownFrame[] = []
   #pong: number | undefined
-  #queue: Subscription[] = []
+  #queue: FrameSource[] = []
   #scheduled: 'no' | 'later' | 'turn' = 'no'
   #flushTimer: Timer | undefined
   #flushedAt = Number.NEGATIVE_INFINITY
@@ -49,7 +69,7 @@ export class Outbox {
   #pingDue = false
   #nonce = 0
   #slowTimer: Timer | undefined
-  #notices: DownFrame[] = []
+  #notices: Notice[] = []
   #noticeTokens = NOTICES_PER_SEC
   #noticeTimer: Timer | undefined
   #finishing = false
@@ -88,7 +108,7 @@ export class Outbox {
   }
 
   /** Sends a NOTICE, at most five a second; more of them wait. */
-  notify(frame: DownFrame): void {
+  notify(frame: Notice): void {
     this.#notices.push(frame)
     if (this.#notices.length > MAX_NOTICES + this.#limits.maxStreams)
       return this.#fault(CLOSE.tooMany, 'too many refused requests')
@@ -116,16 +136,16 @@ export class Outbox {
     this.#resume()
   }
 
-  ready(subscription: Subscription, urgent: boolean): void {
-    this.#enqueue(subscription)
+  ready(source: FrameSource, urgent: boolean): void {
+    this.#enqueue(source)
     this.#schedule(urgent)
   }
 
   /** A subscription that begins waits one turn longer: a quick actor's first words then travel with its OPENED. */
-  begin(subscription: Subscription): void {
-    this.#enqueue(subscription)
+  begin(source: FrameSource): void {
+    this.#enqueue(source)
     this.#runtime.nextTurn(() => {
-      if (subscription.queued) this.#schedule(true)
+      if (source.queued) this.#schedule(true)
     })
   }
 
@@ -149,10 +169,10 @@ export class Outbox {
     this.#noticeTimer?.clear()
   }
 
-  #enqueue(subscription: Subscription): void {
-    if (subscription.queued) return
-    subscription.queued = true
-    this.#queue.push(subscription)
+  #enqueue(source: FrameSource): void {
+    if (source.queued) return
+    source.queued = true
+    this.#queue.push(source)
   }
 
   #schedule(now: boolean): void {
@@ -228,16 +248,16 @@ export class Outbox {
     const { maxDown } = this.#limits
     const turn = this.#queue
     this.#queue = []
-    const unfinished: Subscription[] = []
-    let crowdedOut: Subscription | undefined
+    const unfinished: FrameSource[] = []
+    let crowdedOut: FrameSource | undefined
     let i = 0
     for (; !crowdedOut && i < turn.length && out.length < MESSAGE_BYTES; i++) {
-      const subscription = turn[i] as Subscription
+      const source = turn[i] as FrameSource
       const before = out.length
-      subscription.queued = false
-      if (subscription.pump(out, maxDown - SPARE_BYTES) !== 'more') continue
-      if (out.length === before) crowdedOut = subscription
-      else unfinished.push(subscription)
+      source.queued = false
+      if (source.pump(out, maxDown - SPARE_BYTES) !== 'more') continue
+      if (out.length === before) crowdedOut = source
+      else unfinished.push(source)
     }
     // Who had no turn comes first next time, then who had more to say.
     const woken = this.#queue
@@ -247,8 +267,8 @@ export class Outbox {
       crowdedOut.queued = true
       this.#queue.unshift(crowdedOut)
     }
-    for (const subscription of unfinished) this.#enqueue(subscription)
-    for (const subscription of woken) this.#queue.push(subscription)
+    for (const source of unfinished) this.#enqueue(source)
+    for (const source of woken) this.#queue.push(source)
   }
 
   #sendBytes(bytes: Uint8Array): void {
@@ -296,7 +316,7 @@ export class Outbox {
   #sendNotices(): void {
     while (this.#noticeTokens > 0 && this.#notices.length > 0) {
       this.#noticeTokens--
-      this.send(this.#notices.shift() as DownFrame)
+      this.send(this.#notices.shift() as Notice)
     }
     this.#noticeTimer ??= this.#runtime.setTimer(1000, () => {
       this.#noticeTimer = undefined

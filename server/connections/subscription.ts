@@ -1,5 +1,5 @@
 import { writeDown } from '../../protocol/encode.ts'
-import { type DownFrame, type Gap, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
+import { type DownFrame, type Gap, type Notice, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Writer } from '../../protocol/writer.ts'
@@ -8,6 +8,7 @@ import { joinTexts } from '../log/join-texts.ts'
 import type { Chunk } from '../log/log.ts'
 import type { Reader } from '../log/readers.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
+import type { FrameSink, FrameSource } from './outbox.ts'
 import { RateBucket } from './rate-bucket.ts'
 import { locate, type StartPosition, surroundings } from './start-position.ts'
 
@@ -19,21 +20,11 @@ const HEADER_BYTES = 64
 /** Answers that may wait for their place among the items. Further ones do not wait. */
 const MAX_ANSWERS = 64
 
-type Notice = Extract<DownFrame, { kind: 'notice' }>
-
-/** What a subscription needs of the connection it belongs to. */
-export interface FrameSink {
-  /** The subscription begins: `pump` is called soon. */
-  begin(subscription: Subscription): void
-  /** It has something to send: `pump` is called soon, at once when it is `urgent`. */
-  ready(subscription: Subscription, urgent: boolean): void
-  /** A NOTICE of this subscription, ahead of its items. */
-  notify(frame: Notice): void
-  /** The subscription is over: its END is written, or nobody wants one. */
-  over(subscription: Subscription): void
-}
-
+/** How a subscription reads, as START or ATTACH asks for it. */
 export type SubscriptionSettings = {
+  sid: number
+  own: boolean
+  from: StartPosition
   credit: number | undefined
   policy: Policy
   rate: number | undefined
@@ -42,11 +33,10 @@ export type SubscriptionSettings = {
 }
 
 /** One consumer's view of one run on one connection: it turns the log into frames, as credit, rate and policy allow. */
-export class Subscription implements Reader {
+export class Subscription implements Reader, FrameSource {
   // What every item touches stands together, as in a production.
   resting = false
   #closed = false
-  /** Whether the outlet has it in its queue: the outlet's own mark. */
   queued = false
   /** It was sent an item. Somebody waits for the first one. */
   #begun = false
@@ -66,25 +56,27 @@ export class Subscription implements Reader {
   /** It sent CANCEL: of the run it wants only the end. */
   #skipping = false
   #toldSettled = false
+  readonly #onClose: () => void
 
+  /** @param closed called once, when the subscription is over: its END is written, or nobody wants one. */
   constructor(
     sink: FrameSink,
     runtime: Runtime,
     limits: Limits,
-    sid: number,
     run: ReadableRun,
-    own: boolean,
-    from: StartPosition,
     settings: SubscriptionSettings,
+    closed: () => void,
   ) {
+    const { sid, own, policy, ts, rate } = settings
     this.#sink = sink
     this.#runtime = runtime
-    this.#ts = settings.ts
-    this.sid = sid
+    this.#onClose = closed
     this.run = run
-    this.policy = settings.policy
+    this.sid = sid
     this.own = own
-    const { position, gaps } = locate(run, sid, from)
+    this.policy = policy
+    this.#ts = ts
+    const { position, gaps } = locate(run, sid, settings.from)
     const credit = Math.min(settings.credit ?? limits.initialCredit, limits.maxCredit)
     this.cursor = new Cursor(run.log, position, credit, limits.maxCredit)
     const next = position.last + 1
@@ -99,7 +91,7 @@ export class Subscription implements Reader {
     }
     if (settings.reused) opened.reused = true
     this.#head = [opened, ...gaps]
-    if (settings.rate !== undefined) this.#rate = new RateBucket(settings.rate, runtime)
+    if (rate !== undefined) this.#rate = new RateBucket(rate, runtime)
   }
 
   /** Begins to follow the run. */
@@ -155,13 +147,9 @@ export class Subscription implements Reader {
     this.#closed = true
     this.#rate?.clear()
     this.run.leave(this)
-    this.#sink.over(this)
+    this.#onClose()
   }
 
-  /**
-   * Writes what may be sent now, about a turn's worth; nothing that would make `out` longer than `most` bytes unless it
-   * is the first thing in it. Returns `more` when it stopped for lack of room.
-   */
   pump(out: Writer, most: number): 'more' | 'idle' {
     if (this.#closed) return 'idle'
     const turnEnd = out.length + TURN_BYTES

@@ -5,8 +5,7 @@ import { writeDown } from '../../../protocol/encode.ts'
 import type { DownFrame } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../../protocol/limits.ts'
 import type { Writer } from '../../../protocol/writer.ts'
-import { Outbox } from '../../../server/connections/outbox.ts'
-import type { Subscription } from '../../../server/connections/subscription.ts'
+import { type FrameSource, Outbox } from '../../../server/connections/outbox.ts'
 import type { Socket } from '../../../server/transports/transport.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 
@@ -64,7 +63,7 @@ function outboxByHand(given: Partial<Limits> = {}) {
 }
 
 /** A stream that says items of the sizes it is told, a turn's worth at a time. */
-class Talker {
+class Talker implements FrameSource {
   queued = false
   readonly #sid: number
   readonly #outbox: Outbox
@@ -87,7 +86,7 @@ class Talker {
 
   say(bytes: number, urgent = true): void {
     this.#items.push(bytes)
-    this.#outbox.ready(this as unknown as Subscription, urgent)
+    this.#outbox.ready(this, urgent)
   }
 
   pump(out: Writer, most: number): 'more' | 'idle' {

@@ -32,9 +32,19 @@ async function endedRun(): Promise<Run> {
 
 /** What a client is told that comes back with item `after`: each number once, `-` for what is missing. */
 function told(run: Run, after: number, policy: Policy, most: number): { seqs: string[]; ends: number[] } {
-  const outlet = { begin: () => {}, ready: () => {}, notify: () => {}, over: () => {} }
-  const settings = { credit: undefined, policy, rate: undefined, ts: after % 2 === 0, reused: false }
-  const subscription = new Subscription(outlet, nodeRuntime, LIMITS, 1, run, true, { after, gen: 1 }, settings)
+  const sink = { begin: () => {}, ready: () => {}, notify: () => {} }
+  const from = { after, gen: 1 }
+  const settings = {
+    sid: 1,
+    own: true,
+    from,
+    credit: undefined,
+    policy,
+    rate: undefined,
+    ts: after % 2 === 0,
+    reused: false,
+  }
+  const subscription = new Subscription(sink, nodeRuntime, LIMITS, run, settings, () => {})
   subscription.open()
   const seqs: string[] = []
   const ends: number[] = []
