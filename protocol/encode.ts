@@ -1,4 +1,4 @@
-import { type DownFrame, GAP_REASONS, INPUT_STATUSES, OUTCOMES, type UpFrame } from './frames.ts'
+import { type DownFrame, type End, GAP_REASONS, INPUT_STATUSES, OUTCOMES, type UpFrame } from './frames.ts'
 import { pack } from './pack.ts'
 import * as TAG from './tag.ts'
 import { Writer } from './writer.ts'
@@ -38,9 +38,93 @@ export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer
  * Appends one frame of a server.
  * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
  */
-export function writeDown(writer: Writer, frame: DownFrame): void {
+export function writeDown(out: Writer, frame: DownFrame): void {
+  switch (frame.kind) {
+    case 'delta':
+      beginDelta(out, frame.sid, frame.seq, frame.lane, frame.count, frame.ts)
+      writeAny(out, frame.body)
+      return endDelta(out, frame.count, frame.ts)
+    case 'event':
+      beginEvent(out, frame.sid, frame.seq, frame.cost, frame.ts)
+      writeAny(out, frame.type)
+      writeAny(out, frame.data)
+      return endEvent(out, frame.cost, frame.ts)
+    case 'end':
+      beginEnd(out, frame.sid, frame.seq, frame.outcome)
+      return writeAny(out, frame.data)
+    default:
+      writeAny(out, trimmed(CONTROL[frame.kind](frame as never)))
+  }
+}
+
+/** Appends a DELTA up to its body, a text or an array of texts. The body follows, then `endDelta` with the same values. */
+export function beginDelta(
+  out: Writer,
+  sid: number,
+  seq: number,
+  lane: number,
+  count: number | undefined,
+  ts: number | undefined,
+): void {
+  out.array(5 + optionals(count, ts))
+  out.uint(TAG.delta)
+  out.number(sid)
+  out.number(seq)
+  out.number(lane)
+}
+
+/** @param count texts that were merged into one; undefined when the body is as it was said. */
+export function endDelta(out: Writer, count: number | undefined, ts: number | undefined): void {
+  writeOptionals(out, count, ts)
+}
+
+/** Appends an EVENT up to its type. Type and data follow, then `endEvent` with the same values. */
+export function beginEvent(
+  out: Writer,
+  sid: number,
+  seq: number,
+  cost: number | undefined,
+  ts: number | undefined,
+): void {
+  out.array(5 + optionals(stated(cost), ts))
+  out.uint(TAG.event)
+  out.number(sid)
+  out.number(seq)
+}
+
+export function endEvent(out: Writer, cost: number | undefined, ts: number | undefined): void {
+  writeOptionals(out, stated(cost), ts)
+}
+
+/** Appends an END up to its data, which follows. */
+export function beginEnd(out: Writer, sid: number, seq: number, outcome: End['outcome']): void {
+  out.array(5)
+  out.uint(TAG.end)
+  out.number(sid)
+  out.number(seq)
+  out.number(OUTCOMES.indexOf(outcome))
+}
+
+/** A cost of 1 is left out. */
+function stated(cost: number | undefined): number | undefined {
+  return cost === 1 ? undefined : cost
+}
+
+/** How many elements `writeOptionals` appends. */
+function optionals(units: number | undefined, ts: number | undefined): number {
+  return ts !== undefined ? 2 : units !== undefined ? 1 : 0
+}
+
+/** The last elements of an item, as `trimmed` leaves them. */
+function writeOptionals(out: Writer, units: number | undefined, ts: number | undefined): void {
+  if (units !== undefined) out.number(units)
+  else if (ts !== undefined) out.nil()
+  if (ts !== undefined) out.number(ts)
+}
+
+function writeAny(out: Writer, value: unknown): void {
   // No limit of its own: what a frame quotes of the log was checked when it was logged, against the server's limits.
-  writer.value(trimmed(DOWN[frame.kind](frame as never)), Infinity)
+  out.value(value, Infinity)
 }
 
 /** What a frame consists of: its tag, and what stands behind it in the order of the wire. */
@@ -66,27 +150,27 @@ const UP: { readonly [Kind in UpFrame['kind']]: (frame: Extract<UpFrame, { kind:
   pong: (frame) => [TAG.pong, frame.nonce],
 }
 
-/** How a server's frames stand on the wire. */
-const DOWN: { readonly [Kind in DownFrame['kind']]: (frame: Extract<DownFrame, { kind: Kind }>) => Elements } = {
-  welcome: ({ kind: _, ...info }) => [TAG.welcome, present(info)],
-  opened: ({ kind: _, sid, next, ...info }) => [TAG.opened, sid, next, present(info)],
-  input_ack: ({ sid, mid, status, note }) => [TAG.inputAck, sid, mid, INPUT_STATUSES.indexOf(status), note],
-  notice: ({ code, message, ref }) => [TAG.notice, code, message, ref && trimmed([ref.tag, ref.sid, ref.detail])],
-  goaway: ({ reason, graceMs, retryAfterMs }) => [TAG.goaway, reason, graceMs, retryAfterMs],
-  delta: ({ sid, seq, lane, body, count, ts }) => [TAG.delta, sid, seq, lane, body, count, ts],
-  event: ({ sid, seq, type, data, cost, ts }) => [TAG.event, sid, seq, type, data, cost === 1 ? undefined : cost, ts],
-  gap: ({ kind: _, sid, from, next, reason, ...info }) => [
-    TAG.gap,
-    sid,
-    from,
-    next,
-    GAP_REASONS.indexOf(reason),
-    present(info),
-  ],
-  end: ({ sid, seq, outcome, data }) => [TAG.end, sid, seq, OUTCOMES.indexOf(outcome), data],
-  ping: ({ nonce }) => [TAG.ping, nonce],
-  pong: ({ nonce }) => [TAG.pong, nonce],
-}
+type ControlFrame = Exclude<DownFrame, { kind: 'delta' | 'event' | 'end' }>
+
+/** How a server's other frames stand on the wire. */
+const CONTROL: { readonly [Kind in ControlFrame['kind']]: (frame: Extract<ControlFrame, { kind: Kind }>) => Elements } =
+  {
+    welcome: ({ kind: _, ...info }) => [TAG.welcome, present(info)],
+    opened: ({ kind: _, sid, next, ...info }) => [TAG.opened, sid, next, present(info)],
+    input_ack: ({ sid, mid, status, note }) => [TAG.inputAck, sid, mid, INPUT_STATUSES.indexOf(status), note],
+    notice: ({ code, message, ref }) => [TAG.notice, code, message, ref && trimmed([ref.tag, ref.sid, ref.detail])],
+    goaway: ({ reason, graceMs, retryAfterMs }) => [TAG.goaway, reason, graceMs, retryAfterMs],
+    gap: ({ kind: _, sid, from, next, reason, ...info }) => [
+      TAG.gap,
+      sid,
+      from,
+      next,
+      GAP_REASONS.indexOf(reason),
+      present(info),
+    ],
+    ping: ({ nonce }) => [TAG.ping, nonce],
+    pong: ({ nonce }) => [TAG.pong, nonce],
+  }
 
 /** Absent elements at the end are left off; nil stands for one in the middle. */
 function trimmed(elements: Elements): Elements {

@@ -1,4 +1,4 @@
-import { writeDown } from '../../protocol/encode.ts'
+import { beginDelta, beginEnd, beginEvent, endDelta, endEvent, writeDown } from '../../protocol/encode.ts'
 import { type DownFrame, type Gap, type Notice, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
@@ -270,11 +270,7 @@ export class Subscription implements Reader, FrameSource {
     const { end } = this.run
     if (!end) return 'idle'
     if (out.length > 0 && out.length + end.packed.length + HEADER_BYTES > most) return 'more'
-    out.array(5)
-    out.uint(TAG.end)
-    out.uint(this.sid)
-    out.uint(end.seq)
-    out.uint(OUTCOMES.indexOf(end.outcome))
+    beginEnd(out, this.sid, end.seq, end.outcome)
     out.raw(end.packed)
     this.close()
     return 'idle'
@@ -295,29 +291,20 @@ export class Subscription implements Reader, FrameSource {
   }
 
   #writeChunk(out: Writer, chunk: Chunk): void {
-    const { count, lane } = chunk
+    const { seq, lane, count, cost } = chunk
+    const ts = this.#ts ? chunk.at : undefined
     if (lane === undefined) {
-      out.array(this.#ts ? 7 : chunk.cost === 1 ? 5 : 6)
-      out.uint(TAG.event)
-      out.uint(this.sid)
-      out.uint(chunk.seq)
+      beginEvent(out, this.sid, seq, cost, ts)
       out.copy(chunk.body, chunk.start, chunk.end, 2)
-      if (this.#ts || chunk.cost !== 1) out.uint(chunk.cost)
-    } else {
-      const merged = this.policy === 'merge' && count > 1
-      out.array(this.#ts ? 7 : merged ? 6 : 5)
-      out.uint(TAG.delta)
-      out.uint(this.sid)
-      out.uint(chunk.seq)
-      out.uint(lane)
-      if (merged) joinTexts(out, chunk.bodies)
-      else {
-        if (count > 1) out.array(count)
-        out.copy(chunk.body, chunk.start, chunk.end, count)
-      }
-      if (merged) out.uint(count)
-      else if (this.#ts) out.nil()
+      return endEvent(out, cost, ts)
     }
-    if (this.#ts) out.uint(chunk.at)
+    const merged = this.policy === 'merge' && count > 1 ? count : undefined
+    beginDelta(out, this.sid, seq, lane, merged, ts)
+    if (merged !== undefined) joinTexts(out, chunk.bodies)
+    else {
+      if (count > 1) out.array(count)
+      out.copy(chunk.body, chunk.start, chunk.end, count)
+    }
+    endDelta(out, merged, ts)
   }
 }
