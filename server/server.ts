@@ -1,4 +1,3 @@
-import { getHeapStatistics } from 'node:v8'
 import type { ActorMap } from '../protocol/actors.ts'
 import { CLOSE, MillraceError } from '../protocol/errors.ts'
 import { type Limits, resolveLimits } from '../protocol/limits.ts'
@@ -9,11 +8,13 @@ import { Connection, type ConnectionOptions } from './connections/connection.ts'
 import { verifyOrigin } from './connections/origin.ts'
 import type { Model } from './models/model.ts'
 import { modelRegistry } from './models/model-registry.ts'
+import { Closing } from './process/closing.ts'
+import { type ErrorHandler, errorReport } from './process/error-report.ts'
+import { heapWatch } from './process/heap-watch.ts'
 import { createRouter, type Router } from './router.ts'
 import { GuardedRuntime, nodeRuntime } from './runtime.ts'
 import type { Authenticate } from './sessions/auth.ts'
 import { Registry } from './sessions/registry.ts'
-import { isThenable } from './streams/thenable.ts'
 import { excerpt, wellFormed } from './text.ts'
 import type { HttpServer, SocketAcceptor, Transport, TransportLimits } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
@@ -22,14 +23,6 @@ const DEFAULT_PORT = 7400
 const DEFAULT_DRAIN_MS = 10_000
 const MAX_REASON_CHARACTERS = 120
 const MAX_NAME_CHARACTERS = 256
-/** The longest wait that a client is told of: 24 days. A longer one is said to be that. */
-const MOST_GRACE_MS = 2 ** 31 - 1
-/** How long closed sockets may take to say goodbye. */
-const GOODBYE_MS = 500
-/** Share of the heap limit above which no new run begins. */
-const HEAP_SHARE = 0.75
-/** The heap is looked at no more often than this. */
-const HEAP_LOOK_MS = 250
 
 export type ServerOptions<Actors extends ActorMap> = {
   /** Actors by name. */
@@ -53,7 +46,7 @@ export type ServerOptions<Actors extends ActorMap> = {
   /** Said to clients in WELCOME. At most 256 characters. */
   name?: string
   /** Told of what failed inside: an actor that threw, a check of credentials that broke. Default: one line on stderr. */
-  onError?: (error: unknown, where: { actor?: string; run?: string }) => unknown
+  onError?: ErrorHandler
   /** Time and chance; for simulations. */
   runtime?: Runtime
 }
@@ -122,31 +115,29 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       `the name of a server must be text of at most ${MAX_NAME_CHARACTERS} characters`,
     )
   const transport = options.transport ?? ws()
-  const onError = harmless(options.onError ?? sayOnStderr)
-  const runtime = new GuardedRuntime(options.runtime ?? nodeRuntime, (error) => onError(error, {}))
+  const report = errorReport(options.onError)
+  const runtime = new GuardedRuntime(options.runtime ?? nodeRuntime, (error) => report(error, {}))
   const models = modelRegistry({
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
     models: options.models ?? [],
   })
-  const closing = new Closing(runtime)
   const registry = new Registry({
     runtime,
     limits,
     actors,
     findModel: (which) => models.find(which),
     overloaded: heapWatch(runtime),
-    actorFailed: (run, error) => onError(error, { actor: run.actorName, run: run.id }),
+    actorFailed: (run, error) => report(error, { actor: run.actorName, run: run.id }),
     runChanged: () => closing.check(),
   })
   const connections = new Set<Connection>()
-  /** Why the server goes away, once it does. */
-  let leaving: string | undefined
+  const closing = new Closing(runtime, { transport, connections, registry, cancelGraceMs: limits.cancelGraceMs })
 
   const view: ServerView = {
     runtime,
     limits,
     get leaving() {
-      return leaving !== undefined
+      return closing.leaving !== undefined
     },
     runs: () => registry.live,
     run: (id) => registry.run(id),
@@ -160,8 +151,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     registry,
     authenticate: options.authenticate,
     server: name,
-    leaving: () => (leaving === undefined ? undefined : { reason: leaving, graceMs: closing.graceMs }),
-    report: (error) => onError(error, {}),
+    leaving: () => closing.leaving,
+    report: (error) => report(error, {}),
     closed: (gone) => {
       connections.delete(gone)
       closing.check()
@@ -186,29 +177,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     maxBuffered: limits.highWater * 4 + limits.maxDown,
   }
 
-  async function shutDown(reason: string): Promise<void> {
-    leaving = reason
-    const alive = setInterval(() => {}, 60_000)
-    try {
-      transport.stopAccepting()
-      registry.drain()
-      for (const connection of connections) connection.goaway(reason, closing.graceMs)
-      await closing.until(() => registry.live.size === 0 && [...connections].every(({ idle }) => idle))
-      for (const run of registry.live) run.interrupt('the server went away before the run was finished; start it again')
-      closing.extend(limits.cancelGraceMs + GOODBYE_MS)
-      await closing.until(
-        () => [...registry.live].every((run) => run.end) && [...connections].every(({ delivered }) => delivered),
-      )
-      for (const connection of [...connections]) connection.fault(CLOSE.draining, 'the server went away')
-      registry.close()
-      await transport.close()
-    } finally {
-      clearInterval(alive)
-    }
-  }
-
   let listening: Promise<{ port: number }> | undefined
-  let closed: Promise<void> | undefined
   return {
     router: createRouter(registry, actors, limits),
     get liveRuns() {
@@ -218,7 +187,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return connections.size
     },
     async listen(port = DEFAULT_PORT, address = '127.0.0.1') {
-      if (closed) throw new MillraceError('bad_request', 'this server is closed; make another one')
+      if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; make another one')
       if (listening)
         throw new MillraceError('bad_request', 'this server listens already; make another one for another address')
       listening = transport.listen(acceptor, transportLimits, { port, host: address })
@@ -227,7 +196,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return { port: bound.port, url: `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}` }
     },
     attach(httpServer, { path }) {
-      if (closed) throw new MillraceError('bad_request', 'this server is closed: make another one to attach')
+      if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed: make another one to attach')
       if (!transport.attach) {
         throw new MillraceError(
           'bad_request',
@@ -240,67 +209,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       if (typeof drainMs !== 'number' || !(drainMs >= 0))
         throw new MillraceError('bad_request', `drainMs must be a number of at least 0, not ${String(drainMs)}`)
       if (typeof reason !== 'string') throw new MillraceError('bad_request', 'the reason of a close must be text')
-      closing.start(drainMs)
-      closed ??= shutDown(wellFormed(excerpt(reason, MAX_REASON_CHARACTERS)))
-      await closed
+      await closing.close(drainMs, wellFormed(excerpt(reason, MAX_REASON_CHARACTERS)))
     },
     [Symbol.asyncDispose]() {
       return this.close({ drainMs: 0 })
     },
-  }
-}
-
-/** The wait of a server that goes away: for something to become true, but only so long. */
-class Closing {
-  readonly #runtime: Runtime
-  #deadline = Number.POSITIVE_INFINITY
-  #waiting: { holds: () => boolean; done: () => void } | undefined
-  #timer: { clear(): void } | undefined
-
-  constructor(runtime: Runtime) {
-    this.#runtime = runtime
-  }
-
-  get graceMs(): number {
-    return Math.min(MOST_GRACE_MS, Math.max(0, Math.round(this.#deadline - this.#runtime.now())))
-  }
-
-  /** The wait ends after `ms` at the latest; a later call can only shorten it. */
-  start(ms: number): void {
-    this.#deadline = Math.min(this.#deadline, this.#runtime.now() + ms)
-    this.#arm()
-  }
-
-  /** Another wait begins. */
-  extend(ms: number): void {
-    this.#deadline = this.#runtime.now() + ms
-  }
-
-  /** Resolves when `holds` does, at the deadline at the latest. */
-  async until(holds: () => boolean): Promise<void> {
-    if (holds()) return
-    await new Promise<void>((done) => {
-      this.#waiting = { holds, done }
-      this.#arm()
-    })
-    this.#waiting = undefined
-    this.#timer?.clear()
-  }
-
-  /** Something may have become true. */
-  check(): void {
-    // What was true at this moment is looked at when all that happened in it is done.
-    if (this.#waiting) this.#runtime.nextTurn(() => this.#waiting?.holds() && this.#waiting.done())
-  }
-
-  #arm(): void {
-    const waiting = this.#waiting
-    if (!waiting) return
-    this.#timer?.clear()
-    this.#timer = this.#runtime.setTimer(this.graceMs, () => {
-      if (this.graceMs > 0) this.#arm()
-      else waiting.done()
-    })
   }
 }
 
@@ -312,58 +225,4 @@ function isShortText(name: unknown): boolean {
 function urlHost(address: string): string {
   if (address === '0.0.0.0' || address === '::') return '127.0.0.1'
   return address.includes(':') ? `[${address}]` : address
-}
-
-/** Whether the heap is so full that new runs must wait. */
-function heapWatch(runtime: Runtime): () => boolean {
-  let lookedAt = Number.NEGATIVE_INFINITY
-  let full = false
-  return () => {
-    const now = runtime.now()
-    if (now - lookedAt >= HEAP_LOOK_MS) {
-      lookedAt = now
-      const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
-      full = used > limit * HEAP_SHARE
-    }
-    return full
-  }
-}
-
-type Where = { actor?: string; run?: string }
-
-/** `onError` may fail as well, at once or later: that must not reach the run or the connection it is about. */
-function harmless(onError: (error: unknown, where: Where) => unknown): (error: unknown, where: Where) => void {
-  return (error, where) => {
-    const alsoFailed = (second: unknown): void => sayOnStderr(second, where)
-    try {
-      const answer = onError(error, where)
-      if (isThenable(answer)) Promise.resolve(answer).catch(alsoFailed)
-    } catch (second) {
-      alsoFailed(second)
-    }
-  }
-}
-
-function sayOnStderr(error: unknown, { actor, run }: Where): void {
-  const where = actor === undefined ? '' : ` in actor ${actor}, run ${String(run)}`
-  const text = textOf(error)
-  process.stderr.write(`millrace: error${where}: ${oneLine(text)}\n`)
-}
-
-/** What a thrown thing says, as JSON on one line that steers no terminal: JSON itself leaves some controls as they are. */
-function oneLine(text: string): string {
-  const controls = /[\u007f-\u009f\u2028\u2029]/g
-  return JSON.stringify(text).replace(
-    controls,
-    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
-}
-
-/** What a thrown thing says. Anything can be thrown, also what refuses to be text. */
-function textOf(thrown: unknown): string {
-  try {
-    return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
-  } catch {
-    return 'something was thrown that cannot be shown'
-  }
 }

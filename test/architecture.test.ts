@@ -39,6 +39,7 @@ const rooms = [
   'cli/',
   'index.ts',
   'server.ts',
+  'process/',
   'connections/',
   'router.ts',
   'sessions/',
@@ -57,6 +58,7 @@ const rooms = [
 
 /** Rooms that know only these of the rooms below them. */
 const limitedTo: Record<string, readonly string[]> = {
+  'server/process/': ['server/connections/', 'server/sessions/', 'server/streams/', 'server/transports/'],
   'server/inspector/': ['server/actors/', 'server/streams/', 'server/text.ts'],
   'server/agents/': ['server/actors/', 'server/models/', 'server/text.ts'],
   'server/tools/': ['server/actors/', 'server/models/', 'server/streams/', 'server/text.ts'],

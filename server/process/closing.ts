@@ -1,0 +1,105 @@
+import { CLOSE } from '../../protocol/errors.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Connection } from '../connections/connection.ts'
+import type { Registry } from '../sessions/registry.ts'
+import type { Transport } from '../transports/transport.ts'
+
+/** The longest wait that GOAWAY states: 24 days, which fits into 31 bits. A longer one is stated as that. */
+const MAX_GRACE_MS = 2 ** 31 - 1
+/** How long last items may take to reach clients, after the time in which runs must settle. */
+const DELIVERY_MS = 500
+
+/** What a shutdown closes, from the outside in. */
+export type ClosingParts = {
+  readonly transport: Transport
+  readonly connections: ReadonlySet<Connection>
+  readonly registry: Registry
+  /** How long a cancelled run may take to settle. */
+  readonly cancelGraceMs: number
+}
+
+/**
+ * An orderly shutdown. It refuses what is new, sends GOAWAY, lets live runs go on until its deadline, ends those that
+ * remain, delivers their ends, and closes every connection.
+ */
+export class Closing {
+  readonly #runtime: Runtime
+  readonly #parts: ClosingParts
+  #reason: string | undefined
+  #closed: Promise<void> | undefined
+  #deadline = Number.POSITIVE_INFINITY
+  #waiting: { holds: () => boolean; done: () => void } | undefined
+  #timer: Timer | undefined
+
+  constructor(runtime: Runtime, parts: ClosingParts) {
+    this.#runtime = runtime
+    this.#parts = parts
+  }
+
+  /** Why the server goes away, and how long live runs still have. Undefined until the shutdown begins. */
+  get leaving(): { reason: string; graceMs: number } | undefined {
+    return this.#reason === undefined ? undefined : { reason: this.#reason, graceMs: this.#graceMs() }
+  }
+
+  /** Resolves when everything is closed. A second call shortens the wait, if its `drainMs` ends sooner. */
+  close(drainMs: number, reason: string): Promise<void> {
+    this.#deadline = Math.min(this.#deadline, this.#runtime.now() + drainMs)
+    this.#arm()
+    this.#closed ??= this.#shutDown(reason)
+    return this.#closed
+  }
+
+  /** A run, a stream or a connection is over: perhaps there is nothing left to wait for. */
+  check(): void {
+    // Whatever else happens in this loop turn happens first.
+    if (this.#waiting) this.#runtime.nextTurn(() => this.#waiting?.holds() && this.#waiting.done())
+  }
+
+  async #shutDown(reason: string): Promise<void> {
+    this.#reason = reason
+    const { transport, connections, registry, cancelGraceMs } = this.#parts
+    // Timers of the runtime do not keep the process alive.
+    const alive = setInterval(() => {}, 60_000)
+    try {
+      transport.stopAccepting()
+      registry.drain()
+      for (const connection of connections) connection.goaway(reason, this.#graceMs())
+      await this.#until(() => registry.live.size === 0 && [...connections].every(({ idle }) => idle))
+      for (const run of registry.live) run.interrupt('the server went away before the run was finished; start it again')
+      this.#deadline = this.#runtime.now() + cancelGraceMs + DELIVERY_MS
+      await this.#until(
+        () => [...registry.live].every((run) => run.end) && [...connections].every(({ delivered }) => delivered),
+      )
+      for (const connection of [...connections]) connection.fault(CLOSE.draining, 'the server went away')
+      registry.close()
+      await transport.close()
+    } finally {
+      clearInterval(alive)
+    }
+  }
+
+  #graceMs(): number {
+    return Math.min(MAX_GRACE_MS, Math.max(0, Math.round(this.#deadline - this.#runtime.now())))
+  }
+
+  /** Resolves when `holds` does, and at the deadline at the latest. */
+  async #until(holds: () => boolean): Promise<void> {
+    if (holds()) return
+    await new Promise<void>((done) => {
+      this.#waiting = { holds, done }
+      this.#arm()
+    })
+    this.#waiting = undefined
+    this.#timer?.clear()
+  }
+
+  #arm(): void {
+    const waiting = this.#waiting
+    if (!waiting) return
+    this.#timer?.clear()
+    this.#timer = this.#runtime.setTimer(this.#graceMs(), () => {
+      if (this.#graceMs() > 0) this.#arm()
+      else waiting.done()
+    })
+  }
+}
