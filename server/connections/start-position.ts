@@ -18,8 +18,7 @@ export function locate(
     position.last = next - 1
     position.gen = gen
   }
-  if (from.after === 0) position.gen = log.genAt(1)
-  else if (from.after !== null) {
+  if (from.after !== null) {
     const nextLife = log.lifeAfter(position.gen)
     const unknown = log.firstOf(position.gen) === undefined
     if (unknown || (position.gen === log.gen && from.after > log.last))

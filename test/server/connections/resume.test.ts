@@ -126,11 +126,36 @@ describe('resume', () => {
     expect(await client.next('gap', 2)).toMatchObject({ from: 1, next: 1, reason: 'store_lost', gen: 1 })
     client.attach(3, run, 5, { gen: 9 })
     expect(await client.next('gap', 3)).toMatchObject({ from: 1, next: 1, reason: 'store_lost', gen: 1 })
+    // A client that holds no item holds a life all the same.
+    client.attach(4, run, 0, { gen: 9 })
+    expect(await client.next('gap', 4)).toMatchObject({ from: 1, next: 1, reason: 'store_lost', gen: 1 })
     open()
-    await client.next('end', 2)
+    for (const sid of [2, 3, 4]) {
+      await client.next('end', sid)
+      expect(client.text(sid)).toBe(counted(1, 12))
+      expect(client.frames.filter((frame) => frame.kind === 'gap' && frame.sid === sid)).toHaveLength(1)
+    }
+  })
+
+  test('reports a life that never was and what retention has given up in one gap', async () => {
+    const count = counter()
+    await using served = await testServer({ count }, { limits: SMALL })
+    await using client = await served.client()
+    client.start(1, 'count', 100, { policy: 'log', credit: 0 })
+    const { run } = await client.next('opened')
+    await client.next('notice')
+    client.attach(2, run, 0)
+    const { next } = await client.next('gap', 2)
+    expect(next).toBeGreaterThan(1)
+    client.attach(3, run, 0, { gen: 9 })
+    expect(await client.next('opened', 3)).toMatchObject({ next, gen: 1 })
+    await client.until(() => client.count(3) > 0)
+    client.send({ kind: 'credit', sid: 3, n: 20 })
     await client.next('end', 3)
-    expect(client.text(2)).toBe(counted(1, 12))
-    expect(client.text(3)).toBe(counted(1, 12))
+    expect(client.frames.filter((frame) => frame.kind === 'gap' && frame.sid === 3)).toMatchObject([
+      { from: 1, next, reason: 'store_lost', gen: 1 },
+    ])
+    expect(client.text(3)).toBe(counted(next, 100))
   })
 })
 
@@ -213,6 +238,23 @@ describe('another life of a log', () => {
     client.attach(5, run, 10)
     expect(await client.next('gap', 5)).toMatchObject({ next: 8, reason: 'rewound', gen: 2 })
     await client.next('end', 5)
+  })
+
+  test('that begins with the first item is told to who holds only the name of the old one', async () => {
+    await using scene = await begun()
+    const { client, run } = scene
+    scene.live(1)
+    client.attach(2, run, 0, { gen: 1 })
+    expect(await client.next('gap', 2)).toMatchObject({ from: 1, next: 1, reason: 'rewound', gen: 2 })
+    // Without a life there is nothing to pass from.
+    client.attach(3, run, 0)
+    expect(await client.next('opened', 3)).toMatchObject({ next: 1, gen: 2 })
+    scene.open()
+    for (const sid of [2, 3]) {
+      await client.next('end', sid)
+      expect(client.items(sid).map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5])
+    }
+    expect(client.frames.some((frame) => frame.kind === 'gap' && frame.sid === 3)).toBe(false)
   })
 
   test('that reaches back behind an earlier one takes a position of the oldest with it', async () => {
