@@ -6,28 +6,28 @@ import { Writer } from './writer.ts'
 export { Writer } from './writer.ts'
 
 /**
- * One message of what a client says.
- * @param maxDepth how many containers may nest in a frame, itself counted. Default 16.
+ * Encodes one message of a client.
+ * @param maxDepth how deep containers may nest in a frame, including the frame itself. Default 16.
  * @throws MillraceError `bad_request` for data that is not plain.
  */
 export function encodeUp(frames: readonly UpFrame[], maxDepth?: number): Uint8Array<ArrayBuffer> {
   return joinFrames(frames.map((frame) => packUp(frame, maxDepth)))
 }
 
-/** One message of frames that are packed already. */
+/** Joins packed frames into one message. */
 export function joinFrames(frames: readonly number[][]): Uint8Array<ArrayBuffer> {
   // Several times as fast as `flat`.
   return new Uint8Array(([] as number[]).concat(...frames))
 }
 
-/** The bytes of one frame of a client. Of each number the low 8 bits count. */
+/** Packs one frame of a client. The low 8 bits of each number are a byte. */
 export function packUp(frame: UpFrame, maxDepth = 16): number[] {
   const bytes: number[] = []
   pack(bytes, trimmed(UP[frame.kind](frame as never)), maxDepth)
   return bytes
 }
 
-/** One message of what a server says. */
+/** Encodes one message of a server. */
 export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer> {
   const writer = new Writer()
   for (const frame of frames) writeDown(writer, frame)
@@ -36,7 +36,7 @@ export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer
 
 /**
  * Appends one frame of a server.
- * @throws MillraceError `bad_request` for data that is not plain. What was written of the frame by then stays: reset.
+ * @throws MillraceError `bad_request` for data that is not plain. The beginning of the frame then stays in `out`.
  */
 export function writeDown(out: Writer, frame: DownFrame): void {
   switch (frame.kind) {
@@ -57,7 +57,7 @@ export function writeDown(out: Writer, frame: DownFrame): void {
   }
 }
 
-/** Appends a DELTA up to its body, a text or an array of texts. The body follows, then `endDelta` with the same values. */
+/** Appends a DELTA up to its body. The body follows, a text or an array of texts, then `endDelta` with equal values. */
 export function beginDelta(
   out: Writer,
   sid: number,
@@ -73,12 +73,12 @@ export function beginDelta(
   out.number(lane)
 }
 
-/** @param count texts that were merged into one; undefined when the body is as it was said. */
+/** @param count how many texts were merged into one; undefined when they were not merged. */
 export function endDelta(out: Writer, count: number | undefined, ts: number | undefined): void {
   writeOptionals(out, count, ts)
 }
 
-/** Appends an EVENT up to its type. Type and data follow, then `endEvent` with the same values. */
+/** Appends an EVENT up to its type. Type and data follow, then `endEvent` with equal values. */
 export function beginEvent(
   out: Writer,
   sid: number,
@@ -123,14 +123,14 @@ function writeOptionals(out: Writer, units: number | undefined, ts: number | und
 }
 
 function writeAny(out: Writer, value: unknown): void {
-  // No limit of its own: what a frame quotes of the log was checked when it was logged, against the server's limits.
+  // Without a limit: data from the log was checked against the server's limits when it was logged.
   out.value(value, Infinity)
 }
 
-/** What a frame consists of: its tag, and what stands behind it in the order of the wire. */
+/** A frame as a list: its tag, and its elements in the order of the wire. */
 type Elements = unknown[]
 
-/** How a client's frames stand on the wire. Data of any type has its place there also when it is undefined. */
+/** The layouts of a client's frames. Data of any type keeps its place even when it is undefined. */
 const UP: { readonly [Kind in UpFrame['kind']]: (frame: Extract<UpFrame, { kind: Kind }>) => Elements } = {
   hello: ({ kind: _, ...info }) => [TAG.hello, present(info)],
   start: (frame) => [TAG.start, frame.sid, frame.actor, frame.input ?? null, present(frame.options)],
@@ -152,7 +152,7 @@ const UP: { readonly [Kind in UpFrame['kind']]: (frame: Extract<UpFrame, { kind:
 
 type ControlFrame = Exclude<DownFrame, { kind: 'delta' | 'event' | 'end' }>
 
-/** How a server's other frames stand on the wire. */
+/** The layouts of a server's other frames. */
 const CONTROL: { readonly [Kind in ControlFrame['kind']]: (frame: Extract<ControlFrame, { kind: Kind }>) => Elements } =
   {
     welcome: ({ kind: _, ...info }) => [TAG.welcome, present(info)],
@@ -172,13 +172,13 @@ const CONTROL: { readonly [Kind in ControlFrame['kind']]: (frame: Extract<Contro
     pong: ({ nonce }) => [TAG.pong, nonce],
   }
 
-/** Absent elements at the end are left off; nil stands for one in the middle. */
+/** Leaves off absent elements at the end. One in the middle becomes nil. */
 function trimmed(elements: Elements): Elements {
   while (elements.at(-1) === undefined) elements.pop()
   return elements
 }
 
-/** A map of options, unless none is there. */
+/** A map of options, or undefined if it has none. */
 function present(options: object): object | undefined {
   return Object.values(options).some((value) => value !== undefined) ? options : undefined
 }

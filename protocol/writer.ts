@@ -2,33 +2,33 @@ import { container, keysOf } from './plain-data.ts'
 
 const encoder = new TextEncoder()
 
-/** Up to so many bytes a loop beats the view that a copy in one go needs. */
+/** Up to this many bytes, a loop is faster than a copy through a view. */
 const SHORT_COPY = 64
 
 /**
- * A growing buffer that MessagePack values are appended to, each in its smallest form, byte for byte as msgpackr does it.
- * One is kept and reset for message after message.
+ * A growing buffer to which MessagePack values are appended, each in its smallest form, with the same bytes as
+ * msgpackr. It can be reset and used for message after message.
  */
 export class Writer {
   /** Bytes written. */
   length = 0
-  /** Values written, as a scan counts them: containers, keys and elements each. */
+  /** Values written, as `scan` counts them: each container, key and element. */
   values = 0
   #bytes: Uint8Array<ArrayBuffer>
-  /** Made when a float64 is written. */
+  /** Created when a float64 is written. */
   #view: DataView | undefined
 
-  /** @param size bytes to begin with; it grows by doubling. Default 1,024. */
+  /** @param size bytes at first. The buffer grows by doubling. Default 1,024. */
   constructor(size = 1_024) {
     this.#bytes = new Uint8Array(size)
   }
 
-  /** What was written, or a part of it, without a copy: valid until the next write or reset. */
+  /** What was written, or a section of it, without a copy. Valid until the next write or reset. */
   view(start = 0, end: number = this.length): Uint8Array<ArrayBuffer> {
     return this.#bytes.subarray(start, end)
   }
 
-  /** What was written, as a copy of its own. */
+  /** A copy of what was written. */
   take(): Uint8Array<ArrayBuffer> {
     return this.#bytes.slice(0, this.length)
   }
@@ -58,7 +58,7 @@ export class Writer {
     else this.#sized(0xcc, value)
   }
 
-  /** Any number: an integer of up to 32 bits as such, every other as float64. */
+  /** Any number: an integer of up to 32 bits as an integer, every other number as float64. */
   number(value: number): void {
     if (value >>> 0 === value) this.uint(value)
     else if (value >> 0 !== value) {
@@ -76,7 +76,7 @@ export class Writer {
     const { length } = value
     this.#room(9 + length * 3)
     const bytes = this.#bytes
-    // Short text is mostly ASCII, and a loop over it beats the call into the encoder.
+    // Short text is mostly ASCII, and a loop is then faster than the encoder.
     if (length < 0x20) {
       const start = this.length + 1
       let i = 0
@@ -88,7 +88,7 @@ export class Writer {
         return
       }
     }
-    // The size of the header is known after the text: room is left for the least, and the text moved when it grew.
+    // The size of the header is known only after the text. If the smallest is too small, the text is moved.
     const least = this.length + headSize(length)
     const { written } = encoder.encodeInto(value, bytes.subarray(least))
     const start = this.length + headSize(written)
@@ -113,13 +113,13 @@ export class Writer {
     this.#container(0x80, 0xde, length)
   }
 
-  /** Encoded values as they stand. @param values how many they are, for those who count. Default 1. */
+  /** Values that are encoded already. @param values how many, for `values`. Default 1. */
   raw(encoded: Uint8Array, values = 1): void {
     this.values += values
     this.#append(encoded)
   }
 
-  /** Encoded values that stand from `start` to `end` in another writer. `values` as for `raw`. */
+  /** Encoded values from `start` to `end` of another writer. `values` is as for `raw`. */
   copy(from: Writer, start: number, end: number, values: number): void {
     const length = end - start
     if (length > SHORT_COPY) return this.raw(from.view(start, end), values)
@@ -132,10 +132,10 @@ export class Writer {
   }
 
   /**
-   * Plain data: null, booleans, numbers, strings, Uint8Array, arrays, and objects without a class. `undefined` is nil, and left out of a map.
-   *
-   * @param depth how many containers may nest. Default 15: what `maxDepth` leaves inside a frame.
-   * @throws MillraceError `bad_request` for anything else, and for what nests deeper or refers to itself.
+   * Plain data: null, booleans, numbers, strings, Uint8Array, arrays, and objects without a class. `undefined` is nil,
+   * and is left out of a map.
+   * @param depth how deep containers may nest. Default 15, which `maxDepth` leaves inside a frame.
+   * @throws MillraceError `bad_request` for other data, and for data that nests deeper or refers to itself.
    */
   value(value: unknown, depth = 15): void {
     if (value == null) return this.nil()
@@ -158,7 +158,7 @@ export class Writer {
     }
   }
 
-  /** The first byte of a value, and behind it the low `size` bytes of `n`. */
+  /** The first byte of a value, followed by the low `size` bytes of `n`. */
   #head(byte: number, size: number, n = 0): void {
     this.#room(9)
     this.values++
@@ -166,14 +166,14 @@ export class Writer {
     for (let shift = size * 8 - 8; shift >= 0; shift -= 8) this.#bytes[this.length++] = n >> shift
   }
 
-  /** A length or integer, with the first byte of its size: `first` for 8 bits, the next two for 16 and 32. */
+  /** A length or an integer in its smallest size. Its first byte is `first` for 8 bits, one more for 16, two for 32. */
   #sized(first: number, n: number): void {
     if (n < 0x100) this.#head(first, 1, n)
     else if (n < 0x10000) this.#head(first + 1, 2, n)
     else this.#head(first + 2, 4, n)
   }
 
-  /** Up to 15 elements are told in the first byte `short`; `first` is that of 16 bits, the next that of 32. */
+  /** A number of elements: up to 15 in the first byte `short`, else in 16 bits behind `first` or 32 behind the next. */
   #container(short: number, first: number, length: number): void {
     if (length < 0x10) this.#head(short | length, 0)
     else if (length < 0x10000) this.#head(first, 2, length)
