@@ -27,27 +27,31 @@ const MAX_NAME_CHARACTERS = 256
 export type ServerOptions<Actors extends ActorMap> = {
   /** Actors by name. */
   actors: Actors
-  /** Says who a client is: `bearer`, `jwt`, one's own, or `anonymous()` when everybody may come in. */
+  /** Identifies clients: `bearer`, `jwt`, a function of your own, or `anonymous()` to admit everybody. */
   authenticate: Authenticate
-  /** Models that actors may ask for by id. Default: none but `defaultModel`. */
+  /** Models that actors may name by id. Default: only `defaultModel`. */
   models?: readonly Model[]
-  /** The model of agents that name none. */
+  /** The model of agents that name no other. */
   defaultModel?: Model
-  /** Limits that differ from the defaults; checked here. */
+  /** Limits that differ from the defaults. `createServer` checks them together. */
   limits?: Partial<Limits>
   /**
-   * Origins of the pages that may connect, each scheme, host and port exactly: `https://app.example.com`. Default: the
-   * host the page was asked at, and on a loopback address only loopback names: behind a proxy on the same machine, name
-   * the origins. Clients that are no browsers send none.
+   * Origins of the pages that may connect. Scheme, host and port must match exactly: `https://app.example.com`.
+   * Default: only pages of the host that they connect to. A server on a loopback address then accepts only loopback
+   * names, so list the origins behind a proxy on the same machine. Clients that are not browsers send no origin, and
+   * may connect.
    */
   origins?: readonly string[]
-  /** How sockets come in. Default: `ws()`. */
+  /** Accepts the sockets. Default: `ws()`. */
   transport?: Transport
-  /** Said to clients in WELCOME. At most 256 characters. */
+  /** The server's name, which WELCOME sends to clients. At most 256 characters. */
   name?: string
-  /** Told of what failed inside: an actor that threw, a check of credentials that broke. Default: one line on stderr. */
+  /**
+   * Receives errors that clients must not see: those of an actor that threw, or of a check of credentials that failed.
+   * Default: one line on stderr.
+   */
   onError?: ErrorHandler
-  /** Time and chance; for simulations. */
+  /** Clock, timers and chance, for simulations. */
   runtime?: Runtime
 }
 
@@ -57,52 +61,53 @@ export type CloseOptions = {
    * Default 10,000.
    */
   drainMs?: number
-  /** Said to clients: its first 120 characters. Default `shutdown`. */
+  /** The reason that clients receive, cut to 120 characters. Default `shutdown`. */
   reason?: string
 }
 
 export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable {
-  /** Reaches actors from inside this process. */
+  /** Calls actors from inside this process. */
   readonly router: Router<Actors>
   /** Runs that have not settled. */
   readonly liveRuns: number
   /** Open connections. */
   readonly connections: number
   /**
-   * Listens.
-   * @param port Default 7400; 0 takes a free one.
-   * @param host Default 127.0.0.1; `0.0.0.0` is every address of the machine.
-   * @throws MillraceError `unavailable` when the address cannot be had.
+   * Listens on a port of its own.
+   * @param port Default 7400. 0 takes a free port.
+   * @param host Default 127.0.0.1. `0.0.0.0` is every address of the machine.
+   * @throws MillraceError `unavailable` when the address is in use, or is not one of this machine.
    */
   listen(port?: number, host?: string): Promise<{ port: number; url: string }>
   /**
-   * Takes the WebSockets of one path of an HTTP server that is there already: one of `node:http` or `node:https`, what
-   * Express's `listen` returns, Fastify's `server`, what `serve` of `@hono/node-server` returns. Its other paths and
-   * its requests stay its own. May be called for many servers and paths, beside `listen` or in place of it. `close`
-   * lets go of the HTTP server and does not close it.
-   * @param options.path The path exactly as a client names it, without a query: `/agents`.
-   * @throws MillraceError `bad_request` for a path that is none or is attached already, for a transport that cannot be
-   * attached, and once the server has begun to close.
+   * Takes the WebSockets of one path of an existing HTTP server: of `node:http` or `node:https`, the result of
+   * Express's `listen`, Fastify's `server`, or the result of `serve` from `@hono/node-server`. The HTTP server keeps
+   * its other paths and its requests. You may attach to several servers and paths, with or without `listen`. `close`
+   * detaches from the HTTP server and does not close it.
+   * @param options.path The path exactly as clients name it, without a query: `/agents`.
+   * @throws MillraceError `bad_request` for an invalid path, for one that is attached already, for a transport that
+   * cannot be attached, and once `close` was called.
    */
   attach(httpServer: HttpServer, options: { path: string }): void
   /**
-   * Goes away: no new connection or run, GOAWAY to everybody, live runs go on for `drainMs`, then end as `interrupted`;
-   * connections are closed 4503, and the promise resolves. Calling it again shortens the wait to the new `drainMs`.
-   * @throws MillraceError `bad_request` for a `drainMs` that is no number from 0 on, and a `reason` that is no text; the
-   * server goes on.
+   * Shuts the server down. It accepts no new connection or run, and sends GOAWAY to all clients. Live runs go on for
+   * `drainMs`, then end as `interrupted`. Connections are closed with 4503, and the promise resolves. A second call
+   * shortens the wait to its own `drainMs`.
+   * @throws MillraceError `bad_request` when `drainMs` is not a number of at least 0, or `reason` is not a string. The
+   * server then goes on.
    */
   close(options?: CloseOptions): Promise<void>
 }
 
 /**
- * Makes a server. It listens once `listen` is called.
+ * Creates a server, which listens once `listen` is called.
  * @throws MillraceError `bad_request` for limits that do not fit together, no actors, or no `authenticate`.
  */
 export function createServer<const Actors extends ActorMap>(options: ServerOptions<Actors>): MillraceServer<Actors> {
   if (typeof options.authenticate !== 'function') {
     throw new MillraceError(
       'bad_request',
-      'createServer needs `authenticate`: bearer({ [token]: id }), jwt(...), or anonymous() if everybody may come in',
+      'createServer needs `authenticate`: bearer({ [token]: id }), jwt(...), or anonymous() to admit everybody',
     )
   }
   const actors = new Map(Object.entries(options.actors) as [string, Actor][])
@@ -112,7 +117,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   if (name !== undefined && !isShortText(name))
     throw new MillraceError(
       'bad_request',
-      `the name of a server must be text of at most ${MAX_NAME_CHARACTERS} characters`,
+      `the name of a server must be well-formed text of at most ${MAX_NAME_CHARACTERS} characters`,
     )
   const transport = options.transport ?? ws()
   const report = errorReport(options.onError)
@@ -165,7 +170,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     accept(socket, subprotocol) {
       const connection = new Connection(socket, connectionOptions)
       connections.add(connection)
-      // A browser cannot see an HTTP status: it is told by a close code.
+      // A close code, because a browser does not show the page an HTTP status.
       if (subprotocol === 'unknown')
         runtime.nextTurn(() => connection.fault(CLOSE.noSubprotocol, 'this server speaks millrace.v1'))
       return connection
@@ -187,20 +192,23 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return connections.size
     },
     async listen(port = DEFAULT_PORT, address = '127.0.0.1') {
-      if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; make another one')
+      if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one')
       if (listening)
-        throw new MillraceError('bad_request', 'this server listens already; make another one for another address')
+        throw new MillraceError(
+          'bad_request',
+          'this server is already listening; create another one for another address',
+        )
       listening = transport.listen(acceptor, transportLimits, { port, host: address })
       listening.catch(() => (listening = undefined))
       const bound = await listening
       return { port: bound.port, url: `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}` }
     },
     attach(httpServer, { path }) {
-      if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed: make another one to attach')
+      if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one to attach')
       if (!transport.attach) {
         throw new MillraceError(
           'bad_request',
-          `the transport ${transport.name} has a port of its own and cannot be attached: leave it out, or take ws()`,
+          `the transport ${transport.name} has a port of its own and cannot be attached; leave it out, or use ws()`,
         )
       }
       transport.attach(acceptor, transportLimits, httpServer, path)
@@ -208,7 +216,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     async close({ drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = {}) {
       if (typeof drainMs !== 'number' || !(drainMs >= 0))
         throw new MillraceError('bad_request', `drainMs must be a number of at least 0, not ${String(drainMs)}`)
-      if (typeof reason !== 'string') throw new MillraceError('bad_request', 'the reason of a close must be text')
+      if (typeof reason !== 'string') throw new MillraceError('bad_request', 'the reason of a close must be a string')
       await closing.close(drainMs, wellFormed(excerpt(reason, MAX_REASON_CHARACTERS)))
     },
     [Symbol.asyncDispose]() {
@@ -217,7 +225,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   }
 }
 
-/** Text as it can travel, and no longer than a name. */
+/** Whether it is text that can be sent, and is not too long for a name. */
 function isShortText(name: unknown): boolean {
   return typeof name === 'string' && name.length <= MAX_NAME_CHARACTERS && wellFormed(name) === name
 }

@@ -26,15 +26,16 @@ import type { Socket, SocketEvents } from '../transports/transport.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Outbox } from './outbox.ts'
+import type { StartPosition } from './start-position.ts'
 import { Subscription } from './subscription.ts'
 
 const CANCEL_CODE_MAX = 255
 /** Frames of one message that count as one against `messagesPerSec`. */
 const FRAMES_PER_MESSAGE = 16
-/** What a message quotes at most of something that a client named. */
+/** Most characters of a client's text that an error message quotes. */
 const QUOTED_CHARACTERS = 64
-/** The longest name of a part that an answer names in full. */
-const MAX_ECHOED_ID = 1_024
+/** The longest text of a client that an answer repeats. */
+const MAX_ECHOED_CHARACTERS = 1_024
 
 export type ConnectionOptions = GreetingOptions & {
   readonly runtime: Runtime
@@ -43,10 +44,10 @@ export type ConnectionOptions = GreetingOptions & {
   streamOver(): void
 }
 
-/** One socket of one client: it reads frames, applies them in order, and holds the socket to its limits. */
+/** One socket of one client. It reads frames, applies them in order, and holds the client to its limits. */
 export class Connection implements SocketEvents, SessionSocket {
   readonly #socket: Socket
-  /** Every entry from outside but a message: a timer, a later loop turn, a promise, an event of the socket. */
+  /** Guards every entry from outside but a message: timers, later loop turns, promises, socket events. */
   readonly #runtime: GuardedRuntime
   readonly #options: ConnectionOptions
   readonly #outbox: Outbox
@@ -84,7 +85,7 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
   }
 
-  // --- what the socket says
+  // --- socket events
 
   message(bytes: Uint8Array): void {
     if (this.#isClosed) return
@@ -92,7 +93,7 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#heartbeat.heard()
     try {
       if (!this.#client) this.#greeting.count(bytes.length)
-      // What is kept of a message must not be the transport's buffer.
+      // A copy: the transport reuses its buffer, and the frames refer to theirs.
       const received = decodeClient(
         new Uint8Array(bytes),
         { maxBytes: limits.maxMessage, maxDepth: limits.maxDepth, maxValues: limits.maxValues },
@@ -106,7 +107,7 @@ export class Connection implements SocketEvents, SessionSocket {
     }
   }
 
-  /** Counts a message; one of very many frames counts as the several that it could have been. */
+  /** Counts a message. One of many frames counts as several. */
   #admit(frames: number): void {
     const { messagesPerSec } = this.#options.limits
     if (!this.#messages.take(Math.ceil(frames / FRAMES_PER_MESSAGE)))
@@ -127,7 +128,7 @@ export class Connection implements SocketEvents, SessionSocket {
 
   // --- closing
 
-  /** Closes the connection with a code of the protocol: nothing of it is applied any more. */
+  /** Closes the connection with a code of the protocol. No further frame is applied. */
   fault(code: number, reason: string): void {
     if (this.#isClosed) return
     this.#outbox.finish()
@@ -135,19 +136,19 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#end()
   }
 
-  /** The core itself failed, in what was called from outside: that ends this connection, and nothing else. */
+  /** The server itself failed while it handled this connection. Only this connection ends. */
   #broke(error: unknown): void {
     this.#options.report(error)
     try {
-      this.fault(1011, 'the server failed; come back')
+      this.fault(1011, 'the server failed; connect again')
     } catch (second) {
-      // Its last words are what fails.
+      // What failed is the closing itself.
       this.#options.report(second)
       this.#socket.terminate()
     }
   }
 
-  /** The server goes away in `graceMs`. */
+  /** Sends GOAWAY. */
   goaway(reason: string, graceMs: number): void {
     if (this.#client && !this.#isClosed) this.#outbox.send({ kind: 'goaway', reason, graceMs })
   }
@@ -167,7 +168,7 @@ export class Connection implements SocketEvents, SessionSocket {
     return this.#subscriptions.size === 0
   }
 
-  /** No stream of it still has something that its client could be sent. */
+  /** Nothing is left that credit and rate allow to send. False while a run goes on. */
   get delivered(): boolean {
     for (const { run, paused, cursor } of this.#subscriptions.values())
       if (!run.end || (!paused && cursor.balance > 0)) return false
@@ -235,7 +236,7 @@ export class Connection implements SocketEvents, SessionSocket {
     sid: number,
     options: SubscriptionOptions,
     policy: NonNullable<SubscriptionOptions['policy']>,
-    from: { after: number | null; gen: number | undefined },
+    from: StartPosition,
     find: (principal: Principal) => { run: ReadableRun; own: boolean; reused: boolean },
   ): void {
     const { limits, registry } = this.#options
@@ -269,7 +270,7 @@ export class Connection implements SocketEvents, SessionSocket {
   #cancel({ sid, code, note, target }: Cancel): void {
     const subscription = this.#subscriptions.get(sid)
     if (!subscription) return
-    const isNamed = target !== undefined && target.id.length <= MAX_ECHOED_ID
+    const isNamed = target !== undefined && target.id.length <= MAX_ECHOED_CHARACTERS
     const ref = { tag: TAG.cancel, sid, ...(isNamed ? { detail: [target.type, target.id] } : {}) }
     if (!subscription.own) {
       return this.#outbox.notify({
@@ -300,7 +301,7 @@ export class Connection implements SocketEvents, SessionSocket {
       return this.#outbox.notify({
         kind: 'notice',
         code: 'forbidden',
-        message: 'only the principal of a run may speak to it',
+        message: 'only the principal of a run may send it input',
         ref,
       })
     }
@@ -309,7 +310,7 @@ export class Connection implements SocketEvents, SessionSocket {
     )
   }
 
-  /** What a run answers: at once where it is executed here, later where another process has to say so. */
+  /** Passes on the answer of a run: at once if the run is executed here, later if another process has to answer. */
   #when<T>(answer: T | Promise<T>, then: (answer: T) => void): void {
     if (!(answer instanceof Promise)) return then(answer)
     answer.then(
@@ -320,8 +321,9 @@ export class Connection implements SocketEvents, SessionSocket {
 }
 
 /**
- * HELLO comes first and once; stream ids rise. Checked for the whole message before any of it is applied. Returns the
+ * Checks a whole message before any of it is applied: HELLO comes first and once, and stream ids rise. Returns the
  * highest stream id.
+ * @throws ProtocolFault
  */
 function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSid: number): number {
   let hello = greeted
@@ -338,12 +340,12 @@ function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSi
   return sid
 }
 
-/** A message id as a Map key: a binary one and a text one are never the same. */
+/** A message id as the key of a Map. A binary id and a text id are never the same. */
 function midName(mid: Key): string {
   return typeof mid === 'string' ? `s${mid}` : `b${Buffer.from(mid).toString('base64')}`
 }
 
-/** A refusal as it travels. What would be too large to send is told without details. */
+/** A refusal as END carries it, without details if it would be too large. */
 function refusalData(refusal: MillraceError, limits: Limits): WireMap {
   const data: WireMap = refusal.toJSON()
   try {
@@ -351,6 +353,6 @@ function refusalData(refusal: MillraceError, limits: Limits): WireMap {
     return data
   } catch {
     const { code, message, retryable } = refusal
-    return { code, message: excerpt(message, MAX_ECHOED_ID), retryable }
+    return { code, message: excerpt(message, MAX_ECHOED_CHARACTERS), retryable }
   }
 }

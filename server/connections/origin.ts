@@ -1,11 +1,12 @@
 import type { UpgradeRequest, UpgradeVerdict } from '../transports/transport.ts'
 
 /**
- * Whether the page behind an upgrade request may connect. With a list: when its Origin is on it, compared by scheme, host
- * and port exactly. Without one: when it comes from the host that it asks. A request without Origin comes from no browser.
+ * Decides whether the page behind an upgrade request may connect. With a list, its Origin must be on it: the same
+ * scheme, host and port. Without one, it must come from the host that it connects to. A request without Origin is not
+ * from a browser, and may connect.
  *
- * A server that listens on loopback only, without a list, takes only loopback names as Host: a page of anywhere whose own
- * name was made to point at 127.0.0.1 (DNS rebinding) would be of the host that it asks.
+ * Without a list, a server that listens on loopback accepts only loopback names as Host. Otherwise any page could make
+ * its own name point at 127.0.0.1 (DNS rebinding) and would then come from the host that it connects to.
  */
 export function verifyOrigin(request: UpgradeRequest, allowed: readonly string[] | undefined): UpgradeVerdict {
   const { origin, headers, listensAt } = request
@@ -17,7 +18,7 @@ export function verifyOrigin(request: UpgradeRequest, allowed: readonly string[]
 }
 
 const NOT_LISTED = 'this page may not connect: its Origin is not on the list of this server'
-const REBOUND = 'this server listens on loopback and answers to loopback names only: give it `origins` to name others'
+const REBOUND = 'this server listens on loopback and accepts only loopback names: list others in `origins`'
 
 function refused(message: string): UpgradeVerdict {
   return { ok: false, status: 403, message }
@@ -28,7 +29,7 @@ function nameOf(host: string): string {
   return host.replace(/:\d*$/, '')
 }
 
-/** Whether an address is one of this machine alone, or a name that never means another: RFC 6761, section 6.3. */
+/** Whether an address is on loopback, or is a name that always is: RFC 6761, section 6.3. */
 function isLoopback(name: string): boolean {
   const plain = name.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
   if (plain === 'localhost' || plain.endsWith('.localhost') || plain === '::1') return true

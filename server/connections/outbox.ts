@@ -6,18 +6,18 @@ import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
 import type { Socket } from '../transports/transport.ts'
 
-/** A message is sent when it has grown to this. */
+/** No further stream is added to a message of this size. */
 const MESSAGE_BYTES = 65_536
-/** Most bytes between two PINGs that measure what the network holds. */
+/** Most bytes between two PINGs. A PING measures what the network holds. */
 const PING_BYTES = 131_072
 const NOTICES_PER_SEC = 5
-/** Notices that may wait for their turn, beside the one of each stream that its run has ended. */
+/** Most notices that may wait, besides one `settled` for each stream. */
 const MAX_NOTICES = 64
-/** Control frames that may wait. A peer that causes more at once asks for more than it can want. */
+/** Most control frames that may wait. A client that causes more is flooding the server. */
 const MAX_CONTROL = 4_096
-/** Room that a message leaves for a PONG and a PING. */
+/** Bytes that a message keeps free for a PONG and a PING. */
 const SPARE_BYTES = 32
-/** Times `highWater` at which a socket is given up. */
+/** Multiple of `highWater` in a socket's buffer at which the connection is closed. */
 const FLOOD = 4
 
 /** What an outbox takes items from, in rotation: a subscription. */
@@ -42,30 +42,30 @@ export interface FrameSink {
 }
 
 /**
- * What a connection sends: control frames first, then the streams in turn, one message an event-loop turn. Two gates
- * hold the streams back: what the socket has buffered, and what was written beyond the last answered PING, since the
- * kernel swallows megabytes for a peer that does not read.
+ * What a connection sends: control frames first, then the streams in rotation, as one message per loop turn. Two
+ * measures hold the streams back: the bytes in the socket's buffer, and the bytes written since the last answered PING.
+ * The second is needed because the kernel takes megabytes for a peer that does not read.
  */
 export class Outbox implements FrameSink {
   readonly #socket: Socket
   readonly #runtime: Runtime
   readonly #limits: Limits
   readonly #fault: (code: number, reason: string) => void
-  /** Least time between two messages while only text waits. */
+  /** Least time between two messages of nothing but text. */
   flushMs: number
   #control: DownFrame[] = []
   #pong: number | undefined
   #queue: FrameSource[] = []
-  #scheduled: 'no' | 'later' | 'turn' = 'no'
+  #scheduled: 'no' | 'batching' | 'loop turn' = 'no'
   #flushTimer: Timer | undefined
   #flushedAt = Number.NEGATIVE_INFINITY
-  /** A message the transport would not take yet. */
+  /** A message that the transport could not take yet. */
   #refused: Uint8Array | undefined
   #written = 0
-  /** Of `written`, what the last answered PING has passed. */
+  /** How much of `written` had arrived when the last PING was answered. */
   #passed = 0
   #pings: { nonce: number; written: number }[] = []
-  /** A PING goes out with the next message, whatever that holds. */
+  /** The next message carries a PING. */
   #pingDue = false
   #nonce = 0
   #slowTimer: Timer | undefined
@@ -75,7 +75,7 @@ export class Outbox implements FrameSink {
   #finishing = false
   #closed = false
 
-  /** @param fault told once when the peer is too slow or asks for too much: the connection is to be closed with the code. */
+  /** @param fault closes the connection with a code. Called when the peer is too slow or asks for too much. */
   constructor(socket: Socket, runtime: Runtime, limits: Limits, fault: (code: number, reason: string) => void) {
     this.#socket = socket
     this.#runtime = runtime
@@ -84,19 +84,14 @@ export class Outbox implements FrameSink {
     this.flushMs = limits.flushMs
   }
 
-  /** Bytes sent to this peer. */
-  get written(): number {
-    return this.#written
-  }
-
-  /** Sends a frame ahead of all streams, with this turn's message. */
+  /** Sends a frame ahead of all streams, with the next message. */
   send(frame: DownFrame): void {
     this.#control.push(frame)
     if (this.#control.length > MAX_CONTROL) return this.#fault(CLOSE.tooMany, 'too many requests at once')
     this.#schedule(true)
   }
 
-  /** Answers the last PING of a message; of several answers that wait only the last is sent. */
+  /** Answers a PING. If several answers wait, only the last is sent. */
   pong(nonce: number): void {
     this.#pong = nonce
     this.#schedule(true)
@@ -107,7 +102,7 @@ export class Outbox implements FrameSink {
     this.#schedule(true)
   }
 
-  /** Sends a NOTICE, at most five a second; more of them wait. */
+  /** Sends a NOTICE. Beyond five a second they wait. */
   notify(frame: Notice): void {
     this.#notices.push(frame)
     if (this.#notices.length > MAX_NOTICES + this.#limits.maxStreams)
@@ -130,7 +125,7 @@ export class Outbox implements FrameSink {
       const refused = this.#refused
       this.#refused = undefined
       this.#sendBytes(refused)
-      // What is no stream's may have come meanwhile.
+      // Control frames may have come meanwhile.
       this.#schedule(true)
     }
     this.#resume()
@@ -141,7 +136,7 @@ export class Outbox implements FrameSink {
     this.#schedule(urgent)
   }
 
-  /** A subscription that begins waits one turn longer: a quick actor's first words then travel with its OPENED. */
+  /** Waits one loop turn longer than `ready`, so that a quick actor's first words travel with OPENED. */
   begin(source: FrameSource): void {
     this.#enqueue(source)
     this.#runtime.nextTurn(() => {
@@ -149,7 +144,7 @@ export class Outbox implements FrameSink {
     })
   }
 
-  /** Sends what waits now, without the streams: the socket is about to close. */
+  /** Sends what waits, except the streams. The socket is about to close. */
   finish(): void {
     if (this.#closed || this.#finishing) return
     this.#finishing = true
@@ -176,14 +171,14 @@ export class Outbox implements FrameSink {
   }
 
   #schedule(now: boolean): void {
-    if (this.#scheduled === 'turn' || this.#closed || (!now && this.#scheduled === 'later')) return
+    if (this.#scheduled === 'loop turn' || this.#closed || (!now && this.#scheduled === 'batching')) return
     const rested = now ? this.flushMs : this.#runtime.now() - this.#flushedAt
     if (rested >= this.flushMs) {
       this.#flushTimer?.clear()
-      this.#scheduled = 'turn'
+      this.#scheduled = 'loop turn'
       this.#runtime.nextTurn(this.#flush)
     } else if (this.#scheduled === 'no') {
-      this.#scheduled = 'later'
+      this.#scheduled = 'batching'
       this.#flushTimer = this.#runtime.setTimer(this.flushMs - rested, this.#flush)
     }
   }
@@ -207,7 +202,7 @@ export class Outbox implements FrameSink {
     if (this.#control.length > 0) this.#schedule(true)
   }
 
-  /** What there is to send now, as bytes of its own. */
+  /** The next message, as bytes of its own. Undefined when nothing waits. */
   #message(out: Writer): Uint8Array | undefined {
     this.#writeControl(out)
     if (this.#pong !== undefined) {
@@ -216,17 +211,17 @@ export class Outbox implements FrameSink {
     }
     if (this.#control.length === 0 && !this.#blocked()) this.#pumpStreams(out)
     const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
-    // Written last: an answer says that all of this message has arrived, and nothing beyond it.
+    // Written last: its answer then confirms this whole message, and nothing beyond it.
     if (this.#pingDue || this.#written + out.length - passedPing >= Math.min(PING_BYTES, this.#limits.inflight))
       writeDown(out, this.#newPing(out.length))
     if (out.length === 0) return undefined
-    // From the pool, where a small one costs a tenth of an allocation of its own.
+    // From Node's pool: for a small message, an allocation of its own costs ten times as much.
     const bytes = Buffer.allocUnsafe(out.length)
     bytes.set(out.view())
     return bytes
   }
 
-  /** As many control frames as one message holds; the others are left for the next. */
+  /** Writes as many control frames as one message holds. The others wait for the next. */
   #writeControl(out: Writer): void {
     if (this.#control.length === 0) return
     const most = this.#limits.maxDown - SPARE_BYTES
@@ -246,23 +241,23 @@ export class Outbox implements FrameSink {
   #pumpStreams(out: Writer): void {
     this.#movesOn()
     const { maxDown } = this.#limits
-    const turn = this.#queue
+    const round = this.#queue
     this.#queue = []
     const unfinished: FrameSource[] = []
     let crowdedOut: FrameSource | undefined
     let i = 0
-    for (; !crowdedOut && i < turn.length && out.length < MESSAGE_BYTES; i++) {
-      const source = turn[i] as FrameSource
+    for (; !crowdedOut && i < round.length && out.length < MESSAGE_BYTES; i++) {
+      const source = round[i] as FrameSource
       const before = out.length
       source.queued = false
       if (source.pump(out, maxDown - SPARE_BYTES) !== 'more') continue
       if (out.length === before) crowdedOut = source
       else unfinished.push(source)
     }
-    // Who had no turn comes first next time, then who had more to say.
+    // Next time, sources that were not reached come first, then those that have more to send.
     const woken = this.#queue
-    this.#queue = turn.slice(i)
-    // What found no room begins the next message: others would fill that as far again.
+    this.#queue = round.slice(i)
+    // A source that found no room begins the next message. Others could fill that one as far again.
     if (crowdedOut && !crowdedOut.queued) {
       crowdedOut.queued = true
       this.#queue.unshift(crowdedOut)
@@ -277,7 +272,7 @@ export class Outbox implements FrameSink {
     else if (result === 'sent') this.#written += bytes.length
   }
 
-  /** @param before bytes of its message that come before it. */
+  /** @param before bytes of the same message that come before it. */
   #newPing(before: number): DownFrame {
     const nonce = ++this.#nonce
     this.#pingDue = false
@@ -292,7 +287,7 @@ export class Outbox implements FrameSink {
     )
   }
 
-  /** Held back by the network: for too long, and the peer is cut off; its runs can be resumed. */
+  /** The network holds the streams back. After `slowMs` the connection is closed; its runs can be resumed. */
   #watchSlow(): void {
     this.#slowTimer ??= this.#runtime.setTimer(this.#limits.slowMs, () => {
       this.#slowTimer = undefined
@@ -300,7 +295,7 @@ export class Outbox implements FrameSink {
     })
   }
 
-  /** It is not held back now. */
+  /** The network holds nothing back now. */
   #movesOn(): void {
     this.#slowTimer?.clear()
     this.#slowTimer = undefined
@@ -326,5 +321,5 @@ export class Outbox implements FrameSink {
   }
 }
 
-/** One for all: it grows to the largest message there is, and no message is begun before another is finished. */
+/** One writer for all connections: each message is finished before the next is begun. */
 let idle: Writer | undefined

@@ -1,6 +1,6 @@
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 
-/** Items a second: a bucket of a tenth of a second's worth, at least one. */
+/** A rate in items a second. It allows bursts of a tenth of a second, and of at least one item. */
 export class RateBucket {
   readonly perSec: number
   readonly #runtime: Runtime
@@ -17,7 +17,7 @@ export class RateBucket {
     this.#filledAt = runtime.now()
   }
 
-  /** How many items may go now; when none, `refilled` is called once one may. */
+  /** How many items may be sent now. When it is none, `refilled` is called as soon as it is one. */
   allowance(refilled: () => void): number {
     const now = this.#runtime.now()
     this.#tokens = Math.min(this.#capacity, this.#tokens + ((now - this.#filledAt) * this.perSec) / 1000)

@@ -1,35 +1,32 @@
 import type { Gap } from '../../protocol/frames.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 
-/** Where a subscription begins: `after` 0 is from the first item, null is live. */
+/** Where a client asks to begin: behind item `after` of life `gen`. 0 is before the first item; null is live. */
 export type StartPosition = { after: number | null; gen: number | undefined }
 
-/** Where a subscription stands at first, and the gaps it is told of before anything else. */
+/** Finds where a subscription begins in the log, and the GAPs that say why it is not where the client asked. */
 export function locate(
   run: ReadableRun,
   sid: number,
-  from: StartPosition,
+  { after, gen }: StartPosition,
 ): { position: { last: number; gen: number }; gaps: Gap[] } {
   const { log } = run
+  const position = after === null ? { last: log.last, gen: log.gen } : { last: after, gen: gen ?? log.genAt(1) }
   const gaps: Gap[] = []
-  const position = { last: from.after ?? log.last, gen: from.after === null ? log.gen : (from.gen ?? log.genAt(1)) }
-  const jump = (next: number, gen: number, missing: number, reason: Gap['reason']): void => {
-    gaps.push({ kind: 'gap', sid, from: missing, next, reason, gen, ...surroundings(run, next) })
+  const jump = (next: number, nextGen: number, from: number, reason: Gap['reason']): void => {
+    gaps.push({ kind: 'gap', sid, from, next, reason, gen: nextGen, ...surroundings(run, next) })
     position.last = next - 1
-    position.gen = gen
+    position.gen = nextGen
   }
-  if (from.after !== null) {
-    const nextLife = log.lifeAfter(position.gen)
-    const unknown = log.firstOf(position.gen) === undefined
-    if (unknown || (position.gen === log.gen && from.after > log.last))
-      jump(log.first, log.genAt(log.first), Math.min(from.after + 1, log.first), 'store_lost')
-    else if (nextLife && from.after >= nextLife.first) jump(nextLife.first, nextLife.gen, nextLife.first, 'rewound')
-  }
+  const isUnknown = log.firstOf(position.gen) === undefined || (position.gen === log.gen && position.last > log.last)
+  const nextLife = log.lifeAfter(position.gen)
+  if (isUnknown) jump(log.first, log.genAt(log.first), Math.min(position.last + 1, log.first), 'store_lost')
+  else if (nextLife && position.last >= nextLife.first) jump(nextLife.first, nextLife.gen, nextLife.first, 'rewound')
   if (position.last + 1 < log.first) jump(log.first, log.genAt(log.first), position.last + 1, 'retention')
   return { position, gaps }
 }
 
-/** What is open just before item `next`: declared parts, and requests nobody has answered. */
+/** What is open just before item `next`: lanes, and requests without an answer. */
 export function surroundings(run: ReadableRun, next: number): Pick<Gap, 'lanes' | 'pending'> {
   const lanes = run.log.lanesAt(next)
   const pending = run.pendingAt(next)

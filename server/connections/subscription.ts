@@ -12,33 +12,34 @@ import type { FrameSink, FrameSource } from './outbox.ts'
 import { RateBucket } from './rate-bucket.ts'
 import { locate, type StartPosition, surroundings } from './start-position.ts'
 
-/** Bytes of text that a stream gets in one turn: beyond them goes only the item that fills it. */
-const TURN_BYTES = 16_384
-/** No header of a DELTA or EVENT is larger. */
+/** A stream's share of one message. Only its last item may exceed it. */
+const SHARE_BYTES = 16_384
+/** No header of a DELTA, an EVENT or an END is larger. */
 const HEADER_BYTES = 64
-
-/** Answers that may wait for their place among the items. Further ones do not wait. */
+/** Most answers that may wait for their place among the items. Further ones are sent at once. */
 const MAX_ANSWERS = 64
 
 /** How a subscription reads, as START or ATTACH asks for it. */
 export type SubscriptionSettings = {
   sid: number
+  /** The reader is the run's principal. */
   own: boolean
   from: StartPosition
   credit: number | undefined
   policy: Policy
   rate: number | undefined
   ts: boolean
+  /** START named the key of a run that existed. */
   reused: boolean
 }
 
-/** One consumer's view of one run on one connection: it turns the log into frames, as credit, rate and policy allow. */
+/** One reader of one run, on one connection. It turns the log into frames, as far as credit, rate and policy allow. */
 export class Subscription implements Reader, FrameSource {
-  // What every item touches stands together, as in a production.
+  // What every item touches is declared together, so that it is close in memory.
   resting = false
   #closed = false
   queued = false
-  /** It was sent an item. Somebody waits for the first one. */
+  /** Its first item was sent. Until then every item is urgent. */
   #begun = false
   readonly #sink: FrameSink
   readonly run: ReadableRun
@@ -50,15 +51,15 @@ export class Subscription implements Reader, FrameSource {
   readonly #ts: boolean
   /** Frames that come before any item. */
   #head: DownFrame[] = []
-  /** Answers, and how far it must be for each. */
+  /** Answers that wait until the item `after` is sent. */
   #answers: { readonly after: number; readonly frame: Notice }[] | undefined
   #rate: RateBucket | undefined
-  /** It sent CANCEL: of the run it wants only the end. */
+  /** Its client sent CANCEL, and is sent only the end. */
   #skipping = false
-  #toldSettled = false
+  #settledSent = false
   readonly #onClose: () => void
 
-  /** @param closed called once, when the subscription is over: its END is written, or nobody wants one. */
+  /** @param closed called once, when the subscription has closed: after its END, or without one. */
   constructor(
     sink: FrameSink,
     runtime: Runtime,
@@ -94,7 +95,7 @@ export class Subscription implements Reader, FrameSource {
     if (rate !== undefined) this.#rate = new RateBucket(rate, runtime)
   }
 
-  /** Begins to follow the run. */
+  /** Joins the readers of the run. */
   open(): void {
     this.run.join(this)
     this.#sink.begin(this)
@@ -118,7 +119,7 @@ export class Subscription implements Reader, FrameSource {
     this.wake(false)
   }
 
-  /** Items a second from now on; 0 pauses, null lifts. */
+  /** Sets the rate, in items a second. 0 pauses; null removes the rate. */
   setRate(perSec: number | null): void {
     this.#rate?.clear()
     this.#rate = perSec === null ? undefined : new RateBucket(perSec, this.#runtime)
@@ -126,7 +127,7 @@ export class Subscription implements Reader, FrameSource {
     this.wake(true)
   }
 
-  /** Answers with a NOTICE behind the items that are logged: the better answer may be one of them. */
+  /** Sends a NOTICE behind the items that are logged, because one of them may be the better answer. */
   answer(frame: Notice): void {
     const { log } = this.run
     const waiting = this.#answers ?? []
@@ -135,13 +136,13 @@ export class Subscription implements Reader, FrameSource {
     this.#answers = waiting
   }
 
-  /** Drops what was not sent: only the end follows. */
+  /** Drops the items that were not sent. Only the end follows. */
   skip(): void {
     this.#skipping = true
     this.wake(true)
   }
 
-  /** Ends this view; the run goes on. */
+  /** Leaves the run, which goes on. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -152,13 +153,13 @@ export class Subscription implements Reader, FrameSource {
 
   pump(out: Writer, most: number): 'more' | 'idle' {
     if (this.#closed) return 'idle'
-    const turnEnd = out.length + TURN_BYTES
+    const shareEnd = out.length + SHARE_BYTES
     for (;;) {
       if (!this.#writeHead(out, most)) return 'more'
       if (this.#enterNextLife()) continue
       if (this.#wantsEnd()) return this.#writeEnd(out, most)
       if (this.#skipping) return 'idle'
-      this.#tellSettled()
+      this.#sendSettled()
       const { log } = this.run
       if (this.cursor.last >= log.last) {
         this.run.rest(this)
@@ -168,13 +169,13 @@ export class Subscription implements Reader, FrameSource {
       const allowed = this.#rate?.allowance(() => this.wake(true)) ?? Number.POSITIVE_INFINITY
       if (allowed < 1) return 'idle'
       if (this.#skipMissing()) continue
-      if (out.length >= turnEnd) return 'more'
+      if (out.length >= shareEnd) return 'more'
       const through = Math.min(
         this.cursor.reach,
         this.cursor.last + allowed,
         (log.lifeAfter(this.cursor.gen)?.first ?? Number.POSITIVE_INFINITY) - 1,
       )
-      const chunk = log.chunk(this.cursor.last + 1, through, turnEnd - out.length)
+      const chunk = log.chunk(this.cursor.last + 1, through, shareEnd - out.length)
       if (!chunk) return 'idle'
       if (out.length > 0 && out.length + chunk.end - chunk.start + HEADER_BYTES > most) return 'more'
       this.#writeChunk(out, chunk)
@@ -190,7 +191,7 @@ export class Subscription implements Reader, FrameSource {
   }
 
   dismiss(code: string, message: string): void {
-    // Of what it waits for nothing is lost.
+    // Its END comes next, so nothing is lost.
     if (this.#closed || this.#wantsEnd()) return
     this.#head.push({
       kind: 'end',
@@ -216,7 +217,7 @@ export class Subscription implements Reader, FrameSource {
     return !this.#closed
   }
 
-  /** Passes from one life of the log to the next, which a GAP says before the new life's first item. */
+  /** Passes from one life of the log to the next. A GAP reports it before the first item of the new life. */
   #enterNextLife(): boolean {
     const { log } = this.run
     const { gen, last } = this.cursor
@@ -232,7 +233,7 @@ export class Subscription implements Reader, FrameSource {
     return false
   }
 
-  /** Steps over what is not kept any more, and with `latest` over all but the newest. */
+  /** Passes over items that are no longer kept, and with `latest` over all but the newest. */
   #skipMissing(): boolean {
     const { log } = this.run
     const from = this.cursor.last + 1
@@ -255,7 +256,7 @@ export class Subscription implements Reader, FrameSource {
 
   #moveTo(next: number, gen: number, from: number, reason: Gap['reason']): void {
     this.cursor.moveTo(next - 1, gen)
-    // Behind what is only missing the others come all the same; of what became void they may never come.
+    // Behind missing items the others still come. In place of void ones they may not.
     this.#sendAnswers(from < next ? next - 1 : Number.POSITIVE_INFINITY)
     this.#head.push({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
     this.run.reconsider(this)
@@ -276,11 +277,11 @@ export class Subscription implements Reader, FrameSource {
     return 'idle'
   }
 
-  /** The run has ended but its end must wait for credit: says so once. */
-  #tellSettled(): void {
+  /** Reports once that the run has ended, when its end must wait for credit. */
+  #sendSettled(): void {
     const { end } = this.run
-    if (!end || this.#toldSettled || this.cursor.balance > 0) return
-    this.#toldSettled = true
+    if (!end || this.#settledSent || this.cursor.balance > 0) return
+    this.#settledSent = true
     const ref = { tag: TAG.end, sid: this.sid, detail: OUTCOMES.indexOf(end.outcome) }
     this.#sink.notify({
       kind: 'notice',
