@@ -114,7 +114,7 @@ describe('a writer', () => {
     },
   )
 
-  test('keeps what it has when it grows, and appends encoded values as they stand', () => {
+  test('keeps its content when it grows, and appends encoded values unchanged', () => {
     const writer = new Writer(1)
     writer.array(5)
     writer.str('é'.repeat(30))
@@ -143,7 +143,7 @@ describe('a writer', () => {
     expect(msgpackr.unpack(writer.view())).toBe('later')
   })
 
-  test('forgets what stands behind a length', () => {
+  test('forgets what is behind a length', () => {
     const writer = new Writer()
     writer.uint(1)
     writer.str('gone')
@@ -170,7 +170,7 @@ describe('a writer', () => {
     expect(error.message).toContain(name)
   })
 
-  test('refuses what refers to itself', () => {
+  test('refuses data that refers to itself', () => {
     const loop: { [key: string]: unknown } = {}
     loop['again'] = [loop]
     expect(refusalOf(() => written(loop)).message).toContain('refers to itself')

@@ -8,7 +8,7 @@ import { counted, counter, latch, silent } from '../helpers/test-actors.ts'
 import { wireClient } from '../helpers/wire-client.ts'
 
 describe('a server', () => {
-  test.each([5, 'x'.repeat(257), '\ud800'])('is not made with a name that cannot be told: %j', (name) => {
+  test.each([5, 'x'.repeat(257), '\ud800'])('is not created with a name that cannot be sent: %j', (name) => {
     const make = (): unknown =>
       createServer({ actors: { silent: silent() }, authenticate: bearer({ t: 'a' }), name: name as never })
     expect(make).toThrow(/name of a server/)
@@ -22,7 +22,7 @@ describe('a server that goes away', () => {
     await expect(server.listen(0)).rejects.toMatchObject({ code: 'bad_request' })
   })
 
-  test('tells everybody, begins nothing, lets runs finish, and closes as soon as nothing is live', async () => {
+  test('sends GOAWAY to all clients, begins nothing, lets runs finish, and closes as soon as nothing is live', async () => {
     const gate = latch()
     const slow = actor({
       async *stream() {
@@ -58,7 +58,7 @@ describe('a server that goes away', () => {
     expect(client.text(3)).toBe('ab')
   })
 
-  test('ends what is still live when the time is over as interrupted, resumable elsewhere', async () => {
+  test('ends runs that are live when the time is over as interrupted, so that they can be started elsewhere', async () => {
     await using served = await testServer({ silent: silent() })
     await using client = await served.client()
     client.start(1, 'silent')
@@ -73,7 +73,7 @@ describe('a server that goes away', () => {
     await closing
   })
 
-  test('may wait for ever: clients are told of the longest wait there is, and understand it', async () => {
+  test('may wait forever: GOAWAY states the longest wait there is, and clients understand it', async () => {
     const gate = latch()
     const slow = actor({
       async *stream() {
@@ -92,7 +92,7 @@ describe('a server that goes away', () => {
     await closing
   })
 
-  test('says its reason so that it can travel, however long and broken it is', async () => {
+  test('sends its reason cut and well-formed, however long and broken it is', async () => {
     await using served = await testServer({ silent: silent() })
     await using client = await served.client()
     await client.settle()
@@ -107,7 +107,7 @@ describe('a server that goes away', () => {
     { drainMs: '5' as never },
     { drainMs: null as never },
     { reason: 5 as never },
-  ])('refuses what is no wait and no reason, and goes on: %j', async (options) => {
+  ])('refuses an invalid wait or reason, and goes on: %j', async (options) => {
     await using served = await testServer({ counter: counter() })
     await expect(served.server.close(options)).rejects.toMatchObject({ code: 'bad_request' })
     await using client = await served.client()
@@ -131,7 +131,7 @@ describe('a server that goes away', () => {
     expect(await client.closed).toBe(4503)
   })
 
-  test('is in more of a hurry when it is told so again', async () => {
+  test('closes sooner when it is closed again with a shorter wait', async () => {
     await using served = await testServer({ silent: silent() })
     await using client = await served.client()
     client.start(1, 'silent')
@@ -144,7 +144,7 @@ describe('a server that goes away', () => {
     expect(await client.closed).toBe(4503)
   })
 
-  test('sends the last items and the end of each of many runs before it says goodbye', async () => {
+  test('sends the last items and the end of each of many runs before it closes connections', async () => {
     const gate = latch()
     const many = actor({
       async *stream() {
@@ -164,7 +164,7 @@ describe('a server that goes away', () => {
     expect(client.frames.filter(({ kind }) => kind === 'end')).toHaveLength(60)
   })
 
-  test('says so also to a client whose HELLO comes too late for the news', async () => {
+  test('sends GOAWAY also to a client that is welcomed after the others got theirs', async () => {
     let judge: ((who: { id: string }) => void) | undefined
     await using served = await testServer(
       { silent: silent() },
@@ -199,7 +199,7 @@ describe('a server that goes away', () => {
     await never.close()
   })
 
-  test('leaves a client that does not read behind', async () => {
+  test('does not wait for a client that does not read', async () => {
     const flood = counter()
     await using served = await testServer({ flood })
     await using client = await served.client()
@@ -212,7 +212,7 @@ describe('a server that goes away', () => {
 })
 
 describe('an address', () => {
-  test('that is taken is refused with what to do, and the server can try another', async () => {
+  test('that is in use is refused with advice, and the server can try another', async () => {
     const taken = createTcpServer()
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const address = taken.address()
@@ -230,7 +230,7 @@ describe('an address', () => {
     await new Promise((resolve) => taken.close(resolve))
   })
 
-  test('that is not ours is refused', async () => {
+  test('that is not one of this machine is refused', async () => {
     await using server = createServer({ actors: { count: counter() }, authenticate: bearer({ alice: 'alice' }) })
     await expect(server.listen(0, '192.0.2.1')).rejects.toMatchObject({ code: 'unavailable' })
   })

@@ -90,7 +90,7 @@ describe('an attached server', () => {
     expect(await Promise.all(served.map(use))).toEqual(['one', 'one', 'one', 'two', 'one'])
   })
 
-  test('lets go when it closes: its clients are told, the HTTP server and others on it go on', async () => {
+  test('detaches when it closes: its clients get GOAWAY, and the HTTP server and others on it go on', async () => {
     await using mine = await httpServer()
     await using other = millrace('other')
     const server = millrace()

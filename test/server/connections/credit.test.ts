@@ -70,7 +70,7 @@ describe('credit', () => {
     expect(client.count(2)).toBe(10)
   })
 
-  test('tells at once that a run has settled whose items wait for credit, and ends it behind them', async () => {
+  test('reports at once that a run has ended whose items wait for credit, and sends the end behind them', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()

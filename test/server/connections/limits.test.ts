@@ -4,7 +4,7 @@ import { testServer } from '../../helpers/server.ts'
 import { counter, silent } from '../../helpers/test-actors.ts'
 
 describe('limits', () => {
-  test('starts and attaches are counted together, per principal, and fill again with time', async () => {
+  test('starts and attaches are counted together, per principal, and refill with time', async () => {
     const runtime = handClock()
     const limits = { startsPerSec: 2, startBurst: 3, heartbeatMs: 1_000_000 }
     await using served = await testServer({ silent: silent() }, { runtime, limits })
@@ -32,7 +32,7 @@ describe('limits', () => {
     expect((await client.next('end', 5)).data).toMatchObject({ code: 'rate_limited' })
   })
 
-  test('a connection has only so many streams, and room again when one is over', async () => {
+  test('a connection has at most maxStreams streams, and room for another when one is over', async () => {
     await using served = await testServer({ silent: silent() }, { limits: { maxStreams: 2 } })
     await using client = await served.client()
     client.start(1, 'silent')
@@ -50,7 +50,7 @@ describe('limits', () => {
     await other.next('opened')
   })
 
-  test('a principal has only so many live runs', async () => {
+  test('a principal has at most maxRuns live runs', async () => {
     await using served = await testServer({ silent: silent() }, { limits: { maxRuns: 2 } })
     await using client = await served.client()
     await using bob = await served.client({ auth: 'bob' })
@@ -66,7 +66,7 @@ describe('limits', () => {
     await client.next('opened', 4)
   })
 
-  test('a principal has only so many connections, and one that takes over counts once', async () => {
+  test('a principal has at most maxConnections connections, and one that takes over counts once', async () => {
     await using served = await testServer({ silent: silent() }, { limits: { maxConnections: 2 } })
     await using one = await served.client()
     await using two = await served.client()
@@ -80,7 +80,7 @@ describe('limits', () => {
     await bob.settle()
   })
 
-  test('a connection that sends too many messages is closed to come back later', async () => {
+  test('a connection that sends too many messages is closed, and its client may connect again later', async () => {
     const runtime = handClock()
     await using served = await testServer({ silent: silent() }, { runtime, limits: { messagesPerSec: 20 } })
     await using client = await served.client()
@@ -90,7 +90,7 @@ describe('limits', () => {
     expect(await client.closed).toBe(4429)
   })
 
-  test('an actor that is not there is refused with the names of those that are', async () => {
+  test('an unknown actor is refused with the names of the known ones', async () => {
     await using served = await testServer({ silent: silent(), count: counter() })
     await using client = await served.client()
     for (const [i, name] of ['nobody', '', 'constructor', '__proto__', 'toString'].entries()) {
@@ -105,7 +105,7 @@ describe('limits', () => {
 
   test('text, an empty message and an unknown tag are faults; a tag that may be skipped is skipped', async () => {
     await using served = await testServer({ silent: silent() })
-    await using neighbour = await served.client()
+    await using bystander = await served.client()
     for (const bytes of ['text', new Uint8Array(0), new Uint8Array([0x91, 0x5f]), new Uint8Array([0xc1])]) {
       await using client = await served.client()
       client.sendRaw(bytes)
@@ -114,6 +114,6 @@ describe('limits', () => {
     await using client = await served.client()
     client.sendRaw(new Uint8Array([0x92, 0x60, 0x01, 0x91, 0x7f]))
     await client.settle()
-    await neighbour.settle()
+    await bystander.settle()
   })
 })

@@ -4,7 +4,7 @@ import { testServer } from '../../helpers/server.ts'
 import { counted, counter, silent } from '../../helpers/test-actors.ts'
 
 describe('a run of somebody else', () => {
-  test('answers exactly as one that is not there', async () => {
+  test('is answered exactly as an unknown one', async () => {
     await using served = await testServer({ silent: silent() })
     await using alice = await served.client()
     await using bob = await served.client({ auth: 'bob' })
@@ -50,7 +50,7 @@ describe('a run of somebody else', () => {
     for (const sid of [1, 2, 4]) expect(eve.text(sid)).toBe(counted(1, 100))
   })
 
-  test('cannot be cancelled or spoken to by who only watches, who is told so', async () => {
+  test('cannot be cancelled or sent input by an observer, who gets a NOTICE', async () => {
     await using served = await testServer({ silent: silent() })
     await using alice = await served.client()
     await using eve = await served.client({ auth: 'eve' })
@@ -66,7 +66,7 @@ describe('a run of somebody else', () => {
     expect(eve.frames.some(({ kind }) => kind === 'input_ack')).toBe(false)
   })
 
-  test('is not kept running by who only watches', async () => {
+  test('is not kept running by an observer', async () => {
     const runtime = handClock()
     const count = counter()
     await using served = await testServer({ count }, { runtime, limits: { heartbeatMs: 1_000_000 } })

@@ -9,11 +9,11 @@ import { type FrameSource, Outbox } from '../../../server/connections/outbox.ts'
 import type { Socket } from '../../../server/transports/transport.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 
-const TURN_BYTES = 16_384
+const SHARE_BYTES = 16_384
 /** No header of a DELTA is larger. */
 const HEADER_BYTES = 16
 
-/** An outbox at a socket that takes what it is told to, in turns that pass when they are told to. */
+/** An outbox whose socket takes what the test lets it take, and whose loop turns pass when the test lets them. */
 function outboxByHand(given: Partial<Limits> = {}) {
   const clock = handClock()
   let due: (() => void)[] = []
@@ -45,8 +45,8 @@ function outboxByHand(given: Partial<Limits> = {}) {
     faults,
     messages,
     sizes,
-    /** Lets turns of the event loop pass. The network takes `bytes` in each. */
-    turns(count: number, bytes = Number.POSITIVE_INFINITY) {
+    /** Lets loop turns pass. The network takes `bytes` in each. */
+    loopTurns(count: number, bytes = Number.POSITIVE_INFINITY) {
       for (let n = 0; n < count; n++) {
         const callbacks = due
         due = []
@@ -62,7 +62,7 @@ function outboxByHand(given: Partial<Limits> = {}) {
   }
 }
 
-/** A stream that says items of the sizes it is told, a turn's worth at a time. */
+/** A stream that sends items of the sizes given to `say`, one share at a time. */
 class Talker implements FrameSource {
   queued = false
   readonly #sid: number
@@ -79,7 +79,7 @@ class Talker implements FrameSource {
     return this.#said
   }
 
-  /** How many items it was told to say. */
+  /** How many items were given to `say`. */
   get due(): number {
     return this.#items.length
   }
@@ -90,9 +90,9 @@ class Talker implements FrameSource {
   }
 
   pump(out: Writer, most: number): 'more' | 'idle' {
-    const turnEnd = out.length + TURN_BYTES
+    const shareEnd = out.length + SHARE_BYTES
     for (let size = this.#items[this.#said]; size !== undefined; size = this.#items[this.#said]) {
-      if (out.length >= turnEnd || (out.length > 0 && out.length + size + HEADER_BYTES > most)) return 'more'
+      if (out.length >= shareEnd || (out.length > 0 && out.length + size + HEADER_BYTES > most)) return 'more'
       writeDown(out, { kind: 'delta', sid: this.#sid, seq: ++this.#said, lane: 0, body: 'x'.repeat(size) })
     }
     return 'idle'
@@ -100,28 +100,28 @@ class Talker implements FrameSource {
 }
 
 describe('an outbox', () => {
-  test('does not let a large item wait for ever beside a stream that always has more', () => {
-    const { outbox, turns, sizes } = outboxByHand({ maxDown: 70_000, inflight: 100_000_000 })
+  test('does not let a large item wait forever for a stream that always has more', () => {
+    const { outbox, loopTurns, sizes } = outboxByHand({ maxDown: 70_000, inflight: 100_000_000 })
     const small = new Talker(outbox, 1)
     const large = new Talker(outbox, 2)
     for (let n = 0; n < 1_000; n++) small.say(1_000)
     for (let n = 0; n < 10; n++) large.say(60_000)
-    turns(20)
+    loopTurns(20)
     expect(large.said).toBe(10)
     expect(small.said).toBeGreaterThan(100)
     expect(Math.max(...sizes)).toBeLessThanOrEqual(70_000)
   })
 
   test('answers a PING that came while the transport took nothing', () => {
-    const { outbox, socket, turns, messages } = outboxByHand()
+    const { outbox, socket, loopTurns, messages } = outboxByHand()
     socket.isFull = true
     outbox.send({ kind: 'pong', nonce: 1 })
-    turns(1)
+    loopTurns(1)
     outbox.pong(2)
-    turns(1)
+    loopTurns(1)
     socket.isFull = false
     outbox.drained()
-    turns(1)
+    loopTurns(1)
     expect(messages.flat()).toEqual([
       { kind: 'pong', nonce: 1 },
       { kind: 'pong', nonce: 2 },
@@ -129,27 +129,31 @@ describe('an outbox', () => {
   })
 
   test('asks the network before it waits for it, however little may be in flight', () => {
-    const { outbox, turns, answerPings } = outboxByHand({ inflight: 20_000 })
+    const { outbox, loopTurns, answerPings } = outboxByHand({ inflight: 20_000 })
     const talker = new Talker(outbox, 1)
     for (let n = 0; n < 100; n++) talker.say(1_000)
     for (let n = 0; n < 20; n++) {
-      turns(5)
+      loopTurns(5)
       answerPings()
     }
     expect(talker.said).toBe(100)
   })
 
   test('gives up a peer that is held back for slowMs on end, not one that moves on now and then', () => {
-    const { outbox, clock, turns, faults } = outboxByHand({ inflight: 100_000_000, highWater: 250_000, slowMs: 30_000 })
+    const { outbox, clock, loopTurns, faults } = outboxByHand({
+      inflight: 100_000_000,
+      highWater: 250_000,
+      slowMs: 30_000,
+    })
     const talker = new Talker(outbox, 1)
     for (let n = 0; n < 1_000; n++) talker.say(20_000)
-    turns(20, 0)
+    loopTurns(20, 0)
     for (let n = 0; n < 10; n++) {
       const { said } = talker
-      // Its buffer is never empty, so that the socket does not tell of it.
-      turns(1, 100_000)
+      // Its buffer is never empty, so the socket does not report that it drained.
+      loopTurns(1, 100_000)
       outbox.ping()
-      turns(20, 0)
+      loopTurns(20, 0)
       expect([talker.said > said, faults]).toEqual([true, []])
       clock.advance(10_000)
     }
@@ -157,14 +161,14 @@ describe('an outbox', () => {
     expect(faults).toEqual([4430])
   })
 
-  test('loses nothing, swaps nothing and forgets nobody, whatever the network does and whoever speaks', () => {
+  test('loses nothing, swaps nothing and forgets no stream, whatever the network does and whichever stream sends', () => {
     const move = fc.oneof(
       {
         weight: 6,
         arbitrary: fc.tuple(fc.constant('say'), fc.nat(4), fc.oneof(fc.nat(60), fc.nat(3_000)), fc.boolean()),
       },
       { weight: 1, arbitrary: fc.tuple(fc.constant('say'), fc.nat(4), fc.nat(60_000), fc.boolean()) },
-      { weight: 4, arbitrary: fc.tuple(fc.constant('turn'), fc.nat(200_000)) },
+      { weight: 4, arbitrary: fc.tuple(fc.constant('loop turn'), fc.nat(200_000)) },
       { weight: 2, arbitrary: fc.tuple(fc.constant('time'), fc.nat(12)) },
       fc.tuple(fc.constant('acknowledge')),
       fc.tuple(fc.constant('answer')),
@@ -179,7 +183,7 @@ describe('an outbox', () => {
     })
     fc.assert(
       fc.property(given, fc.array(move, { maxLength: 80, size: 'max' }), (limits, moves) => {
-        const { outbox, socket, clock, turns, messages, sizes, answerPings, faults } = outboxByHand({
+        const { outbox, socket, clock, loopTurns, messages, sizes, answerPings, faults } = outboxByHand({
           ...limits,
           slowMs: 1e9,
         })
@@ -188,7 +192,7 @@ describe('an outbox', () => {
         let pong = 0
         for (const [kind, a, b, c] of moves) {
           if (kind === 'say') talkers[Number(a)]?.say(Number(b), Boolean(c))
-          else if (kind === 'turn') turns(1, Number(a))
+          else if (kind === 'loop turn') loopTurns(1, Number(a))
           else if (kind === 'time') clock.advance(Number(a))
           else if (kind === 'acknowledge')
             outbox.send({ kind: 'input_ack', sid: 1, mid: `${++controls}`, status: 'busy' })
@@ -204,7 +208,7 @@ describe('an outbox', () => {
         socket.bufferedAmount = 0
         outbox.drained()
         for (let n = 0; n < 200; n++) {
-          turns(5)
+          loopTurns(5)
           answerPings()
           clock.advance(1_000)
         }

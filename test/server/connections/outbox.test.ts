@@ -19,7 +19,7 @@ function sum(sizes: readonly number[]): number {
 }
 
 describe('a peer', () => {
-  test('that is silent is asked, and given up when heartbeat and answer are over, not before', async () => {
+  test('that is silent is sent a PING, and given up when the times for heartbeat and answer have passed, not before', async () => {
     const runtime = handClock()
     await using served = await testServer(
       { silent: silent() },
@@ -68,7 +68,7 @@ describe('a peer', () => {
     expect((await client.next('pong')).nonce).toBe(4)
   })
 
-  test('that is refused often is told five times a second at most', async () => {
+  test('that is refused often gets five notices a second at most', async () => {
     const runtime = handClock()
     await using served = await testServer({ silent: silent() }, { runtime })
     await using client = await served.client()
@@ -87,7 +87,7 @@ describe('a peer', () => {
 })
 
 describe('the network', () => {
-  test('is asked for with each 128 KiB, and waited for when it holds more than it may', async () => {
+  test('is measured with a PING each 128 KiB, and waited for when it holds more than `inflight`', async () => {
     const limits = { inflight: 200_000, slowMs: 30_000 }
     const runtime = handClock()
     await using served = await testServer({ flood: flood() }, { limits, runtime })
@@ -98,7 +98,7 @@ describe('the network', () => {
     const most = Math.max(...client.sizes)
     expect(sum(client.sizes)).toBeLessThanOrEqual(200_000 + most)
     expect(client.count(1)).toBeLessThan(1_900)
-    // What is no stream's goes on.
+    // Control frames go on.
     client.start(2, 'nobody')
     expect((await client.next('end', 2)).seq).toBe(0)
     const ping = await client.next('ping')
@@ -166,7 +166,7 @@ describe('the network', () => {
 })
 
 describe('a message', () => {
-  test('never holds more than maxDown, and every stream has its turn', async () => {
+  test('never holds more than maxDown, and every stream gets its share', async () => {
     const large = actor({
       async *stream(_: unknown, { signal }: ActorContext) {
         for (let n = 0; n < 12; n++) yield { type: 'data' as const, name: 'x', value: 'y'.repeat(60_000) }
@@ -187,7 +187,7 @@ describe('a message', () => {
     expect(last(3)).toBeLessThan(last(1))
   })
 
-  test('gives a stream with much to say no more than its turn of 16 KiB while another has something', async () => {
+  test('gives a busy stream no more than its share of 16 KiB while another has something to send', async () => {
     const count = counter()
     await using served = await testServer({ count, flood: flood() })
     await using client = await served.client()
@@ -214,11 +214,11 @@ describe('a message', () => {
       }
     }
     expect(longest).toBeGreaterThan(0)
-    // A turn is over with the item that fills it.
+    // A share ends with the item that fills it.
     expect(longest).toBeLessThan(16_384 + 1_024)
   })
 
-  test('holds the tokens of a turn together', async () => {
+  test('holds the tokens of one loop turn together', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()
@@ -227,7 +227,7 @@ describe('a message', () => {
     expect(client.messages.length).toBeLessThan(300)
   })
 
-  test('leaves at once for the first text after quiet and for an event, and waits for company otherwise', async () => {
+  test('leaves at once for the first text after quiet and for an event, and is batched otherwise', async () => {
     const runtime = handClock()
     const go = [latch(), latch(), latch()]
     const talk = actor({
@@ -284,7 +284,7 @@ describe('a message', () => {
     await client.until(() => client.text(1) === 'firstsecond' && client.text(2) === 'firstsecond')
   })
 
-  test('takes the first text of an actor that needs one turn for it along with OPENED', async () => {
+  test('carries OPENED together with the first text of an actor that needs one loop turn for it', async () => {
     const quick = actor({
       async *stream() {
         await new Promise((resolve) => setImmediate(resolve))
@@ -300,7 +300,7 @@ describe('a message', () => {
     expect(client.messages).toHaveLength(before + 1)
   })
 
-  test('does not wait for company when the actor waits for its reader', async () => {
+  test('is not batched when the actor waits for its reader', async () => {
     const runtime = handClock()
     const count = counter()
     await using served = await testServer({ count }, { runtime, limits: { heartbeatMs: 1_000_000 } })
@@ -313,7 +313,7 @@ describe('a message', () => {
     }
   })
 
-  test('does not wait for company when what the actor emitted waits for its reader', async () => {
+  test('is not batched when what the actor emitted waits for its reader', async () => {
     const runtime = handClock()
     const ahead = actor({
       async *stream(_: unknown, { emit, signal }: ActorContext) {

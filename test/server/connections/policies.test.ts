@@ -23,7 +23,7 @@ describe('policies', () => {
     expect(observer.count(2)).toBe(3)
   })
 
-  test('the slower of two that pace holds the actor', async () => {
+  test('the slower of two pacing readers holds the actor', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using fast = await served.client()
@@ -80,15 +80,15 @@ describe('policies', () => {
     for (const frame of joined) {
       if (frame.kind !== 'delta') continue
       const { seq, count = 1, lane, body } = frame
-      const parts = plain.filter((item) => item.seq >= seq && item.seq < seq + count)
-      expect(parts.map((item) => item.text).join('')).toBe(body)
-      expect(parts.every((item) => item.lane === lane)).toBe(true)
+      const texts = plain.filter((item) => item.seq >= seq && item.seq < seq + count)
+      expect(texts.map((item) => item.text).join('')).toBe(body)
+      expect(texts.every((item) => item.lane === lane)).toBe(true)
     }
     expect(joined.length).toBeGreaterThan(0)
     expect(merged.length).toBeLessThan(plain.length)
   })
 
-  test('latest skips to the newest and tells what it left out', async () => {
+  test('latest skips to the newest item and reports what it left out', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()
@@ -117,7 +117,7 @@ describe('policies', () => {
     expect(next).toBe(101)
   })
 
-  test('who asks for times gets the time of each item', async () => {
+  test('a client that asks for times gets the time of each item', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()
@@ -142,7 +142,7 @@ describe('rate', () => {
     await client.next('opened')
     await client.settle()
     expect(client.count(1)).toBe(0)
-    // Nothing was produced either: who is paused holds the actor.
+    // Nothing was produced either: a paused reader holds the actor.
     expect(count.runs[0]?.count ?? 0).toBe(0)
     client.send({ kind: 'rate', sid: 1, perSec: null })
     await client.until(() => client.count(1) === 100)

@@ -31,8 +31,8 @@ async function endedRun(): Promise<Run> {
   return run
 }
 
-/** What a client is told that comes back with item `after`: each number once, `-` for what is missing. */
-function told(run: Run, after: number, policy: Policy, most: number): { seqs: string[]; ends: number[] } {
+/** The numbers that a client gets who resumes after item `after`, in order; `-` marks those reported as missing. */
+function received(run: Run, after: number, policy: Policy, most: number): { seqs: string[]; ends: number[] } {
   const sink = { begin: () => {}, ready: () => {}, notify: () => {} }
   const from = { after, gen: 1 }
   const settings = {
@@ -87,14 +87,14 @@ describe('a client that comes back', () => {
     ['log', 131_000],
     ['merge', 131_000],
     ['log', 20],
-  ] as const)('is told of each number once, wherever it was: policy %s, %i bytes at once', async (policy, most) => {
+  ] as const)('gets each number once, wherever it was: policy %s, %i bytes at once', async (policy, most) => {
     const run = await endedRun()
     const { first, last } = run.log
     expect(last).toBe(ITEMS)
     expect(last - first).toBeLessThan(KEPT * 1.1)
     const all = Array.from({ length: ITEMS }, (_, n) => (n + 1 < first ? `-${n + 1}` : `${n + 1}`))
     for (let after = 0; after <= ITEMS; after++) {
-      const { seqs, ends } = told(run, after, policy, most)
+      const { seqs, ends } = received(run, after, policy, most)
       if (seqs.join() !== all.slice(after).join()) expect([after, seqs]).toEqual([after, all.slice(after)])
       expect(ends).toEqual([ITEMS + 1])
     }

@@ -77,7 +77,7 @@ describe('resume', () => {
     expect(client.text(2)).toBe(counted(11, 15))
   })
 
-  test('tells what retention has given up, and goes on behind it', async () => {
+  test('reports what retention has given up, and goes on behind it', async () => {
     const { half, open } = twoParts(20, 80)
     await using served = await testServer({ half }, { limits: SMALL })
     await using client = await served.client()
@@ -92,7 +92,7 @@ describe('resume', () => {
     client.send({ kind: 'credit', sid: 2, n: 10 })
     await client.until(() => client.count(2) >= 20)
     expect(client.items(2)[0]).toMatchObject({ seq: 77, text: '77 ' })
-    // The one that was left behind is told as well.
+    // The subscription that was left behind gets the same report.
     client.send({ kind: 'credit', sid: 1, n: 20 })
     expect(await client.next('gap', 1)).toMatchObject({ from: 21, next: 77, reason: 'retention' })
     await client.until(() => client.count(1) >= 40)
@@ -101,7 +101,7 @@ describe('resume', () => {
     expect(client.text(1)).toBe(counted(1, 20) + counted(77, 100))
   })
 
-  test('keeps for a pacing client whatever it was not sent', async () => {
+  test('keeps everything that a pacing client was not sent', async () => {
     const count = counter()
     await using served = await testServer({ count }, { limits: SMALL })
     await using client = await served.client()
@@ -160,7 +160,7 @@ describe('resume', () => {
 })
 
 describe('another life of a log', () => {
-  /** A run that has said 1 to 10 and waits; `live` begins another life. */
+  /** A run that has said 1 to 10 and waits. `live` begins another life. */
   async function begun(after = 5) {
     const { half, open } = twoParts(10, after)
     const captured = capturedRuns()
@@ -182,7 +182,7 @@ describe('another life of a log', () => {
     }
   }
 
-  test('is told before its first item, also when nothing is missing', async () => {
+  test('is reported before its first item, also when nothing is missing', async () => {
     await using scene = await begun()
     const { client } = scene
     scene.live(11)
@@ -202,7 +202,7 @@ describe('another life of a log', () => {
     expect(client.items(1).map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 8, 9, 10, 11, 12])
   })
 
-  test('is told before the end, when it says nothing but that', async () => {
+  test('is reported before the end, when it has no item', async () => {
     await using scene = await begun(0)
     const { client } = scene
     scene.live(11)
@@ -211,7 +211,7 @@ describe('another life of a log', () => {
     expect(client.frames.slice(-2).map(({ kind }) => kind)).toEqual(['gap', 'end'])
   })
 
-  test('is told to who comes back with a position of the old one', async () => {
+  test('is reported to a client that resumes at a position of the old one', async () => {
     await using scene = await begun()
     const { client, run } = scene
     scene.live(8)
@@ -234,13 +234,13 @@ describe('another life of a log', () => {
     client.attach(4, run, 10, { gen: 2 })
     await client.next('end', 4)
     expect(client.items(4).map(({ seq }) => seq)).toEqual([11, 12])
-    // Without a life it is taken for the oldest.
+    // Without a life, the position is one of the oldest.
     client.attach(5, run, 10)
     expect(await client.next('gap', 5)).toMatchObject({ next: 8, reason: 'rewound', gen: 2 })
     await client.next('end', 5)
   })
 
-  test('that begins with the first item is told to who holds only the name of the old one', async () => {
+  test('that begins with the first item is reported to a client that names the old one and holds no item', async () => {
     await using scene = await begun()
     const { client, run } = scene
     scene.live(1)
