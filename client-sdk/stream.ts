@@ -240,6 +240,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
 
     opened({ next, run, gen, credit, lanes, pending }) {
+      // The wish may have to be said again, and by its id the run is found for as long as it is kept.
+      if (state === 'cancelling') stream.run = run
       if (state !== 'opening') return
       if (stream.run !== undefined && run !== stream.run) {
         fault()

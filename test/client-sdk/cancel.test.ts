@@ -119,6 +119,22 @@ describe('a cancel', () => {
     expect(await receipt).toMatchObject({ outcome: 'cancelled' })
   })
 
+  test('of a START that was answered before the loss resumes the run by its id, however long ago the START was', async () => {
+    const server = new ScriptedServer()
+    const run = server.client({ connectMs: 1e9 }).start('chat', {})
+    server.socket.welcome({ endedMs: 10_000 })
+    const receipt = run.cancel()
+    await server.settle()
+    server.socket.say(opened(1, { run: 'r_9' }), text(1, 1, 'ignored'))
+    expect(run.id).toBe('r_9')
+    await server.time.advance(5_001)
+    const next = await cut(server)
+    expect(next.said()).toEqual(['attach', 'cancel'])
+    expect(next.last('attach')).toMatchObject({ run: 'r_9', after: 0 })
+    next.say(opened(1, { run: 'r_9' }), cancelled(1, 2))
+    expect(await receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...RECEIPT })
+  })
+
   test('of a run that the server refused for the moment does not wait for the next try', async () => {
     const { run, server } = await openRun({}, { delays: { backoffMs: 1e6, maxBackoffMs: 1e6, quickMs: 1 } })
     const socket = await cut(server)
