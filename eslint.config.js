@@ -45,10 +45,7 @@ export default defineConfig(
   },
   {
     // The core is handed its clock, timers and chance, so that a simulation can run it with its own.
-    files: [
-      'server/{log,runs,sessions,connections,inspector,agents,tools}/**',
-      'client-sdk/{client,connection,inbox,run,stream}.ts',
-    ],
+    files: ['server/{log,runs,sessions,connections,inspector,agents,tools}/**', 'client-sdk/!(node|runtime).ts'],
     rules: {
       'no-restricted-globals': [
         'error',

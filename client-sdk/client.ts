@@ -11,6 +11,8 @@ import type {
 } from '../protocol/frames.ts'
 import { pack } from '../protocol/pack.ts'
 import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
+import { MAX_KEY_BYTES, MAX_META_BYTES, MAX_META_DEPTH } from './own-limits.ts'
+import { prepare } from './prepare.ts'
 import { createRun, type Leavable, type Run } from './run.ts'
 
 export type ClientOptions = ConnectionOptions & {
@@ -100,7 +102,6 @@ export function createClient<Actors extends ActorMap = ActorMap>(
 ): Client<Actors> {
   const { timestamps: ts = true } = options
   const connection = createConnection(String(url), options)
-  const { runtime } = connection
   const started = new Set<Leavable>()
 
   const begin = <Data, Result>(
@@ -109,9 +110,9 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     { signal, ...rest }: StartOptions & { ask?: true },
   ): Run<Data, Result> => {
     const options: WireStartOptions = { policy: 'pace', ts, ...rest }
-    if (sizeOf(options.key) > MAX_KEY || sizeOf(options.meta) > MAX_META)
-      throw new MillraceError('bad_request', 'a key has at most 64 bytes, meta 1 KiB')
-    const request = connection.prepare<Start>({ kind: 'start', sid: 0, actor, input, options }, options)
+    if (sizeOf(options.key) > MAX_KEY_BYTES || sizeOf(options.meta) > MAX_META_BYTES)
+      throw new MillraceError('bad_request', 'a key has at most 64 bytes, meta 1,024')
+    const request = prepare<Start>({ kind: 'start', sid: 0, actor, input, options }, connection, options)
     return createRun(connection, request, started, signal)
   }
 
@@ -129,14 +130,14 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       const options: Attach['options'] = { policy: 'log', ts, ...reading, gen: after ? gen : undefined }
       return createRun(
         connection,
-        connection.prepare<Attach>({ kind: 'attach', sid: 0, run, after, options }, { after, ...options }),
+        prepare<Attach>({ kind: 'attach', sid: 0, run, after, options }, connection, { after, ...options }),
       )
     },
 
     async close({ runs = 'cancel' } = {}) {
       const ends = [...started].map((run): unknown => run[runs]())
       // Closing ends every stream, and with it every wait for an end.
-      const timer = runtime.setTimer(2 * connection.limits.cancelGraceMs, () => connection.close())
+      const timer = connection.runtime.setTimer(2 * connection.limits.cancelGraceMs, () => connection.close())
       await Promise.all(ends)
       timer.clear()
       connection.close()
@@ -144,13 +145,8 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   }
 }
 
-/** Encoded, with the two bytes before it. */
-const MAX_KEY = 66
-const MAX_META = 1_024
-const MAX_DEPTH = 15
-
 function sizeOf(value: unknown): number {
   const bytes: number[] = []
-  pack(bytes, value, MAX_DEPTH)
+  pack(bytes, value, MAX_META_DEPTH)
   return bytes.length
 }

@@ -1,11 +1,11 @@
 /** A promise with the functions that settle it. */
 export type Deferred<T> = {
   readonly promise: Promise<T>
-  resolve(value: T): void
-  reject(reason: Error): void
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: Error) => void
 }
 
-/** A promise to settle later. One that rejects unread ends no process. */
+/** A promise to settle later. Its rejection may stay unhandled: it ends no process. */
 export function deferred<T>(): Deferred<T> {
   let settle!: Omit<Deferred<T>, 'promise'>
   const promise = new Promise<T>((resolve, reject) => {
@@ -14,7 +14,7 @@ export function deferred<T>(): Deferred<T> {
   return { promise: quiet(promise), ...settle }
 }
 
-/** The same promise, whose rejection may go unread. */
+/** The same promise. Its rejection may stay unhandled. */
 export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {})
   return promise

@@ -28,9 +28,10 @@ export type {
   StartOptions,
 } from './client.ts'
 export { createClient } from './client.ts'
-export type { Delays, Status, WebSocketClass, WebSocketLike } from './connection.ts'
+export type { Delays, Status } from './connection.ts'
 export { only } from './only.ts'
 export type { InputType, Run } from './run.ts'
 export type { SmoothOptions } from './smooth.ts'
 export { smooth } from './smooth.ts'
+export type { WebSocketClass, WebSocketLike } from './socket.ts'
 export type { InputTaken, Position } from './stream.ts'

@@ -10,46 +10,37 @@ import {
   OUTCOMES,
   type Rate,
   type Start,
-  type UpFrame,
 } from '../protocol/frames.ts'
-import type { Receipt } from '../protocol/receipt.ts'
+import type { Receipt, Usage } from '../protocol/receipt.ts'
 import type { Timer } from '../protocol/runtime.ts'
 import * as TAG from '../protocol/tag.ts'
+import { backoff } from './backoff.ts'
 import type { CancelResult } from './cancel.ts'
-import type { ConnectedStream, Connection } from './connection.ts'
-import { type Deferred, deferred } from './deferred.ts'
+import type { Connection } from './connection.ts'
 import { createInbox } from './inbox.ts'
+import { MAX_TARGET_ID } from './own-limits.ts'
+import { prepare } from './prepare.ts'
+import { Questions, type StreamFrame } from './questions.ts'
+import type { ConnectedStream } from './socket.ts'
 
-/** How a stream is over: with the end of its run, or with an error that says why this end is not known here. */
+/** The end of the run, or the error because of which this stream does not know it. */
 export type StreamEnd = RunEnd | MillraceError
 
-/** Who hears of a stream. */
+/** The user of a stream. */
 export type StreamListener = {
-  opened(run: string, gen: number): void
-  /** The inbox has something new. */
+  /** The server has opened the stream, for the first time or again. */
+  opened(run: { id: string; gen: number }): void
+  /** `take` may have something new. */
   arrived(): void
-  /** Called once. What waits in the inbox comes before it. */
+  /** The stream is closed. Called once; items that wait come before this end. */
   closed(ending: StreamEnd): void
 }
 
-/** A place in a run's log. An application may keep it and attach behind it later. */
+/** A place in a run's log. An application may store it and attach behind it later. */
 export type Position = { run: string; gen: number; seq: number }
 
-/** What a run says of an input that it has. */
+/** The run has the input: it is new, or it was accepted before (`duplicate`). */
 export type InputTaken = Extract<InputStatus, 'accepted' | 'duplicate'>
-
-/** No part of a run has a longer id, and a server names none in its answers. */
-const MAX_PART_ID = 1_024
-
-/** The number of a stream that the server could not open: it waits for its next try, not for the next message. */
-const WAITS = -1
-
-/** A frame of this stream, whatever its number is at the time. */
-type Unaddressed<Frame> = Frame extends { sid: number } ? Omit<Frame, 'sid'> : never
-type StreamFrame = Unaddressed<UpFrame>
-
-/** Something the run will answer. Until it has, it is asked again after each loss. */
-type PendingAnswer = Deferred<unknown> & { readonly frame: StreamFrame }
 
 const INPUT_ERRORS: { readonly [status in InputStatus]?: ErrorCode } = {
   unwanted: 'not_found',
@@ -57,57 +48,60 @@ const INPUT_ERRORS: { readonly [status in InputStatus]?: ErrorCode } = {
   busy: 'overloaded',
 }
 
+export type CancelFrame = Omit<Cancel, 'sid'>
+
+/** START or ATTACH. Each lacks fields of the other. */
+type Request = { run?: string; after?: number | null; options: Start['options'] & Attach['options'] }
+
 /**
- * The wire side of one run or view: the protocol's table of a stream, with a function for each row. It outlives the
- * connections it is opened on.
+ * One run or view as the protocol's state table describes it: each frame, and each wish of the application, has a function
+ * here. A stream outlives the connections it is opened on.
  */
 export interface Stream extends ConnectedStream {
   /** The run's id, once it is known. */
   run: string | undefined
-  /** The last item that was read. Undefined until the run is opened. */
+  /** The position of the last item that was read. Undefined until the stream is opened. */
   position(): Position | undefined
-  /** The next item for the reader; its credit goes back. */
+  /** Removes the next item for the reader and returns its credit. Undefined while none waits. */
   take(): StreamEvent | undefined
-  /** Stops the run; its end closes this stream. */
-  cancel(code: number, note: string | undefined): void
-  /** Stops one tool call or sub-agent. */
-  cancelPart(target: NonNullable<Cancel['target']>, code: number, note: string | undefined): Promise<CancelResult>
-  /** Says something to the run. */
+  /** Stops the run. Its end closes this stream. */
+  cancel(frame: CancelFrame): void
+  /** Stops the target of `frame`, one tool call or sub-agent. Never rejects. */
+  cancelTarget(frame: CancelFrame): Promise<CancelResult>
+  /** Sends an input to the run. Rejects with the reason when the run does not take it. */
   input(type: string, data: unknown): Promise<InputTaken>
-  /** Items a second from now on: 0 pauses, null lifts. */
+  /**
+   * Sets the rate in items a second. 0 pauses, null lifts it.
+   * @throws MillraceError `bad_request` for anything but null and integers of at least 0.
+   */
   setRate(perSec: number | null): void
-  /** Leaves the run to itself. */
+  /** Closes the stream with `reason`; the run goes on. Does nothing once the run is being cancelled. */
   detach(reason: MillraceError): void
 }
 
 export function createStream(connection: Connection, request: Start | Attach, listener: StreamListener): Stream {
   const { runtime, connectMs } = connection
-  const { credit = connection.limits.initialCredit, policy, rate, ts } = request.options
-  const view = request.kind === 'attach' ? request : undefined
-  /** What the application named may run already. */
-  const named = request.kind === 'start' ? request.options.key : undefined
-  const key = named ?? runtime.randomBytes(16)
+  const { run, after = 0, options } = request as Request
+  const { credit = connection.limits.initialCredit, policy, rate, ts, gen, key = runtime.randomBytes(16) } = options
   const window = new CreditWindow(credit)
-  const inbox = createInbox(window, () => runtime.wallClock(), view?.after ?? 0, view?.options.gen)
-  const questions = new Map<string, PendingAnswer>()
+  const inbox = createInbox(window, runtime, after, gen)
+  const questions = new Questions()
+  /** START and ATTACH state this each time. `credit` is the credit last asked for. */
+  const reading = { policy, rate, ts, credit, gen }
   let state: 'lost' | 'opening' | 'open' | 'cancelling' | 'closed' = 'lost'
   let wasOpened = false
   let firstSentAt: number | undefined
-  /** A connection was lost between START and its answer: nobody here knows whether the run began. */
+  /** A connection was lost between START and its answer, so the run may have begun. */
   let mayHaveBegun = false
-  /** What the last START or ATTACH said of how this stream reads, and the next will. */
-  const reading = { policy, rate, ts, credit, gen: inbox.gen }
-  /** CANCEL of the whole run, once it was asked for. */
+  /** CANCEL of the run, once the application has asked for it. */
   let wish: StreamFrame | undefined
-  /** The run's end came. */
-  let isOver = false
+  let ended: StreamEnd | undefined
   let hadFault = false
+  /** Refusals in a row, and the timer of the try after the last one. */
   let refusals = 0
   let retry: Timer | undefined
+  /** Closes the stream if it stays lost. */
   let deadline: Timer | undefined
-
-  /** Where a live view begins is for the first OPENED to say. */
-  const isUndecided = (): boolean => view?.after === null && !wasOpened
 
   const isUp = (): boolean => state === 'opening' || state === 'open'
 
@@ -128,101 +122,75 @@ export function createStream(connection: Connection, request: Start | Attach, li
     deadline = undefined
   }
 
-  /** Gives up when the connection does not come back in time; a try that is under way then is waited for. */
+  /** Closes the stream if it is lost when the time is over. If a try is under way then, it gets the same time again. */
   const wait = (): void => {
     deadline ??= runtime.setTimer(wasOpened && !wish ? connection.limits.resumeMs : connectMs, () => {
       deadline = undefined
-      if (state === 'lost') close(connection.error())
-      else wait()
+      stream.giveUp()
+      if (state !== 'closed') wait()
     })
   }
 
-  /** Opens the stream again with the next message: its wait is over. */
+  /** Opens the stream with the next message, without a further wait. */
   const tryAgain = (): void => {
     retry?.clear()
     stream.sid = 0
     connection.add(stream)
   }
 
-  const forget = (): void => {
-    const error = new MillraceError('connection_lost', 'the stream was over before the answer')
-    for (const question of questions.values()) question.reject(error)
-  }
+  const rejectQuestions = (): void =>
+    questions.reject(new MillraceError('connection_lost', 'the stream ended before the answer'))
 
   const close = (ending: StreamEnd): void => {
     state = 'closed'
-    // A refusal, which has no number, says nothing of the run.
-    isOver = !(ending instanceof Error) && ending.seq > 0
+    ended = ending
     stopWaiting()
     retry?.clear()
-    connection.remove(stream)
-    forget()
+    connection.streams.delete(stream)
+    rejectQuestions()
     listener.closed(ending)
   }
 
   const ask = (name: unknown, frame: StreamFrame): Promise<unknown> => {
-    const question = questions.get(String(name)) ?? { ...deferred<unknown>(), frame }
-    questions.set(String(name), question)
+    const answer = questions.ask(name, frame)
     if (isUp()) send(frame)
-    if (state === 'closed') forget()
-    return question.promise
+    if (state === 'closed') rejectQuestions()
+    return answer
   }
 
-  /** What answers the cancel of a part may be missing: whether that goes on is asked again. */
-  const askAgain = (): void => {
+  /** Repeats the cancels of targets, because their answers may be among missing items. */
+  const repeatCancels = (): void => {
     for (const { frame } of questions.values()) if (frame.kind === 'cancel') send(frame)
   }
 
-  /** The question of that name, which has its answer now. */
-  const answer = (name: unknown): PendingAnswer | undefined => {
-    const question = questions.get(String(name))
-    questions.delete(String(name))
-    return question
-  }
-
-  /** What the server says does not follow from what it said before. A new connection may mend that, once. */
+  /** A frame does not follow from the frames before. A new connection may help, once. */
   const fault = (): void => {
-    if (hadFault) stream.detach(new MillraceError('internal', 'the server broke the order of items twice'))
+    if (hadFault) stream.detach(new MillraceError('internal', 'the server broke the protocol twice'))
     else connection.resume()
     hadFault = true
   }
 
-  /** `count` items came, of which `join` is given the number that came before. Only a list can be cut there. */
-  const receive = (seq: number, count: number, cost: number, isList: boolean, join: (known: number) => void): void => {
-    if (state !== 'open') return
-    const known = Math.min(count, inbox.last + 1 - seq)
-    const follows = known === 0 || known === count || (known > 0 && isList)
-    if (!follows || !window.allows(cost, count)) return fault()
-    window.returned((known * cost) / count)
-    if (known < count) join(known)
-    arrived()
-  }
-
   const stream: Stream = {
     sid: 0,
-    run: view?.run,
+    run,
 
     position() {
-      const { run } = stream
-      const { readGen: gen, readSeq: seq } = inbox
-      return run !== undefined && gen !== undefined ? { run, gen, seq } : undefined
+      const { gen, seq } = inbox.read
+      return gen === undefined ? undefined : { run: stream.run!, gen, seq: seq! }
     },
 
-    open(sid) {
+    open(sid): void {
       const now = runtime.now()
       const { run } = stream
       firstSentAt ??= now
       stream.sid = sid
-      // Later than this the key may be forgotten, and the same START would begin a second run.
-      if (run === undefined && now - firstSentAt > connection.limits.endedMs / 2) {
-        close(connection.error())
-        return
-      }
+      // The server may have forgotten the key by then, and the same START would begin a second run.
+      if (run === undefined && now - firstSentAt > connection.limits.endedMs / 2) return close(connection.error())
       state = wish ? 'cancelling' : 'opening'
       reading.credit = window.reopen()
       reading.gen = inbox.gen
-      if (run === undefined) send({ ...(request as Start), options: { ...request.options, ...reading, key } })
-      else send({ kind: 'attach', run, after: isUndecided() ? null : inbox.last, options: reading })
+      if (run === undefined) send({ ...(request as Start), options: { ...options, ...reading, key } })
+      else send({ kind: 'attach', run, after: inbox.last, options: reading })
       for (const { frame } of questions.values()) send(frame)
       if (wish) send(wish)
     },
@@ -235,106 +203,82 @@ export function createStream(connection: Connection, request: Start | Attach, li
       wait()
     },
 
-    giveUp(reason) {
-      if (state === 'lost') close(reason)
+    giveUp() {
+      if (state === 'lost') close(connection.error())
     },
 
-    opened({ next, run, gen, credit, lanes, pending }) {
-      // The wish may have to be said again, and by its id the run is found for as long as it is kept.
+    opened(frame): void {
+      const { run, gen, credit } = frame
+      // After a loss, ATTACH finds the run for as long as it is kept. START finds it only while its key is.
       if (state === 'cancelling') stream.run = run
       if (state !== 'opening') return
-      if (stream.run !== undefined && run !== stream.run) {
-        fault()
-        return
-      }
+      if ((stream.run ?? run) !== run) return fault()
       state = 'open'
       stopWaiting()
       refusals = 0
       window.shrink(Math.max(0, reading.credit - credit))
       stream.run = run
-      // Where any other stream stands is known, and only a GAP moves it.
-      if (isUndecided()) inbox.last = inbox.readSeq = next - 1
-      inbox.gen ??= gen
-      inbox.readGen ??= gen
-      inbox.open(lanes)
-      // A reader from the start, or one that was here before, has these or will get them.
-      if (!wasOpened && next > 1 && next === inbox.last + 1) inbox.pending(pending)
+      inbox.opened(frame, !wasOpened)
       wasOpened = true
-      listener.opened(run, gen)
+      listener.opened({ id: run, gen })
       arrived()
     },
 
-    delta(frame) {
-      const { seq, body, count = 1 } = frame
-      const isList = typeof body !== 'string'
-      const items = isList ? body.length : count
-      receive(seq, items, items, isList, (known) => inbox.text(frame, known))
+    delta(frame): void {
+      if (state !== 'open') return
+      if (!inbox.text(frame)) return fault()
+      arrived()
     },
 
-    event(frame) {
-      const { seq, type, data, cost } = frame
-      receive(seq, 1, cost, false, () => {
-        inbox.event(frame)
-        // Somebody may wait for this tool call or sub-agent to be stopped.
-        const target = type === EVENT.toolResult ? 'call' : type === EVENT.agentEnd ? 'agent' : ''
-        const outcome = OUTCOMES[data['outcome'] as number]
-        answer([target, data[target]])?.resolve({ ...(data['receipt'] as object), outcome, confirmed: true })
-        // Of a part within it there may be no more to hear.
-        if (type === EVENT.agentEnd) askAgain()
-      })
+    event(frame): void {
+      if (state !== 'open') return
+      if (!inbox.event(frame)) return fault()
+      const { type, data } = frame
+      // The end of a tool call or sub-agent answers its cancel.
+      const target = type === EVENT.toolResult ? 'call' : type === EVENT.agentEnd ? 'agent' : ''
+      const outcome = OUTCOMES[data['outcome'] as number]
+      questions.take([target, data[target]])?.resolve({ ...(data['receipt'] as object), outcome, confirmed: true })
+      // The targets of an agent that ended may never be mentioned again.
+      if (type === EVENT.agentEnd) repeatCancels()
+      arrived()
     },
 
     gap(frame) {
       if (state !== 'open') return
-      const { next, gen = inbox.gen, lanes, pending } = frame
-      const isMissing = next > inbox.last + 1
-      inbox.gen = gen
+      if (frame.next > inbox.last! + 1) repeatCancels()
       inbox.gap(frame)
-      inbox.open(lanes)
-      if (isMissing) {
-        inbox.pending(pending)
-        askAgain()
-      }
       arrived()
     },
 
     input_ack({ mid, status, note = `the input is ${status}` }) {
       const code = INPUT_ERRORS[status]
-      const question = answer(mid)
+      const question = questions.take(mid)
       if (code) question?.reject(new MillraceError(code, note))
       else question?.resolve(status)
     },
 
     notice({ code, message, ref }) {
       const error = new MillraceError(code as ErrorCode, message)
-      answer(ref?.detail)?.reject(error)
+      questions.take(ref?.detail)?.reject(error)
       if (state === 'cancelling' && code === 'forbidden' && ref?.tag === TAG.cancel) {
         send({ kind: 'detach' })
         close(error)
       }
     },
 
-    end({ seq, outcome, data }) {
+    end({ seq, outcome, data }): void {
       if (seq === 0 && data['retryable'] && (wasOpened || wish || mayHaveBegun)) {
-        connection.remove(stream)
         stream.lost()
-        stream.sid = WAITS
-        connection.add(stream)
-        retry = runtime.setTimer(connection.delay(refusals++), tryAgain)
+        stream.sid = -1
+        retry = runtime.setTimer(backoff(connection, refusals++), tryAgain)
         return
       }
-      // Items are missing before it: without them the text would seem complete.
-      if (state === 'open' && seq > 0 && seq !== inbox.last + 1) {
-        fault()
-        return
-      }
-      if (outcome === 'unsubscribed') {
-        close(MillraceError.fromShape(data as ErrorShape))
-        return
-      }
+      // Items are missing before this end. Without them the text would seem complete.
+      if (state === 'open' && seq > 0 && seq !== inbox.last! + 1) return fault()
+      if (outcome === 'unsubscribed') return close(MillraceError.fromShape(data as ErrorShape))
       const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: data }
-      const usage = data['usage'] && { usage: data['usage'] }
-      close({ outcome, seq, ...(usage as object), ...facts })
+      const { usage } = data as { usage?: Usage }
+      close({ outcome, seq, ...(usage && { usage }), ...facts })
     },
 
     take() {
@@ -343,17 +287,18 @@ export function createStream(connection: Connection, request: Start | Attach, li
       return event
     },
 
-    cancel(code, note) {
+    cancel(frame) {
       if (state === 'closed' || wish) return
-      wish = { kind: 'cancel', code, note } as StreamFrame
+      wish = frame
       stopWaiting()
       refusals = 0
       if (isUp()) {
         state = 'cancelling'
         send(wish)
-      } else if ((stream.run ?? firstSentAt ?? named) === undefined) {
+      } else if ((stream.run ?? firstSentAt ?? options.key) === undefined) {
+        // START was never sent, under a key that only this client knows: nothing runs.
         const receipt = {
-          code,
+          code: frame.code,
           by: 'client',
           settled: true,
           unsettled: [],
@@ -369,22 +314,24 @@ export function createStream(connection: Connection, request: Start | Attach, li
       }
     },
 
-    cancelPart(target, code, note) {
-      if (target.id.length > MAX_PART_ID) return Promise.resolve({ confirmed: false, code: 'not_found' })
-      const stopped = ask([target.type, target.id], { kind: 'cancel', code, note, target } as StreamFrame)
-      return stopped.catch((error: unknown) => ({
+    async cancelTarget(frame) {
+      const { type, id } = frame.target!
+      if (id.length > MAX_TARGET_ID) return { confirmed: false, code: 'not_found' }
+      return ask([type, id], frame).catch((error: unknown) => ({
         confirmed: false,
-        code: isOver ? 'not_found' : (error as MillraceError).code,
+        // The end of the run has a number. A refusal has none, and says nothing of the run.
+        code: (ended as RunEnd | undefined)?.seq ? 'not_found' : (error as MillraceError).code,
       })) as Promise<CancelResult>
     },
 
     async input(type, data) {
       const mid = runtime.randomBytes(16)
-      return ask(mid, connection.prepare<Input>({ kind: 'input', sid: 0, mid, type, data })) as Promise<InputTaken>
+      const frame = prepare<Input>({ kind: 'input', sid: 0, mid, type, data }, connection)
+      return ask(mid, frame) as Promise<InputTaken>
     },
 
     setRate(perSec) {
-      const frame = connection.prepare<Rate>({ kind: 'rate', sid: 0, perSec }, { perSec })
+      const frame = prepare<Rate>({ kind: 'rate', sid: 0, perSec }, connection, { perSec })
       reading.rate = perSec ?? undefined
       if (isUp()) send(frame)
     },

@@ -1,0 +1,29 @@
+// The limits that the client sets itself; the server states the others in WELCOME. They stand in a file of their own
+// because a bundler puts imported numbers where they are used.
+
+/** The client gives up after this many tries without one WELCOME. */
+export const MAX_FIRST_TRIES = 8
+
+/** Milliseconds. A timer that is later than this slept together with the machine. */
+export const LATE_MS = 1_000
+
+/** Bytes, and values, by which a frame may grow after it was checked: its number, its credit and its rate change. */
+export const SPARE = 64
+
+/** Bytes of an encoded key: 64, and the two before it. */
+export const MAX_KEY_BYTES = 66
+
+/** Bytes of encoded `meta`. */
+export const MAX_META_BYTES = 1_024
+
+/** Levels of maps and arrays in `meta`. The frame itself is one more. */
+export const MAX_META_DEPTH = 15
+
+/** Characters (UTF-16 code units) of a cancel's note. In UTF-8 they have at most 255 bytes, and 256 may travel. */
+export const MAX_NOTE = 85
+
+/** Characters (UTF-16 code units) of a target's id. Nothing has a longer one, and a server does not name it in answers. */
+export const MAX_TARGET_ID = 1_024
+
+/** The number of text items, counted from the last, up to which a rewind can take text back. */
+export const MAX_MARKS = 1_000

@@ -1,0 +1,225 @@
+import { decodeDown } from '../protocol/decode.ts'
+import { joinFrames, packUp } from '../protocol/encode.ts'
+import {
+  type Delta,
+  type DownFrame,
+  type End,
+  type EventFrame,
+  type Gap,
+  type Goaway,
+  type Hello,
+  type InputAck,
+  type Notice,
+  type Opened,
+  SUBPROTOCOL,
+  type UpFrame,
+  type Welcome,
+} from '../protocol/frames.ts'
+import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
+import type { WireLimits } from '../protocol/wire-limits.ts'
+import { LATE_MS } from './own-limits.ts'
+
+/** The part of a WebSocket that a client uses. Its handlers are typed loosely: a browser's class fits, and that of `ws`. */
+export interface WebSocketLike {
+  binaryType: string
+  onopen: unknown
+  onmessage: unknown
+  onclose: unknown
+  onerror: unknown
+  send(data: Uint8Array): void
+  close(code?: number): void
+}
+
+export type WebSocketClass = new (url: string, protocol: string) => WebSocketLike
+
+/** A stream as its socket and its connection use it. The functions named like a frame take that frame. */
+export interface ConnectedStream {
+  /** Its number on the present socket. 0: it waits for one. Negative: it does not want one yet. */
+  sid: number
+  /** The next message opens this stream as number `sid`. */
+  open(sid: number): void
+  /** The socket is lost. */
+  lost(): void
+  /** Ends this stream with the connection's error, if it is lost. */
+  giveUp(): void
+  opened(frame: Opened): void
+  delta(frame: Delta): void
+  event(frame: EventFrame): void
+  gap(frame: Gap): void
+  input_ack(frame: InputAck): void
+  notice(frame: Notice): void
+  end(frame: End): void
+}
+
+/** The connection as its socket uses it. The functions named like a frame take those frames that are of no stream. */
+export interface SocketOwner {
+  readonly runtime: ClientRuntime
+  readonly limits: WireLimits
+  /** The streams to carry. The next message opens those whose `sid` is 0. */
+  readonly streams: Iterable<ConnectedStream>
+  /** `open` from WELCOME on. */
+  status(): string
+  welcome(frame: Welcome): void
+  goaway(frame: Goaway): void
+  notice(frame: Notice): void
+  /** The server sent a malformed message. Nothing of it was applied. */
+  malformed(fault: unknown): void
+  /** The server closed the socket, or (code 1006) does not answer. `cause`: the error of the WebSocket, if it gave one. */
+  closed(code: number, cause: unknown): void
+}
+
+/** One socket, from HELLO until it is closed: it batches frames, gives each stream its own, and notices silence. */
+export interface Socket {
+  /** Sends `frame` at the end of this turn of the event loop, in one message with others. Opens the streams that wait. */
+  send(frame?: UpFrame): void
+  /** Closes the socket. It calls its owner no more. */
+  close(code?: number): void
+}
+
+/** The global object of a page. In Node it has no events. */
+export const page = globalThis as {
+  WebSocket?: WebSocketClass
+  addEventListener?(type: string, listener: () => void): void
+  removeEventListener?(type: string, listener: () => void): void
+}
+
+/** Events after which a socket may be dead without knowing: the network returned, the page woke up. */
+const WAKING = ['online', 'visibilitychange']
+
+/** @throws MillraceError `bad_request` for credentials that cannot travel, and any error of the WebSocket class. */
+export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url: string, hello: Hello): Socket {
+  const { runtime } = owner
+  /** Encoded frames that wait for the end of this turn, or for WELCOME. */
+  const waiting = [packUp(hello)]
+  const socket = new WebSocket(url, SUBPROTOCOL)
+  /** Undefined while it connects. */
+  let state: 'open' | 'closed' | undefined
+  let lastSid = 0
+  /** Bytes that may still be sent before WELCOME. */
+  let earlyBytes = owner.limits.beforeWelcomeBytes
+  let isFlushing = false
+  let heardAt = 0
+  let timer: Timer | undefined
+  let cause: unknown
+
+  /** Sends all that waits, in as few messages as fit. Before WELCOME the server takes a limited number of bytes. */
+  const flush = (): void => {
+    isFlushing = false
+    if (state !== 'open') return
+    for (const stream of owner.streams) {
+      if (stream.sid === 0) stream.open(++lastSid)
+    }
+    const isWelcomed = owner.status() === 'open'
+    while (waiting.length > 0) {
+      let room = isWelcomed ? owner.limits.maxMessage : earlyBytes
+      let n = 0
+      while (n < waiting.length && (room -= waiting[n]!.length) >= 0) n++
+      if (n === 0 && !isWelcomed) return
+      const message = joinFrames(waiting.splice(0, n || 1))
+      earlyBytes -= message.length
+      socket.send(message)
+    }
+  }
+
+  const send = (frame?: UpFrame): void => {
+    if (frame) waiting.push(packUp(frame))
+    if (!isFlushing) queueMicrotask(flush)
+    isFlushing = true
+  }
+
+  const streamOf = (sid: number): ConnectedStream | undefined => {
+    for (const stream of owner.streams) if (stream.sid === sid) return stream
+    return undefined
+  }
+
+  const receive = ({ data }: { data: unknown }): void => {
+    const { limits } = owner
+    heardAt = runtime.now()
+    let frames: DownFrame[]
+    try {
+      // A text message is malformed. Without this check, its digits would be taken for a length.
+      const bytes = new Uint8Array(typeof data === 'string' ? [] : (data as ArrayBuffer))
+      frames = decodeDown(bytes, { ...limits, maxBytes: limits.maxDown })
+    } catch (fault) {
+      return owner.malformed(fault)
+    }
+    let ping: number | undefined
+    for (const frame of frames) {
+      switch (frame.kind) {
+        case 'welcome':
+          owner.welcome(frame)
+          listen()
+          send()
+          break
+        case 'ping':
+          ping = frame.nonce
+          break
+        case 'pong':
+          break
+        case 'goaway':
+          owner.goaway(frame)
+          break
+        case 'notice':
+          ;(frame.ref?.sid ? streamOf(frame.ref.sid) : owner)?.notice(frame)
+          break
+        default:
+          streamOf(frame.sid)?.[frame.kind](frame as never)
+      }
+      if (state === 'closed') return
+    }
+    if (ping !== undefined) send({ kind: 'pong', nonce: ping })
+  }
+
+  /** Heartbeat: after `heartbeatMs` of silence it sends a PING, after `pongMs` more it reports the socket as closed. */
+  const listen = (): void => {
+    if (owner.status() !== 'open') return
+    const now = runtime.now()
+    let waitMs = heardAt + owner.limits.heartbeatMs - now
+    if (waitMs <= 0) {
+      waitMs += owner.limits.pongMs
+      if (waitMs <= 0) return owner.closed(1006, cause)
+      send({ kind: 'ping', nonce: Math.floor(now) })
+    }
+    timer?.clear()
+    timer = runtime.setTimer(waitMs, () => {
+      // The messages that arrived while the machine slept have not been read yet.
+      if (runtime.now() - now > waitMs + LATE_MS) probe()
+      else listen()
+    })
+  }
+
+  /** Sends a PING now, and waits `pongMs` for an answer. */
+  const probe = (): void => {
+    heardAt = runtime.now() - owner.limits.heartbeatMs
+    listen()
+  }
+
+  /** A closed socket may still receive a message, or report its close late. */
+  const unlessClosed =
+    <Event>(handle: (event: Event) => void) =>
+    (event: Event): void => {
+      if (state !== 'closed') handle(event)
+    }
+
+  socket.binaryType = 'arraybuffer'
+  socket.onopen = unlessClosed(() => {
+    state = 'open'
+    flush()
+  })
+  socket.onmessage = unlessClosed(receive)
+  socket.onclose = unlessClosed(({ code }: { code: number }) => owner.closed(code, cause))
+  socket.onerror = ({ error }: { error?: unknown }): void => {
+    cause = error
+  }
+  for (const type of WAKING) page.addEventListener?.(type, probe)
+
+  return {
+    send,
+    close(code) {
+      state = 'closed'
+      timer?.clear()
+      for (const type of WAKING) page.removeEventListener?.(type, probe)
+      socket.close(code)
+    },
+  }
+}
