@@ -68,6 +68,12 @@ export function createInbox(
     return n
   }
 
+  /** The lanes that OPENED or GAP lists are all that are open there. */
+  const replaceLanes = (open: readonly OpenLane[] = []): void => {
+    lanes.clear()
+    open.forEach(declare)
+  }
+
   const declare = ([number, { lane: _lane, message: _message, type, ...common }]: OpenLane): void => {
     lanes.set(number, { ...common, type: type === 'text' ? 'token' : type === 'tool_args' ? 'tool.args' : type })
   }
@@ -82,12 +88,12 @@ export function createInbox(
     gen,
     read: { seq: last, gen },
 
-    opened({ next, gen, lanes = [], pending }, isFirst) {
+    opened({ next, gen, lanes, pending }, isFirst) {
       // The position of any other stream is known, and only a GAP moves it.
       inbox.last ??= inbox.read.seq = next - 1
       inbox.gen ??= gen
       inbox.read.gen ??= gen
-      lanes.forEach(declare)
+      replaceLanes(lanes)
       // A reader that begins at item 1, or was here before, has their items or will get them.
       if (isFirst && next > 1 && next === inbox.last + 1) addRequests(pending)
     },
@@ -111,7 +117,7 @@ export function createInbox(
       return n >= 0
     },
 
-    gap({ next, reason, gen = inbox.gen, lanes = [], pending }) {
+    gap({ next, reason, gen = inbox.gen, lanes, pending }) {
       const isVoid = next <= inbox.last!
       let from = isVoid ? next : inbox.last! + 1
       inbox.gen = gen
@@ -125,7 +131,7 @@ export function createInbox(
       const wasRead = next <= inbox.read.seq!
       if (wasRead) inbox.read.seq = inbox.last
       if (wasRead || from < next) push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, next - from, 0)
-      lanes.forEach(declare)
+      replaceLanes(lanes)
       if (!isVoid && from < next) addRequests(pending)
     },
 

@@ -280,6 +280,24 @@ describe('a GAP', () => {
     expect(shortly(await take(run[Symbol.asyncIterator](), 2))).toEqual(['rewound 1..2', '3 C'])
   })
 
+  test('closes the lanes that it does not list: further text on them is plain', async () => {
+    const { run, socket } = await openRun()
+    const lanes = [[2, { lane: 2, type: 'thinking', agent: 'a1' }]]
+    socket.say(
+      event(1, 1, EVENT.laneStart, { lane: 1, type: 'thinking' }),
+      text(1, 2, 'a', 1),
+      gap(1, 3, 8, { reason: 'retention', lanes }),
+      text(1, 8, 'b', 1),
+      text(1, 9, 'c', 2),
+    )
+    expect(await take(run[Symbol.asyncIterator](), 4)).toEqual([
+      { type: 'thinking', text: 'a', seq: 2, at: 1_000 },
+      expect.objectContaining({ type: 'gap', from: 3, next: 8 }),
+      { type: 'token', text: 'b', seq: 8, at: 1_000 },
+      { type: 'thinking', text: 'c', agent: 'a1', seq: 9, at: 1_000 },
+    ])
+  })
+
   test('without anything missing only says that a new life begins', async () => {
     const { run, socket, server } = await openRun()
     socket.say(text(1, 1, 'a'), gap(1, 2, 2, { gen: 2 }), text(1, 2, 'b'))
@@ -310,6 +328,16 @@ describe('coming back', () => {
     next.say(opened(1, { next: 5 }), text(1, 5, 'e'), done(1, 6))
     expect(shortly(await take(iterator, 4))).toEqual(['2 b', '3 c', '4 d', '5 e'])
     expect((await iterator.next()).done).toBe(true)
+  })
+
+  test('takes over the lanes that OPENED lists, and no others', async () => {
+    const { run, socket, server } = await openRun()
+    socket.say(event(1, 1, EVENT.laneStart, { lane: 1, type: 'thinking' }), text(1, 2, 'a', 1))
+    const next = await cut(server)
+    const lanes = [[2, { lane: 2, type: 'thinking' }]]
+    next.say(opened(1, { next: 3, lanes: lanes as never }), text(1, 3, 'b', 1), text(1, 4, 'c', 2))
+    const events = await take(run[Symbol.asyncIterator](), 3)
+    expect(events.map(({ type }) => type)).toEqual(['thinking', 'token', 'thinking'])
   })
 
   test('a resume that the server cannot take now is tried again on the same connection', async () => {
