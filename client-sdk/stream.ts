@@ -91,7 +91,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
   let state: 'lost' | 'opening' | 'open' | 'cancelling' | 'closed' = 'lost'
   let wasOpened = false
   let firstSentAt: number | undefined
-  /** A connection was lost between START and its answer, so the run may have begun. */
+  /** A START was lost without an answer, so the run may have begun. */
   let mayHaveBegun = false
   /** CANCEL of the run, once the application has asked for it. */
   let wish: StreamFrame | undefined
@@ -196,7 +196,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
 
     lost() {
-      mayHaveBegun ||= state === 'opening'
+      mayHaveBegun ||= state === 'opening' && stream.run === undefined
       retry?.clear()
       stream.sid = 0
       state = 'lost'

@@ -354,6 +354,29 @@ describe('coming back', () => {
     expect(server.sockets).toHaveLength(2)
   })
 
+  test('a view that was never opened ends with its refusal, also when an earlier ATTACH was lost without an answer', async () => {
+    const server = new ScriptedServer()
+    const view = server.client().attach('chat', 'r_1')
+    server.socket.welcome()
+    const socket = await cut(server)
+    socket.say(failed(1, 0, 'rate_limited', true))
+    await expect(view.result).rejects.toMatchObject({ code: 'rate_limited' })
+    await server.time.advance(60_000)
+    expect(socket.all('attach')).toHaveLength(1)
+  })
+
+  test('a START that was lost without an answer is tried again when it is refused, because its run may go on', async () => {
+    const server = new ScriptedServer()
+    const run = server.client().start('chat', {})
+    server.socket.welcome()
+    const socket = await cut(server)
+    socket.say(failed(1, 0, 'rate_limited', true))
+    await server.time.advance(1_000)
+    expect(socket.all('start').map(({ sid }) => sid)).toEqual([1, 2])
+    socket.say(opened(2), text(2, 1, 'a'), done(2, 2))
+    expect(await run.result).toBe('a')
+  })
+
   test('a resume that was refused and then lost its connection is asked for once on the next one', async () => {
     const { server } = await openRun()
     const socket = await cut(server)
