@@ -39,5 +39,5 @@ export function cuts(event: StreamEvent): event is GapEvent & StreamEvent {
 
 /** The error of a reader that wanted all text. */
 export function incomplete(): MillraceError {
-  return new MillraceError('interrupted', 'text is missing: see the gap events')
+  return new MillraceError('interrupted', 'text is missing: read the events')
 }

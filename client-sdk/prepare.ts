@@ -16,7 +16,7 @@ export function prepare<Frame extends UpFrame>(
   counts: object = {},
 ): Frame {
   for (const [name, count] of Object.entries(counts)) {
-    if (typeof count === 'number' && !(Number.isSafeInteger(count) && count >= 0))
+    if (typeof count === 'number' && (count < 0 || !Number.isSafeInteger(count)))
       throw new MillraceError('bad_request', `${name} must be an integer of at least 0`)
   }
   if (packUp(frame).length > maxMessage - SPARE || countOf(frame) > maxValues - SPARE)

@@ -260,7 +260,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     notice({ code, message, ref }) {
       const error = new MillraceError(code as ErrorCode, message)
       questions.take(ref?.detail)?.reject(error)
-      if (state === 'cancelling' && code === 'forbidden' && ref?.tag === TAG.cancel) {
+      if (state === 'cancelling' && code === 'forbidden' && ref?.tag === TAG.cancel && !ref.detail) {
         send({ kind: 'detach' })
         close(error)
       }
@@ -317,11 +317,11 @@ export function createStream(connection: Connection, request: Start | Attach, li
     async cancelTarget(frame) {
       const { type, id } = frame.target!
       if (id.length > MAX_TARGET_ID) return { confirmed: false, code: 'not_found' }
-      return ask([type, id], frame).catch((error: unknown) => ({
-        confirmed: false,
+      return ask([type, id], frame).catch((error: unknown) => {
+        const { code } = error as MillraceError
         // The end of the run has a number. A refusal has none, and says nothing of the run.
-        code: (ended as RunEnd | undefined)?.seq ? 'not_found' : (error as MillraceError).code,
-      })) as Promise<CancelResult>
+        return { confirmed: false, code: code === 'connection_lost' && (ended as RunEnd).seq ? 'not_found' : code }
+      }) as Promise<CancelResult>
     },
 
     async input(type, data) {

@@ -235,6 +235,19 @@ describe('a cancel', () => {
     expect(server.socket.said()).toEqual(['attach', 'cancel', 'detach'])
   })
 
+  test('is not answered by a NOTICE about the cancel of a target', async () => {
+    const { run, socket, server } = await openRun()
+    const target = run.cancel({ call: 'c1' })
+    const receipt = run.cancel()
+    await server.settle()
+    const ref = { tag: 0x05, sid: 1, detail: ['call', 'c1'] }
+    socket.say({ kind: 'notice', code: 'forbidden', message: 'not yours', ref }, cancelled(1, 1))
+    expect(await target).toEqual({ confirmed: false, code: 'forbidden' })
+    expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true })
+    await server.settle()
+    expect(socket.said()).toEqual(['cancel', 'cancel'])
+  })
+
   test('of a view that has not been opened yet reaches the run', async () => {
     const server = new ScriptedServer()
     const receipt = server.client().attach('chat', 'r_1').cancel()
