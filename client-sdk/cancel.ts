@@ -3,24 +3,23 @@ import type { CancelReason, Receipt, TargetReceipt } from '../protocol/receipt.t
 export type CancelOptions = {
   /** Default `user`. */
   reason?: CancelReason
-  /** For people, on the receipt. Cut after 85 characters. */
+  /** A note for people, on the receipt. Cut after 85 characters (UTF-16 code units). */
   note?: string
 }
 
-/** Which part of a run to stop: a tool call or a sub-agent, by its id. */
+/** The target to stop: one tool call or one sub-agent of a run, by its id. */
 export type CancelTarget = { call: string; agent?: never } | { agent: string; call?: never }
 
-/** What a cancel did, with the receipt of what it stopped. */
 type Cancelled<Of> =
   | ({ outcome: 'cancelled'; confirmed: true } & Of)
   | { outcome: 'done' | 'error'; confirmed: true }
   | { confirmed: false; code: string }
 
 /**
- * What a cancel did. It can lose the race: the outcome is then the one that came first. Not `confirmed`: the connection
- * did not come back to answer, or the cancel was refused; `code` says which.
+ * The result of a cancel, with the receipt. If the run ended before the cancel reached it, `outcome` is `done` or
+ * `error`. Without confirmation `code` says why: `connection_lost`, or the refusal's code, such as `forbidden`.
  */
 export type CancelResult = Cancelled<Receipt>
 
-/** What the cancel of one tool call or sub-agent did. `not_found`: nothing of that id goes on any more. */
+/** The result of a cancel of a target. `not_found`: no tool call or sub-agent of that id goes on any more. */
 export type TargetCancelResult = Cancelled<TargetReceipt>

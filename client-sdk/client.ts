@@ -16,84 +16,118 @@ import { prepare } from './prepare.ts'
 import { createRun, type Leavable, type Run } from './run.ts'
 
 export type ClientOptions = ConnectionOptions & {
-  /** Whether an event's `at` is the server's time; else it is the time of arrival. Default true. */
+  /** true: an event's `at` is the server's time. false: it is the time of arrival. Default true. */
   timestamps?: boolean
 }
 
-/** How a subscription reads. */
+/** Options of a subscription. */
 export type ReadOptions = {
-  /** Whether the actor waits for this reader (`pace`), or text is joined (`merge`), or all but the newest skipped (`latest`). */
+  /**
+   * `pace`: the actor waits for this reader. `log`: it reads everything the server keeps, at its own speed. `merge`:
+   * the same, with text that waits merged. `latest`: it gets the newest item and skips the others. Default: `pace` for
+   * `start`, `log` for `attach`.
+   */
   policy?: Policy
-  /** How much may be under way or unread, in items of up to 1 KiB. Default: what the server says, 256. */
+  /**
+   * Most items that may be under way or unread. Above 1 KiB an event counts one for each KiB. Default: the server's,
+   * 256.
+   */
   credit?: number
-  /** Items a second to begin with; 0 begins paused. Default: no limit. */
+  /** Items a second, until `throttle` sets another rate. 0 begins paused. Default: no limit. */
   rate?: number
 }
 
 export type AskOptions = {
-  /** Cancels the run when it aborts. */
+  /** Cancels the run when it is aborted. */
   signal?: AbortSignal
-  /** Deadline of the run in milliseconds. Default: the server's, 600,000. */
+  /** Deadline of the run, in milliseconds. Default: the server's, 600,000, which is also the most. */
   timeoutMs?: number
-  /** Names the execution: the same key and input again lead to the same run. Default: random. At most 64 bytes. */
+  /** Names the execution: the same key with the same input is the same run. At most 64 bytes. Default: random. */
   key?: Key
-  /** For the actor and the server's records. At most 1 KiB. */
+  /** Data for the actor and the server's records. At most 1,024 bytes when encoded. Default: none. */
   meta?: WireMap
 }
 
 export type StartOptions = ReadOptions &
   AskOptions & {
-    /** What becomes of the run while nobody of its principal is connected. Default `pause`. */
+    /**
+     * Decides about the run while no client of its principal is connected. `pause`: it goes on until its gate closes,
+     * and is cancelled after `detachMs`. `continue`: it goes on. `cancel`: as `pause`, but with 10,000 ms by default.
+     * Default `pause`.
+     */
     onDetach?: OnDetach
-    /** How long it then lives, in milliseconds. Default: the server's, 300,000. */
+    /**
+     * Longest time that the run may be detached, in milliseconds. Default: the server's `resumeMs`, 300,000, which is
+     * also the most.
+     */
     detachMs?: number
   }
 
 export type AttachOptions = ReadOptions & {
-  /** Where to begin: the first item (default), what comes from now on, or behind item number `after`. */
+  /**
+   * The position to begin at: the first item (`start`, the default), the next item (`live`), or behind item `after`.
+   */
   after?: number | 'start' | 'live'
-  /** With a number: the `gen` of the position it is from. Default 1. */
+  /** The `gen` of the position that a number in `after` is from. Default 1. */
   gen?: number
 }
 
 export type CloseOptions = {
-  /** What becomes of the runs that were started here and go on. Default `cancel`. */
+  /** Whether to cancel or detach the runs that this client started and that go on. Default `cancel`. */
   runs?: 'cancel' | 'detach'
 }
 
-/** A run of actor `A`, as a client holds it. */
+/** A run of actor `A`, with the types of its data and its answer. */
 export type RunOf<A> = Run<DataOf<A>, AnswerOf<A>>
 
-/** One client instance: a connection that is opened when first needed, and the runs on it. */
+/** One client instance: its connection, which is opened when it is first needed, and the runs on it. */
 export interface Client<Actors extends ActorMap = ActorMap> {
+  /** The state of the connection. */
   readonly status: Status
   /** Opens the connection before it is needed. */
   connect(): void
   /**
-   * Starts a run. What goes wrong later is the run's to tell.
-   * @throws MillraceError `bad_request` for an input that cannot travel: too large, or not plain data.
+   * Starts a run. The promises and the loop of the run report all later errors.
+   *
+   * @param actor The name of an actor of the server.
+   * @param input Plain data, as the actor's schema asks for. It is copied.
+   * @throws MillraceError `bad_request` for an input that is too large or not plain data, and for an option of a wrong
+   * value.
    */
   start<Name extends keyof Actors & string>(
     actor: Name,
     input: InputOf<Actors[Name]>,
     options?: StartOptions,
   ): RunOf<Actors[Name]>
-  /** One answer: runs the actor's `ask`, or its `stream` to the end. Rejects as the `result` of a run does. */
+  /**
+   * Asks for one answer: starts the actor's `ask`, or its `stream` if it has none, and resolves with the run's
+   * `result`. Rejects with the errors of `start` and of `result`.
+   */
   ask<Name extends keyof Actors & string>(
     actor: Name,
     input: InputOf<Actors[Name]>,
     options?: AskOptions,
   ): Promise<AnswerOf<Actors[Name]>>
-  /** Opens a view of a run that exists. `actor` only tells its types. */
+  /**
+   * Attaches to a run that exists.
+   *
+   * @param actor Gives the run its types. It is not sent.
+   * @param run The run's id.
+   * @throws MillraceError `bad_request` for an option of a wrong value.
+   */
   attach<Name extends keyof Actors & string>(actor: Name, run: string, options?: AttachOptions): RunOf<Actors[Name]>
-  /** Cancels or detaches the runs that were started here, waits for their ends for a moment, and closes the connection. */
+  /**
+   * Cancels or detaches the runs that this client started, waits up to twice the server's `cancelGraceMs` (2 s by
+   * default) for their ends, and closes the connection.
+   */
   close(options?: CloseOptions): Promise<void>
 }
 
 /**
- * A client of the server at `url` (`ws:` or `wss:`). It connects when first needed and comes back after a loss.
- * `Actors`: `typeof actors` of the server.
+ * Makes a client. It connects when it is first needed, and again after a loss.
  *
+ * @typeParam Actors `typeof actors` of the server.
+ * @param url The server's address: `ws:` or `wss:`.
  * @throws MillraceError `bad_request` where there is no WebSocket class and none was given.
  */
 export function createClient<Actors extends ActorMap = ActorMap>(

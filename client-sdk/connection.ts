@@ -16,8 +16,8 @@ import {
 } from './socket.ts'
 
 /**
- * The state of the connection. `idle`: there is none, and nothing needs one. `connecting`: a try is under way. `open`: the
- * server has accepted the client. `lost`: the next try comes after a delay. `closed`: there will be no other try.
+ * The state of the connection. `idle`: there is none, and nothing needs one. `connecting`: a try is under way. `open`:
+ * the server has accepted the client. `lost`: the next try comes after a delay. `closed`: there will be no other try.
  */
 export type Status = 'idle' | 'connecting' | 'open' | 'lost' | 'closed'
 
@@ -47,9 +47,9 @@ export type ConnectionOptions = {
   /** Least time between two messages of nothing but text, in milliseconds. Default: the server's; at most 1,000. */
   flushMs?: number
   /**
-   * How long a run that was never opened, and a cancel, wait for a connection before they end with `connection_lost`, in
-   * milliseconds. Default 10,000. A run that was open waits as long as the server keeps it: `resumeMs`, 300,000 unless the
-   * server states another time. `onStatus` reports the loss meanwhile.
+   * Longest wait for a connection, in milliseconds, of a run that was never opened and of a cancel. Then they end with
+   * `connection_lost`. Default 10,000. A run that was open waits as long as the server keeps it: `resumeMs`, 300,000
+   * unless the server states another time. `onStatus` reports the loss meanwhile.
    */
   connectMs?: number
   /** Called with each change of `status`. */
@@ -71,8 +71,8 @@ const STOP_ERRORS: { [closeCode: number]: ErrorCode } = {
 }
 
 /**
- * The one connection of a client, opened when it is first needed and again when it is lost. Sockets come and go, and the
- * streams stay: the first message of each socket holds HELLO and opens every stream again.
+ * The one connection of a client, opened when it is first needed and again when it is lost. Sockets come and go, and
+ * the streams stay: the first message of each socket holds HELLO and opens every stream again.
  */
 export interface Connection {
   readonly runtime: ClientRuntime
@@ -87,7 +87,7 @@ export interface Connection {
   connect(): void
   /** Opens `stream` with the next message, and again after each loss until it is deleted. */
   add(stream: ConnectedStream): void
-  /** Sends `frame` in one message with the other frames of this turn. */
+  /** Sends `frame` in one message with the other frames of this loop turn. */
   send(frame: UpFrame): void
   /** Replaces the socket, because its items do not follow each other. */
   resume(): void
@@ -98,8 +98,8 @@ export interface Connection {
 /**
  * Decides when there is a socket: the first one, the one after a loss, and when to give up.
  *
- * This function, like `createSocket`, `createInbox`, `createStream`, `createReader` and `createRun`, keeps its state in a
- * closure and not in a class. A minifier shortens the variables of a closure, while each field of a class keeps its
+ * This function, like `createSocket`, `createInbox`, `createStream`, `createReader` and `createRun`, keeps its state in
+ * a closure and not in a class. A minifier shortens the variables of a closure, while each field of a class keeps its
  * `this.#`: as classes they exceed the client's budget (`npm run size`).
  *
  * @throws MillraceError `bad_request` where there is no WebSocket class and none was given.
@@ -131,7 +131,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   let retryAfterMs = 0
   /** Ends a try that takes too long, or begins the next one. */
   let timer: Timer | undefined
-  /** What the server, and the WebSocket, last said about the failure. */
+  /** The last NOTICE that is of no stream, and the last error of a WebSocket: they explain a failure. */
   let notice: string | undefined
   let cause: unknown
   /** The reason why it is closed for good. */
@@ -173,8 +173,8 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   }
 
   /**
-   * Leaves the socket, and connects again if any stream needs it. `isSingle`: only this client lost its socket. Otherwise
-   * many may have to come back at once, and the next try waits longer.
+   * Leaves the socket, and connects again if any stream needs it. `isSingle`: only this client lost its socket.
+   * Otherwise many may have to come back at once, and the next try waits longer.
    */
   const lose = (isSingle: boolean, closeCode?: number): void => {
     const { heartbeatMs, quickMs } = connection.limits

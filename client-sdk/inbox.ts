@@ -58,8 +58,8 @@ export function createInbox(
   }
 
   /**
-   * How many of the `count` items from `seq` on arrived before; their cost goes back. -1 when the items do not follow or
-   * cost too much. Where `span` items were merged into one text, they cannot be told apart.
+   * The number of the `count` items from `seq` on that arrived before; their cost goes back. -1 when the items do not
+   * follow or cost too much. Where `span` items were merged into one text, they cannot be separated.
    */
   const known = (seq: number, count: number, cost: number, span = 1): number => {
     const n = Math.min(count, inbox.last! + 1 - seq)

@@ -4,7 +4,9 @@ import { type Client, type ClientOptions, createClient as createClientWith } fro
 
 export * from './index.ts'
 
-/** How long a server may take to answer a close. By itself `ws` waits 30 seconds, and the process with it. */
+/**
+ * Time for the server to answer a close, in milliseconds. `ws` itself waits 30 s and keeps the process alive meanwhile.
+ */
 const CLOSE_MS = 2_000
 
 class NodeWebSocket extends WebSocket {
@@ -14,7 +16,13 @@ class NodeWebSocket extends WebSocket {
   }
 }
 
-/** As in a browser, with the WebSocket class of `ws`: Node 20 has none of its own. */
+/**
+ * Makes a client. It connects when it is first needed, and again after a loss. Its WebSocket class is that of `ws`,
+ * because Node 20 has none of its own.
+ *
+ * @typeParam Actors `typeof actors` of the server.
+ * @param url The server's address: `ws:` or `wss:`.
+ */
 export function createClient<Actors extends ActorMap = ActorMap>(
   url: string | URL,
   options: ClientOptions = {},

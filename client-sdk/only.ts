@@ -1,9 +1,10 @@
 /**
- * The events of some types, and nothing else: `for await (const event of only(run, 'token', 'tool.call'))`. The others
- * are read and let go of, so they hold nobody back. It ends as its source does, and leaving its loop leaves the source:
- * a run that was started here is cancelled.
+ * Yields the events of some types: `for await (const event of only(run, 'token', 'tool.call'))`. It reads the others
+ * too, so that they do not hold the run back. It ends as its source does. Leaving its loop leaves the source: a run
+ * that was started here is cancelled.
  *
  * @param events A run, or any events that have a `type`.
+ * @param types The types to yield, at least one.
  */
 export function only<Event extends { readonly type: string }, Type extends Event['type']>(
   events: AsyncIterable<Event, unknown>,
@@ -20,7 +21,7 @@ export function only<Event extends { readonly type: string }, Type extends Event
         if (wanted.includes(value.type)) return { value: value as Wanted, done: false }
       }
     },
-    // A generator would pass it on only once the event that it waits for has come.
+    // A generator would call this only after the event that it waits for has come.
     async return() {
       await source.return?.()
       return { value: undefined, done: true }

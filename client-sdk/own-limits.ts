@@ -22,7 +22,9 @@ export const MAX_META_DEPTH = 15
 /** Characters (UTF-16 code units) of a cancel's note. In UTF-8 they have at most 255 bytes, and 256 may travel. */
 export const MAX_NOTE = 85
 
-/** Characters (UTF-16 code units) of a target's id. Nothing has a longer one, and a server does not name it in answers. */
+/**
+ * Characters (UTF-16 code units) of a target's id. Nothing has a longer one, and a server does not name it in answers.
+ */
 export const MAX_TARGET_ID = 1_024
 
 /** The number of text items, counted from the last, up to which a rewind can take text back. */

@@ -9,8 +9,8 @@ export type StreamFrame = WithoutSid<UpFrame>
 type Question = Deferred<unknown> & { readonly frame: StreamFrame }
 
 /**
- * The inputs and cancels of targets that a run has not answered, in order and by name. The stream sends them again after
- * each loss.
+ * The inputs and cancels of targets that a run has not answered, in order and by name. The stream sends them again
+ * after each loss.
  */
 export class Questions extends Map<string, Question> {
   /** Adds a question, unless one of that name is open. Resolves with the answer. */

@@ -15,8 +15,8 @@ export interface Reader {
   /** Begins the loop. @throws MillraceError `already_reading` for a second one. */
   read<T>(as: 'events' | 'text'): AsyncIterableIterator<T, undefined>
   /**
-   * Resolves with `answer` of the end, and of the text read, once the reader has come to the end, or was detached and the
-   * stream is closed. Without a loop it drains the run.
+   * Resolves with `answer` of the end, and of the text read, once the reader has come to the end, or was detached and
+   * the stream is closed. Without a loop it drains the run.
    */
   end<T>(answer: (ending: StreamEnd, text: AnswerText) => T): Promise<T>
 }

@@ -17,11 +17,12 @@ export type InputType = 'message' | 'approve' | 'answer' | 'tool.result' | (stri
  * One run, as the client that started it or attached to it uses it.
  *
  * A run has one reader: `for await` over its events or over its `text()`. While only `result`, `usage` or `end` is
- * awaited, the client reads by itself. A reader that stops reading holds the run back, unless its policy says otherwise.
+ * awaited, the client reads by itself. A reader that stops reading holds the run back, unless its policy says
+ * otherwise.
  *
  * The loop ends when the run is done, or was cancelled or detached from here. It throws a `MillraceError` when the run
- * fails, and when somebody else cancels it (`cancelled`, with the receipt). Leaving the loop cancels a run that was started
- * here, and detaches from one that was attached to. A lost connection does neither.
+ * fails, and when somebody else cancels it (`cancelled`, with the receipt). Leaving the loop cancels a run that was
+ * started here, and detaches from one that was attached to. A lost connection does neither.
  *
  * The promises of a run need no `catch`: a rejection that nobody handles ends no process.
  */
@@ -34,28 +35,30 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
   readonly position: Position | undefined
   /**
    * The value that the actor returned, or else all text of the answer. Reading this property drains a run that has no
-   * reader. Rejects with the run's error, with `cancelled` (and the receipt) after a cancel, and with `interrupted` when
-   * text is missing.
+   * reader. Rejects with the run's error, with `cancelled` (and the receipt) after a cancel, and with `interrupted`
+   * when text is missing.
    */
   readonly result: Promise<Result>
-  /** The run's usage, as far as it is known, however the run ended. Reading this property drains a run without a reader. */
+  /**
+   * The run's usage, as far as it is known, however the run ended. Reading this property drains a run without a reader.
+   */
   readonly usage: Promise<Usage | undefined>
   /**
-   * The run's one end. Rejects only if this client does not learn it: the connection did not come back, or this view was
-   * detached. Reading this property drains a run that has no reader.
+   * The run's one end. Rejects only if this client does not learn it: the connection did not come back, or this view
+   * was detached. Reading this property drains a run that has no reader.
    */
   readonly end: Promise<RunEnd<Result>>
   /** Reads the events. @throws MillraceError `already_reading` for a second reader. */
   [Symbol.asyncIterator](): AsyncIterableIterator<StreamEvent<Data>, undefined>
   /**
-   * Reads the text of the answer only. The loop throws `interrupted` where text is missing, because a string has no place
-   * for a gap.
+   * Reads the text of the answer only. The loop throws `interrupted` where text is missing, because a string has no
+   * place for a gap.
    * @throws MillraceError `already_reading` for a second reader.
    */
   text(): AsyncIterableIterator<string, undefined>
   /**
-   * Stops one target, a tool call or sub-agent; the run goes on. Never rejects. Resolves with the target's receipt, or with
-   * the outcome that came first, or with `confirmed: false`.
+   * Stops one target, a tool call or sub-agent; the run goes on. Never rejects. Resolves with the target's receipt, or
+   * with the outcome that came first, or with `confirmed: false`.
    */
   cancel(options: CancelOptions & CancelTarget): Promise<TargetCancelResult>
   /** Stops the run. The loop ends at once. Never rejects; resolves as for a target. */
@@ -72,10 +75,10 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
    */
   throttle(perSec: number | null): void
   /**
-   * Sends an input to the run. Resolves when the run has accepted it. Rejects with `not_found` (nothing waits for it, or
-   * somebody else has answered), `invalid_input` (the actor does not take such inputs), `overloaded` (too many inputs wait:
-   * try again later), `forbidden`, `bad_request` (the data cannot travel), or `connection_lost` (the stream ended before
-   * the answer).
+   * Sends an input to the run. Resolves when the run has accepted it. Rejects with `not_found` (nothing waits for it,
+   * or somebody else has answered), `invalid_input` (the actor does not take such inputs), `overloaded` (too many
+   * inputs wait: try again later), `forbidden`, `bad_request` (the data cannot travel), or `connection_lost` (the
+   * stream ended before the answer).
    */
   send(type: InputType, data: unknown): Promise<InputTaken>
 }

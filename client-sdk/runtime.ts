@@ -1,11 +1,11 @@
 import type { ClientRuntime } from '../protocol/runtime.ts'
 
-/** The longest delay that `setTimeout` takes; beyond it fires at once. */
+/** The longest delay of `setTimeout`, in milliseconds. With a longer one it fires at once. */
 const LONGEST_MS = 2 ** 31 - 1
 
 /**
- * Time and chance of a browser, or of Node. Its timers keep a Node process alive: a client that waits to reconnect is
- * waiting for something, as one with an open socket is.
+ * Clock, timers and random numbers of a browser or of Node. A timer keeps a Node process alive, as an open socket does:
+ * a client that waits to reconnect is at work.
  */
 export const systemRuntime: ClientRuntime = {
   now: () => performance.now(),

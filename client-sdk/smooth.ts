@@ -2,37 +2,42 @@ import { MillraceError } from '../protocol/errors.ts'
 import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
 import { systemRuntime } from './runtime.ts'
 
-/** Waits never get shorter than this share of `flushMs`: by default a piece comes no more often than a screen is drawn. */
+/** The shortest wait, as a share of `flushMs`. By default a piece comes no more often than a screen is drawn. */
 const SHORTEST = 1 / 3
 
 export type SmoothOptions = {
   /** Time between two pieces while little text waits, in milliseconds. Default 50. */
   flushMs?: number
-  /** Characters (UTF-16 code units) that a piece has at least. Default 10. */
+  /** Least characters (UTF-16 code units) of a piece. Default 10. */
   minChars?: number
-  /** How long a character may wait before it comes whatever the other two say, in milliseconds. Default 100. */
+  /** Longest time that a character waits, in milliseconds. It overrides the other two. Default 100. */
   maxDelayMs?: number
-  /** Characters (UTF-16 code units) above which nothing more is read from the source. Default 524,288, which is 1 MiB. */
+  /**
+   * Characters (UTF-16 code units) that may wait before the source is no longer read. Default 524,288, which is 1 MiB.
+   */
   maxChars?: number
   /** Clock and timers. Default: the system's. */
   runtime?: Pick<ClientRuntime, 'now' | 'setTimer'>
 }
 
 /**
- * The same text in pieces that are good to render: `for await (const text of smooth(run.text()))`. Tokens that come one
- * by one are joined, and a lump that comes at once is spread over a few frames.
+ * Yields the same text in pieces that are good to render: `for await (const text of smooth(run.text()))`. Tokens that
+ * come one by one are joined. A large text that comes at once is spread over a few frames.
  *
- * A piece is half of what waits, at least `minChars` of it. The next one comes `flushMs` later, and sooner the more
- * waits: in proportion to `minChars` / waiting, down to a third of `flushMs`. A character that has waited for
- * `maxDelayMs` comes at once, with all before it and at least `minChars`. So the more is waiting, the larger and the
- * more frequent the pieces. A surrogate pair is never cut; text that ends in half of one waits for the other. What is
- * drawn as one character but is several (a flag, an accent) may be cut, as the tokens of a model cut it.
+ * - A piece is half of the text that waits, and at least `minChars`.
+ * - The next piece comes `flushMs` later. It comes sooner when more text waits, in proportion to `minChars` / waiting,
+ *   but not before a third of `flushMs`.
+ * - A character that has waited for `maxDelayMs` comes at once, with all text before it and at least `minChars`.
+ * - A surrogate pair is never cut. Text that ends in half of a pair waits for the other half. A character that is drawn
+ *   as one but consists of several (a flag, an accent) may be cut, as the tokens of a model cut it.
  *
- * When the source ends, what waits comes in one piece; when it throws, the error comes after that piece. Text is read
- * ahead of the consumer up to `maxChars` and no further, and never dropped: a slow consumer slows the source. Leaving
- * the loop calls the source's `return` at once and does not wait for it.
+ * When the source ends, the rest comes in one piece. When the source throws, the error comes after that piece. Text is
+ * read ahead of the consumer up to `maxChars`, and never dropped: a slow consumer slows the source. Leaving the loop
+ * calls the source's `return` at once and does not wait for it.
  *
- * @throws MillraceError `bad_request` for options that are negative or no numbers, and for `minChars` or `maxChars` below 1.
+ * @param texts A run's `text()`, or any texts.
+ * @throws MillraceError `bad_request` for options that are negative or no numbers, and for `minChars` or `maxChars`
+ * below 1.
  */
 export function smooth(
   texts: AsyncIterable<string, unknown>,
@@ -42,25 +47,25 @@ export function smooth(
   if (!(flushMs >= 0 && maxDelayMs >= 0 && minChars >= 1 && maxChars >= 1))
     throw new MillraceError('bad_request', 'smooth takes times of at least 0 ms and sizes of at least 1 character')
   const source = texts[Symbol.asyncIterator]()
-  /** What was read and waits, and when its parts came: up to which character of it, at what time. */
+  /** The text that was read and waits, and its arrivals: up to character `end` it had arrived at time `at`. */
   let text = ''
   let arrivals: { end: number; at: number }[] = []
   let lastAt = Number.NEGATIVE_INFINITY
   let state: 'idle' | 'reading' | 'over' | 'left' = 'idle'
   let failure: { error: unknown } | undefined
-  /** Calls of `next` that wait for a piece, and the reading that waits for room. */
+  /** Calls of `next` that wait for a piece, and the wait of `read` for room. */
   let waiting: (() => void)[] = []
   let roomy: (() => void) | undefined
   let timer: Timer | undefined
 
-  /** Characters that may be handed out: not the first half of a pair. */
+  /** Characters that may be yielded: not the first half of a pair. */
   const available = (): number => text.length - (state === 'reading' && isHigh(text, text.length - 1) ? 1 : 0)
 
-  /** When a piece is due because there is enough of it. */
+  /** The time at which a piece is due because enough text waits. */
   const flushAt = (): number =>
     available() < minChars ? Number.POSITIVE_INFINITY : lastAt + flushMs * Math.max(SHORTEST, minChars / available())
 
-  /** When the first character has waited for too long. */
+  /** The time at which the first character has waited for too long. */
   const lateAt = (): number => (arrivals[0] && available() > 0 ? arrivals[0].at + maxDelayMs : Number.POSITIVE_INFINITY)
 
   const isDue = (): boolean => state !== 'reading' || Math.min(flushAt(), lateAt()) <= runtime.now()
@@ -73,7 +78,7 @@ export function smooth(
     for (const resolve of woken) resolve()
   }
 
-  /** Wakes who waits for a piece, now or in time. */
+  /** Wakes the calls that wait for a piece, now or when it is due. */
   const attend = (): void => {
     if (isDue()) return wake()
     timer?.clear()
@@ -86,7 +91,7 @@ export function smooth(
     const at = runtime.now()
     text += piece
     const last = arrivals.at(-1)
-    // What comes within one millisecond counts as having come together: at most one entry for each.
+    // Texts that arrive within one millisecond share an entry.
     if (last && at - last.at < 1) last.end = text.length
     else if (piece !== '') arrivals.push({ end: text.length, at })
     attend()
@@ -148,7 +153,7 @@ export function smooth(
       wake()
       roomy?.()
       text = ''
-      // A source in the middle of its `next` may take long, and nobody is there any more to hear how that went.
+      // A source that is within its `next` may take long, and no consumer is left for its outcome.
       if (isOpen) source.return?.().catch(() => {})
       return { value: undefined, done: true }
     },

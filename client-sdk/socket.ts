@@ -19,7 +19,9 @@ import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
 import type { WireLimits } from '../protocol/wire-limits.ts'
 import { LATE_MS } from './own-limits.ts'
 
-/** The part of a WebSocket that a client uses. Its handlers are typed loosely: a browser's class fits, and that of `ws`. */
+/**
+ * The part of a WebSocket that a client uses. Its handlers are typed loosely: a browser's class fits, and that of `ws`.
+ */
 export interface WebSocketLike {
   binaryType: string
   onopen: unknown
@@ -64,13 +66,17 @@ export interface SocketOwner {
   notice(frame: Notice): void
   /** The server sent a malformed message. Nothing of it was applied. */
   malformed(fault: unknown): void
-  /** The server closed the socket, or (code 1006) does not answer. `cause`: the error of the WebSocket, if it gave one. */
+  /**
+   * The server closed the socket, or (code 1006) does not answer. `cause`: the error of the WebSocket, if it gave one.
+   */
   closed(code: number, cause: unknown): void
 }
 
 /** One socket, from HELLO until it is closed: it batches frames, gives each stream its own, and notices silence. */
 export interface Socket {
-  /** Sends `frame` at the end of this turn of the event loop, in one message with others. Opens the streams that wait. */
+  /**
+   * Sends `frame` at the end of this loop turn, in one message with others. Opens the streams that wait.
+   */
   send(frame?: UpFrame): void
   /** Closes the socket. It calls its owner no more. */
   close(code?: number): void
@@ -89,7 +95,7 @@ const WAKING = ['online', 'visibilitychange']
 /** @throws MillraceError `bad_request` for credentials that cannot travel, and any error of the WebSocket class. */
 export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url: string, hello: Hello): Socket {
   const { runtime } = owner
-  /** Encoded frames that wait for the end of this turn, or for WELCOME. */
+  /** Encoded frames that wait for the end of this loop turn, or for WELCOME. */
   const waiting = [packUp(hello)]
   const socket = new WebSocket(url, SUBPROTOCOL)
   /** Undefined while it connects. */

@@ -54,8 +54,8 @@ export type CancelFrame = Omit<Cancel, 'sid'>
 type Request = { run?: string; after?: number | null; options: Start['options'] & Attach['options'] }
 
 /**
- * One run or view as the protocol's state table describes it: each frame, and each wish of the application, has a function
- * here. A stream outlives the connections it is opened on.
+ * One run or view as the protocol's state table describes it: each frame, and each wish of the application, has a
+ * function here. A stream outlives the connections it is opened on.
  */
 export interface Stream extends ConnectedStream {
   /** The run's id, once it is known. */
