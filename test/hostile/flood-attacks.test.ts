@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
-import { abandonSessions, attackFor, neverReads, socketPings, startAndCancel } from './floods.ts'
-import { neighbour } from './neighbour.ts'
-import { OPCODE, RawSocket, rawFrame } from './raw-socket.ts'
-import { growth, type Measured, ServerProcess } from './server-process.ts'
-import { repetitions } from './tier.ts'
+import { neighbour } from '../helpers/neighbour.ts'
+import { OPCODE, RawSocket, rawFrame } from '../helpers/raw-socket.ts'
+import { growth, type Measured, ServerProcess } from '../helpers/server-process.ts'
+import { repetitions } from '../helpers/tier.ts'
+import { abandonSessions, attackFor, neverReads, socketPings, startAndCancel } from './flooding-clients.ts'
 
 const MIB = 1_048_576
 const raised = { startsPerSec: 1_000_000, startBurst: 1_000_000, messagesPerSec: 1_000_000, maxRuns: 100_000 }
@@ -16,7 +16,7 @@ function expectBounded(before: Measured, after: Measured): void {
 }
 
 /** Everything that floods a server: each leaves it as it was, and its neighbours served. */
-export function hostileFloods(): void {
+function hostileFloods(): void {
   const pairs = repetitions({ quick: 2_000, full: 100_000 })
   test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, async () => {
     await using server = await ServerProcess.start({ ...raised, retainPrincipal: 4 * MIB })
@@ -131,3 +131,5 @@ export function hostileFloods(): void {
     expectBounded(before, after)
   })
 }
+
+hostileFloods()

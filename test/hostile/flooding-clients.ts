@@ -1,8 +1,8 @@
 import { encodeUp } from '../../protocol/encode.ts'
 import type { UpFrame } from '../../protocol/frames.ts'
-import { OPCODE, RawSocket, rawFrame } from './raw-socket.ts'
-import type { ServerProcess } from './server-process.ts'
-import type { WireClient } from './wire-client.ts'
+import { OPCODE, RawSocket, rawFrame } from '../helpers/raw-socket.ts'
+import type { ServerProcess } from '../helpers/server-process.ts'
+import type { WireClient } from '../helpers/wire-client.ts'
 
 const PAIRS_PER_MESSAGE = 32
 

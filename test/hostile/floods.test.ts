@@ -1,3 +1,0 @@
-import { hostileFloods } from '../helpers/hostile-floods.ts'
-
-hostileFloods()
