@@ -15,121 +15,116 @@ function expectBounded(before: Measured, after: Measured): void {
   expect(after.rss - before.rss, 'memory').toBeLessThan(50 * MIB)
 }
 
-/** Everything that floods a server: each leaves it as it was, and its neighbours served. */
-function hostileFloods(): void {
-  const pairs = repetitions({ quick: 2_000, full: 100_000 })
-  test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, async () => {
-    await using server = await ServerProcess.start({ ...raised, retainPrincipal: 4 * MIB })
-    await using quiet = await server.client({ auth: 'bob' })
-    const client = await server.client()
-    await startAndCancel(client, 2_000, 5_000, 1)
-    const before = await server.quiet(2)
-    const beside = await neighbour(quiet)
-    await startAndCancel(client, pairs, 5_000, 2_001)
-    const { rttMaxMs } = await beside.finish()
-    const after = await server.quiet(2)
-    client.cut()
-    console.log(`start/cancel: ${pairs} pairs, ${growth(before, after)}, neighbour RTT max ${rttMaxMs} ms`)
-    expectBounded(before, after)
-    expect(after.heap - before.heap).toBeLessThan(5 * MIB)
-  })
+const pairs = repetitions({ quick: 2_000, full: 100_000 })
+test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, async () => {
+  await using server = await ServerProcess.start({ ...raised, retainPrincipal: 4 * MIB })
+  await using quiet = await server.client({ auth: 'bob' })
+  const client = await server.client()
+  await startAndCancel(client, 2_000, 5_000, 1)
+  const before = await server.quiet(2)
+  const beside = await neighbour(quiet)
+  await startAndCancel(client, pairs, 5_000, 2_001)
+  const { rttMaxMs } = await beside.finish()
+  const after = await server.quiet(2)
+  client.cut()
+  console.log(`start/cancel: ${pairs} pairs, ${growth(before, after)}, neighbour RTT max ${rttMaxMs} ms`)
+  expectBounded(before, after)
+  expect(after.heap - before.heap).toBeLessThan(5 * MIB)
+})
 
-  const sessions = repetitions({ quick: 200, full: 10_000 })
-  test(`${sessions} sessions that are abandoned with a run take bounded memory`, async () => {
-    await using server = await ServerProcess.start()
-    await using quiet = await server.client({ auth: 'bob' })
-    await abandonSessions(server, 300, () => 'alice')
-    const before = await server.measure()
-    const beside = await neighbour(quiet)
-    await abandonSessions(server, sessions, () => 'alice')
-    const { rttMaxMs } = await beside.finish()
-    const after = await server.measure()
-    console.log(
-      `abandoned: ${sessions} sessions, ${after.liveRuns} runs live on, ${growth(before, after)}, neighbour RTT max ${rttMaxMs} ms`,
-    )
-    expectBounded(before, { ...after, fds: after.fds - after.connections + before.connections })
-    expect(after.liveRuns).toBeLessThanOrEqual(256)
-  })
+const sessions = repetitions({ quick: 200, full: 10_000 })
+test(`${sessions} sessions that are abandoned with a run take bounded memory`, async () => {
+  await using server = await ServerProcess.start()
+  await using quiet = await server.client({ auth: 'bob' })
+  await abandonSessions(server, 300, () => 'alice')
+  const before = await server.measure()
+  const beside = await neighbour(quiet)
+  await abandonSessions(server, sessions, () => 'alice')
+  const { rttMaxMs } = await beside.finish()
+  const after = await server.measure()
+  console.log(
+    `abandoned: ${sessions} sessions, ${after.liveRuns} runs live on, ${growth(before, after)}, neighbour RTT max ${rttMaxMs} ms`,
+  )
+  expectBounded(before, { ...after, fds: after.fds - after.connections + before.connections })
+  expect(after.liveRuns).toBeLessThanOrEqual(256)
+})
 
-  test('who pings and never reads is cut off, and costs no memory', async () => {
-    await using server = await ServerProcess.start()
-    const most = repetitions({ quick: 100 * MIB, full: 500 * MIB })
-    const before = await server.measure()
-    const sent = await neverReads(server.url, socketPings(), most)
-    const one = rawFrame(encodeUp([{ kind: 'ping', nonce: 1 }]))
-    const asked = await neverReads(server.url, Buffer.concat(Array.from({ length: 5_000 }, () => one)), most)
-    const after = await server.quiet()
-    console.log(`ping floods: cut off after ${sent} and ${asked} bytes, ${growth(before, after)}`)
-    expect(Math.max(sent, asked)).toBeLessThan(most)
-    expectBounded(before, after)
-  })
+test('who pings and never reads is cut off, and costs no memory', async () => {
+  await using server = await ServerProcess.start()
+  const most = repetitions({ quick: 100 * MIB, full: 500 * MIB })
+  const before = await server.measure()
+  const sent = await neverReads(server.url, socketPings(), most)
+  const one = rawFrame(encodeUp([{ kind: 'ping', nonce: 1 }]))
+  const asked = await neverReads(server.url, Buffer.concat(Array.from({ length: 5_000 }, () => one)), most)
+  const after = await server.quiet()
+  console.log(`ping floods: cut off after ${sent} and ${asked} bytes, ${growth(before, after)}`)
+  expect(Math.max(sent, asked)).toBeLessThan(most)
+  expectBounded(before, after)
+})
 
-  const silent = repetitions({ quick: 100, full: 1_000 })
-  test(`${silent} sockets that never finish what they began are closed, and leave nothing`, async () => {
-    await using server = await ServerProcess.start({ helloMs: 400 })
-    const before = await server.measure()
-    const begun = [Buffer.alloc(0), Buffer.of(0x82), rawFrame(Buffer.alloc(60_000)).subarray(0, 50_000)]
-    begun.push(rawFrame(Buffer.alloc(10), { fin: false }))
-    const endings = await Promise.all(
-      Array.from({ length: silent }, async (_, n) => {
-        const raw = await RawSocket.open(server.url)
-        raw.write(begun[n % begun.length]!)
-        return await raw.end()
-      }),
-    )
-    expect(new Set(endings)).toEqual(new Set([4408]))
-    const after = await server.quiet()
-    console.log(`half-open: ${silent} sockets, ${growth(before, after)}`)
-    expectBounded(before, after)
-  })
+const silent = repetitions({ quick: 100, full: 1_000 })
+test(`${silent} sockets that never finish what they began are closed, and leave nothing`, async () => {
+  await using server = await ServerProcess.start({ helloMs: 400 })
+  const before = await server.measure()
+  const begun = [Buffer.alloc(0), Buffer.of(0x82), rawFrame(Buffer.alloc(60_000)).subarray(0, 50_000)]
+  begun.push(rawFrame(Buffer.alloc(10), { fin: false }))
+  const endings = await Promise.all(
+    Array.from({ length: silent }, async (_, n) => {
+      const raw = await RawSocket.open(server.url)
+      raw.write(begun[n % begun.length]!)
+      return await raw.end()
+    }),
+  )
+  expect(new Set(endings)).toEqual(new Set([4408]))
+  const after = await server.quiet()
+  console.log(`half-open: ${silent} sockets, ${growth(before, after)}`)
+  expectBounded(before, after)
+})
 
-  const trickled = repetitions({ quick: 1_500, full: 15_000 })
-  test(`a START of ${trickled} bytes that comes one byte at a time is served`, async () => {
-    await using server = await ServerProcess.start()
-    await using raw = await RawSocket.open(server.url)
-    const before = await server.measure()
-    raw.message(encodeUp([{ kind: 'hello', auth: 'alice', client: new Uint8Array(16), attempt: 1 }]))
-    await raw.until(() => raw.frames.length > 0, 'WELCOME')
-    const input = 'x'.repeat(trickled)
-    const bytes = rawFrame(encodeUp([{ kind: 'start', sid: 1, actor: 'echo', input, options: {} }]))
-    for (const byte of bytes) {
-      raw.write(Buffer.of(byte))
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    await raw.until(() => raw.frames.filter(({ opcode }) => opcode === OPCODE.binary).length > 1, 'OPENED')
-    console.log(`trickle: ${bytes.length} bytes, ${growth(before, await server.measure())}`)
-  })
+const trickled = repetitions({ quick: 1_500, full: 15_000 })
+test(`a START of ${trickled} bytes that comes one byte at a time is served`, async () => {
+  await using server = await ServerProcess.start()
+  await using raw = await RawSocket.open(server.url)
+  const before = await server.measure()
+  raw.message(encodeUp([{ kind: 'hello', auth: 'alice', client: new Uint8Array(16), attempt: 1 }]))
+  await raw.until(() => raw.frames.length > 0, 'WELCOME')
+  const input = 'x'.repeat(trickled)
+  const bytes = rawFrame(encodeUp([{ kind: 'start', sid: 1, actor: 'echo', input, options: {} }]))
+  for (const byte of bytes) {
+    raw.write(Buffer.of(byte))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await raw.until(() => raw.frames.filter(({ opcode }) => opcode === OPCODE.binary).length > 1, 'OPENED')
+  console.log(`trickle: ${bytes.length} bytes, ${growth(before, await server.measure())}`)
+})
 
-  const attackMs = repetitions({ quick: 500, full: 20_000 })
-  test(`eight who attack with the worst of messages for ${attackMs} ms do not stop a neighbour`, async () => {
-    await using server = await ServerProcess.start()
-    await using quiet = await server.client({ auth: 'bob' })
-    const worst = [
-      Buffer.alloc(262_144, Uint8Array.of(0x91, 0x60)),
-      Buffer.alloc(262_144, Uint8Array.of(0x92, 0x10, 0x01)).subarray(0, 262_143),
-      Buffer.concat([Buffer.from('940201a161db0003ff00', 'hex'), Buffer.alloc(0x3ff00, 0x61)]),
-      Buffer.concat([Buffer.from('940201a161dc3ff0', 'hex'), Buffer.alloc(0x3ff0, 0xc0)]),
-      Buffer.alloc(65_536, 0x91),
-      Buffer.concat(
-        Array.from({ length: 20_000 }, (_, n) =>
-          encodeUp([{ kind: 'start', sid: n + 1, actor: '', input: null, options: {} }]),
-        ),
+const attackMs = repetitions({ quick: 500, full: 20_000 })
+test(`eight who attack with the worst of messages for ${attackMs} ms do not stop a neighbour`, async () => {
+  await using server = await ServerProcess.start()
+  await using quiet = await server.client({ auth: 'bob' })
+  const worst = [
+    Buffer.alloc(262_144, Uint8Array.of(0x91, 0x60)),
+    Buffer.alloc(262_144, Uint8Array.of(0x92, 0x10, 0x01)).subarray(0, 262_143),
+    Buffer.concat([Buffer.from('940201a161db0003ff00', 'hex'), Buffer.alloc(0x3ff00, 0x61)]),
+    Buffer.concat([Buffer.from('940201a161dc3ff0', 'hex'), Buffer.alloc(0x3ff0, 0xc0)]),
+    Buffer.alloc(65_536, 0x91),
+    Buffer.concat(
+      Array.from({ length: 20_000 }, (_, n) =>
+        encodeUp([{ kind: 'start', sid: n + 1, actor: '', input: null, options: {} }]),
       ),
-      Buffer.alloc(262_144, 0xdd),
-      Buffer.alloc(300_000),
-    ]
-    await Promise.all(worst.map((message) => attackFor(attackMs / 5, server.url, message)))
-    const before = await server.quiet(1)
-    const beside = await neighbour(quiet)
-    const attacks = await Promise.all(worst.map((message) => attackFor(attackMs, server.url, message)))
-    const { items, rttMaxMs } = await beside.finish()
-    const after = await server.quiet(1)
-    const sum = attacks.reduce((a, b) => a + b)
-    console.log(
-      `worst messages: ${sum} in ${attackMs} ms, ${growth(before, after)}, neighbour ${items} items, RTT max ${rttMaxMs} ms`,
-    )
-    expectBounded(before, after)
-  })
-}
-
-hostileFloods()
+    ),
+    Buffer.alloc(262_144, 0xdd),
+    Buffer.alloc(300_000),
+  ]
+  await Promise.all(worst.map((message) => attackFor(attackMs / 5, server.url, message)))
+  const before = await server.quiet(1)
+  const beside = await neighbour(quiet)
+  const attacks = await Promise.all(worst.map((message) => attackFor(attackMs, server.url, message)))
+  const { items, rttMaxMs } = await beside.finish()
+  const after = await server.quiet(1)
+  const sum = attacks.reduce((a, b) => a + b)
+  console.log(
+    `worst messages: ${sum} in ${attackMs} ms, ${growth(before, after)}, neighbour ${items} items, RTT max ${rttMaxMs} ms`,
+  )
+  expectBounded(before, after)
+})
