@@ -195,6 +195,28 @@ describe('a lost connection', () => {
     expect(await waited(server)).toBeLessThanOrEqual(310)
   })
 
+  test('waits longer each time while the server closes 50 ms after WELCOME, and as at first once one has lasted', async () => {
+    const heartbeatMs = 10_000
+    const lastedMs = [50, 50, 50, 50, 50, heartbeatMs - 1, heartbeatMs]
+    const bounds = [1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 1_000]
+    const most = bounds.map(() => 0)
+    for (let seed = 1; seed <= 40; seed++) {
+      const server = new ScriptedServer(seed)
+      server.client().start('chat', {})
+      for (const [n, ms] of lastedMs.entries()) {
+        server.socket.welcome({ heartbeatMs })
+        server.socket.say(opened(1))
+        await server.time.advance(ms)
+        server.socket.end(1012)
+        most[n] = Math.max(most[n]!, await waited(server))
+      }
+    }
+    most.forEach((ms, n) => {
+      expect(ms).toBeLessThanOrEqual(bounds[n]! + 10)
+      expect(ms).toBeGreaterThan(bounds[n]! * 0.7)
+    })
+  })
+
   test.each([1001, 1012, 4408, 4429, 4430, 4503])(
     'closed with %i comes back, not all clients at once',
     async (code) => {
