@@ -1,11 +1,21 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { type WebSocket, WebSocketServer } from 'ws'
 import { type ClientOptions, createClient } from '../../client-sdk/client.ts'
 import type { ActorMap, ActorTypes, Client, WebSocketClass, WebSocketLike } from '../../client-sdk/index.ts'
 import { decodeUp } from '../../protocol/decode.ts'
 import { encodeDown } from '../../protocol/encode.ts'
-import type { DownFrame, UpFrame, Welcome } from '../../protocol/frames.ts'
-import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import {
+  type Attach,
+  type DownFrame,
+  type Start,
+  SUBPROTOCOL,
+  type UpFrame,
+  type Welcome,
+} from '../../protocol/frames.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { Chance, microtasks, VirtualTime } from '../simulation/virtual-time.ts'
+import { scanLimits } from './codec-paths.ts'
 
 type Kind = UpFrame['kind']
 type FrameOf<K extends Kind> = Extract<UpFrame, { kind: K }>
@@ -13,54 +23,32 @@ type FrameOf<K extends Kind> = Extract<UpFrame, { kind: K }>
 /** The one actor of a scripted server. */
 type ScriptedActors = { chat: ActorTypes<{ prompt?: string }, undefined, string> } & ActorMap
 
-/** A socket as the client holds it; the test is the server at its other end, and says every word by itself. */
-export class ScriptedSocket implements WebSocketLike {
-  binaryType = 'blob'
-  onopen: unknown
-  onmessage: unknown
-  onclose: unknown
-  onerror: unknown
+/** The server's end of one connection: it records what the client sends, and sends what the test says. */
+abstract class ServerEnd {
   /** The frames of each message of the client. */
   readonly messages: UpFrame[][] = []
   /** Bytes of each. */
   readonly sizes: number[] = []
-  /** The code with which the client closed, `null` when it gave none; undefined while it did not close. */
-  closeCode: number | null | undefined
   #taken = 0
 
-  send(data: Uint8Array): void {
-    const limits = { maxBytes: Number.POSITIVE_INFINITY, maxDepth: 16, maxValues: DEFAULT_LIMITS.maxValues }
-    this.sizes.push(data.length)
-    this.messages.push(decodeUp(data, limits))
-  }
-
-  close(code?: number): void {
-    this.closeCode ??= code ?? null
-  }
-
-  /** The handshake is over. */
-  open(): void {
-    call(this.onopen, {})
-  }
-
-  /** The handshake is over, and HELLO is answered. */
-  welcome(limits: Welcome['limits'] = {}): void {
-    this.open()
-    this.say({ kind: 'welcome', session: 's1', known: false, limits, now: 0 })
-  }
-
-  /** One message of the server. */
+  /** Sends one message. */
   say(...frames: DownFrame[]): void {
     this.sayBytes(encodeDown(frames))
   }
 
-  sayBytes(bytes: Uint8Array): void {
-    call(this.onmessage, { data: bytes.slice().buffer })
+  abstract sayBytes(bytes: Uint8Array): void
+
+  /** Answers HELLO. */
+  welcome(limits: Welcome['limits'] = {}): void {
+    this.say(welcome(limits))
   }
 
-  /** The socket is closed from the other side, or lost. */
-  end(code = 1006): void {
-    call(this.onclose, { code })
+  /** @throws ProtocolFault when the client breaks the protocol. */
+  protected record(message: Uint8Array, maxBytes: number): UpFrame[] {
+    const frames = decodeUp(message, { ...scanLimits.up, maxBytes })
+    this.sizes.push(message.length)
+    this.messages.push(frames)
+    return frames
   }
 
   /** All frames of one kind. */
@@ -88,7 +76,108 @@ export class ScriptedSocket implements WebSocketLike {
   }
 }
 
-/** A place where clients connect to in virtual time, and where nothing is answered that the test does not say. */
+/** A connection in virtual time. The client holds it as its WebSocket, and the test does everything by hand. */
+export class ScriptedSocket extends ServerEnd implements WebSocketLike {
+  binaryType = 'blob'
+  onopen: unknown
+  onmessage: unknown
+  onclose: unknown
+  onerror: unknown
+  /** The code with which the client closed, `null` when it gave none; undefined while it did not close. */
+  closeCode: number | null | undefined
+
+  send(data: Uint8Array): void {
+    this.record(data, Number.POSITIVE_INFINITY)
+  }
+
+  close(code?: number): void {
+    this.closeCode ??= code ?? null
+  }
+
+  /** The handshake is over. */
+  open(): void {
+    call(this.onopen, {})
+  }
+
+  /** The handshake is over, and HELLO is answered. */
+  override welcome(limits: Welcome['limits'] = {}): void {
+    this.open()
+    super.welcome(limits)
+  }
+
+  sayBytes(bytes: Uint8Array): void {
+    call(this.onmessage, { data: bytes.slice().buffer })
+  }
+
+  /** The socket is closed from the other side, or lost. */
+  end(code = 1006): void {
+    call(this.onclose, { code })
+  }
+}
+
+/** How a listening server answers by itself: as badly as a test wants. */
+export type Script = {
+  /** Answers HELLO. Default: with a WELCOME. */
+  greet?: (socket: ListeningSocket) => void
+  /** The limits of that WELCOME. */
+  limits?: Welcome['limits']
+  /** Answers a START or ATTACH. */
+  answer: (request: Start | Attach, socket: ListeningSocket) => void
+}
+
+/** A real connection, which a script answers. */
+export class ListeningSocket extends ServerEnd {
+  /** The code with which the client closed. */
+  readonly closed: Promise<number>
+  /** What the client said against the protocol. */
+  readonly faults: unknown[] = []
+  readonly #socket: WebSocket
+
+  constructor(socket: WebSocket, script: Script) {
+    super()
+    this.#socket = socket
+    this.closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.on('error', () => {})
+    socket.on('message', (message: Buffer) => {
+      try {
+        for (const frame of this.record(message, scanLimits.up.maxBytes)) {
+          if (frame.kind === 'hello') (script.greet ?? (() => this.welcome(script.limits)))(this)
+          else if (frame.kind === 'start' || frame.kind === 'attach') script.answer(frame, this)
+        }
+      } catch (error) {
+        this.faults.push(error)
+      }
+    })
+  }
+
+  sayBytes(bytes: Uint8Array): void {
+    this.#socket.send(bytes)
+  }
+
+  sayText(text: string): void {
+    this.#socket.send(text)
+  }
+
+  close(code: number): void {
+    this.#socket.close(code)
+  }
+
+  /** Cuts the connection. */
+  terminate(): void {
+    this.#socket.terminate()
+  }
+}
+
+/** A scripted server on a port of its own. */
+export interface ListeningServer extends AsyncDisposable {
+  readonly url: string
+  readonly sockets: readonly ListeningSocket[]
+}
+
+/**
+ * A server that says what a test wants. In virtual time nothing is answered that the test does not say; `listen` starts
+ * one over real sockets, which answers by a script.
+ */
 export class ScriptedServer {
   readonly time: VirtualTime
   readonly sockets: ScriptedSocket[] = []
@@ -96,6 +185,26 @@ export class ScriptedServer {
 
   constructor(seed = 1) {
     this.time = new VirtualTime(new Chance(seed))
+  }
+
+  /** Listens for real clients. Its disposal fails the test if a client has broken the protocol. */
+  static async listen(script: Script): Promise<ListeningServer> {
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => SUBPROTOCOL })
+    await once(server, 'listening')
+    const sockets: ListeningSocket[] = []
+    server.on('connection', (socket) => sockets.push(new ListeningSocket(socket, script)))
+    return {
+      url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      sockets,
+      async [Symbol.asyncDispose]() {
+        for (const socket of sockets) socket.terminate()
+        const closed = once(server, 'close')
+        server.close()
+        await closed
+        const [fault] = sockets.flatMap(({ faults }) => faults)
+        if (fault !== undefined) throw new Error('the client said something malformed', { cause: fault })
+      },
+    }
   }
 
   /** The client's machine sleeps: its clock goes on, its timers do not. */
@@ -150,6 +259,10 @@ function call(handler: unknown, event: object): void {
 }
 
 // --- what a server says, in few words
+
+export function welcome(limits: Welcome['limits'] = {}): DownFrame {
+  return { kind: 'welcome', session: 's_1', known: false, limits, now: 0 }
+}
 
 export function opened(sid: number, more: Partial<Extract<DownFrame, { kind: 'opened' }>> = {}): DownFrame {
   return { kind: 'opened', sid, next: 1, run: 'r_1', gen: 1, credit: 256, ...more }
