@@ -1,5 +1,6 @@
 import { type Client, createClient, type Run, type StreamEvent } from '../../client-sdk/node.ts'
 import { type Actor, type AgentDefinition, agent, type MillraceServer, type ServerOptions } from '../../server/index.ts'
+import { Collector } from './collector.ts'
 import { testServer } from './server.ts'
 
 export type EventOfType<Type extends StreamEvent['type']> = Extract<StreamEvent, { type: Type }>
@@ -42,27 +43,24 @@ export async function servedAgent(
 /** A run with one reader, whose events can be waited for. */
 export class Watched {
   readonly run: Run
-  readonly events: StreamEvent[] = []
   readonly over: Promise<unknown>
-  readonly #waiting = new Set<() => void>()
-  #isOver = false
+  readonly #came = new Collector<StreamEvent>({ describe: () => JSON.stringify(this.events) })
 
   constructor(run: Run) {
     this.run = run
     this.over = this.#read()
   }
 
+  get events(): readonly StreamEvent[] {
+    return this.#came.items
+  }
+
   /** The first event of that type for which `accepts` holds, once it is there. */
-  async first<Type extends StreamEvent['type']>(
+  first<Type extends StreamEvent['type']>(
     type: Type,
     accepts: (event: EventOfType<Type>) => boolean = () => true,
   ): Promise<EventOfType<Type>> {
-    for (;;) {
-      const found = this.all(type).find(accepts)
-      if (found) return found
-      if (this.#isOver) throw new Error(`it ended without ${type}: ${JSON.stringify(this.events)}`)
-      await new Promise<void>((resolve) => this.#waiting.add(resolve))
-    }
+    return this.#came.find(() => this.all(type).find(accepts), type)
   }
 
   all<Type extends StreamEvent['type']>(type: Type): EventOfType<Type>[] {
@@ -86,21 +84,12 @@ export class Watched {
 
   async #read(): Promise<unknown> {
     try {
-      for await (const event of this.run) {
-        this.events.push(event)
-        this.#wake()
-      }
+      for await (const event of this.run) this.#came.add(event)
       return undefined
     } catch (error) {
       return error
     } finally {
-      this.#isOver = true
-      this.#wake()
+      this.#came.end('the run ended')
     }
-  }
-
-  #wake(): void {
-    for (const resolve of this.#waiting) resolve()
-    this.#waiting.clear()
   }
 }

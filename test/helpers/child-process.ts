@@ -2,28 +2,28 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { Collector } from './collector.ts'
 
 /** What every script that a `Child` runs may say. Its own reports have types of their own. */
 type ChildMessage = { type: string }
 
-/** What a script answers to an order, by the order's number. */
+/** What a script answers to a command, by the command's number. */
 export type AnswerReport = { type: 'answer'; call: number; value: unknown }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const BYTES_PER_KIB = 1_024
 
 /**
- * A script of this folder in a process of its own, which says `Report`s and answers `Order`s. Every method that waits
+ * A script of this folder in a process of its own, which sends `Report`s and answers `Command`s. Every method that waits
  * waits for the event itself.
  */
-export class Child<Report extends ChildMessage, Order extends ChildMessage> implements AsyncDisposable {
+export class Child<Report extends ChildMessage, Command extends ChildMessage> implements AsyncDisposable {
   /** Resolves with the exit code, null when a signal ended it. */
   readonly exited: Promise<number | null>
   /** All it said on stderr. */
   stderr = ''
-  readonly reports: Report[] = []
   readonly #process: ChildProcess
-  readonly #watchers = new Set<() => void>()
+  readonly #reports = new Collector<Report>({ describe: () => this.stderr })
   readonly #calls = new Map<number, (value: unknown) => void>()
   #lastCall = 0
 
@@ -42,45 +42,32 @@ export class Child<Report extends ChildMessage, Order extends ChildMessage> impl
         const { call, value } = message as AnswerReport
         this.#calls.get(call)?.(value)
         this.#calls.delete(call)
-      } else this.reports.push(message as Report)
-      for (const watcher of [...this.#watchers]) watcher()
+      } else this.#reports.add(message as Report)
     })
-    this.#process.on('exit', () => {
-      for (const watcher of [...this.#watchers]) watcher()
-    })
+    this.#process.on('exit', () => this.#reports.end('the process ended'))
   }
 
   get pid(): number {
     return this.#process.pid!
   }
 
-  /** The first report of that type that `matches`, past or coming. Rejects when the process ends without it. */
+  /** The `n`th report of that type that `matches` (from 1), past or coming. Rejects when the process ends without it. */
   said<Type extends Report['type']>(
     type: Type,
     matches: (report: Extract<Report, { type: Type }>) => boolean = () => true,
+    n = 1,
   ): Promise<Extract<Report, { type: Type }>> {
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = this.reports.find(
-          (report): report is Extract<Report, { type: Type }> =>
-            report.type === type && matches(report as Extract<Report, { type: Type }>),
-        )
-        if (!found && this.#process.exitCode === null && this.#process.signalCode === null) return
-        this.#watchers.delete(look)
-        if (found) resolve(found)
-        else reject(new Error(`the process ended before it said ${type}: ${this.stderr}`))
-      }
-      this.#watchers.add(look)
-      look()
-    })
+    const isWanted = (report: Report): report is Extract<Report, { type: Type }> =>
+      report.type === type && matches(report as Extract<Report, { type: Type }>)
+    return this.#reports.find(() => this.#reports.items.filter(isWanted)[n - 1], `it said ${type}`)
   }
 
-  /** Tells it something and resolves with its answer. */
-  ask<Answer>(order: Order): Promise<Answer> {
+  /** Sends it a command and resolves with its answer. */
+  ask<Value>(command: Command): Promise<Value> {
     const call = ++this.#lastCall
     return new Promise((resolve) => {
-      this.#calls.set(call, (value) => resolve(value as Answer))
-      this.#process.send({ ...order, call })
+      this.#calls.set(call, (value) => resolve(value as Value))
+      this.#process.send({ ...command, call })
     })
   }
 
@@ -102,14 +89,17 @@ export class Child<Report extends ChildMessage, Order extends ChildMessage> impl
 
 /**
  * The other side: what this script was given, and how it speaks. It ends when its parent is gone.
- * @param answer what it answers to an order.
+ * @param answer what it answers to a command.
  */
-export function asChild(answer: (order: never) => unknown): { options: unknown; report: (said: ChildMessage) => void } {
-  process.on('message', (order: ChildMessage & { call: number }) => {
-    void Promise.resolve(answer(order as never)).then((value) => {
-      process.send?.({ type: 'answer', call: order.call, value })
-    })
+export function asChild(answer: (command: never) => unknown): {
+  options: unknown
+  report: (said: ChildMessage) => void
+} {
+  // Its parent may be gone by then, and misses nothing.
+  const send = (message: object): void => void process.send?.(message, () => {})
+  process.on('message', (command: ChildMessage & { call: number }) => {
+    void Promise.resolve(answer(command as never)).then((value) => send({ type: 'answer', call: command.call, value }))
   })
   process.on('disconnect', () => process.exit(0))
-  return { options: JSON.parse(process.argv[2]!), report: (said) => process.send?.(said) }
+  return { options: JSON.parse(process.argv[2]!), report: send }
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { Collector } from './collector.ts'
 
 export const root: string = fileURLToPath(new URL('../..', import.meta.url))
 /** The command line as it was built. */
@@ -21,22 +22,20 @@ export class Command implements AsyncDisposable {
   readonly child: ChildProcess
   /** Resolves when the process has ended and all its output was read. */
   readonly ended: Promise<Ended>
-  #waiting: (() => void)[] = []
-  #isOver = false
+  readonly #came = new Collector<never>({ describe: () => JSON.stringify([this.stdout, this.stderr]) })
 
   constructor(file: string, args: readonly string[], { env = {}, cwd = root, input }: CommandOptions = {}) {
     this.child = spawn(file, args, { cwd, env: { ...ownEnvironment(), ...env }, stdio: 'pipe' })
     for (const name of ['stdout', 'stderr'] as const) {
       this.child[name]?.setEncoding('utf8').on('data', (text: string) => {
         this[name] += text
-        this.#look()
+        this.#came.look()
       })
     }
     this.ended = new Promise((resolve, reject) => {
       this.child.on('error', reject)
       this.child.on('close', (code, signal) => {
-        this.#isOver = true
-        this.#look()
+        this.#came.end('the command ended')
         resolve({ code, signal, stdout: this.stdout, stderr: this.stderr })
       })
     })
@@ -44,13 +43,8 @@ export class Command implements AsyncDisposable {
   }
 
   /** Resolves with the match when the process has said something like `pattern`. Rejects when it ends without. */
-  async said(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
-      const match = pattern.exec(this[stream])
-      if (match) return match
-      if (this.#isOver) throw new Error(`ended without ${pattern}: ${JSON.stringify([this.stdout, this.stderr])}`)
-      await new Promise<void>((look) => this.#waiting.push(look))
-    }
+  said(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#came.find(() => pattern.exec(this[stream]) ?? undefined, `it said ${pattern}`)
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -60,10 +54,6 @@ export class Command implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.child.kill('SIGKILL')
     await this.ended
-  }
-
-  #look(): void {
-    for (const look of this.#waiting.splice(0)) look()
   }
 }
 

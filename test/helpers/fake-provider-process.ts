@@ -4,17 +4,19 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type Behaviour, type Order, type Report, type Written, wallMs } from './fake-provider-wire.ts'
+import { asChild } from './child-process.ts'
+import {
+  type Behaviour,
+  type ProviderCommand,
+  type ProviderReport,
+  type Written,
+  wallMs,
+} from './fake-provider-wire.ts'
 
 const behaviours = new Map<string, Behaviour[]>()
 const counts = new Map<string, number>()
 const answers = new Map<number, Answer>()
 let lastId = 0
-
-function report(message: Report): void {
-  // Who asked may be gone: then nobody misses it.
-  process.send?.(message, () => {})
-}
 
 /** How one provider writes what it says. */
 type Dialect = {
@@ -245,23 +247,19 @@ const server = createServer((request, response) => {
   })
 })
 
-process.on('message', (order: Order) => {
-  const done = (value: unknown): void => report({ type: 'answer', call: order.call, value })
-  switch (order.type) {
+const report: (said: ProviderReport) => void = asChild((command: ProviderCommand) => {
+  switch (command.type) {
     case 'behave':
-      behaviours.set(order.model, order.answers)
-      counts.delete(order.model)
-      return done(undefined)
+      behaviours.set(command.model, command.answers)
+      counts.delete(command.model)
+      return undefined
     case 'written':
-      return done(answers.get(order.id)?.written)
+      return answers.get(command.id)?.written
     case 'count':
-      return done(counts.get(order.model) ?? 0)
+      return counts.get(command.model) ?? 0
     case 'release':
-      answers.get(order.id)?.release()
-      return done(undefined)
+      return answers.get(command.id)?.release()
   }
-})
-// Whoever started it is gone.
-process.on('disconnect', () => process.exit(0))
+}).report
 
 server.listen(0, '127.0.0.1', () => report({ type: 'listening', port: (server.address() as AddressInfo).port }))

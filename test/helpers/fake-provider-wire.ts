@@ -49,23 +49,26 @@ export function wallMs(): number {
 /** How much of an answer was written. `blocked`: the socket takes no more. */
 export type Written = { bytes: number; tokens: number; blocked: boolean }
 
-/** What the process tells about its requests. */
-export type Report =
-  | { type: 'listening'; port: number }
-  /** `port`: the client's, which tells whether two requests came over one connection. */
-  | { type: 'request'; id: number; model: string; path: string; body: unknown; port: number; at: number }
-  /** It fell silent at this place. */
-  | { type: 'holding'; id: number; where: string; at: number }
-  | { type: 'headers' | 'token' | 'ended'; id: number; at: number }
-  | ({ type: 'blocked' | 'drained'; id: number; at: number } & Written)
-  /** The response is over. `whole`: it was sent to its end; else its socket closed before that. */
-  | ({ type: 'closed'; id: number; at: number; whole: boolean } & Written)
-  | { type: 'answer'; call: number; value: unknown }
+/** A report about the request of that id. */
+type About<Type extends string, More = unknown> = Type extends string
+  ? { type: Type; id: number; at: number } & More
+  : never
 
-/** What the process is told. Each is answered. */
-export type Order = { call: number } & (
+/** What the process reports about its requests. */
+export type ProviderReport =
+  | { type: 'listening'; port: number }
+  /** `port`: the client's. Two requests with the same one came over one connection. */
+  | About<'request', { model: string; path: string; body: unknown; port: number }>
+  /** It fell silent at this place. */
+  | About<'holding', { where: string }>
+  | About<'headers' | 'token' | 'ended'>
+  | About<'blocked' | 'drained', Written>
+  /** The response is over. `whole`: it was sent to its end; else its socket closed before that. */
+  | About<'closed', Written & { whole: boolean }>
+
+/** What the process can be asked to do. Each command is answered. */
+export type ProviderCommand =
   | { type: 'behave'; model: string; answers: Behaviour[] }
   | { type: 'written'; id: number }
   | { type: 'count'; model: string }
   | { type: 'release'; id: number }
-)

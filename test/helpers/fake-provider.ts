@@ -1,12 +1,10 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-import type { Behaviour, Order, Report, Written } from './fake-provider-wire.ts'
+import { Child } from './child-process.ts'
+import type { Behaviour, ProviderCommand, ProviderReport, Written } from './fake-provider-wire.ts'
 
 export { wallMs } from './fake-provider-wire.ts'
 
-type Seen<Type extends Report['type']> = Extract<Report, { type: Type }>
-type RequestReport = Exclude<Report, { type: 'listening' | 'answer' }>
+type Seen<Type extends ProviderReport['type']> = Extract<ProviderReport, { type: Type }>
+type RequestReport = Exclude<ProviderReport, { type: 'listening' }>
 
 /** A request as the provider saw it. `at`: `wallMs` of its arrival. */
 export type SeenRequest = Seen<'request'>
@@ -20,121 +18,67 @@ export class FakeProvider implements AsyncDisposable {
   readonly baseURL: string
   /** For Ollama's package. */
   readonly host: string
-  readonly #child: ChildProcess
-  readonly #reports: RequestReport[] = []
-  readonly #waiting = new Set<(report: RequestReport) => void>()
-  readonly #calls = new Map<number, (value: unknown) => void>()
-  #lastCall = 0
+  readonly #child: Child<ProviderReport, ProviderCommand>
 
   static async start(): Promise<FakeProvider> {
-    const script = fileURLToPath(new URL('fake-provider-process.ts', import.meta.url))
-    const child = fork(script, {
-      execArgv: ['--import', 'tsx'],
-      cwd: fileURLToPath(new URL('../..', import.meta.url)),
-      env: { PATH: process.env['PATH'] },
-    })
-    const [first] = (await once(child, 'message')) as [Seen<'listening'>]
-    return new FakeProvider(child, first.port)
+    const child = new Child<ProviderReport, ProviderCommand>('fake-provider-process.ts')
+    const { port } = await child.said('listening')
+    return new FakeProvider(child, port)
   }
 
-  private constructor(child: ChildProcess, port: number) {
+  private constructor(child: Child<ProviderReport, ProviderCommand>, port: number) {
     this.#child = child
     this.host = `http://127.0.0.1:${port}`
     this.baseURL = `${this.host}/v1`
-    child.on('message', (message) => this.#take(message as Report))
   }
 
   /** From now on requests for `model` are answered so: the first by the first, and by the last once there are no more. */
   async behave(model: string, ...answers: Behaviour[]): Promise<void> {
-    await this.#order({ type: 'behave', model, answers })
+    await this.#child.ask({ type: 'behave', model, answers })
   }
 
   /** The `n`th request for `model` (from 1), once it has arrived. */
-  async request(model: string, n = 1): Promise<SeenRequest> {
-    let seen = 0
-    return this.#until((report): report is SeenRequest => {
-      return report.type === 'request' && report.model === model && ++seen === n
-    })
+  request(model: string, n = 1): Promise<SeenRequest> {
+    return this.#child.said('request', (report) => report.model === model, n)
   }
 
   /** How many requests for `model` have arrived, as the provider knows now. */
-  async count(model: string): Promise<number> {
-    return (await this.#order({ type: 'count', model })) as number
+  count(model: string): Promise<number> {
+    return this.#child.ask({ type: 'count', model })
   }
 
   /** The first report of that type about a request, once it has come. */
-  async seen<Type extends RequestReport['type']>(id: number, type: Type): Promise<Seen<Type>> {
-    return this.#until((report): report is Seen<Type> => report.type === type && report.id === id)
+  seen<Type extends RequestReport['type']>(id: number, type: Type): Promise<Seen<Type>> {
+    return this.#child.said(type, (report) => (report as RequestReport).id === id)
   }
 
   /** The end of a response. `whole` is false when its socket was closed before the response was complete. */
-  async closed(id: number): Promise<Seen<'closed'>> {
+  closed(id: number): Promise<Seen<'closed'>> {
     return this.seen(id, 'closed')
   }
 
   /** How much of a response has been written, as the provider knows now. */
-  async written(id: number): Promise<Written> {
-    return (await this.#order({ type: 'written', id })) as Written
+  written(id: number): Promise<Written> {
+    return this.#child.ask({ type: 'written', id })
   }
 
   /** Resolves once the socket takes no more: written stays the same while the provider is asked again and again. */
   async stalled(id: number): Promise<Written> {
-    let blocked = 0
-    for (;;) {
-      let seen = 0
-      await this.#until((report): report is RequestReport => {
-        return report.id === id && report.type === 'blocked' && ++seen > blocked
-      })
-      blocked = this.#reports.filter((report) => report.id === id && report.type === 'blocked').length
+    for (let n = 1; ; n++) {
+      await this.#child.said('blocked', (report) => report.id === id, n)
       const before = await this.written(id)
       let now = before
-      for (let n = 0; n < 50 && now.blocked && now.bytes === before.bytes; n++) now = await this.written(id)
+      for (let times = 0; times < 50 && now.blocked && now.bytes === before.bytes; times++) now = await this.written(id)
       if (now.blocked && now.bytes === before.bytes) return now
     }
   }
 
   /** Goes on where it holds. */
   async release(id: number): Promise<void> {
-    await this.#order({ type: 'release', id })
+    await this.#child.ask({ type: 'release', id })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null) return
-    const exit = once(this.#child, 'exit')
-    this.#child.disconnect()
-    await exit
-  }
-
-  #take(message: Report): void {
-    if (message.type === 'listening') return
-    if (message.type === 'answer') {
-      this.#calls.get(message.call)?.(message.value)
-      this.#calls.delete(message.call)
-      return
-    }
-    this.#reports.push(message)
-    for (const wake of this.#waiting) wake(message)
-  }
-
-  #order(order: Order extends infer One ? (One extends Order ? Omit<One, 'call'> : never) : never): Promise<unknown> {
-    const call = ++this.#lastCall
-    return new Promise((resolve) => {
-      this.#calls.set(call, resolve)
-      this.#child.send({ ...order, call })
-    })
-  }
-
-  /** The first report, past or coming, that `matches`. */
-  #until<Match extends RequestReport>(matches: (report: RequestReport) => report is Match): Promise<Match> {
-    const past = this.#reports.find(matches)
-    if (past) return Promise.resolve(past)
-    return new Promise((resolve) => {
-      const wake = (report: RequestReport): void => {
-        if (!matches(report)) return
-        this.#waiting.delete(wake)
-        resolve(report)
-      }
-      this.#waiting.add(wake)
-    })
+    await this.#child[Symbol.asyncDispose]()
   }
 }

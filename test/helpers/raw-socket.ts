@@ -1,13 +1,12 @@
 import { connect, type Socket } from 'node:net'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
+import { Collector } from './collector.ts'
+import { frameAt, type WebSocketFrame } from './websocket-messages.ts'
 
 /** How long anything may take to come. Reached only by what never comes. */
 const PATIENCE_MS = 6_000
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
-
-/** One WebSocket frame of the server. */
-export type RawFrame = { opcode: number; fin: boolean; payload: Buffer }
 
 /** How a connection ended: with which close code, or `reset` when there was no close frame. */
 export type SocketEnd = number | 'reset'
@@ -66,29 +65,25 @@ export class RawSocket implements AsyncDisposable {
   readonly socket: Socket
   /** The head of the HTTP answer, once it is complete. */
   head: string | undefined
-  /** All frames that came. */
-  readonly frames: RawFrame[] = []
   /** All bytes that came and are no part of a complete head or frame. */
   rest: Buffer = Buffer.alloc(0)
   ending: SocketEnd | undefined
   /** Whether a close of the server is answered. */
   answersClose = true
-  #ended = false
-  readonly #watchers = new Set<() => void>()
+  readonly #came = new Collector<WebSocketFrame>({ patienceMs: PATIENCE_MS })
 
   constructor(socket: Socket) {
     this.socket = socket
     socket.on('data', (chunk) => {
       this.rest = Buffer.concat([this.rest, chunk])
       this.#take()
-      this.#look()
+      this.#came.look()
     })
     socket.on('error', () => {})
     socket.on('close', () => {
-      this.#ended = true
       const close = this.frames.find(({ opcode }) => opcode === OPCODE.close)
       this.ending = close ? (close.payload.length >= 2 ? close.payload.readUInt16BE(0) : 1005) : 'reset'
-      this.#look()
+      this.#came.end(`the connection ended (${this.ending})`)
     })
   }
 
@@ -112,6 +107,11 @@ export class RawSocket implements AsyncDisposable {
     return raw
   }
 
+  /** All frames that came. */
+  get frames(): WebSocketFrame[] {
+    return this.#came.items
+  }
+
   write(bytes: Uint8Array | string): void {
     if (!this.socket.destroyed) this.socket.write(bytes)
   }
@@ -122,43 +122,18 @@ export class RawSocket implements AsyncDisposable {
   }
 
   /** Resolves when `holds`; looked at when something came. */
-  async until(holds: () => boolean, what: string): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const watcher = (): void => {
-        if (holds()) done(resolve)
-        else if (this.#ended) done(() => reject(new Error(`the connection ended (${this.ending}) before ${what}`)))
-      }
-      const done = (settle: () => void): void => {
-        clearTimeout(timer)
-        this.#watchers.delete(watcher)
-        settle()
-      }
-      const timer = setTimeout(() => done(() => reject(new Error(`no ${what} in time`))), PATIENCE_MS)
-      this.#watchers.add(watcher)
-      watcher()
-    })
+  until(holds: () => boolean, what: string): Promise<void> {
+    return this.#came.until(holds, what)
   }
 
-  /** How the connection ends. Until then, and unless it is closed as it should be, this waits. */
-  async end(patienceMs = PATIENCE_MS): Promise<SocketEnd> {
-    if (this.#ended) return this.ending as SocketEnd
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`still open after ${patienceMs} ms`)), patienceMs)
-      this.socket.once('close', () => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
-    return this.ending as SocketEnd
+  /** How the connection ends, once it has. */
+  end(): Promise<SocketEnd> {
+    return this.#came.find(() => this.ending, 'end of the connection')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.socket.destroy()
     await this.end()
-  }
-
-  #look(): void {
-    for (const watcher of [...this.#watchers]) watcher()
   }
 
   #take(): void {
@@ -169,21 +144,14 @@ export class RawSocket implements AsyncDisposable {
       this.rest = this.rest.subarray(end + 4)
     }
     if (!this.head.startsWith('HTTP/1.1 101 ')) return
-    for (;;) {
-      const { rest } = this
-      const short = (rest[1] ?? 0) & 0x7f
-      const start = short < 126 ? 2 : short === 126 ? 4 : 10
-      if (rest.length < start) return
-      const length = short < 126 ? short : short === 126 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2))
-      if (rest.length < start + length) return
-      const payload = Buffer.from(rest.subarray(start, start + length))
-      const opcode = rest[0]! & 0x0f
-      this.frames.push({ opcode, fin: (rest[0]! & 0x80) !== 0, payload })
+    for (let frame = frameAt(this.rest); frame; frame = frameAt(this.rest)) {
+      const { opcode, payload } = frame
+      this.frames.push(frame)
       if (opcode === OPCODE.close) {
         if (this.answersClose) this.write(rawFrame(payload, { opcode }))
         this.socket.end()
       }
-      this.rest = rest.subarray(start + length)
+      this.rest = this.rest.subarray(frame.end)
     }
   }
 }

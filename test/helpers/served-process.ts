@@ -17,7 +17,7 @@ export type ServedReport =
   /** The signal of a run of `sleep`, `stubborn` or `ask` fired. */
   | { type: 'aborted'; run: string; at: number }
 
-export type ServedOrder = { type: 'status' } | { type: 'memory' }
+export type ServedCommand = { type: 'status' } | { type: 'memory' }
 
 /** `buffered`: bytes that its fullest socket has not taken. `busy`: share of the time since it was last asked. */
 export type ServedStatus = { connections: number; liveRuns: number; buffered: number; busy: number }
@@ -25,7 +25,7 @@ export type ServedStatus = { connections: number; liveRuns: number; buffered: nu
 /** After a collection of garbage. `heap`: with what lies outside of it. */
 export type ServedMemory = { heap: number; rss: number }
 
-export type ServedProcess = Child<ServedReport, ServedOrder>
+export type ServedProcess = Child<ServedReport, ServedCommand>
 
 /** A server whose clients show the token `alice`. SIGTERM drains it. */
 export async function servedProcess(settings: ServedSettings = {}): Promise<ServedProcess & { url: string }> {
@@ -66,8 +66,8 @@ function watched(transport: Transport, sockets: Set<Socket>): Transport {
 if (process.argv[1] === import.meta.filename) {
   const sockets = new Set<Socket>()
   let asked = performance.eventLoopUtilization()
-  const self = asChild((order: ServedOrder) => {
-    switch (order.type) {
+  const self = asChild((command: ServedCommand) => {
+    switch (command.type) {
       case 'status': {
         const { utilization: busy } = performance.eventLoopUtilization(asked)
         asked = performance.eventLoopUtilization()

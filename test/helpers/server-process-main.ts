@@ -4,8 +4,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Limits } from '../../protocol/limits.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { createServer } from '../../server/server.ts'
+import { asChild } from './child-process.ts'
 import { ticker } from './neighbour-actor.ts'
-import type { Measured } from './server-process.ts'
+import type { Measured, MeasuredCommand, MeasuredReport } from './server-process.ts'
 
 const { gc } = globalThis as { gc?: () => void }
 const failures: string[] = []
@@ -14,10 +15,13 @@ process.on('uncaughtException', (error) => failures.push(`uncaught: ${error.stac
 const delay = monitorEventLoopDelay({ resolution: 5 })
 delay.enable()
 
+const child = asChild((_: MeasuredCommand) => measure())
+const report: (said: MeasuredReport) => void = child.report
+
 const server = createServer({
   actors: { ...demoActors, ticker: ticker() },
   authenticate: ({ auth }) => (typeof auth === 'string' && auth !== '' ? { id: auth } : undefined),
-  limits: JSON.parse(process.argv[2] ?? '{}') as Partial<Limits>,
+  limits: child.options as Partial<Limits>,
   onError: (error) => failures.push(String(error)),
 })
 
@@ -40,7 +44,5 @@ async function measure(): Promise<Measured> {
   }
 }
 
-process.on('message', () => void measure().then((measured) => process.send?.(measured)))
-process.on('disconnect', () => process.exit())
 const { url } = await server.listen(0)
-process.send?.(url)
+report({ type: 'listening', url })

@@ -1,7 +1,5 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { Limits } from '../../protocol/limits.ts'
+import { Child } from './child-process.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
 
 /** What a server process is at a moment, garbage collected before. */
@@ -17,25 +15,24 @@ export type Measured = {
   failures: readonly string[]
 }
 
+export type MeasuredReport = { type: 'listening'; url: string }
+export type MeasuredCommand = { type: 'measure' }
+type MeasuredChild = Child<MeasuredReport, MeasuredCommand>
+
 const MIB = 1_048_576
 
 /** A server in a process of its own, so that its memory and files can be measured. It serves the demo actors. */
 export class ServerProcess implements AsyncDisposable {
   readonly url: string
-  readonly #child: ChildProcess
+  readonly #child: MeasuredChild
 
   static async start(limits: Partial<Limits> = {}): Promise<ServerProcess> {
-    const script = fileURLToPath(new URL('server-process-main.ts', import.meta.url))
-    const child = fork(script, [JSON.stringify(limits)], {
-      execArgv: ['--import', 'tsx', '--expose-gc'],
-      cwd: fileURLToPath(new URL('../..', import.meta.url)),
-      env: { PATH: process.env['PATH'] },
-    })
-    const [url] = (await once(child, 'message')) as [string]
+    const child: MeasuredChild = new Child('server-process-main.ts', limits)
+    const { url } = await child.said('listening')
     return new ServerProcess(child, url)
   }
 
-  private constructor(child: ChildProcess, url: string) {
+  private constructor(child: MeasuredChild, url: string) {
     this.#child = child
     this.url = url
   }
@@ -45,10 +42,8 @@ export class ServerProcess implements AsyncDisposable {
     return wireClient(this.url, options)
   }
 
-  async measure(): Promise<Measured> {
-    this.#child.send('measure')
-    const [measured] = (await once(this.#child, 'message')) as [Measured]
-    return measured
+  measure(): Promise<Measured> {
+    return this.#child.ask({ type: 'measure' })
   }
 
   /** Measures once all clients have gone but `connections`, and all runs but `liveRuns`. */
@@ -65,9 +60,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const gone = once(this.#child, 'exit')
-    this.#child.disconnect()
-    await gone
+    await this.#child[Symbol.asyncDispose]()
   }
 }
 

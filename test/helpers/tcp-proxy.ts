@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net'
+import { Collector } from './collector.ts'
 import { WebSocketMessages } from './websocket-messages.ts'
 
 /** Which end learns of a cut: the other one keeps a connection that leads nowhere. */
@@ -131,7 +132,7 @@ class Way {
   stopped = false
   bytesPerSec: number | undefined
   readonly #messages = new WebSocketMessages()
-  readonly #listeners = new Set<() => void>()
+  readonly #passed = new Collector<never>()
 
   constructor(from: Socket, to: Socket, { delayMs = 0, bytesPerSec }: Fault, limit: Limit) {
     this.bytesPerSec = bytesPerSec
@@ -149,7 +150,7 @@ class Way {
         from.pause()
         to.once('drain', () => from.resume())
       }
-      for (const listener of [...this.#listeners]) listener()
+      this.#passed.look()
     }
     from.on('data', (chunk: Buffer) => {
       if (this.bytesPerSec !== undefined) {
@@ -170,16 +171,8 @@ class Way {
     this.stopped = true
   }
 
-  /** Resolves once `holds` does; it is asked after every chunk. */
-  async until(holds: () => boolean): Promise<void> {
-    if (holds()) return
-    await new Promise<void>((resolve) => {
-      const listener = (): void => {
-        if (!holds()) return
-        this.#listeners.delete(listener)
-        resolve()
-      }
-      this.#listeners.add(listener)
-    })
+  /** Resolves once `holds` does; looked at after every chunk. */
+  until(holds: () => boolean): Promise<void> {
+    return this.#passed.until(holds, 'what was waited for')
   }
 }

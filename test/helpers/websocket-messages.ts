@@ -28,7 +28,7 @@ export class WebSocketMessages {
       this.#skip(frame.end)
       if (frame.opcode >= CONTROL) continue
       this.#parts.push(frame.payload)
-      if (frame.final) this.found.push({ payload: Buffer.concat(this.#parts.splice(0)), end: this.#at })
+      if (frame.fin) this.found.push({ payload: Buffer.concat(this.#parts.splice(0)), end: this.#at })
     }
   }
 
@@ -43,13 +43,14 @@ export class WebSocketMessages {
   }
 }
 
-type Frame = { opcode: number; final: boolean; payload: Buffer; end: number }
+/** One frame, unmasked. `end`: the byte behind it. */
+export type WebSocketFrame = { opcode: number; fin: boolean; payload: Buffer; end: number }
 
 /** The frame at the beginning of `bytes`, if all of it is there. */
-function frameAt(bytes: Buffer): Frame | undefined {
+export function frameAt(bytes: Buffer): WebSocketFrame | undefined {
   if (bytes.length < 2) return undefined
   const opcode = bytes[0]! & 0x0f
-  const final = (bytes[0]! & 0x80) !== 0
+  const fin = (bytes[0]! & 0x80) !== 0
   const masked = (bytes[1]! & 0x80) !== 0
   let length = bytes[1]! & 0x7f
   let at = 2
@@ -68,5 +69,5 @@ function frameAt(bytes: Buffer): Frame | undefined {
   if (bytes.length < end || (mask && mask.length < 4)) return undefined
   const payload = Buffer.from(bytes.subarray(at, end))
   if (mask) for (let i = 0; i < payload.length; i++) payload[i]! ^= mask[i & 3]!
-  return { opcode, final, payload, end }
+  return { opcode, fin, payload, end }
 }

@@ -11,6 +11,7 @@ import {
   type UpFrame,
 } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../protocol/limits.ts'
+import { Collector } from './collector.ts'
 
 /** How long anything may take to come. Reached only by what never comes. */
 const PATIENCE_MS = 6_000
@@ -88,65 +89,44 @@ export async function wireClient(url: string, options: WireClientOptions = {}): 
     perMessageDeflate: false,
     ...(options.headers ? { headers: options.headers } : {}),
   })
-  const frames: DownFrame[] = []
+  const describe = (): string => `last came ${frames.slice(-8).map(short).join(' ')}`
+  const came = new Collector<DownFrame>({ patienceMs: PATIENCE_MS, describe })
+  const frames = came.items
   const messages: DownFrame[][] = []
   const sizes: number[] = []
   const given = new Set<DownFrame>()
-  const watchers = new Set<() => void>()
-  let failed: unknown
-  let closeCode: number | undefined
+  let failure: Error | undefined
   let nonce = 0
+
+  function fail(error: unknown): void {
+    failure ??= error instanceof Error ? error : new Error(String(error))
+    came.end(failure)
+  }
 
   const closed = new Promise<number>((resolve) => {
     socket.on('close', (code) => {
-      closeCode = code
       resolve(code)
-      for (const watcher of [...watchers]) watcher()
+      came.end(`closed ${code}`)
     })
   })
-  socket.on('error', (error) => (failed ??= error))
+  socket.on('error', fail)
   socket.on('message', (bytes: Buffer) => {
     sizes.push(bytes.length)
     try {
       const message = decodeDown(bytes, scanLimits)
       messages.push(message)
       for (const frame of message) {
-        frames.push(frame)
         if (frame.kind === 'ping' && options.pong !== false && socket.readyState === socket.OPEN)
           socket.send(encodeUp([{ kind: 'pong', nonce: frame.nonce }]))
       }
+      came.add(...message)
     } catch (error) {
-      failed ??= error
+      fail(error)
     }
-    for (const watcher of [...watchers]) watcher()
   })
 
-  function waitFor<T>(look: () => T | undefined, what: string): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const done = (settle: () => void): void => {
-        clearTimeout(timer)
-        watchers.delete(watcher)
-        settle()
-      }
-      const seen = (): string => frames.slice(-8).map(short).join(' ')
-      const watcher = (): void => {
-        const found = look()
-        if (found !== undefined) done(() => resolve(found))
-        else if (failed !== undefined) done(() => reject(asError(failed)))
-        else if (closeCode !== undefined)
-          done(() => reject(new Error(`closed ${String(closeCode)} before ${what}; last: ${seen()}`)))
-      }
-      const timer = setTimeout(
-        () => done(() => reject(new Error(`no ${what} within ${PATIENCE_MS} ms; last: ${seen()}`))),
-        PATIENCE_MS,
-      )
-      watchers.add(watcher)
-      watcher()
-    })
-  }
-
   function find(accepts: (frame: DownFrame) => boolean, what = 'such frame'): Promise<DownFrame> {
-    return waitFor(() => {
+    return came.find(() => {
       const frame = frames.find((one) => !given.has(one) && accepts(one))
       if (frame) given.add(frame)
       return frame
@@ -173,7 +153,7 @@ export async function wireClient(url: string, options: WireClientOptions = {}): 
         sid === undefined ? kind : `${kind} of stream ${sid}`,
       ) as Promise<never>,
     find: (accepts) => find(accepts),
-    until: (holds, what = 'what was waited for') => waitFor(() => holds() || undefined, what).then(() => {}),
+    until: (holds, what = 'what was waited for') => came.until(holds, what),
     async settle() {
       for (let turn = 0; turn < NOTHING_MORE_TURNS; turn++) {
         const mine = 1_000_000 + ++nonce
@@ -192,7 +172,7 @@ export async function wireClient(url: string, options: WireClientOptions = {}): 
     async [Symbol.asyncDispose]() {
       socket.terminate()
       await closed
-      if (failed !== undefined && frames.length > 0) throw asError(failed)
+      if (failure && frames.length > 0) throw failure
     },
   }
 
@@ -235,8 +215,4 @@ function countOf(frame: DownFrame, sid: number): number {
 function short(frame: DownFrame): string {
   const text = JSON.stringify(frame)
   return text.length > 160 ? `${text.slice(0, 160)}...` : text
-}
-
-function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown))
 }
