@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Client, createClient } from '../../client-sdk/node.ts'
 import { type DemoActors, demoActors } from '../../server/cli/demo-actors.ts'
 import { bearer, createServer, demo, type MillraceServer } from '../../server/index.ts'
+import { readAll } from '../helpers/read-all.ts'
 
 let server: MillraceServer<DemoActors>
 let client: Client<DemoActors>
@@ -21,29 +22,23 @@ afterAll(async () => {
   await server.close({ drainMs: 0 })
 })
 
-async function tokensOf(text: AsyncIterable<string>): Promise<string[]> {
-  const tokens: string[] = []
-  for await (const token of text) tokens.push(token)
-  return tokens
-}
-
 test('chat answers with the default model', async () => {
   expect(await client.ask('chat', 'the mill')).toContain('“the mill”')
 })
 
 test('count says one token a number', async () => {
-  expect(await tokensOf(client.start('count', { to: 3, delayMs: 1 }).text())).toEqual(['1 ', '2 ', '3 '])
+  expect(await readAll(client.start('count', { to: 3, delayMs: 1 }).text())).toEqual(['1 ', '2 ', '3 '])
 })
 
 test('flood says as many random tokens as asked, of 3 to 6 characters', async () => {
-  const tokens = await tokensOf(client.start('flood', { tokens: 500 }).text())
+  const tokens = await readAll(client.start('flood', { tokens: 500 }).text())
   expect(tokens).toHaveLength(500)
   expect(new Set(tokens.map(({ length }) => length))).toEqual(new Set([3, 4, 5, 6]))
   expect(new Set(tokens).size).toBeGreaterThan(250)
 })
 
 test('flood says tokens of a given size', async () => {
-  const tokens = await tokensOf(client.start('flood', { tokens: 20, bytes: 1_000 }).text())
+  const tokens = await readAll(client.start('flood', { tokens: 20, bytes: 1_000 }).text())
   expect(tokens.map((token) => Buffer.byteLength(token))).toEqual(Array.from({ length: 20 }, () => 1_000))
 })
 

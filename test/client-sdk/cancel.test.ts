@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { EVENT } from '../../protocol/events.ts'
-import { cut, openRun, readAll, shortly, take } from '../helpers/scripted-run.ts'
+import { readAll } from '../helpers/read-all.ts'
+import { cut, openRun, shortly, take } from '../helpers/scripted-run.ts'
 import { cancelled, done, event, failed, opened, RECEIPT, ScriptedServer, text } from '../helpers/scripted-server.ts'
 
 describe('a cancel', () => {

@@ -3,6 +3,7 @@ import { getEventListeners } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { EVENT } from '../../protocol/events.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { openRun } from '../helpers/scripted-run.ts'
 import {
   cancelled,
@@ -62,11 +63,7 @@ describe('a result', () => {
   test('can be awaited before, while and after the run is read', async () => {
     const { run, socket } = await openRun()
     const before = run.result
-    const reading = (async () => {
-      const texts: string[] = []
-      for await (const each of run.text()) texts.push(each)
-      return texts
-    })()
+    const reading = readAll(run.text())
     socket.say(text(1, 1, ['a', 'b']), done(1, 3))
     expect(await reading).toEqual(['a', 'b'])
     expect(await Promise.all([before, run.result])).toEqual(['ab', 'ab'])
@@ -173,9 +170,7 @@ describe('reading', () => {
       text(1, 6, ['b', 'c']),
       done(1, 8),
     )
-    const texts: string[] = []
-    for await (const each of run.text()) texts.push(each)
-    expect(texts).toEqual(['a', 'b', 'c'])
+    expect(await readAll(run.text())).toEqual(['a', 'b', 'c'])
   })
 
   test('the text throws where some of it is missing, and leaves the run', async () => {

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createClient, type SmoothOptions, smooth } from '../../client-sdk/node.ts'
 import { actor } from '../../server/actors/actor.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { testServer } from '../helpers/server.ts'
 import { aborted, counted, counter, latch } from '../helpers/test-actors.ts'
 import { repetitions } from '../helpers/tier.ts'
@@ -327,14 +328,9 @@ describe('the text of a run', () => {
     const count = counter()
     await using server = await testServer({ count })
     const client = createClient<{ count: typeof count }>(server.url, { token: 'alice' })
-    let text = ''
-    let pieces = 0
-    for await (const piece of smooth(client.start('count', 5_000).text())) {
-      text += piece
-      pieces++
-    }
-    expect(text).toBe(counted(1, 5_000))
-    expect(pieces).toBeLessThan(2_500)
+    const pieces = await readAll(smooth(client.start('count', 5_000).text()))
+    expect(pieces.join('')).toBe(counted(1, 5_000))
+    expect(pieces.length).toBeLessThan(2_500)
     await client.close()
   })
 

@@ -8,6 +8,7 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from '../../server/models/model.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
+import { readToEnd } from '../helpers/read-all.ts'
 
 /** What a provider is told beside the address. */
 type Options = { maxRetries?: number; runtime?: Pick<Runtime, 'setTimer' | 'random'> }
@@ -31,17 +32,6 @@ const REASON = new Error('stopped by the test')
 
 function ask(signal: AbortSignal, ...messages: Message[]): ModelRequest {
   return { messages: messages.length > 0 ? messages : [{ role: 'user', content: 'hello' }], signal }
-}
-
-/** What an answer said, and what it threw at the end. */
-async function all(answer: AsyncIterable<ModelEvent>): Promise<{ events: ModelEvent[]; error?: unknown }> {
-  const events: ModelEvent[] = []
-  try {
-    for await (const event of answer) events.push(event)
-    return { events }
-  } catch (error) {
-    return { events, error }
-  }
 }
 
 function textOf(events: readonly ModelEvent[]): string {
@@ -81,7 +71,7 @@ export function modelSuite(name: string, make: () => Promise<Model>): void {
   describe(`${name}, as any model`, () => {
     test('says text, then its usage, and finish last', async () => {
       const model = await make()
-      const { events, error } = await all(model.stream(ask(new AbortController().signal)))
+      const { events, error } = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(error).toBeUndefined()
       expect(textOf(events)).not.toBe('')
       expect(events.at(-2)).toMatchObject({ type: 'usage', input: expect.any(Number), output: expect.any(Number) })
@@ -106,13 +96,13 @@ export function modelSuite(name: string, make: () => Promise<Model>): void {
 
     test('throws the reason of a signal that was aborted before it was asked', async () => {
       const model = await make()
-      expect(await all(model.stream(ask(AbortSignal.abort(REASON))))).toEqual({ events: [], error: REASON })
+      expect(await readToEnd(model.stream(ask(AbortSignal.abort(REASON))))).toEqual({ events: [], error: REASON })
     })
 
     test('leaves no listener on the signal, however it ends', async () => {
       const model = await make()
       const controller = new AbortController()
-      await all(model.stream(ask(controller.signal)))
+      await readToEnd(model.stream(ask(controller.signal)))
       for await (const _ of model.stream(ask(controller.signal))) break
       expect(getEventListeners(controller.signal, 'abort')).toEqual([])
     })
@@ -152,7 +142,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
 
   async function events(...behaviours: Behaviour[]): Promise<{ events: ModelEvent[]; error?: unknown }> {
     const { model } = (await answered(...behaviours))({ maxRetries: 0 })
-    return all(model.stream(ask(new AbortController().signal)))
+    return readToEnd(model.stream(ask(new AbortController().signal)))
   }
 
   modelSuite(name, async () => (await answered({ tokens: 5 }))().model)
@@ -162,7 +152,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       const { model, at } = (await answered({ tokens: 1 }))()
       const stream = model.stream(ask(new AbortController().signal))
       expect(await provider.count(at)).toBe(0)
-      await all(stream)
+      await readToEnd(stream)
       expect(await provider.count(at)).toBe(1)
     })
 
@@ -232,7 +222,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       const { model, at } = (await answered({ tokens: 3, lateEnd: true }))()
       const ports = new Set<number>()
       for (let n = 1; n <= 10; n++) {
-        await all(model.stream(ask(new AbortController().signal)))
+        await readToEnd(model.stream(ask(new AbortController().signal)))
         ports.add((await provider.request(at, n)).port)
       }
       // The pool takes a second connection where the first is not quite free yet.
@@ -241,7 +231,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
 
     test('ends though the provider keeps its response open, and closes it', async () => {
       const { model, at } = (await answered({ tokens: 3, hold: 'after-end' }))()
-      const said = await all(model.stream(ask(new AbortController().signal)))
+      const said = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(said.error).toBeUndefined()
       expect(said.events.at(-1)).toEqual({ type: 'finish', stop: 'stop' })
       expect((await provider.closed((await provider.request(at)).id)).whole).toBe(false)
@@ -276,7 +266,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
 
     test('in a line without end is a provider error, kept within bounds, and its socket is closed', async () => {
       const { model, at } = (await answered({ tokens: 1, end: 'endless-line' }))()
-      const said = await all(model.stream(ask(new AbortController().signal)))
+      const said = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(said.error).toMatchObject({ code: 'provider_error', retryable: false })
       const closed = await provider.closed((await provider.request(at)).id)
       expect(closed.whole).toBe(false)
@@ -342,14 +332,14 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
 
     test('of an unknown model names it', async () => {
       const model = make('nobody', provider.host, { maxRetries: 0 })
-      const said = await all(model.stream(ask(new AbortController().signal)))
+      const said = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(said.error).toMatchObject({ code: 'bad_request' })
       expect((said.error as Error).message).toContain('unknown model nobody')
     })
 
     test('of a provider that is not there says that it cannot be reached', async () => {
       const model = make('any', `http://127.0.0.1:${await freePort()}`, { maxRetries: 0 })
-      const said = await all(model.stream(ask(new AbortController().signal)))
+      const said = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(said.error).toMatchObject({ code: 'provider_error', retryable: true })
       expect((said.error as Error).message).toContain('the provider cannot be reached')
       expectNoSecret(said.error)
@@ -382,7 +372,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     })
 
     test('waits at least as long as the provider asks', async () => {
-      const said = await all(
+      const said = await readToEnd(
         (await answered({ status: 429, headers: { 'retry-after': '7' } }, { tokens: 1 }))().model.stream(
           ask(new AbortController().signal),
         ),
@@ -393,7 +383,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
 
     test('is given up after maxRetries, with the last error', async () => {
       const { model, at } = (await answered({ status: 500 }, { status: 503 }))({ maxRetries: 2 })
-      const said = await all(model.stream(ask(new AbortController().signal)))
+      const said = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(said.events.map(({ type }) => type)).toEqual(['retry', 'retry'])
       expect(said.error).toMatchObject({ code: 'provider_overloaded' })
       expect(await provider.count(at)).toBe(3)
@@ -401,7 +391,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
 
     test('is not made where it cannot help', async () => {
       const { model, at } = (await answered({ status: 401 }))()
-      expect((await all(model.stream(ask(new AbortController().signal)))).events).toEqual([])
+      expect((await readToEnd(model.stream(ask(new AbortController().signal)))).events).toEqual([])
       expect(await provider.count(at)).toBe(1)
     })
 

@@ -9,6 +9,7 @@ import { actor } from '../../server/actors/actor.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { mixedActor, withoutTimes } from '../helpers/mixed-run.ts'
 import { RawSocket, upgradeRequest } from '../helpers/raw-socket.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { measured, type OpenTransport, openTransport } from '../helpers/socket-host.ts'
@@ -283,9 +284,8 @@ export function transportSuite(
     test('streams a run to its end', async () => {
       await using server = await testServer(demoActors, {}, under)
       const client = createClient<typeof demoActors>(server.url, { token: 'alice', ...server.reach })
-      let text = ''
-      for await (const token of client.start('count', { to: 20_000 }).text()) text += token
-      expect(text).toBe(counted(1, 20_000))
+      const tokens = await readAll(client.start('count', { to: 20_000 }).text())
+      expect(tokens.join('')).toBe(counted(1, 20_000))
       await client.close()
     })
 
@@ -314,8 +314,7 @@ export function transportSuite(
         const { pathname } = new URL(server.url)
         const read = async (url: string): Promise<object[]> => {
           const client = createClient<typeof actors>(url, { token: 'alice', delays: { quickMs: 2, backoffMs: 2 } })
-          const events = []
-          for await (const event of client.start('mixed', { rounds: 2 }, { credit: 16 })) events.push(event)
+          const events = await readAll(client.start('mixed', { rounds: 2 }, { credit: 16 }))
           await client.close()
           return withoutTimes(events)
         }

@@ -3,6 +3,7 @@ import { createClient } from '../../client-sdk/node.ts'
 import { DEFAULT_LIMITS } from '../../protocol/index.ts'
 import { clientProcess } from '../helpers/client-process.ts'
 import { growth, megabytes } from '../helpers/figures.ts'
+import { readAll } from '../helpers/read-all.ts'
 import type { ServedActors } from '../helpers/served-actors.ts'
 import { type ServedStatus, servedProcess } from '../helpers/served-process.ts'
 import { eventually, testServer } from '../helpers/server.ts'
@@ -29,9 +30,7 @@ test.each([
     const events = unread[Symbol.asyncIterator]()
     for (let n = 0; n < read; n++) await events.next()
     const neighbour = client.start('count', 30_000)
-    let text = ''
-    for await (const token of neighbour.text()) text += token
-    expect(text).toBe(counted(1, 30_000))
+    expect((await readAll(neighbour.text())).join('')).toBe(counted(1, 30_000))
     await eventually(() => numbers.runs[0]!.count >= expected, 'the actor uses all it may')
     // Another round trip: it has no more to come.
     for await (const _ of client.start('count', 5_000)) continue

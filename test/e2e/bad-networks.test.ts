@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { StreamEvent } from '../../client-sdk/index.ts'
 import { createClient } from '../../client-sdk/node.ts'
 import { mixedActor, withoutTimes } from '../helpers/mixed-run.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { type Fault, TcpProxy } from '../helpers/tcp-proxy.ts'
 
@@ -9,8 +10,7 @@ const actors = { mixed: mixedActor() }
 
 async function read(url: string, options: Parameters<typeof createClient>[1], rounds = 1): Promise<object[]> {
   const client = createClient<typeof actors>(url, { token: 'alice', ...options })
-  const events: StreamEvent[] = []
-  for await (const event of client.start('mixed', { rounds }, { credit: 16 })) events.push(event)
+  const events = await readAll(client.start('mixed', { rounds }, { credit: 16 }))
   await client.close()
   return withoutTimes(events)
 }

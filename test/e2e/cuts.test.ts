@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { StreamEvent } from '../../client-sdk/index.ts'
 import { createClient } from '../../client-sdk/node.ts'
-import { DEFAULT_LIMITS, type DownFrame, decodeDown, decodeUp } from '../../protocol/index.ts'
+import { DEFAULT_LIMITS, decodeDown, decodeUp } from '../../protocol/index.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { actor } from '../../server/index.ts'
+import { itemsOf } from '../helpers/frame-items.ts'
 import { mixedActor, mixedEvents, withoutTimes } from '../helpers/mixed-run.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { type TestServer, testServer } from '../helpers/server.ts'
 import { type Fault, type Learns, TcpProxy } from '../helpers/tcp-proxy.ts'
@@ -58,8 +60,7 @@ async function readThrough({ rounds, burst = 1, credit = 256, flushMs = 0, plan 
   const before = executions.count
   const client = createClient<typeof actors>(proxy.url, { token: 'alice', delays: DELAYS, flushMs })
   const run = client.start('mixed', { rounds, burst }, { credit })
-  const events: StreamEvent[] = []
-  for await (const event of run) events.push(event)
+  const events = await readAll(run)
   const result = await run.result
   await client.close()
   return { events: withoutTimes(events), result, executions: executions.count - before, proxy }
@@ -151,8 +152,8 @@ test('after a cut at 36 of 100 the rest comes once, for one message upstream', a
       { kind: 'attach', after: 36 },
     ],
   ])
-  const resumed = second!.down.messages.flatMap((message) => decodeDown(message, SCAN)).flatMap(numbersOf)
-  expect(resumed).toEqual(Array.from({ length: 64 }, (_, i) => i + 37))
+  const resumed = second!.down.messages.flatMap((message) => decodeDown(message, SCAN)).flatMap(itemsOf)
+  expect(resumed.map(({ seq }) => seq)).toEqual(Array.from({ length: 64 }, (_, i) => i + 37))
   await client.close()
 })
 
@@ -163,13 +164,7 @@ test('forty runs on one connection survive cut after cut under the limits that e
   const client = createClient<typeof demoActors>(proxy.url, { token: 'alice', delays })
   const runs = Array.from({ length: 40 }, () => client.start('count', { to: 300, delayMs: 2 }, { credit: 32 }))
   await Promise.all(runs.map(({ opened }) => opened))
-  const reading = Promise.all(
-    runs.map(async (run) => {
-      let text = ''
-      for await (const token of run.text()) text += token
-      return text
-    }),
-  )
+  const reading = Promise.all(runs.map(async (run) => (await readAll(run.text())).join('')))
   for (let n = 0; n < 3; n++) {
     const { down } = proxy.connections.at(-1)!
     const bytes = down.bytes + 5_000
@@ -196,10 +191,3 @@ test('sixty starts whose answers are lost in a cut run once each, though they co
   expect(proxy.connections).toHaveLength(2)
   await client.close()
 })
-
-/** The numbers of the items that a frame carries. */
-function numbersOf(frame: DownFrame): number[] {
-  if (frame.kind !== 'delta') return []
-  const count = typeof frame.body === 'string' ? 1 : frame.body.length
-  return Array.from({ length: count }, (_, i) => frame.seq + i)
-}

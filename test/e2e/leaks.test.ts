@@ -3,6 +3,7 @@ import type { Client } from '../../client-sdk/index.ts'
 import { createClient } from '../../client-sdk/node.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { growth, megabytes } from '../helpers/figures.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { repetitions } from '../helpers/tier.ts'
 
@@ -32,9 +33,7 @@ const kinds: { what: string; one: (client: Demo, n: number) => Promise<void> }[]
   {
     what: 'runs that end by themselves, read to the end',
     async one(client) {
-      let text = ''
-      for await (const token of client.start('count', { to: 3 }).text()) text += token
-      expect(text).toBe('1 2 3 ')
+      expect(await readAll(client.start('count', { to: 3 }).text())).toEqual(['1 ', '2 ', '3 '])
     },
   },
   {

@@ -8,6 +8,7 @@ import { openai } from '../../server/models/openai.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
 import { growth, latencies, megabytes, percentile } from '../helpers/figures.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { type Asked, type ServedActors, servedActors } from '../helpers/served-actors.ts'
 import { type ServedMemory, servedProcess } from '../helpers/served-process.ts'
 import { type TestServer, testServer } from '../helpers/server.ts'
@@ -167,8 +168,7 @@ describe('a mock that others made', () => {
     await using served = await testServer(actors)
     const chatting = createClient<typeof actors>(served.url, { token: 'alice' })
     const run = chatting.start('chat', { prompt: 'hello' })
-    const texts: string[] = []
-    for await (const text of run.text()) texts.push(text)
+    const texts = await readAll(run.text())
     expect(texts.length).toBeGreaterThan(1)
     expect(texts.join('')).toBe(answer)
     expect(await run.end).toMatchObject({ outcome: 'done', stop: 'stop' })

@@ -10,7 +10,7 @@ import { wireClient } from '../helpers/wire-client.ts'
 const SOON = { quickMs: 5, backoffMs: 20, maxBackoffMs: 40 }
 
 /** Reads a run until it ends or fails; says with what, and how many items had come, each at its place. */
-async function readAll<Data, Result>(
+async function readChecked<Data, Result>(
   run: Run<Data, Result>,
 ): Promise<{ items: number; disorder: number; code?: string; message?: string }> {
   let items = 0
@@ -36,7 +36,7 @@ test('a server killed in the middle of an answer is reported once it has been aw
   const run = client.start('count', { to: 1_000_000, delayMs: 1 })
   const stopped = client.start('sleep', { ms: 600_000 })
   await Promise.all([run.opened, stopped.opened])
-  const reading = readAll(run)
+  const reading = readChecked(run)
   server.signal('SIGKILL')
   await server.exited
   const killedAt = performance.now()
@@ -55,7 +55,7 @@ test('a server that came back without the run says so, and takes a new one', asy
   const client = createClient<ServedActors>(server.url, { token: 'alice', delays: SOON })
   const run = client.start('count', { to: 1_000_000, delayMs: 1 })
   await run.opened
-  const reading = readAll(run)
+  const reading = readChecked(run)
   server.signal('SIGKILL')
   await server.exited
   await using again = await servedProcess({ port: Number(new URL(server.url).port) })
@@ -98,7 +98,7 @@ test(`SIGTERM with ${STREAMS} live streams: everybody is told, nothing that was 
     Array.from({ length: PER_CLIENT }, () => client.start('count', { to: 1_000_000, delayMs: 2 })),
   )
   await Promise.all(runs.map(({ opened }) => opened))
-  const readings = runs.map((run) => readAll(run))
+  const readings = runs.map((run) => readChecked(run))
 
   const toldAt = performance.now()
   server.signal('SIGTERM')

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { Client, StreamEvent } from '../../client-sdk/index.ts'
 import { createClient } from '../../client-sdk/node.ts'
 import { actor } from '../../server/index.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { latch } from '../helpers/test-actors.ts'
 
@@ -36,9 +37,7 @@ function clientOf(url: string, token: string): Client<Echo> {
 }
 
 async function texts(events: AsyncIterable<StreamEvent>): Promise<string[]> {
-  const said: string[] = []
-  for await (const event of events) if (event.type === 'token') said.push(event.text)
-  return said
+  return (await readAll(events)).flatMap((event) => (event.type === 'token' ? [event.text] : []))
 }
 
 test('a run is cancelled from a second connection of the same person, and its starter is told who it was', async () => {

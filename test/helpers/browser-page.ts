@@ -1,5 +1,6 @@
 /** What `test/e2e/browser.test.ts` runs inside of a page. It is bundled, and knows no Node. */
 import { createClient, type StreamEvent } from '../../client-sdk/index.ts'
+import { readAll } from './read-all.ts'
 import type { ServedActors } from './served-actors.ts'
 
 /** Given to the page by the test: cuts the page's connection. */
@@ -12,9 +13,8 @@ const experiments = {
   async streams(url: string) {
     const statuses: string[] = []
     const client = createClient<ServedActors>(url, { ...options, onStatus: (status) => statuses.push(status) })
-    const texts: string[] = []
     const run = client.start('count', { to: 2_000 })
-    for await (const text of run.text()) texts.push(text)
+    const texts = await readAll(run.text())
     const end = await run.end
     await client.close()
     return { texts, end, statuses }
@@ -62,8 +62,7 @@ const experiments = {
   async comesBack(url: string, position: { run: string; gen: number; seq: number }) {
     const client = createClient<ServedActors>(url, options)
     const view = client.attach('count', position.run, { after: position.seq, gen: position.gen })
-    const events: StreamEvent[] = []
-    for await (const event of view) events.push(event)
+    const events = await readAll(view)
     await client.close()
     return events
   },

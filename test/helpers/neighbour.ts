@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
+import { itemsOf } from './frame-items.ts'
 import type { WireClient } from './wire-client.ts'
 
 /** Credit goes back for so many items at a time. */
@@ -22,7 +23,7 @@ export async function neighbour(client: WireClient): Promise<Neighbour> {
   }
   client.socket.on('message', () => {
     for (const frame of client.frames) {
-      if (frame.kind === 'delta') [frame.body].flat().forEach((text, n) => take(frame.seq + n, text))
+      if (frame.kind === 'delta') for (const { seq, text = '' } of itemsOf(frame)) take(seq, text)
       else if (frame.kind === 'event' || frame.kind === 'gap') wrong ??= frame.kind
     }
     // It may live long: what was looked at is not kept.

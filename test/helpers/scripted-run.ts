@@ -1,4 +1,4 @@
-import type { ClientOptions, Run, StreamEvent } from '../../client-sdk/index.ts'
+import type { ClientOptions, StreamEvent } from '../../client-sdk/index.ts'
 import { opened, ScriptedServer, type ScriptedSocket } from './scripted-server.ts'
 
 /** A client whose one run is open as stream 1. */
@@ -21,13 +21,6 @@ export async function take(iterator: AsyncIterator<StreamEvent>, count: number):
     if (next.done) throw new Error(`ended after ${events.length} items`)
     events.push(next.value)
   }
-  return events
-}
-
-/** All text of a run, read to its end. */
-export async function readAll(run: Run): Promise<StreamEvent[]> {
-  const events: StreamEvent[] = []
-  for await (const each of run) events.push(each)
   return events
 }
 

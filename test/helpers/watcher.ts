@@ -3,14 +3,10 @@ import { WebSocket } from 'ws'
 import { decodeDown } from '../../protocol/decode.ts'
 import { encodeUp } from '../../protocol/encode.ts'
 import { type DownFrame, type Gap, type Policy, SUBPROTOCOL, type UpFrame } from '../../protocol/frames.ts'
-import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import { scanLimits } from './codec-paths.ts'
+import { countOf, textOf } from './frame-items.ts'
 import { counted } from './test-actors.ts'
 
-const SCAN = {
-  maxBytes: DEFAULT_LIMITS.maxDown,
-  maxDepth: DEFAULT_LIMITS.maxDepth,
-  maxValues: DEFAULT_LIMITS.maxValues,
-}
 /** Items after which what was read is granted again. */
 const GRANT = 32
 
@@ -55,8 +51,8 @@ export class Watcher {
       this.ended = true
     } else if (frame.kind === 'delta') {
       this.#follows(frame.seq)
-      const count = typeof frame.body === 'string' ? (frame.count ?? 1) : frame.body.length
-      const text = typeof frame.body === 'string' ? frame.body : frame.body.join('')
+      const count = countOf(frame)
+      const text = textOf(frame)
       if (text !== counted(frame.seq, frame.seq + count - 1)) this.wrong ??= `item ${frame.seq} says ${text}`
       if (typeof frame.body === 'string' && count > 1) this.merged++
       this.items += count
@@ -107,7 +103,7 @@ export class WatcherSocket {
       )
       socket.on('message', (bytes: Buffer) => {
         const answers: UpFrame[] = []
-        for (const frame of decodeDown(bytes, SCAN)) {
+        for (const frame of decodeDown(bytes, scanLimits.down)) {
           if (frame.kind === 'ping') answers.push({ kind: 'pong', nonce: frame.nonce })
           if (!('sid' in frame)) continue
           if (frame.kind === 'opened' && --opening === 0) resolve()

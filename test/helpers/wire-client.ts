@@ -12,6 +12,7 @@ import {
 } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../protocol/limits.ts'
 import { Collector } from './collector.ts'
+import { countOf, type Item, itemsOf } from './frame-items.ts'
 
 /** How long anything may take to come. Reached only by what never comes. */
 const PATIENCE_MS = 6_000
@@ -79,8 +80,6 @@ export interface WireClient extends AsyncDisposable {
   cut(): void
 }
 
-export type Item = { seq: number; lane?: number; text?: string; type?: number | string; data?: unknown }
-
 /** Connects, says HELLO and waits for WELCOME. */
 export async function wireClient(url: string, options: WireClientOptions = {}): Promise<WireClient> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
@@ -125,6 +124,8 @@ export async function wireClient(url: string, options: WireClientOptions = {}): 
     }
   })
 
+  const framesOf = (sid: number): DownFrame[] => frames.filter((frame) => 'sid' in frame && frame.sid === sid)
+
   function find(accepts: (frame: DownFrame) => boolean, what = 'such frame'): Promise<DownFrame> {
     return came.find(() => {
       const frame = frames.find((one) => !given.has(one) && accepts(one))
@@ -166,8 +167,8 @@ export async function wireClient(url: string, options: WireClientOptions = {}): 
         .items(sid)
         .map(({ text }) => text ?? '')
         .join(''),
-    items: (sid) => frames.flatMap((frame) => itemsOf(frame, sid)),
-    count: (sid) => frames.reduce((sum, frame) => sum + countOf(frame, sid), 0),
+    items: (sid) => framesOf(sid).flatMap(itemsOf),
+    count: (sid) => framesOf(sid).reduce((sum, frame) => sum + countOf(frame), 0),
     cut: () => socket.terminate(),
     async [Symbol.asyncDispose]() {
       socket.terminate()
@@ -195,21 +196,6 @@ function hello(options: WireClientOptions, client: Uint8Array): Hello {
     attempt: options.attempt ?? 1,
     flushMs: options.flushMs ?? 0,
   }
-}
-
-/** The items of a frame, if it is one of that stream. A merged body is one entry, under its first number. */
-function itemsOf(frame: DownFrame, sid: number): Item[] {
-  if (frame.kind === 'event' && frame.sid === sid) return [{ seq: frame.seq, type: frame.type, data: frame.data }]
-  if (frame.kind !== 'delta' || frame.sid !== sid) return []
-  const { seq, lane, body } = frame
-  if (typeof body === 'string') return [{ seq, lane, text: body }]
-  return body.map((text, i) => ({ seq: seq + i, lane, text }))
-}
-
-function countOf(frame: DownFrame, sid: number): number {
-  if (frame.kind === 'event') return frame.sid === sid ? 1 : 0
-  if (frame.kind !== 'delta' || frame.sid !== sid) return 0
-  return typeof frame.body === 'string' ? (frame.count ?? 1) : frame.body.length
 }
 
 function short(frame: DownFrame): string {

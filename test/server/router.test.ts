@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { StreamEvent } from '../../protocol/events.ts'
 import { type ActorContext, actor } from '../../server/actors/actor.ts'
+import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { aborted, counted, counter, latch, silent } from '../helpers/test-actors.ts'
 
@@ -34,8 +35,7 @@ describe('the router', () => {
       },
     })
     await using served = await testServer({ mixed })
-    const events: StreamEvent[] = []
-    for await (const event of served.server.router.stream('mixed', null)) events.push(event)
+    const events = await readAll(served.server.router.stream('mixed', null))
     expect(events.map(({ at: _, ...event }) => event)).toMatchObject([
       { type: 'token', text: 'a' },
       { type: 'thinking', text: 'b', agent: 'x' },

@@ -4,6 +4,7 @@ import type { Usage } from '../../protocol/receipt.ts'
 import type { LoggedEnd } from '../../server/log/logged-end.ts'
 import { readRun } from '../../server/runs/local-reader.ts'
 import type { Run } from '../../server/runs/run.ts'
+import { readToEnd } from '../helpers/read-all.ts'
 import type { Ledger } from './ledger.ts'
 import type { Plan } from './staff.ts'
 import type { Stage } from './stage.ts'
@@ -227,12 +228,8 @@ export class Audit {
 }
 
 async function transcriptOf(run: Run): Promise<Transcript> {
-  const events: StreamEvent[] = []
-  try {
-    for await (const event of readRun(run, DEFAULT_LIMITS)) events.push(event)
-  } catch {
-    // Its end says of what it failed.
-  }
+  // With what it fails, its end says too.
+  const { events } = await readToEnd(readRun(run, DEFAULT_LIMITS))
   const words = new Map(events.map((event) => [event.seq, wordsOf(event)]))
   return { run, end: run.end as LoggedEnd, events, words }
 }

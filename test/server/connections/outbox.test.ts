@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type ActorContext, actor } from '../../../server/actors/actor.ts'
+import { textOf } from '../../helpers/frame-items.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { aborted, counter, latch, silent } from '../../helpers/test-actors.ts'
@@ -207,7 +208,7 @@ describe('a message', () => {
     let longest = 0
     for (const frame of reader.frames) {
       if (frame.kind !== 'delta') continue
-      if (frame.sid === 1) waiting += [frame.body].flat().join('').length
+      if (frame.sid === 1) waiting += textOf(frame).length
       else {
         longest = Math.max(longest, waiting)
         waiting = 0

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { actor } from '../../../server/actors/actor.ts'
+import { countOf } from '../../helpers/frame-items.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { testServer } from '../../helpers/server.ts'
 import { counted, counter, latch } from '../../helpers/test-actors.ts'
@@ -111,7 +112,7 @@ describe('policies', () => {
         next = frame.next
       } else if (frame.kind === 'delta') {
         expect(frame.seq).toBe(next)
-        next += typeof frame.body === 'string' ? 1 : frame.body.length
+        next += countOf(frame)
       }
     }
     expect(next).toBe(101)

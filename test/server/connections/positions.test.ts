@@ -8,6 +8,7 @@ import { actor } from '../../../server/actors/actor.ts'
 import { Subscription } from '../../../server/connections/subscription.ts'
 import type { Run } from '../../../server/runs/run.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
+import { countOf, textOf } from '../../helpers/frame-items.ts'
 import { loneRun } from '../../helpers/lone-run.ts'
 
 const ITEMS = 1_100
@@ -69,11 +70,11 @@ function received(run: Run, after: number, policy: Policy, most: number): { seqs
         credit += frame.cost ?? 1
         expect(frame.data).toMatchObject({ value: { n: frame.seq } })
       } else if (frame.kind === 'delta') {
-        const count = frame.count ?? [frame.body].flat().length
+        const count = countOf(frame)
         for (let n = 0; n < count; n++) seqs.push(`${frame.seq + n}`)
         credit += count
         const text = Array.from({ length: count }, (_, n) => `${frame.seq + n} `).join('')
-        expect([frame.body].flat().join('')).toBe(text)
+        expect(textOf(frame)).toBe(text)
       }
     }
     if (credit > 0) subscription.grant(credit)

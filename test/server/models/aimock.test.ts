@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Model, ModelEvent } from '../../../server/models/model.ts'
 import { ollama } from '../../../server/models/ollama.ts'
 import { openai } from '../../../server/models/openai.ts'
+import { readAll } from '../../helpers/read-all.ts'
 
 const mock = new LLMock({ port: 0, host: '127.0.0.1', logLevel: 'silent' })
 mock.onMessage('hello', { content: 'Hi there, this is a longer answer in several chunks.' })
@@ -20,12 +21,9 @@ const models: [name: string, make: () => Model][] = [
 
 describe.each(models)('%s, asked of a mock that others made', (_name, make) => {
   async function ask(content: string): Promise<ModelEvent[]> {
-    const events: ModelEvent[] = []
     const tools = [{ name: 'weather', description: 'Weather now', parameters: { type: 'object', properties: {} } }]
     const { signal } = new AbortController()
-    for await (const event of make().stream({ messages: [{ role: 'user', content }], tools, signal }))
-      events.push(event)
-    return events
+    return readAll(make().stream({ messages: [{ role: 'user', content }], tools, signal }))
   }
 
   test('streams text', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type DemoOptions, demo } from '../../../server/models/demo.ts'
 import type { ModelEvent, ModelRequest } from '../../../server/models/model.ts'
 import { modelSuite } from '../../conformance/model.ts'
+import { readAll } from '../../helpers/read-all.ts'
 
 modelSuite('demo', async () => demo({ tokensPerSec: Number.POSITIVE_INFINITY }))
 
@@ -25,8 +26,7 @@ describe('the demo model', () => {
     const model = demo({ tokensPerSec: Number.POSITIVE_INFINITY, ...options })
     const { signal } = new AbortController()
     const messages = [{ role: 'user', content: prompt }] as const
-    const events: ModelEvent[] = []
-    for await (const event of model.stream({ messages, signal, ...request })) events.push(event)
+    const events = await readAll(model.stream({ messages, signal, ...request }))
     return { events, text: events.map((event) => (event.type === 'text' ? event.text : '')).join('') }
   }
 

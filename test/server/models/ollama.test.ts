@@ -4,6 +4,7 @@ import { type OllamaOptions, ollama } from '../../../server/models/ollama.ts'
 import { providerSuite } from '../../conformance/model.ts'
 import { FakeProvider } from '../../helpers/fake-provider.ts'
 import type { Behaviour } from '../../helpers/fake-provider-wire.ts'
+import { readToEnd } from '../../helpers/read-all.ts'
 
 providerSuite({
   provider: 'ollama',
@@ -38,16 +39,10 @@ describe('ollama, on the wire', () => {
   ): Promise<{ events: ModelEvent[]; body: unknown; error?: unknown }> {
     await provider.behave(name, behaviour)
     const model = ollama(name, { env: { OLLAMA_HOST: provider.host }, maxRetries: 0, ...options })
-    const events: ModelEvent[] = []
-    let error: unknown
-    try {
-      const { signal } = new AbortController()
-      const messages = [{ role: 'user', content: 'hello' }] as const
-      for await (const event of model.stream({ messages, signal, ...request })) events.push(event)
-    } catch (thrown) {
-      error = thrown
-    }
-    return { events, error, body: (await provider.request(name)).body }
+    const { signal } = new AbortController()
+    const messages = [{ role: 'user', content: 'hello' }] as const
+    const read = await readToEnd(model.stream({ messages, signal, ...request }))
+    return { ...read, body: (await provider.request(name)).body }
   }
 
   test('a conversation is sent in its own form, with tools, limits and thinking', async () => {

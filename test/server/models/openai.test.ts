@@ -4,6 +4,7 @@ import { type OpenAIOptions, openai } from '../../../server/models/openai.ts'
 import { providerSuite } from '../../conformance/model.ts'
 import { FakeProvider } from '../../helpers/fake-provider.ts'
 import type { Behaviour } from '../../helpers/fake-provider-wire.ts'
+import { readToEnd } from '../../helpers/read-all.ts'
 
 const CANARY = 'sk-canary-7c1f0b'
 
@@ -58,14 +59,8 @@ describe('openai, on the wire', () => {
   ): Promise<{ events: ModelEvent[]; body: unknown; error?: unknown }> {
     await provider.behave(name, behaviour)
     const model = openai(name, { env: { OPENAI_BASE_URL: provider.baseURL }, maxRetries: 0 })
-    const events: ModelEvent[] = []
-    let error: unknown
-    try {
-      for await (const event of model.stream({ messages: hello, signal, ...request })) events.push(event)
-    } catch (thrown) {
-      error = thrown
-    }
-    return { events, error, body: (await provider.request(name)).body }
+    const read = await readToEnd(model.stream({ messages: hello, signal, ...request }))
+    return { ...read, body: (await provider.request(name)).body }
   }
 
   test('a base URL is enough: no key is needed', async () => {

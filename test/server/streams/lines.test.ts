@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { LineCutter, LineTooLong } from '../../../server/streams/lines.ts'
 import { ndjsonFilter } from '../../../server/streams/ndjson.ts'
 import { sseData } from '../../../server/streams/sse.ts'
+import { readAll } from '../../helpers/read-all.ts'
 
 const encoder = new TextEncoder()
 
@@ -144,10 +145,8 @@ describe('newline-delimited JSON', () => {
 })
 
 describe('server-sent events', () => {
-  async function dataOf(chunks: readonly (string | Uint8Array)[], maxBytes?: number): Promise<string[]> {
-    const seen: string[] = []
-    for await (const data of sseData(bodyOf(chunks).body, maxBytes)) seen.push(data)
-    return seen
+  function dataOf(chunks: readonly (string | Uint8Array)[], maxBytes?: number): Promise<string[]> {
+    return readAll(sseData(bodyOf(chunks).body, maxBytes))
   }
 
   test('give their data, wherever the chunks are cut', async () => {
