@@ -75,7 +75,7 @@ export class Watched {
   }
 
   /** The events without what differs from run to run. */
-  get told(): object[] {
+  get comparable(): object[] {
     return this.events.map((event) => {
       const { seq: _, at: __, ...rest } = event
       return 'ms' in rest ? { ...rest, ms: 0 } : rest

@@ -34,7 +34,7 @@ describe('an agent with tools', () => {
       iterations: 3,
       usage: { input: 30, output: 12 },
     })
-    expect(watched.told).toEqual([
+    expect(watched.comparable).toEqual([
       { type: 'iteration', n: 1, max: 8 },
       { type: 'thinking', text: 'sums' },
       { type: 'token', text: 'Let me see. ' },

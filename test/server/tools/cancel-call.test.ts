@@ -48,9 +48,9 @@ describe('the cancel of one of three parallel calls', () => {
 
     const receipt = await watched.run.cancel({ call: 'b', reason: 'policy', note: 'not this one' })
 
-    const told = { code: 4, by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
-    expect(receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...told })
-    expect(await watched.first('tool.result')).toMatchObject({ call: 'b', outcome: 'cancelled', receipt: told })
+    const expected = { code: 4, by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
+    expect(receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...expected })
+    expect(await watched.first('tool.result')).toMatchObject({ call: 'b', outcome: 'cancelled', receipt: expected })
     expect(['a', 'c'].map((call) => contexts.get(call)!.signal.aborted)).toEqual([false, false])
     expect(contexts.get('b')!.signal.reason).toMatchObject({ code: 'cancelled' })
 
@@ -138,7 +138,7 @@ describe('the cancel of a call', () => {
     release()
     await Promise.all([watched.over, view.over])
     expect(watched.all('tool.result').filter(({ call }) => call === 'a')).toHaveLength(1)
-    expect(view.told).toEqual(watched.told)
+    expect(view.comparable).toEqual(watched.comparable)
   })
 
   test('by an observer is forbidden and changes nothing', async () => {

@@ -105,7 +105,7 @@ describe('a tool', () => {
     const said = watched.all('tool.progress')
     expect(said.length).toBeLessThan(10)
     expect(said.at(-1)).toMatchObject({ progress: { current: 1_000_001 } })
-    expect(watched.told.findLastIndex((event) => 'call' in event)).toBe(
+    expect(watched.comparable.findLastIndex((event) => 'call' in event)).toBe(
       watched.events.findIndex(({ type }) => type === 'tool.result'),
     )
   })
