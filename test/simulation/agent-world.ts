@@ -3,7 +3,7 @@ import { type Actor, createServer, type MillraceServer } from '../../server/inde
 import { Audit, wordsOf } from './audit.ts'
 import { Ledger } from './ledger.ts'
 import type { Tamper } from './network.ts'
-import { Staff } from './staff.ts'
+import { SimAgents } from './sim-agents.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
 import { type Chance, microtasks } from './virtual-time.ts'
 
@@ -12,7 +12,7 @@ const LIMITS = { ...PATIENT, initialCredit: 8, maxCredit: 16, readAhead: 3, canc
 /** What a run may end of. */
 const FAILURES = ['cancelled', 'truncated', 'tool_failed', 'actor_failed', 'max_iterations', 'timeout']
 
-/** Why a part is not cancelled: it is over, or the run is. */
+/** Why a target is not cancelled: it is over, or the run is. */
 const OVER = ['not_found', 'connection_lost']
 
 type View = {
@@ -29,7 +29,7 @@ type View = {
   readonly calls: Set<string>
   readonly agents: Set<string>
   readonly requests: Map<string, { call: string | undefined; prompt: string | undefined }>
-  /** What it was told that had been asked before. */
+  /** Requests that were open before it attached. */
   readonly pending: Extract<StreamEvent, { type: 'request' }>[]
   left: boolean
   error: MillraceError | undefined
@@ -44,7 +44,7 @@ export class AgentWorld {
   readonly #stage: Stage
   readonly #chance: Chance
   readonly #ledger: Ledger
-  readonly #staff: Staff
+  readonly #simAgents: SimAgents
   readonly #server: MillraceServer<{ agent: Actor; worker: Actor }>
   readonly #people: Person[] = []
   /** Calls that somebody cancelled who may, by root and call. */
@@ -61,9 +61,9 @@ export class AgentWorld {
     this.#chance = this.#stage.chance
     this.#ledger = new Ledger(this.#stage)
     this.#maxRuns = this.#chance.pick([3, 7, 256, 256])
-    this.#staff = new Staff(this.#stage, this.#ledger, () => this.#server.liveRuns < this.#maxRuns)
+    this.#simAgents = new SimAgents(this.#stage, this.#ledger, () => this.#server.liveRuns < this.#maxRuns)
     this.#server = createServer<{ agent: Actor; worker: Actor }>({
-      actors: { agent: this.#staff.agent, worker: this.#staff.worker },
+      actors: { agent: this.#simAgents.agent, worker: this.#simAgents.worker },
       authenticate: byName,
       limits: {
         ...LIMITS,
@@ -85,7 +85,7 @@ export class AgentWorld {
 
   /** How much happened. */
   get counts(): { readonly [what: string]: number } {
-    return { ...this.stats, ...this.#staff.stats }
+    return { ...this.stats, ...this.#simAgents.stats }
   }
 
   // --- the people
@@ -109,7 +109,7 @@ export class AgentWorld {
     const onDetach = this.#chance.pick(['pause', 'continue'] as const)
     const options = { policy, credit, onDetach, ...(this.#chance.of(0.1) && { timeoutMs: 1_000 }) } as const
     const isAgent = this.#chance.of(0.5)
-    if (isAgent) this.#staff.plan(who, 0)
+    if (isAgent) this.#simAgents.plan(who, 0)
     const input = isAgent ? who : { who, depth: 0 }
     this.#follow(person, who, person.sdk.start(isAgent ? 'agent' : 'worker', input, options))
   }
@@ -155,7 +155,7 @@ export class AgentWorld {
     if (view.left) this.#fail('after-leaving', `${view.name} item ${event.seq}`)
     if (event.type === 'gap') return this.#fail('gap', `${view.name} ${event.from} to ${event.next}`)
     if (event.type === 'request') view.requests.set(event.id, { call: event.call, prompt: event.prompt })
-    // Who comes late is first told what is still asked.
+    // A late reader first gets the requests that are still open.
     if (view.isLate && event.type === 'request' && view.seen.size === 0) return void view.pending.push(event)
     if (view.seen.has(event.seq)) this.#fail('item-twice', `${view.name} item ${event.seq}`)
     view.seen.set(event.seq, wordsOf(event))
@@ -179,7 +179,7 @@ export class AgentWorld {
     )
   }
 
-  /** A call, as the books of the staff have it. */
+  /** The name of a call in `SimAgents`. */
   #nameOf(view: View, call: string): string {
     return `${this.#ledger.rootOf(this.#idOf(view))}/${call}`
   }
@@ -221,7 +221,7 @@ export class AgentWorld {
       const run = this.#ledger.runs.get(this.#idOf(view))
       // Cancelled before it was asked for, it was never begun.
       if (receipt.settled && run && !run.settled)
-        this.#fail('receipt-lies', `${view.name} is told that all of ${view.whom} has finished`)
+        this.#fail('wrong-receipt', `${view.name}: not all of ${view.whom} has finished`)
     })
   }
 
@@ -232,7 +232,7 @@ export class AgentWorld {
     this.#stage.log(`${view.name} cancels ${name}`)
     if (view.own) this.#cancelledCalls.add(name)
     this.#watch(view.run.cancel({ call }), (receipt) => {
-      const execution = this.#staff.executions.get(name)
+      const execution = this.#simAgents.executions.get(name)
       if (!receipt.confirmed) {
         const goesOn = execution && execution.overAt === undefined && execution.stoppedAt === undefined
         if (receipt.code === 'not_found' && view.own && goesOn) this.#fail('not-found', `${view.name} ${call} goes on`)
@@ -244,7 +244,7 @@ export class AgentWorld {
       const tookMs = overAt - stoppedAt
       // Where both are over at the same moment, either may have been first.
       if (tookMs !== LIMITS.cancelGraceMs && receipt.settled !== tookMs < LIMITS.cancelGraceMs)
-        this.#fail('receipt-lies', `${call} settled ${receipt.settled}, stopped ${stoppedAt}, over ${overAt}`)
+        this.#fail('wrong-receipt', `${call} settled ${receipt.settled}, stopped ${stoppedAt}, over ${overAt}`)
     })
   }
 
@@ -260,7 +260,7 @@ export class AgentWorld {
       if (receipt.confirmed ? lives : receipt.code === 'not_found' && lives && this.#ledger.goesOn(this.#idOf(view)))
         this.#fail('not-stopped', `${agent} goes on after its cancel: ${JSON.stringify(receipt)}`)
       if (receipt.confirmed && receipt.outcome === 'cancelled' && receipt.settled) {
-        if (!this.#ledger.runs.get(agent)?.settled) this.#fail('receipt-lies', `${agent} has not finished`)
+        if (!this.#ledger.runs.get(agent)?.settled) this.#fail('wrong-receipt', `${agent} has not finished`)
       }
     })
   }
@@ -273,7 +273,7 @@ export class AgentWorld {
     view.requests.delete(request)
     this.stats.answers++
     const ok = this.#chance.of(0.6)
-    if (call !== undefined && ok && view.own) this.#staff.allowed.add(this.#nameOf(view, call))
+    if (call !== undefined && ok && view.own) this.#simAgents.allowed.add(this.#nameOf(view, call))
     const isApproval = call !== undefined && this.#chance.of(0.7)
     const said = isApproval
       ? view.run.send('approve', { call, ok, note: 'so' })
@@ -377,9 +377,10 @@ export class AgentWorld {
   /** What must hold when all is over. */
   async #finish(): Promise<void> {
     const audit = new Audit(this.#stage, this.#ledger)
-    await audit.check(this.#staff.plans.values())
+    await audit.check(this.#simAgents.plans.values())
     for (const view of this.#views) this.#checkView(view, audit)
-    for (const [name, { overAt }] of this.#staff.executions) if (overAt === undefined) this.#fail('orphan-tool', name)
+    for (const [name, { overAt }] of this.#simAgents.executions)
+      if (overAt === undefined) this.#fail('orphan-tool', name)
     const closing = Promise.all(this.#people.map(({ sdk }) => sdk.close({ runs: 'cancel' })))
     await this.#stage.drive(closing.then(() => this.#server.close({ drainMs: 0 })))
     await microtasks()
@@ -408,9 +409,9 @@ export class AgentWorld {
     }
     if (!view.end) return
     const { usage, iterations } = end.data
-    const told = JSON.stringify({ outcome: end.outcome, seq: end.seq, usage, iterations })
-    if (JSON.stringify(view.end) !== told)
-      this.#fail('two-ends', `${view.name} ${JSON.stringify(view.end)}, not ${told}`)
+    const expected = JSON.stringify({ outcome: end.outcome, seq: end.seq, usage, iterations })
+    if (JSON.stringify(view.end) !== expected)
+      this.#fail('two-ends', `${view.name} ${JSON.stringify(view.end)}, not ${expected}`)
     const [first = 0] = view.isLate ? view.seen.keys() : []
     const meant = view.isLate && first === 0 ? 0 : events.filter(({ seq }) => seq >= first).length
     if (!view.left && view.seen.size !== meant)

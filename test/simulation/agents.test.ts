@@ -10,7 +10,7 @@ const ENOUGH = 200
 const agents: MakeWorld = (seed, tamper) => new AgentWorld(seed, tamper)
 
 describe('agents with tools and children in virtual time', () => {
-  test(`${SEEDS} seeds of scripts, deeds of tools, children, cancels, approvals and cuts break no rule`, {
+  test(`${SEEDS} seeds of scripts, actions of tools, children, cancels, approvals and cuts break no rule`, {
     timeout: 120_000,
   }, async () => {
     expect(await search(1, SEEDS, undefined, agents)).toBeUndefined()

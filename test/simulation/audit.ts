@@ -6,7 +6,7 @@ import { readRun } from '../../server/runs/local-reader.ts'
 import type { Run } from '../../server/runs/run.ts'
 import { readToEnd } from '../helpers/read-all.ts'
 import type { Ledger } from './ledger.ts'
-import type { Plan } from './staff.ts'
+import type { Plan } from './sim-agents.ts'
 import type { Stage } from './stage.ts'
 
 type Cost = Pick<Usage, 'input' | 'output'> & { readonly exact?: boolean }
@@ -22,7 +22,7 @@ export type Transcript = {
 
 const OUTCOMES: { readonly [outcome: string]: string } = { done: 'ok', error: 'error', cancelled: 'cancelled' }
 
-/** What an event says, in the same words for everybody who is told it. */
+/** What an event says, in the same words for every reader. */
 export function wordsOf(event: StreamEvent): string {
   return JSON.stringify([event.seq, sayingOf(event)])
 }
@@ -87,7 +87,7 @@ export class Audit {
       kept: number
     }
     if (settled !== (unsettled.length === 0) || kept !== end.seq - 1)
-      this.#stage.fail('receipt-lies', `${run.id} ${JSON.stringify(end.data)}`)
+      this.#stage.fail('wrong-receipt', `${run.id} ${JSON.stringify(end.data)}`)
     const rightly = by === 'client' ? this.#ledger.isCancelled(run.id) : by === 'parent' && run.parent !== undefined
     if (!rightly) this.#stage.fail('cancelled-by-nobody', `${run.id} ${JSON.stringify(end.data)}`)
   }
@@ -118,9 +118,9 @@ export class Audit {
     const { outcome, data } = this.#of(this.#ledger.runs.get(id) as Run).end
     const { usage, code, by, note, settled, ms } = data
     const receipt = { code, by, settled, ms, ...(note !== undefined && { note }) }
-    const told = JSON.stringify([event.outcome, event.usage, event.outcome === 'cancelled' && event.receipt])
+    const reported = JSON.stringify([event.outcome, event.usage, event.outcome === 'cancelled' && event.receipt])
     const real = JSON.stringify([OUTCOMES[outcome], usage, outcome === 'cancelled' && receipt])
-    if (told !== real) this.#stage.fail('agent-end-lies', `${id} ${told}, its end is ${real}`)
+    if (reported !== real) this.#stage.fail('wrong-agent-end', `${id} ${reported}, its end is ${real}`)
     if (outcome === 'cancelled' && by === 'parent' && this.#ledger.bonds.get(id)?.letGo === false)
       this.#stage.fail('cancelled-by-nobody', `${id} by its parent`)
   }
@@ -138,7 +138,7 @@ export class Audit {
     const passed = of.filter((event) => !isFrame(event)).map((event) => attributed(event, id))
     const said = child.events.map((event) => attributed(event, id))
     if (bond.awaited && frame.join() !== 'agent.start,agent.end')
-      this.#stage.fail('agent-not-told', `${id} in ${run.id}: ${frame.join()}`)
+      this.#stage.fail('agent-not-reported', `${id} in ${run.id}: ${frame.join()}`)
     if (of.length > 0 && of[0]?.type !== 'agent.start') this.#stage.fail('said-before-its-start', id)
     if (frame.length > 1 && of.at(-1)?.type !== 'agent.end') this.#stage.fail('said-after-its-end', id)
     // Who is stopped behind its end is not read any more either.

@@ -67,10 +67,10 @@ function getter<Class extends object, Name extends keyof Class>(
   }
 }
 
-/** Alters the events of one kind that a server tells. */
-function told(kind: number, alter: (data: WireMap, sid: number) => WireMap): () => Tamper {
+/** Alters the events of one type that a server sends. */
+function events(type: number, alter: (data: WireMap, sid: number) => WireMap): () => Tamper {
   return down((frame) =>
-    frame.kind === 'event' && frame.type === kind ? [{ ...frame, data: alter(frame.data, frame.sid) }] : [frame],
+    frame.kind === 'event' && frame.type === type ? [{ ...frame, data: alter(frame.data, frame.sid) }] : [frame],
   )
 }
 
@@ -92,22 +92,22 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
   'an approval is waited for': {
     patch: method(Inputs.prototype, 'answerTo', () => () => Promise.resolve({ ok: true })),
   },
-  'a result is of its call': { tamper: told(EVENT.toolResult, (data) => ({ ...data, call: 'other' })) },
+  'a result is of its call': { tamper: events(EVENT.toolResult, (data) => ({ ...data, call: 'other' })) },
   'all readers see the same': {
-    tamper: told(EVENT.toolResult, (data, sid) => (sid % 2 === 0 ? { ...data, ms: -1 } : data)),
+    tamper: events(EVENT.toolResult, (data, sid) => (sid % 2 === 0 ? { ...data, ms: -1 } : data)),
   },
   'a receipt says whether the tool has finished': {
-    tamper: told(EVENT.toolResult, (data) =>
+    tamper: events(EVENT.toolResult, (data) =>
       data['receipt'] ? { ...data, receipt: { ...data['receipt'], settled: false } } : data,
     ),
   },
   'children stop with their run': { patch: method(Children.prototype, 'stop', () => () => {}) },
   'a run waits for its children before it settles': { patch: getter(Children.prototype, 'idle', true) },
-  'the begin of an agent is told once': { patch: twice('agent.start') },
-  'the end of an agent is told once': { patch: twice('agent.end') },
-  'the end of an agent is told': { patch: unsaid((event) => event.type === 'agent.end') },
+  'the start of an agent is reported once': { patch: twice('agent.start') },
+  'the end of an agent is reported once': { patch: twice('agent.end') },
+  'the end of an agent is reported': { patch: unsaid((event) => event.type === 'agent.end') },
   'the end of an agent says what its own end says': {
-    tamper: told(EVENT.agentEnd, (data) => ({ ...data, outcome: 0 })),
+    tamper: events(EVENT.agentEnd, (data) => ({ ...data, outcome: 0 })),
   },
   'what a child has cost is counted': { patch: method(UsageTally.prototype, 'childSpent', () => () => {}) },
   'what a child has cost is counted once': {
@@ -233,8 +233,8 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
       Registry.prototype,
       'hello',
       (original) =>
-        function (this: Registry, principal, hello, carrier) {
-          return original.call(this, principal, { ...hello, attempt: ++lateAttempt }, carrier)
+        function (this: Registry, principal, hello, socket) {
+          return original.call(this, principal, { ...hello, attempt: ++lateAttempt }, socket)
         },
     ),
   },
@@ -243,9 +243,9 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
       Registry.prototype,
       'lost',
       (original) =>
-        function (this: Registry, session: Session, carrier) {
+        function (this: Registry, session: Session, socket) {
           for (const run of session.runs) run.cancel({ by: 'server', code: 5 })
-          original.call(this, session, carrier)
+          original.call(this, session, socket)
         },
     ),
   },
@@ -270,12 +270,12 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
-  'a gap is told': { tamper: down((frame) => (frame.kind === 'gap' ? [] : [frame])) },
+  'a gap is reported': { tamper: down((frame) => (frame.kind === 'gap' ? [] : [frame])) },
   'credit arrives': { tamper: up((frame) => (frame.kind === 'credit' ? [] : [frame])) },
   'a view resumes behind the last item that came': {
     tamper: up((frame) => (frame.kind === 'attach' && frame.after ? [{ ...frame, after: frame.after + 1 }] : [frame])),
   },
-  'an item arrives as it was said': {
+  'an item arrives as it was sent': {
     tamper: down((frame) =>
       frame.kind === 'event' && typeof frame.data['value'] === 'string'
         ? [{ ...frame, data: { ...frame.data, value: 'a1w1.0' } }]
@@ -285,7 +285,7 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
   'the end comes behind the last item': {
     tamper: down((frame) => (frame.kind === 'end' && frame.seq > 2 ? [{ ...frame, seq: frame.seq + 1 }] : [frame])),
   },
-  'everybody is told the same end': {
+  'every reader gets the same end': {
     tamper: down((frame) =>
       frame.kind === 'end' && frame.seq > 0 && frame.sid % 2 === 0 && frame.outcome === 'cancelled'
         ? [{ ...frame, outcome: 'done', data: { ms: 1 } }]

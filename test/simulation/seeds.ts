@@ -17,7 +17,7 @@ const actors: MakeWorld = (seed, tamper) => new World(seed, tamper)
 
 /** Runs one seed. Returns what was violated, if anything. */
 async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): Promise<Found | undefined> {
-  // A failing seed is told by its number; the stacks of errors that runs are meant to meet cost a fifth of the time.
+  // A failing seed is named by its number; the stacks of errors that runs are meant to meet cost a fifth of the time.
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   const restore = broken?.patch?.()

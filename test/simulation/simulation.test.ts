@@ -14,7 +14,7 @@ describe('the real server and the real client in virtual time', () => {
   })
 
   test('a seed replays exactly', async () => {
-    const broken = BREAKS['a gap is told']
+    const broken = BREAKS['a gap is reported']
     const first = await search(1, ENOUGH, broken)
     const again = await search(first?.seed ?? 0, 1, broken)
     expect(again).toEqual(first)

@@ -16,7 +16,7 @@ export const PATIENT = {
   slowMs: 600_000,
 } as const
 
-/** Who says his name is who he is; B may watch what others do. */
+/** A client is who its `auth` says. B may watch the runs of others. */
 export const byName: Authenticate = ({ auth }) => ({
   id: String(auth),
   ...(auth === 'B' ? { rights: ['observe'] as const } : {}),
@@ -132,7 +132,7 @@ export class Stage {
   }
 }
 
-/** Asks an iterator for one thing at a time, whoever asks how often. */
+/** Asks an iterator for one thing at a time, however often it is asked itself. */
 export class StepReader<T> {
   readonly #iterator: AsyncIterator<T, unknown>
   readonly #took: (value: T) => void

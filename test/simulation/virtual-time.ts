@@ -27,7 +27,7 @@ export class Chance {
   }
 }
 
-/** Time and chance of a simulation: nothing happens until it is told to, and a seed replays exactly. */
+/** Time and chance of a simulation: nothing happens until a test moves it, and a seed replays exactly. */
 export class VirtualTime implements Runtime {
   readonly chance: Chance
   #now = 0

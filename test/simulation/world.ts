@@ -29,7 +29,7 @@ type Plan = {
   who: string
   fails: boolean
   silent: boolean
-  /** It thinks aloud now and then: parts open and close, and their events have numbers that nobody sees. */
+  /** It thinks now and then: lanes open and close, and their events have numbers that nobody sees. */
   thinks: boolean
 }
 type Actors = ReturnType<typeof actorsOf>
@@ -61,7 +61,7 @@ type View = {
   items: { seq: number; value: string }[]
   missing: [number, number][]
   position: number
-  /** The how-manieth thing its actor said came last; undefined where that cannot be known. */
+  /** The index of the last thing that came, among all its actor said; undefined where that cannot be known. */
   index: number | undefined
   left: 'no' | 'cancelled' | 'detached'
   error: MillraceError | undefined
@@ -283,7 +283,7 @@ export class World {
       return
     }
     const said = event.type === 'data' ? String(event.value) : 'text' in event ? event.text : event.type
-    // Merged text comes as one event; what it was made of is told by the name that each text begins with.
+    // Merged text comes as one event. Each text in it begins with the same name, which shows where it begins.
     const texts = said.split(view.plan.who).slice(1)
     const first = event.seq - texts.length + 1
     const follows = view.plan.thinks ? first > view.position : first === view.position + 1
@@ -350,7 +350,7 @@ export class World {
         const truth = this.#truthOf(view)
         const outcome = truth.end?.split(' ')[0]
         if (outcome !== undefined && outcome !== receipt.outcome)
-          this.#fail('cancel-lie', `${view.name} was told ${receipt.outcome}, it ended ${outcome}`)
+          this.#fail('wrong-receipt', `${view.name} has ${receipt.outcome}, it ended ${outcome}`)
       }
     })
   }
@@ -416,12 +416,12 @@ export class World {
       this.#late.splice(this.#late.indexOf(late), 1)
       this.stats.lateHellos++
       this.#log('late copy of a HELLO')
-      const ghost = new Link(this.#stage.network, undefined)
-      ghost.open()
-      for (const message of late.messages) ghost.sendUp(message)
-      while (ghost.up.length > 0) ghost.deliverUp()
-      ghost.closeUp()
-      ghost.tellServer(1006)
+      const copy = new Link(this.#stage.network, undefined)
+      copy.open()
+      for (const message of late.messages) copy.sendUp(message)
+      while (copy.up.length > 0) copy.deliverUp()
+      copy.closeUp()
+      copy.tellServer(1006)
     }
   }
 

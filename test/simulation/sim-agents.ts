@@ -21,18 +21,18 @@ import type { Stage } from './stage.ts'
 import type { Chance } from './virtual-time.ts'
 
 const MAX_ITERATIONS = 4
-/** What a tool may take that has a limit: `act` has none, and what hangs there is stopped by people only. */
+/** How long a tool with a limit may take: `act` has none, and only people stop what hangs there. */
 const TOOL_MS = 400
 const APPROVAL_MS = 1_500
 /** Children of children of a run begin no others. */
 const MAX_DEPTH = 2
 /** What a tool does when it is called. */
-const DEEDS = ['ok', 'ok', 'slow', 'steps', 'throws', 'fails', 'hangs', 'stubborn', 'huge'] as const
-type Deed = (typeof DEEDS)[number]
+const ACTIONS = ['ok', 'ok', 'slow', 'steps', 'throws', 'fails', 'hangs', 'stubborn', 'huge'] as const
+type Action = (typeof ACTIONS)[number]
 /** What is done with a child. Only a generator can `pass` it on. */
-const WAYS = ['emit', 'watch', 'result', 'leave', 'break', 'stop', 'abort'] as const
-const WAYS_OF_GENERATORS = ['pass', 'pass', 'pass', ...WAYS] as const
-type Way = (typeof WAYS_OF_GENERATORS)[number]
+const USES = ['emit', 'watch', 'result', 'leave', 'break', 'stop', 'abort'] as const
+const USES_OF_GENERATORS = ['pass', 'pass', 'pass', ...USES] as const
+type Use = (typeof USES_OF_GENERATORS)[number]
 /** What a child may fail of. */
 const FAILURES = ['cancelled', 'truncated', 'tool_failed', 'actor_failed', 'max_iterations', 'timeout']
 
@@ -58,8 +58,8 @@ type Place = Pick<ActorContext, 'signal' | 'spawn' | 'emit'> & { readonly id: st
 
 type Child = ChildRun
 
-/** Those who work in a simulated server: agents with tools and plain workers, who begin one another. */
-export class Staff {
+/** The actors of a simulated server: agents with tools and plain workers, which begin one another. */
+export class SimAgents {
   readonly agent: Actor
   readonly worker: Actor
   /** How often it did what. */
@@ -103,21 +103,21 @@ export class Staff {
   // --- agents
 
   #makeAgent() {
-    const act = (input: unknown, context: ToolContext) => this.#act((input as { deed: Deed }).deed, context)
+    const act = (input: unknown, context: ToolContext) => this.#act((input as { action: Action }).action, context)
     const input: StandardSchema = {
       '~standard': {
         version: 1 as const,
         vendor: 'test',
         validate: (value: unknown) =>
-          DEEDS.includes((value as { deed?: Deed } | null)?.deed as Deed)
+          ACTIONS.includes((value as { action?: Action } | null)?.action as Action)
             ? { value }
-            : { issues: [{ message: 'no such deed' }] },
+            : { issues: [{ message: 'no such action' }] },
       },
     }
     const parameters = { type: 'object' }
     const each = { description: 'Acts', input, parameters, timeoutMs: TOOL_MS, maxOutputBytes: 20_000 }
     const asked = (value: unknown, context: ToolContext) => {
-      if (!this.allowed.has(this.#nameOf(context))) this.#stage.fail('without-leave', this.#nameOf(context))
+      if (!this.allowed.has(this.#nameOf(context))) this.#stage.fail('without-approval', this.#nameOf(context))
       return act(value, context)
     }
     return agent({
@@ -164,7 +164,7 @@ export class Staff {
       // Ids that come again, names that nobody has, arguments that do not fit.
       const call = chance.of(0.3) ? 'again' : `${plan.who}t${plan.asked}n${n}`
       const name = chance.pick(['act', 'act', 'hire', 'hire', 'ask', 'ask', 'walk', 'nobody'])
-      const args = chance.of(0.9) ? { deed: chance.pick(DEEDS) } : { deed: 'no such' }
+      const args = chance.of(0.9) ? { action: chance.pick(ACTIONS) } : { action: 'no such' }
       if (chance.of(0.5)) yield { type: 'tool.args', call, name, text: JSON.stringify(args) }
       yield { type: 'tool.call', call, name, args }
     }
@@ -184,19 +184,19 @@ export class Staff {
     const calls = conversation.flatMap((message) => (message.role === 'tool' ? [message.call] : []))
     if (new Set(calls).size < calls.length) this.#stage.fail('id-twice', `${who} ${calls.join(' ')}`)
     const words = conversation.flatMap(({ role, content }) => (role === 'user' ? [content] : []))
-    if (new Set(words).size < words.length) this.#stage.fail('told-twice', `${who} ${words.join(' ')}`)
+    if (new Set(words).size < words.length) this.#stage.fail('message-twice', `${who} ${words.join(' ')}`)
   }
 
   // --- tools
 
-  async #act(deed: Deed, context: ToolContext): Promise<unknown> {
+  async #act(action: Action, context: ToolContext): Promise<unknown> {
     const { call, signal } = context
     const execution = this.#begin(context)
     try {
-      switch (deed) {
+      switch (action) {
         case 'ok':
         case 'steps':
-          return { deed, call }
+          return { action, call }
         case 'slow':
           await this.#pause(signal)
           return 'slowly'
@@ -225,7 +225,7 @@ export class Staff {
       for (let n = this.#chance.int(6); n > 0; n--) {
         yield this.#chance.of(0.5) ? 'a step' : { current: n }
         if (this.#chance.of(0.5)) await this.#pause(context.signal)
-        if (this.#chance.of(0.2)) void context.progress('beside the way')
+        if (this.#chance.of(0.2)) void context.progress('on the side')
       }
       return input
     } finally {
@@ -250,7 +250,7 @@ export class Staff {
     const name = this.#nameOf(context)
     this.stats.calls++
     if (this.executions.has(name)) this.#stage.fail('called-twice', name)
-    if (signal.aborted) this.#stage.fail('begun-after-its-stop', name)
+    if (signal.aborted) this.#stage.fail('started-after-its-stop', name)
     const execution: Execution = { stoppedAt: undefined, overAt: undefined }
     signal.addEventListener('abort', () => (execution.stoppedAt = this.#stage.time.now()), { once: true })
     this.executions.set(name, execution)
@@ -299,13 +299,13 @@ export class Staff {
 
   // --- children
 
-  /** Begins a child, and does with it as chance will have it. */
-  async #delegate(place: Place, way: Way = this.#chance.pick(WAYS)): Promise<void> {
-    const begun = this.#hire(place, way)
-    if (!begun) return
-    const { child, bond } = begun
+  /** Begins a child, and uses it in a random way. */
+  async #delegate(place: Place, use: Use = this.#chance.pick(USES)): Promise<void> {
+    const hired = this.#hire(place, use)
+    if (!hired) return
+    const { child, bond } = hired
     await this.#coping(place, bond, async () => {
-      switch (way) {
+      switch (use) {
         case 'pass':
         case 'emit': {
           bond.passes = true
@@ -344,11 +344,11 @@ export class Staff {
 
   /** As `delegate`, in a generator: it may pass on the child itself. */
   async *#pass(place: Place): AsyncGenerator<RunEvent, void> {
-    const way = this.#chance.pick(WAYS_OF_GENERATORS)
-    if (way !== 'pass') return this.#delegate(place, way)
-    const begun = this.#hire(place, way)
-    if (!begun) return
-    const { child, bond } = begun
+    const use = this.#chance.pick(USES_OF_GENERATORS)
+    if (use !== 'pass') return this.#delegate(place, use)
+    const hired = this.#hire(place, use)
+    if (!hired) return
+    const { child, bond } = hired
     bond.passes = true
     try {
       yield* child
@@ -356,15 +356,15 @@ export class Staff {
     } catch (error) {
       this.#cope(place, bond, error)
     } finally {
-      // Who is left in the middle has left its child as well.
+      // A parent that is left in the middle has left its child as well.
       if (!bond.awaited) bond.letGo = true
     }
   }
 
-  /** Does something with a child that tells whether it has seen the child be over. */
-  async #coping(place: Place, bond: Bond, deed: () => Promise<boolean>): Promise<void> {
+  /** Uses a child. `use` resolves with whether it has seen the end of the child. */
+  async #coping(place: Place, bond: Bond, use: () => Promise<boolean>): Promise<void> {
     try {
-      bond.awaited = (await deed()) && !this.#isOver(place)
+      bond.awaited = (await use()) && !this.#isOver(place)
     } catch (error) {
       this.#cope(place, bond, error)
     }
@@ -384,12 +384,12 @@ export class Staff {
     return signal.aborted || !this.#ledger.goesOn(id)
   }
 
-  #hire(place: Place, way: Way): { child: Child; bond: Bond } | undefined {
+  #hire(place: Place, use: Use): { child: Child; bond: Bond } | undefined {
     const depth = place.depth + 1
     const who = `c${++this.#names}`
     const isAgent = this.#chance.of(0.4)
     const controller = new AbortController()
-    const options = { name: who, ...(way === 'abort' && { signal: controller.signal }) }
+    const options = { name: who, ...(use === 'abort' && { signal: controller.signal }) }
     const hasRoom = this.#hasRoom()
     let child: Child
     try {
@@ -403,11 +403,11 @@ export class Staff {
     }
     if (!hasRoom) this.#stage.fail('too-many-runs', child.id)
     this.stats.children++
-    this.#stage.log(`${place.id} begins ${who} ${child.id}: ${way}`)
-    const bond: Bond = { child: child.id, parent: place.id, passes: false, awaited: false, letGo: way === 'break' }
+    this.#stage.log(`${place.id} begins ${who} ${child.id}: ${use}`)
+    const bond: Bond = { child: child.id, parent: place.id, passes: false, awaited: false, letGo: use === 'break' }
     this.#ledger.bonds.set(child.id, bond)
     this.#stopWith(place.signal, bond)
-    if (way === 'abort') {
+    if (use === 'abort') {
       this.#stopWith(controller.signal, bond)
       this.#stage.time.setTimer(this.#chance.int(300), () => controller.abort())
     }
