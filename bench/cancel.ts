@@ -7,15 +7,15 @@ import { figure, percentile } from './stage/statistics.ts'
 
 const ENDLESS = 1_000_000_000
 const WAITING: Pace = { type: 'waiting', ms: 500 }
-/** Streams whose tokens fill what may be under way, and the credit that lets them. */
+/** Streams whose tokens fill all buffers, and the credit for it. */
 const CLOG_STREAMS = 20
 const CLOG_CREDIT = 1_900
 
 type Cancelled = { id: string; at: number }[]
 /** What is undefined in another process arrives as null. */
-type Books = { ask(name: 'stopped', ids: readonly string[]): Promise<(number | null | undefined)[]> }
+type StopTimes = { ask(name: 'stopped', ids: readonly string[]): Promise<(number | null | undefined)[]> }
 
-/** How long does it take from the client's call until the code behind the stream is told to stop? */
+/** How long does it take from the client's call until the code behind the stream is asked to stop? */
 export const cancel: BenchQuestion = {
   name: 'cancel',
   async ask({ stage, counts, say }) {
@@ -30,10 +30,10 @@ export const cancel: BenchQuestion = {
     })
     const took = new Map<string, number[]>()
     const failures: string[] = []
-    const measure = async (name: string, cancels: () => Promise<Cancelled>, books: Books): Promise<void> => {
+    const measure = async (name: string, cancels: () => Promise<Cancelled>, stopTimes: StopTimes): Promise<void> => {
       say(name)
       try {
-        took.set(name, await delays(await cancels(), books))
+        took.set(name, await delays(await cancels(), stopTimes))
       } catch (error) {
         failures.push(`${name} failed, and has no figures: ${error instanceof Error ? error.message : String(error)}`)
       }
@@ -66,9 +66,13 @@ export const cancel: BenchQuestion = {
       await load.ask('connect', 50)
       await load.ask('read', { perConnection: 20, request: { id: 'load', pace: { type: 'full' }, tokens: ENDLESS } })
       await pass(500)
-      await measure(`${peer}: waits, beside 50 x 20 streams at full speed`, sequence(client, 'loaded', WAITING), server)
       await measure(
-        `${peer}: yields, beside 50 x 20 streams at full speed`,
+        `${peer}: waits, next to 50 x 20 streams at full speed`,
+        sequence(client, 'loaded', WAITING),
+        server,
+      )
+      await measure(
+        `${peer}: yields, next to 50 x 20 streams at full speed`,
         sequence(client, 'yields-loaded', { type: 'full' }),
         server,
       )
@@ -138,7 +142,7 @@ export const cancel: BenchQuestion = {
         line('... waits on a tool', 'waits on a tool'),
         line("... waits on a model, until the provider's socket is closed", 'waits on a model, to its closed socket'),
         line('... its socket is full', 'its socket is full'),
-        line('... beside 50 x 20 streams at full speed, p99 <= 4 ms', 'waits, beside 50 x 20 streams at full speed'),
+        line('... next to 50 x 20 streams at full speed, p99 <= 4 ms', 'waits, next to 50 x 20 streams at full speed'),
       ],
       figures: Object.fromEntries(took),
       failures,
@@ -146,16 +150,16 @@ export const cancel: BenchQuestion = {
   },
 }
 
-/** Milliseconds from each call until it was noticed. */
-async function delays(cancelled: Cancelled, books: Books): Promise<number[]> {
+/** Milliseconds from each call until its stream was asked to stop. */
+async function delays(cancelled: Cancelled, stopTimes: StopTimes): Promise<number[]> {
   await pass(50)
   const ids = cancelled.map(({ id }) => id)
-  let stops = await books.ask('stopped', ids)
+  let stops = await stopTimes.ask('stopped', ids)
   if (stops.some((at) => at == null)) {
     await pass(1_000)
-    stops = await books.ask('stopped', ids)
+    stops = await stopTimes.ask('stopped', ids)
   }
   const missing = stops.filter((at) => at == null).length
-  if (missing > 0) throw new Error(`${missing} of ${ids.length} were never told to stop`)
+  if (missing > 0) throw new Error(`${missing} of ${ids.length} were never asked to stop`)
   return stops.map((at, i) => ((at as number) - cancelled[i]!.at) / 1_000)
 }

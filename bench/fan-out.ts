@@ -104,7 +104,7 @@ export const fanOut: BenchQuestion = {
         ]),
         notes: [
           'The clients only take messages off their sockets, and what came is decoded and counted afterwards. A server that',
-          'cannot keep pace takes longer, and whoever joins tokens then joins more of them, whatever its flushMs is.',
+          'cannot keep pace takes longer, and a server that joins tokens then joins more of them, whatever its flushMs is.',
           ...failureNotes(of),
         ],
       })),

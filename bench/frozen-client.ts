@@ -17,7 +17,7 @@ type Sample = {
   /** Milliseconds until the growth was ended, if it was. */
   stuffedMs: number | undefined
   producedWhileFrozen: number
-  neighbourPerSec: number
+  bystanderPerSec: number
   goesOn: boolean
 }
 
@@ -35,22 +35,22 @@ export const frozenClient: BenchQuestion = {
     })
 
     /** Fresh processes each time: what one left behind in its heap is not the other's growth. */
-    const measure = async (peer: PeerName, besides: boolean): Promise<Sample> => {
-      say(`${peer}${besides ? ', beside a stream at full speed' : ', alone'}`)
+    const measure = async (peer: PeerName, isShared: boolean): Promise<Sample> => {
+      say(`${peer}${isShared ? ', next to a stream at full speed' : ', alone'}`)
       const { server, client, port } = await stage.pair(peer, { watched: true })
-      const neighbour = besides ? stage.client(peer, port) : undefined
+      const bystander = isShared ? stage.client(peer, port) : undefined
       const request = { id: 'frozen', pace: { type: 'full' as const }, tokens: ENDLESS }
       await client.ask('connect', 1)
       await client.ask('read', { perConnection: STREAMS, request })
-      await neighbour?.ask('connect', 1)
-      await neighbour?.ask('read', { perConnection: 1, request: { ...request, id: 'neighbour' } })
+      await bystander?.ask('connect', 1)
+      await bystander?.ask('read', { perConnection: 1, request: { ...request, id: 'bystander' } })
       // Logs fill up, code is compiled.
       await pass(Math.min(2_000, frozenMs * 2))
       const before = await server.ask('memory')
       await server.ask('watch', before.rss + MOST_GROWTH)
       client.freeze()
       const producedBefore = await server.ask('totalProduced')
-      const neighbourBefore = await neighbour?.ask('soFar')
+      const bystanderBefore = await bystander?.ask('soFar')
       let stuffedMs: number | undefined
       const from = performance.now()
       while (performance.now() - from < frozenMs) {
@@ -61,8 +61,8 @@ export const frozenClient: BenchQuestion = {
         }
       }
       const made = (await server.ask('totalProduced')) - producedBefore
-      const neighbourAfter = await neighbour?.ask('soFar')
-      const read = neighbourBefore && neighbourAfter ? neighbourAfter.tokens - neighbourBefore.tokens : 0
+      const bystanderAfter = await bystander?.ask('soFar')
+      const read = bystanderBefore && bystanderAfter ? bystanderAfter.tokens - bystanderBefore.tokens : 0
       const after = await server.ask('memory')
       const { peakBuffered, peakRss } = await server.ask('watched', true)
       client.thaw()
@@ -74,22 +74,22 @@ export const frozenClient: BenchQuestion = {
       }
       await stage[Symbol.asyncDispose]()
       return {
-        // Without a neighbour nothing is collected meanwhile, and the peak is what it costs.
-        rss: Math.max(after.rss, besides ? 0 : peakRss) - before.rss,
+        // Without a bystander nothing is collected meanwhile, and the peak is what it costs.
+        rss: Math.max(after.rss, isShared ? 0 : peakRss) - before.rss,
         held: after.held - before.held,
         peakBuffered,
         stuffedMs,
         producedWhileFrozen: made - read,
-        neighbourPerSec: (read * 1_000) / frozenMs,
+        bystanderPerSec: (read * 1_000) / frozenMs,
         goesOn,
       }
     }
 
     const samples = new Map<string, Sample>()
     for (const peer of [...OURS, ...peers]) samples.set(`${peer}, alone`, await measure(peer, false))
-    for (const peer of OURS) samples.set(`${peer}, beside a stream`, await measure(peer, true))
+    for (const peer of OURS) samples.set(`${peer}, next to a stream`, await measure(peer, true))
 
-    const of = (peer: PeerName, how: 'alone' | 'beside a stream'): Sample => samples.get(`${peer}, ${how}`)!
+    const of = (peer: PeerName, how: 'alone' | 'next to a stream'): Sample => samples.get(`${peer}, ${how}`)!
     const words = ({ rss, stuffedMs }: Sample): string =>
       stuffedMs === undefined ? growth(rss) : `${growth(rss)} in ${(stuffedMs / 1_000).toFixed(1)} s, ended there`
     return {
@@ -102,7 +102,7 @@ export const frozenClient: BenchQuestion = {
             'heap + external',
             'most buffered',
             'made meanwhile',
-            'neighbour reads/s',
+            'bystander reads/s',
             'goes on after it',
           ],
           rows: [...samples].map(([name, sample]) => [
@@ -111,7 +111,7 @@ export const frozenClient: BenchQuestion = {
             growth(sample.held),
             sample.peakBuffered > 0 || name.startsWith('millrace') ? `${figure(sample.peakBuffered / 1_024)} KiB` : '-',
             figure(sample.producedWhileFrozen),
-            sample.neighbourPerSec > 0 ? figure(sample.neighbourPerSec) : '-',
+            sample.bystanderPerSec > 0 ? figure(sample.bystanderPerSec) : '-',
             sample.stuffedMs === undefined ? (sample.goesOn ? 'yes' : 'no') : '-',
           ]),
           notes: [
@@ -128,15 +128,15 @@ export const frozenClient: BenchQuestion = {
           others: peers.map((peer) => `${peer} ${words(of(peer, 'alone'))}`).join(', '),
         },
         {
-          goal: 'The same beside a stream at full speed, heap + external, <= +2 MB',
-          ws: growth(of('millrace, ws', 'beside a stream').held),
-          uws: growth(of('millrace, uWS', 'beside a stream').held),
+          goal: 'The same next to a stream at full speed, heap + external, <= +2 MB',
+          ws: growth(of('millrace, ws', 'next to a stream').held),
+          uws: growth(of('millrace, uWS', 'next to a stream').held),
           others: '',
         },
         {
           goal: `Most that was buffered for it, <= ${HIGH_WATER / 1_024} KiB`,
-          ws: `${figure(of('millrace, ws', 'beside a stream').peakBuffered / 1_024)} KiB`,
-          uws: `${figure(of('millrace, uWS', 'beside a stream').peakBuffered / 1_024)} KiB`,
+          ws: `${figure(of('millrace, ws', 'next to a stream').peakBuffered / 1_024)} KiB`,
+          uws: `${figure(of('millrace, uWS', 'next to a stream').peakBuffered / 1_024)} KiB`,
           others: '',
         },
       ],

@@ -77,8 +77,8 @@ export const fullSpeed: BenchQuestion = {
             figure(median(figuresOf(result, name, (one) => one.tokensPerSec))),
           ]),
           notes: [
-            `Beside the bare loop of one message per turn on ws: millrace, ws ${toTurn('millrace, ws')}, millrace, uWS ${toTurn('millrace, uWS')}.`,
-            'Median of all rounds, with what they lie between. The starts are not counted, the source is.',
+            `Compared with the bare loop of one message per turn on ws: millrace, ws ${toTurn('millrace, ws')}, millrace, uWS ${toTurn('millrace, uWS')}.`,
+            'Median of all rounds, and their range. The starts are not counted, the source is.',
             ...failureNotes(result),
           ],
         },
@@ -93,7 +93,7 @@ export const fullSpeed: BenchQuestion = {
             .join(', '),
         },
         {
-          goal: 'The same beside the bare loop of a message per turn, <= 1.1x',
+          goal: 'The same compared with the bare loop of a message per turn, <= 1.1x',
           ws: toTurn('millrace, ws'),
           uws: spread(ratios(cpu('millrace, uWS'), cpu('raw uWS, a message per turn'))),
           others: '',

@@ -1,4 +1,4 @@
-import type { WatcherOrders, WatcherProcessOptions } from './processes/watcher-process.ts'
+import type { WatcherCommands, WatcherProcessOptions } from './processes/watcher-process.ts'
 import type { BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
 import { coresToPin } from './stage/machine.ts'
@@ -9,7 +9,7 @@ import { figure, median, ratios, spread } from './stage/statistics.ts'
 const PER_SEC = 20
 const CONNECTIONS = 20
 const ENDLESS = 1_000_000_000
-/** Until those who come and go have come and gone. */
+/** Time for short runs to begin and end. */
 const SETTLE_MS = 700
 
 const WATCHERS = {
@@ -36,7 +36,7 @@ export const inspector: BenchQuestion = {
     const { server, client, port } = await stage.pair('millrace, ws')
     const cores = coresToPin()
     const options: WatcherProcessOptions = { port }
-    await using watchers = new PinnedProcess<WatcherOrders>('watcher-process.js', cores?.[1], options, 'watchers')
+    await using watchers = new PinnedProcess<WatcherCommands>('watcher-process.js', cores?.[1], options, 'watchers')
 
     await client.ask('connect', CONNECTIONS)
     const request = { id: 'watched', pace: { type: 'paced', perSec: PER_SEC }, tokens: ENDLESS, gated: true } as const
@@ -78,7 +78,7 @@ export const inspector: BenchQuestion = {
             figure(median(figuresOf(result, name, (one) => one.updatesPerSec))),
           ]),
           notes: [
-            `${rounds} rounds of ${windowMs / 1_000} s each. Each watcher is a client of its own and is told of every run.`,
+            `${rounds} rounds of ${windowMs / 1_000} s each. Each watcher is a client of its own and gets an update of every run.`,
             ...failureNotes(result),
           ],
         },

@@ -159,7 +159,7 @@ async function measure(
   return result
 }
 
-/** Beside the median of raw ws, in each round. */
+/** Compared with the median of raw ws, in each round. */
 function addedMs(of: Rounds<Name, Sample>, name: Name, figure: (sample: Sample) => number): number {
   const base = figuresOf(of, BASE, figure)
   return median(figuresOf(of, name, figure).map((value, round) => value - (base[round] ?? Number.NaN)))

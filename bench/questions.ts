@@ -9,7 +9,7 @@ import { resume } from './resume.ts'
 import { start } from './start.ts'
 import { unreadIterator } from './unread-iterator.ts'
 
-/** In the order they are asked. */
+/** In the order in which they run. */
 export const QUESTIONS: readonly BenchQuestion[] = [
   fullSpeed,
   paced,

@@ -5,7 +5,7 @@ import { failureNotes, figuresOf, interleaved, recorded } from './stage/rounds.t
 import type { Pair } from './stage/stage.ts'
 import { figure, median, percentile, ratios, spread } from './stage/statistics.ts'
 
-/** What a process has open beside its connections, generously. */
+/** Files that a process has open apart from its connections, generously. */
 const SPARE_FILES = 200
 /** Open before the others are counted: what the first ones load is not theirs. */
 const FIRST_CONNECTIONS = 200

@@ -18,7 +18,7 @@ const SIBLINGS = 9
 
 type Stop = { produced: number; stopped: boolean; clientHeld: number }
 
-/** What does an iterator cost that is not pulled, and what do those beside it notice? */
+/** What does an iterator cost that is not pulled, and what do its bystanders notice? */
 export const unreadIterator: BenchQuestion = {
   name: 'unread-iterator',
   async ask(bench) {
@@ -108,7 +108,7 @@ export const unreadIterator: BenchQuestion = {
           ],
         },
         {
-          title: 'Beside it',
+          title: 'Bystanders',
           columns: ['', `${SIBLINGS} siblings, x without it`, `CPU with credit ${CREDIT}, x with ${MAX_CREDIT}`],
           rows: OURS.map((peer) => [peer, ratioOf(peer), costOf(peer)]),
           notes: [

@@ -1,6 +1,6 @@
 /**
- * What arrived and was not read, for clients that are told of each token by an event: the unbounded queue that everybody
- * writes who wants to say `for await`.
+ * What arrived and was not read, for clients that get each token as an event: the unbounded queue that turns events into
+ * `for await`.
  */
 export class Arrivals implements AsyncIterator<string, undefined> {
   readonly #leave: () => void

@@ -29,8 +29,8 @@ const actors = {
   inspector: inspector(),
 }
 
-/** Each connection is somebody else, and may watch what others started. */
-const everybody: Authenticate = ({ auth }) => ({ id: String(auth), rights: ['observe'] })
+/** Each connection is a principal of its own, and may watch the runs of others. */
+const observers: Authenticate = ({ auth }) => ({ id: String(auth), rights: ['observe'] })
 
 async function serve(transport: Transport, { limits, providerPort, watched }: ServeOptions): Promise<PeerServer> {
   const sockets = new Set<Socket>()
@@ -39,7 +39,7 @@ async function serve(transport: Transport, { limits, providerPort, watched }: Se
       ...actors,
       ...(providerPort !== undefined && (await agents(providerPort))),
     },
-    authenticate: everybody,
+    authenticate: observers,
     transport: watched ? watching(transport, sockets) : transport,
     // A benchmark starts more runs a second than anybody may by default. All else is as it comes.
     limits: { startsPerSec: 1_000_000, startBurst: 1_000_000, ...limits },
@@ -54,7 +54,7 @@ async function serve(transport: Transport, { limits, providerPort, watched }: Se
   }
 }
 
-/** What waits until it is stopped. The prompt is the id of the stream, and the time it was told so goes into its books. */
+/** Agents that wait until they are stopped. The prompt is the id of the stream whose stop time is noted. */
 async function agents(providerPort: number) {
   const { openai } = await import('millrace/models/openai')
   const wait = tool({

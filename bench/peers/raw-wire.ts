@@ -10,7 +10,7 @@ export type Down = (number | string | string[] | null)[]
 /** Sends one message. */
 type Send = (message: Buffer) => void
 
-/** One connection of a server that somebody wrote in an afternoon: one small msgpack frame for each token. */
+/** One connection of a server that takes an afternoon to write: one small msgpack frame for each token. */
 export class RawConnection {
   readonly #send: Send
   readonly #running = new Map<number, AbortController>()

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { PeerClient } from '../peers/peer.ts'
 import { PEERS, type PeerName } from '../peers/peers.ts'
 import { machineUs, pass, until } from '../stage/clock.ts'
-import { obey } from '../stage/orders.ts'
+import { answerCommands } from '../stage/commands.ts'
 import { watchers } from './fan-out-reader.ts'
 import { memory } from './memory.ts'
 import type { TokenRequest } from './token-source.ts'
@@ -15,7 +15,7 @@ export type ClientProcessOptions = { peer: PeerName; port: number }
 const { peer, port } = JSON.parse(process.argv[2]!) as ClientProcessOptions
 const found = PEERS[peer]()
 
-/** All sockets that this process ever opened: what came over them is counted here, whoever reads them. */
+/** All sockets that this process ever opened. What came over them is counted here, whichever reader takes it. */
 const sockets = new Set<Socket>()
 subscribe('net.client.socket', (message) => {
   sockets.add((message as { socket: Socket }).socket)
@@ -39,7 +39,7 @@ const reading = {
 /** One that was read up to a point, and is read no further. */
 let unread: AsyncIterator<string> | undefined
 
-const orders = {
+const commands = {
   /** Opens connections, a few at a time. */
   async connect(connections: number): Promise<void> {
     const one = await found
@@ -231,6 +231,6 @@ async function readOne(client: PeerClient, request: TokenRequest, credit: number
 /** A stream of so many is ended by the server. */
 const ENDLESS = 1_000_000_000
 
-export type ClientOrders = typeof orders
+export type ClientCommands = typeof commands
 
-obey(orders)
+answerCommands(commands)

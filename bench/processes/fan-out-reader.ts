@@ -7,7 +7,7 @@ import type { Down } from '../peers/raw-wire.ts'
 import { machineUs, until } from '../stage/clock.ts'
 import type { TokenRequest } from './token-source.ts'
 
-/** How a thousand sockets of one peer watch the same stream: what they say to be told of it, and what a message holds. */
+/** How a thousand sockets of one peer watch the same stream: what they send to join it, and what a message holds. */
 type Watching = {
   protocol?: string
   /** Sent when the socket opens. `run`: the id of what is watched, where streams have one. */
@@ -34,7 +34,7 @@ const socketIo: Watching = {
   tokensIn: (message) => (String(message).startsWith('42["t"') ? 1 : 0),
 }
 
-/** A window that holds all that comes: nothing waits for these readers, who grant nothing and answer no PING. */
+/** A window that holds all that comes: nothing waits for these readers, which grant nothing and answer no PING. */
 const CREDIT = 1_900
 /** Nothing comes any more, to none of them. */
 const SILENCE_US = 300_000
@@ -73,7 +73,7 @@ const WATCHING: { readonly [Name in PeerName]?: Watching } = {
 }
 
 /**
- * Orders for a process of watchers. Its core cannot decode a million tokens a second and would slow the server that is
+ * Commands of a process of watchers. Its core cannot decode a million tokens a second and would slow the server that is
  * measured, so what arrives is kept as it is, and decoded and counted afterwards.
  */
 export function watchers(peer: PeerName, port: number) {
@@ -92,13 +92,13 @@ export function watchers(peer: PeerName, port: number) {
       return (await run.opened).id
     },
 
-    /** Resolves when whoever started it has read all of it. */
+    /** Resolves when the starter has read all of it. */
     watchedIsOver: (): Promise<void> | undefined => over,
 
-    /** Opens sockets that watch; resolves when all have been told that they do, as far as they are told. */
+    /** Opens sockets that watch. Resolves when each has its confirmation, if the peer sends one. */
     async watch({ sockets, run }: { sockets: number; run?: string }): Promise<void> {
       const watching = WATCHING[peer]
-      if (!watching) throw new Error('nobody watches this peer')
+      if (!watching) throw new Error('this peer cannot be watched')
       arrived = Array.from({ length: sockets }, () => [])
       for (let n = 0; n < sockets; n++) {
         const messages = arrived[n]!

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { machineUs } from '../stage/clock.ts'
-import { obey } from '../stage/orders.ts'
+import { answerCommands } from '../stage/commands.ts'
 
 const closedAt = new Map<string, number>()
 
@@ -21,7 +21,7 @@ const server = createServer((request, response) => {
 })
 server.listen(0, '127.0.0.1')
 
-const orders = {
+const commands = {
   async listening(): Promise<number> {
     if (!server.listening) await once(server, 'listening')
     return (server.address() as AddressInfo).port
@@ -31,6 +31,6 @@ const orders = {
   stopped: (ids: readonly string[]): (number | undefined)[] => ids.map((id) => closedAt.get(id)),
 }
 
-export type ProviderOrders = typeof orders
+export type ProviderCommands = typeof commands
 
-obey(orders)
+answerCommands(commands)

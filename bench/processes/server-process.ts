@@ -1,8 +1,8 @@
-/** The process of a server: serves one peer, and tells of itself what is measured. */
+/** The process of a server: it serves one peer, and reports what is measured. */
 import type { ServeOptions } from '../peers/peer.ts'
 import { PEERS, type PeerName } from '../peers/peers.ts'
 import { machineUs, until } from '../stage/clock.ts'
-import { obey } from '../stage/orders.ts'
+import { answerCommands } from '../stage/commands.ts'
 import { memory } from './memory.ts'
 import {
   atGate,
@@ -16,7 +16,7 @@ import {
 } from './token-source.ts'
 
 export type ServerProcessOptions = ServeOptions & {
-  /** Without one it serves nobody: the token source alone. */
+  /** Without one there is no server: the token source alone. */
   peer?: PeerName
 }
 
@@ -35,7 +35,7 @@ function marked(): Mark {
 /** Looks often at what grows while a client does not read. */
 let watch: { timer: NodeJS.Timeout; peakRss: number; peakBuffered: number; stuffed: boolean } | undefined
 
-const orders = {
+const commands = {
   async listening(): Promise<number> {
     return (await serving)?.port ?? 0
   },
@@ -118,6 +118,6 @@ const orders = {
   },
 }
 
-export type ServerOrders = typeof orders
+export type ServerCommands = typeof commands
 
-obey(orders)
+answerCommands(commands)

@@ -18,7 +18,7 @@ export type Pace =
 
 /** What a client asks a server for, whatever they speak. */
 export type TokenRequest = {
-  /** Names the stream, for the books of this process. */
+  /** Names the stream in the entries of this process. */
   id: string
   pace: Pace
   /** How many there are. */
@@ -49,12 +49,12 @@ export function produced(id: string): number {
   return entries.get(id)?.produced ?? 0
 }
 
-/** When the code behind a stream was told to stop, in `machineUs`. */
+/** When the code behind a stream was asked to stop, in `machineUs`. */
 export function stoppedAt(id: string): number | undefined {
   return entries.get(id)?.stoppedAt
 }
 
-/** Notes that the code behind a stream is told to stop now, unless it was told before. */
+/** Notes that the code behind a stream is asked to stop now, unless it was asked before. */
 export function stopped(id: string): void {
   entry(id).stoppedAt ??= machineUs()
 }
@@ -77,17 +77,17 @@ export function endAll(): void {
   ending.abort()
   ending = new AbortController()
   entries.clear()
-  begun = 0
+  started = 0
 }
 
-let begun = 0
+let started = 0
 
 /** The one token source of all peers. It notes what it made and when it was stopped. */
 export async function* tokens(request: TokenRequest, signal: AbortSignal): AsyncGenerator<string, undefined> {
   const { id, pace, tokens: count, large = false, gated = false } = request
   const mine = entry(id)
   const over = ending.signal
-  const phase = (begun++ * 0.618_034) % 1
+  const phase = (started++ * 0.618_034) % 1
   const onAbort = (): void => {
     mine.stoppedAt ??= machineUs()
   }
@@ -191,8 +191,8 @@ function nextTurn(): Promise<void> {
 /** The longest wait in milliseconds, and so how many lists the wheel has. */
 const LONGEST_MS = 8_192
 /**
- * Who waits for which millisecond, the one list after the other and round again. Lists that were made anew for each
- * millisecond would die old, and while they lie dead keep alive what they name: a garbage collector that every peer pays.
+ * The streams that wait for each millisecond, list after list and round again. A new list for each millisecond would
+ * reach the old generation, and keep alive what it names until a major collection: a cost that every peer would pay.
  */
 const wheel: (() => void)[][] = Array.from({ length: LONGEST_MS }, () => [])
 let waiting = 0
@@ -203,9 +203,9 @@ let turnedAt = 0
 let wheelTimer: { at: number; clear(): void } | undefined
 
 /**
- * Resolves at that `performance.now()`, rounded up to a millisecond; one timer serves all streams. Who is late does not
- * wait, since what a provider wrote while nobody looked is there all at once. But late is who was so when the wheel last
- * turned: a server that is slower than its sources would not come to anything else.
+ * Resolves at that `performance.now()`, rounded up to a millisecond; one timer serves all streams. A late stream does not
+ * wait, since all that a provider wrote meanwhile is there at once. A stream is late if it was so when the wheel last
+ * turned: else a server that is slower than its sources would do nothing else.
  */
 function tickAt(at: number): Promise<void> | undefined {
   if (at <= turnedAt) return undefined

@@ -1,7 +1,7 @@
-/** The process of those who watch a server of ours through its inspector. */
+/** The process of the clients that watch a server through its inspector. */
 import { createClient, InspectorState, type InspectorUpdate } from 'millrace/client'
 import { until } from '../stage/clock.ts'
-import { obey } from '../stage/orders.ts'
+import { answerCommands } from '../stage/commands.ts'
 
 export type WatcherProcessOptions = { port: number }
 
@@ -26,7 +26,7 @@ function watch(n: number, everyMs: number): Watcher {
   return watcher
 }
 
-const orders = {
+const commands = {
   /** Resolves when each of so many watchers knows of so many runs. */
   async watch({ count, everyMs, runs }: { count: number; everyMs: number; runs: number }): Promise<void> {
     watchers = Array.from({ length: count }, (_, n) => watch(n, everyMs))
@@ -43,6 +43,6 @@ const orders = {
   },
 }
 
-export type WatcherOrders = typeof orders
+export type WatcherCommands = typeof commands
 
-obey(orders)
+answerCommands(commands)

@@ -3,10 +3,10 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import type { Orders, Outcome } from './orders.ts'
+import type { Commands, Outcome } from './commands.ts'
 
-/** An order may take so long, and no longer. */
-const ORDER_MS = 60_000
+/** How long a command may take. */
+const COMMAND_MS = 60_000
 const BYTES_PER_KIB = 1_024
 
 /** All that live, to be ended with this process whatever ends it. */
@@ -16,11 +16,11 @@ process.on('exit', () => {
 })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 
-type InputOf<Order> = Order extends (input: infer Input) => unknown ? (unknown extends Input ? [] : [Input]) : []
-type ValueOf<Order> = Order extends (...input: never[]) => infer Value ? Awaited<Value> : never
+type InputOf<Command> = Command extends (input: infer Input) => unknown ? (unknown extends Input ? [] : [Input]) : []
+type ValueOf<Command> = Command extends (...input: never[]) => infer Value ? Awaited<Value> : never
 
 /** A process of a measurement, bound to one core. */
-export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
+export class PinnedProcess<Known extends Commands> implements AsyncDisposable {
   readonly #child: ChildProcess
   readonly #label: string
   readonly #calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
@@ -29,7 +29,7 @@ export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
   #stderr = ''
 
   /**
-   * @param script its built file, beside the one of the caller.
+   * @param script its built file, next to the one of the caller.
    * @param core where it runs; undefined where nothing can be bound.
    * @param options handed to it as JSON.
    * @param isLoad it leaves its core to the others, where both want it.
@@ -47,7 +47,7 @@ export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
       env: { PATH: process.env['PATH'] },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
-    // Now: its threads, as they are made, take after the first.
+    // Now, because its threads inherit the priority of the first.
     if (isLoad && this.#child.pid !== undefined) setPriority(this.#child.pid, constants.priority.PRIORITY_LOW)
     alive.add(this.#child)
     this.#child.stderr?.on('data', (chunk: Buffer) => (this.#stderr = (this.#stderr + chunk.toString()).slice(-4_000)))
@@ -66,7 +66,7 @@ export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
   }
 
   /**
-   * Tells it something and resolves with its answer.
+   * Sends it a command and resolves with its answer.
    * @throws Error when it fails at it, ends, or is not done within a minute.
    */
   async ask<Name extends keyof Known & string>(
@@ -77,7 +77,7 @@ export class PinnedProcess<Known extends Orders> implements AsyncDisposable {
     let timer: NodeJS.Timeout | undefined
     try {
       return await new Promise<ValueOf<Known[Name]>>((resolve, reject) => {
-        timer = setTimeout(() => reject(new Error(`${this.#label} did not ${name} in time`)), ORDER_MS)
+        timer = setTimeout(() => reject(new Error(`${this.#label} did not ${name} in time`)), COMMAND_MS)
         this.#calls.set(call, { resolve: resolve as (value: unknown) => void, reject })
         this.#child.send({ call, name, input })
       })

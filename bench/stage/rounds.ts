@@ -6,7 +6,7 @@ export type Rounds<Name extends string, Sample> = {
 
 /**
  * Measures A B C A B C ..., so that what else the machine does meets all of them. The first round only warms up, where
- * there are several. Who fails once is measured no more: what it did before does not count either.
+ * there are several. A peer that fails once is measured no more, and its earlier figures do not count.
  */
 export async function interleaved<Name extends string, Sample>(
   names: readonly Name[],

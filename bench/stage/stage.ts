@@ -1,14 +1,14 @@
 import type { ServeOptions } from '../peers/peer.ts'
 import { ALL, type PeerName } from '../peers/peers.ts'
-import type { ClientOrders, ClientProcessOptions } from '../processes/client-process.ts'
-import type { ProviderOrders } from '../processes/provider-process.ts'
-import type { ServerOrders, ServerProcessOptions } from '../processes/server-process.ts'
+import type { ClientCommands, ClientProcessOptions } from '../processes/client-process.ts'
+import type { ProviderCommands } from '../processes/provider-process.ts'
+import type { ServerCommands, ServerProcessOptions } from '../processes/server-process.ts'
 import { coresToPin } from './machine.ts'
 import { PinnedProcess } from './pinned-process.ts'
 
-export type ServerProcess = PinnedProcess<ServerOrders>
-export type ClientProcess = PinnedProcess<ClientOrders>
-export type ProviderProcess = PinnedProcess<ProviderOrders>
+export type ServerProcess = PinnedProcess<ServerCommands>
+export type ClientProcess = PinnedProcess<ClientCommands>
+export type ProviderProcess = PinnedProcess<ProviderCommands>
 
 /** A server, and a process of clients of the same peer. */
 export type Pair = { peer: PeerName; server: ServerProcess; client: ClientProcess; port: number }
@@ -29,7 +29,7 @@ export class Stage implements AsyncDisposable {
   server(peer: PeerName | undefined, options: ServeOptions = {}): ServerProcess {
     const given: ServerProcessOptions = { ...options, ...(peer !== undefined && { peer }) }
     return this.#use(
-      new PinnedProcess<ServerOrders>('server-process.js', this.#serverCore, given, `server of ${peer ?? 'nobody'}`),
+      new PinnedProcess<ServerCommands>('server-process.js', this.#serverCore, given, `server of ${peer ?? 'nobody'}`),
     )
   }
 
@@ -38,12 +38,12 @@ export class Stage implements AsyncDisposable {
     const options: ClientProcessOptions = { peer, port }
     const label = `client of ${peer}`
     return this.#use(
-      new PinnedProcess<ClientOrders>('client-process.js', this.#clientCore, options, label, role === 'load'),
+      new PinnedProcess<ClientCommands>('client-process.js', this.#clientCore, options, label, role === 'load'),
     )
   }
 
   provider(): ProviderProcess {
-    return this.#use(new PinnedProcess<ProviderOrders>('provider-process.js', this.#clientCore, {}, 'provider'))
+    return this.#use(new PinnedProcess<ProviderCommands>('provider-process.js', this.#clientCore, {}, 'provider'))
   }
 
   /** A server that listens, and a process that has no connection to it yet. */

@@ -1,4 +1,4 @@
-/** The value below which the share `p` of all lies. */
+/** The value below which there is the share `p` of all. */
 export function percentile(values: readonly number[], p: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? Number.NaN
@@ -25,7 +25,7 @@ export function figure(value: number): string {
   return value.toFixed(size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : size >= 0.095 ? 2 : 3)
 }
 
-/** `0.11 (0.10-0.13)`: the median, and what the rounds lie between. */
+/** `0.11 (0.10-0.13)`: the median, and the range of the rounds. */
 export function spread(values: readonly number[]): string {
   if (values.length === 0) return '-'
   const middle = figure(median(values))
