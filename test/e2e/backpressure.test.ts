@@ -21,7 +21,7 @@ test.each([
   { credit: 256, read: 128, expected: 128 + 256 + readAhead },
   { credit: 100, read: 1_000, expected: 1_000 + 100 + readAhead },
 ])(
-  'an actor nobody reads stops after what was read ($read) + credit ($credit) + 32 items, and its neighbour is unharmed',
+  'an unread actor stops after what was read ($read) + credit ($credit) + 32 items, and another run is unharmed',
   async ({ credit, read, expected }) => {
     const numbers = counter()
     await using server = await testServer({ count: numbers })
@@ -29,8 +29,8 @@ test.each([
     const unread = client.start('count', 1_000_000, credit === initialCredit ? {} : { credit })
     const events = unread[Symbol.asyncIterator]()
     for (let n = 0; n < read; n++) await events.next()
-    const neighbour = client.start('count', 30_000)
-    expect((await readAll(neighbour.text())).join('')).toBe(counted(1, 30_000))
+    const bystander = client.start('count', 30_000)
+    expect((await readAll(bystander.text())).join('')).toBe(counted(1, 30_000))
     await eventually(() => numbers.runs[0]!.count >= expected, 'the actor uses all it may')
     // Another round trip: it has no more to come.
     for await (const _ of client.start('count', 5_000)) continue

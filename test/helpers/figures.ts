@@ -1,6 +1,6 @@
 const MIB = 1_048_576
 
-/** The value below which the share `p` of all lies. */
+/** The value below which there is the share `p` of all. */
 export function percentile(values: readonly number[], p: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? Number.NaN

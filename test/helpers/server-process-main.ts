@@ -4,8 +4,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Limits } from '../../protocol/limits.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { createServer } from '../../server/server.ts'
+import { ticker } from './bystander-actor.ts'
 import { asChild } from './child-process.ts'
-import { ticker } from './neighbour-actor.ts'
 import type { Measured, MeasuredCommand, MeasuredReport } from './server-process.ts'
 
 const { gc } = globalThis as { gc?: () => void }

@@ -5,8 +5,8 @@ import { encodeUp } from '../../protocol/encode.ts'
 import { ProtocolFault } from '../../protocol/errors.ts'
 import type { UpFrame } from '../../protocol/frames.ts'
 import { decodeClient } from '../../server/log/payload.ts'
+import { bystander } from '../helpers/bystander.ts'
 import { scanLimits } from '../helpers/codec-paths.ts'
-import { neighbour } from '../helpers/neighbour.ts'
 import { RawSocket } from '../helpers/raw-socket.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { growth, ServerProcess } from '../helpers/server-process.ts'
@@ -190,16 +190,16 @@ test(`a server lives through ${COUNT} damaged messages, holds on to nothing, and
 
   await Promise.all(Array.from({ length: ATTACKERS }, (_, n) => attack(seededRandom(SEED + n), 200)))
   const before = await server.quiet(1)
-  const beside = await neighbour(quiet)
+  const watching = await bystander(quiet)
   sent = connections = 0
   endings.clear()
   const share = Math.ceil(COUNT / ATTACKERS)
   await Promise.all(Array.from({ length: ATTACKERS }, (_, n) => attack(seededRandom(SEED + 1_000 + n), share)))
-  const { items, rttMaxMs } = await beside.finish()
+  const { items, rttMaxMs } = await watching.finish()
   const after = await server.quiet(1)
   const codes = [...endings].map(([code, times]) => `${String(code)} x ${times}`).join(', ')
   console.log(
-    `server mutation: ${sent} messages on ${connections} connections (${codes}), ${growth(before, after)}, neighbour ${items} items, RTT max ${rttMaxMs} ms`,
+    `server mutation: ${sent} messages on ${connections} connections (${codes}), ${growth(before, after)}, bystander ${items} items, RTT max ${rttMaxMs} ms`,
   )
   expect(after.failures).toEqual([])
   expect([...endings.keys()].filter((code) => code !== 4400 && code !== 4429)).toEqual([])

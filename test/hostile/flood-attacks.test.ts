@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
-import { neighbour } from '../helpers/neighbour.ts'
+import { bystander } from '../helpers/bystander.ts'
 import { OPCODE, RawSocket, rawFrame } from '../helpers/raw-socket.ts'
 import { growth, type Measured, ServerProcess } from '../helpers/server-process.ts'
 import { repetitions } from '../helpers/tier.ts'
@@ -22,12 +22,12 @@ test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, asy
   const client = await server.client()
   await startAndCancel(client, 2_000, 5_000, 1)
   const before = await server.quiet(2)
-  const beside = await neighbour(quiet)
+  const watching = await bystander(quiet)
   await startAndCancel(client, pairs, 5_000, 2_001)
-  const { rttMaxMs } = await beside.finish()
+  const { rttMaxMs } = await watching.finish()
   const after = await server.quiet(2)
   client.cut()
-  console.log(`start/cancel: ${pairs} pairs, ${growth(before, after)}, neighbour RTT max ${rttMaxMs} ms`)
+  console.log(`start/cancel: ${pairs} pairs, ${growth(before, after)}, bystander RTT max ${rttMaxMs} ms`)
   expectBounded(before, after)
   expect(after.heap - before.heap).toBeLessThan(5 * MIB)
 })
@@ -38,18 +38,18 @@ test(`${sessions} sessions that are abandoned with a run take bounded memory`, a
   await using quiet = await server.client({ auth: 'bob' })
   await abandonSessions(server, 300, () => 'alice')
   const before = await server.measure()
-  const beside = await neighbour(quiet)
+  const watching = await bystander(quiet)
   await abandonSessions(server, sessions, () => 'alice')
-  const { rttMaxMs } = await beside.finish()
+  const { rttMaxMs } = await watching.finish()
   const after = await server.measure()
   console.log(
-    `abandoned: ${sessions} sessions, ${after.liveRuns} runs live on, ${growth(before, after)}, neighbour RTT max ${rttMaxMs} ms`,
+    `abandoned: ${sessions} sessions, ${after.liveRuns} runs live on, ${growth(before, after)}, bystander RTT max ${rttMaxMs} ms`,
   )
   expectBounded(before, { ...after, fds: after.fds - after.connections + before.connections })
   expect(after.liveRuns).toBeLessThanOrEqual(256)
 })
 
-test('who pings and never reads is cut off, and costs no memory', async () => {
+test('a client that pings and never reads is cut off, and costs no memory', async () => {
   await using server = await ServerProcess.start()
   const most = repetitions({ quick: 100 * MIB, full: 500 * MIB })
   const before = await server.measure()
@@ -63,7 +63,7 @@ test('who pings and never reads is cut off, and costs no memory', async () => {
 })
 
 const silent = repetitions({ quick: 100, full: 1_000 })
-test(`${silent} sockets that never finish what they began are closed, and leave nothing`, async () => {
+test(`${silent} sockets that never finish what they began are closed, and leave nothing behind`, async () => {
   await using server = await ServerProcess.start({ helloMs: 400 })
   const before = await server.measure()
   const begun = [Buffer.alloc(0), Buffer.of(0x82), rawFrame(Buffer.alloc(60_000)).subarray(0, 50_000)]
@@ -99,7 +99,7 @@ test(`a START of ${trickled} bytes that comes one byte at a time is served`, asy
 })
 
 const attackMs = repetitions({ quick: 500, full: 20_000 })
-test(`eight who attack with the worst of messages for ${attackMs} ms do not stop a neighbour`, async () => {
+test(`eight clients that send the worst messages for ${attackMs} ms do not stop a bystander`, async () => {
   await using server = await ServerProcess.start()
   await using quiet = await server.client({ auth: 'bob' })
   const worst = [
@@ -118,13 +118,13 @@ test(`eight who attack with the worst of messages for ${attackMs} ms do not stop
   ]
   await Promise.all(worst.map((message) => attackFor(attackMs / 5, server.url, message)))
   const before = await server.quiet(1)
-  const beside = await neighbour(quiet)
+  const watching = await bystander(quiet)
   const attacks = await Promise.all(worst.map((message) => attackFor(attackMs, server.url, message)))
-  const { items, rttMaxMs } = await beside.finish()
+  const { items, rttMaxMs } = await watching.finish()
   const after = await server.quiet(1)
   const sum = attacks.reduce((a, b) => a + b)
   console.log(
-    `worst messages: ${sum} in ${attackMs} ms, ${growth(before, after)}, neighbour ${items} items, RTT max ${rttMaxMs} ms`,
+    `worst messages: ${sum} in ${attackMs} ms, ${growth(before, after)}, bystander ${items} items, RTT max ${rttMaxMs} ms`,
   )
   expectBounded(before, after)
 })

@@ -4,9 +4,9 @@ import { encodeUp } from '../../protocol/encode.ts'
 import type { UpFrame } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
+import { bystander } from '../helpers/bystander.ts'
+import { ticker } from '../helpers/bystander-actor.ts'
 import { scanLimits } from '../helpers/codec-paths.ts'
-import { neighbour } from '../helpers/neighbour.ts'
-import { ticker } from '../helpers/neighbour-actor.ts'
 import { OPCODE, RawSocket } from '../helpers/raw-socket.ts'
 import { type TestServer, testServer } from '../helpers/server.ts'
 import { messageOf, type Vector, vectors } from '../helpers/vectors.ts'
@@ -50,8 +50,8 @@ function due(vector: Vector, limit: number): number | undefined {
 
 test('every refused vector closes its connection with its code, behind HELLO and as the first message, and no other connection notices', async () => {
   await using server = await openServer()
-  await using client = await server.client({ headers: { 'x-who': 'neighbour' } })
-  const beside = await neighbour(client)
+  await using client = await server.client({ headers: { 'x-who': 'bystander' } })
+  const watching = await bystander(client)
   const wrong: string[] = []
 
   await inTurn(refused, async (vector, n) => {
@@ -70,15 +70,15 @@ test('every refused vector closes its connection with its code, behind HELLO and
   })
 
   expect(wrong).toEqual([])
-  const { items, rttMaxMs } = await beside.finish()
-  console.log(`vectors: ${refused.length} refused twice; neighbour ${items} items, RTT max ${rttMaxMs} ms`)
+  const { items, rttMaxMs } = await watching.finish()
+  console.log(`vectors: ${refused.length} refused twice; bystander ${items} items, RTT max ${rttMaxMs} ms`)
   expect(server.errors).toEqual([])
 })
 
 test('every accepted vector is survived: the connection answers behind it, and no other connection notices', async () => {
   await using server = await openServer()
-  await using client = await server.client({ headers: { 'x-who': 'neighbour' } })
-  const beside = await neighbour(client)
+  await using client = await server.client({ headers: { 'x-who': 'bystander' } })
+  const watching = await bystander(client)
   const wrong: string[] = []
 
   await inTurn(accepted, async (vector, n) => {
@@ -92,7 +92,7 @@ test('every accepted vector is survived: the connection answers behind it, and n
   })
 
   expect(wrong).toEqual([])
-  const { items, rttMaxMs } = await beside.finish()
-  console.log(`vectors: ${accepted.length} accepted; neighbour ${items} items, RTT max ${rttMaxMs} ms`)
+  const { items, rttMaxMs } = await watching.finish()
+  console.log(`vectors: ${accepted.length} accepted; bystander ${items} items, RTT max ${rttMaxMs} ms`)
   expect(server.errors).toEqual([])
 })

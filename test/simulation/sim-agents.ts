@@ -128,7 +128,7 @@ export class SimAgents {
         act: tool({ ...each, timeoutMs: 3_600_000, run: act }),
         ask: tool({ ...each, needsApproval: true, approvalMs: APPROVAL_MS, run: asked }),
         walk: tool({ ...each, run: (value, context) => this.#walk(value, context) }),
-        hire: tool({ ...each, timeoutMs: 4 * TOOL_MS, run: (_, context) => this.#hireInTool(context) }),
+        delegate: tool({ ...each, timeoutMs: 4 * TOOL_MS, run: (_, context) => this.#delegateInTool(context) }),
       },
       onFinish: (conversation, { run }) => {
         const plan = this.#planOf(conversation)
@@ -163,7 +163,7 @@ export class SimAgents {
     for (let n = 0; n < count; n++) {
       // Ids that come again, names that nobody has, arguments that do not fit.
       const call = chance.of(0.3) ? 'again' : `${plan.who}t${plan.asked}n${n}`
-      const name = chance.pick(['act', 'act', 'hire', 'hire', 'ask', 'ask', 'walk', 'nobody'])
+      const name = chance.pick(['act', 'act', 'delegate', 'delegate', 'ask', 'ask', 'walk', 'nobody'])
       const args = chance.of(0.9) ? { action: chance.pick(ACTIONS) } : { action: 'no such' }
       if (chance.of(0.5)) yield { type: 'tool.args', call, name, text: JSON.stringify(args) }
       yield { type: 'tool.call', call, name, args }
@@ -233,13 +233,13 @@ export class SimAgents {
     }
   }
 
-  async #hireInTool(context: ToolContext): Promise<unknown> {
+  async #delegateInTool(context: ToolContext): Promise<unknown> {
     const { signal, spawn, emit, fence } = context
     const execution = this.#begin(context)
     const depth = this.#depthOf(fence.run)
     try {
       if (depth < MAX_DEPTH) await this.#delegate({ signal, spawn, emit, id: fence.run, depth })
-      return 'hired'
+      return 'delegated'
     } finally {
       execution.overAt = this.#stage.time.now()
     }
@@ -301,9 +301,9 @@ export class SimAgents {
 
   /** Begins a child, and uses it in a random way. */
   async #delegate(place: Place, use: Use = this.#chance.pick(USES)): Promise<void> {
-    const hired = this.#hire(place, use)
-    if (!hired) return
-    const { child, bond } = hired
+    const spawned = this.#spawn(place, use)
+    if (!spawned) return
+    const { child, bond } = spawned
     await this.#coping(place, bond, async () => {
       switch (use) {
         case 'pass':
@@ -346,9 +346,9 @@ export class SimAgents {
   async *#pass(place: Place): AsyncGenerator<RunEvent, void> {
     const use = this.#chance.pick(USES_OF_GENERATORS)
     if (use !== 'pass') return this.#delegate(place, use)
-    const hired = this.#hire(place, use)
-    if (!hired) return
-    const { child, bond } = hired
+    const spawned = this.#spawn(place, use)
+    if (!spawned) return
+    const { child, bond } = spawned
     bond.passes = true
     try {
       yield* child
@@ -384,7 +384,7 @@ export class SimAgents {
     return signal.aborted || !this.#ledger.goesOn(id)
   }
 
-  #hire(place: Place, use: Use): { child: Child; bond: Bond } | undefined {
+  #spawn(place: Place, use: Use): { child: Child; bond: Bond } | undefined {
     const depth = place.depth + 1
     const who = `c${++this.#names}`
     const isAgent = this.#chance.of(0.4)

@@ -1,6 +1,6 @@
 import { type Actor, actor } from '../../server/actors/actor.ts'
 
-/** Says `1 `, `2 `, ... a little at a time, until it is cancelled: what a neighbour listens to. */
+/** Says `1 `, `2 `, ... a little at a time, until it is cancelled: what a bystander reads. */
 export function ticker(): Actor {
   return actor({
     async *stream(_: unknown, { signal }) {

@@ -71,7 +71,7 @@ class Seat {
     this.socket.say(failed(sid, 0, 'overloaded', true))
   }
 
-  /** Answers, as far as the stream is. */
+  /** Answers with the next thing that the stream is due. */
   goOn(sid: number, stream: Live): void {
     if (!stream.isOpened) {
       stream.isOpened = true
@@ -86,8 +86,8 @@ class Seat {
   }
 }
 
-/** A server that answers, refuses for the moment, says nothing, and cuts the line, as chance has it; in virtual time. */
-export class MoodyServer extends ScriptedServer {
+/** A server that answers, refuses for now, stays silent or cuts the connection at random, in virtual time. */
+export class RandomServer extends ScriptedServer {
   readonly chance: Chance
   readonly #seats = new Map<ScriptedSocket, Seat>()
 
@@ -116,7 +116,7 @@ export class MoodyServer extends ScriptedServer {
     for (const sid of [...seat.live.keys()]) seat.refuse(sid)
   }
 
-  /** Nobody gets through. */
+  /** Lets no client through. */
   cutAll(): void {
     this.#newest().cut()
   }

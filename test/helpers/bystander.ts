@@ -6,13 +6,13 @@ import type { WireClient } from './wire-client.ts'
 /** Credit goes back for so many items at a time. */
 const RETURNED_ITEMS = 128
 
-export interface Neighbour {
+export interface Bystander {
   /** Stops, and fails the test if anything was lost or out of order. Resolves with what it saw. */
   finish(): Promise<{ items: number; rttMaxMs: number }>
 }
 
-/** A client that minds its own business: it listens to `ticker` of the server and asks for a sign of life all the time. */
-export async function neighbour(client: WireClient): Promise<Neighbour> {
+/** A client that has nothing to do with the test: it reads the actor `ticker` and sends PINGs all the time. */
+export async function bystander(client: WireClient): Promise<Bystander> {
   client.start(1, 'ticker', null, { credit: 4 * RETURNED_ITEMS })
   let items = 0
   let returned = 0
@@ -26,7 +26,7 @@ export async function neighbour(client: WireClient): Promise<Neighbour> {
       if (frame.kind === 'delta') for (const { seq, text = '' } of itemsOf(frame)) take(seq, text)
       else if (frame.kind === 'event' || frame.kind === 'gap') wrong ??= frame.kind
     }
-    // It may live long: what was looked at is not kept.
+    // It may live long, so it keeps nothing of what it has checked.
     ;(client.frames as unknown[]).length = (client.messages as unknown[]).length = 0
     if (items - returned < RETURNED_ITEMS) return
     client.socket.send(encodeUp([{ kind: 'credit', sid: 1, n: items - returned }]))
@@ -43,7 +43,7 @@ export async function neighbour(client: WireClient): Promise<Neighbour> {
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
   })()
-  // A failure is told by `finish`.
+  // `finish` reports a failure.
   pinging.catch(() => {})
   return {
     async finish() {
@@ -51,8 +51,8 @@ export async function neighbour(client: WireClient): Promise<Neighbour> {
       await pinging
       client.send({ kind: 'cancel', sid: 1 })
       const end = await client.next('end', 1)
-      expect(end.outcome, 'the neighbour was served to the end').toBe('cancelled')
-      expect(wrong, 'the neighbour lost nothing').toBeUndefined()
+      expect(end.outcome, 'the bystander was served to the end').toBe('cancelled')
+      expect(wrong, 'the bystander lost nothing').toBeUndefined()
       expect(items).toBeGreaterThan(0)
       return { items, rttMaxMs: Math.round(rttMaxMs) }
     },
