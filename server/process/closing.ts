@@ -29,6 +29,8 @@ export class Closing {
   #closed: Promise<void> | undefined
   #deadline = Number.POSITIVE_INFINITY
   #waiting: { holds: () => boolean; done: () => void } | undefined
+  /** A look at what is awaited is due in the next loop turn. */
+  #isChecking = false
   #timer: Timer | undefined
 
   constructor(runtime: Runtime, parts: ClosingParts) {
@@ -51,8 +53,13 @@ export class Closing {
 
   /** A run, a stream or a connection is over: perhaps there is nothing left to wait for. */
   check(): void {
-    // Whatever else happens in this loop turn happens first.
-    if (this.#waiting) this.#runtime.nextTurn(() => this.#waiting?.holds() && this.#waiting.done())
+    if (!this.#waiting || this.#isChecking) return
+    this.#isChecking = true
+    // Whatever else happens in this loop turn happens first. One look then covers all of it: there may be much to look at.
+    this.#runtime.nextTurn(() => {
+      this.#isChecking = false
+      if (this.#waiting?.holds()) this.#waiting.done()
+    })
   }
 
   async #shutDown(reason: string): Promise<void> {

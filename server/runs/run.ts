@@ -465,6 +465,7 @@ export class Run implements ReadableRun {
 
   /** Stops the run at once, whatever its actor waits for. On a run that is stopping or has ended it changes nothing. */
   cancel(why: CancelCause): void {
+    if (this.isOver) return
     const message =
       why.note === undefined || why.note === ''
         ? `cancelled by the ${why.by}`

@@ -1,7 +1,10 @@
 import '../helpers/work-counter.ts'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { UpFrame } from '../../protocol/frames.ts'
+import { actor, bearer } from '../../server/index.ts'
 import { type CrowdedServer, crowdedServer, QUESTIONS } from '../helpers/crowded-server.ts'
+import { eventually, testServer } from '../helpers/server.ts'
+import { silent } from '../helpers/test-actors.ts'
 import type { WireClient } from '../helpers/wire-client.ts'
 import { Work } from '../helpers/work-counter.ts'
 
@@ -158,7 +161,7 @@ let many: CrowdedServer
 beforeAll(async () => {
   few = await crowdedServer(1)
   many = await crowdedServer(MANY)
-})
+}, 60_000)
 afterEach(async () => {
   await few.dismiss()
   await many.dismiss()
@@ -185,4 +188,46 @@ test.each(cases)('%s %s costs no more where more is kept', async (_, __, prepare
   const least = await workOf(prepare(few))
   const most = await workOf(prepare(many))
   expectAsMuch(most, least)
+})
+
+test('HELLO with a token costs no more where more tokens are known', async () => {
+  const greeted = async (tokens: number): Promise<Work> => {
+    const known = Object.fromEntries(Array.from({ length: tokens }, (_, n) => [`token ${n}`, `somebody ${n}`]))
+    await using served = await testServer({ silent: silent() }, { authenticate: bearer(known) })
+    return await workOf(
+      Promise.resolve(async () => {
+        for (let n = 0; n < 20; n++) {
+          await using client = await served.client({ auth: 'token 0' })
+          await client.settle()
+        }
+      }),
+    )
+  }
+  const least = await greeted(1)
+  expectAsMuch(await greeted(10 * MANY), least)
+})
+
+test('DETACH from a server that goes away costs no more where more connections are idle', async () => {
+  const detached = async (idle: number): Promise<Work> => {
+    const brief = actor({ ask: () => 'so' })
+    const limits = { heartbeatMs: 3_600_000 }
+    await using served = await testServer({ brief }, { authenticate: ({ auth }) => ({ id: String(auth) }), limits })
+    const clients = [await served.client()]
+    while (clients.length < idle) clients.push(await served.client({ auth: `somebody ${clients.length}` }))
+    const client = await served.client()
+    for (let sid = 1; sid <= STREAMS; sid++) client.start(sid, 'brief', null, { policy: 'log', rate: 0 })
+    await client.next('opened', STREAMS)
+    await eventually(() => served.server.liveRuns === 0, 'all runs have ended, and their streams are open')
+    await client.settle()
+    void served.server.close({ drainMs: 60_000 })
+    for (const each of [...clients, client]) await each.next('goaway')
+    return await workOf(Promise.resolve(() => send(client, STREAMS - 1, (n) => ({ kind: 'detach', sid: n + 1 }))))
+  }
+  const least = await detached(1)
+  expectAsMuch(await detached(MANY), least)
+})
+
+test('CANCEL that is repeated makes no second error: to note where one was made costs more than all else', async () => {
+  const prepare = table.cancel['of a run that stops already'] as Prepare
+  expect((await workOf(prepare(few))).calls('MillraceError')).toBe(1)
 })
