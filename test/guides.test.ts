@@ -43,6 +43,16 @@ test.concurrent('the example of tools runs them side by side, asks leave, and ke
   expect(said).toContain('kept: user, assistant, tool, tool, tool, tool, assistant\n')
 })
 
+test.concurrent('the example of authentication shows who may do what, outlives a token, and admits one site by cookie', async () => {
+  const said = await outputOf('authentication.ts')
+  expect(said).toContain("the operator cancels: { confirmed: false, code: 'forbidden' }\n")
+  expect(said).toMatch(/alice cancels: \{[^]*outcome: 'cancelled'/)
+  expect(said).toContain('a stranger: MillraceError: the credentials were refused\n')
+  expect(said).toContain('tokens: more than one\nthe answer is whole: true\n')
+  expect(said).toMatch(/a page of the app reads: \S+/)
+  expect(said).toMatch(/a page of another site: MillraceError: ws:\S+ cannot be reached/)
+})
+
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'PROTOCOL.md', 'CHANGELOG.md', 'SECURITY.md', 'server/README.md'],
   ...readdirSync(`${root}docs`, { recursive: true, encoding: 'utf8' })
