@@ -4,7 +4,7 @@ import { createClient } from 'millrace/client'
 import { type Authenticate, agent, bearer, createServer, demo, jwt } from 'millrace/server'
 import { WebSocket } from 'ws'
 
-const actors = { chat: agent({ model: demo({ tokensPerSec: 30 }) }) }
+const actors = { chat: agent({ model: demo({ tokensPerSec: 45 }) }) }
 const question = 'Tell me about millrace'
 
 // Fixed tokens. alice starts a run, and an operator watches it, but cannot cancel it.
@@ -87,7 +87,7 @@ const question = 'Tell me about millrace'
       }
     }
   const connectFrom = (origin: string) =>
-    createClient<typeof actors>(`ws://127.0.0.1:${port}/agents`, { WebSocket: page(origin), connectMs: 1_000 })
+    createClient<typeof actors>(`ws://127.0.0.1:${port}/agents`, { WebSocket: page(origin), connectMs: 500 })
   const app = connectFrom('https://app.example.com')
   for await (const text of app.start('chat', question).text()) {
     console.log('a page of the app reads:', text)

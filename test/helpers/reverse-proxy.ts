@@ -1,0 +1,139 @@
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { WebSocket } from 'ws'
+import { Command, root } from './command.ts'
+
+/** The programs, if they are here: where the environment says, else where Debian puts them. */
+export const NGINX: string | undefined = present(process.env['NGINX'], '/usr/sbin/nginx')
+export const CADDY: string | undefined = present(process.env['CADDY'], '/usr/bin/caddy')
+export const SYSTEMD_ANALYZE: string | undefined = present(process.env['SYSTEMD_ANALYZE'], '/usr/bin/systemd-analyze')
+
+/** A proxy in front of a server, started with a configuration of `examples/deploy/`. */
+export interface ReverseProxy extends AsyncDisposable {
+  readonly url: string
+  /** Ends the proxy, and starts it again at the same address. */
+  restart(): Promise<void>
+}
+
+/** nginx with the site of `examples/deploy/nginx.conf`: TLS with the certificate of the tests. */
+export async function nginx(upstream: string, changes: Record<string, string> = {}): Promise<ReverseProxy> {
+  const port = await freePort()
+  const site = await deployFile('nginx.conf', {
+    '443 ssl': `127.0.0.1:${port} ssl`,
+    '127.0.0.1:7400': new URL(upstream).host,
+    '/etc/letsencrypt/live/agents.example.com/fullchain.pem': `${root}test/helpers/tls/cert.pem`,
+    '/etc/letsencrypt/live/agents.example.com/privkey.pem': `${root}test/helpers/tls/key.pem`,
+    ...changes,
+  })
+  const folders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${name};`)
+  const main = `daemon off; pid nginx.pid; events {} http { access_log off; ${folders.join(' ')} include site.conf; }`
+  return proxy(`wss://127.0.0.1:${port}`, { 'nginx.conf': main, 'site.conf': site }, (folder) => [
+    NGINX!,
+    ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', 'stderr'],
+  ])
+}
+
+/** Caddy with `examples/deploy/Caddyfile`, without TLS: it would have to obtain a certificate. */
+export async function caddy(upstream: string): Promise<ReverseProxy> {
+  const port = await freePort()
+  const site = await deployFile('Caddyfile', {
+    'agents.example.com {': `http://127.0.0.1:${port} {`,
+    '127.0.0.1:7400': new URL(upstream).host,
+  })
+  // No port for its own administration.
+  const global = '{\n\tadmin off\n}\n'
+  return proxy(`ws://127.0.0.1:${port}`, { Caddyfile: global + site }, (folder) => [
+    CADDY!,
+    ['run', '--config', join(folder, 'Caddyfile'), '--adapter', 'caddyfile'],
+  ])
+}
+
+/** The class of `ws` with headers of a page, and with trust in the certificate of the tests. */
+export function webSocketWith(headers: Record<string, string> = {}): typeof WebSocket {
+  return class extends WebSocket {
+    constructor(url: string | URL, subprotocols?: string | string[]) {
+      super(url, subprotocols, { headers, rejectUnauthorized: false })
+    }
+  } as typeof WebSocket
+}
+
+/**
+ * A file of `examples/deploy/` with each text replaced.
+ * @throws Error if the file does not have one of them, so that a changed file cannot be tested as it was.
+ */
+export async function deployFile(name: string, changes: Record<string, string>): Promise<string> {
+  let text = await readFile(`${root}examples/deploy/${name}`, 'utf8')
+  for (const [from, to] of Object.entries(changes)) {
+    if (!text.includes(from)) throw new Error(`${name} does not have ${from}`)
+    text = text.replaceAll(from, to)
+  }
+  return text
+}
+
+async function proxy(
+  url: string,
+  files: Record<string, string>,
+  commandIn: (folder: string) => [program: string, args: string[]],
+): Promise<ReverseProxy> {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-proxy-'))
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
+  const port = Number(new URL(url).port)
+  const start = async (): Promise<Command> => {
+    const [program, args] = commandIn(folder)
+    const command = new Command(program, args, { cwd: folder, env: { HOME: folder, XDG_DATA_HOME: folder } })
+    await listening(port, command)
+    return command
+  }
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true })
+  let running = await start().catch(async (error: unknown) => {
+    await remove()
+    throw error
+  })
+  const stop = async (): Promise<void> => {
+    // nginx is several processes: SIGTERM to the first ends them all.
+    running.kill('SIGTERM')
+    await running.ended
+  }
+  return {
+    url,
+    async restart() {
+      await stop()
+      running = await start()
+    },
+    async [Symbol.asyncDispose]() {
+      await stop()
+      await remove()
+    },
+  }
+}
+
+/** Resolves when the port accepts a connection. Rejects with the command's words if it ends before. */
+async function listening(port: number, command: Command): Promise<void> {
+  let ended: string | undefined
+  void command.ended.then(({ code, stderr }) => (ended = `the proxy ended with ${String(code)}: ${stderr}`))
+  for (;;) {
+    if (ended !== undefined) throw new Error(ended)
+    const accepted = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+      socket.once('connect', () => socket.destroy())
+    })
+    if (accepted) return
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+function present(...paths: (string | undefined)[]): string | undefined {
+  return paths.find((path) => path !== undefined && existsSync(path))
+}
