@@ -53,6 +53,19 @@ test.concurrent('the example of authentication shows who may do what, outlives a
   expect(said).toMatch(/a page of another site: MillraceError: ws:\S+ cannot be reached/)
 })
 
+test.concurrent('the example of chat history keeps a cancelled answer, and goes on with it after a restart', async () => {
+  const said = await outputOf('chat-history.ts')
+  const lengths = (line: string): string[] => new RegExp(`^${line}: (.*)$`, 'm').exec(said)?.[1]?.split(', ') ?? []
+  const [first, cancelled, restarted] = ['after one answer', 'after a cancel', 'after a restart'].map(lengths)
+  const roles = (messages: string[] | undefined): string[] | undefined => messages?.map((one) => one.split(' ')[0]!)
+  expect(roles(first)).toEqual(['user', 'assistant'])
+  expect(roles(cancelled)).toEqual(['user', 'assistant', 'user', 'assistant'])
+  expect(roles(restarted)).toEqual(['user', 'assistant', 'user', 'assistant', 'user', 'assistant'])
+  expect(cancelled?.slice(0, 2)).toEqual(first)
+  expect(restarted?.slice(0, 4)).toEqual(cancelled)
+  expect(said).toMatch(/^the answer: You asked: “Go on”/m)
+})
+
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'PROTOCOL.md', 'CHANGELOG.md', 'SECURITY.md', 'server/README.md'],
   ...readdirSync(`${root}docs`, { recursive: true, encoding: 'utf8' })
