@@ -1,6 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { Command, root } from './helpers/command.ts'
+
+// Each example is a process that compiles what it imports, and all of them start at once.
+vi.setConfig({ testTimeout: 60_000 })
 
 async function outputOf(name: string): Promise<string> {
   await using example = new Command(process.execPath, ['--import', 'tsx', `examples/${name}`])
