@@ -1,5 +1,6 @@
 import type { CancelReason, Receipt, TargetReceipt } from '../protocol/receipt.ts'
 
+/** The options of `cancel`. */
 export type CancelOptions = {
   /** Default `user`. */
   reason?: CancelReason

@@ -15,6 +15,7 @@ import { MAX_KEY_BYTES, MAX_META_BYTES, MAX_META_DEPTH } from './own-limits.ts'
 import { prepare } from './prepare.ts'
 import { createRun, type Leavable, type Run } from './run.ts'
 
+/** The options of `createClient`. */
 export type ClientOptions = ConnectionOptions & {
   /** true: an event's `at` is the server's time. false: it is the time of arrival. Default true. */
   timestamps?: boolean
@@ -37,6 +38,7 @@ export type ReadOptions = {
   rate?: number
 }
 
+/** The options of `ask`. */
 export type AskOptions = {
   /** Cancels the run when it is aborted. */
   signal?: AbortSignal
@@ -48,6 +50,7 @@ export type AskOptions = {
   meta?: WireMap
 }
 
+/** The options of `start`. */
 export type StartOptions = ReadOptions &
   AskOptions & {
     /**
@@ -63,6 +66,7 @@ export type StartOptions = ReadOptions &
     detachMs?: number
   }
 
+/** The options of `attach`. */
 export type AttachOptions = ReadOptions & {
   /**
    * The position to begin at: the first item (`start`, the default), the next item (`live`), or behind item `after`.
@@ -72,6 +76,7 @@ export type AttachOptions = ReadOptions & {
   gen?: number
 }
 
+/** The options of `close`. */
 export type CloseOptions = {
   /** Whether to cancel or detach the runs that this client started and that go on. Default `cancel`. */
   runs?: 'cancel' | 'detach'

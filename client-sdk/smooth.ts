@@ -5,6 +5,7 @@ import { systemRuntime } from './runtime.ts'
 /** The shortest wait, as a share of `flushMs`. By default a piece comes no more often than a screen is drawn. */
 const SHORTEST = 1 / 3
 
+/** The options of `smooth`. */
 export type SmoothOptions = {
   /** Time between two pieces while little text waits, in milliseconds. Default 50. */
   flushMs?: number

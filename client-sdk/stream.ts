@@ -37,7 +37,14 @@ export type StreamListener = {
 }
 
 /** A place in a run's log. An application may store it and attach behind it later. */
-export type Position = { run: string; gen: number; seq: number }
+export type Position = {
+  /** The id of the run. */
+  run: string
+  /** The life of the run that the number belongs to. */
+  gen: number
+  /** The number of the item. */
+  seq: number
+}
 
 /** The run has the input: it is new, or it was accepted before (`duplicate`). */
 export type InputTaken = Extract<InputStatus, 'accepted' | 'duplicate'>

@@ -3,6 +3,7 @@
  * They exist for the type checker only: no actor has such a property at run time.
  */
 export interface ActorTypes<Input = unknown, Result = unknown, Data = unknown> {
+  /** For the type checker only. */
   readonly '~types'?: { readonly input: Input; readonly result: Result; readonly data: Data }
 }
 

@@ -24,6 +24,7 @@ export class Balance {
     return this.available - before
   }
 
+  /** Subtracts the cost of an item that was sent. */
   spend(cost: number): void {
     this.available -= cost
   }

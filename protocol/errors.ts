@@ -39,6 +39,7 @@ export type ErrorCode =
   | 'cancelled'
   | 'already_reading'
 
+/** The third argument of `MillraceError`. */
 export type ErrorOptions = {
   /** The original error. It is never sent to the peer. */
   cause?: unknown
@@ -51,15 +52,27 @@ export type ErrorOptions = {
 }
 
 /** An error as it is sent: in the data of an END, in a NOTICE, or in JSON. */
-export type ErrorShape = { code: string; message: string; retryable: boolean; details?: unknown }
+export type ErrorShape = {
+  /** An `ErrorCode`, or a code of a newer peer. */
+  code: string
+  /** A text for people, with what to do next. */
+  message: string
+  /** Whether a new run with the same input may succeed. */
+  retryable: boolean
+  /** Data, such as the issues of an input. */
+  details?: unknown
+}
 
 /** The error class of millrace. Branch on `code`. `message` is for people and says what to do next. */
 export class MillraceError extends Error {
   override readonly name: string = 'MillraceError'
   /** One of the `ErrorCode`s. An unknown code of a newer peer is kept as received. */
   readonly code: ErrorCode
+  /** Whether a new run with the same input may succeed. */
   readonly retryable: boolean
+  /** Data for the peer, such as the issues of an input. */
   readonly details: unknown
+  /** The receipt of the cancel, for the code `cancelled`. */
   readonly receipt: Receipt | undefined
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
@@ -138,6 +151,7 @@ export function closeAction(code: number): CloseAction {
 /** A message breaks the protocol. Nothing of it is applied, and its connection is closed with `closeCode`. */
 export class ProtocolFault extends Error {
   override readonly name: string = 'ProtocolFault'
+  /** The WebSocket close code for the connection. */
   readonly closeCode: number
 
   constructor(message: string, closeCode: number = CLOSE.malformed) {

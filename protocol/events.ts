@@ -4,10 +4,18 @@ import type { Receipt, TargetReceipt, Usage } from './receipt.ts'
 
 /** How a tool call or sub-agent ended. The wire's number is the index. */
 export const TOOL_OUTCOMES = ['ok', 'error', 'cancelled'] as const
+/** One of `TOOL_OUTCOMES`. */
 export type ToolOutcome = (typeof TOOL_OUTCOMES)[number]
 
 /** Counted progress: `current` of `total`. */
-export type Progress = { current: number; total?: number; message?: string }
+export type Progress = {
+  /** How much is done. */
+  current: number
+  /** How much there is, if it is known. */
+  total?: number
+  /** What is being done, for people. */
+  message?: string
+}
 
 /** An event of a run. Actors yield or emit events; consumers read them, with `seq` and `at`. */
 export type RunEvent<Data = unknown> = { agent?: string } & (
@@ -55,9 +63,13 @@ export type RunEvent<Data = unknown> = { agent?: string } & (
 
 /** Items `from` to `next - 1` are missing. `rewound`: items from `next` on that were already read no longer count. */
 export type GapEvent = {
+  /** Always `gap`. */
   type: 'gap'
+  /** The number of the first missing item. */
   from: number
+  /** The number of the first item after the gap. */
   next: number
+  /** Why they are missing: the log is bounded, the policy skips, the store lost them, or the run was set back. */
   reason: 'retention' | 'policy' | 'store_lost' | 'rewound'
 }
 
@@ -68,16 +80,23 @@ export type StreamEvent<Data = unknown> =
 
 /** The end of a run as its consumer sees it. `run.end` resolves with it; the iterator does not yield it. */
 export type RunEnd<Result = unknown> = {
+  /** How the run ended. */
   outcome: 'done' | 'error' | 'cancelled'
+  /** The number of the end in the log, one above that of the last item. */
   seq: number
   /** The value that the actor returned; absent if it returned only text. */
   result?: Result
+  /** The usage, as far as it is known. */
   usage?: Usage
+  /** Why the model stopped, for a run that used one: `stop`, `length`. */
   stop?: string
+  /** The number of turns of an agent. */
   iterations?: number
   /** The run's duration in milliseconds. */
   ms?: number
+  /** The error, for the outcome `error`. */
   error?: { code: string; message: string; retryable: boolean; details?: unknown }
+  /** The receipt, for the outcome `cancelled`. */
   receipt?: Receipt
 }
 

@@ -14,22 +14,27 @@ export type WireMap = { [key: string]: unknown }
  * (`latest`).
  */
 export const POLICIES = ['pace', 'log', 'merge', 'latest'] as const
+/** One of `POLICIES`. */
 export type Policy = (typeof POLICIES)[number]
 
 /** How a run goes on while it is detached: while no connection of its principal reads it. */
 export const ON_DETACH = ['pause', 'continue', 'cancel'] as const
+/** One of `ON_DETACH`. */
 export type OnDetach = (typeof ON_DETACH)[number]
 
 /** How a run ended. `unsubscribed`: only this subscription ended. The number on the wire is the index. */
 export const OUTCOMES = ['done', 'error', 'cancelled', 'unsubscribed'] as const
+/** One of `OUTCOMES`. */
 export type Outcome = (typeof OUTCOMES)[number]
 
 /** Why items are missing. The number on the wire is the index. */
 export const GAP_REASONS = ['retention', 'policy', 'store_lost', 'rewound'] as const
+/** One of `GAP_REASONS`. */
 export type GapReason = (typeof GAP_REASONS)[number]
 
 /** The server's answer to an input. The number on the wire is the index. */
 export const INPUT_STATUSES = ['accepted', 'duplicate', 'unwanted', 'invalid', 'busy'] as const
+/** One of `INPUT_STATUSES`. */
 export type InputStatus = (typeof INPUT_STATUSES)[number]
 
 /** A client-made identifier: a START's key, an INPUT's message id. */
@@ -62,6 +67,7 @@ export type SubscriptionOptions = {
   ts?: boolean | undefined
 }
 
+/** The options of START. */
 export type StartOptions = SubscriptionOptions & {
   /** Names one execution for this principal and actor. */
   key?: Key
@@ -110,7 +116,9 @@ export type Detach = { kind: 'detach'; sid: number }
 /** Sets the subscription's rate, in items per second. 0 pauses it, null removes the limit. */
 export type Rate = { kind: 'rate'; sid: number; perSec: number | null }
 
+/** Asks the peer for a PONG with the same `nonce`. */
 export type Ping = { kind: 'ping'; nonce: number }
+/** Answers PING. */
 export type Pong = { kind: 'pong'; nonce: number }
 
 /** Accepts HELLO. `known`: the server still had a session of this client instance. `now`: the server's clock. */

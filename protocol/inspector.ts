@@ -2,6 +2,7 @@ import type { Outcome, Policy } from './frames.ts'
 
 /** The facts of a reader of a run, which rarely change. */
 export type ReaderFacts = {
+  /** How it reads. */
   readonly policy: Policy
   /** Whether the reader belongs to the run's principal. A run with such a reader is not detached. */
   readonly own: boolean
@@ -11,6 +12,7 @@ export type ReaderFacts = {
 
 /** The facts of a run, which rarely change. */
 export type RunFacts = {
+  /** The id of the run. */
   readonly id: string
   /** The name of its actor. */
   readonly actor: string
@@ -54,9 +56,11 @@ export type RunFigures = readonly [
 
 /** The server's session of one client instance. */
 export type InspectedSession = {
+  /** The id of the session. */
   readonly id: string
   /** As in `RunFacts`. */
   readonly principal: string
+  /** Whether it has a connection now. */
   readonly connected: boolean
   /** The number of runs that it opened and that have not ended. */
   readonly runs: number
@@ -99,21 +103,29 @@ export type InspectedRun = Omit<RunFacts, 'readers'> & {
   readonly items: number
   /** Averaged over about the last second, as `bytesPerSec` is. */
   readonly itemsPerSec: number
+  /** Logged bytes per second. */
   readonly bytesPerSec: number
+  /** Its readers, at most 16. */
   readonly readers: readonly InspectedReader[]
 }
 
 /** The runs and sessions that one update changed, in their new or last state. */
 export type InspectorChanges = {
+  /** Runs that are new or changed. */
   readonly runs: readonly InspectedRun[]
+  /** Sessions that are new or changed. */
   readonly sessions: readonly InspectedSession[]
+  /** Runs that have ended and settled. */
   readonly goneRuns: readonly InspectedRun[]
+  /** Sessions that are forgotten. */
   readonly goneSessions: readonly InspectedSession[]
 }
 
 /** The list of a server's runs and sessions, assembled from an inspector's updates. */
 export class InspectorState {
+  /** The runs by id. */
   readonly runs: Map<string, InspectedRun> = new Map()
+  /** The sessions by id. */
   readonly sessions: Map<string, InspectedSession> = new Map()
   /** Which runs and sessions are listed: all, or the reader's own. Undefined before the first update. */
   scope: 'all' | 'own' | undefined

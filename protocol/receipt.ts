@@ -1,8 +1,12 @@
 /** The usage of a run, as reported by its providers. In tokens, unless noted otherwise. */
 export type Usage = {
+  /** Tokens of the input. */
   input: number
+  /** Tokens of the output, with those of thinking. */
   output: number
+  /** Tokens of the input that the provider had cached. */
   cached?: number
+  /** Tokens of thinking. */
   thinking?: number
   /** The price, in the currency of the server's configuration. */
   cost?: number
@@ -19,13 +23,16 @@ export const CANCEL_CODES = {
   parent: 6,
 } as const
 
+/** The name of a reason of a cancel. */
 export type CancelReason = keyof typeof CANCEL_CODES
 
 /** The result of cancelling a target, which is a tool call or sub-agent. It is sent with the target's own result. */
 export type TargetReceipt = {
   /** One of `CANCEL_CODES`. */
   code: number
+  /** The side that cancelled. `parent`: the run that started the target. */
   by: 'client' | 'server' | 'parent'
+  /** The note of the cancel, for people. */
   note?: string
   /** Whether all that was stopped (of a run: actor, tools, provider requests) had finished before this was sent. */
   settled: boolean

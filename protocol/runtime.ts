@@ -1,5 +1,8 @@
 /** A timer that can be cleared. Clearing it again, or after it fired, does nothing. */
-export type Timer = { clear(): void }
+export type Timer = {
+  /** Stops the timer. */
+  clear(): void
+}
 
 /**
  * The clock, timers and randomness of a client. Client, server and simulation each provide their own. The same code

@@ -26,6 +26,7 @@ export type RouterOptions = {
   signal?: AbortSignal
 }
 
+/** The options of `router.ask` with a stream. */
 export type StreamAskOptions<Data> = RouterOptions & {
   /**
    * Called with each event, in order. The actor waits for a returned promise. If it throws, the run is cancelled and

@@ -24,6 +24,7 @@ const DEFAULT_DRAIN_MS = 10_000
 const MAX_REASON_CHARACTERS = 120
 const MAX_NAME_CHARACTERS = 256
 
+/** The options of `createServer`. */
 export type ServerOptions<Actors extends ActorMap> = {
   /** Actors by name. */
   actors: Actors
@@ -55,6 +56,7 @@ export type ServerOptions<Actors extends ActorMap> = {
   runtime?: Runtime
 }
 
+/** The options of `close`. */
 export type CloseOptions = {
   /**
    * How long live runs may go on before they end as `interrupted`, in milliseconds. `Infinity` waits for all of them.
@@ -65,6 +67,7 @@ export type CloseOptions = {
   reason?: string
 }
 
+/** A server of actors. Made by `createServer`. */
 export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable {
   /** Calls actors from inside this process. */
   readonly router: Router<Actors>

@@ -37,6 +37,7 @@ export type Question = {
 
 /** A request to a model. The run adds its own signal. */
 export type ModelCall = {
+  /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[]
@@ -104,11 +105,15 @@ export interface ActorContext {
 
 /** Code that a server runs under a name. Made by `actor()` or `agent()`. */
 export interface Actor<Input = unknown, Result = unknown, Data = unknown> extends ActorTypes<Input, Result, Data> {
+  /** One sentence for people and inspectors, if it has one. */
   readonly description: string | undefined
   /** Whether its runs take inputs other than answers to their own requests. */
   readonly interactive: boolean
+  /** The schema of its input. Undefined: it takes anything. */
   readonly input: StandardSchema | undefined
+  /** Returns one answer. */
   readonly ask: ((input: never, context: ActorContext) => unknown) | undefined
+  /** Yields texts and events, and may return a result. */
   readonly stream: ((input: never, context: ActorContext) => AsyncIterable<string | RunEvent, unknown>) | undefined
   /**
    * For an actor that watches its server: each server that registers it calls this and runs the returned actor instead.

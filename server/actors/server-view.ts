@@ -6,11 +6,13 @@ import type { Principal } from './principal.ts'
 
 /** A reader of a run, at this moment. */
 export interface ReaderView {
+  /** How it reads. */
   readonly policy: Policy
   /** Whether the reader belongs to the principal of the run. */
   readonly own: boolean
   /** The rate that it asked for, in items per second; 0 is a pause. Undefined: no limit. */
   readonly perSec?: number | undefined
+  /** Where it stands in the log. */
   readonly cursor: {
     /** The number of the last item that it was sent. */
     readonly last: number
@@ -21,11 +23,15 @@ export interface ReaderView {
 
 /** A run, at this moment. */
 export interface RunView {
+  /** The id of the run. */
   readonly id: string
+  /** The name of its actor. */
   readonly actorName: string
+  /** Its owner. */
   readonly principal: Principal
   /** Milliseconds of the runtime's monotonic clock. */
   readonly startedAt: number
+  /** Where it is between its beginning and its end. */
   readonly state: RunFacts['state']
   /** Undefined until the run has ended. */
   readonly end: { readonly outcome: NonNullable<RunFacts['outcome']> } | undefined
@@ -35,6 +41,7 @@ export interface RunView {
   readonly detached: boolean
   /** The run that started it, if it is a child. */
   readonly parent?: { readonly id: string } | undefined
+  /** What it has said. */
   readonly log: {
     /** The number of the last item. */
     readonly last: number
@@ -43,12 +50,15 @@ export interface RunView {
   }
   /** The number of readers. */
   readonly readers: number
+  /** Its readers. */
   readonly followers: Iterable<ReaderView>
 }
 
 /** A session, at this moment. */
 export interface SessionView {
+  /** The id of the session. */
   readonly id: string
+  /** Its owner. */
   readonly principal: Principal
   /** Its present connection. Undefined while it has none. */
   readonly socket: object | undefined
@@ -61,7 +71,9 @@ export interface SessionView {
  * changes nothing, and keeps no reference: a kept reference would hold a run in memory after its end.
  */
 export interface ServerView {
+  /** The clock, timers and randomness of the server. */
   readonly runtime: Runtime
+  /** The limits that apply to events. */
   readonly limits: Pick<Limits, 'maxEvent' | 'maxValues'>
   /** Whether the server is shutting down: it stops when its runs have ended. */
   readonly leaving: boolean

@@ -5,6 +5,7 @@ import { isThenable } from '../streams/thenable.ts'
  * millrace declares it itself, so that its public types depend on no schema library.
  */
 export interface StandardSchema<Input = unknown, Output = unknown> {
+  /** The members that the interface defines. */
   readonly '~standard': {
     readonly version: 1
     readonly vendor: string

@@ -68,14 +68,21 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = 
 
 /** A function that a model may call. Made by `tool()`. */
 export interface Tool<Input = unknown, Output = unknown> {
+  /** Tells the model what the tool does and when to use it. */
   readonly description: string
+  /** Checks the arguments. Undefined: it takes anything. */
   readonly input: StandardSchema | undefined
   /** JSON Schema of the arguments. */
   readonly parameters: unknown
+  /** Runs one call. */
   readonly run: (input: never, context: ToolContext) => Running<unknown>
+  /** Whether a call must be approved, or a function that decides it. */
   readonly needsApproval: boolean | ((input: never) => boolean | Promise<boolean>)
+  /** Time limit for an approval, in milliseconds. */
   readonly approvalMs: number
+  /** Time limit for `run`, in milliseconds. */
   readonly timeoutMs: number
+  /** Maximum output, in bytes of UTF-8. */
   readonly maxOutputBytes: number
   /** For the type checker only. */
   readonly '~types'?: { readonly input: Input; readonly output: Output }
@@ -85,7 +92,12 @@ export interface Tool<Input = unknown, Output = unknown> {
 export type ToolMap = Readonly<Record<string, Tool>>
 
 /** The outcome of a call, and the text for the model. */
-export type ToolAnswer = { readonly outcome: ToolOutcome; readonly content: string }
+export type ToolAnswer = {
+  /** How the call ended. */
+  readonly outcome: ToolOutcome
+  /** The text for the model. */
+  readonly content: string
+}
 
 /** Tools that are bound to one run. Made by `context.tools`. */
 export interface RunTools {

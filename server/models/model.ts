@@ -8,13 +8,28 @@ export type Message =
   | { role: 'tool'; call: string; name: string; content: string }
 
 /** A complete tool call of a model. `args` is the parsed JSON, or the text itself if that is not JSON. */
-export type ToolCall = { call: string; name: string; args: unknown }
+export type ToolCall = {
+  /** The id of the call. */
+  call: string
+  /** The name of the tool. */
+  name: string
+  /** The arguments. */
+  args: unknown
+}
 
 /** The description of a tool for a model. `parameters` is the JSON Schema of the input. */
-export type ToolSpec = { name: string; description: string; parameters: unknown }
+export type ToolSpec = {
+  /** The name by which the model calls it. */
+  name: string
+  /** What the tool does and when to use it. */
+  description: string
+  /** JSON Schema. */
+  parameters: unknown
+}
 
 /** One request to a model. */
 export type ModelRequest = {
+  /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[]

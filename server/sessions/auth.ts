@@ -12,6 +12,7 @@ export type Credentials = {
    * Origin, so that a page of another site cannot use a visitor's cookies.
    */
   readonly headers: ReadonlyMap<string, string>
+  /** The IP address of the peer. Behind a proxy, that is the proxy. */
   readonly remoteAddress: string
   /** The id of the client instance, in hex. The client chooses it, so it proves no identity. */
   readonly client: string
@@ -100,6 +101,7 @@ export function anonymous(): Authenticate {
   return ({ client }) => ({ id: `anonymous:${client}` })
 }
 
+/** The options of `jwt()`. */
 export type JwtOptions = {
   /** A shared secret (HS256 and similar), a public key, or a function that finds it (jose's `createRemoteJWKSet`). */
   key: SigningKey | JwtKeyFinder
@@ -113,7 +115,14 @@ export type JwtOptions = {
   principal?: (claims: JwtClaims) => Principal | undefined | PromiseLike<Principal | undefined>
 }
 
-export type JwtClaims = { readonly sub?: string; readonly exp?: number; readonly [claim: string]: unknown }
+/** The claims of a verified token. */
+export type JwtClaims = {
+  /** The subject: by default, the id of the principal. */
+  readonly sub?: string
+  /** When the token expires, in seconds since 1970. */
+  readonly exp?: number
+  readonly [claim: string]: unknown
+}
 
 type SigningKey = webcrypto.CryptoKey | Uint8Array
 

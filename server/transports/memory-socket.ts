@@ -11,6 +11,7 @@ export type MemoryWebSocketOptions = {
  * with the same behaviour. `onmessage` receives each message as an `ArrayBuffer` or a string.
  */
 export interface MemoryWebSocket {
+  /** The address that it connects to. */
   readonly url: string
   /** The subprotocol that the server chose. */
   readonly protocol: string
@@ -18,10 +19,15 @@ export interface MemoryWebSocket {
   readonly readyState: number
   /** The number of bytes that were sent and have not arrived. */
   readonly bufferedAmount: number
+  /** Always `arraybuffer`: messages arrive as `ArrayBuffer`. */
   binaryType: string
+  /** Called when the socket is open. */
   onopen: unknown
+  /** Called with each message. */
   onmessage: unknown
+  /** Called when the socket is closed. */
   onclose: unknown
+  /** Called when the connection failed. */
   onerror: unknown
   /** Sends a copy of a message. After `close` it sends nothing. @throws Error while the socket is connecting. */
   send(data: string | ArrayBuffer | Uint8Array): void

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 export type UpgradeRequest = {
   /** Path and query, as sent. */
   readonly url: string
+  /** The headers, names in lower case. */
   readonly headers: ReadonlyMap<string, string>
   /** The header Origin. `several` for a request with more than one; undefined for one without. */
   readonly origin: string | undefined
@@ -31,6 +32,7 @@ export interface SocketEvents {
 
 /** One WebSocket of a transport. An adapter has no logic: it frames, buffers and reports. */
 export interface Socket {
+  /** A copy of its upgrade request. */
   readonly request: UpgradeRequest
   /** The number of bytes that `send` accepted and the kernel has not taken yet. */
   readonly bufferedAmount: number
@@ -75,8 +77,11 @@ export type TransportLimits = {
 
 /** An HTTP server of the application: Node's own, or the one that Express, Fastify or Hono provides. */
 export interface HttpServer {
+  /** Adds a listener for upgrade requests. */
   on(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
+  /** Removes a listener. */
   off(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
+  /** Returns the number of listeners. */
   listenerCount(event: 'upgrade'): number
   /** The bound address; a string for a socket in the file system. */
   address?(): { readonly address: string } | string | null
@@ -84,6 +89,7 @@ export interface HttpServer {
 
 /** A way for sockets to come in. `test/conformance/transport.ts` tests every implementation. */
 export interface Transport {
+  /** The name, for messages. */
   readonly name: string
   /** Whether its own port uses TLS, so that clients connect with `wss:`. Default false. */
   readonly secure?: boolean

@@ -67,9 +67,13 @@ export type UwsSsl = {
 
 /** The part of uWebSockets.js that this transport uses. */
 export interface UwsModule {
+  /** Makes an application without TLS. */
   App(): UwsApp
+  /** Makes an application with TLS. */
   SSLApp(options: { key_file_name: string; cert_file_name: string; passphrase?: string }): UwsApp
+  /** Stops listening. */
   us_listen_socket_close(listening: UwsListening): void
+  /** Returns the bound port. */
   us_socket_local_port(listening: UwsListening): number
 }
 
