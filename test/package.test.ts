@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs'
+import { posix } from 'node:path'
+import { expect, test } from 'vitest'
+import { Command, root } from './helpers/command.ts'
+
+test('every link of a page in the package leads to a file in the package', async () => {
+  await using pack = new Command('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'])
+  const { code, stdout, stderr } = await pack.ended
+  expect(code, stderr).toBe(0)
+  const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }]
+  const packed = files.map(({ path }) => path)
+  const pages = packed.filter((path) => path.endsWith('.md'))
+  for (const page of ['README.md', 'PROTOCOL.md', 'docs/deployment.md']) expect(pages).toContain(page)
+  const missing = pages.flatMap((page) =>
+    linksOf(readFileSync(`${root}${page}`, 'utf8'))
+      .map((link) => posix.join(posix.dirname(page), link))
+      .filter((target) => !packed.some((path) => path === target || path.startsWith(`${target}/`)))
+      .map((target) => `${page} links to ${target}`),
+  )
+  expect(missing).toEqual([])
+}, 60_000)
+
+/** The files and folders that a page links to, relative to it. Images too. */
+function linksOf(markdown: string): string[] {
+  return [...markdown.matchAll(/\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"/g)]
+    .map(([, link, image]) => (link ?? image ?? '').split('#')[0]!)
+    .filter((link) => link !== '' && !/^[a-z]+:/.test(link))
+}
