@@ -23,15 +23,23 @@ import { LATE_MS } from './own-limits.ts'
  * The part of a WebSocket that a client uses. Its handlers are typed loosely: a browser's class fits, and that of `ws`.
  */
 export interface WebSocketLike {
+  /** Set to `arraybuffer`. */
   binaryType: string
+  /** Called when the socket is open. */
   onopen: unknown
+  /** Called with each message. */
   onmessage: unknown
+  /** Called with the close code. */
   onclose: unknown
+  /** Called when the connection failed. */
   onerror: unknown
+  /** Sends one binary message. */
   send(data: Uint8Array): void
+  /** Closes the socket. */
   close(code?: number): void
 }
 
+/** A class of WebSockets: that of a browser, or of `ws`. */
 export type WebSocketClass = new (url: string, protocol: string) => WebSocketLike
 
 /** A stream as its socket and its connection use it. The functions named like a frame take that frame. */
