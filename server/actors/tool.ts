@@ -48,7 +48,7 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = 
   /** Checks and transforms the arguments; any Standard Schema. The model sees the issues. Default: accepts anything. */
   input?: Schema
   /**
-   * JSON Schema of the arguments, for the model. Default: taken from `input`, if its library provides it, as zod does.
+   * JSON Schema of the arguments, for the model; its root is an object. Default: taken from `input`, if its library provides it, as zod does.
    */
   parameters?: unknown
   /**
@@ -120,8 +120,8 @@ export interface RunTools {
 
 /**
  * Makes a tool.
- * @throws MillraceError `bad_request` when the schema provides no JSON Schema and `parameters` is missing, or a limit
- * is not a number above 0.
+ * @throws MillraceError `bad_request` when the schema provides no JSON Schema and `parameters` is missing, when the
+ * arguments are not an object, or a limit is not a number above 0.
  */
 export function tool<const Schema extends StandardSchema | undefined = undefined, Output = unknown>(
   definition: ToolDefinition<Schema, Output>,
@@ -138,13 +138,28 @@ export function tool<const Schema extends StandardSchema | undefined = undefined
   return {
     description,
     input,
-    parameters: definition.parameters ?? parametersOf(input),
+    parameters: objectSchema(definition.parameters ?? parametersOf(input)),
     run,
     needsApproval,
     approvalMs,
     timeoutMs,
     maxOutputBytes,
   }
+}
+
+/**
+ * The schema as every provider accepts it. One that is no object, or that lacks `properties`, makes OpenAI refuse the
+ * whole request.
+ */
+function objectSchema(schema: unknown): unknown {
+  const isObject = typeof schema === 'object' && schema !== null && 'type' in schema && schema.type === 'object'
+  if (!isObject) {
+    throw new MillraceError(
+      'bad_request',
+      'the arguments of a tool must be an object: put other values into one, such as { value: ... }',
+    )
+  }
+  return 'properties' in schema ? schema : { ...schema, properties: {} }
 }
 
 /** The optional JSON Schema part of a Standard Schema: https://standardschema.dev/json-schema. */

@@ -137,6 +137,7 @@ class ToolRun {
     await this.#callbacks.emit(this.#callEvent())
     const tool = this.#tools.get(this.#call.name)
     if (!tool) throw unknownTool(this.#call.name, [...this.#tools.keys()])
+    if (!isObject(this.#call.args)) throw noObject(this.#call.args)
     const input = await this.#watched(checked(tool, this.#call.args))
     signal.throwIfAborted()
     await this.#approve(tool, input)
@@ -298,6 +299,16 @@ async function checked(tool: Tool, args: unknown): Promise<unknown> {
     return where === '' ? message : `${where}: ${message}`
   })
   throw new MillraceError('invalid_input', `invalid arguments: ${issues.join('; ')}`)
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The error of arguments that are cut off, or are no object. Invalid JSON is still text here. */
+function noObject(args: unknown): MillraceError {
+  const text = typeof args === 'string' ? args : (JSON.stringify(args) ?? String(args))
+  return new MillraceError('invalid_input', `invalid arguments: not a JSON object: ${quoted(text)}`)
 }
 
 function unknownTool(name: string, names: readonly string[]): MillraceError {

@@ -45,7 +45,48 @@ describe('a tool', () => {
       properties: { city: { type: 'string' } },
       required: ['city'],
     })
-    expect(tool({ description: 'x', run: () => 1 }).parameters).toEqual({ type: 'object' })
+    expect(tool({ description: 'x', run: () => 1 }).parameters).toEqual({ type: 'object', properties: {} })
+    const counts = tool({ description: 'x', input: z.record(z.string(), z.number()), run: () => 1 })
+    expect(counts.parameters).toMatchObject({
+      type: 'object',
+      properties: {},
+      additionalProperties: { type: 'number' },
+    })
+    expect(tool({ description: 'x', parameters: { type: 'object' }, run: () => 1 }).parameters).toEqual({
+      type: 'object',
+      properties: {},
+    })
+  })
+
+  test.each<[string, Parameters<typeof tool>[0]]>([
+    ['text', { description: 'x', input: z.string(), run: () => 1 }],
+    ['a list', { description: 'x', input: z.array(z.string()), run: () => 1 }],
+    [
+      'a union',
+      { description: 'x', input: z.union([z.object({ a: z.string() }), z.object({ b: z.string() })]), run: () => 1 },
+    ],
+    ['a value that may be missing', { description: 'x', input: z.object({}).nullable(), run: () => 1 }],
+    ['parameters of type string', { description: 'x', parameters: { type: 'string' }, run: () => 1 }],
+    ['parameters that are no schema', { description: 'x', parameters: true, run: () => 1 }],
+  ])('is refused when its arguments are %s: providers take only objects', (_, definition) => {
+    expect(() => tool(definition)).toThrow(
+      expect.objectContaining({ code: 'bad_request', message: expect.stringContaining('{ value: ... }') }),
+    )
+  })
+
+  test('is not run with arguments that are no object, and the model sees what they were', async () => {
+    let runs = 0
+    const counts = tool({ description: 'x', run: () => ++runs })
+    for (const [args, quote] of [
+      ['{"a": "Os', '{"a": "Os'],
+      [[1], '[1]'],
+      [7, '7'],
+    ] as const) {
+      const { result, seen } = await oneCall({ counts }, args)
+      expect(result).toMatchObject({ outcome: 'error', error: `invalid arguments: not a JSON object: ${quote}` })
+      expect(seen).toMatchObject({ role: 'tool', content: `Error: invalid arguments: not a JSON object: ${quote}` })
+    }
+    expect(runs).toBe(0)
   })
 
   test('takes any Standard Schema, with JSON Schema beside it where the schema cannot state its own', async () => {
@@ -54,15 +95,18 @@ describe('a tool', () => {
         version: 1 as const,
         vendor: 'test',
         validate: (value: unknown) =>
-          value === 'yes' ? { value: 'YES' } : { issues: [{ message: 'say yes', path: ['a', { key: 0 }] }] },
+          (value as { word: string }).word === 'yes'
+            ? { value: 'YES' }
+            : { issues: [{ message: 'say yes', path: ['a', { key: 0 }] }] },
       },
     }
     expect(() => tool({ description: 'x', input: schema, run: () => 1 })).toThrow(
       'pass the JSON Schema as `parameters`',
     )
-    const yes = tool({ description: 'x', input: schema, parameters: { type: 'string' }, run: (word) => word })
-    expect((await oneCall({ yes }, 'yes')).result).toMatchObject({ outcome: 'ok', output: 'YES' })
-    expect((await oneCall({ yes }, 'no')).result).toMatchObject({
+    const parameters = { type: 'object', properties: { word: { type: 'string' } } }
+    const yes = tool({ description: 'x', input: schema, parameters, run: (word) => word })
+    expect((await oneCall({ yes }, { word: 'yes' })).result).toMatchObject({ outcome: 'ok', output: 'YES' })
+    expect((await oneCall({ yes }, { word: 'no' })).result).toMatchObject({
       outcome: 'error',
       error: 'invalid arguments: a.0: say yes',
     })
