@@ -149,7 +149,8 @@ function tooManyCalls(dropped: number): TurnOutput {
 }
 
 const text = z.string().min(1)
-const call = z.strictObject({ call: text, name: text, args: z.unknown() })
+const extra = z.record(z.string(), z.unknown()).exactOptional()
+const call = z.strictObject({ call: text, name: text, args: z.unknown(), extra })
 const message = z.discriminatedUnion('role', [
   z.strictObject({ role: z.enum(['system', 'user']), content: z.string() }),
   z.strictObject({
@@ -157,6 +158,7 @@ const message = z.discriminatedUnion('role', [
     content: z.string(),
     thinking: z.string().exactOptional(),
     calls: z.array(call).exactOptional(),
+    extra,
   }),
   z.strictObject({ role: z.literal('tool'), call: text, name: text, content: z.string() }),
 ])

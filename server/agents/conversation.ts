@@ -1,4 +1,5 @@
 import type { Message, ToolCall } from '../models/model.ts'
+import { validCall } from '../models/valid-call.ts'
 
 type ToolMessage = Extract<Message, { role: 'tool' }>
 
@@ -8,7 +9,8 @@ const UNANSWERED = 'Error: stopped before it was finished'
 /**
  * Returns a conversation that every provider accepts: each tool call has exactly one answer, directly after the message
  * with the call, in the order of the calls. It adds missing answers. It removes second answers, answers without a call,
- * and assistant messages with neither text nor calls.
+ * and assistant messages with neither text nor calls. Arguments that are no object become `{}`, and invalid characters
+ * of tool names `_`.
  * @param unanswered The content of an added answer. Default: `Error: stopped before it was finished`.
  */
 export function validConversation(messages: readonly Message[], unanswered: string = UNANSWERED): Message[] {
@@ -19,9 +21,10 @@ export function validConversation(messages: readonly Message[], unanswered: stri
       valid.push(message)
       return
     }
-    const { content, calls = [] } = message
+    const { content } = message
+    const calls = message.calls?.map(validCall) ?? []
     if (content === '' && calls.length === 0) return
-    valid.push(message, ...answersTo(calls, messages, at + 1, unanswered))
+    valid.push(calls.length === 0 ? message : { ...message, calls }, ...answersTo(calls, messages, at + 1, unanswered))
   })
   return valid
 }
@@ -38,5 +41,5 @@ function answersTo(
     const answer = messages[i] as ToolMessage
     if (!given.has(answer.call)) given.set(answer.call, answer)
   }
-  return calls.map(({ call, name }) => given.get(call) ?? { role: 'tool', call, name, content: unanswered })
+  return calls.map(({ call, name }) => ({ role: 'tool', call, name, content: given.get(call)?.content ?? unanswered }))
 }

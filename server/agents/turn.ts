@@ -1,6 +1,6 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import type { RunTools } from '../actors/tool.ts'
-import type { Message, ModelEvent, StopReason, ToolCall } from '../models/model.ts'
+import type { Extra, Message, ModelEvent, StopReason, ToolCall } from '../models/model.ts'
 import { isWellFormed } from '../text.ts'
 
 /** Maximum number of tool calls that run in one turn. */
@@ -14,7 +14,7 @@ type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
 /** One turn of an agent: it takes the model's events, and provides the agent's output and the message to keep. */
 export class Turn {
-  readonly #tools: Pick<RunTools, 'claimId'>
+  readonly #tools: Pick<RunTools, 'claimId' | 'specs'>
   readonly #provider: string
   /** The ids of calls whose arguments are not complete, by the id that the model gave. */
   readonly #open = new Map<string, string>()
@@ -23,9 +23,10 @@ export class Turn {
   #calls: ToolCall[] = []
   #started = 0
   #dropped = 0
+  #extra: Extra | undefined
   stop: StopReason = 'stop'
 
-  constructor(tools: Pick<RunTools, 'claimId'>, provider: string) {
+  constructor(tools: Pick<RunTools, 'claimId' | 'specs'>, provider: string) {
     this.#tools = tools
     this.#provider = provider
   }
@@ -52,13 +53,13 @@ export class Turn {
       case 'tool.args': {
         const call = this.#idOf(event.call)
         if (call === undefined) return undefined
-        return { type: 'tool.args', call, name: nameOf(event.name), text: event.text }
+        return { type: 'tool.args', call, name: this.#nameOf(event.name), text: event.text }
       }
       case 'tool.call': {
         const call = this.#idOf(event.call)
         this.#open.delete(event.call)
         if (call === undefined) this.#dropped++
-        else this.#calls.push({ call, name: event.name, args: event.args })
+        else this.#calls.push(this.#callOf(call, event))
         return undefined
       }
       case 'retry':
@@ -71,6 +72,7 @@ export class Turn {
         return event
       case 'finish':
         this.stop = event.stop
+        this.#extra = event.extra
         return undefined
     }
   }
@@ -82,7 +84,24 @@ export class Turn {
       content: this.#content,
       ...(this.#thinking !== '' && { thinking: this.#thinking }),
       ...(made && this.#calls.length > 0 && { calls: [...this.#calls] }),
+      ...(this.#extra && { extra: this.#extra }),
     }
+  }
+
+  #callOf(call: string, { name, args, extra }: Extract<ModelEvent, { type: 'tool.call' }>): ToolCall {
+    return { call, name: this.#toolOf(name), args, ...(extra && { extra }) }
+  }
+
+  /** The name of the tool that is meant: some models write it with a namespace and a number. */
+  #toolOf(given: string): string {
+    const isTool = (name: string | undefined): boolean => this.#tools.specs.some((spec) => spec.name === name)
+    const bare = NAMESPACED.exec(given)?.[1]
+    return !isTool(given) && bare !== undefined && isTool(bare) ? bare : given
+  }
+
+  /** The name to show while the arguments arrive. */
+  #nameOf(given: string): string {
+    return isWellFormed(given) ? this.#toolOf(given).slice(0, MAX_NAME_CHARACTERS) : 'unknown'
   }
 
   /** The id of a call of this turn; undefined for a call beyond the maximum. */
@@ -97,6 +116,5 @@ export class Turn {
   }
 }
 
-function nameOf(given: string): string {
-  return isWellFormed(given) ? given.slice(0, MAX_NAME_CHARACTERS) : 'unknown'
-}
+/** The name within a form such as `functions.weather:0`, which some models write. */
+const NAMESPACED = /^(?:functions\.)?(.+?)(?::\d+)?$/s

@@ -3,7 +3,7 @@ import type { Usage } from '../../protocol/receipt.ts'
 /** One message of a conversation, in a form that works with every provider. */
 export type Message =
   | { role: 'system' | 'user'; content: string }
-  | { role: 'assistant'; content: string; thinking?: string; calls?: ToolCall[] }
+  | { role: 'assistant'; content: string; thinking?: string; calls?: ToolCall[]; extra?: Extra }
   /** The result of one tool call, as the model sees it. */
   | { role: 'tool'; call: string; name: string; content: string }
 
@@ -15,7 +15,15 @@ export type ToolCall = {
   name: string
   /** The arguments. */
   args: unknown
+  /** What the provider wants back with this call. */
+  extra?: Extra
 }
+
+/**
+ * What a provider sends with an answer or a call and wants back in the next request, such as a signature. Only the
+ * adapter that made it reads it. Keep it with the message, unchanged.
+ */
+export type Extra = { readonly [key: string]: unknown }
 
 /** The description of a tool for a model. `parameters` is the JSON Schema of the input. */
 export type ToolSpec = {
@@ -50,13 +58,14 @@ export type ModelEvent =
   | { type: 'thinking'; text: string }
   /** A piece of the arguments, as the model writes them. The complete call follows with the same id in `call`. */
   | { type: 'tool.args'; call: string; name: string; text: string }
-  | { type: 'tool.call'; call: string; name: string; args: unknown }
+  | { type: 'tool.call'; call: string; name: string; args: unknown; extra?: Extra }
   | ({ type: 'usage' } & Usage)
   /** An attempt failed with `code`. Retry number `attempt`, counted from 1, follows after `delayMs` milliseconds. */
   | { type: 'retry'; attempt: number; delayMs: number; code: string }
   /** A problem that does not end the answer, such as a malformed line that was skipped. */
   | { type: 'warning'; code: string; message: string }
-  | { type: 'finish'; stop: StopReason }
+  /** `extra` belongs to the answer, and goes into its message. */
+  | { type: 'finish'; stop: StopReason; extra?: Extra }
 
 /** One configured model of a provider. Endpoints and keys come only from the server's configuration. */
 export interface Model {

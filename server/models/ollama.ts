@@ -4,8 +4,9 @@ import { ndjsonFilter } from '../streams/ndjson.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { answer, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
-import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
+import { argsOf, callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
 import { Refusal } from './provider/refusal.ts'
+import { validCall } from './valid-call.ts'
 
 /** The options of `ollama()`. */
 export type OllamaOptions = ProviderOptions & {
@@ -93,7 +94,7 @@ async function* ask(
       for (const part of objectsIn(message['tool_calls'])) {
         const { name, arguments: args } = objectIn(part['function'])
         calls++
-        yield { type: 'tool.call', call: callIdIn(part['id']), name: textIn(name), args: args ?? {} }
+        yield { type: 'tool.call', call: callIdIn(part['id']), name: textIn(name), args: argsOf(args) }
       }
       if (chunk['done'] === true) last = chunk
     }
@@ -139,7 +140,9 @@ function toWire(message: Message): OllamaMessage {
         content: message.content,
         ...(message.thinking !== undefined && { thinking: message.thinking }),
         ...(message.calls && {
-          tool_calls: message.calls.map(({ name, args }) => ({ function: { name, arguments: { ...objectIn(args) } } })),
+          tool_calls: message.calls
+            .map(validCall)
+            .map(({ name, args }) => ({ function: { name, arguments: { ...objectIn(args) } } })),
         }),
       }
   }

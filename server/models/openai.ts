@@ -2,11 +2,13 @@ import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import { sseData } from '../streams/sse.ts'
-import type { Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
+import { CallsInProgress } from './calls-in-progress.ts'
+import type { Extra, Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
 import { answer, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
-import { callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
+import { countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
 import { Refusal } from './provider/refusal.ts'
+import { validCall } from './valid-call.ts'
 
 /** The options of `openai()`. */
 export type OpenAIOptions = ProviderOptions & {
@@ -98,6 +100,7 @@ async function* ask(
   const calls = new CallsInProgress()
   let usage: Usage | undefined
   let stop: StopReason | undefined
+  let thinkingField: ThinkingField | undefined
   for await (const data of sseData(response.body!)) {
     if (data === '[DONE]') break
     const chunk = parsed(data)
@@ -110,11 +113,14 @@ async function* ask(
     const choice = objectsIn(chunk['choices'])[0]
     if (choice === undefined) continue
     const delta = objectIn(choice['delta'])
-    const thinking = textIn(delta['reasoning_content']) || textIn(delta['reasoning'])
-    if (thinking) yield { type: 'thinking', text: thinking }
+    const field = THINKING_FIELDS.find((name) => textIn(delta[name]) !== '')
+    if (field) {
+      thinkingField = field
+      yield { type: 'thinking', text: textIn(delta[field]) }
+    }
     const text = textIn(delta['content']) || textIn(delta['refusal'])
     if (text) yield { type: 'text', text }
-    for (const part of objectsIn(delta['tool_calls'])) {
+    for (const part of callsIn(delta)) {
       const piece = calls.add(part)
       if (piece) yield piece
     }
@@ -130,48 +136,17 @@ async function* ask(
     }
   }
   if (usage) yield { type: 'usage', ...usage }
-  yield { type: 'finish', stop }
+  yield { type: 'finish', stop, ...(thinkingField && { extra: { thinking: thinkingField } }) }
 }
 
-/** Assembles tool calls from their pieces. Pieces have an index; only the first piece of a call has its id and name. */
-class CallsInProgress {
-  readonly #calls = new Map<unknown, { call: string; name: string; text: string }>()
-  #last: unknown
+/** The fields in which compatible servers send thinking, and want it back with a call. */
+const THINKING_FIELDS = ['reasoning_content', 'reasoning'] as const
+type ThinkingField = (typeof THINKING_FIELDS)[number]
 
-  add(part: Wire): Extract<ModelEvent, { type: 'tool.args' }> | undefined {
-    // Some servers send no index: then a piece with an id begins a call, and a piece without one continues the last.
-    const key = part['index'] ?? part['id'] ?? this.#last
-    this.#last = key
-    const { name, arguments: args } = objectIn(part['function'])
-    let call = this.#calls.get(key)
-    if (call === undefined) {
-      call = { call: callIdIn(part['id']), name: textIn(name), text: '' }
-      this.#calls.set(key, call)
-    }
-    const text = textIn(args)
-    if (text === '') return undefined
-    call.text += text
-    return { type: 'tool.args', call: call.call, name: call.name, text }
-  }
-
-  complete(): Extract<ModelEvent, { type: 'tool.call' }>[] {
-    return [...this.#calls.values()].map(({ call, name, text }) => ({
-      type: 'tool.call',
-      call,
-      name,
-      args: argsOf(text),
-    }))
-  }
-}
-
-/** Parses arguments. Invalid JSON stays text: the tool's schema rejects it, and the model sees the error. */
-function argsOf(text: string): unknown {
-  if (text.trim() === '') return {}
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
+/** The pieces of tool calls in a delta, also in the older form of one unnumbered call. */
+function callsIn(delta: Wire): Wire[] {
+  const legacy = delta['function_call']
+  return [...objectsIn(delta['tool_calls']), ...(isWire(legacy) ? [{ index: 'function_call', function: legacy }] : [])]
 }
 
 function parsed(data: string): Wire | undefined {
@@ -224,12 +199,30 @@ function toWire(message: Message): OpenAI.ChatCompletionMessageParam {
       return {
         role: 'assistant',
         content: message.content || null,
-        tool_calls: calls.map(({ call, name, args }) => ({
+        ...thinkingOf(message),
+        tool_calls: calls.map(validCall).map(({ call, name, args, extra }) => ({
+          ...signatureOf(extra),
           id: call,
           type: 'function',
-          function: { name, arguments: typeof args === 'string' ? args : JSON.stringify(args) },
+          function: { name, arguments: JSON.stringify(args) },
         })),
       }
     }
   }
+}
+
+/**
+ * Thinking goes back only with the calls that followed it, in the field in which it came. DeepSeek refuses calls
+ * without it; other servers refuse a field that is not theirs.
+ */
+function thinkingOf({ thinking, extra }: Extract<Message, { role: 'assistant' }>): {
+  [Field in ThinkingField]?: string
+} {
+  const field = THINKING_FIELDS.find((name) => name === extra?.['thinking'])
+  return field && thinking !== undefined ? { [field]: thinking } : {}
+}
+
+/** Gemini's signature of a call. A conversation may come from a client, so no other member goes to the provider. */
+function signatureOf(extra: Extra | undefined): object {
+  return extra?.['extra_content'] === undefined ? {} : { extra_content: extra['extra_content'] }
 }

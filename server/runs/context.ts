@@ -59,7 +59,10 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
     const asked: ModelCall = typeof call === 'string' ? { messages: [{ role: 'user', content: call }] } : call
     for await (const event of stream(asked)) {
       if (event.type === 'text') yield event.text
-      else if (event.type !== 'finish') await run.emit(event)
+      else if (event.type === 'tool.call') {
+        const { extra: _, ...call } = event
+        await run.emit(call)
+      } else if (event.type !== 'finish') await run.emit(event)
     }
   }
 

@@ -121,6 +121,12 @@ class Answer {
     const { hold, status, thinking = [], calls = [], everyMs = 0, end = 'proper' } = behaviour
     const response = this.#response
     if (hold === 'headers') await this.#hold(hold)
+    if (behaviour.chunks !== undefined) {
+      response.writeHead(status ?? 200, { 'content-type': behaviour.contentType, ...behaviour.headers })
+      for (const chunk of behaviour.chunks) await this.#write(chunk, behaviour)
+      response.end()
+      return
+    }
     if (status !== undefined) {
       const words = `no: the key ${this.#key} of ${response.req.headers.host ?? ''} is not welcome`
       const error = behaviour.error ?? (this.#dialect === openai ? { message: words } : words)

@@ -6,6 +6,10 @@ export type Behaviour = {
   headers?: Record<string, string>
   /** With `status`: the error in the body, in the provider's own form. Default: a text with the key in it. */
   error?: unknown
+  /** The whole body instead of an answer, chunk by chunk (UTF-8). A `status` then belongs to it. */
+  chunks?: string[]
+  /** With `chunks`: the content type. */
+  contentType?: string
   /** Where it falls silent, for good or until released. */
   hold?: 'headers' | 'first-token' | 'tokens' | 'args' | 'end' | 'after-end'
   /** Thinking, one piece each. */

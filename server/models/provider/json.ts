@@ -29,6 +29,20 @@ export function countIn(value: unknown): number {
   return Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0
 }
 
+/**
+ * The arguments of a tool call, as an object or as JSON text. No arguments and `null` are an empty object. Text that is
+ * not JSON stays text: the result of the call reports the error to the model.
+ */
+export function argsOf(given: unknown): unknown {
+  if (typeof given !== 'string') return given ?? {}
+  if (given.trim() === '') return {}
+  try {
+    return (JSON.parse(given) as unknown) ?? {}
+  } catch {
+    return given
+  }
+}
+
 /** The id of a tool call in a field, or a new random id. */
 export function callIdIn(value: unknown): string {
   return textIn(value) || `call_${randomBytes(16).toString('base64url')}`

@@ -34,6 +34,14 @@ describe('a conversation is made valid: ', () => {
       [user, calling('b'), answer('b')],
     ],
     ['a late answer does not count', [calling('a'), user, answer('a')], [calling('a'), answer('a', 'made up'), user]],
+    [
+      'arguments that are no object become one, and names what every provider accepts',
+      [{ role: 'assistant', content: '', calls: [{ call: 'a', name: 'to day!', args: '{"x": "y' }] }, answer('a')],
+      [
+        { role: 'assistant', content: '', calls: [{ call: 'a', name: 'to_day_', args: {} }] },
+        { role: 'tool', call: 'a', name: 'to_day_', content: '3' },
+      ],
+    ],
     ['messages that say nothing are left out', [user, { role: 'assistant', content: '', thinking: 'hm' }], [user]],
   ])('%s', (_, given, valid) => {
     expect(validConversation(given, 'made up')).toEqual(valid)
