@@ -49,8 +49,11 @@ export type ModelRequest = {
   maxTokens?: number
 }
 
-/** Why a model stopped: its answer is complete, it calls tools, or it reached the maximum length. */
-export type StopReason = 'stop' | 'tool_calls' | 'length'
+/**
+ * Why a model stopped: its answer is complete, it calls tools, it reached the maximum length, or the provider gave a
+ * reason that millrace does not know. Before the last, a `warning` names it.
+ */
+export type StopReason = 'stop' | 'tool_calls' | 'length' | 'other'
 
 /** One event of a model's answer. A complete answer ends with `finish`. After a `retry`, the answer starts again. */
 export type ModelEvent =

@@ -2,10 +2,21 @@ import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } fr
 import { MillraceError } from '../../protocol/errors.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
+import { answerEnd, unknownEnd } from './provider/answer-end.ts'
 import { answer, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
-import { argsOf, callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
-import { Refusal } from './provider/refusal.ts'
+import {
+  argsOf,
+  callIdIn,
+  contentIn,
+  countIn,
+  isWire,
+  objectIn,
+  objectsIn,
+  textIn,
+  type Wire,
+} from './provider/json.ts'
+import { Refusal, refusalIn } from './provider/refusal.ts'
 import { validCall } from './valid-call.ts'
 
 /** The options of `ollama()`. */
@@ -80,17 +91,18 @@ async function* ask(
   }
 
   let calls = 0
+  let began = false
   let last: Wire | undefined
   try {
     for await (const response of await client.chat(call)) {
+      began = true
       if (malformed > 0) yield malformedLines(malformed)
       malformed = 0
       const chunk = response as unknown as Wire
       const message = objectIn(chunk['message'])
       const thinking = textIn(message['thinking'])
       if (thinking) yield { type: 'thinking', text: thinking }
-      const text = textIn(message['content'])
-      if (text) yield { type: 'text', text }
+      yield* contentIn(message['content'])
       for (const part of objectsIn(message['tool_calls'])) {
         const { name, arguments: args } = objectIn(part['function'])
         calls++
@@ -103,18 +115,29 @@ async function* ask(
     // lost socket does not end the response.
     if (!exchange.ended || error instanceof Refusal) throw error
   }
+  if (!began && malformed > 0) throw new TypeError('the provider answered with something else than lines of JSON')
+  if (malformed > 0) yield malformedLines(malformed)
   if (last === undefined)
     throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
+  const word = textIn(last['done_reason'])
+  const end = word === '' ? 'stop' : answerEnd(word)
+  if (end === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(word) }
   yield { type: 'usage', input: countIn(last['prompt_eval_count']), output: countIn(last['eval_count']) }
-  const reached = last['done_reason'] === 'length'
-  yield { type: 'finish', stop: reached ? 'length' : calls > 0 ? 'tool_calls' : 'stop' }
+  if (end === 'failed') throw new Refusal(undefined, word)
+  if (end === 'filtered')
+    throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
+  yield { type: 'finish', stop: end !== 'length' && calls > 0 ? 'tool_calls' : end }
 }
 
 /** Whether a line is part of an answer. @throws Refusal for an error in the middle of an answer. */
-function isChunk(value: unknown): boolean {
+function isChunk(value: unknown): boolean | string {
   if (!isWire(value)) return false
-  if ('error' in value) throw new Refusal(undefined, JSON.stringify(value['error']))
-  return true
+  const refusal = refusalIn(value)
+  if (refusal) throw refusal
+  if (!('error' in value)) return true
+  // The package takes any `error` for one, also an empty one.
+  const { error: _, ...answer } = value
+  return JSON.stringify(answer)
 }
 
 function malformedLines(count: number): ModelEvent {

@@ -1,13 +1,11 @@
 import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { Usage } from '../../protocol/receipt.ts'
-import { sseData } from '../streams/sse.ts'
-import { CallsInProgress } from './calls-in-progress.ts'
-import type { Extra, Message, Model, ModelEvent, ModelRequest, StopReason } from './model.ts'
+import { ChatCompletion, THINKING_FIELDS, type ThinkingField } from './chat-completion.ts'
+import type { Extra, Message, Model, ModelEvent, ModelRequest } from './model.ts'
+import { answerBody } from './provider/answer-body.ts'
 import { answer, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
-import { countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
-import { Refusal } from './provider/refusal.ts'
+import { objectIn } from './provider/json.ts'
 import { validCall } from './valid-call.ts'
 
 /** The options of `openai()`. */
@@ -97,92 +95,16 @@ async function* ask(
     })
     .asResponse()
 
-  const calls = new CallsInProgress()
-  let usage: Usage | undefined
-  let stop: StopReason | undefined
-  let thinkingField: ThinkingField | undefined
-  for await (const data of sseData(response.body!)) {
-    if (data === '[DONE]') break
-    const chunk = parsed(data)
-    if (chunk === undefined) {
-      yield { type: 'warning', code: 'malformed_line', message: "skipped 1 line of the model's answer: malformed" }
-      continue
-    }
-    if (chunk['error'] != null) throw new Refusal(undefined, JSON.stringify(chunk['error']))
-    if (isWire(chunk['usage'])) usage = usageOf(chunk['usage'])
-    const choice = objectsIn(chunk['choices'])[0]
-    if (choice === undefined) continue
-    const delta = objectIn(choice['delta'])
-    const field = THINKING_FIELDS.find((name) => textIn(delta[name]) !== '')
-    if (field) {
-      thinkingField = field
-      yield { type: 'thinking', text: textIn(delta[field]) }
-    }
-    const text = textIn(delta['content']) || textIn(delta['refusal'])
-    if (text) yield { type: 'text', text }
-    for (const part of callsIn(delta)) {
-      const piece = calls.add(part)
-      if (piece) yield piece
-    }
-    stop = stopOf(choice['finish_reason']) ?? stop
-  }
-  if (stop === undefined)
-    throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
-  // In an answer that was cut off by length, the arguments of a call are incomplete.
-  if (stop !== 'length') {
-    for (const call of calls.complete()) {
-      stop = 'tool_calls'
-      yield call
-    }
-  }
-  if (usage) yield { type: 'usage', ...usage }
-  yield { type: 'finish', stop, ...(thinkingField && { extra: { thinking: thinkingField } }) }
-}
-
-/** The fields in which compatible servers send thinking, and want it back with a call. */
-const THINKING_FIELDS = ['reasoning_content', 'reasoning'] as const
-type ThinkingField = (typeof THINKING_FIELDS)[number]
-
-/** The pieces of tool calls in a delta, also in the older form of one unnumbered call. */
-function callsIn(delta: Wire): Wire[] {
-  const legacy = delta['function_call']
-  return [...objectsIn(delta['tool_calls']), ...(isWire(legacy) ? [{ index: 'function_call', function: legacy }] : [])]
-}
-
-function parsed(data: string): Wire | undefined {
+  const completion = new ChatCompletion()
   try {
-    const value: unknown = JSON.parse(data)
-    return isWire(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function stopOf(reason: unknown): StopReason | undefined {
-  switch (reason) {
-    case undefined:
-    case null:
-      return undefined
-    case 'length':
-      return 'length'
-    case 'tool_calls':
-    case 'function_call':
-      return 'tool_calls'
-    case 'content_filter':
-      throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
-    default:
-      return 'stop'
-  }
-}
-
-function usageOf(usage: Wire): Usage {
-  const cached = countIn(objectIn(usage['prompt_tokens_details'])['cached_tokens'])
-  const thinking = countIn(objectIn(usage['completion_tokens_details'])['reasoning_tokens'])
-  return {
-    input: countIn(usage['prompt_tokens']),
-    output: countIn(usage['completion_tokens']),
-    ...(cached > 0 && { cached }),
-    ...(thinking > 0 && { thinking }),
+    for await (const event of answerBody(response.body!)) {
+      yield* completion.take(event)
+      if (completion.isDone) break
+    }
+    yield* completion.end()
+  } catch (error) {
+    yield* completion.usage()
+    throw error
   }
 }
 

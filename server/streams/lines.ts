@@ -1,4 +1,5 @@
 const NEWLINE = 0x0a
+const RETURN = 0x0d
 
 /** A line did not end within the limit. Reading on would buffer more and more of it. */
 export class LineTooLong extends Error {
@@ -15,12 +16,19 @@ export class LineTooLong extends Error {
  */
 export class LineCutter {
   readonly #maxBytes: number
+  readonly #cr: boolean
+  /** The last byte was a carriage return that ended a line: a newline after it belongs to it. */
+  #afterReturn = false
   #pending: Uint8Array = new Uint8Array(1_024)
   #length = 0
 
-  /** @param maxBytes Longest line, in bytes. */
-  constructor(maxBytes: number) {
+  /**
+   * @param maxBytes Longest line, in bytes.
+   * @param options.cr Whether a carriage return ends a line too, alone or before a newline. Default false.
+   */
+  constructor(maxBytes: number, { cr = false }: { cr?: boolean } = {}) {
     this.#maxBytes = maxBytes
+    this.#cr = cr
   }
 
   /**
@@ -28,11 +36,32 @@ export class LineCutter {
    * @throws LineTooLong
    */
   push(chunk: Uint8Array): Uint8Array[] {
+    return this.#cr ? this.#pushWithReturns(chunk) : this.#push(chunk)
+  }
+
+  #push(chunk: Uint8Array): Uint8Array[] {
     const lines: Uint8Array[] = []
     let from = 0
     for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, from)) {
       lines.push(this.#complete(chunk.subarray(from, at)))
       from = at + 1
+    }
+    this.#append(chunk.subarray(from))
+    return lines
+  }
+
+  #pushWithReturns(chunk: Uint8Array): Uint8Array[] {
+    const lines: Uint8Array[] = []
+    let from = 0
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]
+      if (byte === NEWLINE && this.#afterReturn) {
+        from = at + 1
+      } else if (byte === NEWLINE || byte === RETURN) {
+        lines.push(this.#complete(chunk.subarray(from, at)))
+        from = at + 1
+      }
+      this.#afterReturn = byte === RETURN
     }
     this.#append(chunk.subarray(from))
     return lines

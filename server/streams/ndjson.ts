@@ -3,15 +3,18 @@ import { LineCutter } from './lines.ts'
 export type NdjsonOptions = {
   /** Called for each line that is not JSON or that `check` rejects. The line is skipped. */
   onMalformed: () => void
-  /** Receives each value; `false` marks it as malformed. A thrown error ends the stream. Default: accept all. */
-  check?: (value: unknown) => boolean
+  /**
+   * Receives each value; `false` marks it as malformed, and text replaces the line. A thrown error ends the stream.
+   * Default: accept all.
+   */
+  check?: (value: unknown) => boolean | string
   /** Longest line in bytes. A longer one ends the stream with `LineTooLong`. Default 1 MiB. */
   maxLineBytes?: number
 }
 
 /**
- * Filters newline-delimited JSON. The result has every whole, well-formed line unchanged, and no malformed or empty
- * one. It reads `body` on demand, one chunk at a time. Cancelling it cancels `body`.
+ * Filters newline-delimited JSON. The result has every whole, well-formed line, unchanged unless `check` replaces it,
+ * and no malformed or empty one. It reads `body` on demand, one chunk at a time. Cancelling it cancels `body`.
  */
 export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOptions): ReadableStream<Uint8Array> {
   const { onMalformed, check = () => true, maxLineBytes = 1_048_576 } = options
@@ -22,25 +25,29 @@ export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOp
   /** The error that ends the stream once the lines before it are delivered. */
   let failure: { error: unknown } | undefined
 
-  function isGood(line: Uint8Array): boolean {
+  function goodOf(line: Uint8Array): Uint8Array | undefined {
     const text = decoder.decode(line)
-    if (text.trim() === '') return false
+    if (text.trim() === '') return undefined
     let value: unknown
     try {
       value = JSON.parse(text)
     } catch {
       onMalformed()
-      return false
+      return undefined
     }
-    if (check(value)) return true
-    onMalformed()
-    return false
+    const verdict = check(value)
+    if (verdict === false) onMalformed()
+    if (typeof verdict === 'string') return new TextEncoder().encode(verdict)
+    return verdict ? line : undefined
   }
 
-  function goodOf(lines: readonly Uint8Array[]): Uint8Array[] {
+  function allGoodOf(lines: readonly Uint8Array[]): Uint8Array[] {
     const good: Uint8Array[] = []
     try {
-      for (const line of lines) if (isGood(line)) good.push(line)
+      for (const line of lines) {
+        const kept = goodOf(line)
+        if (kept) good.push(kept)
+      }
     } catch (error) {
       failure = { error }
     }
@@ -51,7 +58,7 @@ export function ndjsonFilter(body: ReadableStream<Uint8Array>, options: NdjsonOp
     while (!failure) {
       const { done, value } = await reader.read()
       const rest = done ? cutter.end() : undefined
-      const good = goodOf(done ? (rest ? [rest] : []) : cutter.push(value))
+      const good = allGoodOf(done ? (rest ? [rest] : []) : cutter.push(value))
       const isComplete = done && !failure
       if (good.length > 0) controller.enqueue(joined(good))
       if (isComplete) controller.close()

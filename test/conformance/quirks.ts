@@ -29,7 +29,7 @@ type Quirk = {
   /** What the provider sends, by the dialect that it speaks. */
   sends: Partial<Record<Dialect, Response>>
   /** Options of the adapter. Default: none. */
-  options?: { thinkTags?: boolean }
+  options?: { thinkTags?: boolean | 'open' }
   /**
    * All events of the model, in order. `"*"` as the id of a call stands for any id. Pieces of arguments are compared
    * only if the list has some.
@@ -44,7 +44,7 @@ type Quirk = {
 /** One adapter, made for the fake provider. */
 type Adapter = {
   dialect: Dialect
-  make(name: string, host: string, options: { maxRetries: number; thinkTags?: boolean }): Model
+  make(name: string, host: string, options: { maxRetries: number; thinkTags?: boolean | 'open' }): Model
 }
 
 const folder = new URL('quirks/', import.meta.url)

@@ -3,6 +3,7 @@ import { retry } from '../../streams/retry.ts'
 import type { ModelEvent, ModelRequest } from '../model.ts'
 import { Exchange } from './exchange.ts'
 import { explain, type ProviderWords } from './refusal.ts'
+import { type ThinkTags, withoutThinkTags } from './think-tags.ts'
 
 /** Options of every model that asks a provider over HTTP. */
 export type ProviderOptions = {
@@ -10,6 +11,11 @@ export type ProviderOptions = {
    * Maximum number of retries after a network failure, a rate limit or an overload before the first event. Default 3.
    */
   maxRetries?: number
+  /**
+   * Whether the model writes its thinking between `<think>` and `</think>` at the beginning of its text, and the server
+   * leaves the tags there. `'open'`: the text begins within the thinking. Default false.
+   */
+  thinkTags?: ThinkTags
   /** The environment variables to read. Default `process.env`. */
   env?: { readonly [name: string]: string | undefined }
   /** The timer and the random numbers of the waits between attempts. Default: the real ones. */
@@ -28,14 +34,14 @@ export async function* answer(
   request: ModelRequest,
   attempt: Attempt,
   words: ProviderWords,
-  { maxRetries, runtime }: ProviderOptions,
+  { maxRetries, thinkTags = false, runtime }: ProviderOptions,
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const { signal } = request
   const { exchange, events, first } = yield* retry(
     async () => {
       const exchange = new Exchange(signal)
       try {
-        const events = attempt(exchange)
+        const events = withoutThinkTags(attempt(exchange), thinkTags)
         return { exchange, events, first: await events.next() }
       } catch (error) {
         await exchange.close()

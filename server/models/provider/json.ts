@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { ModelEvent } from '../model.ts'
 
 // Readers for the JSON of providers, in which any field may be missing or of another type.
 
@@ -22,6 +23,21 @@ export function objectsIn(value: unknown): Wire[] {
 /** The string in a field, or an empty one. */
 export function textIn(value: unknown): string {
   return typeof value === 'string' ? value : ''
+}
+
+/** The text and thinking in a field `content`: a string, or a list of parts. Parts of other types are left out. */
+export function contentIn(content: unknown): Extract<ModelEvent, { type: 'text' | 'thinking' }>[] {
+  return (Array.isArray(content) ? content : [content]).map(partIn).filter(({ text }) => text !== '')
+}
+
+function partIn(part: unknown): Extract<ModelEvent, { type: 'text' | 'thinking' }> {
+  if (!isWire(part)) return { type: 'text', text: textIn(part) }
+  const { type, text, thinking, refusal } = part
+  if (type !== 'thinking' && type !== 'reasoning') return { type: 'text', text: textIn(text) || textIn(refusal) }
+  const inner = objectsIn(thinking)
+    .map((piece) => textIn(piece['text']))
+    .join('')
+  return { type: 'thinking', text: textIn(thinking) || inner || textIn(text) }
 }
 
 /** The count in a field; 0 for anything but a positive integer. */

@@ -1,5 +1,6 @@
 import { type ErrorOptions, MillraceError } from '../../../protocol/errors.ts'
 import { LineTooLong } from '../../streams/lines.ts'
+import { isWire, objectIn, type Wire } from './json.ts'
 
 /** The parts of an error message that differ by provider. Each advice is a clause in lower case. */
 export type ProviderWords = {
@@ -40,6 +41,34 @@ export class Refusal extends Error {
   says(pattern: RegExp): boolean {
     return pattern.test(this.#text)
   }
+}
+
+/** Members in which a provider states an error within a response of status 200, where no answer is. */
+const ERROR_MEMBERS = ['errors', 'detail', 'message', 'msg', 'error_msg'] as const
+
+/**
+ * The error in a chunk of an answer, if it is one: under `error`, or the chunk as a whole. An HTTP status within it
+ * counts like the status of a response.
+ */
+export function refusalIn(chunk: Wire): Refusal | undefined {
+  const { error, object, type, choices, message } = chunk
+  const isAnswer = Array.isArray(choices) || isWire(message)
+  if (isStated(error)) return refusalOf(error)
+  if (object === 'error' || type === 'error') return refusalOf(chunk)
+  return !isAnswer && ERROR_MEMBERS.some((name) => isStated(chunk[name])) ? refusalOf(chunk) : undefined
+}
+
+function isStated(error: unknown): boolean {
+  return (
+    (typeof error === 'string' && error !== '') ||
+    (typeof error === 'object' && error !== null && Object.keys(error).length > 0)
+  )
+}
+
+function refusalOf(error: unknown): Refusal {
+  const { code, status, status_code: statusCode } = objectIn(error)
+  const number = [code, status, statusCode].map(Number).find((given) => given >= 400 && given < 600)
+  return new Refusal(number, JSON.stringify(error))
 }
 
 /** The wait in the header `retry-after-ms` or `retry-after` (seconds or a date), in milliseconds. */
@@ -87,7 +116,11 @@ function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
     }
     return error('provider_rate_limited', 'the provider limits the rate of requests: try again later', wait)
   }
-  if (status === 503 || status === 529 || (status === undefined && refusal.says(/overload|capacity|busy/i))) {
+  if (
+    status === 503 ||
+    status === 529 ||
+    (status === undefined && refusal.says(/overload|capacity|busy|insufficient_system_resource/i))
+  ) {
     return error('provider_overloaded', 'the provider is overloaded: try again later', wait)
   }
   if (status !== undefined && (status >= 500 || status === 408 || status === 409 || status === 425)) {

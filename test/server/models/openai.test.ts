@@ -173,7 +173,7 @@ describe('openai, on the wire', () => {
 
   test('an answer stopped by the content filter is an error behind its text', async () => {
     const { events, error } = await said('filtered', { tokens: 2, finish: 'content_filter' })
-    expect(events).toMatchObject([{ text: 't0 ' }, { text: 't1 ' }])
+    expect(events).toMatchObject([{ text: 't0 ' }, { text: 't1 ' }, { type: 'usage', input: 11, output: 2 }])
     expect(error).toMatchObject({ code: 'content_filtered', retryable: false })
   })
 

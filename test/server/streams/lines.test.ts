@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { LineCutter, LineTooLong } from '../../../server/streams/lines.ts'
 import { ndjsonFilter } from '../../../server/streams/ndjson.ts'
-import { sseData } from '../../../server/streams/sse.ts'
+import { type ServerSentEvent, sseEvents } from '../../../server/streams/sse.ts'
 import { readAll } from '../../helpers/read-all.ts'
 
 const encoder = new TextEncoder()
@@ -145,8 +145,9 @@ describe('newline-delimited JSON', () => {
 })
 
 describe('server-sent events', () => {
-  function dataOf(chunks: readonly (string | Uint8Array)[], maxBytes?: number): Promise<string[]> {
-    return readAll(sseData(bodyOf(chunks).body, maxBytes))
+  async function dataOf(chunks: readonly (string | Uint8Array)[], maxBytes?: number): Promise<string[]> {
+    const events = await readAll(sseEvents(bodyOf(chunks).body, maxBytes))
+    return events.map(({ data }) => data)
   }
 
   test('give their data, wherever the chunks are cut', async () => {
@@ -156,8 +157,21 @@ describe('server-sent events', () => {
     }
   })
 
-  test('join the lines of one event, and drop an event that broke off', async () => {
-    expect(await dataOf(['data: {\ndata: }\n\ndata: lost\n'])).toEqual(['{\n}'])
+  test('join the lines of one event, and give the last one without its blank line', async () => {
+    expect(await dataOf(['data: {\ndata: }\n\ndata: last\n'])).toEqual(['{\n}', 'last'])
+    expect(await dataOf(['data: last'])).toEqual(['last'])
+  })
+
+  test.each(['\n', '\r\n', '\r'])('may end their lines with %j, wherever the chunks are cut', async (end) => {
+    const text = ['event: a', 'data: 1', 'data: 2', '', 'data: 3', '', ''].join(end)
+    for (let at = 0; at <= text.length; at++) {
+      const seen: ServerSentEvent[] = []
+      for await (const event of sseEvents(bodyOf(cut(text, [at])).body)) seen.push(event)
+      expect(seen).toEqual([
+        { event: 'a', data: '1\n2' },
+        { event: '', data: '3' },
+      ])
+    }
   })
 
   test('are refused when a line, or an event of many lines, is too long', async () => {
@@ -167,7 +181,7 @@ describe('server-sent events', () => {
 
   test('cancel their body when they are left', async () => {
     const { body, cancelled, reads } = bodyOf(['data: 1\n\n', 'data: 2\n\n'])
-    for await (const _ of sseData(body)) break
+    for await (const _ of sseEvents(body)) break
     expect(cancelled()).toBe(true)
     expect(reads()).toBe(1)
   })

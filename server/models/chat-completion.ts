@@ -1,0 +1,142 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Usage } from '../../protocol/receipt.ts'
+import type { ServerSentEvent } from '../streams/sse.ts'
+import { CallsInProgress } from './calls-in-progress.ts'
+import type { ModelEvent, StopReason } from './model.ts'
+import { type AnswerEnd, answerEnd, unknownEnd } from './provider/answer-end.ts'
+import { contentIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
+import { Refusal, refusalIn } from './provider/refusal.ts'
+
+/** The fields in which compatible servers send thinking, and want it back with a call. */
+export const THINKING_FIELDS = ['reasoning_content', 'reasoning'] as const
+export type ThinkingField = (typeof THINKING_FIELDS)[number]
+
+const MALFORMED: ModelEvent = {
+  type: 'warning',
+  code: 'malformed_line',
+  message: "skipped 1 line of the model's answer: malformed",
+}
+
+/** One answer in the form of OpenAI's chat completions: it takes the chunks, and provides the events of the model. */
+export class ChatCompletion {
+  readonly #calls = new CallsInProgress()
+  #usage: Usage | undefined
+  /** The provider's word for the end, once it has given one. */
+  #word = ''
+  #thinkingField: ThinkingField | undefined
+  #isDone = false
+
+  /** Whether `[DONE]` has come: nothing of the answer follows. */
+  get isDone(): boolean {
+    return this.#isDone
+  }
+
+  /** Takes a chunk. @throws Refusal for an error of the provider. */
+  *take({ event, data }: ServerSentEvent): Generator<ModelEvent> {
+    if (data === '[DONE]') {
+      this.#isDone = true
+      return
+    }
+    const chunk = parsed(data)
+    if (event === 'error')
+      throw (chunk && refusalIn({ error: chunk['error'] ?? chunk })) ?? new Refusal(undefined, data)
+    if (chunk === undefined) {
+      yield MALFORMED
+      return
+    }
+    const choice = objectIn(objectsIn(chunk['choices'])[0])
+    const usage = chunk['usage'] ?? choice['usage']
+    if (isWire(usage)) this.#usage = usageOf(usage)
+    const refusal = refusalIn(chunk) ?? refusalIn({ error: choice['error'] })
+    if (refusal) throw refusal
+    yield* this.#takeDelta(objectIn(choice['delta'] ?? choice['message']))
+    this.#word = textIn(choice['finish_reason']) || this.#word
+  }
+
+  *#takeDelta(delta: Wire): Generator<ModelEvent> {
+    const field = THINKING_FIELDS.find((name) => textIn(delta[name]) !== '')
+    if (field) {
+      this.#thinkingField = field
+      yield { type: 'thinking', text: textIn(delta[field]) }
+    }
+    const content = contentIn(delta['content'])
+    yield* content.length > 0 ? content : contentIn(delta['refusal'])
+    for (const part of callsIn(delta)) {
+      const piece = this.#calls.add(part)
+      if (piece) yield piece
+    }
+  }
+
+  /**
+   * Yields what follows the last chunk: the calls, the usage and `finish`.
+   * @throws MillraceError or Refusal for an answer that is not whole
+   */
+  *end(): Generator<ModelEvent> {
+    let stop = this.#stop()
+    if (stop === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(this.#word) }
+    // In an answer that was cut off by length, the arguments of a call are incomplete.
+    if (stop !== 'length') {
+      for (const call of this.#calls.complete()) {
+        stop = 'tool_calls'
+        yield call
+      }
+    }
+    yield* this.usage()
+    const extra = this.#thinkingField && { thinking: this.#thinkingField }
+    yield { type: 'finish', stop, ...(extra && { extra }) }
+  }
+
+  /** Yields the usage that the provider has stated. It counts also if the answer is not whole. */
+  *usage(): Generator<ModelEvent> {
+    if (this.#usage) yield { type: 'usage', ...this.#usage }
+  }
+
+  #stop(): StopReason {
+    const end: AnswerEnd | undefined = this.#word === '' ? this.#endWithoutWord() : answerEnd(this.#word)
+    switch (end) {
+      case undefined:
+        throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
+      case 'filtered':
+        throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
+      case 'failed':
+        throw new Refusal(undefined, this.#word)
+      case 'stop':
+      case 'tool_calls':
+      case 'length':
+      case 'other':
+        return end
+    }
+  }
+
+  /** Some servers give no word. With both other marks of an end, the answer is whole. */
+  #endWithoutWord(): AnswerEnd | undefined {
+    return this.#isDone && this.#usage ? 'stop' : undefined
+  }
+}
+
+/** The pieces of tool calls in a delta, also in the older form of one unnumbered call. */
+function callsIn(delta: Wire): Wire[] {
+  const legacy = delta['function_call']
+  return [...objectsIn(delta['tool_calls']), ...(isWire(legacy) ? [{ index: 'function_call', function: legacy }] : [])]
+}
+
+function parsed(data: string): Wire | undefined {
+  try {
+    const value: unknown = JSON.parse(data)
+    return isWire(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function usageOf(usage: Wire): Usage {
+  const cached =
+    countIn(objectIn(usage['prompt_tokens_details'])['cached_tokens']) || countIn(usage['prompt_cache_hit_tokens'])
+  const thinking = countIn(objectIn(usage['completion_tokens_details'])['reasoning_tokens'])
+  return {
+    input: countIn(usage['prompt_tokens']),
+    output: countIn(usage['completion_tokens']),
+    ...(cached > 0 && { cached }),
+    ...(thinking > 0 && { thinking }),
+  }
+}

@@ -1,0 +1,61 @@
+import type { StopReason } from '../model.ts'
+
+/** The meaning of the word with which a provider ends an answer. */
+export type AnswerEnd = StopReason | 'filtered' | 'failed'
+
+/** The words of all providers, in lower case. */
+const WORDS: { readonly [End in AnswerEnd]: readonly string[] } = {
+  stop: ['stop', 'end_turn', 'stop_sequence', 'stop_token', 'eos', 'eos_token', 'complete', 'completed', 'done'],
+  tool_calls: ['tool_calls', 'tool_call', 'tool_use', 'function_call'],
+  length: [
+    'length',
+    'max_tokens',
+    'max_output_tokens',
+    'model_length',
+    'context_length_exceeded',
+    'model_context_window_exceeded',
+  ],
+  filtered: [
+    'content_filter',
+    'content_filtered',
+    'safety',
+    'refusal',
+    'sensitive',
+    'recitation',
+    'blocklist',
+    'prohibited_content',
+    'spii',
+    'guardrail_intervened',
+  ],
+  failed: [
+    'error',
+    'failed',
+    'abort',
+    'aborted',
+    'cancel',
+    'cancelled',
+    'canceled',
+    'timeout',
+    'network_error',
+    'insufficient_system_resource',
+    'malformed_function_call',
+    'unexpected_tool_call',
+    'too_many_tool_calls',
+    'load',
+    'unload',
+  ],
+  other: [],
+}
+
+const ENDS = new Map(Object.entries(WORDS).flatMap(([end, words]) => words.map((word) => [word, end as AnswerEnd])))
+
+/** Returns what the word means: `other` for an unknown one. Gemini puts a word of its own in front of some. */
+export function answerEnd(word: string): AnswerEnd {
+  return ENDS.get(word.toLowerCase().replace(/^.*: /s, '')) ?? 'other'
+}
+
+/** A message for people about an end that is `other`. Only a plain word is quoted: anything else may be anything. */
+export function unknownEnd(word: string): string {
+  const quote = /^[\w.-]{1,64}$/.test(word) ? `: ${word}` : ''
+  return `the model's answer ended for an unknown reason${quote}`
+}
