@@ -39,7 +39,7 @@ export interface ToolContext {
 /**
  * The return type of `run`: the output, a promise of it, or a generator that yields progress and returns the output.
  */
-type Running<Output> = Output | Promise<Output> | AsyncGenerator<ToolProgress, Output>
+type Running<Output> = Output | Promise<Output> | AsyncGenerator<ToolProgress, Output> | Generator<ToolProgress, Output>
 
 /** The argument of `tool()`. */
 export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = {
@@ -52,7 +52,7 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = 
    */
   parameters?: unknown
   /**
-   * Runs the call. A generator yields progress and returns the output. The model sees every thrown error: a
+   * Runs the call. The output is text or data that JSON can write. A generator yields progress and returns it. The model sees every thrown error: a
    * `MillraceError` with its message, any other error without.
    */
   run: (input: InferOutput<Schema>, context: ToolContext) => Running<Output>

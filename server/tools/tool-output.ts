@@ -7,7 +7,7 @@ export type ToolOutput = { readonly content: string; readonly output: unknown; r
 /**
  * Makes an output from the return value of a tool: text unchanged, everything else as JSON. An output of more than
  * `maxBytes` bytes of UTF-8 is cut at a character, and a mark follows the cut.
- * @throws MillraceError `tool_failed` for a value that JSON cannot represent.
+ * @throws MillraceError `tool_failed` for a value that JSON cannot represent, or would empty.
  */
 export function toolOutput(given: unknown, maxBytes: number): ToolOutput {
   const text = typeof given === 'string' ? given : jsonOf(given)
@@ -22,13 +22,33 @@ export function toolOutput(given: unknown, maxBytes: number): ToolOutput {
 }
 
 function jsonOf(given: unknown): string {
+  if (typeof given === 'function' || typeof given === 'symbol') throw noJson(`a ${typeof given}`)
   try {
-    return JSON.stringify(given) ?? 'null'
+    return JSON.stringify(given, refuseEmptied) ?? 'null'
   } catch (cause) {
+    if (MillraceError.is(cause)) throw cause
     throw new MillraceError('tool_failed', 'the output of the tool cannot be written as JSON: return plain data', {
       cause,
     })
   }
+}
+
+/**
+ * Passes on a value, at any depth, unless JSON writes it as `{}` although it holds something: a `Response`, a stream, a
+ * `Map`, a promise. What such an object holds is not in members that JSON sees.
+ */
+function refuseEmptied(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || Object.keys(value).length > 0) return value
+  const prototype: unknown = Object.getPrototypeOf(value)
+  // A prototype without one of its own is that of plain objects, also of another realm.
+  if (prototype === null || Object.getPrototypeOf(prototype) === null) return value
+  const name: unknown = value.constructor?.name
+  throw noJson(typeof name === 'string' && name !== '' ? `a value of type ${name}` : 'such a value')
+}
+
+function noJson(what: string): MillraceError {
+  const advice = 'return plain data, such as `await response.json()` or `[...map]`'
+  return new MillraceError('tool_failed', `the output of the tool has ${what}, which JSON would lose: ${advice}`)
 }
 
 /** The beginning of `text`, at most `maxBytes` bytes of UTF-8. The cost does not grow with the length of `text`. */

@@ -331,6 +331,8 @@ function quoted(text: string, most = MAX_QUOTED_CHARACTERS): string {
   return wellFormed(excerpt(text, most))
 }
 
-function isGenerator(given: unknown): given is AsyncGenerator<ToolProgress, unknown> {
-  return typeof given === 'object' && given !== null && Symbol.asyncIterator in given && 'next' in given
+/** Whether a tool returned a generator: an async one, or the object of a `function*`. Other iterators are data. */
+function isGenerator(given: unknown): given is AsyncGenerator<ToolProgress> | Generator<ToolProgress> {
+  if (typeof given !== 'object' || given === null || !('next' in given)) return false
+  return Symbol.asyncIterator in given || Object.prototype.toString.call(given) === '[object Generator]'
 }

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { MillraceError } from '../../../protocol/errors.ts'
@@ -114,6 +115,71 @@ describe('a tool', () => {
 
   test.each([0, -1, Number.NaN])('cannot have a limit of %d', (timeoutMs) => {
     expect(() => tool({ description: 'x', timeoutMs, run: () => 1 })).toThrow('timeoutMs')
+  })
+
+  test('may be a plain generator, which yields progress and returns the output', async () => {
+    const count = tool({
+      description: 'Counts',
+      *run() {
+        yield 'one'
+        yield { current: 2, total: 2 }
+        return { counted: 2 }
+      },
+    })
+    const { result, seen, watched } = await oneCall({ count }, {})
+    expect(result).toMatchObject({ outcome: 'ok', output: { counted: 2 } })
+    expect(seen).toMatchObject({ content: '{"counted":2}' })
+    expect(watched.all('tool.progress')).toMatchObject([{ note: 'one' }, { progress: { current: 2, total: 2 } }])
+  })
+
+  test.each<[string, () => unknown]>([
+    ['Response', () => new Response('rain')],
+    ['ReadableStream', () => new Response('rain').body],
+    ['Map', () => new Map([['city', 'Oslo']])],
+    ['Set', () => ({ cities: new Set(['Oslo']) })],
+    ['Promise', () => [Promise.resolve('rain')]],
+    ['Error', () => ({ problem: new Error('hidden') })],
+    ['Headers', () => new Headers({ a: 'b' })],
+    ['ArrayBuffer', () => new ArrayBuffer(8)],
+    ['Map Iterator', () => new Map([['city', 'Oslo']]).entries()],
+    ['function', () => () => 'rain'],
+    ['symbol', () => Symbol('rain')],
+  ])('with an output that JSON would empty (%s) fails, and says what to return', async (name, run) => {
+    const { result, seen } = await oneCall(does(run), {})
+    expect(result).toMatchObject({ outcome: 'error', error: expect.stringContaining('return plain data') })
+    if (name !== 'Map Iterator') expect(result.error).toContain(name)
+    expect(seen).toMatchObject({ role: 'tool', content: expect.stringContaining('return plain data') })
+  })
+
+  test('may return empty objects, dates, addresses, its own classes and objects of another realm', async () => {
+    class Point {
+      x = 1
+    }
+    const output = {
+      none: {},
+      bare: Object.create(null),
+      list: [],
+      at: new Date(0),
+      url: new URL('http://a/'),
+      point: new Point(),
+      far: runInNewContext('({})'),
+    }
+    const { result } = await oneCall(
+      does(() => output),
+      {},
+    )
+    expect(result).toMatchObject({
+      outcome: 'ok',
+      output: {
+        none: {},
+        bare: {},
+        list: [],
+        at: '1970-01-01T00:00:00.000Z',
+        url: 'http://a/',
+        point: { x: 1 },
+        far: {},
+      },
+    })
   })
 
   test('says how far it is, and its generator returns the output', async () => {
