@@ -80,7 +80,7 @@ export interface Model {
    * Asks the model. The first `next()` sends the request. While no event is pulled, the provider's socket stays unread.
    * Aborting `signal` closes the socket, and then the iterator throws the signal's reason.
    * @throws MillraceError, and nothing else. Its code is `provider_error`, `provider_rate_limited`,
-   * `provider_overloaded`, `unauthenticated`, `context_too_long`, `content_filtered`, `bad_request`, or `truncated` for
+   * `provider_overloaded`, `context_too_long`, `content_filtered`, `bad_request`, or `truncated` for
    * an answer without the provider's end marker. Its message never quotes the provider's response.
    */
   stream(request: ModelRequest): AsyncIterable<ModelEvent>

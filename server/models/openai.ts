@@ -30,6 +30,7 @@ export function openai(name: string, options: OpenAIOptions = {}): Model {
     model: name,
     missing: 'check the name, and whether this key may use it',
     key: 'check OPENAI_API_KEY',
+    ...(endpoint.apiKey !== NO_KEY && { secret: endpoint.apiKey }),
     unreachable: 'check OPENAI_BASE_URL and the network',
   }
   return {
@@ -38,6 +39,9 @@ export function openai(name: string, options: OpenAIOptions = {}): Model {
     stream: (request) => answer(request, (exchange) => ask(exchange, endpoint, name, request), words, options),
   }
 }
+
+/** Stands for a missing key: the package requires one. A server without keys ignores it. */
+const NO_KEY = 'none'
 
 type Endpoint = { apiKey: string; baseURL: string; organization: string | null; project: string | null; own: boolean }
 
@@ -59,8 +63,7 @@ function endpointOf(name: string, { apiKey, baseURL, organization, env = process
     throw new MillraceError('bad_request', 'OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1')
   }
   return {
-    // The package requires a key. A server without keys ignores it.
-    apiKey: key === '' ? 'none' : key,
+    apiKey: key === '' ? NO_KEY : key,
     baseURL: url === '' ? 'https://api.openai.com/v1' : url,
     organization: organization ?? env['OPENAI_ORG_ID'] ?? null,
     project: env['OPENAI_PROJECT_ID'] ?? null,

@@ -1,6 +1,8 @@
+import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { ActorContext, ModelCall, Question, RunInput, RunModel } from '../actors/actor.ts'
 import type { Model, ModelEvent, StopReason } from '../models/model.ts'
+import { ModelFailure } from '../models/model-failure.ts'
 import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
 
 /** What a run offers to the context of its actor. */
@@ -50,6 +52,9 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
         if (event.type === 'finish') run.answered(event.stop)
         yield event
       }
+    } catch (error) {
+      if (MillraceError.is(error) && !run.signal.aborted) run.failed(new ModelFailure(model.id, error))
+      throw error
     } finally {
       closed()
     }

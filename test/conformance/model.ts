@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ErrorCode, MillraceError } from '../../protocol/errors.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from '../../server/models/model.ts'
+import { ModelFailure } from '../../server/models/model-failure.ts'
+import { servedAgent } from '../helpers/agent-run.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
 import { readToEnd } from '../helpers/read-all.ts'
@@ -277,8 +279,8 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
   describe(`${name}: an error`, () => {
     const words = { message: 'the words of the provider' }
     const table: [what: string, behaviour: Behaviour, code: ErrorCode, retryable: boolean, message?: string][] = [
-      ['401', { status: 401 }, 'unauthenticated', false],
-      ['403', { status: 403 }, 'unauthenticated', false],
+      ['401', { status: 401 }, 'provider_error', false, "the provider refused the server's key"],
+      ['403', { status: 403 }, 'provider_error', false, "the provider refused the server's key"],
       ['404', { status: 404 }, 'bad_request', false, 'unknown model m'],
       ['400', { status: 400, error: words }, 'bad_request', false, 'the provider refused the request (status 400)'],
       [
@@ -324,6 +326,34 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
         expectNoSecret(said.error)
       })
     }
+
+    test.each<[string, Behaviour, number | undefined, string]>([
+      ['of a refused key', { status: 401 }, 401, 'is not welcome'],
+      [
+        'of a refused schema',
+        { status: 400, error: { message: "Invalid schema for function 'it'" } },
+        400,
+        "Invalid schema for function 'it'",
+      ],
+      ['within an answer', { end: 'error', error: 'the server is on fire' }, undefined, 'the server is on fire'],
+      ['with a long text', { status: 500, error: 'no '.repeat(5_000) }, 500, 'no no no'],
+    ])(
+      '%s is reported to the operator with status, text and model, and to nobody else',
+      async (_, behaviour, status, said) => {
+        const { model } = (await answered(behaviour))({ maxRetries: 0 })
+        await using served = await servedAgent({ model })
+        const run = served.client.start('agent', 'hello')
+        const error: unknown = await run.result.catch((thrown: unknown) => thrown)
+        expect(JSON.stringify([error, await run.end])).not.toContain(said)
+        expect(served.errors).toEqual([expect.any(ModelFailure)])
+        const failure = served.errors[0] as ModelFailure
+        expect(failure).toMatchObject({ model: model.id, status, body: expect.stringContaining(said) })
+        expect(failure.message).toContain(model.id)
+        expect(failure.message).toContain(said)
+        expect(failure.body!.length).toBeLessThanOrEqual(2_001)
+        if (canary !== undefined) expect(inspect(failure, { depth: 10 })).not.toContain(canary)
+      },
+    )
 
     test('says how long to wait when the provider does', async () => {
       const said = await events({ status: 429, headers: { 'retry-after': '7' } })

@@ -1,5 +1,6 @@
 import { type ErrorOptions, MillraceError } from '../../../protocol/errors.ts'
 import { LineTooLong } from '../../streams/lines.ts'
+import { excerpt, wellFormed } from '../../text.ts'
 import { isWire, objectIn, type Wire } from './json.ts'
 
 /** The parts of an error message that differ by provider. Each advice is a clause in lower case. */
@@ -10,13 +11,22 @@ export type ProviderWords = {
   missing: string
   /** Advice for a refused key. */
   key: string
+  /** The key itself, which no report shows. Default: none. */
+  secret?: string
   /** Advice for a provider that cannot be reached. */
   unreachable: string
 }
 
+/** Maximum length of what an operator is shown of a response, in UTF-16 units. */
+const MAX_BODY_CHARACTERS = 2_000
+const REDACTED = '[redacted]'
+/** What looks like a key: after a scheme or in an address, with a usual prefix (also masked), or long and random. */
+const KEYS =
+  /\b(?:Bearer|Basic)\s+[^\s"',]+|(?<=:\/\/)[^\s/@]+@|\b(?:sk|pk|rk|key|api|xai|gsk|hf|nvapi)[-_][\w*.-]{6,}|\bAIza[\w*-]{10,}|[\w-]{40,}/gi
+
 /**
  * An error response of a provider, or an error in the middle of an answer. The provider's text decides the code of the
- * resulting error. The text may repeat a key, so it goes no further: a printed error does not show it.
+ * resulting error. It never reaches a client. The operator sees its beginning, without keys.
  */
 export class Refusal extends Error {
   override readonly name: string = 'Refusal'
@@ -25,6 +35,7 @@ export class Refusal extends Error {
   /** The wait that the provider asks for, in milliseconds. */
   readonly afterMs: number | undefined
   readonly #text: string
+  #secret: string | undefined
 
   constructor(status: number | undefined, text: string, afterMs?: number) {
     super(
@@ -35,6 +46,18 @@ export class Refusal extends Error {
     this.status = status
     this.afterMs = afterMs
     this.#text = text
+  }
+
+  /** The beginning of the provider's text, for the operator. Keys are replaced. Undefined if there is no text. */
+  get body(): string | undefined {
+    const text = this.#secret ? this.#text.replaceAll(this.#secret, REDACTED) : this.#text
+    const redacted = text.replaceAll(KEYS, REDACTED).trim()
+    return redacted === '' ? undefined : wellFormed(excerpt(redacted, MAX_BODY_CHARACTERS))
+  }
+
+  /** Hides the key of this request from `body`, whatever it looks like. */
+  hide(secret: string | undefined): void {
+    this.#secret = secret
   }
 
   /** Whether the provider's text matches. */
@@ -102,11 +125,16 @@ export function explain(thrown: unknown, words: ProviderWords): MillraceError {
 
 function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
   const { status, afterMs } = refusal
+  refusal.hide(words.secret)
   const error = (code: MillraceError['code'], message: string, options: ErrorOptions = {}): MillraceError =>
     new MillraceError(code, message, { cause: refusal, ...options })
   const wait = afterMs === undefined ? {} : { details: { afterMs } }
 
-  if (status === 401 || status === 403) return error('unauthenticated', `the provider refused the key: ${words.key}`)
+  // Not `unauthenticated`: that is about the client's own token.
+  if (status === 401 || status === 403) {
+    const message = `the provider refused the server's key: ${words.key}`
+    return error('provider_error', message, { retryable: false })
+  }
   if (status === 429 || (status === undefined && refusal.says(/rate.?limit|too many requests|quota/i))) {
     // A retry does not help: waiting does not refill an account.
     if (refusal.says(/insufficient_quota|billing/i)) {

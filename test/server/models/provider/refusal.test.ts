@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { explain, retryAfterMs } from '../../../../server/models/provider/refusal.ts'
+import { explain, Refusal, retryAfterMs } from '../../../../server/models/provider/refusal.ts'
 
 describe('the time a provider asks for', () => {
   test.each([
@@ -18,6 +18,26 @@ describe('the time a provider asks for', () => {
     expect(retryAfterMs(inAMinute)).toBeGreaterThan(50_000)
     expect(retryAfterMs(inAMinute)).toBeLessThanOrEqual(60_000)
     expect(retryAfterMs(new Headers({ 'retry-after': new Date(0).toUTCString() }))).toBeUndefined()
+  })
+})
+
+describe('what an operator sees of a refusal', () => {
+  test.each([
+    ['Incorrect API key provided: sk-proj-********abcd.', 'Incorrect API key provided: [redacted]'],
+    ['{"auth":"Bearer abc.def"}', '{"auth":"[redacted]"}'],
+    ['at https://me:pass@host/v1', 'at https://[redacted]host/v1'],
+    ['key AIzaSyA1234567890abc failed', 'key [redacted] failed'],
+    [`token ${'a1'.repeat(30)}`, 'token [redacted]'],
+    ['the key swordfish is wrong', 'the key [redacted] is wrong'],
+    [
+      "Invalid schema for function 'get_weather': missing properties",
+      "Invalid schema for function 'get_weather': missing properties",
+    ],
+    ['', undefined],
+  ])('%j has no key in it', (text, body) => {
+    const refusal = new Refusal(400, text)
+    refusal.hide('swordfish')
+    expect(refusal.body).toBe(body)
   })
 })
 
