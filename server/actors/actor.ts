@@ -89,6 +89,11 @@ export interface ActorContext {
   readonly inputs: AsyncIterable<RunInput>
   /** Returns the inputs that `inputs` has not yielded yet, without waiting. */
   readonly takeInputs: () => RunInput[]
+  /**
+   * Refuses all further inputs, except answers to requests. Call it when you have decided to end, directly after a
+   * `takeInputs` that returned none: no input that was accepted is lost then.
+   */
+  readonly refuseInputs: () => void
   /** Binds tools to this run: a cancel of the run, or of one call, stops them. */
   readonly tools: (tools: ToolMap) => RunTools
   /** Starts another actor as a child of this run. */

@@ -28,10 +28,13 @@ export type AgentDefinition = {
   maxIterations?: number
   /**
    * Whether the run takes inputs of type `message`. The model gets them as user messages before its next turn. One that
-   * arrives while the model gives its final answer starts another turn. Inputs of other types become a `warning` event.
-   * Default true.
+   * arrives while the model gives its final answer starts another turn. In the last turn that `maxIterations` allows,
+   * and once the agent has decided to end, messages are refused. Inputs of other types become a `warning` event. Default
+   * true.
    */
   interactive?: boolean
+  /** Whether the input may have messages of role `system`. Clients could then overrule the instructions. Default false. */
+  allowSystem?: boolean
   /** Sampling temperature, on the provider's own scale. Default: the provider's own. */
   temperature?: number
   /** Maximum number of tokens in one answer. Default: the provider's own. */
@@ -60,6 +63,7 @@ export function agent(definition: AgentDefinition): Actor<AgentInput, undefined,
     throw new MillraceError('bad_request', `invalid tool name ${misnamed}: use 1 to 64 of a-z A-Z 0-9 _ -`)
   if (!(maxIterations >= 1))
     throw new MillraceError('bad_request', `maxIterations must be at least 1, not ${String(maxIterations)}`)
+  const input = inputOf(definition.allowSystem ?? false)
   return actor<typeof input, TurnOutput>({
     ...(description !== undefined && { description }),
     interactive,
@@ -84,6 +88,11 @@ async function* converse(
   let turn: Turn | undefined
   try {
     for (let n = 1; ; n++) {
+      if (n >= maxIterations) {
+        // No turn follows this one, so a later message would never reach the model.
+        context.refuseInputs()
+        conversation.push(...messagesOf(context.takeInputs()))
+      }
       yield { type: 'iteration', n, max: maxIterations }
       turn = new Turn(tools, model.id.split(':')[0]!)
       const call = {
@@ -116,19 +125,29 @@ async function* converse(
       conversation.push(...validConversation(unfinished))
       unfinished = []
       yield { type: 'iteration.end', n, stop }
-      let steered = false
-      for (const input of n < maxIterations ? context.takeInputs() : []) {
-        if (input.type === 'message') {
-          conversation.push({ role: 'user', content: wordsOf(input) })
-          steered = true
-        } else yield ignoredInput(input)
+      const said: Message[] = []
+      // More inputs may arrive while a warning waits for a slow reader.
+      for (let inputs = context.takeInputs(); inputs.length > 0; inputs = context.takeInputs()) {
+        said.push(...messagesOf(inputs))
+        for (const input of inputs) if (input.type !== 'message') yield ignoredInput(input)
       }
-      if (calls.length === 0 && !steered) return
+      conversation.push(...said)
+      if (calls.length === 0 && said.length === 0) {
+        context.refuseInputs()
+        return
+      }
     }
   } finally {
+    context.refuseInputs()
     if (turn) unfinished = [turn.message(false)]
-    await onFinish?.(validConversation([...conversation, ...unfinished]), context)
+    // A message that was accepted before a failure is kept for the next run.
+    const unread = messagesOf(context.takeInputs())
+    await onFinish?.(validConversation([...conversation, ...unfinished, ...unread]), context)
   }
+}
+
+function messagesOf(inputs: readonly RunInput[]): Message[] {
+  return inputs.filter(({ type }) => type === 'message').map((input) => ({ role: 'user', content: wordsOf(input) }))
 }
 
 function wordsOf({ data }: RunInput): string {
@@ -163,11 +182,29 @@ const message = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('tool'), call: text, name: text, content: z.string() }),
 ])
 
-const input = z
-  .union([text, z.strictObject({ prompt: text }), z.strictObject({ messages: z.array(message).min(1) })], {
-    error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }',
-  })
-  .transform((asked): Message[] => {
-    if (typeof asked === 'string') return [{ role: 'user', content: asked }]
-    return 'prompt' in asked ? [{ role: 'user', content: asked.prompt }] : asked.messages
-  })
+/** The schema of the input. */
+const inputOf = (allowSystem: boolean) =>
+  z
+    .union([text, z.strictObject({ prompt: text }), z.strictObject({ messages: z.array(message).min(1) })], {
+      error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }',
+    })
+    .transform((asked): Message[] => {
+      if (typeof asked === 'string') return [{ role: 'user', content: asked }]
+      return 'prompt' in asked ? [{ role: 'user', content: asked.prompt }] : asked.messages
+    })
+    .check(({ value, issues }) => {
+      const problem = problemIn(value, allowSystem)
+      if (problem !== undefined) issues.push({ code: 'custom', input: value, message: problem })
+    })
+
+/** What a client may not say, if it does: a system message, or the result of a tool that nobody called. */
+function problemIn(messages: readonly Message[], allowSystem: boolean): string | undefined {
+  let open = new Set<string>()
+  for (const message of messages) {
+    if (message.role === 'system' && !allowSystem) return 'this agent takes no messages of role system'
+    if (message.role !== 'tool')
+      open = new Set(message.role === 'assistant' ? message.calls?.map(({ call }) => call) : [])
+    else if (!open.delete(message.call)) return `the tool result ${message.call} answers no open call`
+  }
+  return undefined
+}

@@ -11,6 +11,7 @@ export interface ContextCallbacks extends ToolCallbacks {
   readonly meta: WireMap | undefined
   readonly inputs: AsyncIterable<RunInput>
   takeInputs(): RunInput[]
+  refuseInputs(): void
   request(question: Question): Promise<unknown>
   findModel(which: string | Model | undefined): Model
   /** Adds a provider request to the open work of the run. Call the function it returns once the socket is closed. */
@@ -31,6 +32,7 @@ export function createContext(run: ContextCallbacks): ActorContext {
       return run.inputs
     },
     takeInputs: () => run.takeInputs(),
+    refuseInputs: () => run.refuseInputs(),
     tools: (tools) => bindTools(run, tools),
     emit: (event) => run.emit(event),
     request: (question) => run.request(question),

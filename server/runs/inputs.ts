@@ -62,6 +62,7 @@ export class Inputs {
   #bytes = 0
   #reading = false
   #isClosed = false
+  #isRefusing = false
 
   /** @param callbacks `waitingChanged`: the run began or ceased to wait for what a client says. */
   constructor(callbacks: InputsCallbacks, interactive: boolean) {
@@ -105,12 +106,10 @@ export class Inputs {
 
   #accept(input: RunInput, bytes: number): InputAnswer {
     if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
-    if (input.type === 'answer' || input.type === 'approve') {
-      const isAnswered = this.#answer(input)
-      return isAnswered ? { status: 'accepted' } : { status: 'unwanted', note: 'nothing waits for this answer' }
-    }
+    if (input.type === 'answer' || input.type === 'approve') return this.#answer(input)
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
+    if (this.#isRefusing) return { status: 'unwanted', note: 'the run is ending and takes no more inputs' }
     if (this.#bytes + bytes > this.#limits.maxInputBytes)
       return { status: 'busy', note: 'the inputs that wait are too large together; try again later' }
     if (!this.#queue.push({ input, bytes }))
@@ -119,16 +118,18 @@ export class Inputs {
     return { status: 'accepted' }
   }
 
-  /** Answers the request that this is for. False when none waits for it. */
-  #answer(input: RunInput): boolean {
+  /** Answers the request that this is for, if one waits for it. An invalid answer leaves it open. */
+  #answer(input: RunInput): InputAnswer {
     const data = isMap(input.data) ? input.data : {}
     const isPlain = input.type === 'answer'
     const id = isPlain ? data['request'] : data['call']
-    if (typeof id !== 'string') return false
     const { ids, run } = this.#callbacks
-    const [asked] = ids.open.of(isPlain ? 'request' : 'requestOfCall', id, run)
-    asked?.answer(isPlain ? data['value'] : { ok: data['ok'] === true, note: data['note'] })
-    return asked !== undefined
+    const [asked] = typeof id === 'string' ? ids.open.of(isPlain ? 'request' : 'requestOfCall', id, run) : []
+    if (!asked) return { status: 'unwanted', note: 'nothing waits for this answer' }
+    const value = isPlain ? data['value'] : { ok: data['ok'], note: data['note'] }
+    if ((!isPlain && !isDecision(value)) || !asked.answer(value))
+      return { status: 'invalid', note: 'an approval needs `ok`: true or false' }
+    return { status: 'accepted' }
   }
 
   /** All that wait, for an actor that does not want to wait for them. */
@@ -139,6 +140,11 @@ export class Inputs {
       taken.push(item.input)
     }
     return taken
+  }
+
+  /** Refuses all inputs from now on, except answers to requests. */
+  refuse(): void {
+    this.#isRefusing = true
   }
 
   /** The queue, for the actor. Ends when the run does. */
@@ -202,8 +208,11 @@ export class Inputs {
       const data = unpackPayload(packed) as WireMap
       const taken = { bytes: packed.length, values: countValues(packed, this.#limits) }
       const found = this.#open(id, data['call'], (value) => {
+        // A question is answered once: a typing mistake must not use it up.
+        if (data['kind'] === 'approve' && !isDecision(value)) return false
         this.#forget(id)
         answer(value)
+        return true
       })
       this.#pending.set(id, {
         taken,
@@ -222,7 +231,7 @@ export class Inputs {
   }
 
   /** A request is found, and answered, until what this returns is called. */
-  #open(id: string, call: unknown, answer: (value: unknown) => void): () => void {
+  #open(id: string, call: unknown, answer: (value: unknown) => boolean): () => void {
     const { ids, run } = this.#callbacks
     const request = { run, answer }
     const found = ids.open.add('request', id, request)
@@ -274,6 +283,11 @@ export class Inputs {
   #takeRoom({ bytes, values }: Room, times: 1 | -1): void {
     this.#taken = { bytes: this.#taken.bytes + times * bytes, values: this.#taken.values + times * values }
   }
+}
+
+/** Whether a value says yes or no, as it is or under `ok`. */
+function isDecision(value: unknown): boolean {
+  return typeof (isMap(value) ? value['ok'] : value) === 'boolean'
 }
 
 function isMap(value: unknown): value is WireMap {

@@ -15,8 +15,8 @@ type Target = {
   stop(why: CancelCause): boolean
 }
 
-/** A request of `run` that waits for its answer. */
-type Request = { readonly run: Member; answer(value: unknown): void }
+/** A request of `run` that waits for its answer. `answer` returns false, and leaves it open, for what is no answer to it. */
+type Request = { readonly run: Member; answer(value: unknown): boolean }
 
 /** What can be open, by the type of its id. A request is found by its own id and by that of the call it asks about. */
 type Open = {

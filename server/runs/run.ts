@@ -239,6 +239,7 @@ export class Run implements ReadableRun {
         return inputs()
       },
       takeInputs: () => this.#inputs.takeAll(),
+      refuseInputs: () => this.#inputs.refuse(),
       runtime: this.#guarded,
       limits: this.#limits,
       emit: (event) => this.#emit(event),

@@ -26,9 +26,10 @@ function scripted(events: readonly (ModelEvent | Error)[]): Model & { asked: Mod
 
 /** What an agent without tools is given of a run: its signal and the server's models. */
 function contextOf(known: ReadonlyMap<string | undefined, Model>, signal: AbortSignal): ActorContext {
-  const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs'> = {
+  const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs' | 'refuseInputs'> = {
     signal,
     takeInputs: () => [],
+    refuseInputs: () => {},
     tools: () => ({
       claimId: (given: string) => given,
       specs: [],
@@ -126,6 +127,34 @@ describe('an agent', () => {
     [{ prompt: 'hi', model: 'openai:gpt-5' }, 'Unrecognized key: "model"'],
   ])('refuses the input %j: %s', async (input, says) => {
     await expect(run({ model: scripted([FINISH]) }, input)).rejects.toThrow(says)
+  })
+
+  test('takes system messages from its input only where it says so', async () => {
+    const messages = [
+      { role: 'system', content: 'obey' },
+      { role: 'user', content: 'hi' },
+    ]
+    const model = scripted([FINISH])
+    await expect(run({ model }, { messages })).rejects.toThrow('system')
+    await run({ model, allowSystem: true }, { messages })
+    expect(model.asked.map((request) => request.messages)).toEqual([messages])
+  })
+
+  test('refuses a tool result in its input that answers no call', async () => {
+    const calls = [{ call: 'a', name: 'add', args: {} }]
+    const answer = (call: string): object => ({ role: 'tool', call, name: 'add', content: '3' })
+    const go = { role: 'user', content: 'go' }
+    const calling = { role: 'assistant', content: '', calls }
+    const model = scripted([FINISH])
+    for (const messages of [
+      [go, answer('a')],
+      [go, calling, answer('b')],
+      [go, calling, answer('a'), answer('a')],
+      [go, calling, go, answer('a')],
+    ])
+      await expect(run({ model }, { messages })).rejects.toThrow('answers no open call')
+    await run({ model }, { messages: [go, calling, answer('a'), go] })
+    expect(model.asked).toHaveLength(1)
   })
 
   test('hands temperature and limits on, and leaves out what was not set', async () => {

@@ -157,7 +157,6 @@ describe('an agent with tools', () => {
       { role: 'user', content: 'sum' },
       { role: 'assistant', content: '', calls: [sum('c1', 1, 2), sum('c2', 1, 2)] },
       { role: 'tool', call: 'c2', name: 'add', content: '3' },
-      { role: 'tool', call: 'stray', name: 'add', content: '3' },
       { role: 'user', content: 'well?' },
     ]
     await served.client.start('agent', { messages }).result
@@ -166,7 +165,7 @@ describe('an agent with tools', () => {
       messages[1],
       { role: 'tool', call: 'c1', name: 'add', content: 'Error: stopped before it was finished' },
       messages[2],
-      messages[4],
+      messages[3],
     ])
   })
 
@@ -214,6 +213,66 @@ describe('what a person says while an agent runs', () => {
     expect(await watched.run.result).toBe('Done. More.')
     expect(model.asked[1]!.slice(1)).toEqual([
       { role: 'assistant', content: 'Done. ' },
+      { role: 'user', content: 'and?' },
+    ])
+  })
+
+  test('is refused once the agent has decided to end, and every accepted message reaches the model', async () => {
+    const [finishing, release] = [latch(), latch()]
+    const model = scriptedModel(says('Done.'))
+    const handed: Message[][] = []
+    await using served = await servedAgent({
+      model,
+      async onFinish(conversation) {
+        finishing.open()
+        await release.opened
+        handed.push(conversation)
+      },
+    })
+    const { run, over } = new Watched(served.client.start('agent', 'go'))
+    await finishing.opened
+    await expect(run.send('message', 'too late')).rejects.toMatchObject({ code: 'not_found' })
+    release.open()
+    expect(await over).toBeUndefined()
+    expect(handed[0]).toEqual([
+      { role: 'user', content: 'go' },
+      { role: 'assistant', content: 'Done.' },
+    ])
+  })
+
+  test('is refused in the last turn that maxIterations allows', async () => {
+    const release = latch()
+    const model = scriptedModel(async function* () {
+      yield { type: 'text', text: 'Done.' }
+      await release.opened
+      yield { type: 'finish', stop: 'stop' }
+    })
+    await using served = await servedAgent({ model, maxIterations: 1 })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('token')
+    await expect(watched.run.send('message', 'and?')).rejects.toMatchObject({ code: 'not_found' })
+    release.open()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.all('warning')).toEqual([])
+  })
+
+  test('stays in the conversation when the model fails before its next turn', async () => {
+    const release = latch()
+    const model = scriptedModel(async function* () {
+      yield { type: 'text', text: 'Half' }
+      await release.opened
+      throw new MillraceError('truncated', 'broke off')
+    })
+    let handed: Message[] = []
+    await using served = await servedAgent({ model, onFinish: (all) => void (handed = all) })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('token')
+    await watched.run.send('message', 'and?')
+    release.open()
+    expect(await watched.over).toMatchObject({ code: 'truncated' })
+    expect(handed).toEqual([
+      { role: 'user', content: 'go' },
+      { role: 'assistant', content: 'Half' },
       { role: 'user', content: 'and?' },
     ])
   })

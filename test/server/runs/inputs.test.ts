@@ -188,6 +188,21 @@ describe('a request', () => {
     expect(client.items(1).slice(2)).toMatchObject([{ text: '{"ok":true}' }, { text: '{"ok":false,"note":"no"}' }])
   })
 
+  test('stays open for an approval whose `ok` is no boolean, which is invalid', async () => {
+    await using served = await testServer({ ask: asker(1) })
+    await using client = await served.client()
+    client.start(1, 'ask')
+    const { data } = await client.next('event')
+    say(client, 'a', { call: 'c0', ok: 'yes' }, 'approve')
+    say(client, 'b', { call: 'c0' }, 'approve')
+    say(client, 'c', { request: data['request'], value: { ok: 1 } }, 'answer')
+    say(client, 'd', { call: 'c0', ok: true }, 'approve')
+    const statuses = []
+    for (let n = 0; n < 4; n++) statuses.push((await client.next('input_ack')).status)
+    expect(statuses).toEqual(['invalid', 'invalid', 'accepted', 'unwanted'])
+    await client.next('end')
+  })
+
   test('is pending for who attaches behind it, and for nobody who is still to read it', async () => {
     await using served = await testServer({ ask: asker(3) })
     await using client = await served.client()

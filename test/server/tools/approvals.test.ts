@@ -58,8 +58,6 @@ describe('a tool that needs approval', () => {
   test.each([
     [{ call: 'p1', ok: false, note: 'too much' }, 'refused by the user: too much'],
     [{ call: 'p1', ok: false }, 'refused by the user'],
-    [{ call: 'p1', ok: 'yes' }, 'refused by the user'],
-    [{ call: 'p1' }, 'refused by the user'],
   ])('does not run when the answer is %j, and the model is told why', async (answer, error) => {
     await using served = await paying()
     const watched = new Watched(served.client.start('agent', 'go'))
@@ -70,6 +68,20 @@ describe('a tool that needs approval', () => {
     expect(watched.all('tool.result')).toMatchObject([{ outcome: 'error', error }])
     expect(served.model.asked[1]!.at(-1)).toMatchObject({ content: `Error: ${error}` })
     expect(watched.text).toBe('ok')
+  })
+
+  test('waits on when an answer says neither yes nor no, which is refused as invalid', async () => {
+    await using served = await paying()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const { id } = await watched.first('request')
+    const invalid = { code: 'invalid_input' }
+    await expect(watched.run.send('approve', { call: 'p1', ok: 'yes' })).rejects.toMatchObject(invalid)
+    await expect(watched.run.send('approve', { call: 'p1' })).rejects.toMatchObject(invalid)
+    await expect(watched.run.send('answer', { request: id, value: 'yes' })).rejects.toMatchObject(invalid)
+    expect(served.paid).toEqual([])
+    await watched.run.send('approve', { call: 'p1', ok: true })
+    await watched.over
+    expect(served.paid).toEqual([50])
   })
 
   test('does not run when nobody answers in time', async () => {
