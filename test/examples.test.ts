@@ -8,7 +8,7 @@ function example(name: string, options: CommandOptions = {}): Command {
   return new Command(process.execPath, ['--import', 'tsx', `examples/${name}`], options)
 }
 
-test('the client types what the server of the first screen says, and Ctrl-C stops it with a receipt', async () => {
+test('the client types what the server of the first screen sends, and Ctrl-C stops it with a receipt', async () => {
   await using server = example('server.ts', { env: { PORT: '0' } })
   const [, url = ''] = await server.said('stdout', /listening on (\S+)/)
   await using client = example('client.ts', { env: { URL: url } })
@@ -20,7 +20,7 @@ test('the client types what the server of the first screen says, and Ctrl-C stop
 })
 
 test.concurrent.each(['express.ts', 'fastify.ts', 'hono.ts'])(
-  '%s serves its own pages and, at one path, agents; it goes away when it is told to',
+  '%s serves its own pages and, at one path, agents, and ends on SIGTERM',
   async (name) => {
     await using server = example(name, { env: { PORT: '0' } })
     const [, url = ''] = await server.said('stdout', /listening on (ws:\/\/127\.0\.0\.1:\d+\/agents)/)

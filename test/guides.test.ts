@@ -12,7 +12,7 @@ async function outputOf(name: string): Promise<string> {
   return stdout
 }
 
-test.concurrent('the example of cancelling stops a run, one tool call of two, and tells of what would not stop', async () => {
+test.concurrent('the example of cancelling stops a run and one tool call of two, and reports what does not stop', async () => {
   const [run = '', call = '', stubborn = ''] = (await outputOf('cancelling.ts')).split(
     /\na (?:tool call|stubborn one): /,
   )
@@ -23,7 +23,7 @@ test.concurrent('the example of cancelling stops a run, one tool call of two, an
   for (const part of ['settled: false', "unsettled: [ 'actor' ]"]) expect(stubborn).toContain(part)
 })
 
-test.concurrent('the example of throttling produces what was read, the credit and what is read ahead, and no more', async () => {
+test.concurrent('the example of throttling produces the read items, the credit and the read-ahead, and no more', async () => {
   const lines = (await outputOf('throttling.ts')).trim().split('\n')
   const [first, then, watcher] = lines
   expect(first).toBe(`read 50, produced ${50 + 100 + 32}`)
@@ -38,7 +38,7 @@ test.concurrent('the example of actors asks, streams, and is asked back', async 
   expect(said).toContain('A large coffee. \n')
 })
 
-test.concurrent('the example of tools runs them side by side, asks leave, and keeps the conversation', async () => {
+test.concurrent('the example of tools runs them side by side, asks for approval, and keeps the conversation', async () => {
   const said = await outputOf('tools.ts')
   expect(said.match(/^> (weather|payment)/gm)).toHaveLength(4)
   expect(said.match(/^< ok/gm)).toHaveLength(4)

@@ -23,11 +23,11 @@ const brokenText = `
 describe('the types', () => {
   const program = checkedProgram([...typeTests, brokenPath], new Map([[brokenPath, brokenText]]))
 
-  test.each(typeTests.map((path) => [path.slice(here.length), path]))('%s holds', (_name, path) => {
+  test.each(typeTests.map((path) => [path.slice(here.length), path]))('satisfy %s', (_name, path) => {
     expect(errorsIn(program, path)).toEqual([])
   })
 
-  test('a wrong assignment and an expectation that does not come true are both reported', () => {
+  test('a wrong assignment and a failed expectation are both reported', () => {
     expect(errorsIn(program, brokenPath)).toEqual([
       "2: Type 'string' is not assignable to type 'number'.",
       "3: Unused '@ts-expect-error' directive.",

@@ -8,7 +8,7 @@ beforeAll(async () => {
 afterAll(() => serve[Symbol.asyncDispose]())
 
 describe('millrace run assistant', () => {
-  test('shows the tools that it calls side by side, and an answer made of what they said', async () => {
+  test('shows the tools that it calls side by side, and an answer made of their outputs', async () => {
     await using asking = millrace(['run', 'assistant', 'Weather in Oslo, Rome and Lima?', '--stream'], serve)
     const { code, stdout, stderr } = await asking.ended
     expect(code).toBe(0)
@@ -20,7 +20,7 @@ describe('millrace run assistant', () => {
     }
   })
 
-  test('refuses what needs leave where nobody can be asked, and allows it with --yes', async () => {
+  test('refuses a tool that needs approval where nobody can be asked, and allows it with --yes', async () => {
     await using refusing = millrace(['run', 'assistant', 'Please mail Anna'], serve)
     await using allowing = millrace(['run', 'assistant', 'Please mail Anna', '--yes'], serve)
     const refused = await refusing.ended

@@ -26,18 +26,18 @@ test('chat answers with the default model', async () => {
   expect(await client.ask('chat', 'the mill')).toContain('“the mill”')
 })
 
-test('count says one token a number', async () => {
+test('count sends one token for each number', async () => {
   expect(await readAll(client.start('count', { to: 3, delayMs: 1 }).text())).toEqual(['1 ', '2 ', '3 '])
 })
 
-test('flood says as many random tokens as asked, of 3 to 6 characters', async () => {
+test('flood sends as many random tokens as asked, of 3 to 6 characters', async () => {
   const tokens = await readAll(client.start('flood', { tokens: 500 }).text())
   expect(tokens).toHaveLength(500)
   expect(new Set(tokens.map(({ length }) => length))).toEqual(new Set([3, 4, 5, 6]))
   expect(new Set(tokens).size).toBeGreaterThan(250)
 })
 
-test('flood says tokens of a given size', async () => {
+test('flood sends tokens of a given size', async () => {
   const tokens = await readAll(client.start('flood', { tokens: 20, bytes: 1_000 }).text())
   expect(tokens.map((token) => Buffer.byteLength(token))).toEqual(Array.from({ length: 20 }, () => 1_000))
 })
@@ -52,14 +52,14 @@ test('echo answers each message until it is cancelled', async () => {
   expect(await run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
 })
 
-test('sleep says nothing, and stops at once', async () => {
+test('sleep sends nothing, and stops at once', async () => {
   expect(await client.ask('sleep', { ms: 1 })).toEqual({ sleptMs: 1 })
   const run = client.start('sleep', { ms: 600_000 })
   await run.opened
   expect(await run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true, unsettled: [] })
 })
 
-test('stubborn does not heed the stop, and the receipt says so', async () => {
+test('stubborn ignores its cancel, and the receipt says so', async () => {
   const run = client.start('stubborn', { ms: 3_000 })
   await run.opened
   expect(await run.cancel()).toMatchObject({ outcome: 'cancelled', settled: false, unsettled: ['actor'] })

@@ -92,7 +92,7 @@ describe('millrace ls into a pipe', () => {
     expect(await lineOf()).toBe('it is not there')
   })
 
-  test('--json prints a line for each that comes, changes and goes', async () => {
+  test('prints with --json a line for each run that comes, changes and goes', async () => {
     await using listing = ls(['--json'])
     await listing.said('stdout', /"type":"session"/)
     await using run = await running(ENDLESS)
@@ -113,7 +113,7 @@ describe('millrace ls into a pipe', () => {
     expect(lines.some(({ actor }) => actor === 'inspector')).toBe(false)
   })
 
-  test('--json --once prints what there is; --actor leaves out all else', async () => {
+  test('prints with --json --once the present runs, and with --actor only those of that actor', async () => {
     await using run = await running(ENDLESS)
     await using all = ls(['--json', '--once'])
     await using one = ls(['--json', '--once', '--actor', 'count'])
@@ -126,7 +126,7 @@ describe('millrace ls into a pipe', () => {
     expect((await none.ended).stdout).toMatch(/^0 runs of yours/)
   })
 
-  test('ends quietly when nobody reads it any more', async () => {
+  test('ends quietly when its reader has gone', async () => {
     await using listing = ls(['--json'])
     await listing.said('stdout', /"type":"session"/)
     listing.child.stdout?.destroy()
@@ -137,7 +137,7 @@ describe('millrace ls into a pipe', () => {
 })
 
 describe('millrace ls on a terminal', () => {
-  test('draws the list anew in its place, and Ctrl-C leaves it there with the cursor restored', async () => {
+  test('redraws the list in place, and leaves it there with the cursor restored on Ctrl-C', async () => {
     await using run = await running(ENDLESS)
     await using listing = lsOnTerminal()
     await listing.said('stdout', new RegExp(`${run.id}[^]*\u001b\\[3A[^]*${run.id}`))
@@ -152,7 +152,7 @@ describe('millrace ls on a terminal', () => {
     expect(stdout).toContain('\u001b[2mRUN')
   })
 
-  test('SIGTERM restores the cursor too, and NO_COLOR takes the colours away', async () => {
+  test('restores the cursor on SIGTERM too, and uses no colours with NO_COLOR', async () => {
     await using listing = lsOnTerminal({ NO_COLOR: '1' })
     await listing.said('stdout', /0 runs of yours/)
     listing.kill('SIGTERM')
@@ -162,7 +162,7 @@ describe('millrace ls on a terminal', () => {
     expect(stdout).not.toMatch(/\u001b\[\d*m/)
   })
 
-  test('a server that goes away is told in one line, with the cursor restored', async () => {
+  test('reports a server that goes away in one line, with the cursor restored', async () => {
     await using other = await serving()
     await using listing = lsOnTerminal(other.env)
     await listing.said('stdout', /0 runs of yours/)
@@ -174,7 +174,7 @@ describe('millrace ls on a terminal', () => {
     expect(await other.server.ended).toMatchObject({ code: 0 })
   })
 
-  test('a server that dies is waited for, and given up in one line', async () => {
+  test('waits for a server that dies, and gives it up in one line', async () => {
     await using other = await serving()
     await using listing = lsOnTerminal(other.env, ['--reconnect', '1'])
     await listing.said('stdout', /0 runs of yours/)
@@ -187,13 +187,13 @@ describe('millrace ls on a terminal', () => {
     )
   })
 
-  test('--once prints it and ends', async () => {
+  test('prints the list once with --once, and ends', async () => {
     await using listing = lsOnTerminal({}, ['--once'])
     const { code, stdout } = await listing.ended
     expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^0 runs of yours · .*\n$/) })
   })
 
-  test('goes on where the time of its own run is over', async () => {
+  test('goes on when the time of its own run is over', async () => {
     const file = config('short', `{ actors: { inspector: inspector() }, limits: { timeoutMs: 700 } }`)
     await using other = await serving(['--config', file])
     await using listing = lsOnTerminal(other.env)
@@ -203,8 +203,8 @@ describe('millrace ls on a terminal', () => {
   })
 })
 
-describe('millrace ls is refused in one line by', () => {
-  test('a server without an inspector, and by one whose inspector is something else', async () => {
+describe('millrace ls is refused in one line', () => {
+  test('by a server without an inspector, and by one whose inspector is something else', async () => {
     const without = config('without', '{ actors: { a: actor({ ask: () => 1 }) } }')
     const other = config('other', '{ actors: { inspector: actor({ async *stream() { yield "hello" } }) } }')
     for (const file of [without, other]) {
@@ -220,7 +220,7 @@ describe('millrace ls is refused in one line by', () => {
     }
   })
 
-  test('a server that does not know the token', async () => {
+  test('by a server that does not know the token', async () => {
     await using listing = ls([], { MILLRACE_TOKEN: 'wrong' })
     expect(await listing.ended).toMatchObject({
       code: 3,
@@ -229,7 +229,7 @@ describe('millrace ls is refused in one line by', () => {
     })
   })
 
-  test('a server that is not there', async () => {
+  test('when there is no server', async () => {
     await using gone = await serving()
     gone.server.kill('SIGKILL')
     await gone.server.ended
@@ -241,7 +241,7 @@ describe('millrace ls is refused in one line by', () => {
     })
   })
 
-  test('itself, for an argument or option it does not have', async () => {
+  test('for an argument or option that it does not have', async () => {
     for (const args of [['chat'], ['--all'], ['--url', 'here']])
       expect(await ls(args).ended).toMatchObject({ code: 2, stderr: expect.stringMatching(/^millrace: .+\n$/) })
   })

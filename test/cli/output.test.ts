@@ -7,8 +7,8 @@ import { FakeSink, screen } from '../helpers/screen.ts'
 const ESC = '\u001b'
 const WIPE = `\r${ESC}[K`
 
-describe('into pipes', () => {
-  test('the answer is written as it is, notes and errors as plain lines', async () => {
+describe('output into pipes', () => {
+  test('has the answer as it is, and notes and errors as plain lines', async () => {
     const { output, stdout, stderr } = screen()
     output.busy('waiting')
     await output.answer(`one${ESC}[31m`)
@@ -21,23 +21,23 @@ describe('into pipes', () => {
   })
 })
 
-describe('on a terminal', () => {
+describe('output on a terminal', () => {
   const terminal = { stdout: true, stderr: true }
 
-  test('notes are dimmed and errors are coloured', () => {
+  test('has dimmed notes and coloured errors', () => {
     const { output, stderr } = screen(terminal)
     output.note('a note')
     output.fail('it failed')
     expect(stderr.text).toBe(`${WIPE}${ESC}[2ma note${ESC}[0m\n${WIPE}${ESC}[31mmillrace:${ESC}[0m it failed\n`)
   })
 
-  test.each([{ NO_COLOR: '1' }, { TERM: 'dumb' }])('with %o nothing is coloured', (env) => {
+  test.each([{ NO_COLOR: '1' }, { TERM: 'dumb' }])('has no colours with %o', (env) => {
     const { output, stderr } = screen({ ...terminal, env })
     output.note('a note')
     expect(stderr.text.replace(WIPE, '')).toBe('a note\n')
   })
 
-  test('something moves until the answer begins', async () => {
+  test('shows something that moves until the answer begins', async () => {
     const { output, stdout, stderr } = screen(terminal)
     output.busy('waiting')
     expect(stderr.text).toMatch(/⠋ waiting/)
@@ -46,7 +46,7 @@ describe('on a terminal', () => {
     expect(stdout.text).toBe('one')
   })
 
-  test('a note in the middle of a line of the answer begins its own', async () => {
+  test('gives a note in the middle of a line of the answer a line of its own', async () => {
     const { output, stderr } = screen({ ...terminal, env: { NO_COLOR: '1' } })
     await output.answer('one')
     output.note('a note')
@@ -55,7 +55,7 @@ describe('on a terminal', () => {
     expect(stderr.text.replaceAll(WIPE, '')).toBe('\na note\nanother\n')
   })
 
-  test('thinking goes on in its line, and the answer begins behind it', async () => {
+  test('keeps thinking in its line, and begins the answer behind it', async () => {
     const { output, stderr } = screen({ ...terminal, env: { NO_COLOR: '1' } })
     output.aside('let me ')
     output.aside('see')
@@ -63,7 +63,7 @@ describe('on a terminal', () => {
     expect(stderr.text).toBe('let me see\n')
   })
 
-  test('an answer cannot steer it: control characters are shown', async () => {
+  test('shows control characters, so that an answer cannot steer the terminal', async () => {
     const { output, stdout } = screen(terminal)
     await output.answer(`a${ESC}[2J\u0007b\u009b1mc\r\nd\te\rf`)
     expect(stdout.text).toBe('a␛[2J␇b␡1mc\r\nd\te␍f')
@@ -84,7 +84,7 @@ test('an answer waits while its reader is slow', async () => {
   await written
 })
 
-test('a reader that left is known, and nothing waits for it', async () => {
+test('output ignores a reader that has left, and does not wait for it', async () => {
   const events = new EventEmitter()
   const gone = Object.assign(events, { write: () => false })
   const output = new Output(gone, new FakeSink(false), {})
@@ -112,7 +112,7 @@ describe('Ctrl-C', () => {
     expect(pressedTwice({})).toEqual([1, 2])
   })
 
-  test('that npm sends on a second time is one press', () => {
+  test('counts as one press when npm sends it a second time', () => {
     expect(pressedTwice({ npm_lifecycle_event: 'start' })).toEqual([1])
   })
 })

@@ -25,7 +25,7 @@ beforeAll(() => {
 })
 afterAll(() => vi.unstubAllEnvs())
 
-describe('what cannot be is refused in one line, with exit code 2', () => {
+describe('a command that cannot work is refused in one line, with exit code 2:', () => {
   test.each<[string, RegExp]>([
     ['', /^Usage: millrace <command>/],
     ['wat', /unknown command wat; known commands: serve, run, attach, cancel, ls; see millrace --help/],
@@ -59,7 +59,7 @@ describe('what cannot be is refused in one line, with exit code 2', () => {
   })
 })
 
-describe('a config file that is wrong is told in one line, with exit code 2', () => {
+describe('a wrong config file is reported in one line, with exit code 2:', () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
   afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -90,7 +90,7 @@ describe('a config file that is wrong is told in one line, with exit code 2', ()
     expect(stderr).toMatch(new RegExp(`^millrace: ${file}: ${says.source}\n$`))
   })
 
-  test('its own authenticate leaves no place for --token', async () => {
+  test('one with an authenticate of its own allows no --token', async () => {
     const file = join(folder, 'auth.mjs')
     writeFileSync(file, 'export default { authenticate: () => undefined }')
     const refused = await called(['serve', '--config', file, '--token', 'x'])
@@ -98,8 +98,8 @@ describe('a config file that is wrong is told in one line, with exit code 2', ()
   })
 })
 
-describe('help', () => {
-  test.each(['--help', 'help', '-h'])('millrace %s lists commands and exit codes', async (option) => {
+describe('millrace', () => {
+  test.each(['--help', 'help', '-h'])('lists commands and exit codes on %s', async (option) => {
     const { code, stdout } = await called([option])
     expect(code).toBe(0)
     for (const name of ['serve', 'run', 'attach', 'cancel', 'ls'])
@@ -113,13 +113,13 @@ describe('help', () => {
     ['attach', ['after', 'live', 'policy', 'url', 'token']],
     ['cancel', ['url', 'token']],
     ['ls', ['once', 'json', 'actor', 'url', 'token']],
-  ])('millrace %s --help explains each option', async (name, options) => {
+  ])('explains each option of %s on --help', async (name, options) => {
     const { code, stdout } = await called([name, 'some', '--help', '--wat'])
     expect(code).toBe(0)
     for (const option of options) expect(stdout).toMatch(new RegExp(`^ {2}--${option}[ A-Z]* {2}\\S`, 'm'))
   })
 
-  test('millrace --version says the version and nothing else', async () => {
+  test('prints its version and nothing else on --version', async () => {
     expect(await called(['--version'])).toEqual({
       code: 0,
       stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
@@ -128,7 +128,7 @@ describe('help', () => {
   })
 })
 
-describe('what the server refuses is told in one line', () => {
+describe('a refusal of the server is reported in one line, of', () => {
   let server: MillraceServer<typeof demoActors>
   let access: string[]
 
@@ -193,15 +193,15 @@ describe('what the server refuses is told in one line', () => {
     expect(refused.stderr).toMatch(/^millrace: the server refused this token: .* --token or MILLRACE_TOKEN\n$/)
   })
 
-  test('no token', async () => {
+  test('a missing token', async () => {
     const refused = await called(['run', 'count', '{"to":1}', '--url', access[1]!])
     expect(refused.code).toBe(3)
     expect(refused.stderr).toMatch(/^millrace: the server needs a token: .* --token or MILLRACE_TOKEN\n$/)
   })
 })
 
-describe('a server that is not there is told in one line, with exit code 3', () => {
-  test('a wrong port', async () => {
+describe('a missing server is reported in one line, with exit code 3,', () => {
+  test('when no server listens on the port', async () => {
     const closed = createHttpServer().listen(0, '127.0.0.1')
     await new Promise((listens) => closed.once('listening', listens))
     const { port } = closed.address() as AddressInfo
@@ -213,7 +213,7 @@ describe('a server that is not there is told in one line, with exit code 3', () 
     )
   })
 
-  test('a server of another kind', async () => {
+  test('when another kind of server listens there', async () => {
     const other = createHttpServer((_, response) => response.writeHead(404).end()).listen(0, '127.0.0.1')
     await new Promise((listens) => other.once('listening', listens))
     const { port } = other.address() as AddressInfo

@@ -46,7 +46,7 @@ describe('the table of runs', () => {
     ])
   })
 
-  test('says so when it is not of everybody, and when it is empty', () => {
+  test('says when it does not show the runs of all people, and when it is empty', () => {
     expect(lines([], { ownOnly: true })).toEqual(['0 runs of yours · 0 sessions · 0 items/s · 0 B/s'])
   })
 
@@ -63,7 +63,7 @@ describe('the table of runs', () => {
     expect(cells(more)[2]).toBe(words)
   })
 
-  test('shows lag and credit of the slowest of those for whom the actor waits', () => {
+  test('shows lag and credit of the slowest reader that the actor waits for', () => {
     const readers = [
       { policy: 'log', own: false, credit: 0, lag: 900 },
       { policy: 'pace', own: true, credit: 7, lag: 12 },
@@ -73,7 +73,7 @@ describe('the table of runs', () => {
     expect(cells({ readers: readers.slice(0, 1) }).slice(4, 6)).toEqual(['900', '0'])
   })
 
-  test('places parts behind the run they are of', () => {
+  test('places children behind their run', () => {
     const parts = [run(1, { parent: run(9).id }), run(8, { parent: run(9).id }), run(7, { parent: run(8).id })]
     const orphan = run(3, { parent: run(99).id })
     const table = lines([...parts, run(9), orphan, run(5)]).slice(2)
@@ -100,7 +100,7 @@ describe('the table of runs', () => {
     expect(lines([run(1)], { columns: 80 })[1]).toMatch(/RUN .* OWNER$/)
   })
 
-  test('fits the rows there are, and says how many are left out', () => {
+  test('fits the rows of the terminal, and says how many runs are left out', () => {
     const table = lines(
       Array.from({ length: 30 }, (_, n) => run(n)),
       { rows: 10 },
@@ -110,19 +110,19 @@ describe('the table of runs', () => {
     expect(lines([run(1), run(2)], { rows: 4 })).toHaveLength(4)
   })
 
-  test('never has more lines than there are rows', () => {
+  test('never has more lines than the terminal has rows', () => {
     const runs = [1, 2, 3].map((number) => run(number))
     for (const rows of [1, 2, 3, 4, 5]) expect(lines(runs, { rows }).length).toBeLessThanOrEqual(rows)
   })
 
-  test('holds any number of runs, side by side or one within the other', () => {
+  test('holds any number of runs, side by side or nested', () => {
     const many = Array.from({ length: 130_000 }, (_, n) => run(n))
     expect(lines(many)).toHaveLength(2 + many.length)
     const nested = Array.from({ length: 20_000 }, (_, n) => run(n, n > 0 ? { parent: run(n - 1).id } : {}))
     expect(lines(nested, { columns: 80, rows: 24 })).toHaveLength(24)
   })
 
-  test('is never wider than its columns, whatever signs a name is written in', () => {
+  test('is never wider than its columns, whatever characters a name has', () => {
     const runs = [run(1, { actor: '⚡✅❌⭐'.repeat(20) })]
     for (const line of lines(runs, { columns: 60 })) {
       const wide = line.match(/\p{Emoji_Presentation}/gu)?.length ?? 0
@@ -130,12 +130,12 @@ describe('the table of runs', () => {
     }
   })
 
-  test('does not let a name turn the line around', () => {
+  test('does not let a name change the direction of the line', () => {
     const turned = ['\u202e', '\u2066', '\u200f', '\u061c'].map((sign) => `a${sign}b`).join('')
     expect(lines([run(1, { actor: turned, principal: turned })]).join('')).not.toMatch(/\p{Bidi_Control}/u)
   })
 
-  test('shows what would steer a terminal, and who is no client', () => {
+  test('shows control characters, and readers that are no clients', () => {
     expect(cells({ actor: 'a\u001b[2J\nb', principal: '\u0000local' })).toEqual(
       expect.arrayContaining(['a␛[2J b', '(local)']),
     )

@@ -45,18 +45,18 @@ describe('millrace run', () => {
     expect(stderr).toMatch(/^run r_\S+\n30 tokens in \d+\.\d s(, \d+ per second)?, first after \d+ ms\n$/)
   })
 
-  test('types it as it comes', async () => {
+  test('types an answer as it comes', async () => {
     await using typing = run(['count', '{"to":100000,"delayMs":5}', '--stream'])
     await typing.said('stdout', /^1 2 /)
     expect(typing.child.exitCode).toBeNull()
   })
 
-  test('without --stream prints the answer at the end', async () => {
+  test('prints the answer at the end without --stream', async () => {
     await using collecting = run(['count', '{"to":3}'])
     expect(await collecting.ended).toMatchObject({ code: 0, stdout: counted(3) })
   })
 
-  test('prints the result of an actor that says nothing', async () => {
+  test('prints the result of an actor that sends no text', async () => {
     await using quiet = run(['sleep', '{"ms":1}', '--stream'])
     expect(await quiet.ended).toMatchObject({ code: 0, stdout: '{"sleptMs":1}\n' })
   })
@@ -74,7 +74,7 @@ describe('millrace run', () => {
     expect(stdout + stderr).not.toMatch(/[^\P{Cc}\n]/u)
   })
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('%s stops the run and prints the receipt', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('stops the run on %s and prints the receipt', async (signal) => {
     await using running = run(['count', '{"to":100000,"delayMs":5}', '--stream'])
     await running.said('stdout', /5 /)
     running.kill(signal)
@@ -86,7 +86,7 @@ describe('millrace run', () => {
     expect(Number(kept)).toBeGreaterThanOrEqual(seen)
   })
 
-  test('a second Ctrl-C leaves at once and says how to stop the run', async () => {
+  test('leaves at once on a second Ctrl-C, and says how to stop the run', async () => {
     await using running = run(['stubborn', '{"ms":600000}'])
     const id = await idOf(running)
     // The first one shows nothing until its receipt comes, which it does not here.
@@ -101,7 +101,7 @@ describe('millrace run', () => {
     )
   })
 
-  test('a reader of stdout who leaves stops the run, quietly', async () => {
+  test('stops the run quietly when the reader of its stdout leaves', async () => {
     await using flood = run(['flood', '{"tokens":100000000}', '--stream'])
     const id = await idOf(flood)
     flood.child.stdout?.destroy()
@@ -113,7 +113,7 @@ describe('millrace run', () => {
 })
 
 describe('millrace attach and cancel', () => {
-  test('a second terminal sees the run from its beginning, or from where it wants', async () => {
+  test('show a run from its beginning, or from a given item, in a second terminal', async () => {
     await using echo = run(['count', '{"to":5}', '--stream'])
     const id = await idOf(echo)
     await echo.ended
@@ -126,7 +126,7 @@ describe('millrace attach and cancel', () => {
     expect(attached.map(({ code }) => code)).toEqual([0, 0, 0, 0])
   })
 
-  test('Ctrl-C leaves the view and not the run; cancel stops it and prints the receipt', async () => {
+  test('leave the run alone on Ctrl-C; cancel stops it and prints the receipt', async () => {
     await using running = run(['count', '{"to":100000,"delayMs":5}', '--stream'])
     const id = await idOf(running)
     await using view = millrace(['attach', id], { env: serve.env })
@@ -150,7 +150,7 @@ describe('millrace attach and cancel', () => {
     })
   })
 
-  test('cancelling what is done says so', async () => {
+  test('say so when the run to cancel is done', async () => {
     await using done = run(['count', '{"to":1}'])
     const id = await idOf(done)
     await done.ended
@@ -161,8 +161,8 @@ describe('millrace attach and cancel', () => {
   })
 })
 
-describe('a connection that is lost', () => {
-  test('comes back, and no token is missing or there twice', async () => {
+describe('a lost connection', () => {
+  test('comes back, and no token is missing or repeated', async () => {
     await using line = await cuttable(serve.url)
     await using running = run(['count', '{"to":5000}', '--stream', '--url', line.url])
     await running.said('stdout', /5 /)
@@ -172,7 +172,7 @@ describe('a connection that is lost', () => {
     expect(stderr).toMatch(/\nconnection lost: reconnecting for up to 30 s\nreconnected\n5000 tokens/)
   })
 
-  test('and does not come back is given up, with the way back in one line', async () => {
+  test('that does not come back is given up in one line that says how to go on', async () => {
     await using other = await serving()
     await using running = run(['count', '{"to":100000,"delayMs":5}', '--stream', '--reconnect', '1'], {
       env: other.env,
@@ -186,7 +186,7 @@ describe('a connection that is lost', () => {
     )
   })
 
-  test('to a server that was restarted is told in one line', async () => {
+  test('to a restarted server is reported in one line', async () => {
     const token = ['--token', 'same']
     await using first = await serving(token)
     const { port } = new URL(first.url)

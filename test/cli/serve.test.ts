@@ -28,7 +28,7 @@ describe('millrace serve', () => {
     expect(stderr).toMatch(/^run r_\S+\ncancelled in .* ms: all work has ended.*\n\d+ items are kept; .*\n$/)
   })
 
-  test('says where it listens, which actors and which model it has, and its token', async () => {
+  test('prints its address, its actors, its model and its token', async () => {
     await using serve = await serving()
     expect(serve.server.stdout).toMatch(/listens on ws:\/\/127\.0\.0\.1:\d+\n/)
     expect(serve.server.stdout).toContain(
@@ -39,7 +39,7 @@ describe('millrace serve', () => {
     expect(serve.server.stderr).toBe('')
   })
 
-  test('takes model and token from the environment, and prints no token that somebody chose', async () => {
+  test('takes model and token from the environment, and does not print a token that was given', async () => {
     const env = { MILLRACE_MODEL: 'ollama:llama3.2', MILLRACE_TOKEN: 'my-own-token' }
     await using serve = await serving([], { env })
     expect(serve.server.stdout).toContain('model   ollama:llama3.2\n')
@@ -54,7 +54,7 @@ describe('millrace serve', () => {
     expect(serve.server.stdout).toContain('model   openai:local\n')
   })
 
-  test.each(['SIGTERM', 'SIGINT'] as const)('%s lets runs end, says so, and exits 0', async (signal) => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('lets runs end on %s, says so, and exits 0', async (signal) => {
     await using serve = await serving()
     await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
     await run.said('stderr', /run r_/)
@@ -65,7 +65,7 @@ describe('millrace serve', () => {
     expect(await serve.server.ended).toMatchObject({ code: 0, stderr: expect.stringMatching(/\ndrained\n$/) })
   })
 
-  test('no token of a run is lost when it is told to leave', async () => {
+  test('loses no token of a run when it is stopped', async () => {
     await using serve = await serving()
     await using run = millrace(['run', 'count', '{"to":40,"delayMs":10}', '--stream'], { env: serve.env })
     await run.said('stdout', /3 /)
@@ -75,7 +75,7 @@ describe('millrace serve', () => {
     expect(ran).toMatchObject({ code: 0, stdout: `${Array.from({ length: 40 }, (_, n) => n + 1).join(' ')} \n` })
   })
 
-  test('a run that does not end in time is interrupted, and its client is told in one line', async () => {
+  test('interrupts a run that does not end in time, and its client reports it in one line', async () => {
     await using serve = await serving(['--drain', '0'])
     await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
     await run.said('stderr', /run r_/)
@@ -86,7 +86,7 @@ describe('millrace serve', () => {
     expect(stderr).toMatch(/millrace: the run failed: the server went away .* start it again \(interrupted\)\n$/)
   })
 
-  test('a second Ctrl-C leaves at once', async () => {
+  test('leaves at once on a second Ctrl-C', async () => {
     await using serve = await serving(['--drain', '600'])
     await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
     await run.said('stderr', /run r_/)
@@ -96,7 +96,7 @@ describe('millrace serve', () => {
     expect(await serve.server.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/quit at once\n$/) })
   })
 
-  test('a port in use is told in one line, with exit code 3', async () => {
+  test('reports a port in use in one line, with exit code 3', async () => {
     await using serve = await serving()
     const again = await millrace(['serve', '--port', new URL(serve.url).port]).ended
     expect(again.code).toBe(3)
@@ -133,7 +133,7 @@ describe('a config file', () => {
     expect(second).toMatchObject({ code: 1, stderr: expect.stringMatching(/^millrace: you have 1 live runs?.*\n$/) })
   })
 
-  test('what an actor throws is one line at the server, and is not shown to the client', async () => {
+  test('makes what an actor throws one line at the server, and hides it from the client', async () => {
     await using serve = await serving(['--config', configFile('broken.mjs', own)])
     const run = await millrace(['run', 'broken', '--stream'], { env: { MILLRACE_URL: serve.url } }).ended
     expect(run.code).toBe(1)
@@ -150,7 +150,7 @@ describe('a config file', () => {
     ['syntax.mjs', 'export default {\n  actors: }', /cannot be loaded: Unexpected token '}'.*/],
     ['throws.mjs', 'const x = undefined\nexport default x.y', /cannot be loaded: .*undefined.*\(throws\.mjs:2\)/],
     ['missing.mjs', `import 'no-such-package'`, /cannot be loaded: Cannot find package 'no-such-package'.*/],
-  ])('%s that cannot be loaded is told in one line, with exit code 2', async (name, text, says) => {
+  ])('%s that cannot be loaded is reported in one line, with exit code 2', async (name, text, says) => {
     const { code, stdout, stderr } = await millrace(['serve', '--config', configFile(name, text)]).ended
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(new RegExp(`^millrace: \\S*${name}:? ${says.source}.*\n$`))

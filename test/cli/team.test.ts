@@ -9,7 +9,7 @@ beforeAll(async () => {
 afterAll(() => serve[Symbol.asyncDispose]())
 
 describe('millrace run team', () => {
-  test('shows what several agents say at once in lines that say whose they are, and answers with the last', async () => {
+  test('shows in each line which of the agents that run at once said it, and answers with the last', async () => {
     await using asking = millrace(['run', 'team', 'mills', '--stream'], serve)
     const { code, stdout, stderr } = await asking.ended
     expect(code).toBe(0)
@@ -21,7 +21,7 @@ describe('millrace run team', () => {
     for (const line of stdout.trimEnd().split('\n')) expect(line).toMatch(/^(advocate|critic|editor): .{1,72}$/u)
   })
 
-  test('goes on without the one of them that is stopped, whose id is that of a run', async () => {
+  test('goes on without an agent that is stopped by the id of its run', async () => {
     await using asking = millrace(['run', 'team', 'rivers', '--stream'], serve)
     const [, id = ''] = await asking.said('stderr', /^critic starts as (r_\S{22})$/m)
     await asking.said('stdout', /^critic: /m)
@@ -35,7 +35,7 @@ describe('millrace run team', () => {
 })
 
 describe('the lines of several agents', () => {
-  test('are cut at their line ends and at spaces, and nothing is lost but those', () => {
+  test('are cut at their line ends and at spaces, and lose nothing else', () => {
     const agents = new AgentLines()
     agents.begin('a', 'Ann')
     const long = 'word '.repeat(30)

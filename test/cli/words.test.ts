@@ -3,7 +3,7 @@ import type { CancelResult, Receipt, StreamEvent } from '../../client-sdk/index.
 import { eventWords } from '../../server/cli/event-words.ts'
 import { cancelWords } from '../../server/cli/receipt-words.ts'
 
-describe('a receipt in words', () => {
+describe('the command line prints a receipt', () => {
   const receipt: Receipt = {
     code: 1,
     by: 'client',
@@ -75,7 +75,7 @@ describe('a receipt in words', () => {
   })
 })
 
-describe('an event in words', () => {
+describe('the command line prints an event', () => {
   const at = { seq: 1, at: 0 }
 
   test.each<[Exclude<StreamEvent, { text: string }>, string | undefined]>([
@@ -128,11 +128,11 @@ describe('an event in words', () => {
     [{ ...at, type: 'gap', from: 3, next: 4, reason: 'store_lost' }, 'item 3 is missing (lost)'],
     [{ ...at, type: 'gap', from: 3, next: 3, reason: 'rewound' }, 'items after item 2 are no longer valid'],
     [{ ...at, type: 'gap', from: 3, next: 9, reason: 'policy' }, undefined],
-  ])('%o', (event, words) => {
+  ])('such as %o', (event, words) => {
     expect(eventWords(event)).toBe(words)
   })
 
-  test('is cut where it would fill the screen', () => {
+  test('cut where it would fill the screen', () => {
     expect(eventWords({ ...at, type: 'data', name: 'x', value: 'y'.repeat(1_000) })).toHaveLength(163)
   })
 })

@@ -23,7 +23,7 @@ describe('a cancel', () => {
     expect(await run.end).toMatchObject({ outcome: 'cancelled', seq: 0 })
   })
 
-  test('before START has left asks the server, if the application named the execution: it may run from before', async () => {
+  test('before START has left asks the server if the application gave a key, as the run may be older', async () => {
     const server = new ScriptedServer()
     const run = server.client().start('chat', {}, { key: 'report-7' })
     const receipt = run.cancel()
@@ -33,7 +33,7 @@ describe('a cancel', () => {
     expect(await receipt).toEqual({ outcome: 'done', confirmed: true })
   })
 
-  test('before OPENED follows START, and what still comes is ignored', async () => {
+  test('before OPENED follows START, and later items are ignored', async () => {
     const server = new ScriptedServer()
     const run = server.client().start('chat', {})
     const iterator = run[Symbol.asyncIterator]()
@@ -48,7 +48,7 @@ describe('a cancel', () => {
     expect(server.socket.all('credit')).toEqual([])
   })
 
-  test('drops what waits unread, and gives no more credit', async () => {
+  test('drops unread items, and gives no more credit', async () => {
     const { run, socket, server } = await openRun({ credit: 4 })
     const iterator = run[Symbol.asyncIterator]()
     socket.say(text(1, 1, ['a', 'b', 'c', 'd']))
@@ -61,7 +61,7 @@ describe('a cancel', () => {
     await expect(run.result).rejects.toMatchObject({ code: 'cancelled', receipt: RECEIPT })
   })
 
-  test('that crosses the end tells that it lost the race', async () => {
+  test('that crosses the end reports that it lost the race', async () => {
     const { run, socket } = await openRun()
     const receipt = run.cancel()
     socket.say(done(1, 1, { result: 7, ms: 1 }))
@@ -69,7 +69,7 @@ describe('a cancel', () => {
     expect(await run.result).toBe(7)
   })
 
-  test('of a run that has ended changes nothing but that its rest is not read', async () => {
+  test('of a run that has ended changes nothing but that the rest is not read', async () => {
     const { run, socket, server } = await openRun()
     const iterator = run[Symbol.asyncIterator]()
     socket.say(text(1, 1, ['a', 'b']), done(1, 3))
@@ -80,7 +80,7 @@ describe('a cancel', () => {
     expect(socket.said()).toEqual([])
   })
 
-  test('asked for twice is sent once, and both hear of it', async () => {
+  test('that is called twice is sent once, and both calls get the receipt', async () => {
     const { run, socket, server } = await openRun()
     const both = Promise.all([run.cancel(), run.cancel()])
     await server.settle()
@@ -89,7 +89,7 @@ describe('a cancel', () => {
     expect(await both).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'cancelled' }])
   })
 
-  test('while the connection is lost is said behind the ATTACH that comes back', async () => {
+  test('while the connection is lost is sent behind the ATTACH that comes back', async () => {
     const { run, socket, server } = await openRun()
     socket.end()
     const receipt = run.cancel()
@@ -99,7 +99,7 @@ describe('a cancel', () => {
     expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true })
   })
 
-  test('that lost its connection before the answer is said again on the next one', async () => {
+  test('that lost its connection before the answer is sent again on the next one', async () => {
     const { run, server } = await openRun()
     const receipt = run.cancel()
     const next = await cut(server)
@@ -148,7 +148,7 @@ describe('a cancel', () => {
     expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true })
   })
 
-  test('of a run that waits for its next try ends with the client that is closed', async () => {
+  test('of a run that waits for its next try ends with the close of the client', async () => {
     const delays = { backoffMs: 1e6, maxBackoffMs: 1e6, quickMs: 1 }
     const { run, server, client } = await openRun({}, { delays, connectMs: 1e6 })
     const socket = await cut(server)
@@ -160,7 +160,7 @@ describe('a cancel', () => {
     await closing
   })
 
-  test('made while the run is being opened again is given up as soon as any other', async () => {
+  test('during a reopening is given up as soon as any other', async () => {
     const { run, server } = await openRun()
     await cut(server)
     const receipt = run.cancel()
@@ -258,13 +258,13 @@ describe('a cancel', () => {
     expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true })
   })
 
-  test('by somebody else is thrown by the loop, with its receipt', async () => {
+  test('by another client is thrown by the loop, with its receipt', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, 'a'), cancelled(1, 2))
     await expect(readAll(run)).rejects.toMatchObject({ code: 'cancelled', receipt: RECEIPT })
   })
 
-  test('by a signal is one from here', async () => {
+  test('by an AbortSignal is one from here', async () => {
     const server = new ScriptedServer()
     const controller = new AbortController()
     const run = server.client().start('chat', {}, { signal: controller.signal })
@@ -281,7 +281,7 @@ describe('a cancel', () => {
     expect(seen).toEqual(['a'])
   })
 
-  test('by a signal that is aborted already sends nothing', async () => {
+  test('by an AbortSignal that is aborted already sends nothing', async () => {
     const server = new ScriptedServer()
     const run = server.client().start('chat', {}, { signal: AbortSignal.abort() })
     server.socket.welcome()
@@ -289,7 +289,7 @@ describe('a cancel', () => {
     expect(server.socket.said()).toEqual([])
   })
 
-  test('by a signal does nothing after the end, which takes its listener away', async () => {
+  test('by an AbortSignal does nothing after the end, and leaves no listener', async () => {
     const server = new ScriptedServer()
     const { signal } = new AbortController()
     let listeners = 0
@@ -308,7 +308,7 @@ describe('a cancel', () => {
   })
 })
 
-describe('a cancel of one part', () => {
+describe('a cancel of a target', () => {
   test('resolves with the receipt of its result, and the run goes on', async () => {
     const { run, socket, server } = await openRun()
     const receipt = run.cancel({ call: 'c1', note: 'too slow' })
@@ -326,7 +326,7 @@ describe('a cancel of one part', () => {
     expect(shortly(await readAll(run))).toEqual(['1 tool.result', '2 b'])
   })
 
-  test('is said again after a loss until the part has ended', async () => {
+  test('is sent again after a loss until the target has ended', async () => {
     const { run, server } = await openRun()
     const receipt = run.cancel({ agent: 'a1' })
     const next = await cut(server)
@@ -336,7 +336,7 @@ describe('a cancel of one part', () => {
     expect((await cut(server)).all('cancel')).toEqual([])
   })
 
-  test('is not confirmed when there is no such part', async () => {
+  test('is not confirmed when there is no such target', async () => {
     const { run, socket, server } = await openRun()
     const receipt = run.cancel({ call: 'c9' })
     await server.settle()
@@ -345,7 +345,7 @@ describe('a cancel of one part', () => {
     expect(await receipt).toEqual({ confirmed: false, code: 'not_found' })
   })
 
-  test('finds nothing when the run ends first, whoever ended it', async () => {
+  test('finds nothing when the run ends first, whatever ended it', async () => {
     const { run, socket } = await openRun()
     const receipt = run.cancel({ call: 'c1' })
     socket.say(cancelled(1, 1))

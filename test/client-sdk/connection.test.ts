@@ -25,7 +25,7 @@ async function waited(server: ScriptedServer): Promise<number> {
 }
 
 describe('a connection', () => {
-  test('is opened when it is first needed, and says where it stands', async () => {
+  test('is opened when it is first needed, and reports its status', async () => {
     const statuses: Status[] = []
     const server = new ScriptedServer()
     const client = server.client({ onStatus: (status) => statuses.push(status) })
@@ -40,13 +40,13 @@ describe('a connection', () => {
     expect(statuses).toEqual(['connecting', 'open', 'lost', 'connecting', 'open', 'closed'])
   })
 
-  test('without a WebSocket class says what to give it', () => {
+  test('without a WebSocket class fails with what to give it', () => {
     vi.stubGlobal('WebSocket', undefined)
     expect(() => createClient('ws://x')).toThrow(expect.objectContaining({ code: 'bad_request' }))
     vi.unstubAllGlobals()
   })
 
-  test('numbers its tries, and keeps who it is', async () => {
+  test('numbers its tries, and keeps its client instance', async () => {
     const { server, client } = connected()
     client.start('chat', {})
     const first = server.socket.last('hello')
@@ -67,7 +67,7 @@ describe('a connection', () => {
     expect(server.sockets.map((socket) => socket.last('hello').auth)).toEqual(['token 1', 'token 2'])
   })
 
-  test('whose credentials cannot be fetched tries again, and tells why it failed', async () => {
+  test('whose credentials cannot be fetched tries again, and reports why it failed', async () => {
     const server = new ScriptedServer()
     const cause = new Error('login is down')
     const run = server.client({ token: () => Promise.reject(cause) }).start('chat', {})
@@ -112,7 +112,7 @@ describe('a message', () => {
     expect(Math.max(...server.socket.sizes)).toBeLessThanOrEqual(262_144)
   })
 
-  test('before WELCOME leaves for later what the server would not take so early', async () => {
+  test('before WELCOME leaves for later what exceeds beforeWelcomeBytes', async () => {
     const server = new ScriptedServer()
     const client = server.client()
     client.start('chat', { prompt: 'x'.repeat(40_000) })
@@ -218,7 +218,7 @@ describe('a lost connection', () => {
   })
 
   test.each([1001, 1012, 4408, 4429, 4430, 4503])(
-    'closed with %i comes back, not all clients at once',
+    'closed with %i comes back, and not all clients at once',
     async (code) => {
       let most = 0
       for (let seed = 1; seed <= 20; seed++) {
@@ -233,7 +233,7 @@ describe('a lost connection', () => {
     },
   )
 
-  test('after GOAWAY waits at least as long as it was told', async () => {
+  test('after GOAWAY waits at least as long as GOAWAY says', async () => {
     const { server, client } = connected()
     client.start('chat', {})
     server.socket.say({ kind: 'goaway', reason: 'deploy', graceMs: 1_000, retryAfterMs: 4_000 })
@@ -241,7 +241,7 @@ describe('a lost connection', () => {
     expect(await waited(server)).toBeGreaterThanOrEqual(4_000)
   })
 
-  test('that never was there ends its runs after connectMs', async () => {
+  test('that never opened ends its runs after connectMs', async () => {
     const server = new ScriptedServer()
     const client = server.client({ connectMs: 2_000 })
     const answer = client.ask('chat', {})
@@ -282,7 +282,7 @@ describe('a lost connection', () => {
     expect([client.status, server.sockets.length]).toEqual(['idle', 8])
   })
 
-  test('ignores what a socket says or does that was left', async () => {
+  test('ignores events of a socket that it has left', async () => {
     const { server, client } = connected()
     const run = client.start('chat', {})
     await server.settle()
@@ -309,7 +309,7 @@ describe('a close', () => {
     [4409, 'connection_lost'],
     [4413, 'internal'],
     [4499, 'internal'],
-  ])('with %i is for good, and ends the runs with %s', async (closeCode, code) => {
+  ])('with %i is final, and ends the runs with %s', async (closeCode, code) => {
     const { server, client } = connected()
     const run = client.start('chat', {})
     server.socket.end(closeCode)
@@ -337,7 +337,7 @@ describe('a close', () => {
     expect(server.sockets).toHaveLength(2)
   })
 
-  test('of a HELLO that somebody else overtook is answered by one higher try, once', async () => {
+  test('of a HELLO that another one overtook is answered by one higher try, once', async () => {
     const server = new ScriptedServer()
     const client = server.client()
     const run = client.start('chat', {})
@@ -379,7 +379,7 @@ describe('a close', () => {
     expect(server.time.pending).toBe(0)
   })
 
-  test('by the client leaves its runs to themselves when told to', async () => {
+  test('by the client leaves its runs alone with runs: detach', async () => {
     const { server, client } = connected()
     client.start('chat', {})
     await server.settle()
@@ -389,7 +389,7 @@ describe('a close', () => {
     expect(server.time.pending).toBe(0)
   })
 
-  test('by the client twice, or before it connected, is fine', async () => {
+  test('by the client twice, or before it connected, does nothing more', async () => {
     const server = new ScriptedServer()
     const client = server.client()
     await client.close()
@@ -401,7 +401,7 @@ describe('a close', () => {
 })
 
 describe('a silent server', () => {
-  test('is asked for a sign of life after 10 s, and left 10 s later', async () => {
+  test('is sent a PING after 10 s, and left 10 s later', async () => {
     const { server, client } = connected()
     client.start('chat', {})
     await server.time.advance(9_999)
@@ -423,7 +423,7 @@ describe('a silent server', () => {
     expect([client.status, server.socket.all('ping').length]).toEqual(['open', 0])
   })
 
-  test('is waited for as it says itself', async () => {
+  test('is waited for as long as its WELCOME says', async () => {
     const server = new ScriptedServer()
     const client = server.client()
     client.start('chat', {})
@@ -434,7 +434,7 @@ describe('a silent server', () => {
     expect(client.status).toBe('lost')
   })
 
-  test('is asked again, and not left, by a timer that slept with the machine', async () => {
+  test('is sent a PING again, and not left, by a timer that slept with the machine', async () => {
     const { server, client } = connected()
     client.start('chat', {})
     server.sleep(3_600_000)
@@ -444,7 +444,7 @@ describe('a silent server', () => {
     expect(client.status).toBe('lost')
   })
 
-  test('is asked at once when the page becomes visible or the network returns', async () => {
+  test('is sent a PING at once when the page becomes visible or the network returns', async () => {
     const listeners = new Map<string, () => void>()
     vi.stubGlobal('addEventListener', (type: string, listener: () => void) => listeners.set(type, listener))
     vi.stubGlobal('removeEventListener', (type: string) => listeners.delete(type))

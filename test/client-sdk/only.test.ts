@@ -14,7 +14,7 @@ const mixed = actor({
   },
 })
 
-test('only the events of the wanted types come, in their order, and then the end', async () => {
+test('only yields the events of the wanted types, in their order, and then the end', async () => {
   await using server = await testServer({ mixed })
   const client = createClient<{ mixed: typeof mixed }>(server.url, { token: 'alice' })
   const seen: unknown[] = []
@@ -25,7 +25,7 @@ test('only the events of the wanted types come, in their order, and then the end
   await client.close()
 })
 
-test('what is not wanted holds nobody back', async () => {
+test('only holds nothing back because of unwanted events', async () => {
   const chatty = actor({
     async *stream() {
       for (let n = 0; n < 500; n++) yield { type: 'data' as const, name: 'n', value: n }
@@ -40,7 +40,7 @@ test('what is not wanted holds nobody back', async () => {
   await client.close()
 })
 
-test('leaving its loop cancels the run', async () => {
+test('only cancels the run when its loop is left', async () => {
   const stopped = latch()
   const endless = actor({
     async *stream(_: unknown, { signal }) {
@@ -58,7 +58,7 @@ test('leaving its loop cancels the run', async () => {
   await client.close()
 })
 
-test('it can be left while it waits for an event of a wanted type', async () => {
+test('only can be left while it waits for an event of a wanted type', async () => {
   const endless = actor({
     async *stream(_: unknown, { signal }) {
       yield { type: 'thinking' as const, text: 'hm' }
@@ -76,7 +76,7 @@ test('it can be left while it waits for an event of a wanted type', async () => 
   await client.close()
 })
 
-test('it throws what the run throws', async () => {
+test('only throws what the run throws', async () => {
   const failing = actor({
     async *stream() {
       yield 'word'

@@ -18,7 +18,7 @@ import {
 } from '../helpers/scripted-server.ts'
 
 describe('a result', () => {
-  test('alone drains the run, and is its text', async () => {
+  test('drains the run when nothing else reads it, and is its text', async () => {
     const { run, socket, server } = await openRun()
     const result = run.result
     socket.say(text(1, 1, ['Hel', 'lo']))
@@ -32,7 +32,7 @@ describe('a result', () => {
     expect(await result).toBe('Hello!')
   })
 
-  test('is all text also of a long answer, of which a rewind takes back the last', async () => {
+  test('is all the text also of a long answer whose last part a rewind takes back', async () => {
     const { run, socket, server } = await openRun()
     const result = run.result
     for (let seq = 1; seq <= 1_901; seq += 100) {
@@ -80,7 +80,7 @@ describe('a result', () => {
     })
   })
 
-  test('rejects when text is missing that nobody asked to skip', async () => {
+  test('rejects when text is missing and the policy was not to skip', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, 'a'), gap(1, 2, 5, { reason: 'retention' }), text(1, 5, 'e'), done(1, 6))
     await expect(run.result).rejects.toMatchObject({ code: 'interrupted' })
@@ -92,7 +92,7 @@ describe('a result', () => {
     expect(await run.result).toBe('ae')
   })
 
-  test('that nobody reads kills no process when it rejects', () => {
+  test('that is not read kills no process when it rejects', () => {
     const script = fileURLToPath(new URL('../helpers/unread-rejections-process.ts', import.meta.url))
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8' })
     expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'still here\n' })
@@ -100,7 +100,7 @@ describe('a result', () => {
 })
 
 describe('the end', () => {
-  test('of a run that is done says what it was', async () => {
+  test('of a run that is done has its outcome, usage and duration', async () => {
     const { run, socket } = await openRun()
     const usage = { input: 3, output: 5 }
     socket.say(text(1, 1, 'a'), done(1, 2, { usage, stop: 'stop', ms: 7 }))
@@ -108,7 +108,7 @@ describe('the end', () => {
     expect(await run.usage).toEqual(usage)
   })
 
-  test('of a run that failed is no rejection', async () => {
+  test('of a run that failed does not reject', async () => {
     const { run, socket } = await openRun()
     socket.say(failed(1, 1, 'tool_failed'))
     const error = { code: 'tool_failed', message: 'because of tool_failed', retryable: false }
@@ -123,7 +123,7 @@ describe('the end', () => {
     await expect(run.result).rejects.toMatchObject({ code: 'cancelled', receipt: RECEIPT })
   })
 
-  test('waits for a reader who has not read to it', async () => {
+  test('waits for a reader that has not read to it', async () => {
     const { run, socket, server } = await openRun()
     const iterator = run.text()
     let isKnown = false
@@ -193,7 +193,7 @@ describe('reading', () => {
     expect((await calls).map(({ value }) => value)).toEqual(['a', 'b', undefined, undefined])
   })
 
-  test('an error is thrown once, then there is nothing more', async () => {
+  test('throws an error once, and ends after it', async () => {
     const { run, socket } = await openRun()
     const iterator = run[Symbol.asyncIterator]()
     const calls = [iterator.next(), iterator.next()]
@@ -202,7 +202,7 @@ describe('reading', () => {
     expect(await calls[1]).toEqual({ value: undefined, done: true })
   })
 
-  test('moves the position, which a later client goes on from', async () => {
+  test('moves the position, from which a later client goes on', async () => {
     const { run, socket, client, server } = await openRun()
     const iterator = run[Symbol.asyncIterator]()
     socket.say(text(1, 1, ['a', 'b', 'c']))
@@ -215,7 +215,7 @@ describe('reading', () => {
     expect(socket.last('attach')).toMatchObject({ run: 'r_1', after: 2, options: { gen: 1 } })
   })
 
-  test('an application’s own events arrive as data under their name', async () => {
+  test('gives the events of an application as data under their name', async () => {
     const { run, socket } = await openRun()
     socket.say(event(1, 1, 'weather', { celsius: 4 }), event(1, 2, EVENT.data, { name: 'n', value: 'v' }))
     const iterator = run[Symbol.asyncIterator]()
@@ -225,7 +225,7 @@ describe('reading', () => {
 })
 
 describe('ask', () => {
-  test('runs the actor’s ask and resolves with its answer', async () => {
+  test('runs the ask of the actor and resolves with its answer', async () => {
     const server = new ScriptedServer()
     const answer = server.client().ask('chat', { prompt: 'hi' }, { timeoutMs: 500, meta: { page: 1 } })
     server.socket.welcome()
@@ -239,7 +239,7 @@ describe('ask', () => {
     await expect(answer).rejects.toMatchObject({ code: 'bad_request' })
   })
 
-  test('leaves nothing on its signal when the client is closed already', async () => {
+  test('leaves no listener on its signal when the client is closed already', async () => {
     const server = new ScriptedServer()
     const client = server.client()
     await client.close()

@@ -91,7 +91,7 @@ describe('text that comes in small tokens', () => {
 })
 
 describe('text that comes in a lump', () => {
-  test('is spread over some frames: half of what waits each time, and all within 100 ms', async () => {
+  test('is spread over some frames: half of the rest each time, and all within 100 ms', async () => {
     const { time, say, read, seen } = smoothing()
     void read()
     await say(letters(400))
@@ -120,7 +120,7 @@ describe('text that comes in a lump', () => {
 })
 
 describe('the end', () => {
-  test('brings what waits at once, in one piece', async () => {
+  test('brings the rest at once, in one piece', async () => {
     const { time, say, end, read, seen } = smoothing()
     const reading = read()
     await say(letters(100))
@@ -154,7 +154,7 @@ describe('the end', () => {
   })
 })
 
-describe('who leaves the loop', () => {
+describe('leaving the loop', () => {
   test('leaves the source at once and no timer behind, also while both wait', async () => {
     const { time, say, source, pieces } = smoothing()
     const next = pieces.next()
@@ -196,7 +196,7 @@ describe('who leaves the loop', () => {
   })
 })
 
-describe('a consumer who does not ask', () => {
+describe('a consumer that does not ask', () => {
   test('has as much read ahead as may wait and no more, and loses nothing', async () => {
     const { time, say, end, source, pieces, read, text } = smoothing({ maxChars: 100 })
     const first = pieces.next()
@@ -217,7 +217,7 @@ describe('a consumer who does not ask', () => {
     expect(`${begin}${text()}`).toBe(letters(20) + letters(10).repeat(30))
   })
 
-  test('is given what is late in one piece', async () => {
+  test('gets late text in one piece', async () => {
     const { time, say, pieces } = smoothing()
     const first = pieces.next()
     await say(letters(10))
@@ -229,7 +229,7 @@ describe('a consumer who does not ask', () => {
 })
 
 describe('a surrogate pair', () => {
-  test('is not cut, wherever half of what waits would end', async () => {
+  test('is not cut, wherever half of the rest would end', async () => {
     const { time, say, read, seen, text } = smoothing()
     void read()
     const odd = `a${'😀'.repeat(60)}`
@@ -251,7 +251,7 @@ describe('a surrogate pair', () => {
     expect(seen.map((piece) => piece.text)).toEqual(['a', '😀'])
   })
 
-  test('of which only half ever comes is given as it is at the end', async () => {
+  test('whose second half never comes is given as it is at the end', async () => {
     const { say, end, read, text } = smoothing({ maxChars: 1 })
     const reading = read()
     await say('\ud83d')
@@ -261,7 +261,7 @@ describe('a surrogate pair', () => {
   })
 })
 
-test('several calls at once are answered in their order', async () => {
+test('smooth answers several calls of next at once in their order', async () => {
   const { time, say, pieces } = smoothing()
   const calls = [pieces.next(), pieces.next(), pieces.next()]
   await say(letters(30))
@@ -271,7 +271,7 @@ test('several calls at once are answered in their order', async () => {
 })
 
 test.each([{ flushMs: -1 }, { flushMs: Number.NaN }, { maxDelayMs: -1 }, { minChars: 0 }, { maxChars: 0 }])(
-  'options that could not work are refused: %o',
+  'smooth refuses options that could not work: %o',
   (options) => {
     expect(() => smoothing(options)).toThrow(expect.objectContaining({ code: 'bad_request' }))
   },
@@ -279,7 +279,9 @@ test.each([{ flushMs: -1 }, { flushMs: Number.NaN }, { maxDelayMs: -1 }, { minCh
 
 const runs = repetitions({ quick: 300, full: 10_000 })
 
-test(`in ${runs} random texts nothing is lost, late, too small, or too frequent`, { timeout: 300_000 }, async () => {
+test(`smooth loses nothing of ${runs} random texts, and no piece is late, too small or too frequent`, {
+  timeout: 300_000,
+}, async () => {
   const arrivals = fc.array(
     fc.record({
       afterMs: fc.oneof(fc.nat(8), fc.nat(300)),
@@ -323,8 +325,8 @@ test(`in ${runs} random texts nothing is lost, late, too small, or too frequent`
   )
 })
 
-describe('the text of a run', () => {
-  test('is the same over a server, in fewer pieces', async () => {
+describe('the smoothed text of a run', () => {
+  test('is the same text, in fewer pieces', async () => {
     const count = counter()
     await using server = await testServer({ count })
     const client = createClient<{ count: typeof count }>(server.url, { token: 'alice' })
@@ -350,7 +352,7 @@ describe('the text of a run', () => {
     await client.close()
   })
 
-  test('stops its actor while nobody reads it', async () => {
+  test('stops its actor while nothing reads it', async () => {
     const count = counter()
     await using server = await testServer({ count })
     const client = createClient<{ count: typeof count }>(server.url, { token: 'alice' })

@@ -4,8 +4,8 @@ import { readAll } from '../helpers/read-all.ts'
 import { cut, openRun, shortly, take } from '../helpers/scripted-run.ts'
 import { done, event, failed, gap, opened, ScriptedServer, text } from '../helpers/scripted-server.ts'
 
-describe('opening', () => {
-  test('HELLO and the START that waits for it travel in one message, and nobody waits for WELCOME', async () => {
+describe('opening a stream', () => {
+  test('sends HELLO and the START that waits for it in one message, without waiting for WELCOME', async () => {
     const server = new ScriptedServer()
     const run = server.client({ token: 'secret', name: 'tab' }).start('chat', { prompt: 'hi' })
     server.socket.open()
@@ -28,7 +28,7 @@ describe('opening', () => {
     expect(run.position).toEqual({ run: 'r_9', gen: 3, seq: 0 })
   })
 
-  test('a START that was not answered is sent again with the same key, and as it was when it was made', async () => {
+  test('sends a START that was not answered again, with the same key and unchanged', async () => {
     const server = new ScriptedServer()
     const input = { prompt: 'first' }
     server.client().start('chat', input)
@@ -40,14 +40,14 @@ describe('opening', () => {
     expect(again.input).toEqual({ prompt: 'first' })
   })
 
-  test('a START always has a key, also where the application says that it gives none', async () => {
+  test('always gives a START a key, also where the application gives none', async () => {
     const server = new ScriptedServer()
     server.client().start('chat', {}, { key: undefined as never })
     server.socket.welcome()
     expect(server.socket.last('start').options.key).toHaveLength(16)
   })
 
-  test('a START is not sent again once its key may be forgotten', async () => {
+  test('does not send a START again once its key may be forgotten', async () => {
     const server = new ScriptedServer()
     const run = server.client({ connectMs: 1e9 }).start('chat', {})
     server.socket.welcome({ endedMs: 10_000 })
@@ -57,7 +57,7 @@ describe('opening', () => {
     await expect(run.result).rejects.toMatchObject({ code: 'connection_lost' })
   })
 
-  test('a server that accepts less credit than was asked for makes the window smaller', async () => {
+  test('takes a smaller window when the server accepts less credit', async () => {
     const server = new ScriptedServer()
     const run = server.client().start('chat', {}, { credit: 3_000 })
     server.socket.welcome()
@@ -68,7 +68,7 @@ describe('opening', () => {
     expect((await cut(server)).last('attach').options.credit).toBe(2)
   })
 
-  test('a live view begins where OPENED says, with the parts that are open and the requests that wait', async () => {
+  test('begins a live view where OPENED says, with the open lanes and the pending requests', async () => {
     const server = new ScriptedServer()
     const view = server.client().attach('chat', 'r_1', { after: 'live' })
     server.socket.welcome()
@@ -88,7 +88,7 @@ describe('opening', () => {
     expect(view.position).toEqual({ run: 'r_1', gen: 2, seq: 42 })
   })
 
-  test('OPENED does not move a view that says where it stands; the GAP that follows does', async () => {
+  test('leaves a view at its position: OPENED does not move it, the GAP that follows does', async () => {
     const server = new ScriptedServer()
     const view = server.client().attach('chat', 'r_1', { after: 10, gen: 2 })
     server.socket.welcome()
@@ -102,7 +102,7 @@ describe('opening', () => {
     expect(view.position).toEqual({ run: 'r_1', gen: 3, seq: 21 })
   })
 
-  test('a refused START ends the run with the refusal, and is not tried again', async () => {
+  test('ends the run with the refusal of its START, and does not try again', async () => {
     const server = new ScriptedServer()
     const run = server.client().start('chat', {})
     server.socket.welcome()
@@ -138,7 +138,7 @@ describe('items', () => {
     expect(shortly(await take(run[Symbol.asyncIterator](), 5))).toEqual(['1 a', '2 b', '3 data', '4 c', '5 d'])
   })
 
-  test('that do not follow each other close the socket with 4420, and the stream goes on behind the last one', async () => {
+  test('that do not follow each other close the socket with 4420, and the stream resumes behind the last one', async () => {
     const { run, socket, server } = await openRun()
     socket.say(text(1, 1, 'a'), text(1, 3, 'c'), text(1, 2, 'b'))
     expect(socket.closeCode).toBe(4420)
@@ -168,7 +168,7 @@ describe('items', () => {
     expect(socket.last('credit').n).toBe(4)
   })
 
-  test('of a lane are known by what opened it, and its start and end are hidden but numbered and paid', async () => {
+  test('of a lane take its type and agent, and its start and end are hidden but numbered and paid', async () => {
     const { run, socket, server } = await openRun({ credit: 8 })
     socket.say(
       event(1, 1, EVENT.laneStart, { lane: 1, type: 'tool_args', call: 'c1', name: 'weather' }),
@@ -218,7 +218,7 @@ describe('credit', () => {
     expect(next.last('credit').n).toBe(4)
   })
 
-  test('of an overdrawn window is taken off what goes back later', async () => {
+  test('of an overdrawn window is taken off the next grants', async () => {
     const { run, socket, server } = await openRun({ credit: 2 })
     const iterator = run[Symbol.asyncIterator]()
     socket.say(event(1, 1, 'big', {}, 5))
@@ -240,20 +240,20 @@ describe('credit', () => {
 })
 
 describe('a GAP', () => {
-  test('tells what is missing', async () => {
+  test('reports the missing items', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, 'a'), gap(1, 2, 8, { reason: 'policy' }), text(1, 8, 'h'), done(1, 9))
     expect(shortly(await readAll(run))).toEqual(['1 a', 'policy 2..7', '8 h'])
   })
 
-  test('takes unread items away without a word, as what replaces them comes', async () => {
+  test('silently removes unread items that it replaces', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, ['a', 'b', 'c']), gap(1, 2, 2, { gen: 2 }), text(1, 2, ['B', 'C']), done(1, 4))
     expect(shortly(await readAll(run))).toEqual(['1 a', '2 B', '3 C'])
     expect(run.position).toEqual({ run: 'r_1', gen: 2, seq: 3 })
   })
 
-  test('tells the reader to forget what it has read and is void', async () => {
+  test('says which read items are void', async () => {
     const { run, socket } = await openRun()
     const iterator = run[Symbol.asyncIterator]()
     socket.say(text(1, 1, ['a', 'b', 'c']))
@@ -264,14 +264,14 @@ describe('a GAP', () => {
     expect(await run.result).toBe('aB')
   })
 
-  test('shortens one that waits to be read', async () => {
+  test('shortens one that is still unread', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, 'a'), gap(1, 2, 9, { reason: 'retention' }), text(1, 9, 'i'))
     socket.say(gap(1, 5, 5, { gen: 2 }), text(1, 5, 'E'))
     expect(shortly(await take(run[Symbol.asyncIterator](), 3))).toEqual(['1 a', 'rewound 2..4', '5 E'])
   })
 
-  test('that cuts merged text tells of the part that still counted', async () => {
+  test('that cuts merged text reports the part that is void', async () => {
     const { run, socket } = await openRun()
     socket.say(
       { kind: 'delta', sid: 1, seq: 1, lane: 0, body: 'abcd', count: 4 },
@@ -308,8 +308,8 @@ describe('a GAP', () => {
   })
 })
 
-describe('coming back', () => {
-  test('asks for what comes behind the last item that came, read or not, with the credit that is free', async () => {
+describe('resuming', () => {
+  test('asks for the items behind the last one that came, read or not, with the credit that is free', async () => {
     const { run, socket, server } = await openRun({ credit: 10 })
     const iterator = run[Symbol.asyncIterator]()
     socket.say(text(1, 1, ['a', 'b', 'c', 'd']))
@@ -387,14 +387,14 @@ describe('coming back', () => {
     expect(next.all('attach')).toHaveLength(1)
   })
 
-  test('a run that is gone ends with what the server says of it', async () => {
+  test('ends a run that is gone with the reason of the server', async () => {
     const { run, server } = await openRun()
     const socket = await cut(server)
     socket.say(failed(1, 0, 'not_found'))
     await expect(run.result).rejects.toMatchObject({ code: 'not_found' })
   })
 
-  test('an unsubscribed view ends with the reason, and its run goes on', async () => {
+  test('ends an unsubscribed view with the reason, and its run goes on', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, 'a'), {
       kind: 'end',
@@ -407,7 +407,7 @@ describe('coming back', () => {
     await expect(run.end).rejects.toMatchObject({ code: 'unavailable' })
   })
 
-  test('a run that was open is kept for as long as the server keeps it, then given up', async () => {
+  test('keeps a run for as long as the server keeps it, then gives it up', async () => {
     const { run, socket, server } = await openRun()
     socket.end()
     await server.time.advance(299_000)
@@ -422,7 +422,7 @@ describe('coming back', () => {
 })
 
 describe('an input', () => {
-  test('resolves with what the run says of it', async () => {
+  test('resolves with the answer of the run', async () => {
     const { run, socket, server } = await openRun()
     const taken = run.send('message', 'shorter')
     await server.settle()
@@ -453,7 +453,7 @@ describe('an input', () => {
     await expect(taken).rejects.toMatchObject({ code: 'forbidden' })
   })
 
-  test('that was not acknowledged is sent again under its name, and one that was is not', async () => {
+  test('that was not acknowledged is sent again under its id, and one that was is not', async () => {
     const { run, socket, server } = await openRun()
     const first = run.send('message', 1)
     const second = run.send('message', 2)
@@ -467,7 +467,7 @@ describe('an input', () => {
     expect(await second).toBe('duplicate')
   })
 
-  test('made while the connection is lost goes with the ATTACH that comes back', async () => {
+  test('that is sent while the connection is lost goes with the ATTACH that comes back', async () => {
     const { run, socket, server } = await openRun()
     socket.end()
     void run.send('message', 'hi')
@@ -533,7 +533,7 @@ describe('leaving', () => {
     expect(socket.closeCode).toBeUndefined()
   })
 
-  test('a run that is lost by detach says nothing when the connection comes back', async () => {
+  test('a run by detach while it is lost sends nothing when the connection comes back', async () => {
     const { run, socket, server } = await openRun()
     socket.end()
     run.detach()
@@ -543,7 +543,7 @@ describe('leaving', () => {
 })
 
 describe('pausing', () => {
-  test('sends the rate, and a resume the one before', async () => {
+  test('sends rate 0, and resuming sends the rate before', async () => {
     const { run, socket, server } = await openRun({ rate: 30 })
     run.pause()
     run.resume()
@@ -562,7 +562,7 @@ describe('pausing', () => {
     expect((await server.reconnected()).last('attach').options.rate).toBe(0)
   })
 
-  test('with half an item a second is refused where it is said', async () => {
+  test('with a rate of half an item a second is refused at the call', async () => {
     const { run, socket, server } = await openRun()
     expect(() => run.throttle(0.5)).toThrow(expect.objectContaining({ code: 'bad_request' }))
     await server.settle()

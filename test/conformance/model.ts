@@ -70,8 +70,8 @@ const impatient: Pick<Runtime, 'setTimer' | 'random'> = {
 
 /** What every model does, wherever it gets its answer from. `make` gives one that answers `hello` with some text. */
 export function modelSuite(name: string, make: () => Promise<Model>): void {
-  describe(`${name}, as any model`, () => {
-    test('says text, then its usage, and finish last', async () => {
+  describe(`${name}, as any model,`, () => {
+    test('sends text, then its usage, and finish last', async () => {
       const model = await make()
       const { events, error } = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(error).toBeUndefined()
@@ -86,7 +86,7 @@ export function modelSuite(name: string, make: () => Promise<Model>): void {
       expect(model.id.split(':')[0]).toBe(model.provider)
     })
 
-    test('throws the reason of an abort and says nothing after it', async () => {
+    test('throws the reason of an abort and sends nothing after it', async () => {
       const model = await make()
       const controller = new AbortController()
       const events = model.stream(ask(controller.signal))[Symbol.asyncIterator]()
@@ -96,7 +96,7 @@ export function modelSuite(name: string, make: () => Promise<Model>): void {
       expect(await events.next()).toEqual({ done: true, value: undefined })
     })
 
-    test('throws the reason of a signal that was aborted before it was asked', async () => {
+    test('throws the reason of a signal that was aborted before the call', async () => {
       const model = await make()
       expect(await readToEnd(model.stream(ask(AbortSignal.abort(REASON))))).toEqual({ events: [], error: REASON })
     })
@@ -149,8 +149,8 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
 
   modelSuite(name, async () => (await answered({ tokens: 5 }))().model)
 
-  describe(`${name}: an answer`, () => {
-    test('is not asked for until its first event is pulled', async () => {
+  describe(`an answer of ${name}`, () => {
+    test('is not requested until its first event is pulled', async () => {
       const { model, at } = (await answered({ tokens: 1 }))()
       const stream = model.stream(ask(new AbortController().signal))
       expect(await provider.count(at)).toBe(0)
@@ -158,7 +158,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       expect(await provider.count(at)).toBe(1)
     })
 
-    test('is its tokens in order and what the provider counted', async () => {
+    test('is its tokens in order and the usage that the provider counted', async () => {
       const said = await events({ tokens: 100 })
       expect(textOf(said.events)).toBe(Array.from({ length: 100 }, (_, n) => `t${n} `).join(''))
       expect(said.events.at(-2)).toMatchObject({ type: 'usage', input: 11, output: 100 })
@@ -195,7 +195,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       )
     })
 
-    test('says when it reached its length', async () => {
+    test('says when it reached its length limit', async () => {
       const said = await events({ tokens: 3, finish: 'length' })
       expect(said.events.at(-1)).toEqual({ type: 'finish', stop: 'length' })
     })
@@ -207,7 +207,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       expect(textOf(said.events)).toBe(texts.join(''))
     })
 
-    test('shows bytes that are no characters as such, and goes on', async () => {
+    test('shows bytes that are not UTF-8 as U+FFFD, and goes on', async () => {
       const said = await events({ tokens: 2, badUtf8: true })
       expect(said.error).toBeUndefined()
       expect(textOf(said.events)).toBe('t0 \u{fffd}\u{fffd}t1 ')
@@ -220,7 +220,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       expect(said.events.filter(({ type }) => type === 'warning')).toMatchObject([{ code: 'malformed_line' }])
     })
 
-    test('leaves its connection to those that follow', async () => {
+    test('leaves its connection to the next request', async () => {
       const { model, at } = (await answered({ tokens: 3, lateEnd: true }))()
       const ports = new Set<number>()
       for (let n = 1; n <= 10; n++) {
@@ -240,14 +240,14 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     })
   })
 
-  describe(`${name}: an answer that breaks off`, () => {
+  describe(`an answer of ${name} that breaks off`, () => {
     test('without its end marker is truncated, though it ended cleanly', async () => {
       const said = await events({ tokens: 3, end: 'no-marker' })
       expect(textOf(said.events)).toBe('t0 t1 t2 ')
       expect(said.error).toMatchObject({ name: 'MillraceError', code: 'truncated', retryable: true })
     })
 
-    test('with its socket is a provider error, and is not asked for again', async () => {
+    test('with its socket is a provider error, and is not requested again', async () => {
       const { model, at } = (await answered({ tokens: 3, hold: 'tokens', end: 'cut' }))()
       const events = model.stream(ask(new AbortController().signal))[Symbol.asyncIterator]()
       for (let n = 0; n < 3; n++) expect((await events.next()).value).toMatchObject({ text: `t${n} ` })
@@ -259,7 +259,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       expect(await provider.count(at)).toBe(1)
     })
 
-    test('with an error of the provider says so without its words', async () => {
+    test('with an error of the provider reports it without its words', async () => {
       const said = await events({ tokens: 3, end: 'error' })
       expect(textOf(said.events)).toBe('t0 t1 t2 ')
       expect(said.error).toMatchObject({ code: 'provider_error' })
@@ -276,7 +276,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     })
   })
 
-  describe(`${name}: an error`, () => {
+  describe(`an error of ${name}`, () => {
     const words = { message: 'the words of the provider' }
     const table: [what: string, behaviour: Behaviour, code: ErrorCode, retryable: boolean, message?: string][] = [
       ['401', { status: 401 }, 'provider_error', false, "the provider refused the server's key"],
@@ -318,7 +318,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       ],
     ]
     for (const [what, behaviour, code, retryable, message = ''] of table) {
-      test(`${what} is ${code}${retryable ? ', retryable' : ''}, in our words only`, async () => {
+      test(`is ${code}${retryable ? ', retryable' : ''} for ${what}, in our words only`, async () => {
         const said = await events(behaviour)
         expect(said.events).toEqual([])
         expect(said.error).toMatchObject({ name: 'MillraceError', code, retryable })
@@ -360,14 +360,14 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       expect(said.error).toMatchObject({ details: { afterMs: 7_000 } })
     })
 
-    test('of an unknown model names it', async () => {
+    test('names an unknown model', async () => {
       const model = make('nobody', provider.host, { maxRetries: 0 })
       const said = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(said.error).toMatchObject({ code: 'bad_request' })
       expect((said.error as Error).message).toContain('unknown model nobody')
     })
 
-    test('of a provider that is not there says that it cannot be reached', async () => {
+    test('says of a provider that is not there that it cannot be reached', async () => {
       const model = make('any', `http://127.0.0.1:${await freePort()}`, { maxRetries: 0 })
       const said = await readToEnd(model.stream(ask(new AbortController().signal)))
       expect(said.error).toMatchObject({ code: 'provider_error', retryable: true })
@@ -376,8 +376,8 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     })
   })
 
-  describe(`${name}: a retry`, () => {
-    test('before the first token is seen, waits longer each time, and ends in the answer', async () => {
+  describe(`a retry of ${name}`, () => {
+    test('before the first token is reported, waits longer each time, and ends in the answer', async () => {
       const { timers, runtime } = handmade(0.5)
       const { model, at } = (await answered({ status: 503 }, { status: 500 }, { end: 'cut' }, { tokens: 2 }))({
         runtime,
@@ -441,7 +441,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     })
   })
 
-  describe(`${name}: a cancel`, () => {
+  describe(`a cancel of ${name}`, () => {
     const calls = [{ name: 'weather', args: '{"city":"Reykjavik"}' }]
     const moments: [moment: string, behaviour: Behaviour, before: number][] = [
       ['before the headers', { hold: 'headers' }, 0],
@@ -454,7 +454,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     ]
 
     for (const [moment, behaviour, before] of moments) {
-      test(`${moment} closes the provider's socket before it settles, and nothing is said after it`, async () => {
+      test(`${moment} closes the socket of the provider before it settles, and nothing is sent after it`, async () => {
         await using sockets = socketsInUse()
         const { model, at } = (await answered(behaviour))()
         const closes: number[] = []
@@ -484,7 +484,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       })
     }
 
-    test('closes the socket also while nobody reads, and what was read already is not shown', async () => {
+    test('closes the socket also while nothing reads, and hides what was read already', async () => {
       await using sockets = socketsInUse()
       const { model, at } = (await answered({ tokens: 100, hold: 'tokens' }))()
       const controller = new AbortController()
@@ -519,7 +519,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     })
   })
 
-  test(`${name}: a reader who stops pulling stops the provider, and memory stays flat`, async () => {
+  test(`a reader of ${name} that stops pulling stops the provider, and memory stays flat`, async () => {
     const tokens = 64_000
     const { model, at } = (await answered({ tokens, tokenBytes: 1_000 }))()
     const events = model.stream(ask(new AbortController().signal))[Symbol.asyncIterator]()
@@ -538,7 +538,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
     console.log(`${name}, not read: the provider stopped after ${(stalled.bytes / 1_048_576).toFixed(1)} MiB`)
   })
 
-  test(`${name}: nothing was printed by the provider's package, whatever it was answered`, () => {
+  test(`the package of ${name} printed nothing, whatever the provider answered`, () => {
     expect(printed).toEqual([])
   })
 

@@ -32,8 +32,8 @@ export function transportSuite(
 ): void {
   if (tcp) requestSuite(under, ownPort)
 
-  describe(`${under.name}: a message`, () => {
-    test('of any size goes both ways as it is, also from the middle of a larger buffer', async () => {
+  describe(`a message on ${under.name}`, () => {
+    test('of any size arrives unchanged both ways, also from the middle of a larger buffer', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -52,7 +52,7 @@ export function transportSuite(
       expect(one.texts).toBe(0)
     })
 
-    test('of text is told as such, without its words', async () => {
+    test('of text is reported as text, without its words', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -85,7 +85,7 @@ export function transportSuite(
     })
   })
 
-  describe(`${under.name}: a socket`, () => {
+  describe(`a socket on ${under.name}`, () => {
     test('is full when the peer does not read, drains when it does, and loses nothing', async () => {
       const maxBuffered = 262_144
       await using open = await openTransport(under, { maxBuffered })
@@ -116,7 +116,7 @@ export function transportSuite(
       await eventually(() => one.socket.bufferedAmount === 0, 'nothing is buffered')
     })
 
-    test('that closes tells the peer code and reason, and hears and sends no more', async () => {
+    test('that closes sends the peer code and reason, and neither receives nor sends more', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -136,7 +136,7 @@ export function transportSuite(
       expect(one.messages).toEqual([])
     })
 
-    test('that closes in the middle of many messages hears none of those behind', async () => {
+    test('that closes in the middle of many messages receives none of those behind', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -151,7 +151,7 @@ export function transportSuite(
       expect(one.messages).toHaveLength(3)
     })
 
-    test('that closes first delivers what it holds, and hears no more meanwhile', async () => {
+    test('that closes first delivers what it holds, and receives nothing meanwhile', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -197,7 +197,7 @@ export function transportSuite(
       ['with 1000', (peer: WebSocket) => peer.close(1000), 1000],
       ['without a code', (peer: WebSocket) => peer.close(), 1005],
       ['without a word', (peer: WebSocket) => peer.terminate(), 1006],
-    ])('whose peer leaves %s is told so', async (_, leave, code) => {
+    ])('whose peer leaves %s gets the close code', async (_, leave, code) => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -207,7 +207,7 @@ export function transportSuite(
     })
   })
 
-  describe(`${under.name}: a transport`, () => {
+  describe(`a transport on ${under.name}`, () => {
     test('that accepts no more leaves open sockets alone', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
@@ -223,7 +223,7 @@ export function transportSuite(
       expect(open.accepted).toHaveLength(1)
     })
 
-    test('that closes has told every socket when it is done, and may be closed again', async () => {
+    test('that closes has reported the close of every socket when it is done, and may be closed again', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)
       const one = await open.socket()
@@ -280,7 +280,7 @@ export function transportSuite(
     }
   })
 
-  describe(`${under.name}: a server`, () => {
+  describe(`a server on ${under.name}`, () => {
     test('streams a run to its end', async () => {
       await using server = await testServer(demoActors, {}, under)
       const client = createClient<typeof demoActors>(server.url, { token: 'alice', ...server.reach })
@@ -307,7 +307,7 @@ export function transportSuite(
     })
 
     if (tcp) {
-      test(`survives ${CUTS} cuts at random bytes: each item once and in order`, async () => {
+      test(`survives ${CUTS} cuts at random bytes: each item arrives once and in order`, async () => {
         const actors = { mixed: mixedActor() }
         await using server = await testServer(actors, { limits: { startsPerSec: 1e6, startBurst: 1e6 } }, under)
         await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
@@ -331,7 +331,7 @@ export function transportSuite(
       })
     }
 
-    test('stops an actor nobody reads after exactly what it may say', async () => {
+    test('stops an unread actor after exactly what it may say', async () => {
       const numbers = counter()
       await using server = await testServer({ count: numbers }, {}, under)
       const client = createClient<{ count: typeof numbers }>(server.url, { token: 'alice', ...server.reach })
@@ -362,7 +362,7 @@ export function transportSuite(
       await client.closed
     })
 
-    test('that goes away delivers the last items and the end of each run before it says goodbye', async () => {
+    test('that goes away delivers the last items and the end of each run before it closes the connection', async () => {
       const gate = latch()
       const many = actor({
         async *stream() {
@@ -385,8 +385,8 @@ export function transportSuite(
 }
 
 function requestSuite(under: TransportUnderTest, ownPort: boolean): void {
-  describe(`${under.name}: a request`, () => {
-    test('is known for good, with path, query, headers, origin and address', async () => {
+  describe(`a request on ${under.name}`, () => {
+    test('shows path, query, headers, origin and address for the life of its socket', async () => {
       await using open = await openTransport(under)
       const path = `${new URL(open.url).pathname}?a=1&b=%20c`
       const headers = { Origin: 'https://app.example.com', Cookie: ['a=1', 'b=2'], 'X-Two': ['one', 'two'] }
@@ -424,7 +424,7 @@ function requestSuite(under: TransportUnderTest, ownPort: boolean): void {
       [`mqtt, ${SUBPROTOCOL}`, 'known', SUBPROTOCOL],
       ['mqtt, graphql-ws', 'unknown', 'mqtt'],
       [undefined, 'unknown', undefined],
-    ])('that offers %s is accepted as %s and told %s', async (offered, as, told) => {
+    ])('that offers %s is accepted as %s and answered %s', async (offered, as, told) => {
       await using open = await openTransport(under)
       await using raw = await RawSocket.dial(open.url)
       raw.write(upgradeRequest({ 'Sec-WebSocket-Protocol': offered }, new URL(open.url).pathname))
@@ -449,7 +449,7 @@ function requestSuite(under: TransportUnderTest, ownPort: boolean): void {
       },
     )
 
-    test('that is no upgrade is answered, by whom the port belongs to', async () => {
+    test('that is no upgrade is answered by the owner of the port', async () => {
       await using open = await openTransport(under)
       const response = await fetch(open.url.replace('ws:', 'http:'))
       expect(response.status).toBe(ownPort ? 426 : 200)

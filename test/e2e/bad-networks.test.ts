@@ -39,7 +39,7 @@ test('a connection that falls silent is left for another one, on which the run g
   await throughProxy({ bytesDown: 900, learns: 'server' }, { delays: { heartbeatMs: 50, pongMs: 50, quickMs: 5 } })
 })
 
-test('the server gives up a client that vanished without a word, and its run waits for it', async () => {
+test('the server gives up a client that vanished, and its run waits for it', async () => {
   await using server = await testServer(actors, { limits: { heartbeatMs: 40, pongMs: 40 } })
   await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
   const client = createClient<typeof actors>(proxy.url, {

@@ -61,7 +61,7 @@ describe.skipIf(CHROMIUM === undefined)('in a real browser', () => {
     expect(proxy.connections.length).toBeGreaterThan(3)
   })
 
-  test('a page that was loaded again goes on where it had left', async () => {
+  test('a page that was loaded again goes on at its last position', async () => {
     const position = await experiment<Result<'leaves'>>(page, 'leaves', server.url)
     expect(position).toMatchObject({ seq: 36 })
     await page.reload()
@@ -69,7 +69,7 @@ describe.skipIf(CHROMIUM === undefined)('in a real browser', () => {
     expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 64 }, (_, n) => n + 37))
   })
 
-  test('a page of another origin is not let in', async () => {
+  test('a page of another origin is refused', async () => {
     await using others = await pageServer()
     const stranger = await browser.newPage()
     await stranger.goto(others.origin)

@@ -126,7 +126,7 @@ test(`${RANDOM_CUTS} runs cut at random bytes in both directions arrive whole, e
   expect(cuts).toBeGreaterThan(RANDOM_CUTS / 2)
 })
 
-test('after a cut at 36 of 100 the rest comes once, for one message upstream', async () => {
+test('after a cut at 36 of 100 items the rest comes once, for one message upstream', async () => {
   await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
   // No heartbeat: it would be a message too.
   const client = createClient<typeof actors>(proxy.url, { token: 'alice', delays: { quickMs: 2 } })
@@ -157,7 +157,7 @@ test('after a cut at 36 of 100 the rest comes once, for one message upstream', a
   await client.close()
 })
 
-test('forty runs on one connection survive cut after cut under the limits that everybody has', async () => {
+test('forty runs on one connection survive cut after cut under the default limits', async () => {
   await using usual = await testServer(demoActors)
   await using proxy = await TcpProxy.to(Number(new URL(usual.url).port))
   const delays = { quickMs: 2, backoffMs: 20, maxBackoffMs: 200 }
@@ -178,7 +178,7 @@ test('forty runs on one connection survive cut after cut under the limits that e
   await client.close()
 })
 
-test('sixty starts whose answers are lost in a cut run once each, though they come again all at once', async () => {
+test('sixty starts whose answers are lost in a cut run once each, though all are sent again at once', async () => {
   const numbers = counter()
   await using usual = await testServer({ count: numbers })
   await using proxy = await TcpProxy.to(Number(new URL(usual.url).port))

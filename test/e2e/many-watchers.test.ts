@@ -25,7 +25,7 @@ const LIMITS = {
 const MAX_GROWTH_MB = 16
 const POLICIES: readonly Policy[] = ['log', 'log', 'log', 'log', 'log', 'log', 'merge', 'merge', 'latest', 'latest']
 
-test(`${WATCHERS} watchers of one run go at their own pace, and it goes at its starter's`, async () => {
+test(`${WATCHERS} watchers of one run read at their own pace, and the run goes at the pace of its starter`, async () => {
   const numbers = counter()
   await using server = await testServer({ count: numbers }, { limits: LIMITS })
   await using starter = await server.client({ flushMs: 4 })

@@ -69,7 +69,7 @@ describe.each(['openai', 'ollama'] as const)('%s, asked by an actor', (kind) => 
   const asked = (name: string): Asked => ({ provider: kind, name, host: provider.host })
 
   test.each(moments)(
-    'a cancel $moment closes the socket of the provider, and nothing is shown after it',
+    'a cancel $moment closes the socket of the provider, and no event comes after it',
     async ({ moment, behaviour, sees }) => {
       const name = `${kind} ${moment}`
       await provider.behave(name, behaviour)
@@ -94,7 +94,7 @@ describe.each(['openai', 'ollama'] as const)('%s, asked by an actor', (kind) => 
     },
   )
 
-  test('a cancel in the wait before a retry ends it at once, and nothing more is asked', async () => {
+  test('a cancel in the wait before a retry ends it at once, and no further request is made', async () => {
     const name = `${kind} retry`
     await provider.behave(name, { status: 503, headers: { 'retry-after': '30' } })
     const took: number[] = []
@@ -150,7 +150,7 @@ describe.each(['openai', 'ollama'] as const)('%s, asked by an actor', (kind) => 
   })
 })
 
-describe('a mock that others made', () => {
+describe('a model with a mock by others', () => {
   const mock = new LLMock({ port: 0, host: '127.0.0.1', logLevel: 'silent' })
   const answer = 'Hi there, this is a longer answer in several chunks.'
   mock.onMessage('hello', { content: answer })

@@ -50,7 +50,7 @@ test('a server killed in the middle of an answer is reported once it has been aw
   await client.close()
 })
 
-test('a server that came back without the run says so, and takes a new one', async () => {
+test('a restarted server refuses to resume a lost run, and accepts a new one', async () => {
   await using server = await servedProcess()
   const client = createClient<ServedActors>(server.url, { token: 'alice', delays: SOON })
   const run = client.start('count', { to: 1_000_000, delayMs: 1 })
@@ -84,7 +84,7 @@ test('the run of a client that was killed waits for it as long as runs do, and i
 const STREAMS = repetitions({ quick: 50, full: 500 })
 const PER_CLIENT = 50
 
-test(`SIGTERM with ${STREAMS} live streams: everybody is told, nothing that was said is lost, and it exits with 0`, async () => {
+test(`a server with ${STREAMS} live streams that gets SIGTERM sends GOAWAY to every client, loses no item and exits with 0`, async () => {
   const drainMs = 400
   await using server = await servedProcess({
     drainMs,

@@ -40,7 +40,7 @@ async function texts(events: AsyncIterable<StreamEvent>): Promise<string[]> {
   return (await readAll(events)).flatMap((event) => (event.type === 'token' ? [event.text] : []))
 }
 
-test('a run is cancelled from a second connection of the same person, and its starter is told who it was', async () => {
+test('a run is cancelled from a second connection of the same person, and its starter learns who did it', async () => {
   await using server = await testServer({ echo })
   const [first, second] = [clientOf(server.url, 'alice'), clientOf(server.url, 'alice')]
   const run = first.start('echo', null)
@@ -73,7 +73,7 @@ test('a run takes input from a second connection of the same person, each once a
   await Promise.all([first.close(), second.close()])
 })
 
-test('a watcher sees a run of somebody else, may neither stop nor steer nor pace it, and leaves it alone', async () => {
+test('an observer sees a run of another person, may neither stop nor steer nor pace it, and leaves it alone', async () => {
   await using server = await testServer({ echo })
   const [alice, eve] = [clientOf(server.url, 'alice'), clientOf(server.url, 'eve')]
   const run = alice.start('echo', null)
@@ -96,7 +96,7 @@ test('a watcher sees a run of somebody else, may neither stop nor steer nor pace
   await Promise.all([alice.close(), eve.close()])
 })
 
-test('somebody without a right to it hears the same of a run as of none', async () => {
+test('a person without the right to observe gets the same answer for a run as for none', async () => {
   await using server = await testServer({ echo })
   const [alice, bob] = [clientOf(server.url, 'alice'), clientOf(server.url, 'bob')]
   const { id } = await alice.start('echo', null).opened
@@ -108,7 +108,7 @@ test('somebody without a right to it hears the same of a run as of none', async 
   await Promise.all([alice.close(), bob.close()])
 })
 
-test('a late HELLO with a lower attempt changes nothing for the connection that is there', async () => {
+test('a late HELLO with a lower attempt changes nothing for the present connection', async () => {
   const { half, count } = counting()
   await using server = await testServer({ count })
   await using holder = await server.client({ attempt: 3 })
@@ -125,7 +125,7 @@ test('a late HELLO with a lower attempt changes nothing for the connection that 
   expect(server.server.connections).toBe(1)
 })
 
-test('a higher attempt takes over: the run goes on there, and the old connection says no more', async () => {
+test('a higher attempt takes over: the run goes on there, and the old connection sends no more', async () => {
   const { half, count } = counting()
   await using server = await testServer({ count })
   await using old = await server.client({ attempt: 1 })
@@ -142,7 +142,7 @@ test('a higher attempt takes over: the run goes on there, and the old connection
   await eventually(() => server.server.connections === 1, 'one connection is left')
 })
 
-test('two pages of one person start, watch and stop each other without mixing anything up', async () => {
+test('two pages of one person start, watch and stop runs of each other without mixing anything up', async () => {
   await using server = await testServer({ echo })
   const pages = Array.from({ length: 3 }, () => clientOf(server.url, 'alice'))
   const runs = pages.map((page) => page.start('echo', null))

@@ -87,7 +87,7 @@ test(`a cancel called around a cut stops the run and is confirmed, in ${RUNS} ru
   console.log(`cancels around a cut: seeds ${seed} to ${seed + RUNS - 1}, each confirmed with a receipt`)
 })
 
-test('views of every policy come through cuts with the same text, or are told what they skipped', async () => {
+test('views of every policy survive cuts with the same text, or report what they skipped', async () => {
   await using server = await testServer(demoActors, { limits: LIMITS })
   await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
   proxy.plan = (connection) => (connection < 12 ? { bytesDown: 700 + 300 * connection } : {})

@@ -13,7 +13,7 @@ function manyOf(frame: (n: number) => UpFrame): Uint8Array {
   return encodeUp(Array.from({ length: 10_000 }, (_, n) => frame(n + 1)))
 }
 
-test('a name of 200 KB is refused in a few words', async () => {
+test('a name of 200 KB is refused in a short message', async () => {
   await using server = await testServer({ ...demoActors, silent: silent() })
   await using client = await server.client()
   client.start(1, long)

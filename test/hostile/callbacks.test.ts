@@ -32,7 +32,7 @@ function throwing(property: PropertyKey, others: object = {}): object {
   })
 }
 
-describe('an answer of authenticate that is waited for', () => {
+describe('an asynchronous answer of authenticate', () => {
   const waits = {
     'a thenable': thenable,
     'a promise of another realm': foreignPromise,
@@ -149,7 +149,7 @@ describe('a schema', () => {
     'a promise': Promise.resolve.bind(Promise),
   }
 
-  test.each(Object.entries(waits))('that is waited for can refuse the input: %s', async (_, later) => {
+  test.each(Object.entries(waits))('that is asynchronous can refuse the input: %s', async (_, later) => {
     let ran = 0
     const never = actor({
       input: schemaOf(() => later({ issues: [{ message: 'never valid' }] })),
@@ -213,7 +213,7 @@ const noSteps: [what: string, next: () => unknown][] = [
   ],
 ]
 
-describe('an iterator of an actor whose step is none', () => {
+describe('an iterator of an actor that returns something else than a step', () => {
   test.each(noSteps)('ends its run, not the process: %s', async (_, next) => {
     const failing = actor({ stream: () => ({ [Symbol.asyncIterator]: () => ({ next }) }) as never })
     await expectRunFails(failing, 'actor_failed')
@@ -281,7 +281,7 @@ const thrown: [what: string, thing: () => unknown][] = [
   ],
 ]
 
-describe('whatever is thrown ends its run, not the process', () => {
+describe('a thrown value ends its run, not the process, when it is thrown', () => {
   test.each(thrown)('by an actor: %s', async (_, thing) => {
     const failing = actor({
       async *stream() {
@@ -370,7 +370,7 @@ describe('whatever is thrown ends its run, not the process', () => {
     await expectOneEnd(agent({ model, onFinish }), 'hello')
   })
 
-  test.each(thrown)('by onError, which is told of another failure: %s', async (_, thing) => {
+  test.each(thrown)('by onError, which is called for another failure: %s', async (_, thing) => {
     using stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
     const failing = actor({
       ask: () => {
@@ -402,9 +402,9 @@ async function expectOneEnd(failing: Actor, input: unknown = null): Promise<void
   expect(client.frames.filter(({ kind }) => kind === 'end')).toHaveLength(1)
 }
 
-describe('a principal that is none is refused where it is named', () => {
+describe('an invalid principal is refused where it is given', () => {
   test.each([{ id: '' }, { id: 7 }, {}, null, { id: 'a', rights: 'observe' }])(
-    'by the router: %j',
+    'to the router: %j',
     async (principal) => {
       await using served = await testServer({ silent: silent() })
       const asked = served.server.router.ask('silent', undefined, { principal: principal as never })

@@ -145,7 +145,7 @@ class Conversation {
   }
 }
 
-test(`a server lives through ${COUNT} damaged messages, holds on to nothing, and serves its other clients`, async () => {
+test(`a server survives ${COUNT} damaged messages, keeps nothing of them, and serves its other clients`, async () => {
   console.log(`server mutation: seed ${SEED}`)
   await using server = await ServerProcess.start(patient)
   const messages = [

@@ -11,7 +11,7 @@ async function abandon(client: WireClient, sid: number, key?: string): Promise<s
   return (await client.next('opened', sid)).run
 }
 
-test('runs that ended without a word weigh on what is kept for their principal, and on nobody else', async () => {
+test('ended runs without items take up the kept bytes of their principal, and of no other', async () => {
   await using server = await testServer({ silent: silent() }, { limits: { retainPrincipal: 100_000 } })
   await using alice = await server.client()
   await using bob = await server.client({ auth: 'bob' })
@@ -47,7 +47,7 @@ test('the key of an ended run that was given up early stays its time, then it is
   }
 })
 
-test('what is kept of all principals together has an end as well', async () => {
+test('the kept bytes of all principals together have a limit as well', async () => {
   await using server = await testServer({ silent: silent() }, { limits: { retainTotal: 20_000 } })
   await using alice = await server.client()
   await using bob = await server.client({ auth: 'bob' })
@@ -62,7 +62,7 @@ test('what is kept of all principals together has an end as well', async () => {
   expect((await alice.next('end', 4)).outcome).toBe('cancelled')
 })
 
-test('what was said to a run weighs as well', async () => {
+test('inputs to a run take up kept bytes as well', async () => {
   await using server = await testServer({ silent: silent() }, { limits: { retainPrincipal: 100_000 } })
   await using client = await server.client()
   const quiet = await abandon(client, 1)

@@ -81,7 +81,7 @@ function isWellFormed(message: Uint8Array): boolean {
   }
 }
 
-test('every element of every frame may be a value of every type: it is refused with 4400, or nothing comes of it', async () => {
+test('a value of any type at any place of any frame is refused with 4400 or does no harm', async () => {
   await using server = await testServer(demoActors, {
     authenticate: ({ headers }) => ({ id: headers.get('x-who') ?? '' }),
   })
@@ -131,7 +131,7 @@ test('every element of every frame may be a value of every type: it is refused w
   expect(server.errors).toEqual([])
 })
 
-test('credit of 2^53 - 1 again and again holds no more than the largest balance', async () => {
+test('credit of 2^53 - 1 again and again leaves no more than the largest balance', async () => {
   const actor = counter()
   await using server = await testServer({ actor }, { limits: { maxCredit: 50, initialCredit: 10, readAhead: 5 } })
   await using client = await server.client()
@@ -145,7 +145,7 @@ test('credit of 2^53 - 1 again and again holds no more than the largest balance'
   expect(actor.runs[0]?.count).toBeLessThanOrEqual(56)
 })
 
-test('a stream number that was used, is lower, or is skipped over is a fault or is fine, as the protocol says', async () => {
+test('a stream id that was used, is lower, or is skipped is a fault or is fine, as the protocol says', async () => {
   await using server = await testServer({ silent: silent() })
   for (const [sids, closes] of [
     [[1, 1], true],
@@ -177,7 +177,7 @@ test('a cancel may come twice, after the end, for nothing, and 10,000 times', as
   await eventually(() => server.server.liveRuns === 0, 'the run is over')
 })
 
-test('inputs by the thousand fill no more than their places, and the run goes on', async () => {
+test('inputs by the thousand fill no more than their slots, and the run goes on', async () => {
   await using server = await testServer({ silent: silent(), echo: demoActors.echo }, { limits: { maxInputs: 4 } })
   await using client = await server.client()
   client.start(1, 'echo', null, { credit: 4 })
@@ -193,7 +193,7 @@ test('inputs by the thousand fill no more than their places, and the run goes on
   await client.next('end', 1)
 })
 
-test('a client that asks for signs of life and reads none is closed 4430', async () => {
+test('a client that sends PINGs and reads no PONG is closed 4430', async () => {
   await using server = await testServer(
     { silent: silent() },
     { limits: { inflight: 3_000, slowMs: 100, messagesPerSec: 100_000 } },

@@ -65,7 +65,7 @@ test('a token that is absent, wrong, or in the URL is refused with the same byte
 })
 
 const guesses = repetitions({ quick: 2_000, full: 10_000 })
-test(`${guesses} guesses at a run are answered as one thing, whether or not it is there`, async () => {
+test(`${guesses} guesses at a run get one and the same answer, whether or not it exists`, async () => {
   await using server = await testServer({ silent: silent() }, { limits: unlimited })
   await using alice = await server.client()
   await using bob = await server.client({ auth: 'bob' })
@@ -132,7 +132,7 @@ test('a principal that floods with starts and cancels does not stop another from
   console.log(`start beside a flood: median ${times[20]?.toFixed(1)} ms, worst ${times.at(-1)?.toFixed(1)} ms`)
 })
 
-test('the slots that one principal has taken are not another’s', async () => {
+test('the slots that one principal has taken do not count for another', async () => {
   await using server = await testServer({ silent: silent() }, { limits: { ...unlimited, maxRuns: 50 } })
   await using alice = await server.client()
   await using bob = await server.client({ auth: 'bob' })
@@ -142,7 +142,7 @@ test('the slots that one principal has taken are not another’s', async () => {
   await bob.next('opened', 1)
 })
 
-test('what clients call things cannot write a line of the log, nor steer a terminal', async () => {
+test('names given by clients cannot write a line of the log, nor steer a terminal', async () => {
   const evil = 'x\n{"level":"info"}\r\u001b[2J\u009b31m\u2028\u2029\u0085end'
   const failing = actor({
     async *stream(input: unknown) {

@@ -26,7 +26,7 @@ async function answer(url: string, request: string): Promise<number> {
   return await statusOf(raw)
 }
 
-describe.each([onWs, onUws])('an Origin, on $name', (transport) => {
+describe.each([onWs, onUws])('an Origin on $name', (transport) => {
   test.each([
     ['of the list', app, 101],
     ['with a suffix', `${app}.evil.com`, 403],
@@ -45,7 +45,7 @@ describe.each([onWs, onUws])('an Origin, on $name', (transport) => {
     ['twice, the first of the list', [app, 'https://evil.com'], 403],
     ['twice, the second of the list', ['https://evil.com', app], 403],
     ['as a list in one header', `${app}, https://evil.com`, 403],
-  ])('%s', async (_, origin, status) => {
+  ])('%s is answered as the list of origins says', async (_, origin, status) => {
     await using server = await testServer({ silent: silent() }, { origins: [app] }, transport)
     expect(await answer(server.url, upgradeRequest({ Origin: origin }))).toBe(status)
   })
@@ -85,8 +85,8 @@ const names: [host: string, status: number][] = [
   ['', 403],
 ]
 
-describe.each([onWs, onUws])('a Host name, on $name', (transport) => {
-  test.each(names)('%s of a server on loopback without a list of origins', async (host, status) => {
+describe.each([onWs, onUws])('a Host name on $name', (transport) => {
+  test.each(names)('%s is checked on loopback without a list of origins', async (host, status) => {
     const authenticate = anonymous()
     await using server = await testServer({ silent: silent() }, { authenticate }, transport)
     const page = upgradeRequest({ Host: host, Origin: `http://${host}` })
@@ -94,7 +94,7 @@ describe.each([onWs, onUws])('a Host name, on $name', (transport) => {
     expect(await answer(server.url, upgradeRequest({ Host: host }))).toBe(status)
   })
 
-  test('is not looked at where the origins are listed', async () => {
+  test('is not checked where the origins are listed', async () => {
     await using server = await testServer({ silent: silent() }, { origins: [app] }, transport)
     expect(await answer(server.url, upgradeRequest({ Host: 'agents.example.com', Origin: app }))).toBe(101)
     expect(await answer(server.url, upgradeRequest({ Host: 'agents.example.com' }))).toBe(101)
@@ -104,7 +104,7 @@ describe.each([onWs, onUws])('a Host name, on $name', (transport) => {
 test.each([
   ['127.0.0.1', 403],
   ['0.0.0.0', 101],
-])('a Host name of elsewhere asks a server attached to an HTTP server at %s', async (address, status) => {
+])('a server attached to an HTTP server at %s answers a foreign Host name with %i', async (address, status) => {
   const http = createHttpServer()
   await new Promise<void>((resolve) => http.listen(0, address, resolve))
   const server = createServer({ actors: { silent: silent() }, authenticate: anonymous() })
@@ -148,25 +148,22 @@ const IN_UWS: { [what: string]: number } = { 'no HTTP at all': 505, 'a header th
 describe.each([
   [onWs, improper],
   [onUws, improper.map(([what, request, status]) => [what, request, IN_UWS[what] ?? status] as const)],
-] as const)(
-  'a request that is no proper upgrade is refused, and the server lives on ($name)',
-  (transport, requests) => {
-    let server: TestServer<{ silent: ReturnType<typeof silent> }>
-    beforeAll(async () => {
-      server = await testServer({ silent: silent() }, {}, transport)
-    })
-    afterAll(() => server[Symbol.asyncDispose]())
+] as const)('a server on $name refuses an improper upgrade and lives on:', (transport, requests) => {
+  let server: TestServer<{ silent: ReturnType<typeof silent> }>
+  beforeAll(async () => {
+    server = await testServer({ silent: silent() }, {}, transport)
+  })
+  afterAll(() => server[Symbol.asyncDispose]())
 
-    test.each(requests.filter(([, , status]) => status > 0))('%s', async (_, request, status) => {
-      await using server = await testServer({ silent: silent() }, {}, transport)
-      expect(await answer(server.url, request)).toBe(status)
-      await using client = await server.client()
-      await client.settle()
-    })
-  },
-)
+  test.each(requests.filter(([, , status]) => status > 0))('%s', async (_, request, status) => {
+    await using server = await testServer({ silent: silent() }, {}, transport)
+    expect(await answer(server.url, request)).toBe(status)
+    await using client = await server.client()
+    await client.settle()
+  })
+})
 
-test('a subprotocol that is not known is accepted and closed 4406, whatever comes with the upgrade', async () => {
+test('an unknown subprotocol is accepted and closed 4406, whatever comes with the upgrade', async () => {
   await using server = await testServer({ silent: silent() })
   await using raw = await RawSocket.open(server.url, { 'Sec-WebSocket-Protocol': 'graphql-ws, mqtt' })
   raw.message(encodeUp([hello, { kind: 'start', sid: 1, actor: 'silent', input: null, options: {} }]))
@@ -188,7 +185,7 @@ test('an upgrade and HELLO that arrive one byte at a time are served', async () 
   await raw.until(() => raw.frames.length > 0, 'WELCOME')
 })
 
-test('who does not finish its headers, or says nothing, is cut off, and holds nobody else up', async () => {
+test('a client that does not finish its headers, or sends nothing, is cut off, and delays no other', async () => {
   await using server = await testServer({ silent: silent() }, { transport: ws({ headersMs: 300 }) })
   const slow = await Promise.all(
     ['', 'GET / HT', 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ', upgradeRequest().slice(0, -2)].map(async (begun) => {
@@ -216,7 +213,7 @@ test('a body that never ends is cut off', async () => {
   clearInterval(drip)
 })
 
-test('who is reset in the middle of an upgrade or of a message leaves nothing behind', async () => {
+test('a client that is reset in the middle of an upgrade or of a message leaves nothing behind', async () => {
   await using server = await testServer({ silent: silent() })
   const bytes = Buffer.concat([Buffer.from(upgradeRequest()), Buffer.from('829801020304', 'hex')])
   for (let cut = 1; cut <= bytes.length; cut += 7) {

@@ -75,7 +75,7 @@ test('every refused vector closes its connection with its code, behind HELLO and
   expect(server.errors).toEqual([])
 })
 
-test('every accepted vector is survived: the connection answers behind it, and no other connection notices', async () => {
+test('a connection answers behind every accepted vector, and no other connection notices', async () => {
   await using server = await openServer()
   await using client = await server.client({ headers: { 'x-who': 'bystander' } })
   const watching = await bystander(client)

@@ -53,8 +53,8 @@ const pings: Case[] = [
   ['a ping of 126 bytes', [control(ping, 'p'.repeat(126))], { close: 1002 }],
   ['ten pings', Array.from({ length: 10 }, (_, n) => control(ping, `${n}`)), { pongs: '0123456789'.split('') }],
   ['a ping sent one byte at a time', [...control(ping, 'slow')].map((byte) => Buffer.of(byte)), { pongs: ['slow'] }],
-  ['a pong nobody asked for', [control(pong, 'x'), rawFrame(ask)], { answered: true }],
-  ['a pong nobody asked for, then a ping', [control(pong, 'x'), control(ping, 'y')], { pongs: ['y'] }],
+  ['an unsolicited pong', [control(pong, 'x'), rawFrame(ask)], { answered: true }],
+  ['an unsolicited pong, then a ping', [control(pong, 'x'), control(ping, 'y')], { pongs: ['y'] }],
   ['a pong of 126 bytes', [control(pong, 'p'.repeat(126))], { close: 1002 }],
 ]
 
@@ -202,26 +202,29 @@ describe.each([
     ['text and UTF-8', texts],
     ['closing', closes],
   ] as [string, Case[]][])('%s', (_, cases) => {
-    test.each(cases.filter(([name]) => !notSeen.includes(name)))('%s', async (_name, bytes, reaction) => {
-      await using raw = await RawSocket.open(server.url)
-      const client = new Uint8Array(16)
-      raw.message(encodeUp([{ kind: 'hello', auth: 'alice', client, attempt: ++attempt }]))
-      await raw.until(() => raw.frames.length > 0, 'WELCOME')
-      for (const chunk of bytes) raw.write(chunk)
-      if ('answered' in reaction) {
-        await raw.until(() => raw.frames.some(({ payload }) => payload.equals(answer)), 'PONG')
-        return
-      }
-      if ('pongs' in reaction) {
-        const pongs = (): string[] =>
-          raw.frames.flatMap(({ opcode, payload }) => (opcode === pong ? [payload.toString('latin1')] : []))
-        await raw.until(() => pongs().length >= reaction.pongs.length, 'pongs')
-        expect(pongs()).toEqual(reaction.pongs)
-        return
-      }
-      const ending = await raw.end()
-      expect(endings(reaction)).toContain(ending)
-      expect(raw.frames.filter(({ opcode }) => opcode === close)).toHaveLength(ending === 'reset' ? 0 : 1)
-    })
+    test.each(cases.filter(([name]) => !notSeen.includes(name)))(
+      'takes or refuses %s as the RFC says',
+      async (_name, bytes, reaction) => {
+        await using raw = await RawSocket.open(server.url)
+        const client = new Uint8Array(16)
+        raw.message(encodeUp([{ kind: 'hello', auth: 'alice', client, attempt: ++attempt }]))
+        await raw.until(() => raw.frames.length > 0, 'WELCOME')
+        for (const chunk of bytes) raw.write(chunk)
+        if ('answered' in reaction) {
+          await raw.until(() => raw.frames.some(({ payload }) => payload.equals(answer)), 'PONG')
+          return
+        }
+        if ('pongs' in reaction) {
+          const pongs = (): string[] =>
+            raw.frames.flatMap(({ opcode, payload }) => (opcode === pong ? [payload.toString('latin1')] : []))
+          await raw.until(() => pongs().length >= reaction.pongs.length, 'pongs')
+          expect(pongs()).toEqual(reaction.pongs)
+          return
+        }
+        const ending = await raw.end()
+        expect(endings(reaction)).toContain(ending)
+        expect(raw.frames.filter(({ opcode }) => opcode === close)).toHaveLength(ending === 'reset' ? 0 : 1)
+      },
+    )
   })
 })

@@ -23,7 +23,7 @@ describe('a balance', () => {
     expect(new Balance(0, 1_900).available).toBe(0)
   })
 
-  test('grants up to the maximum and says what was really added', () => {
+  test('grows up to the maximum and returns what was really added', () => {
     const balance = new Balance(8, 10)
     expect(balance.grant(5)).toBe(2)
     expect(balance.grant(5)).toBe(0)
@@ -60,7 +60,7 @@ describe('a credit window', () => {
     expect(window.due()).toBe(3)
   })
 
-  test('that is overdrawn by its queue asks for nothing and takes the rest off the next grants', () => {
+  test('that is overdrawn by its queue grants nothing, and takes the rest off the next grants', () => {
     const window = new CreditWindow(4)
     window.arrived(7)
     expect(window.reopen()).toBe(0)
@@ -181,7 +181,7 @@ const sizes = fc.integer({ min: 1, max: 300 })
 const maxima = fc.integer({ min: 1, max: 200 })
 
 describe('both ends of a subscription, whatever happens in whatever order', () => {
-  test('agree: balance + on the way = size - queued - owed', () => {
+  test('agree: balance + in flight = size - queued - owed', () => {
     fc.assert(
       fc.property(sizes, maxima, steps, (size, max, moves) => {
         const link = new Link(size, max)
@@ -203,7 +203,7 @@ describe('both ends of a subscription, whatever happens in whatever order', () =
     )
   })
 
-  test('never stand still: once all is read, the sender may send again', () => {
+  test('never deadlock: once all is read, the sender may send again', () => {
     fc.assert(
       fc.property(sizes, maxima, steps, (size, max, moves) => {
         const link = new Link(size, max)

@@ -193,7 +193,7 @@ describe.each(Object.entries(frames))('%s', (_, { direction, tag, elements, keys
   const good = [tag, ...elements.map((one) => one.good)]
   if (keys !== undefined) good[good.length - 1] = goodMap
 
-  test('is accepted when every place is as it should be', () => {
+  test('is accepted when every element has its type', () => {
     expect(accepts(direction, good)).toEqual([true, true])
   })
 

@@ -44,7 +44,7 @@ describe('an error', () => {
     expect(new MillraceError(code, 'm').retryable).toBe(retryable)
   })
 
-  test('obeys whoever knows better than its code', () => {
+  test('is retryable as its sender says, rather than by its code', () => {
     expect(new MillraceError('provider_error', 'm', { retryable: false }).retryable).toBe(false)
     expect(new MillraceError('tool_failed', 'm', { retryable: true }).retryable).toBe(true)
   })
@@ -68,7 +68,7 @@ describe('an error', () => {
     expect(arrived.toJSON()).toEqual(left.toJSON())
   })
 
-  test('of a code that a newer peer made up keeps the code and obeys what came with it', () => {
+  test('of a code that a newer peer made up keeps the code and what came with it', () => {
     for (const retryable of [true, false]) {
       const error = MillraceError.fromShape({ code: 'out_of_moonlight', message: 'm', retryable })
       expect(error).toMatchObject({ code: 'out_of_moonlight', retryable })
@@ -97,7 +97,7 @@ describe('an error', () => {
     expect(MillraceError.is(thing)).toBe(false)
   })
 
-  test('made from a foreign thing says nothing of it, and keeps it as cause', () => {
+  test('made from a foreign thing hides it, and keeps it as cause', () => {
     for (const thing of [new Error('password: hunter2'), 'hunter2', undefined, { secret: 'hunter2' }]) {
       const error = MillraceError.from(thing)
       expect(error.code).toBe('internal')
@@ -116,7 +116,7 @@ describe('an error', () => {
   })
 })
 
-describe('a fault of the protocol', () => {
+describe('a protocol fault', () => {
   test('closes the connection as malformed unless it says otherwise', () => {
     expect(new ProtocolFault('m').closeCode).toBe(4400)
     expect(new ProtocolFault('m', CLOSE.tooLarge).closeCode).toBe(4413)

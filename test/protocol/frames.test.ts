@@ -68,20 +68,23 @@ describe.each([
   ['up', upward],
   ['down', downward],
 ] as const)('a frame that goes %s', (direction, frames) => {
-  test.each(frames.map(([text, frame]) => ({ text, frame, kind: frame.kind })))('$kind is $text', ({ text, frame }) => {
-    expect(hex(encoders[direction]([frame]))).toBe(text.replaceAll(' ', ''))
-    expect(plain(decoders[direction].own(bytes(text)))).toEqual([plain(frame)])
-    expect(plain(decoders[direction].scanned(bytes(text)))).toEqual([plain(frame)])
-  })
+  test.each(frames.map(([text, frame]) => ({ text, frame, kind: frame.kind })))(
+    'of $kind is $text',
+    ({ text, frame }) => {
+      expect(hex(encoders[direction]([frame]))).toBe(text.replaceAll(' ', ''))
+      expect(plain(decoders[direction].own(bytes(text)))).toEqual([plain(frame)])
+      expect(plain(decoders[direction].scanned(bytes(text)))).toEqual([plain(frame)])
+    },
+  )
 
-  test('stands in a message behind any other: nothing is between them', () => {
+  test('may stand in a message behind any other: nothing is between them', () => {
     const message = bytes(frames.map(([text]) => text).join(''))
     expect(hex(encoders[direction](frames.map(([, frame]) => frame)))).toBe(hex(message))
     expect(plain(decoders[direction].own(message))).toEqual(frames.map(([, frame]) => plain(frame)))
   })
 })
 
-test('an option that is undefined is left out, as one that is not there', () => {
+test('an option that is undefined is encoded as an absent one', () => {
   const given = { key: undefined, credit: 5, policy: undefined } as unknown as { credit: number }
   const frame: UpFrame = { kind: 'start', sid: 1, actor: 'a', input: undefined, options: given }
   expect(hex(encodeUp([frame]))).toBe(hex(encodeUp([{ ...frame, input: null, options: { credit: 5 } }])))
@@ -89,14 +92,14 @@ test('an option that is undefined is left out, as one that is not there', () => 
   expect(hex(encodeUp([bare]))).toBe('940201a161c0')
 })
 
-test('what the strict decoder gives does not share the bytes of the message', () => {
+test('the values of the strict decoder do not share the bytes of the message', () => {
   const message = encodeUp([{ kind: 'input', sid: 1, mid: bytes('0102'), type: 'k', data: bytes('0304') }])
   const frames = decoders.up.own(message)
   message.fill(0)
   expect(plain(frames)).toMatchObject([{ mid: { $bin: '0102' }, data: { $bin: '0304' } }])
 })
 
-test('a frame deeper than the receiver allows is refused before it leaves', () => {
+test('a frame deeper than the receiver allows is refused before it is sent', () => {
   const start = (depth: number): UpFrame => ({ kind: 'start', sid: 1, actor: 'a', input: nested(depth), options: {} })
   expect(decoders.up.own(encodeUp([start(15)]))).toHaveLength(1)
   expect(() => encodeUp([start(16)])).toThrow('maxDepth')

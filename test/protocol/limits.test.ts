@@ -14,7 +14,7 @@ const mayBeZero: readonly string[] = [
 ]
 
 describe('limits', () => {
-  test('are the documented ones when nothing is said', () => {
+  test('are the documented ones when none are given', () => {
     expect(resolveLimits()).toEqual(DEFAULT_LIMITS)
     expect(resolveLimits()).toMatchObject({
       maxStreams: 64,
@@ -43,7 +43,7 @@ describe('limits', () => {
     })
   })
 
-  test('given replace the default and leave the others', () => {
+  test('that are given replace the default and leave the others', () => {
     expect(resolveLimits({ maxStreams: 8 })).toEqual({ ...DEFAULT_LIMITS, maxStreams: 8 })
     expect(resolveLimits({ maxStreams: undefined } as unknown as Partial<Limits>)).toEqual(DEFAULT_LIMITS)
   })
@@ -78,7 +78,7 @@ describe('limits', () => {
     expect(resolveLimits({ [name]: 0 })[name]).toBe(0)
   })
 
-  test('refuse a name that does not exist, and list those that do', () => {
+  test('refuse a name that does not exist, and list the known ones', () => {
     expect(refusalOf({ maxStream: 5 })).toMatch(/unknown limit maxStream; known limits: .*maxStreams/)
     expect(refusalOf({ toString: 5 })).toContain('unknown limit toString')
   })

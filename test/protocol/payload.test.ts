@@ -35,7 +35,7 @@ describe('a payload', () => {
     expect(unpackPayload(pack([-0, { z: -0 }]))).toStrictEqual([0, { z: 0 }])
   })
 
-  test('is the bytes that msgpackr makes, and passes a scan, for any JSON', () => {
+  test('of any JSON is the bytes that msgpackr makes, and passes a scan', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 8 }), (value) => {
         if (JSON.stringify(value).includes('"__proto__"')) return
@@ -53,7 +53,7 @@ describe('a payload', () => {
     expect(unpackPayload(first)).toEqual({ text: 'first' })
   })
 
-  test('of exactly the largest size is taken, one byte more is not', () => {
+  test('of exactly the largest size is accepted, one byte more is refused', () => {
     expect(pack('x'.repeat(maxEvent - 3))).toHaveLength(maxEvent)
     expect(refusalOf('x'.repeat(maxEvent - 2))).toContain('maxEvent')
     expect(pack(new Uint8Array(maxEvent - 3))).toHaveLength(maxEvent)
@@ -62,13 +62,13 @@ describe('a payload', () => {
     expect(refusalOf(Array.from({ length: 20 }, () => 'x'.repeat(4_000)))).toContain('maxEvent')
   })
 
-  test('as deep as it may be travels in the deepest place there is: the data of a part that is open', () => {
+  test('of the largest depth fits in the deepest place there is: the data of an open lane', () => {
     const lanes = pack({ part: nested(maxDepth - 5) })
     expect(decodeDown(openedWithLane(lanes), scanLimits.down)).toHaveLength(1)
     expect(refusalOf({ part: nested(maxDepth - 4) })).toContain('maxDepth')
   })
 
-  test('with as many values as it may have travels in a frame', () => {
+  test('of the most values fits in a frame', () => {
     const most = pack({ rows: Array.from({ length: maxValues - 36 }, () => 0) })
     expect(decodeDown(framed([0x41, 1, 1, 15], most), scanLimits.down)).toHaveLength(1)
     expect(decodeDown(openedWithLane(most), scanLimits.down)).toHaveLength(1)

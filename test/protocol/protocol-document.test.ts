@@ -35,17 +35,17 @@ function numbersAndNames(heading: string): (readonly [number, string])[] {
 }
 
 describe('the examples of the protocol documents', () => {
-  test('are there to be read, of every frame there is, with its bytes', () => {
+  test('show every frame with its bytes', () => {
     const tags = new Set(frames.filter(({ bytes }) => bytes !== undefined).map(({ array }) => array[0]))
     expect([...tags].sort()).toEqual(Object.values(TAG).sort())
   })
 
-  test.each(messages)('show on line $line of $name the bytes of what they say', ({ frames }) => {
+  test.each(messages)('show on line $line of $name the bytes of their description', ({ frames }) => {
     for (const { array, bytes } of frames) if (bytes !== undefined) expect(bytes).toBe(hex(encodeArray(array)))
   })
 
   test.each(messages)(
-    'show on line $line of $name a message that both decoders accept, all of it known to them',
+    'show on line $line of $name a message that both decoders accept, with no unknown part',
     (message) => {
       const { direction, frames } = message
       const whole = messageBytes(message)
@@ -57,7 +57,7 @@ describe('the examples of the protocol documents', () => {
     },
   )
 
-  test.each(documents)('are all the bytes there are in $name: none stand where nobody checks them', ({ text }) => {
+  test.each(documents)('are all the bytes in $name: none stand where no test checks them', ({ text }) => {
     expect(withoutExamples(text).match(/\b[0-9a-f]{2}( [0-9a-f]{2})+\b|\b(?=\d*[a-f])[0-9a-f]{8,}\b/g)).toBeNull()
   })
 
@@ -85,7 +85,7 @@ describe('the tables of PROTOCOL.md', () => {
   })
 
   test.each(tableUnder(text, '### Tags').filter(isKnown))(
-    'give the tag %s to %s, which has a section that says so and which way it travels',
+    'give the tag %s to %s, whose section repeats it and its direction',
     (tag = '', name = '', direction = '') => {
       const section = sectionUnder(text, name === 'PING' || name === 'PONG' ? '### PING and PONG' : `### ${name}`)
       expect(section).toMatch(new RegExp(`\\[${name}, `))
@@ -101,7 +101,7 @@ describe('the tables of PROTOCOL.md', () => {
     expect(numbersAndNames(heading)).toEqual(words.map((word, index) => [index, word]))
   })
 
-  test('name the policies, the ways of being detached and the reasons of a cancel', () => {
+  test('name the policies, the values of onDetach and the reasons of a cancel', () => {
     expect(tableUnder(text, '### Policies').map(([name]) => name)).toEqual(POLICIES)
     expect(tableUnder(text, '### Detached runs').map(([name]) => name)).toEqual(ON_DETACH)
     expect(numbersAndNames('### Cancel reasons').map(([code, name]) => [name, code])).toEqual(

@@ -15,7 +15,7 @@ describe('a server', () => {
   })
 })
 
-describe('a server that goes away', () => {
+describe('a server that closes', () => {
   test('does not listen any more', async () => {
     const server = createServer({ actors: { silent: silent() }, authenticate: bearer({ token: 'alice' }) })
     await server.close()

@@ -7,7 +7,7 @@ import { eventually, testServer } from '../helpers/server.ts'
 import { aborted, counted, counter, latch, silent } from '../helpers/test-actors.ts'
 
 describe('the router', () => {
-  test('asks: an answer, a stream collected, a result beside its text', async () => {
+  test('asks: it returns the text of a stream, and a result next to its text', async () => {
     const one = actor({ ask: () => ({ n: 5 }) })
     const text = actor({ ask: () => 'hello' })
     const both = actor({
@@ -25,7 +25,7 @@ describe('the router', () => {
     expect(await router.ask('count', 3_000)).toBe(counted(1, 3_000))
   })
 
-  test('streams: each event in order, with its number', async () => {
+  test('streams each event in order, with its number', async () => {
     const mixed = actor({
       async *stream() {
         yield 'a'
@@ -46,7 +46,7 @@ describe('the router', () => {
     expect([...seqs].sort((a, b) => a - b)).toEqual(seqs)
   })
 
-  test('an actor that only has ask yields its one answer', async () => {
+  test('streams the one answer of an actor that only has ask', async () => {
     const text = actor({ ask: async () => 'hello' })
     const value = actor({ ask: () => ({ n: 5 }) })
     await using served = await testServer({ text, value })
@@ -61,7 +61,7 @@ describe('the router', () => {
     ])
   })
 
-  test('waits for what onChunk returns: the actor is never further ahead than it may be', async () => {
+  test('waits for the promise of onChunk: the actor is never further ahead than it may be', async () => {
     const count = counter()
     await using served = await testServer({ count }, { limits: { initialCredit: 4, readAhead: 2 } })
     let seen = 0
@@ -123,7 +123,7 @@ describe('the router', () => {
     expect(await Promise.all(asked)).toEqual(asked.map(() => 'y'))
   })
 
-  test('leaving the loop stops the run', async () => {
+  test('stops the run when its loop is left', async () => {
     const count = counter()
     await using served = await testServer({ count })
     for await (const event of served.server.router.stream('count', 1_000_000)) {
@@ -133,7 +133,7 @@ describe('the router', () => {
     expect(count.runs[0]?.aborted).toBe(true)
   })
 
-  test('an aborted signal stops the run, or lets none begin', async () => {
+  test('stops the run on an aborted signal, or lets none begin', async () => {
     await using served = await testServer({ silent: silent() })
     const controller = new AbortController()
     const asked = served.server.router.ask('silent', null, { signal: controller.signal })
@@ -145,13 +145,13 @@ describe('the router', () => {
     expect(served.server.liveRuns).toBe(0)
   })
 
-  test('gives up in time', async () => {
+  test('gives up after its timeout', async () => {
     await using served = await testServer({ silent: silent() })
     const asked = served.server.router.streamAsk('silent', 'stream', null, { timeout: 10 })
     await expect(asked).rejects.toMatchObject({ code: 'timeout', retryable: true })
   })
 
-  test('says clearly what is not there, what cannot be done, and what does not fit', async () => {
+  test('names an unknown actor, a missing ability, and an input that does not fit', async () => {
     const asks = actor({ ask: () => 'x', input: z.object({ n: z.number() }) })
     const streams = actor({
       async *stream() {
@@ -175,7 +175,7 @@ describe('the router', () => {
     }).rejects.toMatchObject({ code: 'invalid_input' })
   })
 
-  test('fails with what the actor failed of, without its secrets', async () => {
+  test('fails with the error of the actor, without its secrets', async () => {
     const bad = actor({
       ask: () => {
         throw new Error('the password is hunter2')
@@ -188,7 +188,7 @@ describe('the router', () => {
     })
   })
 
-  test('makes runs that their principal may attach to and cancel, and nobody else', async () => {
+  test('makes runs that their principal, and no other, may attach to and cancel', async () => {
     const talk = actor({
       async *stream(_: unknown, { run, signal }: ActorContext) {
         yield run.id
@@ -209,13 +209,13 @@ describe('the router', () => {
     await expect(events.next()).rejects.toMatchObject({ code: 'cancelled', receipt: { code: 1 } })
   })
 
-  test.each([Number.NaN, 0, -1, '5', null])('refuses a timeout that is none: %j', async (timeout) => {
+  test.each([Number.NaN, 0, -1, '5', null])('refuses an invalid timeout: %j', async (timeout) => {
     await using served = await testServer({ silent: silent() })
     const asked = served.server.router.ask('silent', null, { timeout: timeout as never })
     await expect(asked).rejects.toMatchObject({ code: 'bad_request' })
   })
 
-  test('is held back by nobody but itself: a client that only watches and reads nothing does no harm', async () => {
+  test('is held back by itself alone: a client that only observes and reads nothing does no harm', async () => {
     const gate = latch()
     const talk = actor({
       async *stream(_: unknown, { run }: ActorContext) {

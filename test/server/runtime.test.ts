@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { nodeRuntime } from '../../server/runtime.ts'
 
-test('a timer is rounded up to the milliseconds that Node counts in, which by itself would drop the rest', () => {
+test('a timer is rounded up to whole milliseconds, of which Node would drop the rest', () => {
   const setTimeout = vi.spyOn(globalThis, 'setTimeout')
   try {
     nodeRuntime.setTimer(3.2, () => {}).clear()

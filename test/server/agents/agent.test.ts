@@ -67,12 +67,12 @@ async function run(
 }
 
 describe('an agent', () => {
-  test('says the text of its model, and returns nothing beside it', async () => {
+  test('sends the text of its model, and returns nothing else', async () => {
     const model = scripted([{ type: 'text', text: 'Hel' }, { type: 'text', text: 'lo' }, FINISH])
     expect(await run({ model }, 'hi')).toEqual({ said: ['Hel', 'lo'], result: undefined })
   })
 
-  test('passes on what its model says beside the text', async () => {
+  test('passes on the events of its model that are not text', async () => {
     const usage: ModelEvent = { type: 'usage', input: 1, output: 2, cached: 1 }
     const warning: ModelEvent = { type: 'warning', code: 'malformed_line', message: 'a line was skipped' }
     const model = scripted([
@@ -110,7 +110,7 @@ describe('an agent', () => {
         { role: 'user', content: 'well' },
       ],
     ],
-  ])('is asked with %s, behind its instructions', async (_form, input, messages) => {
+  ])('takes %s, behind its instructions', async (_form, input, messages) => {
     const model = scripted([FINISH])
     await run({ model, instructions: 'be brief' }, input)
     expect(model.asked[0]!.messages).toEqual([{ role: 'system', content: 'be brief' }, ...messages])
@@ -165,7 +165,7 @@ describe('an agent', () => {
     expect(Object.keys(model.asked[1]!).sort()).toEqual(['messages', 'signal'])
   })
 
-  test('uses the model of that id, or the server’s default one', async () => {
+  test('uses the model of its id, or the default one of the server', async () => {
     const [named, fallback] = [scripted([FINISH]), scripted([FINISH])]
     const known = new Map<string | undefined, Model>([
       ['openai:x', named],
@@ -177,7 +177,7 @@ describe('an agent', () => {
     await expect(run({ model: 'openai:y' }, 'hi', known)).rejects.toMatchObject({ code: 'not_found' })
   })
 
-  test('fails with the error of its model, behind what was said', async () => {
+  test('fails with the error of its model, behind the text so far', async () => {
     const error = new MillraceError('truncated', 'broke off')
     await expect(run({ model: scripted([{ type: 'text', text: 'Hel' }, error]) }, 'hi')).rejects.toBe(error)
   })

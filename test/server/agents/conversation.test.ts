@@ -6,10 +6,10 @@ const call = (id: string) => ({ call: id, name: 'add', args: {} })
 const calling = (...ids: string[]): Message => ({ role: 'assistant', content: '', calls: ids.map(call) })
 const answer = (id: string, content = '3'): Message => ({ role: 'tool', call: id, name: 'add', content })
 
-describe('a conversation is made valid: ', () => {
+describe('a conversation is made valid:', () => {
   test.each<[string, Message[], Message[]]>([
     [
-      'one that is stays as it is',
+      'a valid one stays as it is',
       [user, calling('a', 'b'), answer('a'), answer('b')],
       [user, calling('a', 'b'), answer('a'), answer('b')],
     ],
@@ -29,7 +29,7 @@ describe('a conversation is made valid: ', () => {
       [calling('a'), answer('a', '1')],
     ],
     [
-      'answers to nothing are left out',
+      'answers without a call are left out',
       [user, answer('a'), calling('b'), answer('b'), answer('x')],
       [user, calling('b'), answer('b')],
     ],

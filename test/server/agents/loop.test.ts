@@ -15,7 +15,7 @@ const add = tool({
 const sum = (call: string, a: number, b: number) => ({ call, name: 'add', args: { a, b } })
 
 describe('an agent with tools', () => {
-  test('asks its model, calls what it asks for, and goes on until it is content', async () => {
+  test('asks its model, calls the tools it asks for, and goes on until the model makes no more calls', async () => {
     const model = scriptedModel(
       [
         { type: 'thinking', text: 'sums' },
@@ -65,7 +65,7 @@ describe('an agent with tools', () => {
     ])
   })
 
-  test('runs the tools of one turn side by side, and tells the model in the order of its calls', async () => {
+  test('runs the tools of one turn side by side, and gives the outputs to the model in the order of its calls', async () => {
     let going = 0
     const all = latch()
     const meet = tool({
@@ -103,7 +103,7 @@ describe('an agent with tools', () => {
     ])
   })
 
-  test('gives each call of a run an id of its own, whatever the model calls it', async () => {
+  test('gives each call of a run an id of its own, whatever id the model gives it', async () => {
     const model = scriptedModel(
       calls(sum('x', 1, 1), sum('x', 2, 2), sum('', 3, 3), sum('\ud800', 4, 4), sum('l'.repeat(10_000), 5, 5)),
       calls(sum('x', 6, 6)),
@@ -119,7 +119,7 @@ describe('an agent with tools', () => {
     )
   })
 
-  test('makes at most 32 calls a turn, and says what it left out', async () => {
+  test('makes at most 32 calls a turn, and reports how many it left out', async () => {
     const model = scriptedModel(calls(...Array.from({ length: 40 }, (_, n) => sum(`c${n}`, n, n))), says('ok'))
     await using served = await servedAgent({ model, tools: { add } })
     const watched = new Watched(served.client.start('agent', 'go'))
@@ -131,7 +131,7 @@ describe('an agent with tools', () => {
     expect(model.asked[1]).toHaveLength(2 + 32)
   })
 
-  test('fails when its model never comes to an end', async () => {
+  test('fails when its model makes calls without end', async () => {
     let finished: Message[] = []
     const model = scriptedModel(calls(sum('c', 1, 2)))
     await using served = await servedAgent({
@@ -150,7 +150,7 @@ describe('an agent with tools', () => {
     expect(finished.at(-1)).toMatchObject({ role: 'tool', content: 'Error: stopped before it was finished' })
   })
 
-  test('goes on from a conversation that was handed out, and repairs one that is not whole', async () => {
+  test('goes on from a conversation that was handed out, and repairs an incomplete one', async () => {
     const model = scriptedModel(says('and'))
     await using served = await servedAgent({ model })
     const messages: Message[] = [
@@ -178,8 +178,8 @@ describe('an agent with tools', () => {
   })
 })
 
-describe('what a person says while an agent runs', () => {
-  test('is told to the model before its next turn', async () => {
+describe('a message to a running agent', () => {
+  test('reaches the model before its next turn', async () => {
     const release = latch()
     const hold = tool({ description: 'x', run: () => release.opened })
     const model = scriptedModel(calls({ call: 'h', name: 'hold', args: {} }), says('short'))
@@ -198,7 +198,7 @@ describe('what a person says while an agent runs', () => {
     expect(watched.all('warning')).toMatchObject([{ code: 'input_ignored' }])
   })
 
-  test('during the last turn makes another one', async () => {
+  test('causes another turn when it comes during the last one', async () => {
     const release = latch()
     const model = scriptedModel(async function* () {
       yield { type: 'text', text: 'Done. ' }

@@ -113,7 +113,7 @@ describe('an attached server', () => {
     expect(mine.http.listening).toBe(true)
   })
 
-  test('answers 503 while it goes away', async () => {
+  test('answers 503 while it closes', async () => {
     await using mine = await httpServer()
     const server = millrace()
     server.attach(mine.http, { path: '/agents' })

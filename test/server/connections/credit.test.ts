@@ -5,7 +5,7 @@ import { eventually, testServer } from '../../helpers/server.ts'
 import { counted, counter } from '../../helpers/test-actors.ts'
 
 describe('credit', () => {
-  test('sends nothing at zero credit, and exactly what is granted then', async () => {
+  test('at zero lets nothing through, and then exactly what is granted', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()
@@ -21,7 +21,7 @@ describe('credit', () => {
     }
   })
 
-  test.each([0, 1, 32])('lets an actor produce exactly credit and a read-ahead of %i more', async (readAhead) => {
+  test.each([0, 1, 32])('lets an actor produce exactly the credit and a read-ahead of %i more', async (readAhead) => {
     const count = counter()
     await using served = await testServer({ count }, { limits: { readAhead } })
     await using client = await served.client()
@@ -38,7 +38,7 @@ describe('credit', () => {
     expect(client.count(1)).toBe(15)
   })
 
-  test('leaves a run unharmed by another on the same socket that nobody reads', async () => {
+  test('leaves a run unharmed by an unread run on the same socket', async () => {
     const unread = counter()
     const read = counter()
     await using served = await testServer({ unread, read })
@@ -52,7 +52,7 @@ describe('credit', () => {
     expect(unread.runs[0]?.count).toBe(5 + 32)
   })
 
-  test('clamps what is asked for at the start and what is granted', async () => {
+  test('is clamped at the start and at each grant', async () => {
     const count = counter()
     await using served = await testServer({ count }, { limits: { maxCredit: 100, initialCredit: 10 } })
     await using client = await served.client()
@@ -87,7 +87,7 @@ describe('credit', () => {
     expect(client.frames.filter(({ kind }) => kind === 'notice')).toHaveLength(1)
   })
 
-  test('asks no credit for an end that has no items before it', async () => {
+  test('is not needed for an end that has no items before it', async () => {
     const empty = actor({ ask: () => undefined })
     await using served = await testServer({ empty })
     await using client = await served.client()
@@ -141,7 +141,7 @@ describe('credit', () => {
     expect(count.runs[0]?.count).toBe(13 + 32)
   })
 
-  test('ends a cancelled stream at zero credit, without the items that were not sent', async () => {
+  test('at zero does not delay the end of a cancelled stream, which skips the unsent items', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()

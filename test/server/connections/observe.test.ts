@@ -25,7 +25,7 @@ describe('a run of somebody else', () => {
     expect(answers[2]).toEqual(answers[0])
   })
 
-  test('may be watched with the right to observe, by any policy but pace', async () => {
+  test('may be observed with the right to observe, by any policy but pace', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using alice = await served.client()

@@ -60,7 +60,7 @@ describe('a peer', () => {
     expect(served.server.connections).toBe(1)
   })
 
-  test('that asks in many messages is answered for the last of each', async () => {
+  test('that sends PINGs in many messages is answered for the last of each', async () => {
     await using served = await testServer({ silent: silent() })
     await using client = await served.client()
     client.send({ kind: 'ping', nonce: 1 }, { kind: 'ping', nonce: 2 }, { kind: 'ping', nonce: 3 })
@@ -129,7 +129,7 @@ describe('the network', () => {
     expect(sum(flooded().slice(sent, -1))).toBeLessThanOrEqual(200_000)
   })
 
-  test('that stays full for too long ends the connection with 4430, and the client goes on where it was', async () => {
+  test('that stays full for too long ends the connection with 4430, and the client resumes', async () => {
     const runtime = handClock()
     const count = counter()
     const limits = { inflight: 3_000, slowMs: 5_000, heartbeatMs: 1_000_000 }
@@ -259,7 +259,7 @@ describe('a message', () => {
     await client.until(() => client.count(1) === 3)
   })
 
-  test('leaves at once for the first text of a stream, whatever was sent just before', async () => {
+  test('is sent at once for the first text of a stream, whatever was sent just before', async () => {
     const runtime = handClock()
     const go = [latch(), latch()]
     const talk = actor({

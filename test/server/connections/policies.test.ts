@@ -6,7 +6,7 @@ import { testServer } from '../../helpers/server.ts'
 import { counted, counter, latch } from '../../helpers/test-actors.ts'
 
 describe('policies', () => {
-  test('an observer that reads nothing slows neither the run nor its starter', async () => {
+  test('let an observer that reads nothing slow neither the run nor its starter', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using starter = await served.client()
@@ -45,7 +45,7 @@ describe('policies', () => {
     expect(count.runs[0]?.count).toBe(532)
   })
 
-  test('merge joins what waits, lane by lane, and counts it', async () => {
+  test('join with merge the waiting texts, lane by lane, and count them', async () => {
     const release = latch()
     const mixed = actor({
       async *stream() {
@@ -134,8 +134,8 @@ describe('policies', () => {
   })
 })
 
-describe('rate', () => {
-  test('0 pauses at once and closes the gate; nil lifts it', async () => {
+describe('a rate', () => {
+  test('of 0 pauses at once and closes the gate, and nil lifts it', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()

@@ -20,7 +20,7 @@ function twoParts(before: number, after: number): { half: ReturnType<typeof acto
   return { half, open: gate.open }
 }
 
-describe('resume', () => {
+describe('resuming', () => {
   test('gives each item once: up to the cut, and from behind it', async () => {
     const count = counter()
     await using served = await testServer({ count })
@@ -63,7 +63,7 @@ describe('resume', () => {
     }
   })
 
-  test('live begins behind what was said', async () => {
+  test('live begins behind the items so far', async () => {
     const { half, open } = twoParts(10, 5)
     await using served = await testServer({ half })
     await using client = await served.client()
@@ -115,7 +115,7 @@ describe('resume', () => {
     expect(client.text(1)).toBe(counted(1, 300))
   })
 
-  test('passes over a position beyond the log, and one of a life that never was', async () => {
+  test('ignores a position beyond the log, and one of an unknown generation', async () => {
     const { half, open } = twoParts(10, 2)
     await using served = await testServer({ half })
     await using client = await served.client()
@@ -192,7 +192,7 @@ describe('another life of a log', () => {
     expect(client.items(1).map(({ seq }) => seq)).toEqual(Array.from({ length: 15 }, (_, i) => i + 1))
   })
 
-  test('takes back what it does not hold, and counts on from there', async () => {
+  test('takes back the items that it does not hold, and counts on from there', async () => {
     await using scene = await begun()
     const { client } = scene
     scene.live(8)

@@ -22,7 +22,7 @@ const talk = () =>
   })
 
 describe('a run on the list of an inspector', () => {
-  test('appears, changes, and goes with the way it ended', async () => {
+  test('appears, changes, and goes with its outcome', async () => {
     await using served = await testServer({ talk: talk(), inspector: inspector() })
     await using watcher = await watching(served)
     await using client = await served.client()
@@ -53,7 +53,7 @@ describe('a run on the list of an inspector', () => {
     expect(last).toMatchObject({ state: 'ended', outcome: 'cancelled', gated: false })
   })
 
-  test('is gated while its reader stops, and goes on with it', async () => {
+  test('is gated while its reader stops, and runs on with it', async () => {
     await using served = await testServer({ count: counter(), inspector: inspector() })
     await using watcher = await watching(served)
     await using client = await served.client()
@@ -83,7 +83,7 @@ describe('a run on the list of an inspector', () => {
     expect(await watcher.run(id, ({ detached }) => !detached)).toMatchObject({ sessions: [session], readerCount: 1 })
   })
 
-  test('shows of each reader how it reads, and exactly what is left of its credit and how far it is behind', async () => {
+  test('shows how each reader reads, its exact credit and how far it is behind', async () => {
     await using served = await testServer({ talk: talk(), inspector: inspector() })
     await using watcher = await watching(served, { auth: 'eve' })
     await using client = await served.client()
@@ -110,7 +110,7 @@ describe('a run on the list of an inspector', () => {
     ])
   })
 
-  test('shows sixteen readers and says how many there are: first those who hold it back', async () => {
+  test('shows sixteen readers and the number of all: first those that hold it back', async () => {
     await using served = await testServer({ silent: silent(), inspector: inspector() })
     await using watcher = await watching(served)
     await using client = await served.client()
@@ -121,7 +121,7 @@ describe('a run on the list of an inspector', () => {
     expect(run.readers.map(({ policy }) => policy)).toEqual(['pace', 'pace', ...Array<string>(14).fill('log')])
   })
 
-  test('names the run that it is a part of, and is not detached where that one is followed', async () => {
+  test('names its parent, and is not detached while the parent is followed', async () => {
     const part = silent()
     const whole = actor({
       async *stream(_: unknown, { spawn }: ActorContext) {
@@ -138,7 +138,7 @@ describe('a run on the list of an inspector', () => {
     expect(parts).toEqual([expect.objectContaining({ parent: id, actor: 'part', principal: 'alice', detached: false })])
   })
 
-  test('waits for an answer, settles, and stays as long as it does not heed its stop', async () => {
+  test('waits for an answer, settles, and stays as long as it ignores its cancel', async () => {
     const release = latch()
     const stubborn = actor({
       async *stream(_: unknown, { request }: ActorContext) {
@@ -196,8 +196,8 @@ describe('a run on the list of an inspector', () => {
   })
 })
 
-describe('who watches', () => {
-  test('sees what is its own; with the right to observe, all', async () => {
+describe('a watcher', () => {
+  test('sees its own runs; with the right to observe, all', async () => {
     await using served = await testServer({ silent: silent(), inspector: inspector() })
     await using alice = await served.client()
     await using bob = await served.client({ auth: 'bob' })
@@ -221,7 +221,7 @@ describe('who watches', () => {
     expect(JSON.stringify(own.updates)).not.toContain('bob')
   })
 
-  test('is never shown the secrets of others: tokens, client instances, inputs, meta, text', async () => {
+  test('never gets the secrets of others: tokens, client instances, inputs, meta, text', async () => {
     const authenticate = ({ auth, client }: { auth: unknown; client: string }) =>
       auth === 'eve' ? { id: 'eve', rights: ['observe' as const] } : { id: `anonymous:${client}` }
     const says = actor({
@@ -243,7 +243,7 @@ describe('who watches', () => {
     expect(told).not.toContain(hex.slice(8))
   })
 
-  test('is on the list, marked as an inspector, and does not make itself say more', async () => {
+  test('is on the list, marked as an inspector, and causes no updates of its own', async () => {
     const runtime = handClock()
     await using served = await testServer({ inspector: inspector() }, { runtime, limits: LIMITS })
     await using one = await watching(served)
@@ -264,7 +264,7 @@ describe('who watches', () => {
     expect(counts()).toEqual(before)
   })
 
-  test('does not keep a server that goes away, unless there is something left to watch', async () => {
+  test('does not keep a closing server open, unless there is something left to watch', async () => {
     await using served = await testServer({ silent: silent(), inspector: inspector() })
     await using watcher = await watching(served)
     await using client = await served.client()
@@ -290,14 +290,14 @@ describe('who watches', () => {
     expect([...watcher.state.runs.values()].map(({ actor }) => actor).sort()).toEqual(['inspector', 'talk'])
   })
 
-  test.each([null, {}])('need not say how: %o', async (input) => {
+  test.each([null, {}])('need not set options: %o', async (input) => {
     await using served = await testServer({ inspector: inspector() })
     await using watcher = await watching(served, { input })
     expect(watcher.state.runs.size).toBe(1)
   })
 
   test.each([{ everyMs: 99 }, { everyMs: 0.5 }, { often: true }, 'all'])(
-    'is refused what makes no sense: %o',
+    'gets an error for invalid options: %o',
     async (input) => {
       await using served = await testServer({ inspector: inspector() })
       await using client = await served.client()
@@ -325,7 +325,7 @@ describe('who watches', () => {
 })
 
 describe('a slow watcher', () => {
-  test('is told less often, of what changed the last, and the server keeps nothing for the time it did not look', async () => {
+  test('gets fewer updates with the last state, and the server keeps nothing meanwhile', async () => {
     const runtime = handClock()
     const count = counter()
     await using served = await testServer(
@@ -357,7 +357,7 @@ describe('a slow watcher', () => {
     expect(slow.state.runs.get(id)).toMatchObject({ gated: true, readers: [{ credit: 0, lag: 4 }] })
   })
 
-  test('is told of the end of a run that ended meanwhile, and nothing of one that came and went', async () => {
+  test('learns the end of a run that ended meanwhile, and nothing of one that came and went', async () => {
     const runtime = handClock()
     const views: ServerView[] = []
     const watched = inspector()
@@ -393,7 +393,7 @@ describe('a slow watcher', () => {
 describe('many runs', () => {
   const MANY = 240
 
-  test('are told in pieces, each well below the largest event, and then only what changed of them', async () => {
+  test('are sent in pieces, each well below the largest event, and then only their changes', async () => {
     const limits = { startsPerSec: 1e6, startBurst: 1e6, maxStreams: MANY, messagesPerSec: 1e6 }
     await using served = await testServer({ talk: talk(), inspector: inspector() }, { limits })
     await using client = await served.client()
@@ -424,7 +424,7 @@ describe('many runs', () => {
     ).toEqual([ids[6]])
   })
 
-  test('are looked at once for all who look at the same time', async () => {
+  test('are sampled once for all watchers that look at the same time', async () => {
     const runtime = handClock()
     let looks = 0
     const view: ServerView = {
@@ -445,7 +445,7 @@ describe('many runs', () => {
     expect(looks - before).toBe(5)
   })
 
-  test('are a whole list at some time, however many come and go while it is told', () => {
+  test('become a whole list at some time, however many come and go meanwhile', () => {
     let begun = 0
     const runs = (): RunView[] =>
       Array.from({ length: 100 }, () => ({
@@ -484,7 +484,7 @@ describe('many runs', () => {
     }
   })
 
-  test('with names as long as they like to be are told all the same', async () => {
+  test('are sent also with the longest names', async () => {
     const authenticate = ({ auth }: { auth: unknown }) =>
       ({ id: `${String(auth)} ${'\ud800x'.repeat(50_000)}`, rights: ['observe'] }) as const
     await using served = await testServer({ silent: silent(), inspector: inspector() }, { authenticate })
@@ -496,7 +496,7 @@ describe('many runs', () => {
   })
 })
 
-test('an inspector that is not registered says so', async () => {
+test('an inspector that is not registered fails with an error that says so', async () => {
   const stray = inspector().stream!(undefined as never, {} as never)
   await expect(stray[Symbol.asyncIterator]().next()).rejects.toMatchObject({
     code: 'bad_request',

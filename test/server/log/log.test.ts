@@ -196,7 +196,7 @@ function readAll(log: Log, from: number, maxBytes: number): Entry[] {
 const content = ({ lane, text, event, cost }: Entry): unknown => ({ lane, text, event, cost })
 
 describe('a log', () => {
-  test('holds what a list of everything would, whatever is said, given up, read, or lived again', () => {
+  test('holds the same as a list of everything would, whatever is written, given up, read, or rewound', () => {
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 120, size: 'max' }),
@@ -239,7 +239,7 @@ describe('a log', () => {
     )
   })
 
-  test('reads no further than it is told', () => {
+  test('reads no further than its bound', () => {
     const log = new Log(DEFAULT_LIMITS)
     for (let i = 0; i < 600; i++) log.appendText(0, 'ab', i)
     expect(log.chunk(10, 12, 10_000)).toMatchObject({ seq: 10, count: 3 })
@@ -249,7 +249,7 @@ describe('a log', () => {
     expect(log.chunk(10, 600, 1)).toMatchObject({ seq: 10, count: 1 })
   })
 
-  test('never gives up what somebody must still be sent', () => {
+  test('never gives up an item that a reader must still be sent', () => {
     const log = new Log(LIMITS)
     for (let i = 0; i < 500; i++) log.appendText(0, 'x', i)
     log.trim(20)
@@ -360,7 +360,7 @@ describe('a cursor', () => {
     )
   })
 
-  test('holds on to all that may still be lost on its way', () => {
+  test('keeps every item that may still be lost in flight', () => {
     const move = fc.oneof(
       {
         weight: 4,

@@ -19,8 +19,8 @@ function readerThat(wake: (urgent: boolean) => void): Reader {
   }
 }
 
-describe('an audience', () => {
-  test('wakes a reader once, however often it said that it rests', () => {
+describe('the readers of a log', () => {
+  test('are woken once, however often they rest', () => {
     const audience = new Readers(log, DEFAULT_LIMITS, 'pause')
     const woken: boolean[] = []
     const reader = readerThat((urgent) => woken.push(urgent))
@@ -36,7 +36,7 @@ describe('an audience', () => {
     expect(woken).toEqual([false])
   })
 
-  test('wakes who rests and nobody else, whoever comes and leaves, also while others are woken', () => {
+  test('that rest are woken and no other, whichever come and leave, also while others are woken', () => {
     const move = fc.tuple(
       fc.constantFrom('join', 'leave', 'rest', 'rest', 'text', 'text', 'event', 'leaves when woken'),
       fc.nat(4),

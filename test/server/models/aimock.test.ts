@@ -19,7 +19,7 @@ const models: [name: string, make: () => Model][] = [
   ['ollama', () => ollama('llama3.2', { host: mock.url, env: {} })],
 ]
 
-describe.each(models)('%s, asked of a mock that others made', (_name, make) => {
+describe.each(models)('%s, with a mock by others,', (_name, make) => {
   async function ask(content: string): Promise<ModelEvent[]> {
     const tools = [{ name: 'weather', description: 'Weather now', parameters: { type: 'object', properties: {} } }]
     const { signal } = new AbortController()

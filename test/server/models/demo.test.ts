@@ -30,7 +30,7 @@ describe('the demo model', () => {
     return { events, text: events.map((event) => (event.type === 'text' ? event.text : '')).join('') }
   }
 
-  test('says the same to the same prompt, and something else to another or with another seed', async () => {
+  test('gives the same answer to the same prompt, and another to another prompt or with another seed', async () => {
     const { text } = await said('Weather in Oslo?')
     expect((await said('Weather in Oslo?')).text).toBe(text)
     const others = await Promise.all([1, 2, 3, 4, 5].map((seed) => said('Weather in Oslo?', { seed })))
@@ -38,7 +38,7 @@ describe('the demo model', () => {
     expect((await said('Weather in Rome?')).text).not.toBe(text)
   })
 
-  test('comes back to what it was asked, on one line and not at length', async () => {
+  test('quotes its prompt, on one line and shortened', async () => {
     expect((await said('Weather\n  in Oslo?')).text).toContain('“Weather in Oslo?”')
     const { text } = await said('👩 '.repeat(200))
     expect(text).toContain('…”')
@@ -95,14 +95,14 @@ describe('the demo model', () => {
     expect(callsOf(events)).toEqual([['call_1', 'order', { size: 'large', pieces: 3, gift: true, to: 'Anna' }]])
   })
 
-  test('calls nothing that is not mentioned, and thinks when it is told to', async () => {
+  test('calls nothing that is not mentioned, and thinks when thinking is on', async () => {
     const { events } = await said('Think about mills', {}, { tools: [weather, order] })
     expect(callsOf(events)).toEqual([])
     expect(events[0]).toMatchObject({ type: 'thinking' })
     expect(events.at(-1)).toEqual({ type: 'finish', stop: 'stop' })
   })
 
-  test('tells what its tools answered, and does not call them again', async () => {
+  test('repeats the outputs of its tools, and does not call them again', async () => {
     const { events, text } = await said(
       'unused',
       {},

@@ -10,7 +10,7 @@ describe('a model registry', () => {
   const mini = model('openai:gpt-5-mini')
   const llama = model('ollama:llama3.2')
 
-  test('finds a model by its id, and the default one when nothing is named', () => {
+  test('finds a model by its id, and the default one when no id is given', () => {
     const registry = modelRegistry({ default: mini, models: [llama] })
     expect(registry.find('ollama:llama3.2')).toBe(llama)
     expect(registry.find()).toBe(mini)
@@ -20,15 +20,15 @@ describe('a model registry', () => {
     ])
   })
 
-  test('takes its only model for the default one', () => {
+  test('takes its only model as the default one', () => {
     expect(modelRegistry({ models: [llama] }).find()).toBe(llama)
   })
 
-  test('gives a model object back as it is, known or not', () => {
+  test('returns a model object unchanged, known or not', () => {
     expect(modelRegistry().find(mini)).toBe(mini)
   })
 
-  test('names what there is when a model is not there', () => {
+  test('names the known models when one is unknown', () => {
     expect(() => modelRegistry({ models: [mini, llama] }).find('demo')).toThrow(
       expect.objectContaining({
         code: 'not_found',

@@ -12,19 +12,19 @@ providerSuite({
   streamsArgs: false,
 })
 
-describe('ollama, before anything is sent', () => {
+describe('ollama() before anything is sent', () => {
   test('needs a name', () => {
     expect(() => ollama('', { env: {} })).toThrow('ollama needs the name of a model, such as ollama:llama3.2')
   })
 
-  test.each(['ftp://host', 'http://', 'a b'])('refuses the host %j and shows what one looks like', (host) => {
+  test.each(['ftp://host', 'http://', 'a b'])('refuses the host %j and shows a valid one', (host) => {
     expect(() => ollama('m', { host, env: {} })).toThrow(
       'OLLAMA_HOST must be an address such as http://127.0.0.1:11434',
     )
   })
 })
 
-describe('ollama, on the wire', () => {
+describe('ollama() on the wire', () => {
   let provider: FakeProvider
   beforeAll(async () => {
     provider = await FakeProvider.start()
@@ -45,7 +45,7 @@ describe('ollama, on the wire', () => {
     return { ...read, body: (await provider.request(name)).body }
   }
 
-  test('a conversation is sent in its own form, with tools, limits and thinking', async () => {
+  test('sends a conversation in its own form, with tools, limits and thinking', async () => {
     const { body } = await said(
       'whole',
       { tokens: 1 },
@@ -90,7 +90,7 @@ describe('ollama, on the wire', () => {
   })
 
   test.each(['HOST', '127.0.0.1:PORT', ':PORT', '0.0.0.0:PORT', 'http://127.0.0.1:PORT/'])(
-    'the host may be written %s',
+    'takes a host written as %s',
     async (form) => {
       const host = form.replace('HOST', provider.host).replace('PORT', new URL(provider.host).port)
       const { events } = await said(`at ${form}`, { tokens: 1 }, {}, { host })
@@ -98,7 +98,7 @@ describe('ollama, on the wire', () => {
     },
   )
 
-  test('a model that is not there is to be pulled', async () => {
+  test('says that an unknown model is to be pulled', async () => {
     const model = ollama('llama9', { host: provider.host, env: {} })
     const stream = model.stream({ messages: [], signal: new AbortController().signal })[Symbol.asyncIterator]()
     await expect(stream.next()).rejects.toMatchObject({
@@ -107,7 +107,7 @@ describe('ollama, on the wire', () => {
     })
   })
 
-  test('a call without an id is given one', async () => {
+  test('gives an id to a call without one', async () => {
     const { events } = await said('calls', { calls: [{ name: 'now', args: '{"at":1}' }] })
     expect(events[0]).toEqual({
       type: 'tool.call',
@@ -118,7 +118,7 @@ describe('ollama, on the wire', () => {
     expect(events.at(-1)).toEqual({ type: 'finish', stop: 'tool_calls' })
   })
 
-  test('malformed lines are counted in one warning until the next good one', async () => {
+  test('counts malformed lines in one warning until the next good one', async () => {
     const { events } = await said('crooked', { raw: 'no\n7\n[]\n{"half\n' })
     expect(events[0]).toEqual({
       type: 'warning',
@@ -128,7 +128,7 @@ describe('ollama, on the wire', () => {
     expect(events.at(-1)).toEqual({ type: 'finish', stop: 'stop' })
   })
 
-  test('lines of any other shape do no harm', async () => {
+  test('ignores lines of any other shape', async () => {
     const odd = ['{}', '{"message":7}', '{"message":{"content":[1],"tool_calls":[5],"thinking":{}}}']
     const { events, error } = await said('odd', { raw: `${odd.join('\n')}\n`, texts: ['ok'] })
     expect(error).toBeUndefined()

@@ -15,7 +15,7 @@ providerSuite({
   streamsArgs: true,
 })
 
-describe('openai, before anything is sent', () => {
+describe('openai() before anything is sent', () => {
   test('says which variables to set when there is neither key nor base URL', () => {
     expect(() => openai('gpt-5-mini', { env: {} })).toThrow(
       'openai:gpt-5-mini needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server that needs none',
@@ -41,7 +41,7 @@ describe('openai, before anything is sent', () => {
   }
 })
 
-describe('openai, on the wire', () => {
+describe('openai() on the wire', () => {
   let provider: FakeProvider
   beforeAll(async () => {
     provider = await FakeProvider.start()
@@ -63,11 +63,11 @@ describe('openai, on the wire', () => {
     return { ...read, body: (await provider.request(name)).body }
   }
 
-  test('a base URL is enough: no key is needed', async () => {
+  test('needs no key with a base URL', async () => {
     expect((await said('keyless', { tokens: 1 })).events).toMatchObject([{ text: 't0 ' }, { type: 'usage' }, {}])
   })
 
-  test('a conversation is sent in its own form, with tools and limits', async () => {
+  test('sends a conversation in its own form, with tools and limits', async () => {
     const { body } = await said(
       'whole',
       { tokens: 1 },
@@ -107,17 +107,17 @@ describe('openai, on the wire', () => {
     })
   })
 
-  test('nothing is sent that was not asked for', async () => {
+  test('sends nothing that was not set', async () => {
     const { body } = await said('bare', { tokens: 1 })
     expect(Object.keys(body as object).sort()).toEqual(['messages', 'model', 'stream', 'stream_options'])
   })
 
-  test('usage tells cached and thinking tokens apart', async () => {
+  test('reports cached and thinking tokens apart', async () => {
     const { events } = await said('usage', { tokens: 4 })
     expect(events.at(-2)).toEqual({ type: 'usage', input: 11, output: 4, cached: 3, thinking: 2 })
   })
 
-  test('an answer without usage is an answer all the same', async () => {
+  test('accepts an answer without usage', async () => {
     const { events } = await said('uncounted', { tokens: 1, noUsage: true })
     expect(events).toEqual([
       { type: 'text', text: 't0 ' },
@@ -125,7 +125,7 @@ describe('openai, on the wire', () => {
     ])
   })
 
-  test('arguments stream under the id of the call that follows', async () => {
+  test('streams arguments under the id of the call that follows', async () => {
     const args = '{"city":"Reykjavik"}'
     const { events } = await said('args', { calls: [{ name: 'weather', args, id: 'call_7' }], finish: 'tool_calls' })
     const pieces = events.filter((event) => event.type === 'tool.args')
@@ -135,13 +135,13 @@ describe('openai, on the wire', () => {
     expect(events).toContainEqual({ type: 'tool.call', call: 'call_7', name: 'weather', args: { city: 'Reykjavik' } })
   })
 
-  test('a call is a call though the server says stop and gives it no id', async () => {
+  test('makes a call though the server says stop and gives it no id', async () => {
     const { events } = await said('compatible', { calls: [{ name: 'now', args: '', id: null }], finish: 'stop' })
     expect(events[0]).toEqual({ type: 'tool.call', call: expect.stringMatching(/^call_.{20,}/), name: 'now', args: {} })
     expect(events.at(-1)).toEqual({ type: 'finish', stop: 'tool_calls' })
   })
 
-  test('arguments that are not JSON stay text', async () => {
+  test('leaves arguments that are not JSON as text', async () => {
     const { events } = await said('crooked', {
       calls: [{ name: 'now', args: '{"at": tomorrow' }],
       finish: 'tool_calls',
@@ -149,13 +149,13 @@ describe('openai, on the wire', () => {
     expect(events).toContainEqual(expect.objectContaining({ type: 'tool.call', args: '{"at": tomorrow' }))
   })
 
-  test('a call that was cut off by the length is not made', async () => {
+  test('does not make a call that was cut off by the length limit', async () => {
     const { events } = await said('cut', { calls: [{ name: 'now', args: '{"at":' }], finish: 'length' })
     expect(events.some(({ type }) => type === 'tool.call')).toBe(false)
     expect(events.at(-1)).toEqual({ type: 'finish', stop: 'length' })
   })
 
-  test('two calls written at once, without an index, stay two', async () => {
+  test('keeps two calls apart that were written at once, without an index', async () => {
     const part = (call: object): string =>
       `data: ${JSON.stringify({ choices: [{ delta: { tool_calls: [call] } }] })}\n\n`
     const { events } = await said('unnumbered', {
@@ -171,13 +171,13 @@ describe('openai, on the wire', () => {
     ])
   })
 
-  test('an answer stopped by the content filter is an error behind its text', async () => {
+  test('makes an answer stopped by the content filter an error behind its text', async () => {
     const { events, error } = await said('filtered', { tokens: 2, finish: 'content_filter' })
     expect(events).toMatchObject([{ text: 't0 ' }, { text: 't1 ' }, { type: 'usage', input: 11, output: 2 }])
     expect(error).toMatchObject({ code: 'content_filtered', retryable: false })
   })
 
-  test('chunks of any other shape do no harm', async () => {
+  test('ignores chunks of any other shape', async () => {
     const odd = [
       '{}',
       '[]',

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { CallIds } from '../../../server/runs/call-ids.ts'
 
 describe('the id of a tool call', () => {
-  test('is the one the model gave, and where that is taken the next that is free', () => {
+  test('is the one that the model gave, or the next free one where that is taken', () => {
     const ids = new CallIds()
     const given = ['c', 'c_2', 'c', 'c', 'c_2', 'c_2_2', '', '\ud800', '__proto__', '__proto__']
     expect(given.map((id) => ids.claimCall(id))).toEqual([

@@ -56,7 +56,7 @@ describe('a cancel', () => {
     expect(served.server.liveRuns).toBe(0)
   })
 
-  test('drops what was not sent, also what waits for company', async () => {
+  test('drops the unsent items, also those that are batched', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client({ flushMs: 1_000 })
@@ -73,7 +73,7 @@ describe('a cancel', () => {
     expect(seen).toBeLessThanOrEqual(10)
   })
 
-  test('twice, or after the end, changes nothing', async () => {
+  test('that comes twice, or after the end, changes nothing', async () => {
     const { stubborn: actorOfIt, release } = stubborn()
     await using served = await testServer({ stubborn: actorOfIt })
     await using client = await served.client()
@@ -91,7 +91,7 @@ describe('a cancel', () => {
     expect(client.frames.filter(({ kind }) => kind === 'end')).toHaveLength(1)
   })
 
-  test('that comes after the run is done loses, and its stream ends at once with the end there is', async () => {
+  test('that comes after the run is done loses, and its stream ends at once with the end of the run', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()
@@ -102,7 +102,7 @@ describe('a cancel', () => {
     expect(client.count(1)).toBe(5)
   })
 
-  test('from another subscription stops it, and only the one that cancelled skips what it was not sent', async () => {
+  test('from another subscription stops it, and only the one that cancelled skips its unsent items', async () => {
     const talk = actor({
       async *stream(_: unknown, { signal }: ActorContext) {
         for (let n = 1; n <= 30; n++) yield `${n} `
@@ -126,7 +126,7 @@ describe('a cancel', () => {
     expect(starter.count(1)).toBe(30)
   })
 
-  test('of a run that nobody watches reaches it through a new subscription, in one message', async () => {
+  test('of a run without readers reaches it through a new subscription, in one message', async () => {
     await using served = await testServer({ silent: silent() })
     await using first = await served.client()
     first.start(1, 'silent')
@@ -143,7 +143,7 @@ describe('a cancel', () => {
     expect(await second.next('end')).toMatchObject({ outcome: 'cancelled', data: { code: 1 } })
   })
 
-  test('of a part that is not there is answered, and the run goes on', async () => {
+  test('of an unknown target is answered, and the run goes on', async () => {
     await using served = await testServer({ silent: silent() })
     await using client = await served.client()
     client.start(1, 'silent')
@@ -155,7 +155,7 @@ describe('a cancel', () => {
     expect(served.server.liveRuns).toBe(1)
   })
 
-  test('of more tool calls than a receipt holds is one all the same, and names as many as fit', async () => {
+  test('of more tool calls than a receipt holds is one receipt all the same, and names as many as fit', async () => {
     const hang = tool({ description: 'Hangs', run: (_, { signal }) => aborted(signal) })
     const ids = Array.from({ length: 90 }, (_, n) => `${n} ${'x'.repeat(100)}`)
     const busy = actor({
@@ -221,7 +221,7 @@ describe('an actor that ignores its signal', () => {
     await client.next('end', 3)
   })
 
-  test('and throws while it is stopped changes nothing of how it ends, and is reported', async () => {
+  test('and throws while it is stopped does not change its end, and is reported', async () => {
     const angry = actor({
       async *stream(_: unknown, { signal }: ActorContext) {
         yield 'x'
@@ -255,7 +255,7 @@ describe('an actor that ignores its signal', () => {
     expect(served.errors).toEqual([new Error('not like this'), new Error('not like this')])
   })
 
-  test('leaves nobody waiting who forgot what it had asked', async () => {
+  test('leaves no request of its own open', async () => {
     const asks = actor({
       async *stream(_: unknown, { request, signal }: ActorContext) {
         void request({ kind: 'text' })

@@ -9,7 +9,7 @@ import { says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
 import { aborted, counter, latch, silent } from '../../helpers/test-actors.ts'
 
-describe('a stop of the run', () => {
+describe('a stop of a parent', () => {
   test('reaches the provider of a child, and of a child of one, and its receipt counts them in', async () => {
     await using provider = await FakeProvider.start()
     await provider.behave('slow', { hold: 'tokens' })
@@ -87,8 +87,8 @@ describe('a stop of the run', () => {
   })
 })
 
-describe('the end of a run', () => {
-  test('counts what its children cost once, whether they are passed on or not', async () => {
+describe('a parent', () => {
+  test('ends with what its children cost, once, whether they are passed on or not', async () => {
     const asks = agent({ model: scriptedModel(says('a')) })
     await using served = await servedParent(async function* ({ spawn }) {
       yield* spawn(asks, 'one')
@@ -105,7 +105,7 @@ describe('the end of a run', () => {
   })
 
   test.each(['ends', 'fails', 'is cancelled'])(
-    '%s with what children that go on have cost, and theirs, in it',
+    '%s with the cost of children that go on, and of their children, in it',
     async (how) => {
       const spends = (next?: Actor): Actor =>
         actor({
@@ -138,7 +138,7 @@ describe('the end of a run', () => {
     },
   )
 
-  test('costs what a child’s own end says it cost, also when a child of that ends later', async () => {
+  test('reports the cost that the end of a child says, also when a child of that ends later', async () => {
     const spent = latch()
     const leaf = actor({
       async *stream(_, { signal }) {
@@ -209,7 +209,7 @@ describe('a stop of one child', () => {
     await allSettled(served)
   })
 
-  test('is answered not_found for one that is unknown or over', async () => {
+  test('is answered not_found when the child is unknown or over', async () => {
     const release = latch()
     const quick = actor({ ask: () => 'quick' })
     await using served = await servedParent(async function* ({ spawn }) {
@@ -320,7 +320,7 @@ describe('a stop of one child', () => {
     expect(await watched.over).toMatchObject({ code: 'actor_failed' })
   })
 })
-test('any number of children may be stopped by one signal, and none of them stays its listener', async () => {
+test('one signal may stop any number of children, and none of them leaves a listener', async () => {
   const { runs: _, ...numbers } = counter()
   const warnings: string[] = []
   const warned = ({ message }: Error): void => void warnings.push(message)

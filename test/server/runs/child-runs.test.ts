@@ -12,7 +12,7 @@ import { counted, counter, latch, silent } from '../../helpers/test-actors.ts'
 const whose = (event: StreamEvent): string => ('agent' in event && event.agent !== undefined ? 'child' : 'parent')
 
 describe('a child run', () => {
-  test('is passed on as it speaks, and each event says whose it is', async () => {
+  test('is passed on as it speaks, and each event names the child', async () => {
     const writer = actor({
       async *stream(topic: unknown) {
         yield 'about '
@@ -45,7 +45,7 @@ describe('a child run', () => {
     await allSettled(served)
   })
 
-  test('is told of where only its result is wanted, and answers with its text', async () => {
+  test('is reported where only its result is read, and answers with its text', async () => {
     const { runs, ...numbers } = counter()
     await using served = await servedParent(async function* ({ spawn }) {
       yield `it said ${String(await spawn(numbers, 3).result)}`
@@ -84,7 +84,7 @@ describe('a child run', () => {
     await other.close()
   })
 
-  test('is called by the name its actor is registered under', async () => {
+  test('has the name under which its actor is registered', async () => {
     const helper = actor({ ask: () => 'helped' })
     const boss = actor({
       async *stream(_, { spawn }) {
@@ -140,7 +140,7 @@ describe('a child run', () => {
     expect(watched.all('agent.end')).toMatchObject([{ outcome: 'error' }])
   })
 
-  test('that fails unseen kills neither the run nor the process', async () => {
+  test('that fails unread kills neither the run nor the process', async () => {
     const broken = actor({ ask: () => Promise.reject(new Error('secret')) })
     await using served = await servedParent(async function* ({ spawn }) {
       const child = spawn(broken, undefined)
@@ -151,7 +151,7 @@ describe('a child run', () => {
     expect((await finished(served.start())).over).toBeUndefined()
   })
 
-  test('that is asked for what nobody waits for any more kills neither', async () => {
+  test('whose events are requested and never awaited kills neither', async () => {
     const waits = silent()
     const broken = actor({ ask: () => Promise.reject(new Error('secret')) })
     await using served = await servedParent(async function* ({ spawn }) {
@@ -197,7 +197,7 @@ describe('a child run', () => {
     }
   })
 
-  test('of a child says who began it, and is told of once', async () => {
+  test('of a child names its parent, and is reported once', async () => {
     const leaf = actor({ ask: () => 'leaf' })
     const branch = actor({
       async *stream(_, { spawn }) {
@@ -219,7 +219,7 @@ describe('a child run', () => {
     ])
   })
 
-  test('may follow another any number of times: what an agent says is closed when it ends', async () => {
+  test('may follow another any number of times: its lanes are closed when it ends', async () => {
     const writer = actor({
       async *stream(n: unknown) {
         yield { type: 'thinking', text: 'hm' }
@@ -241,7 +241,7 @@ describe('a child run', () => {
     expect(watched.text).toBe(counted(1, 500))
   })
 
-  test('that has ended before anybody read it is told of in order, and answers with all it said', async () => {
+  test('that has ended before it was read is reported in order, and answers with all its text', async () => {
     const writer = actor({
       async *stream(name: unknown) {
         yield `${String(name)} `
@@ -271,7 +271,7 @@ describe('a child run', () => {
     expect(await run.usage).toEqual({ input: 30, output: 3 })
   })
 
-  test('that had nothing to say and is not read is told of when it ends', async () => {
+  test('that has no items and is not read is reported when it ends', async () => {
     const mute = actor({ ask: () => undefined })
     const release = latch()
     await using served = await servedParent(async function* ({ spawn }) {
@@ -314,7 +314,7 @@ describe('a child run', () => {
     expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(Array<string>(9).fill('ok'))
   })
 
-  test('that is stopped behind what it said does not answer with less', async () => {
+  test('that is stopped after its last item does not answer with less', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await servedParent(async function* ({ spawn }) {
       const child = spawn(numbers, 3)
@@ -328,7 +328,7 @@ describe('a child run', () => {
     expect(watched.all('agent.end')).toMatchObject([{ outcome: 'ok' }])
   })
 
-  test('gives its events in order to who asks for several at once', async () => {
+  test('gives its events in order to several calls of next at once', async () => {
     const release = latch()
     const slow = actor({
       async *stream() {
@@ -349,7 +349,7 @@ describe('a child run', () => {
     expect(watched.text).toBe('["a","b","c",null]')
   })
 
-  test('is told of before it says something, also while what its run said waits for a slow reader', async () => {
+  test('is reported before its first item, also while items of its parent wait for a slow reader', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await servedParent(async function* ({ spawn, emit }) {
       for (let n = 1; n <= 300; n++) void emit(`${n} `)
@@ -395,7 +395,7 @@ describe('a child run', () => {
     ['a'.repeat(100_000), `${'a'.repeat(256)}…`],
     ['\ud800', '\ufffd'],
     ['__proto__', '__proto__'],
-  ])('may be called anything, of which is told what can be shown', async (name, shown) => {
+  ])('may have any name, which is shortened and mended where it is shown', async (name, shown) => {
     const quick = actor({ ask: () => undefined })
     await using served = await servedParent(async function* ({ spawn }) {
       for (let n = 0; n < 2; n++) yield* spawn(quick, undefined, { name })
@@ -405,7 +405,7 @@ describe('a child run', () => {
     expect(watched.all('agent.start').map((start) => start.name)).toEqual([shown, shown])
   })
 
-  test('is stopped with any note, of which is told what a receipt may hold', async () => {
+  test('is stopped with any note, which is shortened to what a receipt may hold', async () => {
     await using served = await servedParent(async function* ({ spawn }) {
       const receipt = await spawn(silent(), undefined).cancel(`\ud800${'a'.repeat(100_000)}`)
       yield String(receipt?.note)
@@ -416,7 +416,7 @@ describe('a child run', () => {
     expect(watched.all('agent.end')).toMatchObject([{ outcome: 'cancelled', receipt: { note: watched.text } }])
   })
 
-  test.each([1, 2])('says nothing that is too large to be passed on, %i times', async (times) => {
+  test.each([1, 2])('makes no event that is too large to be passed on, %i times', async (times) => {
     const says = actor({
       async *stream(bytes: unknown) {
         yield { type: 'data', name: 'x', value: new Uint8Array(Number(bytes)) }
@@ -445,7 +445,7 @@ describe('a child run', () => {
     expect(watched.all('data')).toHaveLength(1)
   })
 
-  test('that is stopped behind what its loop was given last ends behind that', async () => {
+  test('that is stopped after its loop got an event ends behind that event', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await servedParent(async function* ({ spawn }) {
       const child = spawn(numbers, 3)
@@ -460,7 +460,7 @@ describe('a child run', () => {
     expect(events).toMatchObject([{ type: 'agent.start' }, { type: 'token', text: '1 ' }, { type: 'agent.end' }])
   })
 
-  test('costs nothing more when what it said is kept, and passed on later', async () => {
+  test('costs nothing more when its events are kept, and passed on later', async () => {
     const asks = agent({ model: scriptedModel(says('a')) })
     await using served = await servedParent(async function* ({ spawn }) {
       const kept: RunEvent[] = []
@@ -473,7 +473,7 @@ describe('a child run', () => {
     expect(await watched.run.usage).toEqual({ input: 10, output: 2 })
   })
 
-  test('is forgotten by the run that began it, and its answer with it, while its log is kept', async () => {
+  test('is forgotten by its parent, and its answer with it, while its log is kept', async () => {
     const { runs: _, ...numbers } = counter()
     const begun: WeakRef<ChildRun>[] = []
     const release = latch()

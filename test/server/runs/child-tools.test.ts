@@ -39,44 +39,41 @@ describe('tools of children', () => {
     yield 'over'
   }
 
-  test.each(['is cancelled', 'is left'])(
-    'of which nothing more is heard, since its agent %s, are answered',
-    async (how) => {
-      const [stubborn, rest, leave] = [latch(), latch(), latch()]
-      let goesOn = false
-      const wait = tool({
-        description: 'Does not stop',
-        run: () => {
-          goesOn = true
-          return stubborn.opened
-        },
-      })
-      const model = scriptedModel(calls({ call: 'a', name: 'wait', args: {} }), says('ok'))
-      const helper = agent({ model, tools: { wait } })
-      await using served = await servedParent(async function* ({ spawn }) {
-        for await (const event of spawn(helper, 'go')) {
-          yield event
-          if (how === 'is cancelled' || event.type !== 'tool.call') continue
-          await leave.opened
-          break
-        }
-        yield 'on'
-        await rest.opened
-      })
-      const watched = served.start()
-      const { agent: id = '' } = await watched.first('tool.call')
-      await eventually(() => goesOn, 'the call goes on')
-      const answer = watched.run.cancel({ call: 'a' })
-      if (how === 'is cancelled') await watched.run.cancel({ agent: id })
-      else leave.open()
-      expect(await answer).toEqual({ confirmed: false, code: 'not_found' })
-      await watched.first('token')
-      stubborn.open()
-      rest.open()
-      expect(await watched.over).toBeUndefined()
-      await allSettled(served)
-    },
-  )
+  test.each(['is cancelled', 'is left'])('of which no more comes, since their agent %s, are answered', async (how) => {
+    const [stubborn, rest, leave] = [latch(), latch(), latch()]
+    let goesOn = false
+    const wait = tool({
+      description: 'Does not stop',
+      run: () => {
+        goesOn = true
+        return stubborn.opened
+      },
+    })
+    const model = scriptedModel(calls({ call: 'a', name: 'wait', args: {} }), says('ok'))
+    const helper = agent({ model, tools: { wait } })
+    await using served = await servedParent(async function* ({ spawn }) {
+      for await (const event of spawn(helper, 'go')) {
+        yield event
+        if (how === 'is cancelled' || event.type !== 'tool.call') continue
+        await leave.opened
+        break
+      }
+      yield 'on'
+      await rest.opened
+    })
+    const watched = served.start()
+    const { agent: id = '' } = await watched.first('tool.call')
+    await eventually(() => goesOn, 'the call goes on')
+    const answer = watched.run.cancel({ call: 'a' })
+    if (how === 'is cancelled') await watched.run.cancel({ agent: id })
+    else leave.open()
+    expect(await answer).toEqual({ confirmed: false, code: 'not_found' })
+    await watched.first('token')
+    stubborn.open()
+    rest.open()
+    expect(await watched.over).toBeUndefined()
+    await allSettled(served)
+  })
 
   test.each(['is read by nobody', 'was stopped, and does not stop'])(
     'that have finished unread are answered not_found at once where their agent %s',
@@ -133,7 +130,7 @@ describe('tools of children', () => {
   })
 
   test.each(['yields', 'emits'])(
-    'are answered by their results when they are cancelled, also where these wait to be passed on by one that %s',
+    'are answered by their results when they are cancelled, also where a parent that %s has not passed these on',
     async (how) => {
       const { contexts, release, tools } = waiting()
       const four = ['a', 'b', 'c', 'd'].map((call) => ({ call, name: 'wait', args: {} }))
@@ -184,7 +181,7 @@ describe('tools of children', () => {
     },
   )
 
-  test('ask leave at the run they belong to, also of who comes later, and one answer is one call’s', async () => {
+  test('ask for approval at the run they belong to, also late readers, and one answer is for one call', async () => {
     const { contexts, release, make } = waiting(true)
     await using served = await servedParent((context) => sideBySide(context, make))
     const watched = served.start()

@@ -8,8 +8,8 @@ import { counted, counter, silent } from '../../helpers/test-actors.ts'
 const DAY = 86_400_000
 const LIMITS = { heartbeatMs: 10 * DAY }
 
-describe('a run that nobody watches', () => {
-  test('goes on until it is as far ahead as it was allowed, and waits there', async () => {
+describe('a run without readers', () => {
+  test('goes on until it is as far ahead as it may be, and waits there', async () => {
     const runtime = handClock()
     const count = counter()
     await using served = await testServer({ count }, { runtime, limits: LIMITS })
@@ -34,7 +34,7 @@ describe('a run that nobody watches', () => {
     ['cancel', 20_000, 20_000],
     ['pause', 3_000_000, 300_000],
     ['continue', 1_000, undefined],
-  ])('and says %s with %s is cancelled after %s', async (onDetach, detachMs, after) => {
+  ])('with onDetach %s and detachMs %s is cancelled after %s ms', async (onDetach, detachMs, after) => {
     const runtime = handClock()
     await using served = await testServer({ silent: silent() }, { runtime, limits: { ...LIMITS, timeoutMs: 10 * DAY } })
     await using client = await served.client()
@@ -51,7 +51,7 @@ describe('a run that nobody watches', () => {
     expect(await client.next('end', 2)).toMatchObject({ outcome: 'cancelled', data: { code: 5, by: 'server' } })
   })
 
-  test('lives on when somebody of its principal comes back, and has its whole time again when they leave', async () => {
+  test('lives on when its principal comes back, and has its whole time again when the client leaves', async () => {
     const runtime = handClock()
     await using served = await testServer({ silent: silent() }, { runtime, limits: LIMITS })
     await using client = await served.client()
@@ -77,7 +77,7 @@ describe('a run that nobody watches', () => {
     await eventually(() => served.server.liveRuns === 0, 'the cancel')
   })
 
-  test('continues without a gate if it was told to, and who comes back is told what is gone', async () => {
+  test('continues without a gate if onDetach says so, and a late reader gets the gap', async () => {
     const runtime = handClock()
     const count = counter()
     await using served = await testServer(
@@ -99,7 +99,7 @@ describe('a run that nobody watches', () => {
     expect(back.text(1)).toBe(counted(477, 500))
   })
 
-  test('and that waits for what a client says ends at its deadline, since nobody is there to say it', async () => {
+  test('that waits for an input ends at its deadline, since no client can send one', async () => {
     const runtime = handClock()
     const asking = actor({
       async *stream(_, { request }) {
@@ -122,7 +122,7 @@ describe('a run that nobody watches', () => {
     expect(await client.next('end', 2)).toMatchObject({ outcome: 'error', data: { code: 'timeout' } })
   })
 
-  test('by its pacing starter has an open gate while another of the principal watches', async () => {
+  test('that its pacing starter has left has an open gate while another client of the principal observes', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using starter = await served.client()
@@ -139,7 +139,7 @@ describe('a run that nobody watches', () => {
     expect(tab.text(1)).toBe(counted(1, 1_000))
   })
 
-  test('loses nothing that its pacing client was not sent, however long it was away', async () => {
+  test('keeps every item that its pacing client was not sent, however long it was away', async () => {
     const count = counter()
     await using served = await testServer(
       { count },

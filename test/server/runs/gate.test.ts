@@ -136,7 +136,7 @@ const move: fc.Arbitrary<Move> = fc.oneof(
 )
 
 describe('an actor', () => {
-  test('says exactly as much as its readers let it, whoever comes, leaves, pauses or grants', async () => {
+  test('sends exactly as much as its readers let it, whichever come, leave, pause or grant', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom<OnDetach>('pause', 'continue'),

@@ -58,7 +58,7 @@ describe('an input', () => {
     ])
   })
 
-  test('beyond those that may wait is told to come later under a new id', async () => {
+  test('beyond the number that may wait is refused as busy, to come later under a new id', async () => {
     const { actor: repeat, go } = repeater()
     await using served = await testServer({ repeat }, { limits: { maxInputs: 3 } })
     await using client = await served.client()
@@ -76,7 +76,7 @@ describe('an input', () => {
     await client.until(() => client.text(1) === '1 2 3 5 ')
   })
 
-  test('that is too large beside those that wait is told to come later', async () => {
+  test('that is too large together with the waiting ones is refused as busy', async () => {
     const { actor: repeat } = repeater()
     await using served = await testServer({ repeat }, { limits: { maxInputBytes: 1_000 } })
     await using client = await served.client()
@@ -114,7 +114,7 @@ describe('an input', () => {
     expect((await other.next('input_ack')).status).toBe('unwanted')
   })
 
-  test('that is queued when its run ends is told to have been left unread', async () => {
+  test('that is queued when its run ends is reported as unread', async () => {
     const ignores = actor({
       interactive: true,
       async *stream(_: unknown, { inputs }: ActorContext) {
@@ -247,7 +247,7 @@ describe('a request', () => {
     expect((await client.next('opened', 2)).pending).toMatchObject([{ kind: 'text' }])
   })
 
-  test('that nobody answers in time is the actor’s to decide', async () => {
+  test('without an answer in time is for the actor to decide', async () => {
     const runtime = handClock()
     await using served = await testServer({ ask: asker(1, 5_000) }, { runtime, limits: { heartbeatMs: 1_000_000 } })
     await using client = await served.client()
@@ -265,7 +265,7 @@ describe('a request', () => {
     expect(client.frames.some(({ kind }) => kind === 'input_ack')).toBe(false)
   })
 
-  test('beside others has room for all of them together, or is refused', async () => {
+  test('among others has room for all of them together, or is refused', async () => {
     const refused: unknown[] = []
     const asking = actor({
       async *stream(_: unknown, { request }: ActorContext) {

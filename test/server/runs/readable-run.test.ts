@@ -46,7 +46,7 @@ describe('a client of a run that another process holds', () => {
     await eventually(() => at.run.readers.size === 0, 'the reader has left')
   })
 
-  test('is sent as much as it grants, and the run hears that it has moved', async () => {
+  test('is sent as much as it grants, and the run learns that it has moved', async () => {
     await using at = await reached(2)
     at.run.texts('a', 'b', 'c', 'd')
     await at.client.until(() => at.client.count(1) === 2)
@@ -58,7 +58,7 @@ describe('a client of a run that another process holds', () => {
     expect(at.run.moves).toBeGreaterThan(moves)
   })
 
-  test('stops it: the cancel is asked for at once, and the receipt comes with the end', async () => {
+  test('stops it: the cancel is passed on at once, and the receipt comes with the end', async () => {
     await using at = await reached()
     at.client.send({ kind: 'cancel', sid: 1, code: 1, note: 'enough' })
     await eventually(() => at.run.asked.length === 1, 'the cancel is asked for')
@@ -69,23 +69,29 @@ describe('a client of a run that another process holds', () => {
     expect(at.client.text(1)).toBe('')
   })
 
-  test.each(['call', 'agent'] as const)('is answered a cancel of one %s when the other process has', async (type) => {
-    await using at = await reached()
-    at.client.send({ kind: 'cancel', sid: 1, target: { type, id: 'there' } })
-    at.client.send({ kind: 'cancel', sid: 1, target: { type, id: 'gone' } })
-    await eventually(() => at.run.asked.length === 2, 'both are asked for')
-    await at.client.settle()
-    expect(at.client.frames.filter(({ kind }) => kind === 'notice')).toEqual([])
-    for (const asked of at.run.asked) {
-      expect(asked.what).toBe(type)
-      if (asked.what === 'call' || asked.what === 'agent') asked.answer(asked.id === 'there')
-    }
-    expect(await at.client.next('notice')).toMatchObject({ code: 'not_found', ref: { sid: 1, detail: [type, 'gone'] } })
-    await at.client.settle()
-    expect(at.client.frames.filter(({ kind }) => kind === 'notice')).toHaveLength(1)
-  })
+  test.each(['call', 'agent'] as const)(
+    'gets the answer to a cancel of one %s when the other process has it',
+    async (type) => {
+      await using at = await reached()
+      at.client.send({ kind: 'cancel', sid: 1, target: { type, id: 'there' } })
+      at.client.send({ kind: 'cancel', sid: 1, target: { type, id: 'gone' } })
+      await eventually(() => at.run.asked.length === 2, 'both are asked for')
+      await at.client.settle()
+      expect(at.client.frames.filter(({ kind }) => kind === 'notice')).toEqual([])
+      for (const asked of at.run.asked) {
+        expect(asked.what).toBe(type)
+        if (asked.what === 'call' || asked.what === 'agent') asked.answer(asked.id === 'there')
+      }
+      expect(await at.client.next('notice')).toMatchObject({
+        code: 'not_found',
+        ref: { sid: 1, detail: [type, 'gone'] },
+      })
+      await at.client.settle()
+      expect(at.client.frames.filter(({ kind }) => kind === 'notice')).toHaveLength(1)
+    },
+  )
 
-  test('is answered an input when the other process has, whatever came meanwhile', async () => {
+  test('gets the answer to an input when the other process has it, whatever came meanwhile', async () => {
     await using at = await reached()
     at.client.send({ kind: 'input', sid: 1, mid: 'm1', type: 'message', data: 'faster' })
     await eventually(() => at.run.asked.length === 1, 'the input is handed on')
@@ -103,7 +109,7 @@ describe('a client of a run that another process holds', () => {
     })
   })
 
-  test('may be gone when the other process answers: nothing fails of it', async () => {
+  test('may be gone when the other process answers, and nothing fails', async () => {
     await using at = await reached()
     at.client.send({ kind: 'input', sid: 1, mid: 'm1', type: 'message', data: 'faster' })
     at.client.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: 'c1' } })

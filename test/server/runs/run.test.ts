@@ -98,7 +98,7 @@ describe('an actor that throws', () => {
         })
       }),
   }
-  test.each(Object.keys(throwing))('(%s) ends its run with a message that says nothing of it', async (how) => {
+  test.each(Object.keys(throwing))('ends its run, and the message hides %s', async (how) => {
     const bad = throwing[how]?.()
     if (!bad) throw new Error(how)
     const { end, errors } = await outcomeOf(bad)
@@ -107,7 +107,7 @@ describe('an actor that throws', () => {
     expect(errors).toHaveLength(1)
   })
 
-  test('something of ours is told as it is', async () => {
+  test('a MillraceError ends its run with that error', async () => {
     const { end, errors } = await outcomeOf(
       raw(async function* () {
         yield 'x'
@@ -121,7 +121,7 @@ describe('an actor that throws', () => {
     expect(errors).toEqual([])
   })
 
-  test('does no harm when whoever is told of it throws as well', async () => {
+  test('does no harm when onError throws as well', async () => {
     const bad = raw(async function* () {
       yield 'x'
       throw new Error('first')
@@ -147,7 +147,7 @@ describe('an actor that throws', () => {
   })
 })
 
-describe('an actor that yields junk', () => {
+describe('an invalid value of an actor', () => {
   const cyclic: Record<string, unknown> = {}
   cyclic['self'] = cyclic
   const junk: Record<string, unknown> = {
@@ -180,7 +180,7 @@ describe('an actor that yields junk', () => {
       },
     },
   }
-  test.each(Object.keys(junk))('(%s) ends its run with bad_event, behind what was good', async (what) => {
+  test.each(Object.keys(junk))('such as %s ends its run with bad_event, behind the valid items', async (what) => {
     const { end, text } = await outcomeOf(
       raw(async function* () {
         yield 'good '
@@ -192,7 +192,7 @@ describe('an actor that yields junk', () => {
     expect(text).toBe('good ')
   })
 
-  test('that is no iterator result ends its run', async () => {
+  test('in place of an iterator result ends its run', async () => {
     for (const step of [undefined, null, 5, 'x']) {
       const { end } = await outcomeOf(
         raw(() => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve(step) }) })),
@@ -201,14 +201,14 @@ describe('an actor that yields junk', () => {
     }
   })
 
-  test('is no iterable at all ends its run, also as a promise that is rejected', async () => {
+  test('in place of an iterable ends its run, also as a promise that is rejected', async () => {
     for (const stream of [() => undefined, () => 5, () => Promise.reject(new Error('late')), () => ['a', 'b']]) {
       const { end } = await outcomeOf(raw(stream))
       expect(end).toMatchObject({ outcome: 'error', data: { code: 'actor_failed' } })
     }
   })
 
-  test('in a result that cannot be sent ends with an error that says so', async () => {
+  test('as a result ends its run with an error that says so', async () => {
     for (const result of ['x'.repeat(70_000).split(''), { at: new Date(0) }, cyclic]) {
       const { end } = await outcomeOf(actor({ ask: () => result }))
       expect(end).toMatchObject({ outcome: 'error', data: { code: 'bad_event' } })
@@ -222,7 +222,7 @@ describe('an actor that yields junk', () => {
     expect(end).toMatchObject({ seq: 2, outcome: 'error', data: { code: 'bad_event' } })
   })
 
-  test('emitted ends its run, and the actor that awaited it is told', async () => {
+  test('through emit ends its run, and the awaiting actor gets the error', async () => {
     const told: unknown[] = []
     const { end } = await outcomeOf(
       raw(async function* ({ emit }) {
@@ -234,7 +234,7 @@ describe('an actor that yields junk', () => {
     expect(told).toHaveLength(1)
   })
 
-  test('emitted while its reader is slow does not leave the actor waiting for ever', async () => {
+  test('through emit while its reader is slow does not leave the actor waiting for ever', async () => {
     const told: unknown[] = []
     const bad = raw(async function* ({ emit }) {
       for (let n = 0; n < 31; n++) yield 'x'
@@ -253,8 +253,8 @@ describe('an actor that yields junk', () => {
   })
 })
 
-describe('an actor that says much', () => {
-  test('a million tokens at full speed leave room for others', async () => {
+describe('an actor with much to send', () => {
+  test('as a million tokens at full speed leaves room for others', async () => {
     const flood = raw(async function* () {
       for (let n = 0; n < 1_000_000; n++) yield 'x'
     })
@@ -271,7 +271,7 @@ describe('an actor that says much', () => {
     expect(await client.next('end')).toMatchObject({ outcome: 'cancelled' })
   })
 
-  test('as events of its own leave room for others', async () => {
+  test('as events of its own leaves room for others', async () => {
     let turns = 0
     const flood = raw(async function* ({ emit, signal }) {
       const timer = setInterval(() => turns++, 0)
@@ -303,7 +303,7 @@ describe('an actor that says much', () => {
     await eventually(() => served.server.liveRuns === 0, 'the slot is free')
   })
 
-  test('one text of 4 MB arrives whole, in items that cost one each', async () => {
+  test('as one text of 4 MB arrives whole, in items that cost one each', async () => {
     const text = 'äö'.repeat(1_048_576)
     const large = raw(async function* () {
       yield text
@@ -324,7 +324,7 @@ describe('an actor that says much', () => {
     expect(items.map((item) => item.text).join('') === text).toBe(true)
   })
 
-  test('empty text is no item', async () => {
+  test('as empty text sends no item', async () => {
     const { end, text } = await outcomeOf(
       raw(async function* () {
         yield ''
@@ -339,7 +339,7 @@ describe('an actor that says much', () => {
 })
 
 describe('an actor that does not end', () => {
-  test('and says nothing is stopped by a cancel at once', async () => {
+  test('and sends nothing is stopped by a cancel at once', async () => {
     const silent = raw(async function* ({ signal }) {
       await aborted(signal)
       yield 'too late'
@@ -357,7 +357,7 @@ describe('an actor that does not end', () => {
     await eventually(() => served.server.liveRuns === 0, 'the slot is free')
   })
 
-  test('and goes on after its end is heard no more', async () => {
+  test('and goes on after its end is ignored', async () => {
     const said = latch()
     const late = raw(async function* ({ signal, emit }) {
       yield 'a'
@@ -416,7 +416,7 @@ describe('an actor that does not end', () => {
     expect(await client.next('end')).toMatchObject({ outcome: 'error', data: { code: 'timeout', retryable: true } })
   })
 
-  test('has no more time for listening to inputs beside what it says', async () => {
+  test('has no more time for reading inputs next to its stream', async () => {
     const runtime = handClock()
     const chatty = actor({
       interactive: true,
@@ -490,7 +490,7 @@ describe('text', () => {
     expect(client.text(1)).toBe('a😀b😀')
   })
 
-  test('that ends within a character ends with a mark', async () => {
+  test('that ends within a character ends with U+FFFD', async () => {
     const { end, text } = await outcomeOf(
       raw(async function* () {
         yield 'a\ud83d'
@@ -500,7 +500,7 @@ describe('text', () => {
     expect(end).toMatchObject({ seq: 3, outcome: 'done' })
   })
 
-  test('that is cancelled within a character counts the mark among what is kept', async () => {
+  test('that is cancelled within a character counts U+FFFD among its items', async () => {
     const cut = raw(async function* ({ signal }) {
       yield 'a\ud83d'
       await aborted(signal)
@@ -517,7 +517,7 @@ describe('text', () => {
     expect(client.text(2)).toBe('a\ufffd')
   })
 
-  test('of a part that ends within a character ends with a mark inside the part', async () => {
+  test('of a lane that ends within a character ends with U+FFFD inside the lane', async () => {
     const parts = raw(async function* () {
       yield { type: 'thinking', text: 'a\ud83d' }
       yield '\ude00b'
@@ -549,7 +549,7 @@ describe('text', () => {
     expect(client.text(2)).toBe('😀')
   })
 
-  test('is the same items however long it may be held back for company', async () => {
+  test('is the same items however long it may be batched', async () => {
     const talk = raw(async function* () {
       for (let n = 0; n < 50; n++) {
         yield `t${n} `

@@ -21,8 +21,8 @@ function turnsByHand() {
   }
 }
 
-describe('the turns of the event loop', () => {
-  test('let everybody go on in the order of their waiting, a part of them in each turn', () => {
+describe('the slots of the scheduler', () => {
+  test('go to all in the order of their waiting, a part of them in each loop turn', () => {
     const loop = turnsByHand()
     const gone: number[] = []
     for (let n = 0; n < 100; n++) loop.turns.later(() => gone.push(n), false)
@@ -33,7 +33,7 @@ describe('the turns of the event loop', () => {
     expect(gone).toEqual(Array.from({ length: 100 }, (_, n) => n))
   })
 
-  test('do not queue who waited for something outside behind all who never wait, nor these behind those', () => {
+  test('do not queue a run that waited for something outside behind runs that never wait, nor these behind it', () => {
     const loop = turnsByHand()
     const gone: string[] = []
     const again = (who: string, first: boolean): void =>
@@ -49,7 +49,7 @@ describe('the turns of the event loop', () => {
     expect(shares).toBe(0.5)
   })
 
-  test('are over after a millisecond, whoever is left', () => {
+  test('are over after a millisecond, whichever runs are left', () => {
     const loop = turnsByHand()
     let gone = 0
     for (let n = 0; n < 5; n++)

@@ -48,7 +48,7 @@ function sharedLoop() {
 }
 
 describe('runs that share the event loop', () => {
-  test('say about as much as each other, however long one of them works for an item', async () => {
+  test('send about as much as each other, however long one of them works for an item', async () => {
     const loop = sharedLoop()
     const slow = loop.begin(0.2)
     const others = Array.from({ length: 20 }, () => loop.begin(0.001))

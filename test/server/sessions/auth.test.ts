@@ -61,7 +61,7 @@ describe('credentials', () => {
     expect(seen.map((credentials) => credentials.headers.get('authorization'))).toEqual(['Bearer x', 'Bearer x'])
   })
 
-  test('of no meaning are refused when the server is made', () => {
+  test('that can never match are refused when the server is made', () => {
     expect(() => bearer({})).toThrow('at least one token')
     expect(() => bearer({ '': 'alice' })).toThrow('empty token')
     expect(() => bearer({ [String(undefined)]: 'alice' })).toThrow('empty token')
@@ -90,8 +90,8 @@ describe('a signed token', () => {
   const bad: Record<string, () => Promise<string>> = {
     'that has expired': () => token({ sub: 'alice', exp: soon() - 3_600 }),
     'signed with another key': () => token({ sub: 'alice' }, new TextEncoder().encode('b'.repeat(40))),
-    'of nobody': () => token({}),
-    'of the empty name': () => token({ sub: '' }),
+    'without a subject': () => token({}),
+    'with an empty subject': () => token({ sub: '' }),
     'that is not signed': async () =>
       `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from('{"sub":"alice"}').toString('base64url')}.`,
     'whose signature was taken off': async () => (await token({ sub: 'alice' })).replace(/\.[^.]*$/, '.'),
@@ -99,7 +99,7 @@ describe('a signed token', () => {
       const { privateKey } = await generateKeyPair('RS256')
       return await new SignJWT({ sub: 'alice' }).setProtectedHeader({ alg: 'RS256' }).sign(privateKey)
     },
-    'that is none': async () => 'junk',
+    'that is no token': async () => 'junk',
     'of three junk parts': async () => 'a.b.c',
     'whose claims are no map': async () =>
       (await token({ sub: 'alice' })).replace(/\.[^.]*\./, `.${Buffer.from('5').toString('base64url')}.`),

@@ -78,7 +78,7 @@ describe('a key', () => {
     expect(client.text(3)).toBe('5')
   })
 
-  test('of a run that goes on is answered while the server goes away; a new one is not', async () => {
+  test('of a run that goes on is answered while the server closes; a new one is not', async () => {
     await using served = await testServer({ silent: silent() })
     await using client = await served.client()
     client.start(1, 'silent', null, { key: 'k' })
@@ -93,7 +93,7 @@ describe('a key', () => {
     await closing
   })
 
-  test('is free again when its time is over, and what was kept is gone', async () => {
+  test('is free again when its time is over, and nothing is kept', async () => {
     const runtime = handClock()
     const count = counter()
     await using served = await testServer({ count }, { runtime, limits: { endedMs: 60_000, heartbeatMs: 1_000_000 } })
@@ -113,8 +113,8 @@ describe('a key', () => {
   })
 })
 
-describe('what is kept of ended runs', () => {
-  test('goes oldest first when there is too much, and the key still says so', async () => {
+describe('the ended runs that are kept', () => {
+  test('go oldest first when there are too many, and the key still says so', async () => {
     const large = actor({
       async *stream(_: unknown) {
         for (let n = 0; n < 40; n++) yield 'x'.repeat(1_000)
@@ -139,7 +139,7 @@ describe('what is kept of ended runs', () => {
     expect(client.count(14)).toBe(40)
   })
 
-  test('of one principal does not cost another theirs', async () => {
+  test('of one principal do not cost another theirs', async () => {
     const large = actor({
       async *stream() {
         for (let n = 0; n < 40; n++) yield 'x'.repeat(1_000)
@@ -160,7 +160,7 @@ describe('what is kept of ended runs', () => {
     expect(alice.count(2)).toBe(40)
   })
 
-  test('and still read when it is given up is told to be lost, and no other end', async () => {
+  test('and given up while a client reads them end as lost, and in no other way', async () => {
     const large = actor({
       async *stream() {
         for (let n = 0; n < 40; n++) yield 'x'.repeat(1_000)
@@ -181,7 +181,7 @@ describe('what is kept of ended runs', () => {
     expect(client.count(2)).toBe(5)
   })
 
-  test('is no loss to who waits for nothing but an end', async () => {
+  test('are no loss for a client that only waits for an end', async () => {
     await using served = await testServer({ silent: silent() }, { limits: { retainPrincipal: 50_000 } })
     await using client = await served.client()
     const sids = Array.from({ length: 20 }, (_, n) => n + 1)
@@ -192,7 +192,7 @@ describe('what is kept of ended runs', () => {
     for (const sid of sids) expect(await client.next('end', sid)).toMatchObject({ seq: 1, outcome: 'cancelled' })
   })
 
-  test('for no time at all is no loop without end while somebody still reads it', async () => {
+  test('for no time at all cause no endless loop while a client reads them', async () => {
     const runtime = handClock()
     const count = counter()
     await using served = await testServer({ count }, { runtime, limits: { endedMs: 0 } })

@@ -52,7 +52,7 @@ describe('HELLO', () => {
     expect(served.server.liveRuns).toBe(0)
   })
 
-  test('that does not come closes the connection in time, and one whose credentials are never judged too', async () => {
+  test('that does not come closes the connection in time, and so does one whose credentials are never judged', async () => {
     const runtime = handClock()
     await using served = await testServer(
       { silent: silent() },
@@ -68,7 +68,7 @@ describe('HELLO', () => {
     expect(await unjudged.closed).toBe(4408)
   })
 
-  test('whose frames are faulty applies none of them', async () => {
+  test('with a faulty frame in its message applies none of them', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client({ hello: false })
@@ -94,7 +94,7 @@ describe('HELLO', () => {
     expect(await much.closed).toBe(4413)
   })
 
-  test('lets frames wait in order while the credentials are looked at', async () => {
+  test('lets frames wait in order while the credentials are checked', async () => {
     let judge: ((who: { id: string }) => void) | undefined
     const count = counter()
     await using served = await testServer(
@@ -112,7 +112,7 @@ describe('HELLO', () => {
     expect((await client.next('pong')).nonce).toBe(7)
   })
 
-  test('that is refused is told so and closed 4401; one that cannot be judged is to come back', async () => {
+  test('with wrong credentials is closed 4401; with credentials that cannot be judged it is to come back', async () => {
     await using served = await testServer({ silent: silent() })
     await using wrong = await served.client({ hello: 'unanswered', auth: 'wrong', with: [start(1, 'silent')] })
     expect(await wrong.next('notice')).toMatchObject({ code: 'unauthenticated' })
@@ -174,7 +174,7 @@ describe('a session', () => {
     expect(count.runs).toHaveLength(1)
   })
 
-  test('is not another principal’s, whatever instance it says it is', async () => {
+  test('is never that of another principal, whatever instance the client gives', async () => {
     await using served = await testServer({ silent: silent() })
     await using alice = await served.client({ attempt: 5 })
     await using bob = await served.client({ auth: 'bob', client: alice.client, attempt: 1, hello: 'unanswered' })
@@ -236,7 +236,7 @@ describe('a session', () => {
     expect(served.server.liveRuns).toBe(3)
   })
 
-  test('of nobody in particular is its own principal', async () => {
+  test('of an anonymous client has a principal of its own', async () => {
     const count = counter()
     await using served = await testServer({ count }, { authenticate: anonymous() })
     await using one = await served.client()
@@ -276,7 +276,7 @@ describe('a stream id', () => {
     expect(count.runs).toHaveLength(0)
   })
 
-  test('that ended, was refused or detached is spoken to in vain', async () => {
+  test('that ended, was refused or detached is ignored', async () => {
     const count = counter()
     await using served = await testServer({ count, silent: silent() })
     await using client = await served.client()

@@ -58,7 +58,7 @@ describe('a line cutter', () => {
     )
   })
 
-  test('gives what stands behind the last newline at the end', () => {
+  test('gives the rest behind the last newline at the end', () => {
     const cutter = new LineCutter(100)
     cutter.push(encoder.encode('one\ntw'))
     cutter.push(encoder.encode('o'))
@@ -74,7 +74,7 @@ describe('a line cutter', () => {
     expect(() => cutter.push(encoder.encode('5'))).toThrow(LineTooLong)
   })
 
-  test('keeps no view of the chunks it was given', () => {
+  test('keeps no view of its chunks', () => {
     const cutter = new LineCutter(100)
     const chunk = encoder.encode('one\nrest')
     cutter.push(chunk)
@@ -99,7 +99,7 @@ describe('newline-delimited JSON', () => {
     expect(malformed).toBe(2)
   })
 
-  test('takes a line for malformed that the check does not accept', async () => {
+  test('takes a line that the check does not accept as malformed', async () => {
     let malformed = 0
     const { body } = bodyOf(['1\n{"a":1}\n'])
     const check = (value: unknown): boolean => typeof value === 'object'

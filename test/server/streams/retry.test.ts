@@ -39,7 +39,7 @@ async function run<Result>(
 }
 
 describe('retry', () => {
-  test('gives what the first attempt gives, and says nothing', async () => {
+  test('gives the value of the first attempt, and reports nothing', async () => {
     expect(await run(retry(async () => 'it', { signal: NEVER }))).toEqual({ said: [], result: 'it' })
   })
 
@@ -53,13 +53,13 @@ describe('retry', () => {
     expect(error).toBe(TRY_AGAIN)
   })
 
-  test('may come back at once, as chance has it', async () => {
+  test('may come back at once, by chance', async () => {
     const { runtime, waits } = immediate(0)
     await run(retry(() => Promise.reject(TRY_AGAIN), { signal: NEVER, maxRetries: 2, runtime }))
     expect(waits).toEqual([0, 0])
   })
 
-  test('comes back no sooner than it was told', async () => {
+  test('comes back no sooner than the error asks', async () => {
     const { runtime, waits } = immediate()
     const error = new MillraceError('provider_rate_limited', 'later', { details: { afterMs: 20_000 } })
     await run(retry(() => Promise.reject(error), { signal: NEVER, maxRetries: 1, runtime }))
@@ -71,7 +71,7 @@ describe('retry', () => {
     expect(await run(retry(() => Promise.reject(error), { signal: NEVER }))).toEqual({ said: [], error })
   })
 
-  test('does not retry what is not ours or says that it is no use', async () => {
+  test('does not retry a foreign error or one that is not retryable', async () => {
     for (const error of [new Error('foreign'), new MillraceError('unauthenticated', 'no')]) {
       const attempt = vi.fn(() => Promise.reject(error))
       expect(await run(retry(attempt, { signal: NEVER }))).toEqual({ said: [], error })

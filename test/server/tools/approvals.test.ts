@@ -28,7 +28,7 @@ async function paying(
 }
 
 describe('a tool that needs approval', () => {
-  test('asks the people attached, and runs once one of them allows it', async () => {
+  test('asks the readers of the run, and runs once one of them allows it', async () => {
     await using served = await paying()
     const watched = new Watched(served.client.start('agent', 'go'))
     const request = await watched.first('request')
@@ -101,7 +101,7 @@ describe('a tool that needs approval', () => {
     expect(served.paid).toEqual([])
   })
 
-  test('is asked for only where it says so', async () => {
+  test('asks only where its function says so', async () => {
     for (const [limit, asks] of [
       [20, true],
       [100, false],
@@ -118,7 +118,7 @@ describe('a tool that needs approval', () => {
     }
   })
 
-  test('is not asked for when the arguments do not fit', async () => {
+  test('does not ask when the arguments do not fit', async () => {
     await using served = await paying()
     const model = scriptedModel(calls({ ...wanted, args: { euros: 'all' } }), says('ok'))
     const pay = tool({ description: 'x', input: z.object({ euros: z.number() }), needsApproval: true, run: () => 1 })
@@ -129,7 +129,7 @@ describe('a tool that needs approval', () => {
     expect(served.paid).toEqual([])
   })
 
-  test('is withdrawn when its call is cancelled: who attaches then is not asked, and who answers is too late', async () => {
+  test('withdraws its request when its call is cancelled: a late reader is not asked, and a late answer is refused', async () => {
     const other = tool({ description: 'x', needsApproval: true, run: () => 'other' })
     const pay = tool({ description: 'x', needsApproval: true, run: () => 'paid' })
     const model = scriptedModel(calls(wanted, { call: 'o1', name: 'other', args: {} }), says('ok'))

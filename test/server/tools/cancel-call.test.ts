@@ -94,7 +94,7 @@ describe('the cancel of one of three parallel calls', () => {
 })
 
 describe('the cancel of a call', () => {
-  test('that nobody knows, or that has finished, is answered with NOTICE not_found', async () => {
+  test('that is unknown, or that has finished, is answered with NOTICE not_found', async () => {
     const { tools, contexts, release } = waiting()
     const quick = tool({ description: 'x', run: () => 1 })
     const model = scriptedModel(calls({ call: 'quick', name: 'quick', args: {} }, ...three), says('ok'))
@@ -123,7 +123,7 @@ describe('the cancel of a call', () => {
     expect(await watched.over).toBeUndefined()
   })
 
-  test('twice, by two clients, is one cancel', async () => {
+  test('by two clients is one cancel', async () => {
     const { tools, contexts, release } = waiting()
     await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
     const watched = new Watched(served.client.start('agent', 'go'))
@@ -175,7 +175,7 @@ describe('the cancel of a call', () => {
     await eventually(() => served.server.liveRuns === 0, 'the slot is free')
   })
 
-  test('that still looks whether it needs approval says so as well', async () => {
+  test('that still checks whether it needs approval says so as well', async () => {
     const { opened, open } = latch()
     const asked = latch()
     const slow = tool({
@@ -197,7 +197,7 @@ describe('the cancel of a call', () => {
     expect(await watched.over).toBeUndefined()
   })
 
-  test('of a generator cleans up in its finally, also while its reader reads nothing', async () => {
+  test('of a generator runs its finally, also while its reader reads nothing', async () => {
     let cleaned = false
     const endless = tool({
       description: 'x',
@@ -223,7 +223,7 @@ describe('the cancel of a call', () => {
   })
 
   test.each([0, 32])(
-    'is answered by its result, however often it is asked for before (readAhead %i)',
+    'is answered by its result, however often it is repeated before (readAhead %i)',
     async (readAhead) => {
       const { tools, contexts, release } = waiting()
       const model = scriptedModel(calls(...three), says('ok'))
@@ -293,7 +293,7 @@ describe('the cancel of a call', () => {
     },
   )
 
-  test('is answered also where its result is left out, once the call is over', async () => {
+  test('is answered also where its result is skipped, once the call is over', async () => {
     const { tools, contexts } = waiting()
     const rest = latch()
     const model = scriptedModel(calls({ call: 'a', name: 'wait', args: {} }), async function* () {
@@ -316,7 +316,7 @@ describe('the cancel of a call', () => {
     await Promise.all([watched.over, view.over])
   })
 
-  test('that is asked for while the connection is lost comes with the next one', async () => {
+  test('that is sent while the connection is lost comes with the next one', async () => {
     const { tools, contexts, release } = waiting()
     await using served = await servedAgent({ model: scriptedModel(calls(...three), says('ok')), tools })
     await using proxy = await TcpProxy.to(Number(new URL(served.url).port))
@@ -337,7 +337,7 @@ describe('the cancel of a call', () => {
   })
 })
 
-describe('the cancel of the run', () => {
+describe('a cancel of the run', () => {
   test('stops every tool, and its receipt names them', async () => {
     const { tools, contexts } = waiting()
     await using served = await servedAgent({ model: scriptedModel(calls(...three), says('never')), tools })

@@ -27,7 +27,7 @@ function does(run: Tool['run'], more: Partial<Tool> = {}): ToolMap {
 }
 
 describe('a tool', () => {
-  test('is called with what its schema makes of the arguments, and its output goes to the model and to the reader', async () => {
+  test('is called with the output of its schema, and its own output goes to the model and to the reader', async () => {
     const double = tool({
       description: 'Doubles',
       input: z.object({ n: z.number(), times: z.number().default(2) }),
@@ -40,7 +40,7 @@ describe('a tool', () => {
     expect(watched.all('tool.call')).toMatchObject([{ call: 'c1', name: 'double', args: { n: 4 } }])
   })
 
-  test('is told to the model with the JSON Schema of its input', () => {
+  test('is described to the model by the JSON Schema of its input', () => {
     expect(weather.parameters).toMatchObject({
       type: 'object',
       properties: { city: { type: 'string' } },
@@ -90,7 +90,7 @@ describe('a tool', () => {
     expect(runs).toBe(0)
   })
 
-  test('takes any Standard Schema, with JSON Schema beside it where the schema cannot state its own', async () => {
+  test('takes any Standard Schema, with a JSON Schema where the schema cannot state its own', async () => {
     const schema = {
       '~standard': {
         version: 1 as const,
@@ -199,7 +199,7 @@ describe('a tool', () => {
     expect(result).toMatchObject({ outcome: 'ok', output: 'there' })
   })
 
-  test('may say a million times how far it is, and nothing once it is over', async () => {
+  test('may report its progress a million times, and not once it is over', async () => {
     let late: () => Promise<void> = () => expect.unreachable()
     const chatty = tool({
       description: 'x',
@@ -220,7 +220,7 @@ describe('a tool', () => {
     )
   })
 
-  test('may say data of its own', async () => {
+  test('may send data of its own', async () => {
     const tools = does(async (_, { emit }) => {
       await emit({ type: 'data', name: 'picture', value: { bytes: 3 } })
       return 'drawn'
@@ -230,16 +230,13 @@ describe('a tool', () => {
   })
 })
 
-describe('an error that the model sees', () => {
-  test.each(['__proto__', 'constructor', 'toString', 'made_up', ''])(
-    'is a tool called %j that nobody gave it',
-    async (name) => {
-      const { result, seen, text } = await oneCall({ weather }, {}, name)
-      expect(result).toMatchObject({ outcome: 'error', error: `unknown tool ${name}; known tools: weather` })
-      expect(seen).toMatchObject({ role: 'tool', content: expect.stringContaining('Error: unknown tool') })
-      expect(text).toBe('ok')
-    },
-  )
+describe('the model sees an error', () => {
+  test.each(['__proto__', 'constructor', 'toString', 'made_up', ''])('for an unknown tool called %j', async (name) => {
+    const { result, seen, text } = await oneCall({ weather }, {}, name)
+    expect(result).toMatchObject({ outcome: 'error', error: `unknown tool ${name}; known tools: weather` })
+    expect(seen).toMatchObject({ role: 'tool', content: expect.stringContaining('Error: unknown tool') })
+    expect(text).toBe('ok')
+  })
 
   test.each([
     [{}, 'city: '],
@@ -247,13 +244,13 @@ describe('an error that the model sees', () => {
     ['{"city', 'invalid arguments'],
     [null, 'invalid arguments'],
     [JSON.parse('{"__proto__":{"city":"Oslo"}}'), 'city: '],
-  ])('is arguments that do not fit: %j', async (args, says) => {
+  ])('for arguments that do not fit: %j', async (args, says) => {
     const { result, seen } = await oneCall({ weather }, args)
     expect(result).toMatchObject({ outcome: 'error', error: expect.stringContaining(says) })
     expect(seen).toMatchObject({ content: expect.stringContaining(says) })
   })
 
-  test('is what a tool throws, with its message when that is one of ours', async () => {
+  test('for what a tool throws, with its message when that is a MillraceError', async () => {
     const { result, seen, errors } = await oneCall(
       does(() => {
         throw new MillraceError('tool_failed', 'no such city')
@@ -268,7 +265,7 @@ describe('an error that the model sees', () => {
     ['an error', new Error('key sk-123 refused')],
     ['no error', 'sk-123'],
     ['nothing', undefined],
-  ])('does not tell what a foreign failure says: %s', async (_, thrown) => {
+  ])('without the words of a foreign failure: %s', async (_, thrown) => {
     const throws = [
       () => Promise.reject(thrown),
       () => {
@@ -287,7 +284,7 @@ describe('an error that the model sees', () => {
     }
   })
 
-  test('is a tool that takes too long: its signal aborts and its clean-up runs', async () => {
+  test('for a tool that takes too long: its signal aborts and its clean-up runs', async () => {
     let cleaned = false
     let reason: unknown
     const tools = does(
@@ -307,7 +304,7 @@ describe('an error that the model sees', () => {
     expect(reason).toMatchObject({ code: 'timeout' })
   })
 
-  test('is a tool that takes too long and does not stop: the run goes on without it, its slot stays taken', async () => {
+  test('for a tool that takes too long and does not stop: the run goes on without it, its slot stays taken', async () => {
     const release = latch()
     const model = scriptedModel(calls({ call: 'c1', name: 'it', args: {} }), says('on'))
     await using served = await servedAgent({ model, tools: does(() => release.opened, { timeoutMs: 5 }) })
@@ -325,7 +322,7 @@ describe('an output', () => {
     [7, '7', 7],
     [{ at: new Date(0), no: undefined }, '{"at":"1970-01-01T00:00:00.000Z"}', { at: '1970-01-01T00:00:00.000Z' }],
     ['half \ud83d', 'half \ufffd', 'half \ufffd'],
-  ])('%j is told as %j', async (given, content, output) => {
+  ])('of %j is given to the model as %j', async (given, content, output) => {
     const { result, seen } = await oneCall(does(() => given))
     expect(result).toMatchObject({ outcome: 'ok', output })
     expect(seen).toMatchObject({ content })
@@ -340,7 +337,7 @@ describe('an output', () => {
     expect(short.result.output).toBe('{"list":["\n[cut off: the output was longer than 12 bytes]')
   })
 
-  test('that cannot travel as it is travels as JSON text', async () => {
+  test('that cannot be sent as it is becomes JSON text', async () => {
     let deep: unknown = 'bottom'
     for (let n = 0; n < 30; n++) deep = [deep]
     const { result, text } = await oneCall(does(() => deep))
@@ -367,7 +364,7 @@ describe('an output', () => {
     }
   })
 
-  test('arguments that cannot travel are quoted', async () => {
+  test('comes also for arguments that cannot be sent, which are quoted', async () => {
     const args = { text: '\ud83d', more: 'x'.repeat(100_000) }
     const { watched, result } = await oneCall(
       does(() => 'fine'),

@@ -13,7 +13,7 @@ import { inMemory } from '../../helpers/transports.ts'
 transportSuite(inMemory, { ownPort: true, tcp: false })
 
 describe('a request in memory', () => {
-  test('is known for good, with path, query, headers, origin and address', async () => {
+  test('shows path, query, headers, origin and address for the life of its socket', async () => {
     await using open = await openTransport(inMemory)
     const { WebSocket } = open.transport as MemoryTransport
     const headers = { Origin: 'https://app.example.com', cookie: 'a=1' }
@@ -40,7 +40,7 @@ describe('a request in memory', () => {
     [['mqtt', SUBPROTOCOL], 'known', SUBPROTOCOL],
     [['mqtt', 'graphql-ws'], 'unknown', 'mqtt'],
     [[], 'unknown', ''],
-  ])('that offers %j is accepted as %s and told %j', async (offered, as, told) => {
+  ])('that offers %j is accepted as %s and answered %j', async (offered, as, told) => {
     await using open = await openTransport(inMemory)
     const peer = new (open.transport as MemoryTransport).WebSocket(open.url, offered)
     expect(peer.readyState).toBe(0)
@@ -50,18 +50,18 @@ describe('a request in memory', () => {
     expect([peer.protocol, peer.readyState]).toEqual([told, 1])
   })
 
-  test('that is refused fails as in a browser, and no socket is there', async () => {
+  test('that is refused fails as in a browser, and leaves no socket', async () => {
     await using open = await openTransport(inMemory)
     open.verdict = { ok: false, status: 403, message: 'not for you' }
     expect(await failed(open.transport as MemoryTransport)).toEqual(['Unexpected server response: 403', 1006])
     expect(open.accepted).toEqual([])
   })
 
-  test('that finds nobody listening fails as in a browser', async () => {
+  test('without a server fails as in a browser', async () => {
     expect(await failed(memory())).toEqual([expect.stringContaining('ECONNREFUSED'), 1006])
   })
 
-  test('that is given up while it is under way fails, and no socket is there', async () => {
+  test('that is given up while it connects fails, and leaves no socket', async () => {
     await using open = await openTransport(inMemory)
     const { WebSocket } = open.transport as MemoryTransport
     const peer = new WebSocket(open.url, SUBPROTOCOL)
@@ -99,7 +99,7 @@ describe('a client socket in memory', () => {
     ])
   })
 
-  test('hears what the server said before it heard of the close', async () => {
+  test('receives what the server sent before the close', async () => {
     await using open = await openTransport(inMemory)
     const peer = new (open.transport as MemoryTransport).WebSocket(open.url, SUBPROTOCOL)
     const heard: unknown[] = []
@@ -142,7 +142,7 @@ describe('an application under test', () => {
     expect(await read(10)).toEqual(whole)
   })
 
-  test('whose network stands still is missed by both sides, and goes on when it is back', async () => {
+  test('with a network that stands still is missed by both sides, and goes on when it is back', async () => {
     const time = handClock()
     const transport = memory({ runtime: time })
     const count = counter()
@@ -194,7 +194,7 @@ describe('an application under test', () => {
     await client.close()
   })
 
-  test('goes through hours in no time with fake timers', async () => {
+  test('passes hours in no time with fake timers', async () => {
     vi.useFakeTimers()
     try {
       const transport = memory()

@@ -29,7 +29,7 @@ test('uws speaks TLS with the files it is given, and its server says wss', async
   await client.close()
 })
 
-test('uws says which files it could not speak TLS with', async () => {
+test('uws names the files with which it could not speak TLS', async () => {
   const transport = uws({ module: uWS, ssl: { keyFile: '/nowhere/key.pem', certFile } })
   const host = { verify: () => ({ ok: true }) as const, accept: () => undefined as never }
   const listening = transport.listen(host, { maxMessage: 1_000, maxBuffered: 1_000 }, { port: 0, host: '127.0.0.1' })

@@ -60,7 +60,7 @@ describe('a failure of the network', () => {
     [['', 'UND_ERR_SOCKET'], 'the connection to the provider was lost: try again later', true],
     [['', 'HPE_INVALID_CONSTANT'], 'the connection to the provider was lost: try again later', true],
     [[''], "the provider's answer could not be read: check that its address serves this API", false],
-  ])('with the codes %j: %s', (codes, message, retryable) => {
+  ])('with the codes %j says: %s', (codes, message, retryable) => {
     const thrown = failed(...codes)
     expect(explain(thrown, words)).toMatchObject({ code: 'provider_error', message, retryable, cause: thrown })
   })
