@@ -24,7 +24,7 @@ const NEED_NONE = [
   /^protocol\.[A-Z]\w*\.\S+ in \S*protocol\/frames\.ts$/,
   /^protocol\.(CLOSE|TAG|EVENT)\.\w+ in /,
   /\.__type\./,
-  /\.(constructor|name) in \S*protocol\/(errors|credit)\.ts$/,
+  /\.(constructor|name) in \S*(protocol\/(errors|credit)|model-failure)\.ts$/,
 ]
 
 beforeAll(async () => {

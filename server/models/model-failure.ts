@@ -6,6 +6,7 @@ import { Refusal } from './provider/refusal.ts'
  * whose message has nothing of what the provider said.
  */
 export class ModelFailure extends Error {
+  /** Always `ModelFailure`. */
   override readonly name: string = 'ModelFailure'
   /** The id of the model, such as `openai:gpt-5-mini`. */
   readonly model: string
@@ -16,6 +17,10 @@ export class ModelFailure extends Error {
   /** What the provider said, at most 2,000 characters, with keys replaced. Undefined if it said nothing. */
   readonly body: string | undefined
 
+  /**
+   * @param model the id of the model.
+   * @param cause the error that the run got.
+   */
   constructor(model: string, cause: MillraceError) {
     const refusal = refusalBehind(cause)
     super(

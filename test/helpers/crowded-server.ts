@@ -5,7 +5,10 @@ import { eventually, testServer } from './server.ts'
 import { aborted, latch, silent } from './test-actors.ts'
 import type { WireClient, WireClientOptions } from './wire-client.ts'
 
+const AN_HOUR = 3_600_000
 const STREAMS_OF_A_CONNECTION = 50
+/** Thoughts between the words of a long log, for each of its size. */
+const THOUGHTS = 10
 /** Requests `q1`, `q2`, ... that wait for an answer in one run. */
 export const QUESTIONS = 200
 const CREDIT = 10_000
@@ -19,11 +22,11 @@ const LIMITS = {
   startsPerSec: 1_000_000,
   startBurst: 1_000_000,
   // Nothing is done but what the test asks for.
-  heartbeatMs: 3_600_000,
-  timeoutMs: 3_600_000,
+  heartbeatMs: AN_HOUR,
+  timeoutMs: AN_HOUR,
 }
 
-const wait = tool({ description: 'Goes on', run: (_, { signal }) => aborted(signal) })
+const wait = tool({ description: 'Goes on', timeoutMs: AN_HOUR, run: (_, { signal }) => aborted(signal) })
 const result = (call: string): RunEvent => ({ type: 'tool.result', call, outcome: 'ok', ms: 1 })
 
 /** Has a call and a request open, and says more than its parent reads: the result of a call first. */
@@ -62,7 +65,7 @@ function crowded(isGated: Promise<void>) {
 /** Has said much, and thought between the words. */
 const history = actor({
   async *stream(size: unknown, { signal }: ActorContext) {
-    for (let n = 0; n < Number(size) * 10; n++) {
+    for (let n = 0; n < Number(size) * THOUGHTS; n++) {
       yield { type: 'thinking', text: 'hm' }
       yield 'word '
     }
@@ -167,7 +170,8 @@ export async function crowdedServer(size: number): Promise<CrowdedServer> {
   await first.find((frame) => frame.kind === 'delta' && frame.lane === 0)
   first.start(2, 'history', size, { credit: CREDIT })
   const { run: told } = await first.next('opened', 2)
-  await first.until(() => first.text(2).length === size * 10 * 'hmword '.length)
+  // A thought is declared, said and closed.
+  await first.until(() => first.count(2) === size * THOUGHTS * 4)
 
   first.start(3, 'asking', size)
   const { run: asks } = await first.next('opened', 3)
@@ -183,13 +187,15 @@ export async function crowdedServer(size: number): Promise<CrowdedServer> {
   const requests = first
     .items(1)
     .filter(({ data }) => (data as { request?: string } | undefined)?.request !== undefined)
-  for (const n of many) {
-    const other = await served.client({ auth: `somebody ${n}` })
-    other.start(1, 'brief')
-    other.start(2, 'silent')
-    await other.next('end', 1)
-    other.cut()
-  }
+  await Promise.all(
+    many.map(async (n) => {
+      const other = await served.client({ auth: `somebody ${n}` })
+      other.start(1, 'brief')
+      other.start(2, 'silent')
+      await other.next('end', 1)
+      other.cut()
+    }),
+  )
   await eventually(() => served.server.connections === clients.length, 'only the crowd is connected')
   const others = clients.length
   return {

@@ -1,5 +1,6 @@
 import { type Client, createClient, type MillraceError, type Run, type StreamEvent } from '../../client-sdk/index.ts'
 import { type Actor, createServer, type MillraceServer } from '../../server/index.ts'
+import { ModelFailure } from '../../server/models/model-failure.ts'
 import { Audit, wordsOf } from './audit.ts'
 import { Ledger } from './ledger.ts'
 import type { Tamper } from './network.ts'
@@ -74,7 +75,8 @@ export class AgentWorld {
       runtime: this.#stage.time,
       transport: this.#stage.network.transport,
       onError: (error) => {
-        if (!(error instanceof Error && error.message === 'as planned')) this.#fail('server-error', String(error))
+        const reported = error instanceof ModelFailure ? error.cause : error
+        if (!(reported instanceof Error && reported.message === 'as planned')) this.#fail('server-error', String(error))
       },
     })
   }
