@@ -1,21 +1,21 @@
 import { isWellFormed } from '../text.ts'
 import { OpenIds } from './open-ids.ts'
 
-/** The longest id of a tool call that is passed on. */
+/** The longest id of a tool call that is kept as the model gave it. */
 const MAX_ID_CHARACTERS = 128
 
 /**
- * Ids of tool calls and requests, each given once in a run, its children and its parents: what one of them says is
- * passed on by another, and is answered or cancelled there.
+ * Ids of tool calls and requests. Each is given once in a run, its children and its parents, because one of them
+ * forwards the events of another, and clients answer and cancel there.
  */
 export class CallIds {
   /** What is open under these ids and those of agents. */
   readonly open: OpenIds = new OpenIds()
-  /** Ids that were given, each with the last number that was put behind it. */
+  /** The ids given so far, each with the last number that was appended to it. */
   readonly #calls = new Map<string, number>()
   #requests = 0
 
-  /** The id of a tool call as the model gave it, where it can be used and is new: some providers count anew in every answer. */
+  /** The id of a tool call as the model gave it, if it is usable and new. Some providers start to count again in each answer. */
   claimCall(given: string): string {
     const usable = given !== '' && given.length <= MAX_ID_CHARACTERS && isWellFormed(given)
     const base = usable ? given : 'call'

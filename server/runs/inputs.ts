@@ -9,12 +9,12 @@ import { Channel } from '../streams/channel.ts'
 import type { CallIds } from './call-ids.ts'
 import type { Member } from './open-ids.ts'
 
-/** Message ids remembered per run; older ones are no longer recognised as duplicates. */
+/** Message ids kept per run. Older ones are no longer recognised as duplicates. */
 const MAX_MIDS = 1_024
-/** What remembering one takes, about. */
+/** The bytes that one of them takes, approximately. */
 const MID_BYTES = 200
 
-/** What something takes, or may take, of an OPENED. */
+/** Room that something takes, or may take, in an OPENED. */
 export type Room = { readonly bytes: number; readonly values: number }
 
 /** What becomes of an input. */
@@ -25,20 +25,20 @@ type Pending = {
   data: WireMap
   seq: number
   fail: (reason: unknown) => void
-  /** Nothing waits for it any more: neither timer nor listener stays behind. */
+  /** Removes its timer and its listener. */
   over: () => void
 }
 
 type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes' | 'maxEvent' | 'maxDepth' | 'maxValues'>
 
-/** What inputs take from the run they are said to. */
+/** What the inputs of a run take from it. */
 export type InputsCallbacks = {
   readonly runtime: Runtime
   readonly limits: InputLimits
   readonly run: Member
-  /** Those of the tree that the run is in: where a request was passed on it may be answered. */
+  /** The ids of the tree of runs: a request may be answered wherever it was forwarded to. */
   readonly ids: CallIds
-  /** Why nothing is accepted any more, once that is so. */
+  /** Why nothing more is accepted, once that is so. */
   stopReason(): MillraceError
   waitingChanged(): void
 }
@@ -46,8 +46,8 @@ export type InputsCallbacks = {
 type RequestEvent = Extract<RunEvent, { type: 'request' }>
 
 /**
- * What clients say to a run: each input once, answers to the requests that wait for them, the rest in order to whoever
- * reads the queue.
+ * The inputs of a run, each taken once. Answers go to the requests that wait for them, all others into the queue of the
+ * actor, in order.
  */
 export class Inputs {
   readonly #runtime: Runtime
@@ -57,14 +57,14 @@ export class Inputs {
   readonly #queue: Channel<{ input: RunInput; bytes: number }>
   readonly #answers = new Map<string, InputAnswer>()
   readonly #pending = new Map<string, Pending>()
-  /** What the requests that wait, for their answer or to be logged, take of an OPENED. */
+  /** Room in an OPENED of the requests that wait for their answer, or to be logged. */
   #taken: Room = { bytes: 0, values: 0 }
   #bytes = 0
   #reading = false
   #isClosed = false
   #isRefusing = false
 
-  /** @param callbacks `waitingChanged`: the run began or ceased to wait for what a client says. */
+  /** @param callbacks `waitingChanged`: the run began or stopped waiting for an input. */
   constructor(callbacks: InputsCallbacks, interactive: boolean) {
     const { runtime, limits } = callbacks
     this.#callbacks = callbacks
@@ -78,7 +78,7 @@ export class Inputs {
     }
   }
 
-  /** Bytes that the memory of inputs takes, about. */
+  /** The bytes that the kept message ids take, approximately. */
   get retainedBytes(): number {
     return this.#answers.size * MID_BYTES
   }
@@ -89,8 +89,8 @@ export class Inputs {
   }
 
   /**
-   * Takes an input, once per `mid`: the first answer is remembered and repeated, an accepted one as `duplicate`.
-   * @param bytes its encoded size.
+   * Takes an input, once per `mid`. The first answer is kept and repeated, an accepted one as `duplicate`.
+   * @param bytes its size as encoded.
    */
   take(mid: string, input: RunInput, bytes: number): InputAnswer {
     const known = this.#answers.get(mid)
@@ -132,7 +132,7 @@ export class Inputs {
     return { status: 'accepted' }
   }
 
-  /** All that wait, for an actor that does not want to wait for them. */
+  /** Takes all inputs that wait, without waiting for more. */
   takeAll(): RunInput[] {
     const taken: RunInput[] = []
     for (let item = this.#queue.take(); item; item = this.#queue.take()) {
@@ -171,8 +171,8 @@ export class Inputs {
   }
 
   /**
-   * Keeps room for a request with that data while it waits to be logged: all that wait together may have half of what an
-   * OPENED may hold. Returns what gives the room back, or undefined when there is none.
+   * Reserves room for a request while it waits to be logged. All requests that wait may have half of what an OPENED may
+   * hold. Returns a function that releases the room, or undefined when there is none.
    */
   reserve(packed: Uint8Array): (() => void) | undefined {
     const asked = { bytes: packed.length, values: countValues(packed, this.#limits) }
@@ -182,7 +182,7 @@ export class Inputs {
     return () => this.#takeRoom(asked, -1)
   }
 
-  /** The run said something: who reads the queue beside it does not keep it waiting. */
+  /** The run logged an item: a loop over the queue that runs at the same time does not make it wait. */
   said(): void {
     if (!this.#reading) return
     this.#reading = false
@@ -204,7 +204,7 @@ export class Inputs {
       }
       signal?.addEventListener('abort', withdraw, { once: true })
       const timer = expiresMs === undefined ? undefined : this.#runtime.setTimer(expiresMs, expire)
-      // A copy: the actor may go on to change what it asked with.
+      // A copy: the actor may change its object later.
       const data = unpackPayload(packed) as WireMap
       const taken = { bytes: packed.length, values: countValues(packed, this.#limits) }
       const found = this.#open(id, data['call'], (value) => {
@@ -230,7 +230,7 @@ export class Inputs {
     })
   }
 
-  /** A request is found, and answered, until what this returns is called. */
+  /** Lets clients answer a request, until the function that this returns is called. */
   #open(id: string, call: unknown, answer: (value: unknown) => boolean): () => void {
     const { ids, run } = this.#callbacks
     const request = { run, answer }
@@ -243,12 +243,12 @@ export class Inputs {
     }
   }
 
-  /** Whether something waits for what clients say. */
+  /** Whether something waits for an input. */
   get waiting(): boolean {
     return this.#reading || this.#pending.size > 0
   }
 
-  /** What requests of others may take of an OPENED, beside those that wait here. */
+  /** Room in an OPENED that requests of children may take, in addition to those that wait here. */
   get room(): Room {
     const { maxEvent, maxValues } = this.#limits
     const { bytes, values } = this.#taken
@@ -260,7 +260,7 @@ export class Inputs {
     return [...this.#pending.values()].filter((pending) => pending.seq < seq).map((pending) => pending.data)
   }
 
-  /** The run is over: nothing is accepted any more, the queue ends, requests fail. */
+  /** The run is over: nothing more is accepted, the queue ends, and requests fail. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true

@@ -10,10 +10,10 @@ import { unpackAll } from '../log/payload.ts'
 import type { Reader } from '../log/readers.ts'
 import type { ReadableRun } from './readable-run.ts'
 
-/** Most bytes taken from the log at once. */
+/** The most bytes taken from the log at once. */
 const CHUNK_BYTES = 16_384
 
-/** Reads a run from inside this process, from its first item on, as a client would: the actor waits for it. */
+/** Reads a run from inside this process, from its first item on. As for a client with `pace`, the actor waits for it. */
 export class LocalReader implements Reader {
   readonly policy = 'pace'
   readonly own = true
@@ -22,11 +22,11 @@ export class LocalReader implements Reader {
   readonly cursor: Cursor
   readonly #run: ReadableRun
   readonly #lanes = new Map<unknown, WireMap>()
-  /** What was taken from the log: its events, undefined for those that readers do not see, and how many were read. */
+  /** The chunk taken from the log, its events (undefined where readers see none), and how many of them were read. */
   #chunk: Chunk | undefined
   #events: (RunEvent | undefined)[] = []
   #read = 0
-  /** The event handed out last counts as read when the next one is asked for. */
+  /** The last event that was returned. It counts as read when the next one is asked for. */
   #handed = false
   #wake = (): void => {}
   #isStopped = false
@@ -34,8 +34,8 @@ export class LocalReader implements Reader {
   readonly #onDismissed: () => void
 
   /**
-   * @param credit how far the run may be ahead of what was read, beside what it reads ahead anyway.
-   * @param dismissed told when the ended run is given up before it was read.
+   * @param credit how far the run may be ahead of what was read, in addition to `readAhead`.
+   * @param dismissed called when the ended run is dropped before it was read.
    */
   constructor(run: ReadableRun, limits: Pick<Limits, 'maxCredit'>, credit: number, dismissed: () => void = () => {}) {
     this.#run = run
@@ -45,8 +45,9 @@ export class LocalReader implements Reader {
   }
 
   /**
-   * The next event; undefined once the run has ended and all was read, and after `stop`. To be asked again only after it has answered.
-   * @throws MillraceError `overloaded` when the ended run was given up before it was read.
+   * The next event; undefined once the run has ended and all was read, and after `stop`. Wait for one answer before you
+   * ask for the next.
+   * @throws MillraceError `overloaded` when the ended run was dropped before it was read.
    */
   async next(): Promise<StreamEvent | undefined> {
     if (this.#handed) this.#advance()
@@ -68,18 +69,18 @@ export class LocalReader implements Reader {
     }
   }
 
-  /** All that was logged was read. */
+  /** All logged items were read. */
   get atEnd(): boolean {
     return this.cursor.last + Number(this.#handed) >= this.#run.log.last
   }
 
-  /** Gives nothing any more, also to who waits for it now. */
+  /** Ends the reading, also for a caller that waits now. */
   stop(): void {
     this.#isStopped = true
     this.#wake()
   }
 
-  /** Follows the run no more. */
+  /** Leaves the run. */
   leave(): void {
     this.#run.leave(this)
   }
@@ -117,7 +118,7 @@ export class LocalReader implements Reader {
 
 /**
  * The events of a run, and its end. Leaving early cancels the run and does not wait.
- * @throws MillraceError what the run failed of; `cancelled` when somebody cancelled it.
+ * @throws MillraceError the error of the run; `cancelled` when it was cancelled.
  */
 export async function* readRun(run: ReadableRun, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
   const reader = new LocalReader(run, limits, limits.initialCredit)
@@ -132,7 +133,7 @@ export async function* readRun(run: ReadableRun, limits: Limits): AsyncGenerator
   }
 }
 
-/** The events of a chunk; undefined for a part's start or end, which readers do not see. */
+/** The events of a chunk; undefined for the start and the end of a lane, which readers do not see. */
 function eventsOf(lane: number | undefined, values: unknown[], lanes: Map<unknown, WireMap>): (RunEvent | undefined)[] {
   if (lane !== undefined) return values.map((text) => textEvent(lanes.get(lane), String(text)))
   const [type, data] = values as [number | string, WireMap]

@@ -1,7 +1,7 @@
 /** What was open when a run was stopped. */
 export type OpenWorkSnapshot = { provider: boolean; tools: string[] }
 
-/** The books of a run on what it has open beside its actor: provider requests and tool calls. */
+/** What a run has open besides its actor: provider requests and tool calls. */
 export class OpenWork {
   #providers = 0
   /** Calls that have not finished. */
@@ -16,7 +16,7 @@ export class OpenWork {
     return this.#providers === 0 && this.#calls.size === 0
   }
 
-  /** Begins a provider request. Call what it returns once it is finished; calling it again does nothing. */
+  /** Begins a provider request. Call the function it returns once the request has finished; a second call does nothing. */
   openProvider(): () => void {
     this.#providers++
     let open = true
@@ -28,7 +28,7 @@ export class OpenWork {
     }
   }
 
-  /** Begins a tool call. Call what it returns once the tool has finished; calling it again does nothing. */
+  /** Begins a tool call. Call the function it returns once the tool has finished; a second call does nothing. */
   openTool(id: string): () => void {
     const call = { id }
     this.#calls.add(call)

@@ -7,30 +7,30 @@ import type { Reader, Readers } from '../log/readers.ts'
 import { type ActorOutput, Puller, type PullerCallbacks } from './puller.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** Events said with `emit` that may wait for the gate. */
+/** The most events of `emit` that may wait for the gate. */
 const MAX_WAITING_EVENTS = 1_000
 
-/** What a production tells the run it is of. */
+/** What a producer reports to its run. */
 export type ProducerCallbacks = {
-  /** Why nothing is said any more, once that is so. */
+  /** Why nothing more is logged, once that is so. */
   stopReason(): MillraceError
-  /** An event was logged as item `seq`. Returns whether it is a text of the run's own. */
+  /** An event was logged as item `seq`. Returns whether it is a text of the run itself, not of a child. */
   logged(event: RunEvent, seq: number): boolean
-  /** Something was said, as `tellNext` asked to be told. */
+  /** An item was logged, after a call of `tellNext`. */
   said(): void
-  /** An event was said with `emit` and waits for the gate. Returns what to call once it waits no more, if anything. */
+  /** An event of `emit` waits for the gate. Returns a function to call once it no longer waits, if one is needed. */
   waits(event: ActorOutput): (() => void) | undefined
   /** The gate was closed or opened. */
   gateMoved(): void
-  /** The actor is finished, with a result. */
+  /** The actor has finished with a result. */
   finished(result: unknown): void
-  /** The actor failed, or said what cannot be logged. */
+  /** The actor failed, or produced something that cannot be logged. */
   failed(error: unknown): void
-  /** The actor has taken a step after the production was closed, and threw `error` if there is one. */
+  /** The actor has taken a step after the producer was closed. `error`: what it threw, if anything. */
   steppedAfterClose(error?: unknown): void
 }
 
-/** What was said with `emit` and waits for the gate. */
+/** An event of `emit` that waits for the gate. */
 type Waiting = {
   event: ActorOutput
   done: (seq: number) => void
@@ -38,9 +38,9 @@ type Waiting = {
   over?: (() => void) | undefined
 }
 
-/** What an actor says, pulled from its iterator while its readers let it go on, and logged. */
+/** Pulls the iterator of an actor while its readers allow it, and logs the items. */
 export class Producer implements PullerCallbacks {
-  // What every item touches stands together: items of many runs come in turn, and each finds its run's memory cold.
+  // Fields that every item touches stand together. Items of many runs alternate, and each finds the memory of its run cold.
   readonly #log: Log
   readonly #readers: Readers
   readonly #writer: LogWriter
@@ -48,7 +48,7 @@ export class Producer implements PullerCallbacks {
   #isClosed = false
   #isGated = false
   #tellsNext = false
-  /** The readers let the actor go on up to here, if it is text that it says. */
+  /** The readers allow texts up to this item without being asked again. */
   #freeUntil = 0
   #texts = 0
   #waiting: Waiting[] | undefined
@@ -67,7 +67,7 @@ export class Producer implements PullerCallbacks {
     return this.#isGated
   }
 
-  /** Texts said, those of children aside. */
+  /** The number of texts logged, without those of children. */
   get texts(): number {
     return this.#texts
   }
@@ -77,23 +77,23 @@ export class Producer implements PullerCallbacks {
     return this.#puller.finished
   }
 
-  /** Begins to pull. */
+  /** Starts to pull. */
   begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
     this.#puller.begin(iterator)
     this.#go()
   }
 
-  /** Whether an event could be logged. */
+  /** Whether an event can be logged. */
   accepts(event: Parameters<LogWriter['accepts']>[0]): boolean {
     return this.#writer.accepts(event)
   }
 
-  /** The host is told when something is said next. */
+  /** The run is notified of the next item. */
   tellNext(): void {
     this.#tellsNext = true
   }
 
-  /** Logs one thing at once, whatever the gate. False when it could not be logged, and the run failed of it. */
+  /** Logs one item at once, whatever the state of the gate. Returns false when it cannot be logged; the run then fails. */
   say(said: ActorOutput): boolean {
     try {
       const written = this.#writer.write(said)
@@ -117,13 +117,13 @@ export class Producer implements PullerCallbacks {
   }
 
   /**
-   * Logs an event once the gate is open. Resolves with the number of the last item it became; rejects when the production
-   * is closed before. Who does not wait for it is not told of that.
+   * Logs an event once the gate is open. Resolves with the number of the last item it became, and rejects when the
+   * producer is closed before that. The rejection need not be caught.
    */
   emit(event: ActorOutput): Promise<number> {
     const emitted = new Promise<number>((done, fail) => {
       const held = !this.#mayGoOn()
-      // One that says events in a loop lives in microtasks, as one that yields them does: it takes a slice as well.
+      // An actor that emits in a loop runs in microtasks, as one that yields does: it needs a slice as well.
       if (this.#waiting !== undefined || held || !this.#puller.allows()) return this.#wait({ event, done, fail }, held)
       if (this.say(event)) done(this.#log.last)
       else fail(unsaid())
@@ -132,14 +132,14 @@ export class Producer implements PullerCallbacks {
     return emitted
   }
 
-  /** Goes on where it can: called when the gate may have opened, as `moved` has come, moved or left. */
+  /** Goes on if it can: the gate may have opened, because `moved` has joined, moved or left. */
   reconsider(moved?: Reader): void {
     this.#freeUntil = 0
     if (!this.#isGated || (moved && this.#readers.holds(moved))) return
     if (this.#mayGoOn()) this.#go()
   }
 
-  /** Nothing more is said: what waits for the gate fails. */
+  /** Nothing more is logged: events that wait for the gate fail. */
   quiet(): void {
     this.#isClosed = true
     this.#isGated = false
@@ -151,16 +151,16 @@ export class Producer implements PullerCallbacks {
     }
   }
 
-  /** Asks the actor to clean up; the host is told when it has. */
+  /** Asks the actor to clean up. `steppedAfterClose` reports when it has. */
   close(): void {
     this.#puller.close((error) => this.#callbacks.steppedAfterClose(error))
   }
 
-  // --- what the pull calls
+  // --- what the puller calls
 
   item(said: ActorOutput): void {
     if (this.#isClosed) return this.#callbacks.steppedAfterClose()
-    // What was said with `emit` before it and waits is said before it.
+    // Events of `emit` that came before it and wait go first.
     if (this.#waiting !== undefined) this.#queue(this.#waiting, { event: said, done: () => {}, fail: () => {} })
     else if (!this.say(said)) return
     this.#go()
@@ -182,7 +182,7 @@ export class Producer implements PullerCallbacks {
 
   // --- the gate
 
-  /** Whether no reader holds the actor back. They are asked anew when something changed, or as many items on as they allow. */
+  /** Whether no reader holds the actor back. The readers are asked again after a change, or after as many items as they allowed. */
   #mayGoOn(): boolean {
     if (this.#log.next < this.#freeUntil) return true
     const room = this.#readers.room()
@@ -234,7 +234,7 @@ export class Producer implements PullerCallbacks {
     if (this.#isGated === isClosed) return
     this.#isGated = isClosed
     this.#callbacks.gateMoved()
-    // Text that waits only for the flush timer would keep the gate closed that long.
+    // Text that waits only for the flush timer would keep the gate closed until then.
     if (isClosed) this.#readers.wakeAll()
   }
 }

@@ -28,11 +28,11 @@ import type { ReadableRun } from './readable-run.ts'
 import type { Scheduler } from './scheduler.ts'
 import { UsageTally } from './usage-tally.ts'
 
-/** How long a run with `onDetach: 'cancel'` outlives its last connection, unless it says otherwise. */
+/** How long a run with `onDetach: 'cancel'` outlives its last connection, unless START says otherwise. */
 const CANCEL_DETACHED_MS = 10_000
-/** What a run takes beside its log and inputs: 6.1 to 6.7 KB of heap, measured on runs that said two words. */
+/** Heap of a run besides its log and inputs: 6.1 to 6.7 KB, measured on runs that logged two words. */
 const RUN_BYTES = 7_168
-/** What it takes to say whose an event is that is passed on. */
+/** Room that the agent of a forwarded event takes. */
 const WHOSE = { bytes: 64, values: 2 }
 export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
 
@@ -41,11 +41,11 @@ export type RunOptions = {
   detachMs: number | undefined
   timeoutMs: number | undefined
   meta: WireMap | undefined
-  /** Run the actor's `ask`, where it has one. */
+  /** Whether to run the actor's `ask`, if it has one. */
   ask: boolean
 }
 
-/** What a run takes from the place it runs in. */
+/** What a run takes from the registry that made it. */
 export type RunCallbacks = {
   readonly runtime: Runtime
   readonly limits: Limits
@@ -61,7 +61,7 @@ export type RunCallbacks = {
   failed(run: Run, error: unknown): void
 }
 
-/** What makes a run the child of another, which is told of it. */
+/** What makes a run the child of another, and the events that it reports to its parent. */
 export type ParentLink = ChildEvents & { readonly parent: Run }
 
 /**
@@ -76,19 +76,19 @@ export class Run implements ReadableRun {
   readonly options: RunOptions
   readonly startedAt: number
   readonly #callbacks: RunCallbacks
-  /** Every entry from outside: a timer, a later turn, a promise, a step of the actor that failed. */
+  /** The guard of every entry from outside: a timer, a later loop turn, a promise, a failed step of the actor. */
   readonly #guarded: GuardedRuntime
-  /** How much it may say at once. */
+  /** The limits of one item of this run. */
   readonly #limits: Limits
   readonly #actor: Actor
-  /** Made when somebody takes its signal. */
+  /** Made when the signal is first read. */
   #controller: AbortController | undefined
   readonly #usage = new UsageTally()
   readonly #openWork: OpenWork
   #children = NO_CHILDREN
   /** The run that began this one. */
   readonly parent: Run | undefined
-  /** Who in it is told, until there is nothing more to tell. */
+  /** What of the parent is notified, until there is nothing more to report. */
   #parentLink: ParentLink | undefined
   readonly #ids: CallIds
   readonly #readers: Readers
@@ -101,7 +101,7 @@ export class Run implements ReadableRun {
   readonly #deadline: Deadline
   #detachClock: Timer | undefined
 
-  /** @param parentLink absent for a run that stands for itself. */
+  /** @param parentLink absent for a run that is not a child. */
   constructor(
     callbacks: RunCallbacks,
     id: string,
@@ -156,7 +156,7 @@ export class Run implements ReadableRun {
     return this.#producer.gated
   }
 
-  /** No reader of its principal is there. */
+  /** Its principal has no reader of it. */
   get detached(): boolean {
     return this.#readers.detached
   }
@@ -170,22 +170,22 @@ export class Run implements ReadableRun {
     return this.#ending.isOver
   }
 
-  /** Everything has finished, not only the end been logged. */
+  /** Everything has finished: the end is logged, and no work is open. */
   get settled(): boolean {
     return this.#ending.isSettled
   }
 
-  /** Bytes that it takes once it has ended, about. */
+  /** The bytes that it takes once it has ended, approximately. */
   get retainedBytes(): number {
     return RUN_BYTES + this.log.size + this.#inputs.retainedBytes
   }
 
-  /** How many follow it. */
+  /** The number of its readers. */
   get readers(): number {
     return this.#readers.size
   }
 
-  /** Those who follow it. */
+  /** Its readers. */
   get followers(): Iterable<Reader> {
     return this.#readers
   }
@@ -206,7 +206,7 @@ export class Run implements ReadableRun {
     let iterator: AsyncIterator<string | RunEvent, unknown>
     try {
       const stream = this.#execute(input.value)
-      // An async function in place of a generator: its promise must not be rejected with nobody listening.
+      // An async function in place of a generator: its promise must not become an unhandled rejection.
       if (isThenable(stream)) Promise.resolve(stream).catch(() => {})
       iterator = stream[Symbol.asyncIterator]()
     } catch (error) {
@@ -245,7 +245,7 @@ export class Run implements ReadableRun {
       emit: (event) => this.#emit(event),
       request: (question) => {
         const answer = this.#request(question)
-        // An actor that stops waiting for the answer before it fails must not bring the process down.
+        // The actor may stop waiting for the answer before it rejects: that must not be an unhandled rejection.
         answer.catch(() => {})
         return answer
       },
@@ -277,7 +277,7 @@ export class Run implements ReadableRun {
     return this.#controller.signal
   }
 
-  // --- what the actor says
+  // --- what the actor produces
 
   #producerCallbacks(): ProducerCallbacks {
     return {
@@ -299,7 +299,7 @@ export class Run implements ReadableRun {
     }
   }
 
-  /** Goes on where it can: called when the gate may have opened, as a reader has moved. Without one all are asked. */
+  /** Goes on if it can: the gate may have opened, because a reader has moved. Without a reader all of them are asked. */
   reconsider(moved?: Reader): void {
     this.#producer.reconsider(moved)
   }
@@ -325,12 +325,12 @@ export class Run implements ReadableRun {
     this.reconsider(reader)
   }
 
-  /** A reader has all there is and wants to be woken. */
+  /** A reader has sent all there is, and wants to be woken for more. */
   rest(reader: Reader): void {
     this.#readers.rest(reader)
   }
 
-  /** A reader leaves; the run goes on as its `onDetach` says. */
+  /** A reader leaves. `onDetach` decides how the run goes on. */
   leave(reader: Reader): void {
     if (!this.#readers.leave(reader) || this.#ending.isOver) return
     if (this.detached) {
@@ -352,13 +352,13 @@ export class Run implements ReadableRun {
     })
   }
 
-  /** Gives up the log of an ended run: who still reads it is sent away. */
+  /** Drops the log of an ended run, and dismisses its readers. */
   evict(): void {
     this.log.clear()
     this.#readers.dismiss('overloaded', 'this ended run was given up to make room; its remaining items are lost')
   }
 
-  /** The log began a new life at `first`: readers beyond it are told, and count from there for the gate. */
+  /** Begins a new life of the log at `first`. Readers beyond it get a GAP, and count from there for the gate. */
   newLife(first: number): void {
     this.log.newLife(first)
     this.#readers.newLife(first)
@@ -427,9 +427,9 @@ export class Run implements ReadableRun {
     return this.#ending.spent
   }
 
-  // --- what clients name
+  // --- what clients name by id
 
-  /** A call or an agent is found, and stopped, until what this returns is called. */
+  /** Lets clients stop a call or an agent, until the function that this returns is called. */
   #openTarget(type: 'call' | 'agent', id: string, stop: (why: CancelCause) => void): () => void {
     return this.#ids.open.add(type, id, {
       run: this,
@@ -440,18 +440,18 @@ export class Run implements ReadableRun {
     })
   }
 
-  /** Where an event tells the end of a call or an agent, that is found while the event `isComing` into this log. */
+  /** If an event is the end of a call or an agent, a cancel finds that call or agent while the event `isComing`. */
   #expect(event: string | RunEvent, isComing: () => boolean): (() => void) | undefined {
     const ended = endedBy(event)
     return ended && this.#ids.open.add(ended.type, ended.id, { run: this, stop: isComing })
   }
 
-  /** Stops one tool call, its own or of a child, at once; the run goes on. False when none of that id has its result to come. */
+  /** Stops one tool call of this run or of a child at once. Returns false when no call of this id has its result to come. */
   cancelCall(call: string, why: CancelCause): boolean {
     return this.#cancelTarget('call', call, why)
   }
 
-  /** Stops one child, or a child of one, at once; the run goes on. False when none of that id has its end to come. */
+  /** Stops one descendant at once. Returns false when no agent of this id has its end to come. */
   cancelAgent(agent: string, why: CancelCause): boolean {
     return this.#cancelTarget('agent', agent, why)
   }
@@ -464,7 +464,7 @@ export class Run implements ReadableRun {
 
   // --- the end
 
-  /** Stops the run at once, whatever its actor waits for. On a run that is stopping or has ended it changes nothing. */
+  /** Stops the run at once, whatever its actor waits for. It has no effect on a run that is stopping or has ended. */
   cancel(why: CancelCause): void {
     if (this.isOver) return
     const message =
@@ -507,7 +507,7 @@ export class Run implements ReadableRun {
       settled: () => {
         this.#callbacks.settled(this)
         const parentLink = this.#parentLink
-        // This run is kept after its end, and would keep with it the parent that read it.
+        // This run is kept after its end, and must not keep its parent alive.
         this.#parentLink = undefined
         parentLink?.settled()
       },
@@ -517,7 +517,7 @@ export class Run implements ReadableRun {
   #fail(error: unknown): void {
     if (this.#ending.isOver) return this.#ending.check()
     if (!MillraceError.is(error)) this.#callbacks.failed(this, error)
-    // `cancelled` is never the run's own stop here, which would not be a failure: a child of it was stopped.
+    // `cancelled` is not the stop of this run here, which is no failure: a child of it was stopped.
     const stopped = MillraceError.is(error, 'cancelled')
     const ours = stopped
       ? new MillraceError('actor_failed', 'a child of this run was cancelled, and its actor did not go on without it')
@@ -525,19 +525,19 @@ export class Run implements ReadableRun {
     this.#ending.fail(ours)
   }
 
-  /** The actor has finished after its run was over. What failed in its clean-up, and is not the stop itself, is reported. */
+  /** The actor has finished after its run was over. An error of its clean-up is reported, unless it is the stop itself. */
   #cleanedUp(error: unknown): void {
     if (error !== undefined && !isAbort(error)) this.#callbacks.failed(this, error)
     this.#ending.check()
   }
 
-  /** The core itself failed, in what was called from outside: that ends this run, and nothing else. */
+  /** The core itself failed in an entry from outside. That ends this run, and nothing else. */
   #broke(error: unknown): void {
     this.#callbacks.failed(this, error)
     this.#ending.fail(new MillraceError('internal', 'the server failed in this run; its log says why'))
   }
 
-  /** The deadline stands still while the run waits for its reader, or for what somebody who is there may say. */
+  /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
   #holdDeadline(): void {
     if (this.gated || (this.#phase === 'waiting_input' && !this.detached)) this.#deadline.hold()
     else this.#deadline.release()
@@ -550,35 +550,35 @@ export class Run implements ReadableRun {
   }
 }
 
-/** The call or agent whose end an event tells. Anything may be said, also what throws when it is looked at. */
+/** The call or agent whose end an event is. An actor may produce anything, also an object whose getters throw. */
 function endedBy(event: string | RunEvent): { type: 'call' | 'agent'; id: string } | undefined {
   try {
     if (typeof event === 'string') return undefined
     if (event.type === 'tool.result') return { type: 'call', id: event.call }
     if (event.type === 'agent.end' && event.agent !== undefined) return { type: 'agent', id: event.agent }
   } catch {
-    // What cannot be looked at cannot be logged, which is told then.
+    // An event that cannot be read cannot be logged either: that fails later, with an error of its own.
   }
   return undefined
 }
 
-/** Whether something was thrown because of an abort: our reason handed on, or a library's own name for it. */
+/** Whether an error comes from an abort: the reason of our signal, or a library's own abort error. */
 function isAbort(error: unknown): boolean {
   if (MillraceError.is(error)) return true
   try {
     return error instanceof Error && /abort/i.test(`${error.name} ${error.constructor.name}`)
   } catch {
-    // Anything can be thrown, also what cannot be looked at.
+    // Anything can be thrown, also an object whose getters throw.
     return false
   }
 }
 
-/** Limits for what a child says: there is room left for whose it is, where it is passed on. */
+/** The limits of an item of a child: its parent adds the agent when it forwards the item. */
 function forChild(limits: Limits): Limits {
   return { ...limits, maxEvent: limits.maxEvent - WHOSE.bytes, maxValues: limits.maxValues - WHOSE.values }
 }
 
-/** An actor without `stream` yields its one answer; text becomes the run's text, anything else its result. */
+/** Runs `ask` as a stream of one answer. A text becomes the text of the run, anything else its result. */
 async function* answerOnce(ask: () => unknown, resultOnly: boolean): AsyncGenerator<string | RunEvent, unknown> {
   const answer = await ask()
   if (typeof answer === 'string') {

@@ -1,0 +1,231 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt, type Usage } from '../../protocol/receipt.ts'
+import type { ChildRun } from '../actors/child-run.ts'
+import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
+import { excerpt, wellFormed } from '../text.ts'
+import { LocalReader } from './local-reader.ts'
+import type { OpenWorkSnapshot } from './open-work.ts'
+import type { ReadableRun } from './readable-run.ts'
+
+/** How far a child may be ahead of its reader in addition to `readAhead`. No network is between them. */
+const CREDIT = 1
+
+/** The longest note of a cancel by the parent: as sent, it then has at most 256 bytes. */
+const MAX_NOTE_CHARACTERS = 84
+
+/** The run of a child. */
+export interface ChildRunHandle extends ReadableRun {
+  readonly id: string
+  readonly actorName: string
+  readonly state: string
+  readonly openWork: OpenWorkSnapshot
+  readonly spent: Usage | undefined
+  endNow(): void
+}
+
+/** What a child takes from the run that began it. */
+export type ChildCallbacks = {
+  readonly limits: Limits
+  /**
+   * A child has logged `event`. If it is the end of a call or an agent, it answers every cancel of that while it
+   * `isComing` into this log. Call the function it returns, if any, once it is not.
+   */
+  expect(event: RunEvent, isComing: () => boolean): (() => void) | undefined
+}
+
+/** One child: its run, and how its parent reads it. */
+export class Child {
+  readonly run: ChildRunHandle
+  /** What the actor of its parent receives. */
+  readonly view: ChildRun
+  /** Resolves when it has ended and was read to the end, or with the reason why nothing waits for that. */
+  readonly over: Promise<LoggedEnd | MillraceError>
+  readonly #reader: LocalReader
+  readonly #callbacks: ChildCallbacks
+  readonly #tell: (end: LoggedEnd) => Promise<void>
+  #isOver!: (how: LoggedEnd | MillraceError) => void
+  #telling: Promise<void> | undefined
+  /** What reads it. `left`: a loop did, and is over. */
+  #reading: 'nobody' | 'loop' | 'left' | 'drain' = 'nobody'
+  /** Nothing of it is read any more. */
+  #left = false
+  /** Why not all that it said was read. */
+  #unread: MillraceError | undefined
+  /** Unread ends of calls and agents by item number, each with the function to call once it is read. */
+  readonly #unreadEnds = new Map<number, () => void>()
+  #text = ''
+  #result: Promise<unknown> | undefined
+
+  constructor(run: ChildRunHandle, callbacks: ChildCallbacks, tell: (end: LoggedEnd) => Promise<void>) {
+    this.run = run
+    this.#callbacks = callbacks
+    this.#tell = tell
+    this.over = new Promise((resolve) => {
+      this.#isOver = resolve
+    })
+    this.#reader = new LocalReader(run, callbacks.limits, CREDIT, () => {
+      if (this.#reading === 'nobody') void this.#drain()
+    })
+    this.view = this.#makeView()
+  }
+
+  get id(): string {
+    return this.run.id
+  }
+
+  /** It was stopped while a loop reads it. */
+  get leftInLoop(): boolean {
+    return this.#left && this.#reading === 'loop'
+  }
+
+  /** Its run has logged an event, which is still to be read. */
+  logged(event: RunEvent, seq: number): void {
+    if (this.#left) return
+    const read = this.#callbacks.expect(event, () => this.#reading === 'loop')
+    if (read) this.#unreadEnds.set(seq, read)
+  }
+
+  /** Stops it: nothing of it is read any more. */
+  stop(why: CancelCause): void {
+    this.#left = true
+    this.#readNoMore()
+    if (!this.#reader.atEnd)
+      this.#unread ??= new MillraceError('cancelled', 'the child was stopped before all that it said was read')
+    this.#reader.stop()
+    this.run.cancel(why)
+    this.ended()
+  }
+
+  /** Stops it, and releases what waits for it. */
+  abandon(reason: MillraceError): void {
+    this.#isOver(reason)
+    this.stop(PARENT)
+  }
+
+  /** Its run has ended. The end is logged behind all unread items, also for a reader that begins later. */
+  ended(): void {
+    const { end } = this.run
+    if (end && (this.#left || (this.#reading === 'nobody' && this.#reader.atEnd))) void this.#finish(end)
+  }
+
+  #makeView(): ChildRun {
+    const resultOf = (): Promise<unknown> => this.#resultOf()
+    return {
+      id: this.id,
+      get result() {
+        return resultOf()
+      },
+      cancel: async (note) => {
+        this.stop({ ...PARENT, note: note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS) })
+        const end = await this.over
+        return 'outcome' in end && end.outcome === 'cancelled' ? (end.data as Receipt) : undefined
+      },
+      [Symbol.asyncIterator]: () => this.#read(),
+    }
+  }
+
+  #read(): AsyncIterator<RunEvent & { agent: string }, unknown> {
+    if (this.#reading !== 'nobody')
+      throw new MillraceError('already_reading', 'a child run has one reader: pass its events on to others')
+    this.#reading = 'loop'
+    const events = this.#events()
+    return {
+      next: () => {
+        const step = events.next()
+        // The loop may stop waiting for it before it rejects: that must not be an unhandled rejection.
+        step.catch(() => {})
+        return step
+      },
+      // The generator would answer only after the event that it waits for.
+      return: () => {
+        this.#reading = 'left'
+        this.stop(PARENT)
+        return Promise.resolve({ done: true, value: undefined })
+      },
+    }
+  }
+
+  async *#events(): AsyncGenerator<RunEvent & { agent: string }, unknown> {
+    for (let event = await this.#next(); event; event = await this.#next()) yield attributed(event, this.id)
+    const end = await this.over
+    if ('outcome' in end) {
+      if (this.#left || end.outcome === 'cancelled') return undefined
+      if (this.#unread && end.outcome === 'done') throw this.#unread
+    }
+    return this.#answer(end)
+  }
+
+  /** The next event; undefined when there are no more, and the end is logged. */
+  async #next(): Promise<StreamEvent | undefined> {
+    const event = await this.#reader.next().catch((error: unknown) => {
+      this.#unread ??= MillraceError.from(error, 'internal')
+      return undefined
+    })
+    if (event?.type === 'token') this.#text += event.text
+    else if (event && this.#unreadEnds.size > 0) this.#endRead(event)
+    if (event) return event
+    if (this.run.end) await this.#finish(this.run.end)
+    return undefined
+  }
+
+  #endRead({ seq }: StreamEvent): void {
+    this.#unreadEnds.get(seq)?.()
+    this.#unreadEnds.delete(seq)
+  }
+
+  #readNoMore(): void {
+    for (const read of this.#unreadEnds.values()) read()
+    this.#unreadEnds.clear()
+  }
+
+  #finish(end: LoggedEnd): Promise<void> {
+    this.#readNoMore()
+    this.#telling ??= this.#tell(end).finally(() => {
+      this.#reader.leave()
+      this.#isOver(end)
+    })
+    return this.#telling
+  }
+
+  #resultOf(): Promise<unknown> {
+    if (this.#reading === 'nobody') {
+      this.#reading = 'drain'
+      void this.#drain()
+    }
+    if (!this.#result) {
+      this.#result = this.over.then((end) => this.#answer(end))
+      this.#result.catch(() => {})
+    }
+    return this.#result
+  }
+
+  async #drain(): Promise<void> {
+    while (await this.#next());
+  }
+
+  #answer(end: LoggedEnd | MillraceError): unknown {
+    if (!('outcome' in end)) throw end
+    if (end.outcome !== 'done') throw errorOf(end)
+    const { data } = end
+    if ('result' in data) return data['result']
+    if (this.#unread) throw this.#unread
+    return this.#text
+  }
+}
+
+/** The cause of a cancel by the parent. */
+export const PARENT: CancelCause = { by: 'parent', code: CANCEL_CODES.parent }
+
+/** Text that can be sent: an actor may have it from anywhere. */
+export function shown(text: string, most: number): string {
+  return wellFormed(excerpt(text, most))
+}
+
+/** An event of a child as its parent may yield it: with the agent, without the item number. */
+function attributed({ seq: _seq, at: _at, ...event }: StreamEvent, agent: string): RunEvent & { agent: string } {
+  const said = event as RunEvent
+  if (said.type === 'agent.start') return { parent: agent, agent, ...said }
+  return { agent, ...said }
+}
