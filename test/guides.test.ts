@@ -89,6 +89,33 @@ test.each(pages)('every link of %s leads somewhere', (page) => {
   expect(broken).toEqual([])
 })
 
+const maps = ['README.md', 'CONTRIBUTING.md', 'server/README.md', 'docs/architecture.md', 'docs/path-of-a-token.md']
+const folders = ['protocol', 'client-sdk', 'server', 'test', 'docs', 'examples', 'bench', 'scripts']
+const files = folders.flatMap((folder) =>
+  readdirSync(`${root}${folder}`, { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`),
+)
+
+test.each(maps)('every file and folder that %s names is there', (page) => {
+  const prose = readFileSync(`${root}${page}`, 'utf8').replace(/^```\w[^]*?^```|\]\([^)]*\)|`[^`]*NAME[^`]*`/gm, '')
+  const named = [...prose.matchAll(/(?<![\w./*-])([\w-]+(?:[./][\w-]+)*\.(?:ts|md|cddl))\b|`([\w-]+(?:\/[\w-]+)*)\/`/g)]
+  const names = named.map(([, file, folder]) => file ?? folder!)
+  expect(names.length).toBeGreaterThan(0)
+  const isThere = (name: string) => existsSync(`${root}${name}`) || files.some((file) => file.endsWith(`/${name}`))
+  expect(names.filter((name) => !isThere(name))).toEqual([])
+})
+
+test('server/README.md lists every room of the server, and names its files in their own room', () => {
+  const rows = [...readFileSync(`${root}server/README.md`, 'utf8').matchAll(/^\| `(\w+)\/` \|.*\|(.*)\|$/gm)]
+  const rooms = readdirSync(`${root}server`, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  expect(rows.map(([, room]) => room).sort()).toEqual(rooms.map(({ name }) => name).sort())
+  const astray = rows.flatMap(([, room = '', main = '']) =>
+    [...main.matchAll(/[\w-]+\.ts/g)]
+      .filter(([name]) => !files.some((file) => file.startsWith(`server/${room}/`) && file.endsWith(`/${name}`)))
+      .map(([name]) => `${room}/${name}`),
+  )
+  expect(astray).toEqual([])
+})
+
 /** The anchors that a page's headings get where it is shown. */
 function anchorsOf(markdown: string): string[] {
   return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
