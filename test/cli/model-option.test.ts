@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { parseModel } from '../../../server/cli/model-option.ts'
+import { parseModel } from '../../server/cli/model-option.ts'
 
 describe('a model named on the command line', () => {
   test.each([
@@ -48,7 +48,7 @@ describe('a model named on the command line', () => {
           '-e',
           script,
         ],
-        { cwd: fileURLToPath(new URL('../../..', import.meta.url)) },
+        { cwd: fileURLToPath(new URL('../..', import.meta.url)) },
       )
       expect(stdout).toBe(`bad_request: ${peer} models need the package ${peer}: npm install ${peer}\n`)
     },

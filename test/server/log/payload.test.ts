@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decodeDown } from '../../protocol/decode.ts'
-import { encodeUp } from '../../protocol/encode.ts'
-import { MillraceError } from '../../protocol/errors.ts'
-import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
-import { element, scanValue } from '../../protocol/scan.ts'
-import { Writer } from '../../protocol/writer.ts'
-import { decodeClient, packPayload, unpackPayload } from '../../server/log/payload.ts'
-import { bytes, hex, msgpackr, plain, scanLimits } from '../helpers/codec-paths.ts'
+import { decodeDown } from '../../../protocol/decode.ts'
+import { encodeUp } from '../../../protocol/encode.ts'
+import { MillraceError } from '../../../protocol/errors.ts'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import { element, scanValue } from '../../../protocol/scan.ts'
+import { Writer } from '../../../protocol/writer.ts'
+import { decodeClient, packPayload, unpackPayload } from '../../../server/log/payload.ts'
+import { bytes, hex, msgpackr, plain, scanLimits } from '../../helpers/codec-paths.ts'
 
 const { maxEvent, maxDepth, maxValues } = DEFAULT_LIMITS
 const pack = (value: unknown) => packPayload(value, DEFAULT_LIMITS)

@@ -1,11 +1,11 @@
 import { createServer as createTcpServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { actor } from '../../server/actors/actor.ts'
-import { createServer } from '../../server/server.ts'
-import { bearer } from '../../server/sessions/auth.ts'
-import { eventually, testServer } from '../helpers/server.ts'
-import { counted, counter, latch, silent } from '../helpers/test-actors.ts'
-import { wireClient } from '../helpers/wire-client.ts'
+import { actor } from '../../../server/actors/actor.ts'
+import { createServer } from '../../../server/server.ts'
+import { bearer } from '../../../server/sessions/auth.ts'
+import { eventually, testServer } from '../../helpers/server.ts'
+import { counted, counter, latch, silent } from '../../helpers/test-actors.ts'
+import { wireClient } from '../../helpers/wire-client.ts'
 
 describe('a server', () => {
   test.each([5, 'x'.repeat(257), '\ud800'])('is not created with a name that cannot be sent: %j', (name) => {
