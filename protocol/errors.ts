@@ -94,6 +94,7 @@ export class MillraceError extends Error {
         thing.name === 'MillraceError' &&
         'code' in thing &&
         (code === undefined || thing.code === code) &&
+        typeof thing.message === 'string' &&
         'toJSON' in thing
       )
     } catch {

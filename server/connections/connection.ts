@@ -347,8 +347,8 @@ function midName(mid: Key): string {
 
 /** A refusal as END carries it, without details if it would be too large. */
 function refusalData(refusal: MillraceError, limits: Limits): WireMap {
-  const data: WireMap = refusal.toJSON()
   try {
+    const data: WireMap = refusal.toJSON()
     packPayload(data, limits)
     return data
   } catch {

@@ -41,7 +41,9 @@ function oneLine(text: string): string {
 /** The text of a thrown value. Anything can be thrown, also a value that cannot be converted to text. */
 function textOf(thrown: unknown): string {
   try {
-    return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+    // Also `stack` and `message` may be anything.
+    const shown: unknown = thrown instanceof Error ? (thrown.stack ?? thrown.message) : thrown
+    return String(shown)
   } catch {
     return 'something was thrown that cannot be shown'
   }

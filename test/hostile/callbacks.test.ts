@@ -260,9 +260,25 @@ const thrown: [what: string, thing: () => unknown][] = [
       }),
   ],
   ['a revoked proxy', revoked],
+  ['an Error whose stack is a BigInt', () => Object.assign(new Error('x'), { stack: 5n })],
+  ['an Error whose stack is a symbol', () => Object.assign(new Error('x'), { stack: Symbol('x') })],
+  ['an Error that says nothing', () => Object.assign(new Error('x'), { stack: undefined, message: undefined })],
   [
     'a foreign error that is called MillraceError',
     () => Object.assign(new Error('x'), { name: 'MillraceError', code: 'timeout' }),
+  ],
+  [
+    'a foreign MillraceError whose message cannot be read',
+    () =>
+      Object.defineProperty(
+        Object.assign(new Error('x'), { name: 'MillraceError', code: 'timeout', toJSON: () => ({}) }),
+        'message',
+        {
+          get: () => {
+            throw new Error('no')
+          },
+        },
+      ),
   ],
   [
     'a foreign MillraceError whose toJSON throws',
