@@ -151,6 +151,9 @@ export class Greeting {
   #decide(hello: Hello, identity: Identity | undefined): void {
     if (this.#isClosed) return
     if (!identity) return this.#refuse('the credentials were refused')
+    const { expiresAt } = identity
+    if (expiresAt !== undefined && expiresAt <= this.#runtime.wallClock())
+      return this.#refuse('the credentials have expired')
     const { limits, registry } = this.#options
     const quota = registry.quota(identity)
     const moved = registry.hello(identity, hello, this.#connection)
@@ -162,7 +165,7 @@ export class Greeting {
       return this.#connection.fault(CLOSE.tooMany, `more than ${limits.maxConnections} connections`)
     this.#helloTimer.clear()
     this.#welcome(hello, client, moved.known)
-    if (identity.expiresAt !== undefined) this.#expireAt(identity.expiresAt)
+    if (expiresAt !== undefined) this.#expireAt(expiresAt)
     const early = this.#early
     this.#early = []
     this.#welcomed(client, early)

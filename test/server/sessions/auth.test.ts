@@ -1,5 +1,6 @@
 import { generateKeyPair, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { actor } from '../../../server/actors/actor.ts'
 import { type Authenticate, bearer, type Credentials, jwt } from '../../../server/sessions/auth.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { testServer } from '../../helpers/server.ts'
@@ -119,6 +120,20 @@ describe('a signed token', () => {
     expect(await wrong.closed).toBe(4401)
     await using right = await served.client({ auth: await token({ sub: 'a', aud: 'millrace' }) })
     await right.settle()
+  })
+
+  test('that has expired already begins nothing, however it was answered', async () => {
+    for (const expiresAt of [Date.now() - 1_000, Math.floor(Date.now() / 1_000)]) {
+      let ran = 0
+      const count = actor({ ask: () => ++ran })
+      const authenticate = async () => ({ id: 'alice', expiresAt })
+      await using served = await testServer({ count }, { authenticate })
+      await using client = await served.client({ hello: 'unanswered' })
+      client.start(1, 'count')
+      expect(await client.closed).toBe(4401)
+      expect(client.frames.map(({ kind }) => kind)).toEqual(['notice'])
+      expect(ran).toBe(0)
+    }
   })
 
   test('that expires closes its connection, not before, and its runs go on', async () => {
