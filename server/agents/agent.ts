@@ -125,14 +125,13 @@ async function* converse(
       conversation.push(...validConversation(unfinished))
       unfinished = []
       yield { type: 'iteration.end', n, stop }
-      const said: Message[] = []
-      // More inputs may arrive while a warning waits for a slow reader.
+      const answered = conversation.length
+      // More inputs may arrive while a warning waits for a slow reader, and the run may stop there: messages are kept first.
       for (let inputs = context.takeInputs(); inputs.length > 0; inputs = context.takeInputs()) {
-        said.push(...messagesOf(inputs))
+        conversation.push(...messagesOf(inputs))
         for (const input of inputs) if (input.type !== 'message') yield ignoredInput(input)
       }
-      conversation.push(...said)
-      if (calls.length === 0 && said.length === 0) {
+      if (calls.length === 0 && conversation.length === answered) {
         context.refuseInputs()
         return
       }

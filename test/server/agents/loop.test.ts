@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { MillraceError } from '../../../protocol/errors.ts'
 import { agent, type Message, type ModelEvent, tool } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
+import { capturedRuns } from '../../helpers/captured-runs.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
 import { latch } from '../../helpers/test-actors.ts'
@@ -275,6 +276,34 @@ describe('a message to a running agent', () => {
       { role: 'assistant', content: 'Half' },
       { role: 'user', content: 'and?' },
     ])
+  })
+
+  test('stays in the conversation when the run stops while it warns about another input', async () => {
+    const release = latch()
+    const model = scriptedModel(async function* () {
+      yield { type: 'text', text: 'hi' }
+      await release.opened
+      yield { type: 'finish', stop: 'stop' }
+    })
+    let handed: Message[] = []
+    const over = latch()
+    using runs = capturedRuns()
+    const onFinish = (all: Message[]): void => {
+      handed = all
+      over.open()
+    }
+    await using served = await servedAgent({ model, onFinish }, { limits: { readAhead: 4 } })
+    const run = served.client.start('agent', 'go', { credit: 1 })
+    const events = run[Symbol.asyncIterator]()
+    await events.next()
+    await run.send('message', 'keep me')
+    for (let n = 0; n < 14; n++) await run.send('other', n)
+    release.open()
+    // The reader stopped: the warnings fill what is read ahead, and the agent waits among them.
+    await eventually(() => runs.newest.gated, 'the agent waits for its reader')
+    await run.cancel()
+    await over.opened
+    expect(handed).toContainEqual({ role: 'user', content: 'keep me' })
   })
 
   test('is refused by an agent that is not interactive', async () => {
