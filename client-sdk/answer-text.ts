@@ -14,7 +14,7 @@ export class AnswerText {
   read(event: StreamEvent): void {
     if (event.type === 'token') {
       const { length } = (this.#text += event.text)
-      if (this.#marks.push({ seq: event.seq, length }) > MAX_MARKS) this.#marks.shift()
+      if (this.#marks.push({ seq: event.seq, length }) > MAX_MARKS) this.#marks.splice(0, MAX_MARKS / 2)
     }
     if (cuts(event)) {
       const { from, next } = event
