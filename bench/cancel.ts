@@ -12,7 +12,7 @@ const CLOG_STREAMS = 20
 const CLOG_CREDIT = 1_900
 
 type Cancelled = { id: string; at: number }[]
-/** What is undefined in another process arrives as null. */
+/** An undefined value of another process arrives as null. */
 type StopTimes = { ask(name: 'stopped', ids: readonly string[]): Promise<(number | null | undefined)[]> }
 
 /** How long does it take from the client's call until the code behind the stream is asked to stop? */

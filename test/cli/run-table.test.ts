@@ -74,9 +74,9 @@ describe('the table of runs', () => {
   })
 
   test('places children behind their run', () => {
-    const parts = [run(1, { parent: run(9).id }), run(8, { parent: run(9).id }), run(7, { parent: run(8).id })]
+    const children = [run(1, { parent: run(9).id }), run(8, { parent: run(9).id }), run(7, { parent: run(8).id })]
     const orphan = run(3, { parent: run(99).id })
-    const table = lines([...parts, run(9), orphan, run(5)]).slice(2)
+    const table = lines([...children, run(9), orphan, run(5)]).slice(2)
     expect(table.map((line) => `${line.slice(23, 24)} ${line.slice(26, 34).trimEnd()}`)).toEqual([
       '3 chat',
       '5 chat',

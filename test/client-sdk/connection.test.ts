@@ -289,7 +289,7 @@ describe('a lost connection', () => {
     const left = server.socket
     left.end()
     await server.reconnected()
-    left.say(opened(1), text(1, 1, 'from the grave'))
+    left.say(opened(1), text(1, 1, 'from a left socket'))
     left.end(4409)
     left.open()
     expect([client.status, run.id]).toEqual(['open', undefined])

@@ -12,7 +12,7 @@ import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
 import { readToEnd } from '../helpers/read-all.ts'
 
-/** What a provider is told beside the address. */
+/** What a provider needs to know apart from its address. */
 type Options = { maxRetries?: number; runtime?: Pick<Runtime, 'setTimer' | 'random'> }
 
 /** One way to ask the fake provider. */
@@ -116,7 +116,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
   let provider: FakeProvider
   let lastModel = 0
 
-  /** What was printed by anybody but this suite. */
+  /** All output that is not of this suite. */
   const printed: unknown[][] = []
 
   beforeAll(async () => {
@@ -465,7 +465,7 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
           const next = drained(events)
           const request = await provider.request(at, n)
           await provider.seen(request.id, 'holding')
-          // What it had said is read, so the abort meets a reader who waits.
+          // All items so far are read, so the abort meets a waiting reader.
           const abortedAt = wallMs()
           controller.abort(REASON)
           await expect(next).rejects.toBe(REASON)

@@ -8,11 +8,11 @@ import { DEFAULT_LIMITS } from '../../protocol/index.ts'
 import { actor } from '../../server/actors/actor.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { mixedActor, withoutTimes } from '../helpers/mixed-run.ts'
+import { measured, type OpenTransport, openTransport } from '../helpers/open-transport.ts'
 import { RawSocket, upgradeRequest } from '../helpers/raw-socket.ts'
 import { readAll } from '../helpers/read-all.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { eventually, testServer } from '../helpers/server.ts'
-import { measured, type OpenTransport, openTransport } from '../helpers/socket-host.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
 import { counted, counter, latch } from '../helpers/test-actors.ts'
 import type { TransportUnderTest } from '../helpers/transports.ts'
@@ -262,7 +262,7 @@ export function transportSuite(
           code: 'unavailable',
           message: '192.0.2.1 is not an address of this machine: choose one, such as 127.0.0.1',
         })
-        // Who was cut leaves a port that only a listener finds free.
+        // A client that was cut leaves a port that only a listener finds free.
         await using _peer = await connected(first)
         await first[Symbol.asyncDispose]()
         const next = createTcpServer().listen(port, '127.0.0.1')
@@ -424,14 +424,14 @@ function requestSuite(under: TransportUnderTest, ownPort: boolean): void {
       [`mqtt, ${SUBPROTOCOL}`, 'known', SUBPROTOCOL],
       ['mqtt, graphql-ws', 'unknown', 'mqtt'],
       [undefined, 'unknown', undefined],
-    ])('that offers %s is accepted as %s and answered %s', async (offered, as, told) => {
+    ])('that offers %s is accepted as %s and answered %s', async (offered, as, answered) => {
       await using open = await openTransport(under)
       await using raw = await RawSocket.dial(open.url)
       raw.write(upgradeRequest({ 'Sec-WebSocket-Protocol': offered }, new URL(open.url).pathname))
       expect((await open.socket()).subprotocol).toBe(as)
       await raw.until(() => raw.head !== undefined, 'an answer')
       expect(raw.head).toContain('HTTP/1.1 101 ')
-      expect(/sec-websocket-protocol: (.*)/i.exec(raw.head ?? '')?.[1]).toBe(told)
+      expect(/sec-websocket-protocol: (.*)/i.exec(raw.head ?? '')?.[1]).toBe(answered)
       expect(raw.head).not.toMatch(/sec-websocket-extensions/i)
     })
 

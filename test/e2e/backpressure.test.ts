@@ -16,7 +16,7 @@ test.each([
   { credit: initialCredit, read: 0, expected: initialCredit + readAhead },
   { credit: 1, read: 0, expected: 1 + readAhead },
   { credit: 1_900, read: 0, expected: 1_900 + readAhead },
-  // What was read is granted again as soon as it is half a window.
+  // Credit for read items is granted again as soon as it is half a window.
   { credit: 256, read: 127, expected: 256 + readAhead },
   { credit: 256, read: 128, expected: 128 + 256 + readAhead },
   { credit: 100, read: 1_000, expected: 1_000 + 100 + readAhead },
@@ -60,7 +60,7 @@ test.each(READINGS.slice(0, repetitions({ quick: 2, full: 4 })))(
   `a client frozen for ${FROZEN_MS / 1_000} s costs the server next to nothing, and then gets everything once: $what, on $transport`,
   async ({ what, tokens, how, transport }) => {
     await using server = await servedProcess({ transport })
-    // What a server needs that has served a client at full speed.
+    // Memory that a server needs once it has served a client at full speed.
     const { credit, ...flood } = { credit: initialCredit, bytes: 6, tokens, ...how }
     const first = createClient<ServedActors>(server.url, { token: 'alice' })
     await first.start('flood', flood, { credit }).result

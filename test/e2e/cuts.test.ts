@@ -42,19 +42,19 @@ beforeAll(async () => {
 })
 afterAll(() => server[Symbol.asyncDispose]())
 
-type Way = {
+type Experiment = {
   rounds: number
   burst?: number
   credit?: number
   flushMs?: number
-  /** What befalls each connection. */
+  /** What happens to each connection. */
   plan: (n: number) => Fault
 }
 
 type Outcome = { events: object[]; result: unknown; executions: number; proxy: TcpProxy }
 
 /** Reads one run of `mixed` to its end over a network that does what `plan` says. */
-async function readThrough({ rounds, burst = 1, credit = 256, flushMs = 0, plan }: Way): Promise<Outcome> {
+async function readThrough({ rounds, burst = 1, credit = 256, flushMs = 0, plan }: Experiment): Promise<Outcome> {
   await using proxy = await TcpProxy.to(Number(new URL(server.url).port))
   proxy.plan = plan
   const before = executions.count
@@ -66,7 +66,7 @@ async function readThrough({ rounds, burst = 1, credit = 256, flushMs = 0, plan 
   return { events: withoutTimes(events), result, executions: executions.count - before, proxy }
 }
 
-/** What every reading of a run must come to. Numbers are those of the log, where hidden items count too. */
+/** The events that every reading of a run must give. Numbers are those of the log, where hidden items count too. */
 let uninterrupted: object[]
 let said: number
 const ROUNDS = repetitions({ quick: 2, full: 4 })
@@ -114,12 +114,12 @@ test(`${RANDOM_CUTS} runs cut at random bytes in both directions arrive whole, e
       const learns = LEARNS[upTo(LEARNS.length)]!
       return random() < 0.7 ? { bytesDown: upTo(5_000), learns } : { bytesUp: upTo(900), learns }
     })
-    const way = { rounds: ROUNDS, burst: 1 + upTo(20), credit: 1 + upTo(40), flushMs: upTo(5) }
-    const told = `seed ${seed + n}: ${JSON.stringify({ ...way, faults })}`
-    const read = await readThrough({ ...way, plan: (n) => faults[n] ?? {} })
-    expect(read.events, told).toEqual(uninterrupted)
-    expect(read.result, told).toEqual({ said })
-    expect(read.executions, told).toBe(1)
+    const settings = { rounds: ROUNDS, burst: 1 + upTo(20), credit: 1 + upTo(40), flushMs: upTo(5) }
+    const label = `seed ${seed + n}: ${JSON.stringify({ ...settings, faults })}`
+    const read = await readThrough({ ...settings, plan: (n) => faults[n] ?? {} })
+    expect(read.events, label).toEqual(uninterrupted)
+    expect(read.result, label).toEqual({ said })
+    expect(read.executions, label).toBe(1)
     cuts += read.proxy.connections.length - 1
   }
   console.log(`random cuts: seeds ${seed} to ${seed + RANDOM_CUTS - 1}, ${cuts} cuts, every list whole, each run once`)

@@ -9,7 +9,7 @@ import { repetitions } from '../helpers/tier.ts'
 
 const FEW = repetitions({ quick: 300, full: 20_000 })
 const MANY = repetitions({ quick: 1_500, full: 100_000 })
-/** What 80,000 runs may leave behind, or 1,200: less than any object of theirs, beside what the engine itself keeps. */
+/** What 80,000 runs may leave behind, or 1,200: less than any object of theirs, apart from what the engine keeps. */
 const MAX_GROWTH_MB = repetitions({ quick: 2, full: 5 })
 /** Runs at once. */
 const WIDTH = 30
@@ -44,7 +44,7 @@ const kinds: { what: string; one: (client: Demo, n: number) => Promise<void> }[]
   },
 ]
 
-/** The heap, and what lies outside of it, without garbage. */
+/** The heap and external memory, without garbage. */
 async function heap(): Promise<number> {
   for (let n = 0; n < 3; n++) {
     await new Promise((resolve) => setTimeout(resolve, 2 * LIMITS.endedMs))
@@ -70,7 +70,7 @@ test.each(kinds.slice(0, repetitions({ quick: 3, full: 2 })))(
     }
     const before = await upTo(FEW)
     let after = await upTo(MANY)
-    // What is forgotten after a time is forgotten late on a busy machine; what leaks stays.
+    // Timed state is dropped late on a busy machine; a leak stays.
     for (let n = 0; n < 20 && megabytes(after - before) > MAX_GROWTH_MB; n++) after = await heap()
     console.log(
       `heap after gc, from ${FEW} to ${MANY} ${what}: ${growth(before, after)} on ${megabytes(before).toFixed(1)} MB`,

@@ -6,7 +6,7 @@ import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { latch } from '../helpers/test-actors.ts'
 
-/** Answers what it is told, until it is told enough. */
+/** Answers each input with its text, until the input is `enough`. */
 const echo = actor({
   interactive: true,
   async *stream(_: unknown, { inputs }) {

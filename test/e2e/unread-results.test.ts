@@ -26,7 +26,7 @@ const actors = {
 test('awaiting the result of a run is enough to read all of it', async () => {
   await using server = await testServer(actors)
   const client = createClient<typeof actors>(server.url, { token: 'alice' })
-  // Far more than a window: somebody must be granting credit.
+  // Far more than a window: credit must be granted.
   const said = Array.from({ length: 5_000 }, (_, n) => `${n} `).join('')
   expect(await client.start('talker', 5_000).result).toBe(said)
   expect(await client.start('counter', 5_000).result).toEqual({ counted: 5_000 })

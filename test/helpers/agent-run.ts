@@ -10,7 +10,7 @@ export interface ServedAgent extends AsyncDisposable {
   readonly server: MillraceServer<{ agent: Actor }>
   readonly client: Client
   readonly url: string
-  /** What `onError` was told. */
+  /** The errors that `onError` got. */
   readonly errors: unknown[]
   /** Another client, by default of the same person, which is closed with the server. */
   another(url?: string, token?: string): Client

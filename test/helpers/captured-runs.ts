@@ -2,7 +2,7 @@ import { vi } from 'vitest'
 import { Run } from '../../server/runs/run.ts'
 
 /**
- * The runs that somebody has followed since, in order: what a store behind the server would reach, which gives a log
+ * The runs that were joined since, in order: what a store behind the server would reach, which gives a log
  * another life.
  */
 export function capturedRuns(): { readonly runs: Run[]; readonly newest: Run } & Disposable {

@@ -1,11 +1,11 @@
 export type CollectorOptions = {
   /** How long anything may take to come. Default: as long as the test may. */
   patienceMs?: number
-  /** What there is instead, for the error when something does not come. */
+  /** Describes what came instead, for the error when something does not come. */
   describe?: () => string
 }
 
-/** What has come in so far, and a way to wait for more of it: the same for sockets, child processes and readers. */
+/** The items so far, and a way to wait for more: the same for sockets, child processes and readers. */
 export class Collector<Item> {
   readonly items: Item[] = []
   readonly #patienceMs: number | undefined
@@ -34,7 +34,7 @@ export class Collector<Item> {
     for (const watcher of [...this.#watchers]) watcher()
   }
 
-  /** What `search` finds, once it finds something; it searches again whenever something came. */
+  /** Resolves with the first thing that `search` finds. It searches again whenever something came. */
   find<Found>(search: () => Found | undefined, what: string): Promise<Found> {
     return new Promise((resolve, reject) => {
       const settle = (how: () => void): void => {

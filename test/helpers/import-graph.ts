@@ -4,7 +4,7 @@ import ts from 'typescript'
 
 /**
  * One import line. `to` is a path from the root for a file of ours, and the bare specifier otherwise (`ws`,
- * `node:fs`). A `type` import costs nothing at run time; a `dynamic` one costs only whoever reaches it.
+ * `node:fs`). A `type` import costs nothing at run time; a `dynamic` one costs only where it is reached.
  */
 export type Import = { from: string; to: string; kind: 'static' | 'dynamic' | 'type' }
 

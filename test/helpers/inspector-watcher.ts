@@ -9,13 +9,13 @@ export type WatcherOptions = Pick<WireClientOptions, 'auth' | 'client'> & {
   credit?: number
 }
 
-/** Somebody who watches a server by its actor `inspector`, and the list as it was told. */
+/** A client that watches a server by its actor `inspector`, and the list that follows from the updates. */
 export type Watcher = AsyncDisposable & {
   readonly client: WireClient
   /** The run of the inspector. */
   readonly id: string
   readonly state: InspectorState
-  /** All that was told, in order. */
+  /** All updates so far, in order. */
   readonly updates: readonly InspectorUpdate[]
   /** Resolves when `holds` of the list; asked after each message. */
   until(holds: (state: InspectorState) => boolean, what: string): Promise<void>

@@ -7,7 +7,7 @@ export type ScriptedAnswer =
 
 export type ScriptedModel = Model & { readonly asked: (readonly Message[])[] }
 
-/** A model that answers turn by turn as it is told, and remembers what it was asked. The last answer is repeated. */
+/** A model that gives these answers turn by turn, and remembers its requests. The last answer is repeated. */
 export function scriptedModel(...answers: ScriptedAnswer[]): ScriptedModel {
   const asked: (readonly Message[])[] = []
   return {

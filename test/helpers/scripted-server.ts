@@ -129,7 +129,7 @@ export type Script = {
 export class ListeningSocket extends ServerEnd {
   /** The code with which the client closed. */
   readonly closed: Promise<number>
-  /** What the client said against the protocol. */
+  /** The errors of frames with which the client broke the protocol. */
   readonly faults: unknown[] = []
   readonly #socket: WebSocket
 

@@ -5,7 +5,7 @@ import { mixedActor } from './mixed-run.ts'
 /** Asks a model of that name at `host`, offering it a tool. */
 export type Asked = { provider: 'openai' | 'ollama'; name: string; host: string }
 
-/** The actors of `served-process.ts`. `aborted` is told of each `sleep` and `stubborn` whose signal fires. */
+/** The actors of `served-process.ts`. `aborted` is called for each `sleep` and `stubborn` whose signal fires. */
 export function servedActors(aborted: (run: string) => void = () => {}) {
   return {
     ...demoActors,

@@ -22,7 +22,7 @@ export type ServedCommand = { type: 'status' } | { type: 'memory' }
 /** `buffered`: bytes that its fullest socket has not taken. `busy`: share of the time since it was last asked. */
 export type ServedStatus = { connections: number; liveRuns: number; buffered: number; busy: number }
 
-/** After a collection of garbage. `heap`: with what lies outside of it. */
+/** After a garbage collection. `heap`: with external memory. */
 export type ServedMemory = { heap: number; rss: number }
 
 export type ServedProcess = Child<ServedReport, ServedCommand>

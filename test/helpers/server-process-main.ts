@@ -1,4 +1,4 @@
-/** The child of `ServerProcess`: a server with the demo actors, in which everybody is who HELLO's `auth` says. */
+/** The child of `ServerProcess`: a server with the demo actors, in which a client is who its `auth` says. */
 import { readdirSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Limits } from '../../protocol/limits.ts'

@@ -11,7 +11,7 @@ export type Measured = {
   connections: number
   /** The longest time its event loop stood still since it was asked last. */
   pauseMs: number
-  /** What its `onError` was told, and what nobody caught. */
+  /** The errors that its `onError` got, and those that were not caught. */
   failures: readonly string[]
 }
 

@@ -7,14 +7,14 @@ import type { Reached, TransportUnderTest } from './transports.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
 
 /** alice and bob are two people; eve may watch the runs of others. Each token is the name. */
-const everybody = bearer({ alice: 'alice', bob: 'bob', eve: { id: 'eve', rights: ['observe'] } })
+const threePeople = bearer({ alice: 'alice', bob: 'bob', eve: { id: 'eve', rights: ['observe'] } })
 
 export interface TestServer<Actors extends Record<string, Actor>> extends AsyncDisposable {
   readonly server: MillraceServer<Actors>
   readonly url: string
-  /** What a client of this server needs beside its address. */
+  /** What a client of this server needs apart from its address. */
   readonly reach: Pick<ClientOptions, 'WebSocket'>
-  /** What `onError` was told. */
+  /** The errors that `onError` got. */
   readonly errors: unknown[]
   /** A client of this server, who knows its limits. */
   client(options?: WireClientOptions): Promise<WireClient>
@@ -38,7 +38,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
   const transport = options.transport ?? chosen?.make()
   const server = createServer<Actors>({
     actors,
-    authenticate: everybody,
+    authenticate: threePeople,
     onError: (error) => errors.push(error),
     ...options,
     ...(transport ? { transport } : {}),

@@ -6,7 +6,7 @@ import { WebSocketMessages } from './websocket-messages.ts'
 /** Which end learns of a cut: the other one keeps a connection that leads nowhere. */
 export type Learns = 'both' | 'client' | 'server'
 
-/** What befalls one connection. What is left out does not happen. */
+/** What happens to one connection. What is left out does not happen. */
 export type Fault = {
   /** Passes on so many bytes to the client, then cuts. */
   bytesDown?: number
@@ -29,7 +29,7 @@ export type Fault = {
 export class TcpProxy implements AsyncDisposable {
   /** In the order in which they came. */
   readonly connections: ProxiedConnection[] = []
-  /** What befalls connection `n`, from 0. */
+  /** What happens to connection `n`, from 0. */
   plan: (n: number) => Fault = () => ({})
   readonly #server: Server
   readonly #target: number
@@ -72,8 +72,8 @@ export class TcpProxy implements AsyncDisposable {
 
 /** One connection through the proxy. */
 export class ProxiedConnection {
-  readonly up: Way
-  readonly down: Way
+  readonly up: Direction
+  readonly down: Direction
   readonly #client: Socket
   readonly #server: Socket
 
@@ -82,8 +82,8 @@ export class ProxiedConnection {
     const cut = (): void => this.cut(fault.learns)
     this.#client = client
     this.#server = server
-    this.up = new Way(client, server, fault, { bytes: fault.bytesUp, cut })
-    this.down = new Way(server, client, fault, { bytes: fault.bytesDown, messages: fault.messagesDown, cut })
+    this.up = new Direction(client, server, fault, { bytes: fault.bytesUp, cut })
+    this.down = new Direction(server, client, fault, { bytes: fault.bytesDown, messages: fault.messagesDown, cut })
     for (const [end, other] of [
       [client, server],
       [server, client],
@@ -126,7 +126,7 @@ export class ProxiedConnection {
 type Limit = { bytes?: number | undefined; messages?: number | undefined; cut: () => void }
 
 /** One direction of a connection. */
-class Way {
+class Direction {
   /** Bytes passed on. */
   bytes = 0
   stopped = false

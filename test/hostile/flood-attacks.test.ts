@@ -66,12 +66,12 @@ const silent = repetitions({ quick: 100, full: 1_000 })
 test(`${silent} sockets that never finish what they began are closed, and leave nothing behind`, async () => {
   await using server = await ServerProcess.start({ helloMs: 400 })
   const before = await server.measure()
-  const begun = [Buffer.alloc(0), Buffer.of(0x82), rawFrame(Buffer.alloc(60_000)).subarray(0, 50_000)]
-  begun.push(rawFrame(Buffer.alloc(10), { fin: false }))
+  const unfinished = [Buffer.alloc(0), Buffer.of(0x82), rawFrame(Buffer.alloc(60_000)).subarray(0, 50_000)]
+  unfinished.push(rawFrame(Buffer.alloc(10), { fin: false }))
   const endings = await Promise.all(
     Array.from({ length: silent }, async (_, n) => {
       const raw = await RawSocket.open(server.url)
-      raw.write(begun[n % begun.length]!)
+      raw.write(unfinished[n % unfinished.length]!)
       return await raw.end()
     }),
   )

@@ -13,13 +13,13 @@ export async function startAndCancel(
   perSec: number,
   firstSid: number,
 ): Promise<void> {
-  const begun = performance.now()
+  const startedAt = performance.now()
   const last = firstSid + count - 1
   const done = new Promise<void>((resolve) => {
     let ended = 0
     client.socket.on('message', function listener() {
       ended += client.frames.filter((frame) => frame.kind === 'end').length
-      // What came is counted; keeping it would only measure this side.
+      // Frames are counted and dropped: keeping them would only measure this side.
       ;(client.frames as unknown[]).length = (client.messages as unknown[]).length = 0
       if (ended < count) return
       client.socket.off('message', listener)
@@ -32,7 +32,7 @@ export async function startAndCancel(
       frames.push({ kind: 'start', sid, actor: 'sleep', input: { ms: 60_000 }, options: {} }, { kind: 'cancel', sid })
     }
     client.send(...frames)
-    const dueMs = ((sid - firstSid) / perSec) * 1000 - (performance.now() - begun)
+    const dueMs = ((sid - firstSid) / perSec) * 1000 - (performance.now() - startedAt)
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, dueMs)))
   }
   await done

@@ -129,7 +129,7 @@ test('a principal that floods with starts and cancels does not stop another from
   flooding = false
   await flood
   times.sort((a, b) => a - b)
-  console.log(`start beside a flood: median ${times[20]?.toFixed(1)} ms, worst ${times.at(-1)?.toFixed(1)} ms`)
+  console.log(`start during a flood: median ${times[20]?.toFixed(1)} ms, worst ${times.at(-1)?.toFixed(1)} ms`)
 })
 
 test('the slots that one principal has taken do not count for another', async () => {

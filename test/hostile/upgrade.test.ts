@@ -142,7 +142,7 @@ const improper: [what: string, request: string, status: number][] = [
   ['a header that is folded and split', upgradeRequest({ 'X-Bad': 'a\r\n b: c\x00' }), 400],
 ]
 
-/** What µWebSockets answers differently. The folded header it takes for one that has not ended. */
+/** The different answers of µWebSockets. It takes the folded header for one that has not ended. */
 const IN_UWS: { [what: string]: number } = { 'no HTTP at all': 505, 'a header that is folded and split': 0 }
 
 describe.each([
@@ -188,18 +188,18 @@ test('an upgrade and HELLO that arrive one byte at a time are served', async () 
 test('a client that does not finish its headers, or sends nothing, is cut off, and delays no other', async () => {
   await using server = await testServer({ silent: silent() }, { transport: ws({ headersMs: 300 }) })
   const slow = await Promise.all(
-    ['', 'GET / HT', 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ', upgradeRequest().slice(0, -2)].map(async (begun) => {
+    ['', 'GET / HT', 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ', upgradeRequest().slice(0, -2)].map(async (unfinished) => {
       const raw = await RawSocket.dial(server.url)
-      raw.write(begun)
-      const drip = setInterval(() => begun !== '' && raw.write('a'), 20)
-      return { raw, drip, begun }
+      raw.write(unfinished)
+      const drip = setInterval(() => unfinished !== '' && raw.write('a'), 20)
+      return { raw, drip, unfinished }
     }),
   )
   await using client = await server.client()
-  for (const { raw, drip, begun } of slow) {
+  for (const { raw, drip, unfinished } of slow) {
     await raw.end()
     clearInterval(drip)
-    if (begun !== '') expect(raw.head).toMatch(/^HTTP\/1\.1 40[08] /)
+    if (unfinished !== '') expect(raw.head).toMatch(/^HTTP\/1\.1 40[08] /)
   }
   await client.settle()
 })

@@ -17,7 +17,7 @@ const upward = vectors.filter(({ direction }) => direction === 'up')
 const refused = upward.filter(({ refusal }) => refusal)
 const accepted = upward.filter(({ meaning }) => meaning)
 
-/** Everybody is who the header says, whatever HELLO shows: each vector is a principal of its own. */
+/** A client is who its header says, whatever HELLO shows: each vector is a principal of its own. */
 function openServer(): Promise<TestServer<{ ticker: ReturnType<typeof ticker>; chat: (typeof demoActors)['echo'] }>> {
   return testServer(
     { ticker: ticker(), chat: demoActors.echo },

@@ -177,7 +177,7 @@ const closes: Case[] = [
 /** µWebSockets takes every frame for a masked one, and lets a new message begin among the fragments of another. */
 const NOT_SEEN_BY_UWS = ['a frame that is not masked', 'a ping that is not masked', 'a new message among fragments']
 
-/** What µWebSockets does instead: it cuts off who breaks a rule, and answers most close codes without one. */
+/** The endings of µWebSockets: it cuts off a client that breaks a rule, and answers most close codes without one. */
 function inUws({ close: code }: { close: number | number[] }): SocketEnd[] {
   const codes = [code].flat()
   return codes.includes(4400) ? codes : [...codes, 'reset', 1005]

@@ -190,7 +190,7 @@ describe('both ends of a subscription, whatever happens in whatever order', () =
           const before = { queued: link.window.queued, items: link.items[0] ?? 0, queue: link.queue[0] ?? 0 }
           const grants = link.grants.length
           link.apply(step, cost)
-          // What is owed is counted here from the events alone, not asked of the window.
+          // The debt is counted here from the events alone, not asked of the window.
           if (step === 'duplicate') owed += before.items
           if (step === 'consume') owed += before.queue
           if (step === 'due' && link.grants.length > grants) owed = 0

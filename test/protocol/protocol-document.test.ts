@@ -51,7 +51,7 @@ describe('the examples of the protocol documents', () => {
       const whole = messageBytes(message)
       const decoded = decoders[direction].own(whole)
       expect(plain(decoders[direction].scanned(whole))).toEqual(plain(decoded))
-      // What a decoder ignores is not there when its frames are encoded again.
+      // An ignored element is missing when the frames are encoded again.
       const again = msgpackr.unpackMultiple(encoders[direction](decoded)) as unknown[]
       expect(plain(again)).toEqual(plain(frames.map(({ array }) => array)))
     },

@@ -126,7 +126,7 @@ describe('a bomb', () => {
   })
 })
 
-/** Bytes that 100 refusals of a message leave on the heap and beside it before anything is collected. */
+/** Bytes that 100 refusals of a message leave on the heap and outside it before a garbage collection. */
 function allocatedBy(direction: Direction, decoder: 'own' | 'scanned', message: Uint8Array): number {
   const used = () => {
     const { heapUsed, external } = process.memoryUsage()

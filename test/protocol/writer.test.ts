@@ -56,7 +56,7 @@ class Url {
   }
 }
 
-/** What msgpackr must be given: it writes nil where a map leaves `undefined` out. */
+/** The value as msgpackr must get it: it writes nil where a map leaves `undefined` out. */
 function travelling(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(travelling)
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value

@@ -48,7 +48,7 @@ export class AgentWorld {
   readonly #simAgents: SimAgents
   readonly #server: MillraceServer<{ agent: Actor; worker: Actor }>
   readonly #people: Person[] = []
-  /** Calls that somebody cancelled who may, by root and call. */
+  /** Calls that were cancelled with the right to, by root and call. */
   readonly #cancelledCalls = new Set<string>()
   readonly #maxRuns: number
   /** Cancels without an answer so far. */
@@ -116,7 +116,7 @@ export class AgentWorld {
     this.#follow(person, who, person.sdk.start(isAgent ? 'agent' : 'worker', input, options))
   }
 
-  /** Attaches to a run that somebody has heard of: one that was started, or a child. */
+  /** Attaches to a known run: one that was started, or a child. */
   #attach(person: Person): void {
     const known = this.#views.flatMap(({ run, agents }) => (run.id === undefined ? [] : [run.id, ...agents]))
     if (known.length === 0) return
@@ -338,7 +338,7 @@ export class AgentWorld {
     this.#check()
   }
 
-  /** Nothing breaks any more and everybody reads: all must end. */
+  /** Nothing breaks any more and every view reads: all must end. */
   async #settle(): Promise<void> {
     for (let round = 1; round < 300; round++) {
       this.#stage.learn(true)
@@ -348,7 +348,7 @@ export class AgentWorld {
         await view.reader.readOn(8)
         if (!view.own) continue
         if (view.requests.size > 0) this.#answer(view)
-        // What hangs is stopped by people; in a child that nobody passes on only with the child.
+        // People stop a call that hangs; in a child that is not passed on, only with the child.
         if (round % 6 === 0) for (const call of view.calls) this.#cancelCall(view, call)
         if (round % 18 === 0) for (const agent of view.agents) this.#cancelAgent(view, agent)
       }

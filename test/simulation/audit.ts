@@ -125,7 +125,7 @@ export class Audit {
       this.#stage.fail('cancelled-by-nobody', `${id} by its parent`)
   }
 
-  /** What a run passes on of a child is what the child said. */
+  /** A run passes on the items of a child unchanged. */
   #checkChild({ run, events }: Transcript, child: Transcript): void {
     const bond = this.#ledger.bonds.get(child.run.id)
     if (!bond) return void this.#stage.fail('no-bond', child.run.id)
@@ -141,7 +141,7 @@ export class Audit {
       this.#stage.fail('agent-not-reported', `${id} in ${run.id}: ${frame.join()}`)
     if (of.length > 0 && of[0]?.type !== 'agent.start') this.#stage.fail('said-before-its-start', id)
     if (frame.length > 1 && of.at(-1)?.type !== 'agent.end') this.#stage.fail('said-after-its-end', id)
-    // Who is stopped behind its end is not read any more either.
+    // A run that is stopped behind its end is not read any more either.
     const isLeft = child.end.outcome === 'cancelled' || bond.letGo || this.#ledger.isCancelled(id)
     const isWhole = bond.passes && bond.awaited && !isLeft
     if (!bond.passes && passed.length > 0) this.#stage.fail('passed-by-nobody', `${id} in ${run.id}`)
@@ -157,7 +157,7 @@ export class Audit {
       this.#stage.fail('wrong-answer', `${run.id} ${JSON.stringify(answer)}, meant ${JSON.stringify(meant)}`)
   }
 
-  /** What a run has cost is what it and those below it said, each once. */
+  /** The cost of a run is the sum of what it and its children reported, each once. */
   #checkUsage({ run, end }: Transcript): void {
     const cost = (end.data['usage'] as Cost | undefined) ?? { input: 0, output: 0 }
     const said = this.#saidBelow(run)
@@ -213,7 +213,7 @@ export class Audit {
     }
   }
 
-  /** What an agent said is in the conversation that it handed out. */
+  /** The text of an agent is in the conversation that it handed out. */
   #checkPlan({ who, asked, run, handedOut }: Plan): void {
     if (asked > 0 && !handedOut) this.#stage.fail('not-handed-out', who)
     const transcript = run === undefined ? undefined : this.transcript(run)

@@ -24,7 +24,7 @@ export class Ledger {
   readonly runs = new Map<string, Run>()
   /** By the id of the child. */
   readonly bonds = new Map<string, Bond>()
-  /** Runs that somebody cancelled who may, by their id or the name under which they were asked for. */
+  /** Runs that were cancelled with the right to, by their id or the name under which they were asked for. */
   readonly cancelled = new Set<string>()
   readonly #names = new Map<string, string>()
   readonly #stage: Stage
@@ -61,7 +61,7 @@ export class Ledger {
     return this.#names.get(name)
   }
 
-  /** Somebody cancelled it who may. */
+  /** Whether it was cancelled with the right to. */
   isCancelled(id: string): boolean {
     return [...this.cancelled].some((whom) => whom === id || this.idOf(whom) === id)
   }

@@ -67,7 +67,7 @@ export class SimAgents {
   readonly plans = new Map<string, Plan>()
   /** By root and call. */
   readonly executions = new Map<string, Execution>()
-  /** Calls that somebody has allowed, by root and call. */
+  /** Calls that were allowed, by root and call. */
   readonly allowed = new Set<string>()
   readonly #stage: Stage
   readonly #chance: Chance

@@ -79,7 +79,7 @@ export class VirtualTime implements Runtime {
     return callbacks.length
   }
 
-  /** Lets `ms` pass; timers fire in their order, each followed by what it started. */
+  /** Lets `ms` pass; timers fire in their order, and what each one starts runs before the next. */
   async advance(ms: number): Promise<void> {
     const until = this.#now + ms
     for (;;) {

@@ -440,7 +440,7 @@ export class World {
     this.#stage.check()
   }
 
-  /** Nothing breaks any more and everybody is willing: all must end, complete. */
+  /** Nothing breaks any more and every view reads: all must end, complete. */
   async settle(): Promise<void> {
     this.#log('settling')
     this.#late.length = 0

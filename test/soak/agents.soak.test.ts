@@ -3,7 +3,7 @@ import { AgentWorld } from '../simulation/agent-world.ts'
 import { search } from '../simulation/seeds.ts'
 
 const SEEDS = 20_000
-/** Another stretch of seeds is searched with MILLRACE_SEED. */
+/** MILLRACE_SEED searches other seeds. */
 const first = Number(process.env['MILLRACE_SEED'] ?? 225_315_749)
 
 test(`${SEEDS} seeds of agents with tools and children from ${first} break no rule`, { timeout: 900_000 }, async () => {

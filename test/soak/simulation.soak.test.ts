@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { search } from '../simulation/seeds.ts'
 
 const SEEDS = 50_000
-/** Another stretch of seeds is searched with MILLRACE_SEED. */
+/** MILLRACE_SEED searches other seeds. */
 const first = Number(process.env['MILLRACE_SEED'] ?? 225_315_746)
 
 test(`${SEEDS} seeds from ${first} break no rule`, { timeout: 900_000 }, async () => {

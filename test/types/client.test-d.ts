@@ -79,10 +79,10 @@ for await (const event of run) {
 }
 for await (const text of client.start('says', undefined).text()) expectTypeOf(text).toEqualTypeOf<string>()
 
-// A cancel tells whether it is confirmed before it tells what it did.
+// The type of a cancel says whether it is confirmed before it says what it did.
 const cancelled = await run.cancel({ reason: 'superseded' })
 expectTypeOf(cancelled).toEqualTypeOf<CancelResult>()
-// That of a part of a run has a smaller receipt.
+// The cancel of a target has a smaller receipt.
 expectTypeOf(await run.cancel({ call: 'c1', note: 'enough' })).toEqualTypeOf<TargetCancelResult>()
 if (!cancelled.confirmed) expectTypeOf(cancelled.code).toEqualTypeOf<string>()
 else if (cancelled.outcome === 'cancelled') expectTypeOf(cancelled.settled).toEqualTypeOf<boolean>()

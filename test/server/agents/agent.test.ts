@@ -7,7 +7,7 @@ import type { Model, ModelEvent, ModelRequest } from '../../../server/models/mod
 
 const FINISH: ModelEvent = { type: 'finish', stop: 'stop' }
 
-/** A model that says what it is told to, and remembers what it was asked. */
+/** A model that gives these events, and remembers its requests. */
 function scripted(events: readonly (ModelEvent | Error)[]): Model & { asked: ModelRequest[] } {
   const asked: ModelRequest[] = []
   return {

@@ -29,7 +29,7 @@ describe('credit', () => {
     await client.until(() => client.count(1) >= 10)
     await client.settle()
     const [run] = count.runs
-    // What an actor has been asked for is never more than what was logged: it waits inside its yield.
+    // An actor is never asked for more than was logged: it waits inside its yield.
     expect(run?.count).toBe(10 + readAhead)
     client.send({ kind: 'credit', sid: 1, n: 5 })
     await client.until(() => client.count(1) >= 15)

@@ -32,7 +32,7 @@ async function endedRun(): Promise<Run> {
   return run
 }
 
-/** The numbers that a client gets who resumes after item `after`, in order; `-` marks those reported as missing. */
+/** The numbers that a client gets when it resumes after item `after`, in order; `-` marks those reported as missing. */
 function received(run: Run, after: number, policy: Policy, most: number): { seqs: string[]; ends: number[] } {
   const sink = { begin: () => {}, ready: () => {}, notify: () => {} }
   const from = { after, gen: 1 }

@@ -8,7 +8,7 @@ import { counted, counter, latch } from '../../helpers/test-actors.ts'
 const SMALL = { maxCredit: 20, initialCredit: 20, readAhead: 4, retainEvents: 24 }
 
 /** Says `before` items, waits for the test, says `after` more. */
-function twoParts(before: number, after: number): { half: ReturnType<typeof actor>; open: () => void } {
+function twoHalves(before: number, after: number): { half: ReturnType<typeof actor>; open: () => void } {
   const gate = latch()
   const half = actor({
     async *stream() {
@@ -64,7 +64,7 @@ describe('resuming', () => {
   })
 
   test('live begins behind the items so far', async () => {
-    const { half, open } = twoParts(10, 5)
+    const { half, open } = twoHalves(10, 5)
     await using served = await testServer({ half })
     await using client = await served.client()
     client.start(1, 'half')
@@ -78,7 +78,7 @@ describe('resuming', () => {
   })
 
   test('reports what retention has given up, and goes on behind it', async () => {
-    const { half, open } = twoParts(20, 80)
+    const { half, open } = twoHalves(20, 80)
     await using served = await testServer({ half }, { limits: SMALL })
     await using client = await served.client()
     client.start(1, 'half', null, { policy: 'log', credit: 20 })
@@ -116,7 +116,7 @@ describe('resuming', () => {
   })
 
   test('ignores a position beyond the log, and one of an unknown generation', async () => {
-    const { half, open } = twoParts(10, 2)
+    const { half, open } = twoHalves(10, 2)
     await using served = await testServer({ half })
     await using client = await served.client()
     client.start(1, 'half')
@@ -160,9 +160,9 @@ describe('resuming', () => {
 })
 
 describe('another life of a log', () => {
-  /** A run that has said 1 to 10 and waits. `live` begins another life. */
-  async function begun(after = 5) {
-    const { half, open } = twoParts(10, after)
+  /** A run that has sent 1 to 10 and waits. `live` begins another life. */
+  async function halfway(after = 5) {
+    const { half, open } = twoHalves(10, after)
     const captured = capturedRuns()
     const served = await testServer({ half })
     const client = await served.client()
@@ -183,7 +183,7 @@ describe('another life of a log', () => {
   }
 
   test('is reported before its first item, also when nothing is missing', async () => {
-    await using scene = await begun()
+    await using scene = await halfway()
     const { client } = scene
     scene.live(11)
     expect(await client.next('gap')).toMatchObject({ from: 11, next: 11, reason: 'rewound', gen: 2 })
@@ -193,7 +193,7 @@ describe('another life of a log', () => {
   })
 
   test('takes back the items that it does not hold, and counts on from there', async () => {
-    await using scene = await begun()
+    await using scene = await halfway()
     const { client } = scene
     scene.live(8)
     expect(await client.next('gap')).toMatchObject({ from: 8, next: 8, reason: 'rewound', gen: 2 })
@@ -203,7 +203,7 @@ describe('another life of a log', () => {
   })
 
   test('is reported before the end, when it has no item', async () => {
-    await using scene = await begun(0)
+    await using scene = await halfway(0)
     const { client } = scene
     scene.live(11)
     scene.open()
@@ -212,7 +212,7 @@ describe('another life of a log', () => {
   })
 
   test('is reported to a client that resumes at a position of the old one', async () => {
-    await using scene = await begun()
+    await using scene = await halfway()
     const { client, run } = scene
     scene.live(8)
     scene.open()
@@ -241,7 +241,7 @@ describe('another life of a log', () => {
   })
 
   test('that begins with the first item is reported to a client that names the old one and holds no item', async () => {
-    await using scene = await begun()
+    await using scene = await halfway()
     const { client, run } = scene
     scene.live(1)
     client.attach(2, run, 0, { gen: 1 })
@@ -258,7 +258,7 @@ describe('another life of a log', () => {
   })
 
   test('that reaches back behind an earlier one takes a position of the oldest with it', async () => {
-    await using scene = await begun()
+    await using scene = await halfway()
     const { client, run } = scene
     scene.live(9)
     scene.live(5)
@@ -271,7 +271,7 @@ describe('another life of a log', () => {
   })
 
   test('reaches a client that stands in the middle without credit', async () => {
-    const { half, open } = twoParts(10, 5)
+    const { half, open } = twoHalves(10, 5)
     using captured = capturedRuns()
     await using served = await testServer({ half })
     await using client = await served.client()

@@ -122,20 +122,22 @@ describe('a run on the list of an inspector', () => {
   })
 
   test('names its parent, and is not detached while the parent is followed', async () => {
-    const part = silent()
+    const child = silent()
     const whole = actor({
       async *stream(_: unknown, { spawn }: ActorContext) {
-        yield* spawn(part, 'input')
+        yield* spawn(child, 'input')
       },
     })
-    await using served = await testServer({ whole, part, inspector: inspector() })
+    await using served = await testServer({ whole, child, inspector: inspector() })
     await using watcher = await watching(served)
     await using client = await served.client()
     client.start(1, 'whole')
     const { run: id } = await client.next('opened')
-    await watcher.until(({ runs }) => [...runs.values()].some(({ parent }) => parent === id), 'the part')
-    const parts = [...watcher.state.runs.values()].filter(({ parent }) => parent !== undefined)
-    expect(parts).toEqual([expect.objectContaining({ parent: id, actor: 'part', principal: 'alice', detached: false })])
+    await watcher.until(({ runs }) => [...runs.values()].some(({ parent }) => parent === id), 'the child')
+    const children = [...watcher.state.runs.values()].filter(({ parent }) => parent !== undefined)
+    expect(children).toEqual([
+      expect.objectContaining({ parent: id, actor: 'child', principal: 'alice', detached: false }),
+    ])
   })
 
   test('waits for an answer, settles, and stays as long as it ignores its cancel', async () => {
@@ -212,7 +214,7 @@ describe('a watcher', () => {
     expect([...own.state.sessions.values()].map(({ principal }) => principal)).toEqual(['alice', 'alice'])
     expect(all.state.scope).toBe('all')
     expect([...all.state.runs.keys()].sort()).toEqual([hers, his, own.id, all.id].sort())
-    // What bob's run does is no news for alice.
+    // The run of bob causes no update for alice.
     bob.send({ kind: 'cancel', sid: 1 })
     await all.until(({ runs }) => !runs.has(his), 'the end of the run of bob')
     alice.send({ kind: 'cancel', sid: 1 })
@@ -236,11 +238,11 @@ describe('a watcher', () => {
     const { run: id } = await client.next('opened')
     await using watcher = await watching(served, { auth: 'eve' })
     const run = await watcher.run(id, ({ items }) => items === 1)
-    const told = JSON.stringify(watcher.updates)
-    expect(told).not.toContain('secret')
+    const sent = JSON.stringify(watcher.updates)
+    expect(sent).not.toContain('secret')
     const hex = Buffer.from(client.client).toString('hex')
     expect(run.principal).toBe(`anonymous:${hex.slice(0, 8)}…`)
-    expect(told).not.toContain(hex.slice(8))
+    expect(sent).not.toContain(hex.slice(8))
   })
 
   test('is on the list, marked as an inspector, and causes no updates of its own', async () => {
@@ -252,7 +254,7 @@ describe('a watcher', () => {
     expect(await one.run(other.id, ({ readerCount }) => readerCount === 1)).toMatchObject({ inspector: true })
     await one.run(one.id, ({ inspector }) => inspector === true)
     for (const { client } of [one, other]) await client.settle()
-    // What they said last is told once more, as it was no news alone.
+    // Their last state is sent once more, as it alone was no reason for an update.
     runtime.advance(200)
     for (const { client } of [one, other]) await client.settle()
     const counts = () => [one, other].map(({ client }) => client.count(1))
@@ -368,9 +370,9 @@ describe('a slow watcher', () => {
     const { run: first } = await client.next('opened')
     const sampler = new Sampler(views[0]!)
     sampler.enter('r_watcher')
-    const told = new WatcherState(sampler, undefined)
+    const watcher = new WatcherState(sampler, undefined)
     const state = new InspectorState()
-    for (const update of told.updates()) state.take(update)
+    for (const update of watcher.updates()) state.take(update)
     expect([...state.runs.keys()]).toEqual([first])
     client.send({ kind: 'cancel', sid: 1 })
     await client.next('end', 1)
@@ -382,7 +384,7 @@ describe('a slow watcher', () => {
       await client.next('end', sid)
       sampler.look()
     }
-    const changes = [...told.updates()].map((update) => state.take(update))
+    const changes = [...watcher.updates()].map((update) => state.take(update))
     expect(changes).toHaveLength(1)
     expect(changes[0]!.goneRuns).toEqual([expect.objectContaining({ id: first, state: 'ended', outcome: 'cancelled' })])
     expect(changes[0]!.runs).toHaveLength(1)
@@ -446,10 +448,10 @@ describe('many runs', () => {
   })
 
   test('become a whole list at some time, however many come and go meanwhile', () => {
-    let begun = 0
+    let started = 0
     const runs = (): RunView[] =>
       Array.from({ length: 100 }, () => ({
-        id: `r_${begun++}`,
+        id: `r_${started++}`,
         actorName: 'name'.repeat(50),
         principal: { id: 'alice' },
         startedAt: 0,
@@ -470,11 +472,11 @@ describe('many runs', () => {
       sessions: () => [],
     })
     sampler.enter('r_watcher')
-    const told = new WatcherState(sampler, undefined)
+    const watcher = new WatcherState(sampler, undefined)
     const state = new InspectorState()
     for (let list = 1; list <= 3; list++) {
       let pieces = 0
-      for (const update of told.updates()) {
+      for (const update of watcher.updates()) {
         state.take(update)
         sampler.look()
         expect(++pieces).toBeLessThan(50)

@@ -15,13 +15,13 @@ const MARK = '\ufffd'
 
 type Entry = { gen: number; cost: number; bytes: number; lane?: number; text?: string; event?: unknown; at: number }
 
-/** What a log should do, said as plainly as can be: every item for ever, and what was given up beside it. */
+/** What a log should do, in the simplest way: every item for ever, and next to it what was given up. */
 class NaiveLog {
   entries: Entry[] = []
   first = 1
   lives = [{ gen: 1, first: 1 }]
   held = new Map<number, string>()
-  parts: { lane: number; data: unknown; opened: number; closed: number }[] = []
+  lanes: { lane: number; data: unknown; opened: number; closed: number }[] = []
 
   get gen(): number {
     return this.lives.at(-1)?.gen ?? 0
@@ -65,8 +65,8 @@ class NaiveLog {
     if (type === EVENT.laneEnd) this.flush(Number(data.lane), at)
     this.entries.push({ gen: this.gen, cost: costOf(packed, CREDIT_UNIT), bytes: packed + 1, event: [type, data], at })
     const seq = this.entries.length
-    if (type === EVENT.laneStart) this.parts.push({ lane: Number(data.lane), data, opened: seq, closed: Infinity })
-    const open = this.parts.find(({ lane, closed }) => lane === data.lane && closed === Infinity)
+    if (type === EVENT.laneStart) this.lanes.push({ lane: Number(data.lane), data, opened: seq, closed: Infinity })
+    const open = this.lanes.find(({ lane, closed }) => lane === data.lane && closed === Infinity)
     if (type === EVENT.laneEnd && open) open.closed = seq
   }
 
@@ -84,12 +84,12 @@ class NaiveLog {
     this.entries.length = first - 1
     this.first = Math.min(this.first, first)
     this.held.clear()
-    this.parts = this.parts.filter(({ opened }) => opened < first)
-    for (const part of this.parts) if (part.closed >= first) part.closed = Infinity
+    this.lanes = this.lanes.filter(({ opened }) => opened < first)
+    for (const lane of this.lanes) if (lane.closed >= first) lane.closed = Infinity
   }
 
   lanesAt(seq: number): unknown[] {
-    return this.parts
+    return this.lanes
       .filter(({ opened, closed }) => opened < seq && closed >= seq)
       .map(({ lane, data }) => [lane, data])
   }
@@ -157,12 +157,12 @@ function apply(log: Log, naive: NaiveLog, steps: readonly Step[]): void {
       log.trim(keep)
       naive.trim(keep)
     } else if (one.do === 'life') {
-      // A part whose end was given up may be forgotten, and would be open again where its end never was.
-      const least = naive.parts.some(({ closed }) => closed < log.first) ? log.first : 1
+      // A lane whose end was given up may be forgotten, and would be open again where its end never was.
+      const least = naive.lanes.some(({ closed }) => closed < log.first) ? log.first : 1
       const first = Math.max(least, log.next - one.back)
       log.newLife(first)
       naive.newLife(first)
-      open.splice(0, open.length, ...naive.parts.filter(({ closed }) => closed === Infinity).map(({ lane }) => lane))
+      open.splice(0, open.length, ...naive.lanes.filter(({ closed }) => closed === Infinity).map(({ lane }) => lane))
     } else {
       log.flushAllHeld(at)
       for (const lane of [...naive.held.keys()]) naive.flush(lane, at)

@@ -21,18 +21,18 @@ function readerThat(wake: (urgent: boolean) => void): Reader {
 
 describe('the readers of a log', () => {
   test('are woken once, however often they rest', () => {
-    const audience = new Readers(log, DEFAULT_LIMITS, 'pause')
+    const readers = new Readers(log, DEFAULT_LIMITS, 'pause')
     const woken: boolean[] = []
     const reader = readerThat((urgent) => woken.push(urgent))
-    audience.join(reader)
+    readers.join(reader)
     // Each CREDIT of a client that has all there is makes it rest again.
-    for (let n = 0; n < 1_000; n++) audience.rest(reader)
-    audience.wakeResting()
-    audience.wakeResting()
+    for (let n = 0; n < 1_000; n++) readers.rest(reader)
+    readers.wakeResting()
+    readers.wakeResting()
     expect(woken).toEqual([false])
-    audience.rest(reader)
-    audience.leave(reader)
-    audience.wakeResting()
+    readers.rest(reader)
+    readers.leave(reader)
+    readers.wakeResting()
     expect(woken).toEqual([false])
   })
 
@@ -43,17 +43,17 @@ describe('the readers of a log', () => {
     )
     fc.assert(
       fc.property(fc.array(move, { maxLength: 60, size: 'max' }), (moves) => {
-        const audience = new Readers(log, DEFAULT_LIMITS, 'pause')
+        const readers = new Readers(log, DEFAULT_LIMITS, 'pause')
         const here = new Set<number>()
         const resting = new Set<number>()
         const restless = new Set<number>()
         let woken: string[] = []
         const leave = (n: number): void => {
-          expect(audience.leave(readers[n] as Reader)).toBe(here.delete(n))
+          expect(readers.leave(all[n] as Reader)).toBe(here.delete(n))
           resting.delete(n)
           restless.delete(n)
         }
-        const readers = Array.from({ length: 5 }, (_, n) =>
+        const all = Array.from({ length: 5 }, (_, n) =>
           readerThat((urgent) => {
             woken.push(`${n}${urgent ? '!' : ''}`)
             resting.delete(n)
@@ -65,22 +65,22 @@ describe('the readers of a log', () => {
           let expected: string[] = []
           if (what === 'join' && !here.has(n)) {
             here.add(n)
-            audience.join(readers[n] as Reader)
+            readers.join(all[n] as Reader)
           } else if (what === 'leave') leave(n)
           else if (what === 'leaves when woken' && here.has(n)) restless.add(n)
           else if (what === 'rest' && here.has(n)) {
             resting.add(n)
-            audience.rest(readers[n] as Reader)
+            readers.rest(all[n] as Reader)
           } else if (what === 'text') {
             expected = [...here].filter((one) => resting.has(one)).map(String)
-            audience.wakeResting()
+            readers.wakeResting()
           } else if (what === 'event') {
             expected = [...here].map((one) => `${one}!`)
-            audience.wakeAll()
+            readers.wakeAll()
           }
           expect(woken).toEqual(expected)
-          expect(audience.size).toBe(here.size)
-          expect(audience.detached).toBe(here.size === 0)
+          expect(readers.size).toBe(here.size)
+          expect(readers.detached).toBe(here.size === 0)
         }
       }),
     )

@@ -51,7 +51,7 @@ describe('openai() on the wire', () => {
   const signal = new AbortController().signal
   const hello: Message[] = [{ role: 'user', content: 'hello' }]
 
-  /** What a model answered so says, and the body it was sent. */
+  /** The events of a model that is answered so, and the body of its request. */
   async function said(
     name: string,
     behaviour: Behaviour,

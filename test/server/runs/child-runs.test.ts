@@ -475,12 +475,12 @@ describe('a child run', () => {
 
   test('is forgotten by its parent, and its answer with it, while its log is kept', async () => {
     const { runs: _, ...numbers } = counter()
-    const begun: WeakRef<ChildRun>[] = []
+    const spawned: WeakRef<ChildRun>[] = []
     const release = latch()
     await using served = await servedParent(async function* ({ spawn }) {
       const ask = (): Promise<unknown> => {
         const child = spawn(numbers, 3)
-        begun.push(new WeakRef(child))
+        spawned.push(new WeakRef(child))
         return child.result
       }
       yield String(await ask())
@@ -489,7 +489,7 @@ describe('a child run', () => {
     const watched = served.start()
     const { run: id } = await watched.first('agent.start')
     await watched.first('token')
-    await eventually(() => (globalThis.gc!(), begun[0]!.deref() === undefined), 'it is forgotten')
+    await eventually(() => (globalThis.gc!(), spawned[0]!.deref() === undefined), 'it is forgotten')
     expect(await served.client.attach('numbers', id!).result).toBe(counted(1, 3))
     release.open()
     await watched.over

@@ -170,7 +170,7 @@ describe('tools of children', () => {
         const first = answers.find((frame) => JSON.stringify(frame).includes(`"${call}"`))
         expect(first).toMatchObject({ kind: 'event', data: { call, outcome: 2 } })
       }
-      // What its reader has is not on its way any more, wherever the one that passed it on stands.
+      // An item that its reader has is no longer in flight, wherever the parent stands that passed it on.
       const last = (events(EVENT.toolResult).at(-1)!.data as { call: string }).call
       peer.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: last } })
       await read(() => peer.frames.some((frame) => frame.kind === 'notice' && frame.message.includes(` ${last} `)))
@@ -191,7 +191,7 @@ describe('tools of children', () => {
 
     const late = createClient(served.url, { token: 'alice' })
     const view = new Watched(late.attach('parent', watched.run.id!, { after: 'live' }))
-    await eventually(() => view.all('request').length === 2, 'who comes later is told of both')
+    await eventually(() => view.all('request').length === 2, 'a late reader gets both')
     expect(view.all('request').map(({ id, agent: of }) => [id, of])).toEqual(
       [first, second].map((asked) => [asked!.id, asked!.agent]),
     )

@@ -13,10 +13,10 @@ const TOTAL = 400
 /** Every seventh item is an event that costs 3. */
 const costOf = (seq: number): number => (seq % 7 === 0 ? 3 : 1)
 
-/** An actor that has something to say when it is told that it has: up to item `last`. */
+/** An actor that has items up to `last`, which a test raises. */
 function talker() {
   let last = 0
-  let told = (): void => {}
+  let onMore = (): void => {}
   /** It was asked for more than it has. */
   let isAsked = false
   return {
@@ -25,7 +25,7 @@ function talker() {
         for (let seq = 1; seq <= TOTAL; seq++) {
           while (seq > last) {
             isAsked = true
-            await new Promise<void>((resolve) => (told = resolve))
+            await new Promise<void>((resolve) => (onMore = resolve))
           }
           isAsked = false
           if (costOf(seq) === 1) yield `${seq} `
@@ -35,7 +35,7 @@ function talker() {
     }),
     has(more: number) {
       last = Math.min(TOTAL, last + more)
-      told()
+      onMore()
     },
     get last() {
       return last
@@ -53,7 +53,7 @@ class Peer implements Reader {
   readonly cursor: Cursor
   paused = false
   resting = false
-  /** What it may still be sent, counted without the cursor. */
+  /** The items it may still be sent, counted without the cursor. */
   balance: number
   isAwake = true
   readonly #run: Run
@@ -148,13 +148,13 @@ describe('an actor', () => {
           run.join(first)
           run.begin({ value: null })
           const peers = [first]
-          let ghost: Peer | undefined
+          let lastPacer: Peer | undefined
           /** Up to where it may say things, as far as it has any. */
           const allowed = (): number => Math.min(talks.last, permitted())
           const permitted = (): number => {
             const pacing = peers.filter(({ policy }) => policy === 'pace')
             if (pacing.length > 0) return Math.min(...pacing.map(({ bound }) => bound))
-            return peers.length === 0 && onDetach === 'pause' && ghost ? ghost.bound : Number.POSITIVE_INFINITY
+            return peers.length === 0 && onDetach === 'pause' && lastPacer ? lastPacer.bound : Number.POSITIVE_INFINITY
           }
           const settle = async (): Promise<void> => {
             for (let quiet = 0, last = -1; quiet < 3; quiet++) {
@@ -174,7 +174,7 @@ describe('an actor', () => {
           let most = 0
           await settle()
           for (const one of [...moves, { do: 'settle' } as const]) {
-            // What it was asked for before comes, whatever has changed meanwhile.
+            // An item that was already requested comes, whatever has changed meanwhile.
             if (talks.isAsked) most = Math.max(most, Math.min(talks.last, run.log.last + 1))
             if (one.do === 'settle') await settle()
             else if (one.do === 'speak') talks.has(one.more)
@@ -190,7 +190,7 @@ describe('an actor', () => {
               else {
                 peers.splice(peers.indexOf(peer), 1)
                 if (peer.policy === 'pace') {
-                  ghost = peer
+                  lastPacer = peer
                   peer.paused = false
                 }
                 run.leave(peer)

@@ -135,7 +135,7 @@ describe('an input', () => {
   })
 })
 
-/** Asks as often as it is told to, all at once, and says the answers. */
+/** Sends a given number of requests, all at once, and then the answers as text. */
 function asker(questions: number, expiresMs?: number): Actor {
   return actor({
     async *stream(_: unknown, { request }: ActorContext) {

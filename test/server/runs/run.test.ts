@@ -12,7 +12,7 @@ function raw(stream: (context: ActorContext) => unknown): Actor {
   return actor({ stream: (_: unknown, context: ActorContext) => stream(context) as AsyncGenerator<string> }) as Actor
 }
 
-/** Starts `bad` beside a good run on one connection; returns the end of the bad one, and its text. */
+/** Starts `bad` and a good run on one connection; returns the end of the bad one, and its text. */
 async function outcomeOf(bad: Actor): Promise<{ end: FrameOf<'end'>; text: string; errors: unknown[] }> {
   const good = counter()
   await using served = await testServer({ bad, good })
@@ -223,23 +223,23 @@ describe('an invalid value of an actor', () => {
   })
 
   test('through emit ends its run, and the awaiting actor gets the error', async () => {
-    const told: unknown[] = []
+    const errors: unknown[] = []
     const { end } = await outcomeOf(
       raw(async function* ({ emit }) {
-        await emit({ type: 'nonsense' } as unknown as RunEvent).catch((error: unknown) => told.push(error))
+        await emit({ type: 'nonsense' } as unknown as RunEvent).catch((error: unknown) => errors.push(error))
         yield* []
       }),
     )
     expect(end).toMatchObject({ outcome: 'error', data: { code: 'bad_event' } })
-    expect(told).toHaveLength(1)
+    expect(errors).toHaveLength(1)
   })
 
   test('through emit while its reader is slow does not leave the actor waiting for ever', async () => {
-    const told: unknown[] = []
+    const errors: unknown[] = []
     const bad = raw(async function* ({ emit }) {
       for (let n = 0; n < 31; n++) yield 'x'
       await emit('y')
-      await emit({ type: 'nonsense' } as unknown as RunEvent).catch((error: unknown) => told.push(error))
+      await emit({ type: 'nonsense' } as unknown as RunEvent).catch((error: unknown) => errors.push(error))
     })
     await using served = await testServer({ bad })
     await using client = await served.client()
@@ -249,7 +249,7 @@ describe('an invalid value of an actor', () => {
     client.send({ kind: 'credit', sid: 1, n: 100 })
     expect(await client.next('end')).toMatchObject({ outcome: 'error', data: { code: 'bad_event' } })
     await eventually(() => served.server.liveRuns === 0, 'the slot is free')
-    expect(told).toHaveLength(1)
+    expect(errors).toHaveLength(1)
   })
 })
 
@@ -518,13 +518,13 @@ describe('text', () => {
   })
 
   test('of a lane that ends within a character ends with U+FFFD inside the lane', async () => {
-    const parts = raw(async function* () {
+    const lanes = raw(async function* () {
       yield { type: 'thinking', text: 'a\ud83d' }
       yield '\ude00b'
     })
-    await using served = await testServer({ parts })
+    await using served = await testServer({ lanes })
     await using client = await served.client()
-    client.start(1, 'parts')
+    client.start(1, 'lanes')
     await client.next('end')
     const items = client.items(1)
     expect(items.map(({ type, text }) => type ?? text)).toEqual([1, 'a', '\ufffd', 2, '\ufffdb'])

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { Scheduler } from '../../../server/runs/scheduler.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
 
-/** Turns whose time stands still, and whose event loop goes on when it is told to. */
+/** A scheduler whose time stands still, and whose loop turns a test moves by hand. */
 function turnsByHand() {
   let now = 0
   let due: (() => void)[] = []

@@ -50,7 +50,7 @@ describe('credentials', () => {
     const seen: Credentials[] = []
     const authenticate: Authenticate = (credentials) => {
       seen.push(credentials)
-      return { id: 'somebody' }
+      return { id: 'alice' }
     }
     await using served = await testServer({ silent: silent() }, { authenticate, origins: ['https://app.example.com'] })
     const headers = { cookie: 'session=1', authorization: 'Bearer x' }

@@ -30,7 +30,7 @@ function waiting(): { tools: ToolMap; contexts: Map<string, ToolContext>; releas
   return { tools: { wait }, contexts, release: released.open }
 }
 
-/** Does not stop when it is told to. */
+/** Ignores its signal. */
 function stubborn(): { tools: ToolMap; release: () => void } {
   const { opened, open } = latch()
   return { tools: { stubborn: tool({ description: 'x', run: () => opened }) }, release: open }
@@ -40,7 +40,7 @@ const three = ['a', 'b', 'c'].map((call) => ({ call, name: 'wait', args: {} }))
 
 describe('the cancel of one of three parallel calls', () => {
   test('reaches its signal at once, and leaves the others and the answer alone', async () => {
-    const model = scriptedModel(calls(...three), says('all told'))
+    const model = scriptedModel(calls(...three), says('all done'))
     const { tools, contexts, release } = waiting()
     await using served = await servedAgent({ model, tools })
     const watched = new Watched(served.client.start('agent', 'go'))
@@ -56,7 +56,7 @@ describe('the cancel of one of three parallel calls', () => {
 
     release()
     expect(await watched.over).toBeUndefined()
-    expect(watched.text).toBe('all told')
+    expect(watched.text).toBe('all done')
     expect(watched.all('tool.result').map(({ call, outcome }) => `${call} ${outcome}`)).toEqual([
       'b cancelled',
       'a ok',
@@ -260,12 +260,12 @@ describe('the cancel of a call', () => {
     'is answered by its result also behind items that are missing (policy %s)',
     async (policy) => {
       const finish = tool({ description: 'x', run: () => 'finished' })
-      const begun = latch()
+      const started = latch()
       const { opened, open } = latch()
       const chatty = actor({
         async *stream(_: unknown, { tools }: ActorContext) {
           yield 'first'
-          await begun.opened
+          await started.opened
           for (let n = 0; n < 100; n++) yield `${n} `
           await tools({ finish }).call({ call: 'a', name: 'finish', args: {} })
           await opened
@@ -276,7 +276,7 @@ describe('the cancel of a call', () => {
       await using client = await served.client()
       client.start(1, 'chatty', null, { credit: 1, policy })
       await client.until(() => client.count(1) === 1)
-      begun.open()
+      started.open()
       await client.settle()
       // All was said; of what its reader has no credit for, most is not kept any more.
       client.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: 'a' } })

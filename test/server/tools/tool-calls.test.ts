@@ -11,7 +11,7 @@ import { latch } from '../../helpers/test-actors.ts'
 const city = z.object({ city: z.string() })
 const weather = tool({ description: 'Weather now', input: city, run: ({ city }) => ({ city, celsius: 7 }) })
 
-/** The one call of a run: what the people attached see of it, and what the model is told. */
+/** The one call of a run: what its readers see of it, and what the model gets. */
 async function oneCall(tools: ToolMap, args: unknown = {}, name = Object.keys(tools)[0]!) {
   const model = scriptedModel(calls({ call: 'c1', name, args }), says('ok'))
   await using served = await servedAgent({ model, tools })

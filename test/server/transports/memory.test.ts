@@ -5,8 +5,8 @@ import { actor, anonymous, createServer, type MemoryTransport, memory } from '..
 import { transportSuite } from '../../conformance/transport.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { mixedActor, withoutTimes } from '../../helpers/mixed-run.ts'
+import { openTransport } from '../../helpers/open-transport.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
-import { openTransport } from '../../helpers/socket-host.ts'
 import { counted, counter } from '../../helpers/test-actors.ts'
 import { inMemory } from '../../helpers/transports.ts'
 
@@ -40,14 +40,14 @@ describe('a request in memory', () => {
     [['mqtt', SUBPROTOCOL], 'known', SUBPROTOCOL],
     [['mqtt', 'graphql-ws'], 'unknown', 'mqtt'],
     [[], 'unknown', ''],
-  ])('that offers %j is accepted as %s and answered %j', async (offered, as, told) => {
+  ])('that offers %j is accepted as %s and answered %j', async (offered, as, answered) => {
     await using open = await openTransport(inMemory)
     const peer = new (open.transport as MemoryTransport).WebSocket(open.url, offered)
     expect(peer.readyState).toBe(0)
     const opened = new Promise((resolve) => (peer.onopen = resolve))
     expect((await open.socket()).subprotocol).toBe(as)
     await opened
-    expect([peer.protocol, peer.readyState]).toEqual([told, 1])
+    expect([peer.protocol, peer.readyState]).toEqual([answered, 1])
   })
 
   test('that is refused fails as in a browser, and leaves no socket', async () => {

@@ -14,7 +14,7 @@ const GRANT = 32
  * One view of a run of `counter`, which keeps no item: each is looked at when it comes, and counted. So a thousand of them
  * fit in the process of a test.
  */
-export class Watcher {
+export class CountedView {
   readonly policy: Policy
   /** The item after the last that came or was said to be missing. */
   next = 1
@@ -76,14 +76,14 @@ export class Watcher {
 }
 
 /** A socket with any number of views of one run, which answers PINGs and grants what was read. */
-export class WatcherSocket {
+export class ViewSocket {
   readonly socket: WebSocket
   readonly #closed: Promise<void>
 
   /** Connects as alice; resolves when all views are open. Views that were open before come back to where they stood. */
-  static async open(url: string, run: string, views: readonly Watcher[]): Promise<WatcherSocket> {
+  static async open(url: string, run: string, views: readonly CountedView[]): Promise<ViewSocket> {
     const socket = new WebSocket(url, SUBPROTOCOL, { perMessageDeflate: false })
-    const self = new WatcherSocket(socket)
+    const self = new ViewSocket(socket)
     await new Promise<void>((resolve, reject) => {
       let opening = views.length
       socket.on('error', reject)

@@ -18,9 +18,9 @@ export class Accepted implements SocketEvents {
   readonly messages: Buffer[] = []
   texts = 0
   drains = 0
-  /** The codes with which it was told to be gone: one, in the end. */
+  /** The codes with which its close was reported: one, in the end. */
   readonly codes: number[] = []
-  /** What happened that may not happen. */
+  /** Calls that may not happen. */
   readonly wrongs: string[] = []
   #isInside = false
 
@@ -51,26 +51,26 @@ export class Accepted implements SocketEvents {
   }
 
   message(bytes: Uint8Array): void {
-    this.#told('message')
+    this.#note('message')
     this.messages.push(Buffer.from(bytes))
   }
 
   text(): void {
-    this.#told('text')
+    this.#note('text')
     this.texts++
   }
 
   drain(): void {
-    this.#told('drain')
+    this.#note('drain')
     this.drains++
   }
 
   closed(code: number): void {
-    this.#told('closed')
+    this.#note('closed')
     this.codes.push(code)
   }
 
-  #told(what: string): void {
+  #note(what: string): void {
     if (this.#isInside) this.wrongs.push(`${what} came from inside a call`)
     if (this.codes.length > 0) this.wrongs.push(`${what} came after closed`)
   }
@@ -85,7 +85,7 @@ export class Accepted implements SocketEvents {
   }
 }
 
-/** A transport alone, and a host that notes what it is told. Its disposal fails when something was told that may not be. */
+/** A transport alone, and an acceptor that records its calls. Its disposal fails after a call that may not happen. */
 export interface OpenTransport extends AsyncDisposable {
   readonly transport: Transport
   readonly url: string
@@ -134,7 +134,7 @@ export async function openTransport(
       await reached[Symbol.asyncDispose]?.()
       const wrongs = accepted.flatMap((one) => [
         ...one.wrongs,
-        ...(one.codes.length === 1 ? [] : [`closed was told ${one.codes.length} times`]),
+        ...(one.codes.length === 1 ? [] : [`closed was called ${one.codes.length} times`]),
       ])
       if (wrongs.length > 0) throw new Error(wrongs.join('; '))
     },
