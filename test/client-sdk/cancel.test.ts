@@ -136,7 +136,7 @@ describe('a cancel', () => {
     expect(await receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...RECEIPT })
   })
 
-  test('of a run that the server refused for the moment does not wait for the next try', async () => {
+  test('of a run that the server refused for now does not wait for the next try', async () => {
     const { run, server } = await openRun({}, { delays: { backoffMs: 1e6, maxBackoffMs: 1e6, quickMs: 1 } })
     const socket = await cut(server)
     socket.say(failed(1, 0, 'overloaded', true))

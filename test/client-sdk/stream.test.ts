@@ -299,7 +299,7 @@ describe('a GAP', () => {
     ])
   })
 
-  test('without anything missing only says that a new life begins', async () => {
+  test('without missing items only says that a new life begins', async () => {
     const { run, socket, server } = await openRun()
     socket.say(text(1, 1, 'a'), gap(1, 2, 2, { gen: 2 }), text(1, 2, 'b'))
     expect(shortly(await take(run[Symbol.asyncIterator](), 2))).toEqual(['1 a', '2 b'])
@@ -341,7 +341,7 @@ describe('resuming', () => {
     expect(events.map(({ type }) => type)).toEqual(['thinking', 'token', 'thinking'])
   })
 
-  test('a resume that the server cannot take now is tried again on the same connection', async () => {
+  test('is tried again on the same connection when the server refuses it for now', async () => {
     const { run, server } = await openRun()
     const socket = await cut(server)
     socket.say(failed(1, 0, 'rate_limited', true))
@@ -355,7 +355,7 @@ describe('resuming', () => {
     expect(server.sockets).toHaveLength(2)
   })
 
-  test('a view that was never opened ends with its refusal, also when an earlier ATTACH was lost without an answer', async () => {
+  test('ends a view that was never opened with its refusal, also when an earlier ATTACH was lost without an answer', async () => {
     const server = new ScriptedServer()
     const view = server.client().attach('chat', 'r_1')
     server.socket.welcome()
@@ -366,7 +366,7 @@ describe('resuming', () => {
     expect(socket.all('attach')).toHaveLength(1)
   })
 
-  test('a START that was lost without an answer is tried again when it is refused, because its run may go on', async () => {
+  test('tries a START that was lost without an answer again when it is refused, because its run may go on', async () => {
     const server = new ScriptedServer()
     const run = server.client().start('chat', {})
     server.socket.welcome()
@@ -378,7 +378,7 @@ describe('resuming', () => {
     expect(await run.result).toBe('a')
   })
 
-  test('a resume that was refused and then lost its connection is asked for once on the next one', async () => {
+  test('is asked for once on the next connection when it was refused and the connection lost', async () => {
     const { server } = await openRun()
     const socket = await cut(server)
     socket.say(failed(1, 0, 'rate_limited', true))

@@ -71,7 +71,7 @@ export function quirkSuite({ dialect, make }: Adapter): void {
   })
   const now = tool({ description: 'The time', run: () => 'noon' })
 
-  describe(`${dialect}: a quirk of a provider`, () => {
+  describe(`${dialect}, for a quirk of a provider,`, () => {
     for (const [name, quirk] of quirks) {
       const response = quirk.sends[dialect]
       if (!response) continue

@@ -122,7 +122,7 @@ export interface CrowdedServer extends AsyncDisposable {
   readonly asking: string
   /** A run of alice whose log is long, and that has nothing open. */
   readonly history: string
-  /** Connects alice, or somebody else. */
+  /** Connects alice, or another principal. */
   client(auth?: string, options?: WireClientOptions): Promise<WireClient>
   /** Has `size` readers follow a run of alice, who do not hold it back. */
   crowd(run: string): Promise<void>
@@ -169,7 +169,7 @@ export async function crowdedServer(size: number): Promise<CrowdedServer> {
   const crowdedRun = runs.runs.find(({ id }) => id === run)
   await first.find((frame) => frame.kind === 'delta' && frame.lane === 0)
   first.start(2, 'history', size, { credit: CREDIT })
-  const { run: told } = await first.next('opened', 2)
+  const { run: historyRun } = await first.next('opened', 2)
   // A thought is declared, said and closed.
   await first.until(() => first.count(2) === size * THOUGHTS * 4)
 
@@ -189,7 +189,7 @@ export async function crowdedServer(size: number): Promise<CrowdedServer> {
     .filter(({ data }) => (data as { request?: string } | undefined)?.request !== undefined)
   await Promise.all(
     many.map(async (n) => {
-      const other = await served.client({ auth: `somebody ${n}` })
+      const other = await served.client({ auth: `principal ${n}` })
       other.start(1, 'brief')
       other.start(2, 'silent')
       await other.next('end', 1)
@@ -204,7 +204,7 @@ export async function crowdedServer(size: number): Promise<CrowdedServer> {
     agent: (agents.at(-1)!.data as { run: string }).run,
     request: (requests.at(-1)!.data as { request: string }).request,
     asking: asks,
-    history: told,
+    history: historyRun,
     client,
     crowd,
     async dismiss() {

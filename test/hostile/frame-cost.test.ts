@@ -48,7 +48,7 @@ function input(mid: string, type: string, data: unknown): UpFrame {
 /** What clients may send, each kind in the ways that look something up. */
 const table: { readonly [kind in UpFrame['kind']]: { readonly [what: string]: Prepare } } = {
   hello: {
-    'of somebody new': async (server) => async () => {
+    'of a new principal': async (server) => async () => {
       for (let n = 0; n < 20; n++) await server.client(`new ${n}`)
     },
     'that takes over': async (server) => {
@@ -192,7 +192,7 @@ test.each(cases)('%s %s costs no more where more is kept', async (_, __, prepare
 
 test('HELLO with a token costs no more where more tokens are known', async () => {
   const greeted = async (tokens: number): Promise<Work> => {
-    const known = Object.fromEntries(Array.from({ length: tokens }, (_, n) => [`token ${n}`, `somebody ${n}`]))
+    const known = Object.fromEntries(Array.from({ length: tokens }, (_, n) => [`token ${n}`, `principal ${n}`]))
     await using served = await testServer({ silent: silent() }, { authenticate: bearer(known) })
     return await workOf(
       Promise.resolve(async () => {
@@ -213,7 +213,7 @@ test('DETACH from a server that goes away costs no more where more connections a
     const limits = { heartbeatMs: 3_600_000 }
     await using served = await testServer({ brief }, { authenticate: ({ auth }) => ({ id: String(auth) }), limits })
     const clients = [await served.client()]
-    while (clients.length < idle) clients.push(await served.client({ auth: `somebody ${clients.length}` }))
+    while (clients.length < idle) clients.push(await served.client({ auth: `principal ${clients.length}` }))
     const client = await served.client()
     for (let sid = 1; sid <= STREAMS; sid++) client.start(sid, 'brief', null, { policy: 'log', rate: 0 })
     await client.next('opened', STREAMS)
@@ -227,7 +227,7 @@ test('DETACH from a server that goes away costs no more where more connections a
   expectAsMuch(await detached(MANY), least)
 })
 
-test('CANCEL that is repeated makes no second error: to note where one was made costs more than all else', async () => {
+test('a CANCEL that is repeated costs no second error with a stack', async () => {
   const prepare = table.cancel['of a run that stops already'] as Prepare
   expect((await workOf(prepare(few))).calls('MillraceError')).toBe(1)
 })

@@ -157,7 +157,7 @@ describe('an agent', () => {
     expect(model.asked).toHaveLength(1)
   })
 
-  test('hands temperature and limits on, and leaves out what was not set', async () => {
+  test('hands temperature and limits to its model, and leaves out what was not set', async () => {
     const model = scripted([FINISH])
     await run({ model, temperature: 0, maxTokens: 5 }, 'hi')
     expect(model.asked[0]).toMatchObject({ temperature: 0, maxTokens: 5 })

@@ -3,7 +3,7 @@ import { handClock } from '../../helpers/hand-clock.ts'
 import { testServer } from '../../helpers/server.ts'
 import { counted, counter, silent } from '../../helpers/test-actors.ts'
 
-describe('a run of somebody else', () => {
+describe('a run of another principal', () => {
   test('is answered exactly as an unknown one', async () => {
     await using served = await testServer({ silent: silent() })
     await using alice = await served.client()

@@ -24,7 +24,7 @@ describe('policies', () => {
     expect(observer.count(2)).toBe(3)
   })
 
-  test('the slower of two pacing readers holds the actor', async () => {
+  test('let the slower of two pacing readers hold the actor', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using fast = await served.client()
@@ -89,7 +89,7 @@ describe('policies', () => {
     expect(merged.length).toBeLessThan(plain.length)
   })
 
-  test('latest skips to the newest item and reports what it left out', async () => {
+  test('skip with latest to the newest item and report the gap', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()
@@ -118,7 +118,7 @@ describe('policies', () => {
     expect(next).toBe(101)
   })
 
-  test('a client that asks for times gets the time of each item', async () => {
+  test('give a client that asks for times the time of each item', async () => {
     const count = counter()
     await using served = await testServer({ count })
     await using client = await served.client()

@@ -77,7 +77,7 @@ describe('resuming', () => {
     expect(client.text(2)).toBe(counted(11, 15))
   })
 
-  test('reports what retention has given up, and goes on behind it', async () => {
+  test('reports the items that retention has given up, and goes on behind them', async () => {
     const { half, open } = twoHalves(20, 80)
     await using served = await testServer({ half }, { limits: SMALL })
     await using client = await served.client()
@@ -101,7 +101,7 @@ describe('resuming', () => {
     expect(client.text(1)).toBe(counted(1, 20) + counted(77, 100))
   })
 
-  test('keeps everything that a pacing client was not sent', async () => {
+  test('finds every item that a pacing client was not sent', async () => {
     const count = counter()
     await using served = await testServer({ count }, { limits: SMALL })
     await using client = await served.client()
@@ -137,7 +137,7 @@ describe('resuming', () => {
     }
   })
 
-  test('reports a life that never was and what retention has given up in one gap', async () => {
+  test('reports in one gap an unknown life and the items that retention has given up', async () => {
     const count = counter()
     await using served = await testServer({ count }, { limits: SMALL })
     await using client = await served.client()

@@ -53,7 +53,7 @@ describe('the example of a model', () => {
     [429, 'provider_rate_limited'],
     [500, 'provider_error'],
     [503, 'provider_overloaded'],
-  ])('says %i of the provider as %s', async (status, code) => {
+  ])('reports %i of the provider as %s', async (status, code) => {
     const { error } = await said(`status-${status}`, { status })
     expect(error).toMatchObject({ name: 'MillraceError', code })
   })

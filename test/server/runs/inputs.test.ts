@@ -203,7 +203,7 @@ describe('a request', () => {
     await client.next('end')
   })
 
-  test('is pending for who attaches behind it, and for nobody who is still to read it', async () => {
+  test('is pending for a client that attaches behind it, and not for one that is still to read it', async () => {
     await using served = await testServer({ ask: asker(3) })
     await using client = await served.client()
     client.start(1, 'ask')
@@ -286,7 +286,7 @@ describe('a request', () => {
     expect((await client.next('opened', 2)).pending).toHaveLength(3)
   })
 
-  test('leaves its room to the next, however many are asked one after the other', async () => {
+  test('leaves its room to the next, however many come one after the other', async () => {
     const asking = actor({
       async *stream(_: unknown, { request }: ActorContext) {
         for (let n = 0; n < 20; n++) {

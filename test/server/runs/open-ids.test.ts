@@ -12,7 +12,7 @@ function family() {
 
 const target = (run: Member) => ({ run, stop: () => true })
 
-describe('what is open', () => {
+describe('an open id', () => {
   test('is found in its run and in those above it, and nowhere else', () => {
     const { whole, first, second, below } = family()
     const ids = new OpenIds()
@@ -35,7 +35,7 @@ describe('what is open', () => {
     expect(ids.of('agent', 'a', whole)).toEqual([])
   })
 
-  test('under one id in several runs is found in each, a run’s own first', () => {
+  test('that is open in several runs is found in each, in its own first', () => {
     const { whole, second, below } = family()
     const ids = new OpenIds()
     const [low, own, other] = [target(below), target(whole), target(second)]

@@ -58,7 +58,7 @@ describe('a tool that needs approval', () => {
   test.each([
     [{ call: 'p1', ok: false, note: 'too much' }, 'refused by the user: too much'],
     [{ call: 'p1', ok: false }, 'refused by the user'],
-  ])('does not run when the answer is %j, and the model is told why', async (answer, error) => {
+  ])('does not run when the answer is %j, and the model gets the reason', async (answer, error) => {
     await using served = await paying()
     const watched = new Watched(served.client.start('agent', 'go'))
     await watched.first('request')
@@ -84,7 +84,7 @@ describe('a tool that needs approval', () => {
     expect(served.paid).toEqual([50])
   })
 
-  test('does not run when nobody answers in time', async () => {
+  test('does not run without an answer in time', async () => {
     const clock = handClock()
     await using served = await paying(true, { runtime: clock })
     const watched = new Watched(served.client.start('agent', 'go'))

@@ -75,7 +75,7 @@ describe('a tool', () => {
     )
   })
 
-  test('is not run with arguments that are no object, and the model sees what they were', async () => {
+  test('is not run with arguments that are no object, and the model sees them', async () => {
     let runs = 0
     const counts = tool({ description: 'x', run: () => ++runs })
     for (const [args, quote] of [
@@ -182,7 +182,7 @@ describe('a tool', () => {
     })
   })
 
-  test('says how far it is, and its generator returns the output', async () => {
+  test('reports its progress, and its generator returns the output', async () => {
     const walk = tool({
       description: 'Walks',
       async *run() {

@@ -21,7 +21,7 @@ describe('the time a provider asks for', () => {
   })
 })
 
-describe('what an operator sees of a refusal', () => {
+describe('a refusal as an operator sees it', () => {
   test.each([
     ['Incorrect API key provided: sk-proj-********abcd.', 'Incorrect API key provided: [redacted]'],
     ['{"auth":"Bearer abc.def"}', '{"auth":"[redacted]"}'],
@@ -34,7 +34,7 @@ describe('what an operator sees of a refusal', () => {
       "Invalid schema for function 'get_weather': missing properties",
     ],
     ['', undefined],
-  ])('%j has no key in it', (text, body) => {
+  ])('has no key in it: %j', (text, body) => {
     const refusal = new Refusal(400, text)
     refusal.hide('swordfish')
     expect(refusal.body).toBe(body)
