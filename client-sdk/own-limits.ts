@@ -27,5 +27,5 @@ export const MAX_NOTE = 85
  */
 export const MAX_TARGET_ID = 1_024
 
-/** The number of text items, counted from the last, up to which a rewind can take text back. */
+/** The most text items, counted from the last, that a rewind can take back. At least half as many always can. */
 export const MAX_MARKS = 1_000
