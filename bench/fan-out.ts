@@ -6,19 +6,24 @@ import { failureNotes, figuresOf, interleaved, type Rounds, recorded } from './s
 import type { Pair } from './stage/stage.ts'
 import { figure, median, ratios, spread } from './stage/statistics.ts'
 
-const PER_SEC = 1_000
 const SPARE_FILES = 200
 /** The readers answer nothing, and would be taken for dead where a server takes long. */
 const SILENT = { heartbeatMs: 120_000 }
 
 type Shown =
-  | 'millrace, ws, flushMs 4'
+  | 'millrace, ws'
+  | 'millrace, uWS'
   | 'millrace, ws, flushMs 10'
-  | 'millrace, uWS, flushMs 4'
   | 'millrace, uWS, flushMs 10'
-  | PeerName
+  | Exclude<PeerName, (typeof OURS)[number]>
 
+/** One stream of so many tokens a second to so many clients. */
+type Case = { sockets: number; perSec: number; tokens: number; shown: readonly Shown[] }
 type Sample = { cpuUs: number; perMessage: number; x: number }
+
+const OTHERS = [BASE, 'raw ws, a message per turn', 'raw uWS', 'socket.io'] as const
+const ALL_SHOWN = [BASE, ...OURS, 'millrace, ws, flushMs 10', 'millrace, uWS, flushMs 10', ...OTHERS.slice(1)] as const
+const BARE = [BASE, ...OURS, 'raw uWS'] as const
 
 const TITLES: { readonly [Name in Shown]?: string } = {
   'raw ws': 'raw ws, a loop',
@@ -30,38 +35,28 @@ const TITLES: { readonly [Name in Shown]?: string } = {
 export const fanOut: BenchQuestion = {
   name: 'fan-out',
   async ask({ stage, counts, say }) {
-    const { sizes, tokens, rounds, peers } = counts<{
-      sizes: readonly number[]
-      tokens: number
-      rounds: number
-      peers: readonly PeerName[]
-    }>({
+    const { rounds, cases } = counts<{ rounds: number; cases: readonly Case[] }>({
       full: {
-        sizes: [1_000, 100],
-        tokens: 500,
-        rounds: 2,
-        peers: [BASE, 'raw ws, a message per turn', 'raw uWS', 'socket.io'],
+        rounds: 3,
+        cases: [
+          { sockets: 1_000, perSec: 50, tokens: 150, shown: ALL_SHOWN },
+          { sockets: 1_000, perSec: 1_000, tokens: 500, shown: ALL_SHOWN },
+          { sockets: 100, perSec: 1_000, tokens: 500, shown: ALL_SHOWN },
+        ],
       },
-      quick: { sizes: [100], tokens: 300, rounds: 1, peers: [BASE] },
-      smoke: { sizes: [3], tokens: 20, rounds: 1, peers: [BASE] },
+      quick: { rounds: 1, cases: [{ sockets: 1_000, perSec: 50, tokens: 50, shown: BARE }] },
+      smoke: { rounds: 1, cases: [{ sockets: 3, perSec: 1_000, tokens: 20, shown: BARE }] },
     })
-    const shown: Shown[] = [
-      BASE,
-      ...OURS.flatMap((peer) => [`${peer}, flushMs 4`, `${peer}, flushMs 10`] as const),
-      ...peers.filter((peer) => peer !== BASE),
-    ]
     const pairs = new Map<Shown, Pair>()
-    for (const name of shown) {
+    for (const name of new Set(cases.flatMap(({ shown }) => shown))) {
       const [peer, flushMs] = name.split(', flushMs ') as [PeerName, string?]
-      pairs.set(
-        name,
-        await stage.pair(peer, flushMs === undefined ? {} : { limits: { ...SILENT, flushMs: Number(flushMs) } }),
-      )
+      const limits = flushMs === undefined ? SILENT : { ...SILENT, flushMs: Number(flushMs) }
+      pairs.set(name, await stage.pair(peer, name.startsWith('millrace') ? { limits } : {}))
     }
 
-    const measure = async (name: Shown, sockets: number): Promise<Sample> => {
+    const measure = async (name: Shown, sockets: number, { perSec, tokens }: Case): Promise<Sample> => {
       const { server, client, peer, port } = pairs.get(name) as Pair
-      const request: TokenRequest = { id: 'fan-out', pace: { type: 'paced', perSec: PER_SEC }, tokens, gated: true }
+      const request: TokenRequest = { id: 'fan-out', pace: { type: 'paced', perSec }, tokens, gated: true }
       const isOurs = name.startsWith('millrace')
       const run = isOurs ? await client.ask('startWatched', request) : undefined
       // One that watches may leave, so each round has watchers of its own.
@@ -80,25 +75,36 @@ export const fanOut: BenchQuestion = {
       return {
         cpuUs: cpuUs / (sockets * tokens),
         perMessage: (sockets * tokens) / messages,
-        x: (lastUs - openedUs) / 1_000 / ((tokens * 1_000) / PER_SEC),
+        x: (lastUs - openedUs) / 1_000 / ((tokens * 1_000) / perSec),
       }
     }
 
-    const bySize = new Map<number, Rounds<Shown, Sample>>()
-    for (const size of sizes) {
-      const sockets = Math.min(size, mostOpenFiles() - SPARE_FILES)
-      bySize.set(sockets, await interleaved(shown, rounds, (name) => measure(name, sockets), say))
+    const measured: { title: string; of: Rounds<Shown, Sample>; shown: readonly Shown[]; perSec: number }[] = []
+    for (const one of cases) {
+      const sockets = Math.min(one.sockets, mostOpenFiles() - SPARE_FILES)
+      const title = `One stream of ${one.perSec} tokens/s to ${sockets} clients`
+      const of = await interleaved(one.shown, rounds, (name) => measure(name, sockets, one), say)
+      measured.push({ title, of, shown: one.shown, perSec: one.perSec })
     }
     const cpu = (of: Rounds<Shown, Sample>, name: Shown): number[] => figuresOf(of, name, (one) => one.cpuUs)
-    const x = (of: Rounds<Shown, Sample>, name: Shown): string => spread(ratios(cpu(of, name), cpu(of, BASE)))
+    const against = (of: Rounds<Shown, Sample>, name: Shown, base: Shown = BASE): number[] =>
+      ratios(cpu(of, name), cpu(of, base))
     return {
-      tables: [...bySize].map(([sockets, of]) => ({
-        title: `One stream of ${PER_SEC} tokens/s to ${sockets} clients`,
-        columns: ['', 'server CPU, us per delivery', `x ${BASE}`, 'tokens a message', 'took, x its own pace'],
+      tables: measured.map(({ title, of, shown }) => ({
+        title,
+        columns: [
+          '',
+          'server CPU, us per delivery',
+          `x ${BASE}`,
+          'x publish',
+          'tokens a message',
+          'took, x its own pace',
+        ],
         rows: shown.map((name) => [
           TITLES[name] ?? name,
           spread(cpu(of, name)),
-          x(of, name),
+          spread(against(of, name)),
+          spread(against(of, name, 'raw uWS')),
           figure(median(figuresOf(of, name, (one) => one.perMessage))),
           figure(median(figuresOf(of, name, (one) => one.x))),
         ]),
@@ -108,22 +114,25 @@ export const fanOut: BenchQuestion = {
           ...failureNotes(of),
         ],
       })),
-      summary: [...bySize].flatMap(([sockets, of]) =>
-        ([4, 10] as const).map((flushMs) => ({
-          goal: `CPU per delivery to ${sockets} watchers at ${PER_SEC}/s, flushMs ${flushMs}, <= ${flushMs === 4 ? 0.3 : 0.2}x`,
-          ws: x(of, `millrace, ws, flushMs ${flushMs}`),
-          uws: x(of, `millrace, uWS, flushMs ${flushMs}`),
-          others:
-            flushMs === 4
-              ? peers
-                  .filter((peer) => peer !== BASE)
-                  .map((peer) => `${peer} ${figure(median(ratios(cpu(of, peer), cpu(of, BASE))))}`)
-                  .join(', ')
-              : '',
-        })),
-      ),
-      figures: Object.fromEntries([...bySize].map(([sockets, of]) => [sockets, recorded(of)])),
-      failures: [...bySize.values()].flatMap(failureNotes),
+      summary: measured.map(({ title, of, shown }) => ({
+        goal: `${title}, CPU per delivery`,
+        ws: spread(against(of, 'millrace, ws')),
+        uws: spread(against(of, 'millrace, uWS')),
+        others: shown
+          .filter((name) => name !== BASE && !name.startsWith('millrace'))
+          .map((name) => `${TITLES[name] ?? name} ${figure(median(against(of, name)))}`)
+          .join(', '),
+      })),
+      goals: measured.slice(0, 1).map(({ title, of }) => ({
+        name: `${title}: CPU per delivery against a loop, on uWS against publish`,
+        unit: 'x',
+        atMost: 1,
+        atMostOnUws: 1.2,
+        ws: median(against(of, 'millrace, ws')),
+        uws: median(against(of, 'millrace, uWS', 'raw uWS')),
+      })),
+      figures: Object.fromEntries(measured.map(({ title, of }) => [title, recorded(of)])),
+      failures: measured.flatMap(({ of }) => failureNotes(of)),
     }
   },
 }

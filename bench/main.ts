@@ -1,13 +1,19 @@
 /** `npm run bench`: asks the questions one after the other and prints their tables. */
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type CommandLine, commandLine, usage } from './command-line.ts'
 import type { Bench, BenchAnswer } from './question.ts'
-import { QUESTIONS } from './questions.ts'
+import { QUESTIONS, REGRESS } from './questions.ts'
+import { compared, keep, type LastFigures } from './regress.ts'
+import { svg } from './stage/curves.ts'
 import { coresToPin, machine } from './stage/machine.ts'
 import { Stage } from './stage/stage.ts'
 import { markdown, plain } from './stage/table.ts'
 
-const { scale, asked, json } = asking(process.argv.slice(2))
+/** Beside the sources, wherever this was compiled to: `npm run` stands in the package's root. */
+const LAST_FIGURES = 'bench/last-figures.json'
+
+const { scale, asked, regress, keep: keeps, json, curves } = asking(process.argv.slice(2))
 const isTerminal = process.stderr.isTTY
 
 console.log(`${machine()}\n`)
@@ -34,13 +40,28 @@ if (failures.length > 0) {
   process.exitCode = 1
 }
 
+const goals = [...answers.values()].flatMap((answer) => answer.goals ?? [])
+if (goals.length > 0) {
+  const last = existsSync(LAST_FIGURES) ? (JSON.parse(readFileSync(LAST_FIGURES, 'utf8')) as LastFigures) : undefined
+  const { table, risen } = compared(goals, regress ? last : undefined)
+  console.log(`${plain(table)}\n`)
+  for (const words of risen) console.log(`RISEN BY A FIFTH OR MORE: ${words}`)
+  if (keeps) writeFileSync(LAST_FIGURES, `${JSON.stringify(keep(machine(), goals), null, 2)}\n`)
+}
+
+if (curves !== undefined) {
+  for (const [name, answer] of answers)
+    for (const curve of answer.curves ?? []) writeFileSync(join(curves, `${name}.svg`), svg(curve))
+}
+
 const lines = [...answers.values()].flatMap(({ summary }) => summary)
-console.log(
-  markdown({
-    columns: ['', 'millrace on ws', 'millrace on uWS', 'others'],
-    rows: lines.map(({ goal, ws, uws, others }) => [goal, ws, uws, others]),
-  }),
-)
+if (lines.length > 0 && !regress)
+  console.log(
+    markdown({
+      columns: ['', 'millrace on ws', 'millrace on uWS', 'others'],
+      rows: lines.map(({ goal, ws, uws, others }) => [goal, ws, uws, others]),
+    }),
+  )
 console.log(`\n${machine()}. "x" is times raw ws sending one frame per token, in the same run.`)
 
 if (json !== undefined) {
@@ -51,7 +72,7 @@ if (json !== undefined) {
 function asking(args: readonly string[]): CommandLine {
   let line: CommandLine
   try {
-    line = commandLine(args, QUESTIONS)
+    line = commandLine(args, QUESTIONS, REGRESS)
   } catch (error) {
     console.error(`bench: ${error instanceof Error ? error.message : String(error)}\n\n${usage(QUESTIONS)}`)
     process.exit(2)

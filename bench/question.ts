@@ -1,3 +1,4 @@
+import type { Curve } from './stage/curves.ts'
 import type { Stage } from './stage/stage.ts'
 import type { Table } from './stage/table.ts'
 
@@ -15,12 +16,30 @@ export type Bench = {
   readonly say: (words: string) => void
 }
 
-/** A line of the summary: one goal and how near we are. */
+/** A line of the summary: what was measured, of us and of others. */
 export type SummaryLine = { goal: string; ws: string; uws: string; others: string }
+
+/** A figure that has a goal. */
+export type Goal = {
+  /** The same in every run: by it `--regress` finds the figure of the last time. */
+  name: string
+  /** `x` is a ratio to a peer of the same round. */
+  unit: 'x' | 'ms' | 'kB'
+  /** At most so much on `ws`, and on µWebSockets unless that has a goal of its own. */
+  atMost: number
+  atMostOnUws?: number
+  /** The medians of the rounds. Not a number where it was not measured. */
+  ws: number
+  uws: number
+}
 
 export type BenchAnswer = {
   tables: readonly Table[]
   summary: readonly SummaryLine[]
+  /** Figures that have a goal. */
+  goals?: readonly Goal[]
+  /** What is drawn of it, for `--curves`. */
+  curves?: readonly Curve[]
   /** What failed: it has no figures. Each is among the notes of a table as well. */
   failures: readonly string[]
   /** What was measured, round by round, for `--json`. */

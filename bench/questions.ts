@@ -2,6 +2,7 @@ import { cancel } from './cancel.ts'
 import { fanOut } from './fan-out.ts'
 import { frozenClient } from './frozen-client.ts'
 import { fullSpeed } from './full-speed.ts'
+import { growth } from './growth.ts'
 import { inspector } from './inspector.ts'
 import { paced } from './paced.ts'
 import type { BenchQuestion } from './question.ts'
@@ -20,4 +21,8 @@ export const QUESTIONS: readonly BenchQuestion[] = [
   fanOut,
   resume,
   inspector,
+  growth,
 ]
+
+/** Those whose goals are compared with the last time, in about a minute. */
+export const REGRESS: readonly BenchQuestion[] = [fullSpeed, paced, cancel, start, fanOut]

@@ -2,12 +2,14 @@ import uWS from 'uWebSockets.js'
 import { pack } from 'msgpackr'
 import { tokens } from '../processes/token-source.ts'
 import type { Peer, PeerServer } from './peer.ts'
-import { RawConnection } from './raw-wire.ts'
+import { type Joining, RawConnection } from './raw-wire.ts'
 import { connect } from './raw-ws.ts'
 
-export const perToken: Peer = { serve: () => serve(false), connect }
+export const perToken: Peer = { serve: () => serve('token'), connect }
 
-export const perTurn: Peer = { serve: () => serve(true), connect }
+export const perTurn: Peer = { serve: () => serve('turn'), connect }
+
+export const held: Peer = { serve: () => serve('hold'), connect }
 
 /** So that it drops nothing, which it does as soon as more than this waits. */
 const MOST_BUFFERED = 0x7fffffff
@@ -15,7 +17,7 @@ const ROOM = 'room'
 
 type UserData = { raw?: RawConnection }
 
-async function serve(isPerTurn: boolean): Promise<PeerServer> {
+async function serve(joining: Joining): Promise<PeerServer> {
   const app = uWS.App()
   const sockets = new Set<uWS.WebSocket<UserData>>()
   app.ws<UserData>('/*', {
@@ -29,7 +31,7 @@ async function serve(isPerTurn: boolean): Promise<PeerServer> {
         (message) => {
           if (sockets.has(socket)) socket.send(message, true)
         },
-        isPerTurn,
+        joining,
         () => socket.subscribe(ROOM),
       )
     },

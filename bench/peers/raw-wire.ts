@@ -10,19 +10,25 @@ export type Down = (number | string | string[] | null)[]
 /** Sends one message. */
 type Send = (message: Buffer) => void
 
+/** What goes into one message: each token alone, what one turn of the event loop makes, or what `HOLD_MS` make. */
+export type Joining = 'token' | 'turn' | 'hold'
+
+/** As long as our own server holds text by default, its `flushMs`. */
+export const HOLD_MS = 6
+
 /** One connection of a server that takes an afternoon to write: one small msgpack frame for each token. */
 export class RawConnection {
   readonly #send: Send
   readonly #running = new Map<number, AbortController>()
-  readonly #perTurn: boolean
+  readonly #joining: Joining
   readonly #joined: () => void
   #pending = new Map<number, string[]>()
   #isDue = false
 
-  /** @param perTurn whether what one turn of the event loop makes goes into one message. @param joined the client wants to hear what is broadcast. */
-  constructor(send: Send, perTurn: boolean, joined: () => void) {
+  /** @param joining what goes into one message. @param joined the client wants to hear what is broadcast. */
+  constructor(send: Send, joining: Joining, joined: () => void) {
     this.#send = send
-    this.#perTurn = perTurn
+    this.#joining = joining
     this.#joined = joined
   }
 
@@ -39,13 +45,14 @@ export class RawConnection {
 
   /** One token of a stream. */
   token(sid: number, text: string): void {
-    if (!this.#perTurn) return this.#send(pack([sid, text]))
+    if (this.#joining === 'token') return this.#send(pack([sid, text]))
     const texts = this.#pending.get(sid)
     if (texts) texts.push(text)
     else this.#pending.set(sid, [text])
     if (this.#isDue) return
     this.#isDue = true
-    setImmediate(() => this.#flush())
+    if (this.#joining === 'turn') setImmediate(() => this.#flush())
+    else setTimeout(() => this.#flush(), HOLD_MS)
   }
 
   async #run(sid: number, request: TokenRequest): Promise<void> {

@@ -5,21 +5,24 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { tokens } from '../processes/token-source.ts'
 import { Arrivals } from './arrivals.ts'
 import type { Peer, PeerClient, PeerServer } from './peer.ts'
-import { type Down, RawConnection } from './raw-wire.ts'
+import { type Down, type Joining, RawConnection } from './raw-wire.ts'
 
 /** One message for each token. */
-export const perToken: Peer = { serve: () => serve(false), connect }
+export const perToken: Peer = { serve: () => serve('token'), connect }
 
 /** One message for what one turn of the event loop makes: as little as can be done, and without any of our guarantees. */
-export const perTurn: Peer = { serve: () => serve(true), connect }
+export const perTurn: Peer = { serve: () => serve('turn'), connect }
 
-async function serve(isPerTurn: boolean): Promise<PeerServer> {
+/** One message for what a few milliseconds make. */
+export const held: Peer = { serve: () => serve('hold'), connect }
+
+async function serve(joining: Joining): Promise<PeerServer> {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false })
   const joined = new Map<WebSocket, RawConnection>()
   server.on('connection', (socket) => {
     const raw = new RawConnection(
       (message) => socket.send(message),
-      isPerTurn,
+      joining,
       () => joined.set(socket, raw),
     )
     socket.on('message', (message: Buffer) => raw.received(message))
@@ -38,7 +41,7 @@ async function serve(isPerTurn: boolean): Promise<PeerServer> {
     },
     async broadcast(request) {
       for await (const text of tokens(request, new AbortController().signal)) {
-        if (isPerTurn) {
+        if (joining !== 'token') {
           for (const raw of joined.values()) raw.token(1, text)
         } else {
           const message = pack([1, text])

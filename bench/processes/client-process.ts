@@ -5,6 +5,7 @@ import type { PeerClient } from '../peers/peer.ts'
 import { PEERS, type PeerName } from '../peers/peers.ts'
 import { machineUs, pass, until } from '../stage/clock.ts'
 import { answerCommands } from '../stage/commands.ts'
+import { beginWindow, spentInWindow } from './cpu-window.ts'
 import { watchers } from './fan-out-reader.ts'
 import { memory } from './memory.ts'
 import type { TokenRequest } from './token-source.ts'
@@ -86,6 +87,12 @@ const commands = {
 
   /** Bytes that came over all sockets so far. */
   bytes: (): number => [...sockets].reduce((sum, socket) => sum + socket.bytesRead, 0),
+
+  /** A window begins. */
+  begin: (): number => beginWindow(),
+
+  /** What was spent since the window began: what reads and checks the tokens is in it. */
+  spent: () => spentInWindow(),
 
   memory: () => memory(),
 

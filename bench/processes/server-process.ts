@@ -3,6 +3,7 @@ import type { ServeOptions } from '../peers/peer.ts'
 import { PEERS, type PeerName } from '../peers/peers.ts'
 import { machineUs, until } from '../stage/clock.ts'
 import { answerCommands } from '../stage/commands.ts'
+import { beginWindow, type Spent, spentInWindow } from './cpu-window.ts'
 import { memory } from './memory.ts'
 import {
   atGate,
@@ -23,13 +24,12 @@ export type ServerProcessOptions = ServeOptions & {
 const { peer, ...serveOptions } = JSON.parse(process.argv[2]!) as ServerProcessOptions
 const serving = peer === undefined ? undefined : PEERS[peer]().then((found) => found.serve(serveOptions))
 
-/** What was at the beginning of a window. */
-type Mark = { cpu: NodeJS.CpuUsage; us: number; produced: number }
+/** Tokens that were made before the window began. */
+let producedBefore = 0
 
-let mark = marked()
-
-function marked(): Mark {
-  return { cpu: process.cpuUsage(), us: machineUs(), produced: totalProduced() }
+function begin(): number {
+  producedBefore = totalProduced()
+  return beginWindow()
 }
 
 /** Looks often at what grows while a client does not read. */
@@ -45,21 +45,16 @@ const commands = {
 
   /** Opens the gate, with which a window begins. Returns when, in `machineUs`. */
   open(): number {
-    mark = marked()
+    const at = begin()
     openGate()
-    return mark.us
+    return at
   },
 
   /** A window begins. */
-  begin(): void {
-    mark = marked()
-  },
+  begin,
 
   /** What was spent and made since the window began. */
-  spent(): { cpuUs: number; us: number; produced: number } {
-    const { user, system } = process.cpuUsage(mark.cpu)
-    return { cpuUs: user + system, us: machineUs() - mark.us, produced: totalProduced() - mark.produced }
-  },
+  spent: (): Spent & { produced: number } => ({ ...spentInWindow(), produced: totalProduced() - producedBefore }),
 
   produced: (id: string): number => produced(id),
   totalProduced: (): number => totalProduced(),

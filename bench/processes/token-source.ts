@@ -3,8 +3,11 @@ import { LARGE, WORDS } from './token-text.ts'
 
 /** How the tokens of one stream come. */
 export type Pace =
-  /** As fast as they are taken, 32 at a time: a provider's bytes come in pieces as well. */
-  | { type: 'full' }
+  /**
+   * As fast as they are taken, so many at a time in one turn of the event loop. Default: 32, as where a provider's bytes
+   * come in large pieces; 1 is a provider that writes each token on its own.
+   */
+  | { type: 'full'; perTurn?: number }
   /** So many a second, each saying when it was made. */
   | { type: 'paced'; perSec: number }
   /** Several at once, the first of each saying when it was made. */
@@ -32,7 +35,7 @@ export type TokenRequest = {
 /** What is known of one stream. */
 type Entry = { produced: number; stoppedAt: number | undefined }
 
-const CHUNK = 32
+const PER_TURN = 32
 
 const entries = new Map<string, Entry>()
 let ending = new AbortController()
@@ -96,9 +99,10 @@ export async function* tokens(request: TokenRequest, signal: AbortSignal): Async
   try {
     if (gated) await gate.pass()
     switch (pace.type) {
-      case 'full':
+      case 'full': {
+        const { perTurn = PER_TURN } = pace
         for (let n = 0; n < count; n++) {
-          if (n % CHUNK === 0) {
+          if (n % perTurn === 0) {
             await nextTurn()
             if (signal.aborted || over.aborted) return
           }
@@ -107,6 +111,7 @@ export async function* tokens(request: TokenRequest, signal: AbortSignal): Async
           yield large ? LARGE : WORDS[n % WORDS.length]!
         }
         break
+      }
       case 'paced': {
         const periodMs = 1_000 / pace.perSec
         const from = performance.now() + phase * periodMs
