@@ -48,7 +48,9 @@ async function* ask(name: string, host: string, request: ModelRequest): AsyncGen
 }
 
 function refusal(status: number): MillraceError {
-  if (status === 401 || status === 403) return new MillraceError('unauthenticated', 'the provider refused the key')
+  // Not `unauthenticated`: that is about the client's own token.
+  if (status === 401 || status === 403)
+    return new MillraceError('provider_error', "the provider refused the server's key", { retryable: false })
   if (status === 413) return new MillraceError('context_too_long', 'the conversation is too long for this model')
   if (status === 429) return new MillraceError('provider_rate_limited', 'the provider limits the rate of requests')
   if (status === 503) return new MillraceError('provider_overloaded', 'the provider is overloaded: try again later')

@@ -20,7 +20,7 @@ export class Turn {
   readonly #open = new Map<string, string>()
   #content = ''
   #thinking = ''
-  #calls: ToolCall[] = []
+  readonly #calls: ToolCall[] = []
   #started = 0
   #dropped = 0
   #extra: Extra | undefined
@@ -63,9 +63,6 @@ export class Turn {
         return undefined
       }
       case 'retry':
-        // The provider sends the answer again from its beginning.
-        this.#content = this.#thinking = ''
-        this.#calls = []
         return { ...event, provider: this.#provider }
       case 'usage':
       case 'warning':

@@ -55,7 +55,10 @@ export type ModelRequest = {
  */
 export type StopReason = 'stop' | 'tool_calls' | 'length' | 'other'
 
-/** One event of a model's answer. A complete answer ends with `finish`. After a `retry`, the answer starts again. */
+/**
+ * One event of a model's answer. A complete answer ends with `finish`. A `retry` stands before all text, thinking,
+ * arguments and calls: what readers have seen cannot be taken back. One that comes later ends the answer as `truncated`.
+ */
 export type ModelEvent =
   | { type: 'text'; text: string }
   | { type: 'thinking'; text: string }

@@ -1,6 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { ActorContext, ModelCall, Question, RunInput, RunModel } from '../actors/actor.ts'
+import { AnswerCheck, modelError } from '../models/answer-check.ts'
 import type { Model, ModelEvent, StopReason } from '../models/model.ts'
 import { ModelFailure } from '../models/model-failure.ts'
 import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
@@ -49,13 +50,19 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()
     const closed = run.openProvider()
+    const answer = new AnswerCheck()
     try {
       for await (const event of model.stream({ ...call, signal: run.signal })) {
+        if (!answer.accepts(event)) continue
         if (event.type === 'finish') run.answered(event.stop)
         yield event
       }
-    } catch (error) {
-      if (MillraceError.is(error) && !run.signal.aborted) run.failed(new ModelFailure(model.id, error))
+      run.signal.throwIfAborted()
+      answer.end()
+    } catch (thrown) {
+      if (!MillraceError.is(thrown) || run.signal.aborted) throw thrown
+      const error = modelError(thrown)
+      run.failed(new ModelFailure(model.id, error))
       throw error
     } finally {
       closed()

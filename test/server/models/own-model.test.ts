@@ -48,7 +48,7 @@ describe('the example of a model', () => {
 
   test.each<[number, string]>([
     [400, 'bad_request'],
-    [401, 'unauthenticated'],
+    [401, 'provider_error'],
     [413, 'context_too_long'],
     [429, 'provider_rate_limited'],
     [500, 'provider_error'],
