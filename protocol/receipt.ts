@@ -51,7 +51,10 @@ export type Receipt = TargetReceipt & {
   provider: 'closed' | 'open' | 'none'
   /** Ids of the tool calls that were stopped. */
   tools: string[]
-  /** `exact`: false if a provider was cut off before it reported usage. `output` then counts the texts received. */
+  /**
+   * `exact`: false if a provider was cut off before it reported usage. `output` then counts the texts received, and
+   * `input` is estimated from the size of the request, at 4 bytes a token.
+   */
   usage?: Usage & { exact: boolean }
   /** The last item of the run. Text up to here is kept. */
   kept: number

@@ -4,7 +4,16 @@ import type { ActorContext, ModelCall, Question, RunInput, RunModel } from '../a
 import { AnswerCheck, modelError } from '../models/answer-check.ts'
 import type { Model, ModelEvent, StopReason } from '../models/model.ts'
 import { ModelFailure } from '../models/model-failure.ts'
+import { requestTokens } from '../models/request-tokens.ts'
 import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
+
+/** An open request to a provider. */
+export type OpenProvider = {
+  /** The provider's usage is logged, or will not be stated. */
+  readonly stated: () => void
+  /** The socket is closed. */
+  readonly closed: () => void
+}
 
 /** What a run offers to the context of its actor. */
 export interface ContextCallbacks extends ToolCallbacks {
@@ -15,8 +24,11 @@ export interface ContextCallbacks extends ToolCallbacks {
   refuseInputs(): void
   request(question: Question): Promise<unknown>
   findModel(which: string | Model | undefined): Model
-  /** Adds a provider request to the open work of the run. Call the function it returns once the socket is closed. */
-  openProvider(): () => void
+  /**
+   * Adds a provider request to the open work of the run.
+   * @param inputTokens about how many tokens it sends. Called only if they are not stated.
+   */
+  openProvider(inputTokens: () => number): OpenProvider
   /** A model's answer is complete. `stop`: why it ended. */
   answered(stop: StopReason): void
 }
@@ -49,13 +61,15 @@ export function createContext(run: ContextCallbacks): ActorContext {
 function bind(run: ContextCallbacks, model: Model): RunModel {
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()
-    const closed = run.openProvider()
+    const open = run.openProvider(() => requestTokens(call))
     const answer = new AnswerCheck()
     try {
       for await (const event of model.stream({ ...call, signal: run.signal })) {
         if (!answer.accepts(event)) continue
         if (event.type === 'finish') run.answered(event.stop)
         yield event
+        // Whoever pulls the next event has logged this one.
+        if (event.type === 'usage') open.stated()
       }
       run.signal.throwIfAborted()
       answer.end()
@@ -65,7 +79,8 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
       run.failed(new ModelFailure(model.id, error))
       throw error
     } finally {
-      closed()
+      if (!run.signal.aborted) open.stated()
+      open.closed()
     }
   }
 

@@ -250,7 +250,10 @@ export class Run implements ReadableRun {
         return answer
       },
       findModel: (which) => this.#callbacks.findModel(which),
-      openProvider: () => this.#openWork.openProvider(),
+      openProvider: (inputTokens) => ({
+        stated: this.#usage.asked(inputTokens),
+        closed: this.#openWork.openProvider(),
+      }),
       openTool: (call, stop) => ({
         finished: this.#openWork.openTool(call),
         reported: this.#openTarget('call', call, stop),

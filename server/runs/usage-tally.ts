@@ -9,6 +9,8 @@ export class UsageTally {
   #inexact = false
   /** The number of texts logged when a provider last stated its usage. */
   #stated = 0
+  /** About how many tokens of input each request has whose provider has not stated its usage. */
+  readonly #unstated = new Set<() => number>()
   #iterations = 0
   /** Why the last answer of a model ended. */
   #stop: string | undefined
@@ -20,6 +22,15 @@ export class UsageTally {
       this.#used = true
       add(this.#spent, event)
     } else if (event.type === 'iteration') this.#iterations = event.n
+  }
+
+  /**
+   * A request is sent to a provider. Call the function that this returns once its usage is noted, or will not be stated.
+   * @param inputTokens about how many tokens of input it has.
+   */
+  asked(inputTokens: () => number): () => void {
+    this.#unstated.add(inputTokens)
+    return () => void this.#unstated.delete(inputTokens)
   }
 
   /** Adds what a child has cost. */
@@ -52,14 +63,16 @@ export class UsageTally {
   }
 
   /**
-   * The usage for a receipt. A provider that was cut off has not stated its last usage. The texts logged since it last
-   * did, of `texts` in all, are about as many tokens.
+   * The usage for a receipt. A provider that was cut off has not stated its last usage: the input is estimated from the
+   * size of the request. The texts logged since it last did, of `texts` in all, are about as many tokens of output.
    */
   receiptUsage(cutOff: boolean, texts: number, also: readonly Usage[]): Pick<Receipt, 'usage'> {
     const { usage } = this.usage(also)
     if (cutOff) {
-      const { output = 0 } = usage ?? {}
-      return { usage: { input: 0, ...usage, output: output + texts - this.#stated, exact: false } }
+      const { input = 0, output = 0 } = usage ?? {}
+      let unstated = 0
+      for (const inputTokens of this.#unstated) unstated += inputTokens()
+      return { usage: { ...usage, input: input + unstated, output: output + texts - this.#stated, exact: false } }
     }
     return usage ? { usage: { ...usage, exact: !this.#inexact } } : {}
   }
