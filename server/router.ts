@@ -41,7 +41,8 @@ export type StreamAskOptions<Data> = RouterOptions & {
  */
 export interface Router<Actors extends ActorMap> {
   /**
-   * Resolves with one answer: that of the actor's `ask`, or the result or the text of its `stream`.
+   * Resolves with one answer: that of the actor's `ask`, or the result or the own text of its `stream`. The
+   * text of its children is not part of that.
    * @throws MillraceError `not_found` for an unknown address; `invalid_input`; `bad_request` for an invalid option;
    * `overloaded`; `draining`; `cancelled`; `timeout`; the error of the actor.
    */
@@ -114,7 +115,7 @@ export function createRouter<Actors extends ActorMap>(
     for (;;) {
       const step = await events.next()
       if (step.done) return 'result' in step.value.data ? step.value.data['result'] : text
-      if (step.value.type === 'token') text += step.value.text
+      if (step.value.type === 'token' && step.value.agent === undefined) text += step.value.text
       try {
         await options.onChunk?.(step.value as StreamEvent<never>)
       } catch (error) {

@@ -26,9 +26,9 @@ export interface ChildRun<Data = unknown, Result = unknown>
   /** The id of its run. Clients attach with it, and the child's events carry it in `agent`. */
   readonly id: string
   /**
-   * The value that its actor returned, or its text. Reading this without a loop lets the child run at full speed.
-   * Rejects with the child's error, with `cancelled`, or with `overloaded` if the server gave up the unread text to
-   * make room. An unhandled rejection is not reported.
+   * The value that its actor returned, or its own text, without that of its children. Reading this without a loop lets
+   * the child run at full speed. Rejects with the child's error, with `cancelled`, or with `overloaded` if the server
+   * gave up the unread text to make room. An unhandled rejection is not reported.
    */
   readonly result: Promise<Result>
   /**

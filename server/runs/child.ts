@@ -163,7 +163,7 @@ export class Child {
       this.#unread ??= MillraceError.from(error, 'internal')
       return undefined
     })
-    if (event?.type === 'token') this.#text += event.text
+    if (event?.type === 'token' && event.agent === undefined) this.#text += event.text
     else if (event && this.#unreadEnds.size > 0) this.#endRead(event)
     if (event) return event
     if (this.run.end) await this.#finish(this.run.end)
