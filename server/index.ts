@@ -39,8 +39,9 @@ export type {
   ToolProgress,
 } from './actors/tool.ts'
 export { tool } from './actors/tool.ts'
-export type { AgentDefinition, AgentInput } from './agents/agent.ts'
+export type { AgentDefinition } from './agents/agent.ts'
 export { agent } from './agents/agent.ts'
+export type { AgentInput } from './agents/agent-input.ts'
 export { validConversation } from './agents/conversation.ts'
 export type { InspectorInput } from './inspector/inspector.ts'
 export { inspector } from './inspector/inspector.ts'

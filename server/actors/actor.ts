@@ -104,6 +104,8 @@ export interface ActorContext {
    * @throws MillraceError `not_found` for an unknown id, and when the server has no default model.
    */
   readonly model: (which?: string | Model) => RunModel
+  /** Reports an error to the server's `onError`. The run goes on, and clients do not learn of it. */
+  readonly reportError: (error: unknown) => void
   /** Identifies this life of this run. Pass it on where a side effect must not happen twice. */
   readonly fence: { readonly run: string; readonly gen: number }
 }

@@ -1,20 +1,14 @@
-import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import { type Actor, type ActorContext, actor, type RunInput } from '../actors/actor.ts'
 import type { ToolMap } from '../actors/tool.ts'
 import type { Message, Model } from '../models/model.ts'
+import { type AgentInput, agentInput } from './agent-input.ts'
 import { validConversation } from './conversation.ts'
 import { Turn, type TurnOutput } from './turn.ts'
 
 const DEFAULT_MAX_ITERATIONS = 8
 /** Tool names that every provider accepts. */
 const TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/
-
-/**
- * The input of an agent: a prompt, or the messages of a conversation, such as those that `onFinish` received. The model
- * answers the last message. A plain string is a prompt.
- */
-export type AgentInput = string | { prompt: string } | { messages: Message[] }
 
 /** The argument of `agent()`. */
 export type AgentDefinition = {
@@ -43,7 +37,8 @@ export type AgentDefinition = {
   description?: string
   /**
    * Receives the conversation when the agent ends, for any reason. The conversation has no instructions, has all text
-   * up to the end, and is valid as the input of another run. The run settles after the returned promise. Default: none.
+   * up to the end, and is valid as the input of another run. The run settles after the returned promise. If it throws, a
+   * run that would be done fails; any other run keeps its end, and `onError` receives the error. Default: none.
    */
   onFinish?: (conversation: Message[], context: ActorContext) => void | Promise<void>
 }
@@ -63,7 +58,7 @@ export function agent(definition: AgentDefinition): Actor<AgentInput, undefined,
     throw new MillraceError('bad_request', `invalid tool name ${misnamed}: use 1 to 64 of a-z A-Z 0-9 _ -`)
   if (!(maxIterations >= 1))
     throw new MillraceError('bad_request', `maxIterations must be at least 1, not ${String(maxIterations)}`)
-  const input = inputOf(definition.allowSystem ?? false)
+  const input = agentInput(definition.allowSystem ?? false)
   return actor<typeof input, TurnOutput>({
     ...(description !== undefined && { description }),
     interactive,
@@ -85,14 +80,15 @@ async function* converse(
   for (const message of conversation) if (message.role === 'tool') tools.claimId(message.call)
   /** The messages of the current turn, until it is complete. */
   let unfinished: Message[] = []
+  /** Messages that were accepted and that no turn will answer: the next run gets them. */
+  const unread: Message[] = []
   let turn: Turn | undefined
+  let failed = false
   try {
     for (let n = 1; ; n++) {
-      if (n >= maxIterations) {
-        // No turn follows this one, so a later message would never reach the model.
-        context.refuseInputs()
-        conversation.push(...messagesOf(context.takeInputs()))
-      }
+      // No turn follows the last one, so a later message would never reach the model.
+      if (n >= maxIterations) context.refuseInputs()
+      yield* takeInputs(context, conversation)
       yield { type: 'iteration', n, max: maxIterations }
       turn = new Turn(tools, model.id.split(':')[0]!)
       const call = {
@@ -126,22 +122,39 @@ async function* converse(
       unfinished = []
       yield { type: 'iteration.end', n, stop }
       const answered = conversation.length
-      // More inputs may arrive while a warning waits for a slow reader, and the run may stop there: messages are kept first.
-      for (let inputs = context.takeInputs(); inputs.length > 0; inputs = context.takeInputs()) {
-        conversation.push(...messagesOf(inputs))
-        for (const input of inputs) if (input.type !== 'message') yield ignoredInput(input)
-      }
+      yield* takeInputs(context, conversation)
       if (calls.length === 0 && conversation.length === answered) {
         context.refuseInputs()
         return
       }
     }
+  } catch (error) {
+    failed = true
+    context.refuseInputs()
+    if (!context.signal.aborted) yield* takeInputs(context, unread)
+    throw error
   } finally {
     context.refuseInputs()
     if (turn) unfinished = [turn.message(false)]
-    // A message that was accepted before a failure is kept for the next run.
-    const unread = messagesOf(context.takeInputs())
-    await onFinish?.(validConversation([...conversation, ...unfinished, ...unread]), context)
+    unread.push(...messagesOf(context.takeInputs()))
+    try {
+      await onFinish?.(validConversation([...conversation, ...unfinished, ...unread]), context)
+    } catch (error) {
+      // The run has its end already. The failure of a run that would be done is that run's own.
+      if (!failed && !context.signal.aborted) throw error
+      context.reportError(error)
+    }
+  }
+}
+
+/**
+ * Adds the messages that wait to a conversation, and warns about other inputs. More may arrive while a warning waits for
+ * a slow reader, and the run may stop there: messages are kept first.
+ */
+function* takeInputs(context: ActorContext, conversation: Message[]): Generator<TurnOutput> {
+  for (let inputs = context.takeInputs(); inputs.length > 0; inputs = context.takeInputs()) {
+    conversation.push(...messagesOf(inputs))
+    for (const input of inputs) if (input.type !== 'message') yield ignoredInput(input)
   }
 }
 
@@ -164,46 +177,4 @@ function ignoredInput({ type }: RunInput): TurnOutput {
 function tooManyCalls(dropped: number): TurnOutput {
   const calls = dropped === 1 ? 'a tool call' : `${dropped} tool calls`
   return { type: 'warning', code: 'too_many_calls', message: `too many tool calls in one turn: ${calls} left out` }
-}
-
-const text = z.string().min(1)
-const extra = z.record(z.string(), z.unknown()).exactOptional()
-const call = z.strictObject({ call: text, name: text, args: z.unknown(), extra })
-const message = z.discriminatedUnion('role', [
-  z.strictObject({ role: z.enum(['system', 'user']), content: z.string() }),
-  z.strictObject({
-    role: z.literal('assistant'),
-    content: z.string(),
-    thinking: z.string().exactOptional(),
-    calls: z.array(call).exactOptional(),
-    extra,
-  }),
-  z.strictObject({ role: z.literal('tool'), call: text, name: text, content: z.string() }),
-])
-
-/** The schema of the input. */
-const inputOf = (allowSystem: boolean) =>
-  z
-    .union([text, z.strictObject({ prompt: text }), z.strictObject({ messages: z.array(message).min(1) })], {
-      error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }',
-    })
-    .transform((asked): Message[] => {
-      if (typeof asked === 'string') return [{ role: 'user', content: asked }]
-      return 'prompt' in asked ? [{ role: 'user', content: asked.prompt }] : asked.messages
-    })
-    .check(({ value, issues }) => {
-      const problem = problemIn(value, allowSystem)
-      if (problem !== undefined) issues.push({ code: 'custom', input: value, message: problem })
-    })
-
-/** What a client may not say, if it does: a system message, or the result of a tool that nobody called. */
-function problemIn(messages: readonly Message[], allowSystem: boolean): string | undefined {
-  let open = new Set<string>()
-  for (const message of messages) {
-    if (message.role === 'system' && !allowSystem) return 'this agent takes no messages of role system'
-    if (message.role !== 'tool')
-      open = new Set(message.role === 'assistant' ? message.calls?.map(({ call }) => call) : [])
-    else if (!open.delete(message.call)) return `the tool result ${message.call} answers no open call`
-  }
-  return undefined
 }

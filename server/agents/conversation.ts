@@ -9,7 +9,7 @@ const UNANSWERED = 'Error: stopped before it was finished'
 /**
  * Returns a conversation that every provider accepts: each tool call has exactly one answer, directly after the message
  * with the call, in the order of the calls. It adds missing answers. It removes second answers, answers without a call,
- * and assistant messages with neither text nor calls. Arguments that are no object become `{}`, and invalid characters
+ * second calls of one id in one message, and assistant messages with neither text nor calls. Arguments that are no object become `{}`, and invalid characters
  * of tool names `_`.
  * @param unanswered The content of an added answer. Default: `Error: stopped before it was finished`.
  */
@@ -22,11 +22,17 @@ export function validConversation(messages: readonly Message[], unanswered: stri
       return
     }
     const { content } = message
-    const calls = message.calls?.map(validCall) ?? []
+    const calls = distinct(message.calls ?? []).map(validCall)
     if (content === '' && calls.length === 0) return
     valid.push(calls.length === 0 ? message : { ...message, calls }, ...answersTo(calls, messages, at + 1, unanswered))
   })
   return valid
+}
+
+/** The first call of each id: an answer could not say which of two it is for. */
+function distinct(calls: readonly ToolCall[]): ToolCall[] {
+  const ids = new Set<string>()
+  return calls.filter(({ call }) => !ids.has(call) && ids.add(call))
 }
 
 /** The answers to `calls`, from the tool messages at index `at` and after it. */

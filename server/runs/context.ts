@@ -51,6 +51,7 @@ export function createContext(run: ContextCallbacks): ActorContext {
     request: (question) => run.request(question),
     spawn: (actor, input, options) => run.spawn(actor, input, options),
     model: (which) => bind(run, run.findModel(which)),
+    reportError: (error) => run.failed(error),
     get fence() {
       return { run: run.id, gen: run.gen() }
     },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
 import type { RunEvent } from '../../../protocol/events.ts'
-import type { ActorContext, RunModel } from '../../../server/actors/actor.ts'
+import type { ActorContext, RunInput, RunModel } from '../../../server/actors/actor.ts'
 import { type AgentDefinition, agent } from '../../../server/agents/agent.ts'
 import type { Model, ModelEvent, ModelRequest } from '../../../server/models/model.ts'
 
@@ -25,10 +25,14 @@ function scripted(events: readonly (ModelEvent | Error)[]): Model & { asked: Mod
 }
 
 /** What an agent without tools is given of a run: its signal and the server's models. */
-function contextOf(known: ReadonlyMap<string | undefined, Model>, signal: AbortSignal): ActorContext {
+function contextOf(
+  known: ReadonlyMap<string | undefined, Model>,
+  signal: AbortSignal,
+  inputs: RunInput[],
+): ActorContext {
   const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs' | 'refuseInputs'> = {
     signal,
-    takeInputs: () => [],
+    takeInputs: () => inputs.splice(0),
     refuseInputs: () => {},
     tools: () => ({
       claimId: (given: string) => given,
@@ -52,11 +56,12 @@ async function run(
   definition: AgentDefinition,
   input: unknown,
   known: ReadonlyMap<string | undefined, Model> = new Map(),
+  inputs: RunInput[] = [],
 ): Promise<{ said: (string | RunEvent)[]; result: unknown }> {
   const actor = agent(definition)
   const checked = await actor.input!['~standard'].validate(input)
   if (checked.issues) throw new MillraceError('invalid_input', checked.issues[0]!.message)
-  const events = actor.stream!(checked.value as never, contextOf(known, new AbortController().signal))
+  const events = actor.stream!(checked.value as never, contextOf(known, new AbortController().signal, inputs))
   const iterator = events[Symbol.asyncIterator]()
   const said: (string | RunEvent)[] = []
   let item = await iterator.next()
@@ -157,12 +162,47 @@ describe('an agent', () => {
     expect(model.asked).toHaveLength(1)
   })
 
+  test('refuses two calls of one id in a message of its input, which no answer could tell apart', async () => {
+    const call = { call: 'a', name: 'add', args: {} }
+    const messages = [
+      { role: 'user', content: 'go' },
+      { role: 'assistant', content: '', calls: [call, call] },
+      { role: 'tool', call: 'a', name: 'add', content: '3' },
+    ]
+    await expect(run({ model: scripted([FINISH]) }, { messages })).rejects.toThrow('two calls of one message')
+  })
+
+  test.each([
+    [[{ role: 'assistant', content: '' }]],
+    [
+      [
+        { role: 'assistant', content: '', thinking: 'hm' },
+        { role: 'assistant', content: '', calls: [] },
+      ],
+    ],
+  ])('refuses messages that leave its model nothing to answer: %j', async (messages) => {
+    const model = scripted([FINISH])
+    await expect(run({ model, instructions: 'be brief' }, { messages })).rejects.toThrow('the messages say nothing')
+    expect(model.asked).toEqual([])
+  })
+
   test('hands temperature and limits to its model, and leaves out what was not set', async () => {
     const model = scripted([FINISH])
     await run({ model, temperature: 0, maxTokens: 5 }, 'hi')
     expect(model.asked[0]).toMatchObject({ temperature: 0, maxTokens: 5 })
     await run({ model }, 'hi')
     expect(Object.keys(model.asked[1]!).sort()).toEqual(['messages', 'signal'])
+  })
+
+  test('warns about inputs of other types that came before its only turn, and takes the messages', async () => {
+    const model = scripted([FINISH])
+    const inputs = [
+      { type: 'whatever', data: 1 },
+      { type: 'message', data: 'shorter' },
+    ]
+    const { said } = await run({ model, maxIterations: 1 }, 'hi', new Map(), inputs)
+    expect(said).toMatchObject([{ type: 'warning', code: 'input_ignored' }])
+    expect(model.asked[0]!.messages.at(-1)).toEqual({ role: 'user', content: 'shorter' })
   })
 
   test('uses the model of its id, or the default one of the server', async () => {

@@ -33,6 +33,11 @@ describe('a conversation is made valid:', () => {
       [user, answer('a'), calling('b'), answer('b'), answer('x')],
       [user, calling('b'), answer('b')],
     ],
+    [
+      'the first of two calls of one id counts',
+      [calling('a', 'b', 'a'), answer('a', '1'), answer('b', '2')],
+      [calling('a', 'b'), answer('a', '1'), answer('b', '2')],
+    ],
     ['a late answer does not count', [calling('a'), user, answer('a')], [calling('a'), answer('a', 'made up'), user]],
     [
       'arguments that are no object become one, and names what every provider accepts',

@@ -6,7 +6,7 @@ import { servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { capturedRuns } from '../../helpers/captured-runs.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
-import { latch } from '../../helpers/test-actors.ts'
+import { aborted, latch } from '../../helpers/test-actors.ts'
 
 const add = tool({
   description: 'Adds',
@@ -306,6 +306,22 @@ describe('a message to a running agent', () => {
     expect(handed).toContainEqual({ role: 'user', content: 'keep me' })
   })
 
+  test('of another type is warned about when the model fails before its next turn', async () => {
+    const [begun, release] = [latch(), latch()]
+    const model = scriptedModel(async function* () {
+      begun.open()
+      await release.opened
+      throw new MillraceError('truncated', 'broke off')
+    })
+    await using served = await servedAgent({ model })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await begun.opened
+    await watched.run.send('whatever', 1)
+    release.open()
+    expect(await watched.over).toMatchObject({ code: 'truncated' })
+    expect(watched.all('warning')).toMatchObject([{ code: 'input_ignored' }])
+  })
+
   test('is refused by an agent that is not interactive', async () => {
     const release = latch()
     const hold = tool({ description: 'x', run: () => release.opened })
@@ -389,5 +405,47 @@ describe('the conversation that an agent hands out', () => {
         { role: 'assistant', content: 'No' },
       ],
     ])
+  })
+})
+
+describe('onFinish that throws', () => {
+  const onFinish = (): void => {
+    throw new Error('the database is away')
+  }
+
+  test('leaves the error of a model that failed as it is, and is reported', async () => {
+    const model = scriptedModel([new MillraceError('context_too_long', 'too long')])
+    await using served = await servedAgent({ model, onFinish })
+    await expect(served.client.start('agent', 'go').result).rejects.toMatchObject({ code: 'context_too_long' })
+    expect(served.errors.map(String)).toContainEqual(expect.stringContaining('the database is away'))
+  })
+
+  test('leaves the error of too many turns as it is, and is reported', async () => {
+    const model = scriptedModel(calls(sum('c', 1, 2)))
+    await using served = await servedAgent({ model, tools: { add }, maxIterations: 1, onFinish })
+    await expect(served.client.start('agent', 'go').result).rejects.toMatchObject({ code: 'max_iterations' })
+    expect(served.errors.map(String)).toContainEqual(expect.stringContaining('the database is away'))
+  })
+
+  test.each([new Error('away'), new MillraceError('overloaded', 'away')])(
+    'is reported after a cancel, whatever it throws: %s',
+    async (error) => {
+      const model = scriptedModel(async function* ({ signal }) {
+        yield { type: 'text', text: 'Half' }
+        await aborted(signal)
+        signal.throwIfAborted()
+      })
+      await using served = await servedAgent({ model, onFinish: () => Promise.reject(error) })
+      const watched = new Watched(served.client.start('agent', 'go'))
+      await watched.first('token')
+      expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled' })
+      expect(served.errors).toEqual([error])
+    },
+  )
+
+  test('is the error of a run that would be done, because its conversation is not kept', async () => {
+    await using served = await servedAgent({ model: scriptedModel(says('Yes.')), onFinish })
+    await expect(served.client.start('agent', 'go').result).rejects.toMatchObject({ code: 'actor_failed' })
+    expect(served.errors).toHaveLength(1)
   })
 })
