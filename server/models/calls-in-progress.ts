@@ -5,6 +5,7 @@ import { argsOf, callIdIn, isWire, objectIn, textIn, type Wire } from './provide
 type OpenCall = {
   /** The id that the provider gave, or an empty string. */
   given: string
+  /** The id under which its arguments are shown. It never changes once some of them are. */
   call: string
   name: string
   text: string
@@ -21,23 +22,41 @@ type OpenCall = {
 export class CallsInProgress {
   readonly #calls: OpenCall[] = []
   /** The latest call of each index. */
-  readonly #byIndex = new Map<unknown, OpenCall>()
+  readonly #byIndex = new Map<unknown, OpenCall>();
 
-  /** Takes a piece. Returns the arguments to show, if any. */
-  add(piece: Wire): Extract<ModelEvent, { type: 'tool.args' }> | undefined {
-    const { index, id, function: called, extra_content: signature } = piece
+  /** Takes the pieces of one delta. Yields the arguments to show. */
+  *take(pieces: readonly Wire[]): Generator<Extract<ModelEvent, { type: 'tool.args' }>> {
+    const taken = new Set<OpenCall>()
+    for (const piece of pieces) {
+      const call = this.#callOf(piece, taken)
+      taken.add(call)
+      const { name } = call
+      if (name === '' || call.shown === call.text.length) continue
+      const text = call.text.slice(call.shown)
+      call.shown = call.text.length
+      yield { type: 'tool.args', call: call.call, name, text }
+    }
+  }
+
+  /** Adds a piece to its call. @param taken the calls that have a piece in the same delta already. */
+  #callOf({ index, id, function: called, extra_content: signature }: Wire, taken: ReadonlySet<OpenCall>): OpenCall {
     const { name: named, arguments: args } = objectIn(called)
     const [given, name] = [textIn(id), textIn(named)]
+    const text = isWire(args) ? JSON.stringify(args) : textIn(args)
     const before = index == null ? this.#calls.at(-1) : this.#byIndex.get(index)
-    const call = before && continues(before, given, name, index != null) ? before : this.#open({ given, name, index })
+    const continues =
+      before &&
+      (continuesByName(before, given, name) ??
+        (index == null ? !taken.has(before) && repeatsName(before, name, text) : !isWhole(before.text)))
+    const call = continues ? before : this.#open({ given, name, index })
     call.name ||= name
-    if (call.given === '' && given !== '') call.given = call.call = given
+    if (call.given === '' && given !== '') {
+      call.given = given
+      if (call.shown === 0) call.call = given
+    }
     if (signature !== undefined) call.extra = { extra_content: signature }
-    call.text += isWire(args) ? JSON.stringify(args) : textIn(args)
-    if (call.name === '' || call.shown === call.text.length) return undefined
-    const text = call.text.slice(call.shown)
-    call.shown = call.text.length
-    return { type: 'tool.args', call: call.call, name: call.name, text }
+    call.text += text
+    return call
   }
 
   /** The calls, in the order in which they began. */
@@ -59,15 +78,21 @@ export class CallsInProgress {
   }
 }
 
-/** Whether a piece with this id and name belongs to the call that is open at its place. */
-function continues(call: OpenCall, id: string, name: string, numbered: boolean): boolean {
+/**
+ * Whether a piece without index and id belongs to the last call though it has a name. Some servers repeat the name in
+ * every piece, others begin the next call with it, which may be of the same tool.
+ */
+function repeatsName(call: OpenCall, name: string, text: string): boolean {
+  return name === call.name && (call.text === '' ? text !== '' : !isWhole(call.text))
+}
+
+/** Whether a piece continues a call, if its id and name decide that: undefined for a repeated name without an id. */
+function continuesByName(call: OpenCall, id: string, name: string): boolean | undefined {
   if (id !== '' && id === call.given) return true
   // A piece without a name has nothing that begins a call, even under a new id.
   if (name === '') return id === '' || call.given === '' || !isWhole(call.text)
   if (call.name === '') return id === '' || call.given === ''
-  if (id !== '' && call.given !== '') return false
-  // A name without an id: some servers repeat it in every piece, others begin the next call with it.
-  return call.text === '' ? numbered : !isWhole(call.text)
+  return id !== '' && call.given !== '' ? false : undefined
 }
 
 function isWhole(text: string): boolean {

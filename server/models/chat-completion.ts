@@ -61,10 +61,8 @@ export class ChatCompletion {
     }
     const content = contentIn(delta['content'])
     yield* content.length > 0 ? content : contentIn(delta['refusal'])
-    for (const part of callsIn(delta)) {
-      const piece = this.#calls.add(part)
-      if (piece) yield piece
-    }
+    const calls = callsIn(delta)
+    if (calls.length > 0) yield* this.#calls.take(calls)
   }
 
   /**

@@ -87,6 +87,10 @@ export function quirkSuite({ dialect, make }: Adapter): void {
         else expect(error).toMatchObject({ name: 'MillraceError', ...quirk.error })
         const ids = events.filter((event) => event.type === 'tool.call').map(({ call }) => call)
         expect(new Set(ids).size).toBe(ids.length)
+        // Arguments are shown under the id of a call that follows, unless the answer was cut.
+        const shown = events.filter((event) => event.type === 'tool.args').map(({ call }) => call)
+        const last = events.at(-1)
+        if (last?.type === 'finish' && last.stop !== 'length') expect(ids).toEqual(expect.arrayContaining(shown))
       })
 
       if (!quirk.says.some(({ type }) => type === 'tool.call')) continue
