@@ -12,13 +12,16 @@ const MAX_CHARACTERS = 1_000
 export class ProgressReport {
   readonly #call: string
   readonly #emit: (event: RunEvent) => Promise<number>
+  readonly #failed: (error: unknown) => void
   #sending: Promise<void> | undefined
   #next: ToolProgress | undefined
   #closed = false
 
-  constructor(call: string, emit: (event: RunEvent) => Promise<number>) {
+  /** @param failed called with the error of a report that cannot be read. */
+  constructor(call: string, emit: (event: RunEvent) => Promise<number>, failed: (error: unknown) => void) {
     this.#call = call
     this.#emit = emit
+    this.#failed = failed
   }
 
   /** Sends a report. Resolves when it, or a newer one in its place, is logged. Never rejects. */
@@ -39,7 +42,9 @@ export class ProgressReport {
     try {
       for (let next = this.#next; next !== undefined; next = this.#next) {
         this.#next = undefined
-        await this.#emit(eventOf(this.#call, next))
+        const event = this.#eventOf(next)
+        // It waits in any case: `#sending` is set only once this function has.
+        await (event && this.#emit(event))
       }
     } catch {
       // The run has stopped, so it logs no more progress.
@@ -48,18 +53,35 @@ export class ProgressReport {
       this.#sending = undefined
     }
   }
+
+  /** The event of a report. A tool may pass anything, also an object whose getters throw. */
+  #eventOf(given: ToolProgress): RunEvent | undefined {
+    try {
+      return eventOf(this.#call, given)
+    } catch (error) {
+      this.#failed(error)
+      return undefined
+    }
+  }
 }
 
-/** Builds the event from the known members only: a tool without types may pass anything. */
+/** Builds the event from the known members only. What has no count is shown as text: a tool without types may pass it. */
 function eventOf(call: string, given: ToolProgress): RunEvent {
   if (typeof given !== 'object' || given === null) return { type: 'tool.progress', call, note: textOf(given) }
   const { current, total, message } = given as { readonly [Name in keyof Progress]: unknown }
+  if (!isCount(current)) return { type: 'tool.progress', call, note: textOf(JSON.stringify(given)) }
   const progress: Progress = {
     current: Number(current),
-    ...(total !== undefined && { total: Number(total) }),
+    ...(isCount(total) && { total: Number(total) }),
     ...(message !== undefined && { message: textOf(message) }),
   }
   return { type: 'tool.progress', call, progress }
+}
+
+function isCount(given: unknown): boolean {
+  const isNumeric =
+    typeof given === 'number' || typeof given === 'bigint' || (typeof given === 'string' && given !== '')
+  return isNumeric && Number.isFinite(Number(given))
 }
 
 function textOf(given: unknown): string {

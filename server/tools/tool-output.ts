@@ -35,15 +35,37 @@ function jsonOf(given: unknown): string {
 
 /**
  * Passes on a value, at any depth, unless JSON writes it as `{}` although it holds something: a `Response`, a stream, a
- * `Map`, a promise. What such an object holds is not in members that JSON sees.
+ * `Map`, a promise, an error. What such an object holds is not in members that JSON sees.
  */
 function refuseEmptied(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || Object.keys(value).length > 0) return value
-  const prototype: unknown = Object.getPrototypeOf(value)
-  // A prototype without one of its own is that of plain objects, also of another realm.
-  if (prototype === null || Object.getPrototypeOf(prototype) === null) return value
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  if (Object.keys(value).length > 0 || isBoxed(value) || !holdsSomething(value)) return value
   const name: unknown = value.constructor?.name
   throw noJson(typeof name === 'string' && name !== '' ? `a value of type ${name}` : 'such a value')
+}
+
+/** Whether a value is an object around a number, a boolean or a text, such as `new Number(5)`: JSON writes what it holds. */
+function isBoxed(value: object): boolean {
+  return /^\[object (?:Number|Boolean|String|BigInt)\]$/.test(Object.prototype.toString.call(value))
+}
+
+/**
+ * Whether an object without enumerable members may hold something all the same: in hidden members, or behind the methods
+ * and accessors of its class. A class with nothing but a constructor has nothing to show.
+ */
+function holdsSomething(value: object): boolean {
+  let link = prototypeOf(value)
+  // That of plain objects, also of another realm, has none of its own.
+  if (link === null || prototypeOf(link) === null) return false
+  if (Reflect.ownKeys(value).length > 0) return true
+  for (let next = prototypeOf(link); next; link = next, next = prototypeOf(link)) {
+    if (Reflect.ownKeys(link).some((key) => key !== 'constructor')) return true
+  }
+  return false
+}
+
+function prototypeOf(value: object): object | null {
+  return Object.getPrototypeOf(value) as object | null
 }
 
 function noJson(what: string): MillraceError {

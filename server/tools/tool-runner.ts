@@ -102,7 +102,11 @@ class ToolRun {
     this.#tools = tools
     this.#call = asked
     this.#startedAt = callbacks.runtime.now()
-    this.#progress = new ProgressReport(asked.call, (event) => callbacks.emit(event))
+    this.#progress = new ProgressReport(
+      asked.call,
+      (event) => callbacks.emit(event),
+      (error) => callbacks.failed(error),
+    )
   }
 
   /** Runs the call and logs its result. @throws the reason for which the run stops. */

@@ -132,6 +132,18 @@ describe('a tool', () => {
     expect(watched.all('tool.progress')).toMatchObject([{ note: 'one' }, { progress: { current: 2, total: 2 } }])
   })
 
+  class Secret {
+    readonly #city = 'Oslo'
+    city(): string {
+      return this.#city
+    }
+  }
+  class Lazy {
+    get city(): string {
+      return 'Oslo'
+    }
+  }
+
   test.each<[string, () => unknown]>([
     ['Response', () => new Response('rain')],
     ['ReadableStream', () => new Response('rain').body],
@@ -142,6 +154,8 @@ describe('a tool', () => {
     ['Headers', () => new Headers({ a: 'b' })],
     ['ArrayBuffer', () => new ArrayBuffer(8)],
     ['Map Iterator', () => new Map([['city', 'Oslo']]).entries()],
+    ['Secret', () => new Secret()],
+    ['Lazy', () => [new Lazy()]],
     ['function', () => () => 'rain'],
     ['symbol', () => Symbol('rain')],
   ])('with an output that JSON would empty (%s) fails, and says what to return', async (name, run) => {
@@ -155,6 +169,7 @@ describe('a tool', () => {
     class Point {
       x = 1
     }
+    class Nothing extends Object {}
     const output = {
       none: {},
       bare: Object.create(null),
@@ -162,6 +177,8 @@ describe('a tool', () => {
       at: new Date(0),
       url: new URL('http://a/'),
       point: new Point(),
+      nothing: new Nothing(),
+      boxed: [new Number(5), new Boolean(false), new String(''), new String('rain')],
       far: runInNewContext('({})'),
     }
     const { result } = await oneCall(
@@ -177,6 +194,8 @@ describe('a tool', () => {
         at: '1970-01-01T00:00:00.000Z',
         url: 'http://a/',
         point: { x: 1 },
+        nothing: {},
+        boxed: [5, false, '', 'rain'],
         far: {},
       },
     })
@@ -197,6 +216,49 @@ describe('a tool', () => {
       { call: 'c1', progress: { current: 1, total: 2, message: 'half' } },
     ])
     expect(result).toMatchObject({ outcome: 'ok', output: 'there' })
+  })
+
+  test('that reports a progress without a count shows what it says as text', async () => {
+    const given: unknown[] = [{ percent: 40 }, { current: Number.NaN, message: 'half' }, { current: null }, 7, null]
+    const loose = tool({
+      description: 'x',
+      async run(_, { progress }) {
+        for (const progressed of given) await progress(progressed as never)
+        await progress({ current: '3', total: Number.NaN } as never)
+        return 'done'
+      },
+    })
+    const { watched } = await oneCall({ loose })
+    expect(watched.all('tool.progress').map(({ note, progress }) => note ?? progress)).toEqual([
+      '{"percent":40}',
+      '{"current":null,"message":"half"}',
+      '{"current":null}',
+      '7',
+      'null',
+      { current: 3 },
+    ])
+  })
+
+  test('that reports a progress which cannot be read goes on with the next one, and the error is reported', async () => {
+    const unreadable = {
+      get current(): number {
+        throw new Error('no current')
+      },
+    }
+    const odd = tool({
+      description: 'x',
+      async run(_, { progress }) {
+        await progress(unreadable)
+        await progress(Symbol('odd') as never)
+        void progress(unreadable)
+        await progress({ current: 1 })
+        return 'done'
+      },
+    })
+    const { watched, result, errors } = await oneCall({ odd })
+    expect(result).toMatchObject({ outcome: 'ok' })
+    expect(watched.all('tool.progress')).toMatchObject([{ note: 'Symbol(odd)' }, { progress: { current: 1 } }])
+    expect(errors).toEqual([new Error('no current'), new Error('no current')])
   })
 
   test('may report its progress a million times, and not once it is over', async () => {
