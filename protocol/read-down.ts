@@ -64,7 +64,10 @@ const ROWS: Table<DownFrame> = {
  * @throws ProtocolFault 4400; the message names the malformed element.
  */
 export function readDown(value: unknown): DownFrame | undefined {
-  return readFrame(ROWS, value)
+  const frame = readFrame(ROWS, value)
+  // An array has as many items as texts. Two numbers of items could contradict each other.
+  if (frame?.kind === 'delta' && frame.count && typeof frame.body !== 'string') wrong('count')
+  return frame
 }
 
 function limits(value: unknown): Partial<Limits> {

@@ -1,6 +1,9 @@
+import { expect } from 'vitest'
 import { type InspectedRun, InspectorState, type InspectorUpdate } from '../../protocol/inspector.ts'
+import { matches } from './cddl.ts'
 import type { TestServer } from './server.ts'
 import type { WireClient, WireClientOptions } from './wire-client.ts'
+import { exact } from './wire-schema.ts'
 
 const DATA = 15
 
@@ -39,6 +42,7 @@ export async function watching(
       const frame = client.frames[read]
       if (frame?.kind !== 'event' || frame.sid !== 1 || frame.type !== DATA) continue
       const update = frame.data['value'] as InspectorUpdate
+      expect(matches(exact, 'inspector-update', update), JSON.stringify(update)).toBe(true)
       updates.push(update)
       state.take(update)
     }

@@ -11,6 +11,7 @@ import {
   POLICIES,
   TAG,
 } from '../../protocol/frames.ts'
+import type { InspectedSession, InspectorUpdate, ReaderFacts, RunFacts } from '../../protocol/inspector.ts'
 import { readDown } from '../../protocol/read-down.ts'
 import { readUp } from '../../protocol/read-up.ts'
 import { CANCEL_CODES, type Receipt, type Usage } from '../../protocol/receipt.ts'
@@ -294,6 +295,18 @@ const spent = { input: 1, output: 1 }
 const { note: _note, usage: _usage, ...leastReceipt } = receipt
 const { note: _noteToo, ...leastTargetReceipt } = targetReceipt
 
+const reader: Full<ReaderFacts> = { policy: 'latest', own: true, perSec: 0 }
+const inspectedRun: Full<RunFacts> = {
+  ...{ id: 'r_1', actor: 'chat', principal: 'ada', sessions: ['s_1'], parent: 'r_0', state: 'ended', outcome: 'done' },
+  ...{ gated: false, detached: true, startedAt: 5, inspector: true, readerCount: 1, readers: [reader] },
+}
+const inspectedSession: Full<InspectedSession> = { id: 's_1', principal: 'ada', connected: true, runs: 1 }
+const inspectorUpdate: Full<InspectorUpdate> = {
+  ...{ at: 5, scope: 'own', runs: [inspectedRun], figures: [['r_1', 3, 0.5, 12.5, -1, 7]], more: true },
+  ...{ sessions: [inspectedSession], goneRuns: ['r_2'], goneSessions: ['s_2'] },
+}
+const { parent: _parent, outcome: _outcome, inspector: _inspector, ...leastInspectedRun } = inspectedRun
+
 /** Keys of values that the application makes. (`output` is a number where usage says it.) */
 const isOfAnyType = ['args', 'schema', 'value', 'result', 'details']
 const hasOutput = ['tool.result', 'step', 'client-tool-result']
@@ -321,6 +334,10 @@ const contents: [rule: string, full: object, least: object][] = [
   ['usage-of-cancelled', receipt.usage, { ...spent, exact: true }],
   ['approval', { call: 'c1', ok: true, note: 'go on' }, { call: 'c1', ok: false }],
   ['answer', { request: 'q1', value: [1] }, { request: 'q1' }],
+  ['inspector-update', inspectorUpdate, { at: 5 }],
+  ['inspected-run', inspectedRun, leastInspectedRun],
+  ['inspected-reader', reader, { policy: 'log', own: false }],
+  ['inspected-session', inspectedSession, inspectedSession],
   ['client-tool-result', { call: 'c1', output: [1], error: 'no' }, { call: 'c1' }],
 ]
 

@@ -126,6 +126,7 @@ const breaks: { readonly [file: string]: readonly Row[] } = {
     ['a notice may have 513 bytes', 'text(512)', 'text(513)'],
     ['an event costs 2 where it says nothing', 'value ?? 1', 'value ?? 2'],
     ['a DELTA may hold no text', 'texts.length === 0 ? wrong() : texts', 'texts'],
+    ['an array of texts may have a count', " && typeof frame.body !== 'string') wrong('count')", ') {}'],
     ['limits are not looked at', 'list(uint)(Object.values(map(value)))', 'map(value)'],
     ['a detail that is nil is a detail', 'detail == null ? ref', 'detail === undefined ? ref'],
     ['GAP says nothing of the place', 'reason: numbered(GAP_REASONS) }, place]', 'reason: numbered(GAP_REASONS) }]'],

@@ -163,7 +163,8 @@ const frames: { [name: string]: Shape } = {
       positive,
       uint,
       place([...texts, 'an array of texts', 'a target'], 'x'),
-      place(optional(['one']), 1),
+      // Without a count, which only a single text may have.
+      place(optional(['one']), null),
       place(optional(numbers), 1),
     ],
   },

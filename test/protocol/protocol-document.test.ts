@@ -11,6 +11,7 @@ import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import { actor } from '../../server/actors/actor.ts'
 import { createServer } from '../../server/server.ts'
 import { anonymous } from '../../server/sessions/auth.ts'
+import { keysOf } from '../helpers/cddl.ts'
 import { decoders, encoders, hex, msgpackr, plain, scanLimits } from '../helpers/codec-paths.ts'
 import {
   camelCase,
@@ -23,6 +24,7 @@ import {
   tableUnder,
   withoutExamples,
 } from '../helpers/protocol-document.ts'
+import { schema } from '../helpers/wire-schema.ts'
 
 const documents = PROTOCOL_DOCUMENTS.map((name) => ({ name, text: readProtocolDocument(name) }))
 const messages = documents.flatMap(({ name, text }) => exampleMessages(text).map((message) => ({ name, ...message })))
@@ -112,6 +114,17 @@ describe('the tables of PROTOCOL.md', () => {
   test('name every type of event', () => {
     const types = numbersAndNames('### Event types').map(([type, name]) => [camelCase(name), type])
     expect(Object.fromEntries(types)).toEqual({ ...EVENT })
+  })
+
+  test('name of every type of event the keys that the schema gives it', () => {
+    for (const [, name = '', data = ''] of tableUnder(text, '### Event types')) {
+      // What a value may be stands in brackets, and what it is for behind a colon.
+      const keys = data.replace(/:.*|\{.*?\}|\(.*?\)/g, '').split(/[,;]/)
+      const named = keys.map((key) => /^\s*(\w+)/.exec(key)?.[1]).filter((key) => key !== undefined)
+      const ofAgent = name.startsWith('agent.') || name === 'lane.end' ? [] : ['agent']
+      const rule = name === 'notice' ? 'notice-event' : name
+      expect([name, ...named, ...ofAgent].sort()).toEqual([name, ...keysOf(schema, rule)].sort())
+    }
   })
 
   test('say of every error code whether it may be tried again', () => {
