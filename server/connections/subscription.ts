@@ -109,6 +109,16 @@ export class Subscription implements Reader, FrameSource {
     return this.#rate?.perSec
   }
 
+  allowance(): number {
+    return this.#rate?.allowance(this.#refilled) ?? Number.POSITIVE_INFINITY
+  }
+
+  /** The rate lets an item through again: it may be sent, or the actor may produce it. */
+  readonly #refilled = (): void => {
+    this.run.reconsider(this)
+    this.wake(true)
+  }
+
   wake(urgent: boolean): void {
     if (!this.#closed) this.#sink.ready(this, urgent || !this.#begun)
   }
@@ -146,8 +156,8 @@ export class Subscription implements Reader, FrameSource {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#rate?.clear()
     this.run.leave(this)
+    this.#rate?.clear()
     this.#onClose()
   }
 
@@ -166,7 +176,7 @@ export class Subscription implements Reader, FrameSource {
         return 'idle'
       }
       if (this.paused || this.cursor.balance <= 0) return 'idle'
-      const allowed = this.#rate?.allowance(() => this.wake(true)) ?? Number.POSITIVE_INFINITY
+      const allowed = this.allowance()
       if (allowed < 1) return 'idle'
       if (this.#skipMissing()) continue
       if (out.length >= shareEnd) return 'more'
@@ -182,7 +192,11 @@ export class Subscription implements Reader, FrameSource {
       this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
       if (this.#answers !== undefined) this.#sendAnswers(this.cursor.last)
       this.#begun = true
-      this.#rate?.take(chunk.count)
+      if (this.#rate) {
+        this.#rate.take(chunk.count)
+        // The rate has let more through since the run last asked.
+        this.run.reconsider(this)
+      }
       if (this.cursor.last === log.last && !this.run.end) {
         this.run.rest(this)
         return 'idle'

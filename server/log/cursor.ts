@@ -119,10 +119,22 @@ export class Cursor {
   }
 
   /**
-   * At least this many texts can be logged before the log is too far ahead of `reach`; 0 when it already is. Too far is
-   * `readAhead` items, or half of `retainBytes`.
+   * At least this many texts can be logged before the log is too far ahead; 0 when it already is. Too far is `readAhead`
+   * items, or half of `retainBytes`, beyond `reach`; or `readAhead` items beyond what the reader's rate lets through.
+   * @param allowance the number of items that the rate lets through now.
    */
-  room({ readAhead, retainBytes, creditUnit }: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>): number {
+  room(limits: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>, allowance: number): number {
+    const byCredit = this.#roomByCredit(limits)
+    if (allowance === Number.POSITIVE_INFINITY || byCredit <= 0) return byCredit
+    const unsent = this.#log.last - Math.min(this.#last, this.#lifeBound)
+    return Math.max(0, Math.min(byCredit, allowance + limits.readAhead - unsent))
+  }
+
+  #roomByCredit({
+    readAhead,
+    retainBytes,
+    creditUnit,
+  }: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>): number {
     const { last } = this.#log
     const { reach } = this
     // The balance reaches beyond the end of the log: the next items may be sent.

@@ -11,6 +11,11 @@ export interface Reader {
   readonly cursor: Cursor
   /** Whether its rate is 0. */
   readonly paused: boolean
+  /**
+   * How many items its rate lets through now; Infinity without a rate. When it is none, the reader makes its run
+   * reconsider as soon as it is one.
+   */
+  allowance(): number
   /** Items per second that the reader asked for, if any. Inspectors show it. */
   readonly perSec?: number | undefined
   /** Whether the reader has every item and waits to be woken. Only `Readers` sets it. */
@@ -20,6 +25,9 @@ export interface Reader {
   /** Ends this reader before the end of the run: the run is being forgotten. */
   dismiss(code: string, message: string): void
 }
+
+/** A pacing reader that has left: its position, and what its rate had let through. */
+type AbsentPacer = { readonly cursor: Cursor; readonly paused: boolean; readonly allowance: number }
 
 /** The readers of one run. They decide when its actor must wait, and which items its log must keep. */
 export class Readers {
@@ -36,8 +44,8 @@ export class Readers {
   readonly #limits: Limits
   readonly #onDetach: OnDetach
   readonly #readers = new Set<Reader>()
-  /** The position of the pacing reader that left last. */
-  #lastPacer: Cursor | undefined
+  /** The pacing reader that left last, as it was then. */
+  #lastPacer: AbsentPacer | undefined
   #own = 0
 
   constructor(log: Log, limits: Limits, onDetach: OnDetach) {
@@ -74,7 +82,10 @@ export class Readers {
     const [only] = this.#readers
     this.#only = this.#readers.size === 1 ? only : undefined
     this.#holding?.delete(reader)
-    if (this.#pacing.delete(reader)) this.#lastPacer = reader.cursor
+    if (this.#pacing.delete(reader)) {
+      const { cursor, paused } = reader
+      this.#lastPacer = { cursor, paused, allowance: paused ? 0 : reader.allowance() }
+    }
     return true
   }
 
@@ -100,6 +111,17 @@ export class Readers {
     }
   }
 
+  /**
+   * Wakes the readers for which the actor waits. Text that waits only for a flush timer would hold the actor until then.
+   * The other readers get it in batches, as always.
+   */
+  wakeHolding(): void {
+    for (const reader of [...(this.#holding ?? [])]) {
+      this.#endRest(reader)
+      reader.wake(true)
+    }
+  }
+
   #wakeOne(reader: Reader): void {
     if (this.#endRest(reader)) reader.wake(false)
   }
@@ -114,12 +136,17 @@ export class Readers {
 
   /**
    * The number of texts that may be logged before the caller must ask again; 0 when the actor must wait. It waits for a
-   * pacing reader that is paused or too far behind. In a detached run without one, the position of the last pacing
-   * reader counts. The number can change when a reader joins, leaves, pauses or moves, and after an event.
+   * pacing reader that is paused or too far behind. In a detached run without one, the position and the rate of the last
+   * pacing reader count. The number can change when a reader joins, leaves, pauses or moves, when its rate lets more
+   * through, and after an event.
    */
   room(): number {
     this.#holding = undefined
-    if (this.#pacing.size === 0) return this.#absentPacer()?.room(this.#limits) ?? Number.POSITIVE_INFINITY
+    if (this.#pacing.size === 0) {
+      const absent = this.#absentPacer()
+      if (!absent) return Number.POSITIVE_INFINITY
+      return absent.paused ? 0 : absent.cursor.room(this.#limits, absent.allowance)
+    }
     let room = Number.POSITIVE_INFINITY
     for (const reader of this.#pacing) {
       const most = this.#roomFor(reader)
@@ -144,7 +171,7 @@ export class Readers {
   }
 
   #roomFor(reader: Reader): number {
-    return reader.paused ? 0 : reader.cursor.room(this.#limits)
+    return reader.paused ? 0 : reader.cursor.room(this.#limits, reader.allowance())
   }
 
   /** The oldest item that must be kept for a pacing reader. */
@@ -152,13 +179,13 @@ export class Readers {
     let keep = this.#log.next
     for (const reader of this.#pacing) keep = Math.min(keep, reader.cursor.safeThrough + 1)
     const absent = this.#pacing.size > 0 ? undefined : this.#absentPacer()
-    return absent ? Math.min(keep, absent.safeThrough + 1) : keep
+    return absent ? Math.min(keep, absent.cursor.safeThrough + 1) : keep
   }
 
   /** The log began a new life at item `first`. Moves back the readers beyond it, and wakes every reader. */
   newLife(first: number): void {
     for (const reader of this.#readers) reader.cursor.enterLife(first)
-    this.#lastPacer?.enterLife(first)
+    this.#lastPacer?.cursor.enterLife(first)
     this.wakeAll()
   }
 
@@ -167,8 +194,8 @@ export class Readers {
     for (const reader of [...this.#readers]) reader.dismiss(code, message)
   }
 
-  /** The position that limits a detached run without a pacing reader. A run that continues detached has none. */
-  #absentPacer(): Cursor | undefined {
+  /** The reader that limits a detached run without a pacing reader. A run that continues detached has none. */
+  #absentPacer(): AbsentPacer | undefined {
     return this.detached && this.#onDetach !== 'continue' ? this.#lastPacer : undefined
   }
 }

@@ -85,6 +85,10 @@ export class LocalReader implements Reader {
     this.#run.leave(this)
   }
 
+  allowance(): number {
+    return Number.POSITIVE_INFINITY
+  }
+
   wake(): void {
     this.#wake()
   }

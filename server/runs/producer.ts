@@ -234,8 +234,7 @@ export class Producer implements PullerCallbacks {
     if (this.#isGated === isClosed) return
     this.#isGated = isClosed
     this.#callbacks.gateMoved()
-    // Text that waits only for the flush timer would keep the gate closed until then.
-    if (isClosed) this.#readers.wakeAll()
+    if (isClosed) this.#readers.wakeHolding()
   }
 }
 

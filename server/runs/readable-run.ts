@@ -30,7 +30,7 @@ export interface ReadableRun {
   rest(reader: Reader): void
   /** A reader leaves, if it followed. The run goes on as its `onDetach` says. */
   leave(reader: Reader): void
-  /** This reader was granted credit, or its rate changed: the gate may have opened. */
+  /** This reader was granted credit, or its rate changed or lets more through: the gate may have opened. */
   reconsider(moved: Reader): void
 
   /** The data of each request that was logged before item `seq` and waits for its answer. */

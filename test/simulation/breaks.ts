@@ -207,6 +207,16 @@ function unsaid(which: (event: RunEvent) => boolean): () => () => void {
 export const BREAKS: { readonly [sentence: string]: Break } = {
   'the gate holds the actor back': { patch: method(Readers.prototype, 'room', () => () => 1) },
   'the gate opens when credit comes': { patch: method(Run.prototype, 'reconsider', () => () => {}) },
+  'a rate holds the actor back': {
+    patch: method(
+      Cursor.prototype,
+      'room',
+      (original) =>
+        function (this: Cursor, limits) {
+          return original.call(this, limits, Number.POSITIVE_INFINITY)
+        },
+    ),
+  },
   'an item costs credit': {
     patch: method(
       Cursor.prototype,

@@ -8,6 +8,7 @@ import {
   type StreamEvent,
 } from '../../client-sdk/index.ts'
 import { type ActorContext, actor, createServer, type MillraceServer } from '../../server/index.ts'
+import type { Reader } from '../../server/log/readers.ts'
 import { Run as ServerRun } from '../../server/runs/run.ts'
 import { Link, type Tamper } from './network.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
@@ -96,6 +97,9 @@ export class World {
   readonly #stage: Stage
   readonly #server: MillraceServer<Actors>
   readonly #works = new Map<string, Work>()
+  /** The runs of the server, and how much each had produced when a reader was first seen to have its rate. */
+  readonly #serverRuns = new Map<string, ServerRun>()
+  readonly #rated = new Map<Reader, { readonly perSec: number; readonly produced: number }>()
   /** What every consumer must agree on: items and end of each run, by run id. */
   readonly #truth = new Map<string, { items: Map<number, string>; end?: string }>()
   readonly #late: { due: number; messages: Uint8Array[] }[] = []
@@ -131,6 +135,7 @@ export class World {
       if (this.chance.of(0.4)) await this.#stage.pause(context.signal, this.chance.int(60))
       work.produced = i
       this.#checkGate(plan, work)
+      this.#checkRates(plan, work)
       const value = `${plan.who}.${i}`
       const type = this.chance.of(0.2) ? 'data' : plan.thinks && this.chance.of(0.4) ? 'thinking' : 'token'
       work.said.set(i, type)
@@ -172,6 +177,25 @@ export class World {
           `${plan.who} produces ${work.produced}, ${view.name} consumed ${consumed}, window ${view.credit}`,
         )
       }
+    }
+  }
+
+  /** The actor is never further than the read-ahead beyond what the rate of a pacing reader has let through. */
+  #checkRates(plan: Plan, work: Work): void {
+    for (const reader of this.#serverRuns.get(work.id ?? '')?.followers ?? []) {
+      const { perSec = 0, policy, cursor } = reader
+      if (policy !== 'pace' || perSec === 0) {
+        this.#rated.delete(reader)
+        continue
+      }
+      let since = this.#rated.get(reader)
+      if (since?.perSec !== perSec) {
+        since = { perSec, produced: work.produced }
+        this.#rated.set(reader, since)
+      }
+      const burst = Math.max(1, perSec / 10)
+      if (work.produced > Math.max(since.produced, cursor.last + burst + LIMITS.readAhead))
+        this.#fail('rate', `${plan.who} produces ${work.produced}, ${cursor.last} were sent at ${perSec} a second`)
     }
   }
 
@@ -451,7 +475,8 @@ export class World {
         if (view.plan.silent && view.client.principal === 'A') this.#cancel(view)
         else if (view.plan.silent && round > 50) this.#detach(view)
         else {
-          view.run.throttle(null)
+          // A rate stays: it slows a run down and never stops it.
+          view.run.resume()
           await view.reader.readOn(8)
         }
       }
@@ -523,14 +548,19 @@ export class World {
   }
 
   /**
-   * Watches the detach clock from inside: a run is cancelled for being left alone only when it was, and long enough.
-   * Returns how to stop watching.
+   * Watches the runs from inside: which there are, and that one is cancelled for being left alone only when it was, and
+   * long enough. Returns how to stop watching.
    */
-  #watchDetaching(): () => void {
-    const { leave, cancel } = ServerRun.prototype
+  #watchRuns(): () => void {
+    const { join, leave, cancel } = ServerRun.prototype
+    const serverRuns = this.#serverRuns
     const leftAt = new Map<string, number>()
     const now = (): number => this.time.now()
     const fail = (detail: string): void => this.#fail('detach-early', detail)
+    ServerRun.prototype.join = function (this: ServerRun, reader) {
+      serverRuns.set(this.id, this)
+      join.call(this, reader)
+    }
     ServerRun.prototype.leave = function (this: ServerRun, reader) {
       if (reader.own) leftAt.set(this.id, now())
       leave.call(this, reader)
@@ -542,11 +572,11 @@ export class World {
       }
       cancel.call(this, why)
     }
-    return () => Object.assign(ServerRun.prototype, { leave, cancel })
+    return () => Object.assign(ServerRun.prototype, { join, leave, cancel })
   }
 
   async run(steps = 80 + this.chance.int(200)): Promise<void> {
-    const stopWatching = this.#watchDetaching()
+    const stopWatching = this.#watchRuns()
     try {
       await this.#run(steps)
     } finally {

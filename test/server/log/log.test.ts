@@ -350,7 +350,10 @@ describe('a cursor', () => {
           expect(cursor.last).toBe(last)
           // How far ahead the actor may go, said without the cursor's own bookkeeping.
           for (const readAhead of [0, 3]) {
-            const room = cursor.room({ readAhead, retainBytes: 1_000_000, creditUnit: CREDIT_UNIT })
+            const room = cursor.room(
+              { readAhead, retainBytes: 1_000_000, creditUnit: CREDIT_UNIT },
+              Number.POSITIVE_INFINITY,
+            )
             const beyond = reach() === log.last ? balance - costs(log, last, log.last) : 0
             expect(room).toBe(beyond > 0 ? beyond : Math.max(0, readAhead - (log.last - reach())))
           }

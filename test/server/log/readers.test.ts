@@ -13,6 +13,7 @@ function readerThat(wake: (urgent: boolean) => void): Reader {
     own: true,
     cursor: new Cursor(log, { last: 0, gen: 1 }, 10, 10),
     paused: false,
+    allowance: () => Number.POSITIVE_INFINITY,
     resting: false,
     wake,
     dismiss: () => {},

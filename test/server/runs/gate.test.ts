@@ -56,6 +56,8 @@ class Peer implements Reader {
   /** The items it may still be sent, counted without the cursor. */
   balance: number
   isAwake = true
+  /** How many items its rate lets through now. */
+  spare = Number.POSITIVE_INFINITY
   readonly #run: Run
 
   constructor(run: Run, policy: Policy, last: number, credit: number) {
@@ -84,18 +86,34 @@ class Peer implements Reader {
     this.wake()
   }
 
+  allowance(): number {
+    return this.spare
+  }
+
+  /** Its rate lets so many items through, from now on. */
+  refill(spare: number): void {
+    this.spare = spare
+    this.#run.reconsider(this)
+    this.wake()
+  }
+
   /** Reads, if it was woken. */
   read(): void {
     if (!this.isAwake) return
     this.isAwake = false
     const { log } = this.#run
-    while (!this.paused && this.balance > 0 && this.cursor.last < log.last) {
+    while (this.mayRead && this.cursor.last < log.last) {
       const seq = this.cursor.last + 1
       expect(this.cursor.reach).toBeGreaterThanOrEqual(seq)
       this.cursor.sent(seq, log.costOf(seq))
       this.balance -= costOf(seq)
+      this.spare--
     }
     if (this.cursor.last === log.last) this.#run.rest(this)
+  }
+
+  get mayRead(): boolean {
+    return !this.paused && this.balance > 0 && this.spare >= 1
   }
 
   /** The last item that the actor may say for its sake. */
@@ -103,7 +121,7 @@ class Peer implements Reader {
     if (this.paused) return 0
     let at = this.cursor.last
     for (let left = this.balance; left > 0; left -= costOf(at)) at++
-    return at + LIMITS.readAhead
+    return Math.min(at, this.cursor.last + this.spare) + LIMITS.readAhead
   }
 }
 
@@ -112,6 +130,7 @@ type Move =
   | { do: 'leave'; who: number }
   | { do: 'grant'; who: number; n: number }
   | { do: 'pause'; who: number; paused: boolean }
+  | { do: 'refill'; who: number; spare: number }
   | { do: 'speak'; more: number }
   | { do: 'settle' }
 
@@ -131,12 +150,20 @@ const move: fc.Arbitrary<Move> = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('grant' as const), who: fc.nat(5), n: fc.integer({ min: 1, max: 40 }) }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('pause' as const), who: fc.nat(5), paused: fc.boolean() }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('refill' as const),
+      who: fc.nat(5),
+      spare: fc.oneof(fc.nat(20), fc.constant(Number.POSITIVE_INFINITY)),
+    }),
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('speak' as const), more: fc.oneof(fc.nat(3), fc.nat(60)) }) },
   { weight: 6, arbitrary: fc.constant<Move>({ do: 'settle' }) },
 )
 
 describe('an actor', () => {
-  test('sends exactly as much as its readers let it, whichever come, leave, pause or grant', async () => {
+  test('sends exactly as much as its readers let it, whichever come, leave, pause, grant or limit its rate', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom<OnDetach>('pause', 'continue'),
@@ -168,8 +195,7 @@ describe('an actor', () => {
             expect(run.log.last).toBeLessThanOrEqual(most)
             most = run.log.last
             if (most === TOTAL && permitted() > TOTAL) expect(run.end).toBeDefined()
-            for (const { paused, balance, cursor } of peers)
-              expect(cursor.last === run.log.last || paused || balance <= 0).toBe(true)
+            for (const { mayRead, cursor } of peers) expect(cursor.last === run.log.last || !mayRead).toBe(true)
           }
           let most = 0
           await settle()
@@ -187,12 +213,10 @@ describe('an actor', () => {
               if (!peer) continue
               if (one.do === 'grant') peer.grant(one.n)
               else if (one.do === 'pause') peer.pause(one.paused)
+              else if (one.do === 'refill') peer.refill(one.spare)
               else {
                 peers.splice(peers.indexOf(peer), 1)
-                if (peer.policy === 'pace') {
-                  lastPacer = peer
-                  peer.paused = false
-                }
+                if (peer.policy === 'pace') lastPacer = peer
                 run.leave(peer)
               }
             }
