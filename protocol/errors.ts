@@ -43,7 +43,10 @@ export type ErrorCode =
 export type ErrorOptions = {
   /** The original error. It is never sent to the peer. */
   cause?: unknown
-  /** Data for the peer: the issues of an input, or a delay (`afterMs`). It must be encodable. */
+  /**
+   * Data for the peer: the issues of an input, or a delay (`afterMs`). A server leaves out details that cannot be
+   * encoded, and the message says so.
+   */
   details?: unknown
   /** Replaces the default of the code. For errors whose cause decides, such as a provider's. */
   retryable?: boolean

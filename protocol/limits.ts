@@ -155,6 +155,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
     highWater * 3 >= maxDown,
     'highWater must be at least a third of maxDown, or a client could be closed as too slow for one message',
   )
+  check(maxEvent >= 1_024, 'maxEvent must be at least 1024, or the end of a run does not fit')
   check(maxDepth >= 6, 'maxDepth must be at least 6, or no event of the protocol fits')
   check(maxValues >= 64, 'maxValues must be at least 64, or no frame with options fits')
   check(helloBytes <= beforeWelcomeBytes, 'helloBytes must be at most beforeWelcomeBytes')

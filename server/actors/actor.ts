@@ -76,6 +76,7 @@ export interface ActorContext {
   /**
    * Sends an event without yielding it, such as from a callback. Resolves with its item number when it is logged. Like
    * `yield`, it waits while the reader is slow. Await it: more than 1,000 waiting events end the run with `bad_event`.
+   * Events that still wait when the actor finishes are logged before the end of the run. Later calls reject.
    * @throws MillraceError `bad_event` for an event that cannot be encoded; the reason of the stop when the run is over.
    */
   readonly emit: (event: string | RunEvent) => Promise<number>

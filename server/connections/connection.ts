@@ -1,27 +1,17 @@
 import { CLOSE, MillraceError, ProtocolFault } from '../../protocol/errors.ts'
-import type {
-  Attach,
-  Cancel,
-  Hello,
-  Input,
-  Key,
-  Start,
-  SubscriptionOptions,
-  UpFrame,
-  WireMap,
-} from '../../protocol/frames.ts'
+import type { Attach, Cancel, Hello, Input, Key, Start, SubscriptionOptions, UpFrame } from '../../protocol/frames.ts'
 import { TAG } from '../../protocol/frames.ts'
-import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
-import { decodeClient, packPayload, type ReceivedFrame } from '../log/payload.ts'
+import { errorData } from '../log/error-data.ts'
+import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { TokenBucket } from '../sessions/admission.ts'
 import type { SessionSocket } from '../sessions/session.ts'
-import { excerpt } from '../text.ts'
+import { excerpt, excerptBytes, wellFormed } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
@@ -30,6 +20,8 @@ import type { StartPosition } from './start-position.ts'
 import { Subscription } from './subscription.ts'
 
 const CANCEL_CODE_MAX = 255
+/** The longest reason of a close: a WebSocket takes 123 bytes. */
+const MAX_REASON_BYTES = 120
 /** Frames of one message that count as one against `messagesPerSec`. */
 const FRAMES_PER_MESSAGE = 16
 /** Most characters of a client's text that an error message quotes. */
@@ -132,7 +124,7 @@ export class Connection implements SocketEvents, SessionSocket {
   fault(code: number, reason: string): void {
     if (this.#isClosed) return
     this.#outbox.finish()
-    this.#socket.close(code, reason.slice(0, 120))
+    this.#socket.close(code, excerptBytes(wellFormed(reason), MAX_REASON_BYTES))
     this.#end()
   }
 
@@ -263,7 +255,7 @@ export class Connection implements SocketEvents, SessionSocket {
     } catch (error) {
       if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
       const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
-      this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: refusalData(refusal, limits) })
+      this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: errorData(refusal, limits) })
     }
   }
 
@@ -343,16 +335,4 @@ function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSi
 /** A message id as the key of a Map. A binary id and a text id are never the same. */
 function midName(mid: Key): string {
   return typeof mid === 'string' ? `s${mid}` : `b${Buffer.from(mid).toString('base64')}`
-}
-
-/** A refusal as END carries it, without details if it would be too large. */
-function refusalData(refusal: MillraceError, limits: Limits): WireMap {
-  try {
-    const data: WireMap = refusal.toJSON()
-    packPayload(data, limits)
-    return data
-  } catch {
-    const { code, message, retryable } = refusal
-    return { code, message: excerpt(message, MAX_ECHOED_CHARACTERS), retryable }
-  }
 }

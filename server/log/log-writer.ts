@@ -2,6 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type PlainEvent, type RunEvent, toWire } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
+import type { Usage } from '../../protocol/receipt.ts'
 import { Lanes } from './lanes.ts'
 import type { Log } from './log.ts'
 import { packPayload } from './payload.ts'
@@ -14,6 +15,25 @@ export type Written = 'nothing' | 'text' | 'event'
 
 /** Gives the time of logging, in epoch milliseconds. */
 type Clock = { readonly wallClock: number }
+
+/** Members of a usage that count tokens, and whether they may be left out. */
+const TOKENS = { input: false, output: false, cached: true, thinking: true } as const
+
+/** @throws MillraceError `bad_event` for figures that cannot be added up. */
+function checkUsage(usage: Usage): void {
+  for (const [name, isOptional] of Object.entries(TOKENS)) {
+    const n: unknown = usage[name as keyof typeof TOKENS]
+    if (!(isOptional && n === undefined) && !(Number.isSafeInteger(n) && (n as number) >= 0))
+      throw new MillraceError('bad_event', `usage.${name} must be an integer of at least 0, not ${shown(n)}`)
+  }
+  const cost: unknown = usage.cost
+  if (cost !== undefined && !(Number.isFinite(cost) && (cost as number) >= 0))
+    throw new MillraceError('bad_event', `usage.cost must be a number of at least 0, not ${shown(cost)}`)
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'number' ? String(value) : `a ${value === null ? 'null' : typeof value}`
+}
 
 /** Writes an actor's output into the log of its run: checked, cut, and encoded once. */
 export class LogWriter {
@@ -76,6 +96,8 @@ export class LogWriter {
       const unknown = JSON.stringify(event.type)
       throw new MillraceError('bad_event', `the actor yielded an event of the unknown type ${unknown}`)
     }
+    if (event.type === 'usage') checkUsage(event)
+    if (event.type === 'agent.end' && event.usage !== undefined) checkUsage(event.usage)
     lanes.before(event)
     this.#writeEvent(type, data)
   }

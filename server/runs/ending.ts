@@ -3,6 +3,7 @@ import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Receipt, Usage } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import { errorData } from '../log/error-data.ts'
 import type { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
 import { packPayload } from '../log/payload.ts'
@@ -130,7 +131,8 @@ export class Ending {
 
   /** The run has failed. */
   fail(error: MillraceError): void {
-    this.#endWith('error', { ...error.toJSON(), ...this.#run.usage.usage(this.#run.children().spent) })
+    const { limits, usage, children } = this.#run
+    this.#endWith('error', errorData(error, limits, usage.usage(children().spent)))
   }
 
   /** Logs the end of a run that is stopped, whatever of it has not finished. */
@@ -192,8 +194,7 @@ export class Ending {
       packed = packPayload(data, limits)
     } catch (error) {
       const cause = MillraceError.from(error, 'bad_event')
-      const shape = new MillraceError('bad_event', `the end of the run cannot be sent: ${cause.message}`).toJSON()
-      return this.#endWith('error', shape)
+      return this.fail(new MillraceError('bad_event', `the end of the run cannot be sent: ${cause.message}`))
     }
     log.flushAllHeld(runtime.wallClock())
     // A receipt counts what was kept, and half a character that was held back has just become an item.

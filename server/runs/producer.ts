@@ -22,6 +22,8 @@ export type ProducerCallbacks = {
   waits(event: ActorOutput): (() => void) | undefined
   /** The gate was closed or opened. */
   gateMoved(): void
+  /** The actor has finished, and events of `emit` still wait. `finished` or `failed` follows once they are logged. */
+  finishing(): void
   /** The actor has finished with a result. */
   finished(result: unknown): void
   /** The actor failed, or produced something that cannot be logged. */
@@ -52,6 +54,8 @@ export class Producer implements PullerCallbacks {
   #freeUntil = 0
   #texts = 0
   #waiting: Waiting[] | undefined
+  /** Reports how the actor has finished. Events of `emit` that wait are logged first. */
+  #finish: (() => void) | undefined
   readonly #callbacks: ProducerCallbacks
 
   constructor(callbacks: ProducerCallbacks, log: Log, readers: Readers, scheduler: Scheduler, limits: Limits) {
@@ -122,6 +126,8 @@ export class Producer implements PullerCallbacks {
    */
   emit(event: ActorOutput): Promise<number> {
     const emitted = new Promise<number>((done, fail) => {
+      // What the actor left behind could go on for ever. The end waits only for what was emitted before.
+      if (this.#finish) return fail(this.#callbacks.stopReason())
       const held = !this.#mayGoOn()
       // An actor that emits in a loop runs in microtasks, as one that yields does: it needs a slice as well.
       if (this.#waiting !== undefined || held || !this.#puller.allows()) return this.#wait({ event, done, fail }, held)
@@ -168,12 +174,20 @@ export class Producer implements PullerCallbacks {
 
   done(result: unknown): void {
     if (this.#isClosed) this.#callbacks.steppedAfterClose()
-    else this.#callbacks.finished(result)
+    else this.#finishWith(() => this.#callbacks.finished(result))
   }
 
   failed(error: unknown): void {
     if (this.#isClosed) this.#callbacks.steppedAfterClose(error)
-    else this.#callbacks.failed(error)
+    else this.#finishWith(() => this.#callbacks.failed(error))
+  }
+
+  /** The actor has finished. Its end comes behind the events of `emit` that wait. */
+  #finishWith(finish: () => void): void {
+    if (this.#waiting === undefined) return finish()
+    this.#finish = finish
+    this.#callbacks.finishing()
+    this.#go()
   }
 
   resumed(): void {
@@ -198,6 +212,7 @@ export class Producer implements PullerCallbacks {
       if (!this.#puller.allows()) return this.#puller.later()
       if (!this.#sayFirst(this.#waiting)) return
     }
+    if (this.#finish) return this.#finish()
     if (!this.#mayGoOn()) return this.#moveGate(true)
     this.#moveGate(false)
     this.#puller.next()

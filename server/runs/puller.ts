@@ -33,6 +33,8 @@ export class Puller {
   #queued = false
   #finished = false
   #iterator: AsyncIterator<ActorOutput, unknown> | undefined
+  /** The iterator has a `return`. Without one, nothing more is to be waited for once it is stopped. */
+  #cleansUp = false
   /** The loop turn of the present slice, the items taken of the slice, and how many of them may come without asking. */
   #turn = -1
   #taken = 0
@@ -52,6 +54,7 @@ export class Puller {
   /** Sets the iterator to pull. Without one the actor never began. */
   begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
     this.#iterator = iterator
+    this.#cleansUp = hasReturn(iterator)
   }
 
   get begun(): boolean {
@@ -60,7 +63,7 @@ export class Puller {
 
   /** The iterator yields no more. An iterator without `return` has finished with its last step. */
   get finished(): boolean {
-    return this.#finished || (!this.#pending && this.#iterator?.return === undefined)
+    return this.#finished || (!this.#pending && !this.#cleansUp)
   }
 
   /** Whether one more item may be produced in this loop turn. */
@@ -117,10 +120,9 @@ export class Puller {
       this.#finished = true
       closed(error)
     }
-    if (this.#finished) return closed()
-    if (!this.#iterator?.return) return closed()
+    if (this.#finished || !this.#cleansUp) return closed()
     try {
-      this.#iterator.return().then(() => done(), done)
+      this.#iterator?.return?.().then(() => done(), done)
     } catch (error) {
       done(error)
     }
@@ -162,5 +164,14 @@ export class Puller {
     this.#pending = false
     this.#finished = true
     this.#callbacks.failed(error)
+  }
+}
+
+/** Whether an iterator can be asked to clean up. An actor may give any object, also one whose getters throw. */
+function hasReturn(iterator: AsyncIterator<ActorOutput, unknown>): boolean {
+  try {
+    return typeof iterator.return === 'function'
+  } catch {
+    return false
   }
 }

@@ -208,7 +208,7 @@ export class Run implements ReadableRun {
       const stream = this.#execute(input.value)
       // An async function in place of a generator: its promise must not become an unhandled rejection.
       if (isThenable(stream)) Promise.resolve(stream).catch(() => {})
-      iterator = stream[Symbol.asyncIterator]()
+      iterator = iteratorOf(stream)
     } catch (error) {
       return this.#fail(error)
     }
@@ -296,6 +296,7 @@ export class Run implements ReadableRun {
       said: () => this.#inputs.said(),
       waits: (event) => this.#expect(event, () => true),
       gateMoved: () => this.#holdDeadline(),
+      finishing: () => this.#inputs.refuse(),
       finished: (result) => this.#guarded.enter(() => this.#ending.done(result)),
       failed: (error) => this.#guarded.enter(() => this.#fail(error)),
       steppedAfterClose: (error) => this.#guarded.enter(() => this.#cleanedUp(error)),
@@ -563,6 +564,14 @@ function endedBy(event: string | RunEvent): { type: 'call' | 'agent'; id: string
     // An event that cannot be read cannot be logged either: that fails later, with an error of its own.
   }
   return undefined
+}
+
+/** @throws TypeError for a stream that gives no iterator. It would never end. */
+function iteratorOf(stream: AsyncIterable<string | RunEvent, unknown>): AsyncIterator<string | RunEvent, unknown> {
+  const iterator: unknown = stream[Symbol.asyncIterator]()
+  if (typeof (iterator as { next?: unknown } | null | undefined)?.next !== 'function')
+    throw new TypeError('the [Symbol.asyncIterator]() of what the actor returned gave no iterator: it has no `next`')
+  return iterator as AsyncIterator<string | RunEvent, unknown>
 }
 
 /** Whether an error comes from an abort: the reason of our signal, or a library's own abort error. */

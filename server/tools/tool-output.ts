@@ -1,5 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import { wellFormed } from '../text.ts'
+import { headOf, wellFormed } from '../text.ts'
 
 /** A tool's output: `content` for the model, `output` for the readers of the run. */
 export type ToolOutput = { readonly content: string; readonly output: unknown; readonly truncated: boolean }
@@ -11,7 +11,7 @@ export type ToolOutput = { readonly content: string; readonly output: unknown; r
  */
 export function toolOutput(given: unknown, maxBytes: number): ToolOutput {
   const text = typeof given === 'string' ? given : jsonOf(given)
-  const kept = cut(text, maxBytes)
+  const kept = headOf(text, maxBytes)
   if (kept.length < text.length) {
     const content = `${wellFormed(kept)}\n[cut off: the output was longer than ${maxBytes} bytes]`
     return { content, output: content, truncated: true }
@@ -71,12 +71,4 @@ function prototypeOf(value: object): object | null {
 function noJson(what: string): MillraceError {
   const advice = 'return plain data, such as `await response.json()` or `[...map]`'
   return new MillraceError('tool_failed', `the output of the tool has ${what}, which JSON would lose: ${advice}`)
-}
-
-/** The beginning of `text`, at most `maxBytes` bytes of UTF-8. The cost does not grow with the length of `text`. */
-function cut(text: string, maxBytes: number): string {
-  if (text.length * 3 <= maxBytes) return text
-  const room = new Uint8Array(maxBytes)
-  const { read } = new TextEncoder().encodeInto(text.slice(0, maxBytes), room)
-  return text.slice(0, read)
 }

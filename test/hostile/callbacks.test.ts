@@ -220,6 +220,47 @@ describe('an iterator of an actor that returns something else than a step', () =
   })
 })
 
+/** What is no iterator. */
+const noIterators: [what: string, iterator: () => unknown][] = [
+  ['undefined', () => undefined],
+  ['null', () => null],
+  ['text', () => 'abc'],
+  ['an object without `next`', () => ({})],
+  ['an object whose `next` is no function', () => ({ next: true })],
+  ['an object whose `next` cannot be read', () => throwing('next')],
+  ['a promise of an iterator', () => Promise.resolve({ next: () => Promise.resolve({ done: true }) })],
+  ['a revoked proxy', revoked],
+]
+
+describe('a stream whose iterator is none', () => {
+  test.each(noIterators)('ends its run at once, not the process: %s', async (_, iterator) => {
+    await expectRunFails(actor({ stream: () => ({ [Symbol.asyncIterator]: iterator }) as never }), 'actor_failed')
+  })
+})
+
+/** Clean-ups that are none, or fail. */
+const cleanUps: [what: string, iterator: object][] = [
+  ['null', { return: null }],
+  ['no function', { return: true }],
+  ['unreadable', throwing('return')],
+  ['a function that returns nothing', { return: () => undefined }],
+]
+
+describe('an iterator whose `return` is unusual', () => {
+  test.each(cleanUps)('leaves no slot taken when its run is cancelled: %s', async (_, iterator) => {
+    const steps = { next: () => Promise.resolve({ done: false, value: 'x' }) }
+    const made = Object.defineProperties(steps, Object.getOwnPropertyDescriptors(iterator))
+    const odd = actor({ stream: () => ({ [Symbol.asyncIterator]: () => made }) as never })
+    await using served = await testServer({ odd })
+    await using client = await served.client()
+    client.start(1, 'odd')
+    await client.until(() => client.count(1) > 0)
+    client.send({ kind: 'cancel', sid: 1 })
+    expect(await client.next('end')).toMatchObject({ outcome: 'cancelled', data: { settled: true } })
+    await eventually(() => served.server.liveRuns === 0, 'its slot is free')
+  })
+})
+
 /** Whatever can be thrown. */
 const thrown: [what: string, thing: () => unknown][] = [
   ['undefined', () => undefined],

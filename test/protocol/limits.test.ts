@@ -94,6 +94,7 @@ describe('limits', () => {
     ['fewer retained bytes than a window of text', { retainBytes: 4_153_343 }, { retainBytes: 4_153_344 }],
     ['more initial credit than may be held', { initialCredit: 1_901 }, { initialCredit: 1_900 }],
     ['messages smaller than the largest event', { maxDown: 67_583 }, { maxDown: 67_584 }],
+    ['events smaller than the end of a run', { maxEvent: 1_023 }, { maxEvent: 1_024 }],
     ['messages that alone would pass for a flood', { highWater: 43_690 }, { highWater: 43_691 }],
   ])('refuse %s, and allow the exact bound', (_, refused, allowed) => {
     expect(refusalOf(refused)).toMatch(/must (be|hold)/)
