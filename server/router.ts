@@ -3,7 +3,7 @@ import { MillraceError } from '../protocol/errors.ts'
 import type { StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
 import type { Actor, Principal } from './actors/actor.ts'
-import type { LoggedEnd } from './log/logged-end.ts'
+import { endData, type LoggedEnd } from './log/logged-end.ts'
 import { readRun } from './runs/local-reader.ts'
 import type { ReadableRun } from './runs/readable-run.ts'
 import { checkedPrincipal } from './sessions/auth.ts'
@@ -114,7 +114,10 @@ export function createRouter<Actors extends ActorMap>(
     let text = ''
     for (;;) {
       const step = await events.next()
-      if (step.done) return 'result' in step.value.data ? step.value.data['result'] : text
+      if (step.done) {
+        const data = endData(step.value)
+        return 'result' in data ? data['result'] : text
+      }
       if (step.value.type === 'token' && step.value.agent === undefined) text += step.value.text
       try {
         await options.onChunk?.(step.value as StreamEvent<never>)

@@ -1,16 +1,26 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
+import { unpackPayload } from './payload.ts'
 
-/** The end of a run, as logged. A run has exactly one. */
+/**
+ * The end of a run, as logged. A run has exactly one. Only its packed data is kept: an ended run is kept for a while, and
+ * the objects of its actor would weigh many times as much as what they became on the wire.
+ */
 export type LoggedEnd = {
   readonly seq: number
   readonly outcome: Exclude<Outcome, 'unsubscribed'>
-  readonly data: WireMap
   readonly packed: Uint8Array
 }
 
+/** Returns a copy of the data of an end, as a client receives it. */
+export function endData({ packed }: LoggedEnd): WireMap {
+  return unpackPayload(packed) as WireMap
+}
+
 /** Returns the error that an end other than `done` throws. */
-export function errorOf({ outcome, data }: LoggedEnd): MillraceError {
+export function errorOf(end: LoggedEnd): MillraceError {
+  const { outcome } = end
+  const data = endData(end)
   if (outcome === 'error') return MillraceError.fromShape(data as ReturnType<MillraceError['toJSON']>)
   return new MillraceError('cancelled', 'the run was cancelled', {
     receipt: data as NonNullable<MillraceError['receipt']>,

@@ -26,6 +26,11 @@ export class CallIds {
     return id
   }
 
+  /** The tree of runs has settled: no id is given any more. */
+  release(): void {
+    this.#calls.clear()
+  }
+
   newRequest(): string {
     return `q${++this.#requests}`
   }

@@ -3,7 +3,7 @@ import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type Receipt, type Usage } from '../../protocol/receipt.ts'
 import type { ChildRun } from '../actors/child-run.ts'
-import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
+import { endData, errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { excerpt, wellFormed } from '../text.ts'
 import { LocalReader } from './local-reader.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
@@ -120,7 +120,7 @@ export class Child {
       cancel: async (note) => {
         this.stop({ ...PARENT, note: note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS) })
         const end = await this.over
-        return 'outcome' in end && end.outcome === 'cancelled' ? (end.data as Receipt) : undefined
+        return 'outcome' in end && end.outcome === 'cancelled' ? (endData(end) as Receipt) : undefined
       },
       [Symbol.asyncIterator]: () => this.#read(),
     }
@@ -208,7 +208,7 @@ export class Child {
   #answer(end: LoggedEnd | MillraceError): unknown {
     if (!('outcome' in end)) throw end
     if (end.outcome !== 'done') throw errorOf(end)
-    const { data } = end
+    const data = endData(end)
     if ('result' in data) return data['result']
     if (this.#unread) throw this.#unread
     return this.#text

@@ -6,7 +6,7 @@ import type { CancelCause, Receipt, TargetReceipt, Usage } from '../../protocol/
 import type { Actor } from '../actors/actor.ts'
 import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
 import { AgentTree } from '../log/agent-tree.ts'
-import type { LoggedEnd } from '../log/logged-end.ts'
+import { endData, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import { Child, type ChildCallbacks, type ChildRunHandle, PARENT, shown } from './child.ts'
 import type { Room } from './inputs.ts'
@@ -162,7 +162,7 @@ export class Children {
   }
 
   #ended(child: Child): void {
-    const { usage } = (child.run.end as LoggedEnd).data as { usage?: Usage }
+    const { usage } = endData(child.run.end as LoggedEnd) as { usage?: Usage }
     if (usage) this.#callbacks.spent(usage)
     child.ended()
     this.#waits(child)
@@ -182,7 +182,7 @@ export class Children {
   /** Logs that a child has ended. */
   async #tell(child: Child, end: LoggedEnd): Promise<void> {
     const event: RunEvent = { type: 'agent.end', agent: child.id, outcome: OUTCOMES[end.outcome] }
-    const { usage, ...receipt } = end.data as Partial<Receipt>
+    const { usage, ...receipt } = endData(end) as Partial<Receipt>
     if (usage) event.usage = usage
     if (end.outcome === 'cancelled') event.receipt = receiptOf(receipt as Receipt)
     // The last event that its loop was given is about to be forwarded.

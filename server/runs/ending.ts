@@ -199,7 +199,7 @@ export class Ending {
     log.flushAllHeld(runtime.wallClock())
     // A receipt counts what was kept, and half a character that was held back has just become an item.
     if (outcome === 'cancelled' && data['kept'] !== log.last) packed = packPayload({ ...data, kept: log.last }, limits)
-    this.#end = { seq: log.next, outcome, data, packed }
+    this.#end = { seq: log.next, outcome, packed }
     this.#grace?.clear()
     this.#run.over()
     this.#quiet()

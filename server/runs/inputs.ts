@@ -271,6 +271,11 @@ export class Inputs {
     }
   }
 
+  /** The run has settled: the actor takes none of the inputs that are left. */
+  release(): void {
+    this.takeAll()
+  }
+
   #forget(id: string): void {
     const pending = this.#pending.get(id)
     if (!pending) return

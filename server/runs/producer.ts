@@ -162,6 +162,11 @@ export class Producer implements PullerCallbacks {
     this.#puller.close((error) => this.#callbacks.steppedAfterClose(error))
   }
 
+  /** The actor has finished, and is forgotten. */
+  release(): void {
+    this.#puller.release()
+  }
+
   // --- what the puller calls
 
   item(said: ActorOutput): void {

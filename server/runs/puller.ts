@@ -128,6 +128,12 @@ export class Puller {
     }
   }
 
+  /** It pulls no more: the iterator, and what its actor worked with, can be collected. */
+  release(): void {
+    this.#finished = true
+    this.#iterator = undefined
+  }
+
   /** The actor waited for something outside before its present item. */
   get #hasWaited(): boolean {
     return this.#waited || (this.#pending && this.#askedIn !== this.#scheduler.number)

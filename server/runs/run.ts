@@ -10,7 +10,7 @@ import type { ChildRun } from '../actors/child-run.ts'
 import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
-import { packPayload } from '../log/payload.ts'
+import { countValues, packPayload } from '../log/payload.ts'
 import { type Reader, Readers } from '../log/readers.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
@@ -22,6 +22,7 @@ import { Deadline } from './deadline.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
+import type { Member } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
@@ -32,6 +33,8 @@ import { UsageTally } from './usage-tally.ts'
 const CANCEL_DETACHED_MS = 10_000
 /** Heap of a run besides its log and inputs: 6.1 to 6.7 KB, measured on runs that logged two words. */
 const RUN_BYTES = 7_168
+/** Heap of a small value of a decoded map, such as an empty list, measured. */
+const VALUE_BYTES = 56
 /** Room that the agent of a forwarded event takes. */
 const WHOSE = { bytes: 64, values: 2 }
 export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
@@ -86,8 +89,8 @@ export class Run implements ReadableRun {
   readonly #usage = new UsageTally()
   readonly #openWork: OpenWork
   #children = NO_CHILDREN
-  /** The run that began this one. */
-  readonly parent: Run | undefined
+  /** The run that began this one; only its id once this one has settled. */
+  parent: (Member & { readonly id: string }) | undefined
   /** What of the parent is notified, until there is nothing more to report. */
   #parentLink: ParentLink | undefined
   readonly #ids: CallIds
@@ -177,7 +180,14 @@ export class Run implements ReadableRun {
 
   /** The bytes that it takes once it has ended, approximately. */
   get retainedBytes(): number {
-    return RUN_BYTES + this.log.size + this.#inputs.retainedBytes
+    const { meta } = this.options
+    const end = this.#ending.end?.packed.length ?? 0
+    return RUN_BYTES + this.log.size + end + this.#inputs.retainedBytes + (meta ? this.#weightOf(meta) : 0)
+  }
+
+  #weightOf(data: WireMap): number {
+    const packed = packPayload(data, this.#callbacks.limits)
+    return packed.length + countValues(packed, this.#callbacks.limits) * VALUE_BYTES
   }
 
   /** The number of its readers. */
@@ -511,11 +521,24 @@ export class Run implements ReadableRun {
       settled: () => {
         this.#callbacks.settled(this)
         const parentLink = this.#parentLink
-        // This run is kept after its end, and must not keep its parent alive.
-        this.#parentLink = undefined
+        this.#release()
         parentLink?.settled()
       },
     }
+  }
+
+  /**
+   * Lets go of all that only a live run needs. The registry keeps this run after its end. Its actor's iterator, input,
+   * signal and inputs would weigh many times what its log does, and its parent may be forgotten before it.
+   */
+  #release(): void {
+    this.#producer.release()
+    this.#inputs.release()
+    this.#controller = undefined
+    this.#children = NO_CHILDREN
+    this.#parentLink = undefined
+    if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true }
+    else this.#ids.release()
   }
 
   #fail(error: unknown): void {

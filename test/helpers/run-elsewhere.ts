@@ -50,7 +50,7 @@ export class RunElsewhere implements ReadableRun {
 
   /** The end arrives. */
   ends(outcome: LoggedEnd['outcome'], data: WireMap): void {
-    this.end = { seq: this.log.next, outcome, data, packed: packPayload(data, DEFAULT_LIMITS) }
+    this.end = { seq: this.log.next, outcome, packed: packPayload(data, DEFAULT_LIMITS) }
     this.#wake(true)
   }
 

@@ -1,7 +1,8 @@
 import type { StreamEvent } from '../../client-sdk/index.ts'
+import type { WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import type { Usage } from '../../protocol/receipt.ts'
-import type { LoggedEnd } from '../../server/log/logged-end.ts'
+import { endData, type LoggedEnd } from '../../server/log/logged-end.ts'
 import { readRun } from '../../server/runs/local-reader.ts'
 import type { Run } from '../../server/runs/run.ts'
 import { readToEnd } from '../helpers/read-all.ts'
@@ -14,7 +15,7 @@ type Cost = Pick<Usage, 'input' | 'output'> & { readonly exact?: boolean }
 /** All that a run said, as its log has it. */
 export type Transcript = {
   readonly run: Run
-  readonly end: LoggedEnd
+  readonly end: LoggedEnd & { readonly data: WireMap }
   readonly events: readonly StreamEvent[]
   /** Its items by their numbers. */
   readonly words: ReadonlyMap<number, string>
@@ -231,7 +232,8 @@ async function transcriptOf(run: Run): Promise<Transcript> {
   // With what it fails, its end says too.
   const { events } = await readToEnd(readRun(run, DEFAULT_LIMITS))
   const words = new Map(events.map((event) => [event.seq, wordsOf(event)]))
-  return { run, end: run.end as LoggedEnd, events, words }
+  const end = run.end as LoggedEnd
+  return { run, end: { ...end, data: endData(end) }, events, words }
 }
 
 /** An event as the parent of `agent` is to say it. */

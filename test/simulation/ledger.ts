@@ -52,7 +52,7 @@ export class Ledger {
     this.#names.set('who' in value ? value.who : value[0].content, run.id)
     this.runs.set(run.id, run)
     this.#unsettled.add(run)
-    const { parent } = run
+    const parent = run.parent && this.runs.get(run.parent.id)
     if (parent) this.#children.set(parent, [...this.childrenOf(parent), run])
   }
 
