@@ -45,6 +45,11 @@ export type Limits = {
   retainTotal: number
   /** Most bytes of ended runs kept for one principal. Default 32 MiB. */
   retainPrincipal: number
+  /**
+   * Most bytes of the logs of live and ended runs on a node. Above it, ended runs are dropped, the oldest first. When the
+   * logs of live runs alone exceed it, no new run begins; live runs go on. Default 1 GiB.
+   */
+  maxLogsTotal: number
   /** How long the end of a cancelled run waits for the run to settle. Default 1,000. */
   cancelGraceMs: number
   /** Bytes written since the last answered PING, beyond which only control frames are sent. Default 524,288. */
@@ -67,6 +72,8 @@ export type Limits = {
   flushMs: number
   /** Most live runs of one principal. Default 256. */
   maxRuns: number
+  /** Most live runs on a node. Default 10,000. */
+  maxRunsTotal: number
   /** Most connections of one principal. Default 20. */
   maxConnections: number
   /** Most sessions without a connection that are kept for one principal. Default 20. */
@@ -88,6 +95,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   retainBytes: 4 * 1_048_576,
   retainTotal: 256 * 1_048_576,
   retainPrincipal: 32 * 1_048_576,
+  maxLogsTotal: 1_024 * 1_048_576,
   inflight: 524_288,
   highWater: 262_144,
   slowMs: 30_000,
@@ -98,6 +106,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   maxInputBytes: 65_536,
   flushMs: 6,
   maxRuns: 256,
+  maxRunsTotal: 10_000,
   maxConnections: 20,
   maxSessions: 20,
   messagesPerSec: 1_000,

@@ -10,7 +10,7 @@ import type { Model } from './models/model.ts'
 import { modelRegistry } from './models/model-registry.ts'
 import { Closing } from './process/closing.ts'
 import { type ErrorHandler, errorReport } from './process/error-report.ts'
-import { heapWatch } from './process/heap-watch.ts'
+import { memoryWatch } from './process/memory-watch.ts'
 import { createRouter, type Router } from './router.ts'
 import { GuardedRuntime, nodeRuntime } from './runtime.ts'
 import type { Authenticate } from './sessions/auth.ts'
@@ -134,7 +134,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     limits,
     actors,
     findModel: (which) => models.find(which),
-    overloaded: heapWatch(runtime),
+    overloaded: memoryWatch(runtime),
     actorFailed: (run, error) => report(error, { actor: run.actorName, run: run.id }),
     runChanged: () => closing.check(),
   })

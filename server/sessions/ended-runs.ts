@@ -76,6 +76,16 @@ export class EndedRuns<Run extends EndedRun> {
     this.#arm()
   }
 
+  /** The bytes that all runs with a log take. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Drops the logs of the oldest runs until at most `bytes` are left. */
+  shrinkTo(bytes: number): void {
+    while (this.#bytes > bytes) this.#evictFirst(this.#logged)
+  }
+
   /** Stops the timer. */
   clear(): void {
     this.#timer?.clear()
@@ -84,7 +94,7 @@ export class EndedRuns<Run extends EndedRun> {
   #makeRoom(owner: string): void {
     const { retainTotal, retainPrincipal } = this.#limits
     while ((this.#owned.get(owner)?.bytes ?? 0) > retainPrincipal) this.#evictFirst(this.#owned.get(owner)?.entries)
-    while (this.#bytes > retainTotal) this.#evictFirst(this.#logged)
+    this.shrinkTo(retainTotal)
   }
 
   #evictFirst([entry]: Iterable<Entry<Run>> = []): void {

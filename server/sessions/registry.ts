@@ -13,6 +13,7 @@ import { Scheduler } from '../runs/scheduler.ts'
 import { excerpt } from '../text.ts'
 import { Quota, TokenBucket } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
+import { NodeBudget } from './node-budget.ts'
 import { Session, type SessionSocket } from './session.ts'
 
 /** Ids have 128 random bits, so that nobody can guess a run. */
@@ -51,6 +52,7 @@ export class Registry {
   readonly #unsettled = new Set<Run>()
   readonly #quotas = new Map<string, Quota>()
   readonly #ended: EndedRuns<Run>
+  readonly #budget: NodeBudget
   /** The number of quotas at which the idle ones are removed. */
   #sweepAt = SWEEP_QUOTAS
   #draining = false
@@ -62,6 +64,11 @@ export class Registry {
       evict: (run) => this.#evict(run),
       forget: (run) => this.#forget(run),
       forgetKey: (key) => this.#keys.delete(key),
+    })
+    this.#budget = new NodeBudget(runtime, limits, {
+      live: this.#unsettled,
+      endedBytes: () => this.#ended.bytes,
+      shrinkEnded: (bytes) => this.#ended.shrinkTo(bytes),
     })
     this.#callbacks = {
       runtime,
@@ -227,8 +234,9 @@ export class Registry {
     const { limits } = this.#options
     const quota = this.quota(principal)
     quota.checkRuns(limits.maxRuns)
+    this.#budget.checkRoom()
     if (this.#options.overloaded())
-      throw new MillraceError('overloaded', 'the server has no room for another run; try again later')
+      throw new MillraceError('overloaded', 'the server has too little memory for another run; try again later')
     const checked = validated(actor, input)
     if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
     const run = new Run(this.#callbacks, this.#newId('r'), name, actor, principal, options, parentLink)
