@@ -95,10 +95,10 @@ export function bearer(tokens: { readonly [token: string]: string | Principal })
 
 /**
  * Accepts every client. Each client instance is a principal of its own: it sees only its own runs, and only as long as
- * its page or process lasts.
+ * its page or process lasts. The id of the principal does not reveal the id of the client instance.
  */
 export function anonymous(): Authenticate {
-  return ({ client }) => ({ id: `anonymous:${client}` })
+  return ({ client }) => ({ id: `anonymous:${hash('sha256', client).slice(0, 32)}` })
 }
 
 /** The options of `jwt()`. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { encodeUp } from '../../../protocol/encode.ts'
 import type { UpFrame } from '../../../protocol/frames.ts'
+import { actor } from '../../../server/actors/actor.ts'
 import { anonymous } from '../../../server/sessions/auth.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
@@ -234,6 +235,17 @@ describe('a session', () => {
     }
     expect(known).toEqual([true, true, false])
     expect(served.server.liveRuns).toBe(3)
+  })
+
+  test('of an anonymous client has a principal whose id does not tell the secret of the client instance', async () => {
+    const who = actor({ ask: (_: unknown, { principal }) => principal.id })
+    await using served = await testServer({ who }, { authenticate: anonymous() })
+    await using first = await served.client()
+    await using again = await served.client({ client: first.client, attempt: 2 })
+    again.start(1, 'who')
+    await again.next('end')
+    expect(again.text(1)).toMatch(/^anonymous:[0-9a-f]{32}$/)
+    expect(again.text(1)).not.toContain(Buffer.from(first.client).toString('hex'))
   })
 
   test('of an anonymous client has a principal of its own', async () => {
