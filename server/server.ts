@@ -6,11 +6,13 @@ import type { Actor } from './actors/actor.ts'
 import type { ServerView } from './actors/server-view.ts'
 import { Connection, type ConnectionOptions } from './connections/connection.ts'
 import { verifyOrigin } from './connections/origin.ts'
+import { LEVELS, type Logger, ServerLog } from './logger.ts'
 import type { Model } from './models/model.ts'
 import { modelRegistry } from './models/model-registry.ts'
 import { Closing } from './process/closing.ts'
 import { type ErrorHandler, errorReport } from './process/error-report.ts'
 import { memoryWatch } from './process/memory-watch.ts'
+import { stderrLogger, writeError } from './process/stderr-logger.ts'
 import { createRouter, type Router } from './router.ts'
 import { GuardedRuntime, nodeRuntime } from './runtime.ts'
 import type { Authenticate } from './sessions/auth.ts'
@@ -48,10 +50,15 @@ export type ServerOptions<Actors extends ActorMap> = {
   /** The server's name, which WELCOME sends to clients. At most 256 characters. */
   name?: string
   /**
-   * Receives errors that clients must not see: those of an actor that threw, or of a check of credentials that failed.
-   * Default: one line on stderr.
+   * Receives errors that clients must not see: those of an actor that threw, of a model, or of a check of credentials
+   * that failed. `logger` receives them too. Default: none.
    */
   onError?: ErrorHandler
+  /**
+   * Receives what happens in the server: connections, refusals, limits that were met, starts and ends of runs, errors.
+   * pino fits as it is. Default: warnings on stderr, one line each, and errors if there is no `onError`.
+   */
+  logger?: Logger
   /** Clock, timers and chance, for simulations. */
   runtime?: Runtime
 }
@@ -123,8 +130,13 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       `the name of a server must be well-formed text of at most ${MAX_NAME_CHARACTERS} characters`,
     )
   const transport = options.transport ?? ws()
-  const report = errorReport(options.onError)
+  const { onError, logger = stderrLogger({ errors: onError === undefined }) } = options
+  const missing = LEVELS.find((level) => typeof logger?.[level] !== 'function')
+  if (missing !== undefined)
+    throw new MillraceError('bad_request', `logger needs the methods ${LEVELS.join(', ')}; it has no ${missing}`)
   const runtime = new GuardedRuntime(options.runtime ?? nodeRuntime, (error) => report(error, {}))
+  const log = new ServerLog(runtime, logger, (error) => writeError({ err: error }))
+  const report = errorReport(log, onError)
   const models = modelRegistry({
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
     models: options.models ?? [],
@@ -132,6 +144,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const registry = new Registry({
     runtime,
     limits,
+    log,
     actors,
     findModel: (which) => models.find(which),
     overloaded: memoryWatch(runtime),
@@ -156,6 +169,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const connectionOptions: ConnectionOptions = {
     runtime,
     limits,
+    log,
     registry,
     authenticate: options.authenticate,
     server: name,
@@ -204,7 +218,9 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       listening = transport.listen(acceptor, transportLimits, { port, host: address })
       listening.catch(() => (listening = undefined))
       const bound = await listening
-      return { port: bound.port, url: `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}` }
+      const url = `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}`
+      log.write('server.listening', { url, host: address, port: bound.port, transport: transport.name })
+      return { port: bound.port, url }
     },
     attach(httpServer, { path }) {
       if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one to attach')
@@ -220,7 +236,12 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       if (typeof drainMs !== 'number' || !(drainMs >= 0))
         throw new MillraceError('bad_request', `drainMs must be a number of at least 0, not ${String(drainMs)}`)
       if (typeof reason !== 'string') throw new MillraceError('bad_request', 'the reason of a close must be a string')
-      await closing.close(drainMs, wellFormed(excerpt(reason, MAX_REASON_CHARACTERS)))
+      const first = !closing.leaving
+      const said = wellFormed(excerpt(reason, MAX_REASON_CHARACTERS))
+      if (first) log.write('server.closing', { reason: said, runs: registry.live.size, connections: connections.size })
+      await closing.close(drainMs, said)
+      if (first) log.write('server.closed')
+      log.close()
     },
     [Symbol.asyncDispose]() {
       return this.close({ drainMs: 0 })

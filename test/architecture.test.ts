@@ -50,6 +50,7 @@ const rooms = [
   'actors/',
   'models/',
   'log/',
+  'logger.ts',
   'transports/',
   'streams/',
   'text.ts',
@@ -58,13 +59,21 @@ const rooms = [
 
 /** Rooms that know only these of the rooms below them. */
 const limitedTo: Record<string, readonly string[]> = {
-  'server/process/': ['server/connections/', 'server/sessions/', 'server/streams/', 'server/transports/'],
+  'server/process/': [
+    'server/connections/',
+    'server/sessions/',
+    'server/models/',
+    'server/logger.ts',
+    'server/streams/',
+    'server/transports/',
+  ],
   'server/inspector/': ['server/actors/', 'server/streams/', 'server/text.ts'],
   'server/agents/': ['server/actors/', 'server/models/', 'server/text.ts'],
   'server/tools/': ['server/actors/', 'server/models/', 'server/streams/', 'server/text.ts'],
   'server/actors/': ['server/models/', 'server/streams/'],
   'server/models/': ['server/streams/', 'server/text.ts'],
   'server/log/': ['server/text.ts'],
+  'server/logger.ts': ['server/streams/'],
   'server/transports/': [],
   'server/streams/': [],
   'server/text.ts': [],

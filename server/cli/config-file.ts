@@ -19,6 +19,7 @@ const KNOWN = {
   transport: 'an object',
   name: 'a string',
   onError: 'a function',
+  logger: 'an object',
 } as const satisfies { [Name in keyof Required<Config>]: string }
 
 /**

@@ -3,12 +3,13 @@ import { createServer, type MillraceServer, type ServerOptions } from '../server
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
 import { demoActors } from './demo-actors.ts'
-import { EXIT, type ExitCode, Failure, messageOf, placeOf } from './exit.ts'
+import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
 import { parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { DEFAULT_URL } from './remote.ts'
+import { terminalLogger } from './terminal-logger.ts'
 import { parseTransport } from './transport-option.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
 import { version } from './version.ts'
@@ -55,6 +56,7 @@ const usage = {
       value: 'SECONDS',
       about: 'Time limit for runs to end when the server drains. Default 10.',
     },
+    verbose: { type: 'boolean', about: 'Also print connections and runs. Default: only warnings and errors.' },
   },
   examples: [
     'millrace serve',
@@ -64,7 +66,9 @@ const usage = {
   ],
 } as const
 
-type Values = { readonly [Name in keyof typeof usage.options]?: string }
+type Values = { readonly [Name in Exclude<keyof typeof usage.options, 'verbose'>]?: string } & {
+  readonly verbose?: boolean
+}
 type Options = ServerOptions<NonNullable<Config['actors']>>
 
 /** How clients are authenticated: by a random token, by a token that the user set, or by the config file. */
@@ -104,7 +108,7 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
   return {
     actors: demoActors,
     authenticate: access.kind === 'own' ? access.authenticate : bearer({ [access.token]: 'cli' }),
-    onError: (error, where) => output.fail(errorWords(error, where)),
+    logger: terminalLogger(output, { errors: !config.onError, verbose: values.verbose ?? false }),
     ...config,
     ...(named === undefined ? {} : { defaultModel: await parseModel(named) }),
     ...(values.transport === undefined ? {} : { transport: await parseTransport(values.transport) }),
@@ -175,10 +179,4 @@ async function drained(server: MillraceServer<Options['actors']>, drainS: number
     })
   })
   output.note('drained')
-}
-
-/** Describes an error that clients do not see, in one line: what was thrown, and where. */
-function errorWords(error: unknown, { actor, run }: { actor?: string; run?: string }): string {
-  const where = actor === undefined ? 'internal error' : `actor ${actor} failed in run ${String(run)}`
-  return `${where}: ${messageOf(error)}${placeOf(error)}`
 }

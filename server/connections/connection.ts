@@ -22,6 +22,10 @@ import { Subscription } from './subscription.ts'
 const CANCEL_CODE_MAX = 255
 /** The longest reason of a close: a WebSocket takes 123 bytes. */
 const MAX_REASON_BYTES = 120
+/** Closes that report a limit of the server. */
+const LIMIT_CODES: readonly number[] = [CLOSE.tooMany, CLOSE.slow, CLOSE.tooLarge]
+/** Refusals of a stream that report a limit of the server. */
+const LIMIT_ERRORS: readonly string[] = ['too_many_streams', 'rate_limited', 'overloaded']
 /** Frames of one message that count as one against `messagesPerSec`. */
 const FRAMES_PER_MESSAGE = 16
 /** Most characters of a client's text that an error message quotes. */
@@ -62,6 +66,7 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
     this.#greeting = new Greeting(socket.request, this, this.#outbox, runtime, options, (client, early) => {
       this.#client = client
+      options.log.write('connection.opened', this.#fields)
       this.#heartbeat.start()
       runtime.enter(() => this.#apply(early))
     })
@@ -71,7 +76,7 @@ export class Connection implements SocketEvents, SessionSocket {
       () => this.#outbox.ping(),
       () => {
         socket.terminate()
-        this.#end()
+        this.#end(1006, 'the client fell silent')
       },
     )
     this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
@@ -114,8 +119,8 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#runtime.enter(() => this.#outbox.drained())
   }
 
-  closed(): void {
-    this.#runtime.enter(() => this.#end())
+  closed(code: number): void {
+    this.#runtime.enter(() => this.#end(code))
   }
 
   // --- closing
@@ -125,7 +130,7 @@ export class Connection implements SocketEvents, SessionSocket {
     if (this.#isClosed) return
     this.#outbox.finish()
     this.#socket.close(code, excerptBytes(wellFormed(reason), MAX_REASON_BYTES))
-    this.#end()
+    this.#end(code, reason)
   }
 
   /** The server itself failed while it handled this connection. Only this connection ends. */
@@ -145,14 +150,32 @@ export class Connection implements SocketEvents, SessionSocket {
     if (this.#client && !this.#isClosed) this.#outbox.send({ kind: 'goaway', reason, graceMs })
   }
 
-  #end(): void {
+  /** @param reason undefined when the client closed the connection. */
+  #end(code: number, reason?: string): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#record(code, reason)
     this.#heartbeat.stop()
     this.#outbox.close()
     for (const subscription of [...this.#subscriptions.values()]) subscription.close()
     this.#greeting.close()
     this.#options.closed(this)
+  }
+
+  /** Writes to the log why the connection ended. One that never said HELLO, and left by itself, is not worth a line. */
+  #record(code: number, reason: string | undefined): void {
+    const { log } = this.#options
+    const why = { code, ...(reason === undefined ? {} : { reason }) }
+    if (LIMIT_CODES.includes(code) && reason !== undefined) log.write('limit.met', { ...this.#fields, ...why })
+    if (this.#client) log.write('connection.closed', { ...this.#fields, ...why })
+    else if (reason !== undefined) log.write('connection.refused', { ...this.#fields, ...why })
+  }
+
+  /** Whose connection it is, as the log has it. */
+  get #fields(): { readonly [name: string]: unknown } {
+    const address = this.#socket.request.remoteAddress
+    const { session, principal } = this.#client ?? {}
+    return session ? { address, session: session.id, principal: principal?.id } : { address }
   }
 
   /** No stream is open. */
@@ -255,6 +278,7 @@ export class Connection implements SocketEvents, SessionSocket {
     } catch (error) {
       if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
       const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
+      this.#recordRefusal(refusal)
       this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: errorData(refusal, limits) })
     }
   }
@@ -283,6 +307,13 @@ export class Connection implements SocketEvents, SessionSocket {
     }
     subscription.skip()
     subscription.run.cancel(cause)
+  }
+
+  /** Only a limit's message is written. Others may quote what the client sent. */
+  #recordRefusal({ code, message }: MillraceError): void {
+    const { log } = this.#options
+    if (LIMIT_ERRORS.includes(code)) log.write('limit.met', { ...this.#fields, code, reason: message })
+    else log.write('run.refused', { ...this.#fields, code })
   }
 
   #input({ sid, mid, type, data }: Input, bytes: number): void {

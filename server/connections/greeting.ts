@@ -5,6 +5,7 @@ import type { Timer } from '../../protocol/runtime.ts'
 import { WIRE_LIMITS, type WireLimits } from '../../protocol/wire-limits.ts'
 import type { Principal } from '../actors/actor.ts'
 import type { ReceivedFrame } from '../log/payload.ts'
+import type { ServerLog } from '../logger.ts'
 import type { GuardedRuntime } from '../runtime.ts'
 import type { Quota } from '../sessions/admission.ts'
 import { type Authenticate, type Credentials, type Identity, identityOf } from '../sessions/auth.ts'
@@ -19,6 +20,7 @@ const MAX_FLUSH_MS = 1_000
 
 export type GreetingOptions = {
   readonly limits: Limits
+  readonly log: ServerLog
   readonly registry: Registry
   readonly authenticate: Authenticate
   /** The server's name, for WELCOME. */

@@ -1,4 +1,7 @@
+import type { ServerLog } from '../logger.ts'
+import { ModelFailure } from '../models/model-failure.ts'
 import { isThenable } from '../streams/thenable.ts'
+import { writeError } from './stderr-logger.ts'
 
 /** Where an error came from: in an actor's run, or, without either, in the server itself. */
 export type ErrorPlace = { actor?: string; run?: string }
@@ -7,16 +10,19 @@ export type ErrorPlace = { actor?: string; run?: string }
 export type ErrorHandler = (error: unknown, where: ErrorPlace) => unknown
 
 /**
- * Makes a report of errors that never throws: `onError` may fail as well, at once or later, and that must not reach the
- * run or the connection that failed first. Its own error is written to stderr.
- * @param onError undefined: one line on stderr.
+ * Makes a report of errors that never throws: it goes to the log and to `onError`. `onError` may fail as well, at once
+ * or later, and that must not reach the run or the connection that failed first. Its own error is written to stderr.
  */
-export function errorReport(onError: ErrorHandler | undefined): (error: unknown, where: ErrorPlace) => void {
-  const handler = onError ?? writeToStderr
+export function errorReport(
+  log: ServerLog,
+  onError: ErrorHandler | undefined,
+): (error: unknown, where: ErrorPlace) => void {
   return (error, where) => {
-    const alsoFailed = (second: unknown): void => writeToStderr(second, where)
+    record(log, error, where)
+    if (!onError) return
+    const alsoFailed = (second: unknown): void => writeError({ err: second, ...where })
     try {
-      const answer = handler(error, where)
+      const answer = onError(error, where)
       if (isThenable(answer)) Promise.resolve(answer).catch(alsoFailed)
     } catch (second) {
       alsoFailed(second)
@@ -24,27 +30,19 @@ export function errorReport(onError: ErrorHandler | undefined): (error: unknown,
   }
 }
 
-function writeToStderr(error: unknown, { actor, run }: ErrorPlace): void {
-  const where = actor === undefined ? '' : ` in actor ${actor}, run ${String(run)}`
-  process.stderr.write(`millrace: error${where}: ${oneLine(textOf(error))}\n`)
+function record(log: ServerLog, error: unknown, where: ErrorPlace): void {
+  if (isModelFailure(error)) {
+    const { model, status, cause } = error
+    return log.write('model.failed', { ...where, model, code: cause.code, status, err: error })
+  }
+  log.write(where.run === undefined ? 'server.failed' : 'run.failed', { ...where, err: error })
 }
 
-/** Text as JSON on one line that steers no terminal: JSON itself leaves some control characters as they are. */
-function oneLine(text: string): string {
-  const controls = /[\u007f-\u009f\u2028\u2029]/g
-  return JSON.stringify(text).replace(
-    controls,
-    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
-}
-
-/** The text of a thrown value. Anything can be thrown, also a value that cannot be converted to text. */
-function textOf(thrown: unknown): string {
+/** Anything can be thrown, also a proxy whose prototype cannot be read. */
+function isModelFailure(error: unknown): error is ModelFailure {
   try {
-    // Also `stack` and `message` may be anything.
-    const shown: unknown = thrown instanceof Error ? (thrown.stack ?? thrown.message) : thrown
-    return String(shown)
+    return error instanceof ModelFailure
   } catch {
-    return 'something was thrown that cannot be shown'
+    return false
   }
 }

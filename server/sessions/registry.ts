@@ -5,6 +5,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, Principal } from '../actors/actor.ts'
 import { validate } from '../actors/standard-schema.ts'
+import type { ServerLog } from '../logger.ts'
 import type { Model } from '../models/model.ts'
 import { invalidInput } from '../runs/invalid-input.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
@@ -25,6 +26,7 @@ const QUOTED_CHARACTERS = 64
 export type RegistryOptions = {
   readonly runtime: Runtime
   readonly limits: Limits
+  readonly log: ServerLog
   readonly actors: ReadonlyMap<string, Actor>
   findModel(which: string | Model | undefined): Model
   /** Whether the process has no room for more runs. */
@@ -243,6 +245,7 @@ export class Registry {
     this.#runs.set(run.id, run)
     this.#unsettled.add(run)
     quota.liveRuns++
+    this.#options.log.write('run.started', runFields(run))
     // The caller must subscribe before the first item.
     queueMicrotask(() => run.begin(checked))
     return run
@@ -288,6 +291,7 @@ export class Registry {
 
   #runEnded(run: Run): void {
     this.#ended.add(run)
+    this.#options.log.write('run.ended', { ...runFields(run), ...endFields(run, this.#options.runtime.now()) })
     this.#options.runChanged()
     const sessions = this.#sessionsOf.get(run)
     this.#sessionsOf.delete(run)
@@ -310,6 +314,7 @@ export class Registry {
     this.#keyOf.delete(run)
     this.#runs.delete(run.id)
     run.evict()
+    this.#options.log.write('run.dropped', runFields(run))
     return key
   }
 
@@ -331,6 +336,23 @@ function keyName(principal: Principal, actor: string, key: Key): string {
     actor,
     typeof key === 'string' ? key : { bin: Buffer.from(key).toString('base64') },
   ])
+}
+
+/** The run, its actor and its owner, as the log has them. */
+function runFields({ id, actorName, principal, parent }: Run): { readonly [name: string]: unknown } {
+  return { run: id, actor: actorName, principal: principal.id, ...(parent ? { parent: parent.id } : {}) }
+}
+
+/** How a run ended. Only the code of an error: its message may quote the input. */
+function endFields({ end, log, spent, startedAt }: Run, now: number): { readonly [name: string]: unknown } {
+  const code = end?.outcome === 'error' ? end.data['code'] : undefined
+  return {
+    outcome: end?.outcome,
+    ...(code === undefined ? {} : { code }),
+    ms: Math.round(now - startedAt),
+    items: log.last,
+    ...(spent === undefined ? {} : { usage: spent }),
+  }
 }
 
 function validated(actor: Actor, input: unknown): ReturnType<typeof validate<unknown>> {

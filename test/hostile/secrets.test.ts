@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
 import type { UpFrame } from '../../protocol/frames.ts'
@@ -13,6 +14,8 @@ import { repetitions } from '../helpers/tier.ts'
 
 const TOKEN = 'canary-token-3f9c'
 const PROMPT = 'canary-prompt-77ab'
+/** The receipt repeats it to the client. */
+const NOTE = 'note-of-a-client-51d0'
 const unlimited = { startsPerSec: 1_000_000, startBurst: 1_000_000, messagesPerSec: 1_000_000, maxStreams: 100_000 }
 
 /** What this process writes to stderr while `act` runs. */
@@ -171,10 +174,16 @@ test('names given by clients cannot write a line of the log, nor steer a termina
 
 test('tokens and prompts are in no log and no answer, whatever goes wrong', async () => {
   const frames: unknown[] = []
+  const records: unknown[] = []
+  const write = (...record: unknown[]): void => void records.push(record)
   const written = await stderrOf(async () => {
     await using server = await testServer(
       { ...demoActors, silent: silent() },
-      { authenticate: bearer({ [TOKEN]: 'alice' }), onError: undefined as never },
+      {
+        authenticate: bearer({ [TOKEN]: 'alice' }),
+        onError: undefined as never,
+        logger: { debug: write, info: write, warn: write, error: write },
+      },
     )
     const refused = await server.client({ auth: `${TOKEN}x`, hello: 'unanswered', headers: { 'x-token': TOKEN } })
     await refused.closed
@@ -183,9 +192,9 @@ test('tokens and prompts are in no log and no answer, whatever goes wrong', asyn
     client.start(1, 'count', { to: PROMPT })
     client.start(2, 'chat', { messages: [{ role: 'user', content: PROMPT }] })
     client.start(3, 'chat', { wrong: PROMPT })
-    client.start(4, 'silent', PROMPT)
+    client.start(4, 'silent', PROMPT, { meta: { prompt: PROMPT }, key: PROMPT })
     client.send({ kind: 'input', sid: 4, mid: 'm', type: 'message', data: PROMPT })
-    client.send({ kind: 'cancel', sid: 4 })
+    client.send({ kind: 'cancel', sid: 4, note: NOTE })
     for (const sid of [1, 2, 3, 4]) await client.next('end', sid)
     frames.push(...client.frames)
     const faulty = await server.client({ auth: TOKEN })
@@ -198,7 +207,10 @@ test('tokens and prompts are in no log and no answer, whatever goes wrong', asyn
     await faulty.closed
     frames.push(...faulty.frames)
   })
-  expect(written + JSON.stringify(frames)).not.toMatch(/canary/)
+  for (const event of ['connection.refused', 'run.refused', 'run.started', 'run.ended', 'connection.closed'])
+    expect(records).toContainEqual([expect.objectContaining({ event }), expect.any(String)])
+  expect(written + JSON.stringify(frames) + inspect(records, { depth: null })).not.toMatch(/canary/)
+  expect(written + inspect(records, { depth: null })).not.toContain(NOTE)
 })
 
 test('the reason of a close names no more than the rule', async () => {
