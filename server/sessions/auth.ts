@@ -126,12 +126,30 @@ export type JwtClaims = {
 
 type SigningKey = webcrypto.CryptoKey | Uint8Array
 
-/** Finds the key for a token, as the key functions of `jose` do. */
+/**
+ * Finds the key for a token, as the key functions of `jose` do. If it fails for a reason other than the token, such as a
+ * key server that is down, the client is not refused: it tries again later.
+ */
 export type JwtKeyFinder = (header: { alg: string; kid?: string }, token: never) => SigningKey | Promise<SigningKey>
+
+/** The codes of `jose` that are about the token. All its other errors are about the keys or the server of the keys. */
+const TOKEN_FAULTS: ReadonlySet<unknown> = new Set([
+  'ERR_JWT_CLAIM_VALIDATION_FAILED',
+  'ERR_JWT_EXPIRED',
+  'ERR_JWT_INVALID',
+  'ERR_JWS_INVALID',
+  'ERR_JWS_SIGNATURE_VERIFICATION_FAILED',
+  'ERR_JOSE_ALG_NOT_ALLOWED',
+  'ERR_JOSE_NOT_SUPPORTED',
+  'ERR_JWKS_NO_MATCHING_KEY',
+])
 
 /**
  * Authenticates clients by signed tokens, which the optional package `jose` verifies. When a token expires, the server
  * closes the connection with 4401. The client then returns with the new result of its `token` function.
+ *
+ * Only a token that is invalid is refused. While a key server is down, the keys that it sent last stay valid; without
+ * them, the server closes with 1011, and the client tries again later.
  * @throws MillraceError `bad_request` when `algorithms` is empty or includes `none`. Without the package, the first
  *   client fails with `unavailable`.
  */
@@ -153,17 +171,72 @@ export function jwt(options: JwtOptions): Authenticate {
   return async (credentials) => {
     const token = tokenOf(credentials)
     if (token === undefined) return undefined
-    const { jwtVerify, errors } = await loadJose()
+    const claims = await claimsOf(token, options.key, checks)
+    const principal = claims && (await principalOf(claims))
+    if (!principal) return undefined
+    return claims.exp === undefined ? principal : { ...principal, expiresAt: claims.exp * 1000 }
+  }
+}
+
+/**
+ * The claims of a valid token; undefined for an invalid one.
+ * @throws what the search for the key threw, if that is not about the token.
+ */
+async function claimsOf(
+  token: string,
+  key: SigningKey | JwtKeyFinder,
+  checks: Jose.JWTVerifyOptions,
+): Promise<JwtClaims | undefined> {
+  const jose = await loadJose()
+  const { jwtVerify } = jose
+  try {
+    if (typeof key !== 'function') return (await jwtVerify(token, key, checks)).payload
+    return (await jwtVerify(token, orLastKnown(key, jose) as Jose.JWTVerifyGetKey, checks)).payload
+  } catch (error) {
+    if (isTokenFault(error)) return undefined
+    if (!isAmbiguous(error)) throw error
+    // The token names no key, and several fit: any of them may have signed it.
+    for await (const candidate of error as Jose.errors.JWKSMultipleMatchingKeys) {
+      const claims = await claimsOf(token, candidate, checks)
+      if (claims) return claims
+    }
+    return undefined
+  }
+}
+
+/** `find`, and while it fails, the keys that it had last if it is a remote key set of `jose`. */
+function orLastKnown(
+  find: JwtKeyFinder & { jwks?(): Jose.JSONWebKeySet | undefined },
+  jose: typeof Jose,
+): JwtKeyFinder {
+  return async (header, token) => {
     try {
-      const { payload } = await jwtVerify(token, options.key as Uint8Array, checks)
-      const principal = await principalOf(payload)
-      if (!principal) return undefined
-      return payload.exp === undefined ? principal : { ...principal, expiresAt: payload.exp * 1000 }
+      return await find(header, token)
     } catch (error) {
-      if (error instanceof errors.JOSEError) return undefined
-      throw error
+      const known = isTokenFault(error) || isAmbiguous(error) ? undefined : find.jwks?.()
+      // A key that is not among the last known ones may be a new one: then the failure is the answer.
+      if (!known) throw error
+      return await jose
+        .createLocalJWKSet(known)(header, token)
+        .catch((second: unknown) => {
+          throw isAmbiguous(second) ? second : error
+        })
     }
   }
+}
+
+function isTokenFault(error: unknown): boolean {
+  return TOKEN_FAULTS.has(codeOf(error))
+}
+
+/** Several keys fit. */
+function isAmbiguous(error: unknown): boolean {
+  return codeOf(error) === 'ERR_JWKS_MULTIPLE_MATCHING_KEYS'
+}
+
+/** By its code: the application may have another copy of `jose`. */
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
 }
 
 async function loadJose(): Promise<typeof Jose> {

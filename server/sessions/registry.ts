@@ -5,6 +5,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, Principal } from '../actors/actor.ts'
 import { validate } from '../actors/standard-schema.ts'
+import { endData } from '../log/logged-end.ts'
 import type { ServerLog } from '../logger.ts'
 import type { Model } from '../models/model.ts'
 import { invalidInput } from '../runs/invalid-input.ts'
@@ -345,7 +346,7 @@ function runFields({ id, actorName, principal, parent }: Run): { readonly [name:
 
 /** How a run ended. Only the code of an error: its message may quote the input. */
 function endFields({ end, log, spent, startedAt }: Run, now: number): { readonly [name: string]: unknown } {
-  const code = end?.outcome === 'error' ? end.data['code'] : undefined
+  const code = end?.outcome === 'error' ? endData(end)['code'] : undefined
   return {
     outcome: end?.outcome,
     ...(code === undefined ? {} : { code }),
