@@ -89,7 +89,11 @@ export type RunOf<A> = Run<DataOf<A>, AnswerOf<A>>
 export interface Client<Actors extends ActorMap = ActorMap> {
   /** The state of the connection. */
   readonly status: Status
-  /** Opens the connection before it is needed. */
+  /**
+   * Opens the connection before it is needed, or again after it was closed: by `close`, by the server, or because the
+   * credentials were refused. A `token` function is then asked for new ones. Runs that ended with the connection stay
+   * ended. During a `close` it keeps the connection.
+   */
   connect(): void
   /**
    * Starts a run. The promises and the loop of the run report all later errors.
@@ -142,6 +146,8 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   const { timestamps: ts = true } = options
   const connection = createConnection(String(url), options)
   const started = new Set<Leavable>()
+  /** Calls of `connect`: one during a `close` keeps the connection. */
+  let connects = 0
 
   const begin = <Data, Result>(
     actor: string,
@@ -159,7 +165,10 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     get status() {
       return connection.status()
     },
-    connect: () => connection.connect(),
+    connect() {
+      connects++
+      connection.connect()
+    },
     start: (actor, input, options = {}) => begin(actor, input, options),
     ask: async (actor, input, options = {}) =>
       begin<never, AnswerOf<Actors[typeof actor]>>(actor, input, { ...options, ask: true }).result,
@@ -174,12 +183,16 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     },
 
     async close({ runs = 'cancel' } = {}) {
+      const before = connects
       const ends = [...started].map((run): unknown => run[runs]())
+      const shut = (): void => {
+        if (connects === before) connection.close()
+      }
       // Closing ends every stream, and with it every wait for an end.
-      const timer = connection.runtime.setTimer(2 * connection.limits.cancelGraceMs, () => connection.close())
+      const timer = connection.runtime.setTimer(2 * connection.limits.cancelGraceMs, shut)
       await Promise.all(ends)
       timer.clear()
-      connection.close()
+      shut()
     },
   }
 }

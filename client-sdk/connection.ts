@@ -17,7 +17,8 @@ import {
 
 /**
  * The state of the connection. `idle`: there is none, and nothing needs one. `connecting`: a try is under way. `open`:
- * the server has accepted the client. `lost`: the next try comes after a delay. `closed`: there will be no other try.
+ * the server has accepted the client. `lost`: the next try comes after a delay. `closed`: there will be no other try
+ * until `connect` is called.
  */
 export type Status = 'idle' | 'connecting' | 'open' | 'lost' | 'closed'
 
@@ -38,7 +39,11 @@ export type Delays = {
 }
 
 export type ConnectionOptions = {
-  /** The token of `bearer` or `jwt`, or a function that fetches it for each try to connect. */
+  /**
+   * The token of `bearer` or `jwt`, or a function that returns it or a promise of it. The function is called for each
+   * try to connect. When it throws, rejects or takes longer than `delays.tryMs`, that try has failed, and the next one
+   * comes as after a loss.
+   */
   token?: string | (() => string | Promise<string>)
   /** Credentials of any other shape, in place of `token`, or a function that fetches them. */
   auth?: unknown
@@ -52,8 +57,11 @@ export type ConnectionOptions = {
    * unless the server states another time. `onStatus` reports the loss meanwhile.
    */
   connectMs?: number
-  /** Called with each change of `status`. */
-  onStatus?: (status: Status) => void
+  /**
+   * Called with each change of `status`. `error` says why the status is `lost` or `closed`: at once, while runs still
+   * wait. Undefined for every other status, and after `close`.
+   */
+  onStatus?: (status: Status, error?: MillraceError) => void
   /** The class of sockets. Default: `globalThis.WebSocket`; in Node the class of `ws`. */
   WebSocket?: WebSocketClass
   /** Clock, timers and random numbers. Default: the system's. */
@@ -61,6 +69,11 @@ export type ConnectionOptions = {
   /** Times of the heartbeat and of reconnecting. */
   delays?: Partial<Delays>
 }
+
+const BROKEN = 'the server broke the protocol'
+
+/** Events after which the network may be another, or a socket dead without knowing. */
+const WAKING = ['online', 'visibilitychange', 'pageshow']
 
 /** The error of the streams when a close code is final. For any other code it is `internal`. */
 const STOP_ERRORS: { [closeCode: number]: ErrorCode } = {
@@ -83,7 +96,7 @@ export interface Connection {
   status(): Status
   /** The reason why there is no connection. */
   error(): MillraceError
-  /** Connects, if the status is `idle`. */
+  /** Connects, if the status is `idle` or `closed`. */
   connect(): void
   /** Opens `stream` with the next message, and again after each loss until it is deleted. */
   add(stream: ConnectedStream): void
@@ -91,7 +104,7 @@ export interface Connection {
   send(frame: UpFrame): void
   /** Replaces the socket, because its items do not follow each other. */
   resume(): void
-  /** Closes the connection for good. */
+  /** Closes the connection, until `connect` is called. */
   close(): void
 }
 
@@ -129,12 +142,16 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   /** A close that allows one more try has used it. */
   let hadLastChance = false
   let retryAfterMs = 0
+  /** GOAWAY allows no try before this time. */
+  let notBefore = 0
   /** Ends a try that takes too long, or begins the next one. */
   let timer: Timer | undefined
-  /** The last NOTICE that is of no stream, and the last error of a WebSocket: they explain a failure. */
+  /** The last NOTICE that is of no stream explains the close that follows. */
   let notice: string | undefined
+  /** Why there is no connection, and the error behind it. */
+  let why = ''
   let cause: unknown
-  /** The reason why it is closed for good. */
+  /** The reason why it is closed. */
   let over: MillraceError | undefined
 
   const after = (ms: number, callback: () => void): void => {
@@ -142,60 +159,101 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     timer = runtime.setTimer(ms, callback)
   }
 
-  const become = (next: Status): void => {
+  const become = (next: Status, error?: MillraceError): void => {
     if (status === next) return
+    const wasAtRest = isAtRest(status)
     status = next
-    onStatus?.(next)
+    if (isAtRest(next) !== wasAtRest)
+      for (const type of WAKING) page[wasAtRest ? 'addEventListener' : 'removeEventListener']?.(type, wake)
+    onStatus?.(next, error)
+  }
+
+  /** The network returned, or the page is shown again: a lost connection may succeed now, an open one may be dead. */
+  const wake = ({ type }: { type: string }): void => {
+    if (type === 'visibilitychange' && page.document?.visibilityState === 'hidden') return
+    if (status !== 'lost') socket?.probe()
+    else if (runtime.now() >= notBefore) void connect()
+  }
+
+  const failed = (reason: string, error?: unknown): void => {
+    why = reason
+    cause = error
   }
 
   const connect = async (): Promise<void> => {
     const mine = ++attempt
     const isCurrent = (): boolean => mine === attempt && status === 'connecting'
-    after(connection.limits.tryMs, () => lose(true))
+    const { tryMs } = connection.limits
+    let credentials: unknown = auth
+    notice = undefined
+    after(tryMs, () => {
+      failed(`no ${socket ? 'answer' : 'credentials'} within ${tryMs} ms`)
+      lose(true)
+    })
     become('connecting')
     try {
-      const credentials: unknown = typeof auth === 'function' ? await (auth as () => unknown)() : auth
-      const hello = { kind: 'hello', auth: credentials, client, attempt, name, flushMs } as Hello
-      if (isCurrent()) socket = createSocket(connection, WebSocket, url, hello)
+      if (typeof auth === 'function') credentials = await (auth as () => unknown)()
     } catch (error) {
-      if (!isCurrent()) return
-      cause = error
-      lose(false)
+      if (isCurrent()) {
+        failed(`no credentials: ${textOf(error)}`, error)
+        lose(false)
+      }
+    }
+    if (!isCurrent()) return
+    try {
+      socket = createSocket(connection, WebSocket, url, {
+        kind: 'hello',
+        auth: credentials,
+        client,
+        attempt,
+        name,
+        flushMs,
+      } as Hello)
+    } catch (error) {
+      // An address, or credentials, of which no WebSocket can be made: another try would fail in the same way.
+      failed(textOf(error), error)
+      stop('bad_request')
     }
   }
 
-  const leave = (next: Status, closeCode?: number): void => {
+  const leave = (closeCode?: number): void => {
     socket?.close(closeCode)
     socket = undefined
     timer?.clear()
     for (const stream of streams) stream.lost()
-    become(next)
   }
 
   /**
    * Leaves the socket, and connects again if any stream needs it. `isSingle`: only this client lost its socket.
-   * Otherwise many may have to come back at once, and the next try waits longer.
+   * Otherwise many may have to come back at once, and the next try waits longer. The status is reported last, because
+   * the application may connect or close when it learns it.
    */
   const lose = (isSingle: boolean, closeCode?: number): void => {
     const { heartbeatMs, quickMs } = connection.limits
     if (status === 'open' && runtime.now() - welcomedAt! >= heartbeatMs) losses = 0
     const n = losses++
-    leave('lost', closeCode)
+    leave(closeCode)
     if (welcomedAt === undefined && losses >= MAX_FIRST_TRIES) giveUp()
-    if (streams.size === 0) {
-      losses = 0
-      return become('idle')
-    }
     const waitMs = isSingle && n === 0 ? runtime.random() * quickMs : backoff(connection, n)
+    notBefore = runtime.now() + retryAfterMs
     after(retryAfterMs + waitMs, () => void connect())
     retryAfterMs = 0
+    become('lost', connection.error())
+    if (status === 'lost' && streams.size === 0) {
+      losses = 0
+      timer?.clear()
+      become('idle')
+    }
   }
 
-  const stop = (code: ErrorCode, message: string, closeCode: number = CLOSE.done): void => {
+  /** `code`: of the error, unless the application itself has closed. */
+  const stop = (code?: ErrorCode, closeCode?: number): void => {
     if (over) return
-    over = new MillraceError(code, message, { cause })
-    leave('closed', closeCode)
+    if (!code) failed('the client is closed', cause)
+    over = new MillraceError(code ?? 'connection_lost', why, { cause })
+    leave(closeCode)
     giveUp()
+    become('closed', code && over)
   }
 
   const giveUp = (): void => {
@@ -216,9 +274,15 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     },
 
     status: () => status,
-    error: () => over ?? new MillraceError('connection_lost', notice ?? `${url} cannot be reached`, { cause }),
+    error: () => over ?? new MillraceError('connection_lost', why || `${url} cannot be reached`, { cause }),
 
     connect() {
+      if (over) {
+        over = undefined
+        hadLastChance = false
+        losses = 0
+        status = 'idle'
+      }
       if (status === 'idle') void connect()
     },
 
@@ -230,14 +294,18 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     },
 
     send: (frame) => socket?.send(frame),
-    resume: () => lose(true, CLOSE.sequenceFault),
-    close: () => stop('connection_lost', 'the client is closed'),
+    close: () => stop(undefined, CLOSE.done),
+
+    resume() {
+      failed(BROKEN)
+      lose(true, CLOSE.sequenceFault)
+    },
 
     welcome({ limits }) {
       connection.limits = { ...connection.limits, ...limits, ...delays }
       welcomedAt = runtime.now()
       hadLastChance = false
-      cause = notice = undefined
+      failed('')
       timer?.clear()
       become('open')
     },
@@ -251,12 +319,14 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     },
 
     malformed(fault) {
-      cause = fault
-      stop('internal', 'the server broke the protocol', CLOSE.malformed)
+      failed(BROKEN, fault)
+      stop('internal', CLOSE.malformed)
     },
 
-    closed(code, error): void {
-      cause = error
+    closed(code, reason, error): void {
+      const what = code === 1006 ? `${url} cannot be reached` : `the server closed with ${code}`
+      const detail = reason || (error ? textOf(error) : '')
+      failed(notice ?? (detail ? `${what}: ${detail}` : what), error)
       const action = closeAction(code)
       if (action === 'resume') return lose(code === 1005 || code === 1006)
       // A late duplicate of an older try may have overtaken HELLO. Fixed credentials would be refused again.
@@ -268,9 +338,20 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
         hadLastChance = true
         return lose(true)
       }
-      stop(STOP_ERRORS[code] ?? 'internal', notice ?? `the server closed with ${code}`)
+      stop(STOP_ERRORS[code] ?? 'internal')
     },
   }
 
   return connection
+}
+
+/** Whether there is no connection, and nothing makes one. */
+function isAtRest(status: Status): boolean {
+  return status === 'idle' || status === 'closed'
+}
+
+/** The text of a thrown value. Node reports a refused `localhost` with a code and no message. */
+function textOf(error: unknown): string {
+  const { message, code } = Object(error) as { message?: string; code?: string }
+  return message || code || String(error)
 }

@@ -29,7 +29,7 @@ export interface WebSocketLike {
   onopen: unknown
   /** Called with each message. */
   onmessage: unknown
-  /** Called with the close code. */
+  /** Called with the close code and the reason. */
   onclose: unknown
   /** Called when the connection failed. */
   onerror: unknown
@@ -37,6 +37,8 @@ export interface WebSocketLike {
   send(data: Uint8Array): void
   /** Closes the socket. */
   close(code?: number): void
+  /** Ends the socket at once, also while it connects. The class of `ws` has it, and those of browsers do not. */
+  terminate?(): void
 }
 
 /** A class of WebSockets: that of a browser, or of `ws`. */
@@ -75,9 +77,10 @@ export interface SocketOwner {
   /** The server sent a malformed message. Nothing of it was applied. */
   malformed(fault: unknown): void
   /**
-   * The server closed the socket, or (code 1006) does not answer. `cause`: the error of the WebSocket, if it gave one.
+   * The server closed the socket, or (code 1006) does not answer. `reason`: what the server gave as one. `cause`: the
+   * error of the WebSocket, if it gave one.
    */
-  closed(code: number, cause: unknown): void
+  closed(code: number, reason: string, cause: unknown): void
 }
 
 /** One socket, from HELLO until it is closed: it batches frames, gives each stream its own, and notices silence. */
@@ -86,19 +89,24 @@ export interface Socket {
    * Sends `frame` at the end of this loop turn, in one message with others. Opens the streams that wait.
    */
   send(frame?: UpFrame): void
-  /** Closes the socket. It calls its owner no more. */
+  /** Sends a PING now, and waits `pongMs` for an answer: once per silence, so that it cannot be put off. */
+  probe(): void
+  /**
+   * Closes the socket. It calls its owner no more. With a `code`, a socket that still connects is closed when it is
+   * open: a browser reports an earlier close as an error on the console.
+   */
   close(code?: number): void
 }
+
+type PageListener = (event: { type: string }) => void
 
 /** The global object of a page. In Node it has no events. */
 export const page = globalThis as {
   WebSocket?: WebSocketClass
-  addEventListener?(type: string, listener: () => void): void
-  removeEventListener?(type: string, listener: () => void): void
+  document?: { visibilityState: string }
+  addEventListener?(type: string, listener: PageListener): void
+  removeEventListener?(type: string, listener: PageListener): void
 }
-
-/** Events after which a socket may be dead without knowing: the network returned, the page woke up. */
-const WAKING = ['online', 'visibilitychange']
 
 /** @throws MillraceError `bad_request` for credentials that cannot travel, and any error of the WebSocket class. */
 export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url: string, hello: Hello): Socket {
@@ -113,6 +121,7 @@ export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url:
   let earlyBytes = owner.limits.beforeWelcomeBytes
   let isFlushing = false
   let heardAt = 0
+  let isProbed = false
   let timer: Timer | undefined
   let cause: unknown
 
@@ -149,6 +158,7 @@ export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url:
   const receive = ({ data }: { data: unknown }): void => {
     const { limits } = owner
     heardAt = runtime.now()
+    isProbed = false
     let frames: DownFrame[]
     try {
       // A text message is malformed. Without this check, its digits would be taken for a length.
@@ -191,7 +201,7 @@ export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url:
     let waitMs = heardAt + owner.limits.heartbeatMs - now
     if (waitMs <= 0) {
       waitMs += owner.limits.pongMs
-      if (waitMs <= 0) return owner.closed(1006, cause)
+      if (waitMs <= 0) return owner.closed(1006, '', cause)
       send({ kind: 'ping', nonce: Math.floor(now) })
     }
     timer?.clear()
@@ -202,9 +212,9 @@ export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url:
     })
   }
 
-  /** Sends a PING now, and waits `pongMs` for an answer. */
   const probe = (): void => {
-    heardAt = runtime.now() - owner.limits.heartbeatMs
+    if (!isProbed) heardAt = runtime.now() - owner.limits.heartbeatMs
+    isProbed = true
     listen()
   }
 
@@ -221,19 +231,23 @@ export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url:
     flush()
   })
   socket.onmessage = unlessClosed(receive)
-  socket.onclose = unlessClosed(({ code }: { code: number }) => owner.closed(code, cause))
+  socket.onclose = unlessClosed(({ code, reason }: { code: number; reason: string }) =>
+    owner.closed(code, reason, cause),
+  )
   socket.onerror = ({ error }: { error?: unknown }): void => {
     cause = error
   }
-  for (const type of WAKING) page.addEventListener?.(type, probe)
 
   return {
     send,
+    probe,
     close(code) {
+      const isConnecting = !state
       state = 'closed'
       timer?.clear()
-      for (const type of WAKING) page.removeEventListener?.(type, probe)
-      socket.close(code)
+      if (!isConnecting || !code) socket.close(code)
+      else if (socket.terminate) socket.terminate()
+      else socket.onopen = () => socket.close(code)
     },
   }
 }

@@ -110,8 +110,14 @@ export class ScriptedSocket extends ServerEnd implements WebSocketLike {
   }
 
   /** The socket is closed from the other side, or lost. */
-  end(code = 1006): void {
-    call(this.onclose, { code })
+  end(code = 1006, reason = ''): void {
+    call(this.onclose, { code, reason })
+  }
+
+  /** The connection could not be made. */
+  fail(error: Error): void {
+    call(this.onerror, { error })
+    this.end()
   }
 }
 
