@@ -51,6 +51,8 @@ export type ModelCall = {
 export interface RunModel {
   /** The id of the model, such as `openai:gpt-5-mini`. */
   readonly id: string
+  /** The name of the provider, such as `openai`. */
+  readonly provider: string
   /**
    * Sends a request to the model. A cancel of the run closes the provider's socket, and the run's receipt reports it.
    * Yield or emit the model's `usage` events to add them to the usage of the run.

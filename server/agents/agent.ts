@@ -90,7 +90,7 @@ async function* converse(
       if (n >= maxIterations) context.refuseInputs()
       yield* takeInputs(context, conversation)
       yield { type: 'iteration', n, max: maxIterations }
-      turn = new Turn(tools, model.id.split(':')[0]!)
+      turn = new Turn(tools, model.provider)
       const call = {
         messages: [...system, ...conversation],
         ...(tools.specs.length > 0 && { tools: tools.specs }),

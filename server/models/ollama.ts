@@ -3,7 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { answerEnd, unknownEnd } from './provider/answer-end.ts'
-import { answer, type ProviderOptions } from './provider/attempts.ts'
+import { answer, askingOf, idOf, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
 import {
   argsOf,
@@ -25,12 +25,18 @@ export type OllamaOptions = ProviderOptions & {
   host?: string
   /** Whether, or how much, a thinking model thinks before it answers. Default: the model's own. */
   think?: boolean | 'low' | 'medium' | 'high'
+  /** Options of the model, such as `num_ctx`. They take the place of those that millrace sets. Default: none. */
+  options?: { readonly [name: string]: unknown }
+  /** How long the model stays loaded after the answer: `'10m'`, or seconds; -1 for ever. Default: the server's own. */
+  keepAlive?: string | number
+  /** The form of the answer: `'json'`, or the JSON Schema of it. Default: text. */
+  format?: 'json' | { readonly [name: string]: unknown }
 }
 
 /**
  * Makes a model of an Ollama server. Its id is `ollama:NAME`.
  * @param name The name of the model on that server, such as `llama3.2`; `ollama list` shows all names.
- * @throws MillraceError `bad_request` when the name is empty or the host is not an HTTP address.
+ * @throws MillraceError `bad_request` when the name is empty, the host is not an HTTP address, or another option is unusable.
  */
 export function ollama(name: string, options: OllamaOptions = {}): Model {
   if (name.trim() === '')
@@ -42,11 +48,11 @@ export function ollama(name: string, options: OllamaOptions = {}): Model {
     key: 'check OLLAMA_HOST',
     unreachable: 'start it with `ollama serve`, or check OLLAMA_HOST',
   }
+  const asking = askingOf(words, options)
   return {
-    id: `ollama:${name}`,
+    id: idOf(options, `ollama:${name}`),
     provider: 'ollama',
-    stream: (request) =>
-      answer(request, (exchange) => ask(exchange, host, name, options.think, request), words, options),
+    stream: (request) => answer(request, (exchange) => ask(exchange, host, name, options, request), asking),
   }
 }
 
@@ -58,6 +64,8 @@ function hostOf({ host, env = process.env }: OllamaOptions): string {
   if (!url || !/^https?:$/.test(url.protocol)) {
     throw new MillraceError('bad_request', 'OLLAMA_HOST must be an address such as http://127.0.0.1:11434')
   }
+  if (url.username !== '' || url.password !== '')
+    throw new MillraceError('bad_request', 'OLLAMA_HOST must not contain a password: pass it in `headers`')
   // 0.0.0.0 means all addresses of a server; a client connects to loopback instead.
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1'
   if (url.port === '' && !given.includes('://')) url.port = '11434'
@@ -68,7 +76,7 @@ async function* ask(
   exchange: Exchange,
   host: string,
   model: string,
-  think: OllamaOptions['think'],
+  { think, options, keepAlive, format }: OllamaOptions,
   { messages, tools = [], temperature, maxTokens }: ModelRequest,
 ): AsyncGenerator<ModelEvent, void, undefined> {
   let malformed = 0
@@ -84,9 +92,12 @@ async function* ask(
     messages: messages.map(toWire),
     ...(tools.length > 0 && { tools: tools.map(toTool) }),
     ...(think !== undefined && { think }),
+    ...(keepAlive !== undefined && { keep_alive: keepAlive }),
+    ...(format !== undefined && { format }),
     options: {
       ...(temperature !== undefined && { temperature }),
       ...(maxTokens !== undefined && { num_predict: maxTokens }),
+      ...options,
     },
   }
 

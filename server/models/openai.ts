@@ -3,88 +3,140 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { ChatCompletion, THINKING_FIELDS, type ThinkingField } from './chat-completion.ts'
 import type { Extra, Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { answerBody } from './provider/answer-body.ts'
-import { answer, type ProviderOptions } from './provider/attempts.ts'
+import { answer, askingOf, idOf, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
 import { objectIn } from './provider/json.ts'
 import { validCall } from './valid-call.ts'
 
 /** The options of `openai()`. */
 export type OpenAIOptions = ProviderOptions & {
-  /** The API key. Default: `OPENAI_API_KEY`. A compatible server at `baseURL` may need none. */
+  /**
+   * The API key. Default: `OPENAI_API_KEY`, unless `baseURL` is another server than OpenAI's and `OPENAI_BASE_URL`. A
+   * compatible server may need none.
+   */
   apiKey?: string
   /** The address of the API, with `/v1`. Default: `OPENAI_BASE_URL`, else that of OpenAI. */
   baseURL?: string
-  /** The id of the organization. Default: `OPENAI_ORG_ID`, else none. */
+  /** The id of the organization. Default: `OPENAI_ORG_ID` where `OPENAI_API_KEY` is the default key, else none. */
   organization?: string
+  /** Further members of every request. They take the place of those that millrace sets. Default: none. */
+  body?: { readonly [name: string]: unknown }
+  /**
+   * Further members of `stream_options`, beside `include_usage: true`. `false` sends no `stream_options`, for servers
+   * that refuse them; the usage is then unknown. Default: none.
+   */
+  streamOptions?: { readonly [name: string]: unknown } | false
 }
 
 /**
  * Makes a model of OpenAI, or of a server with a compatible chat completions API (vLLM, llama.cpp, LM Studio). Its id
  * is `openai:NAME`.
  * @param name The name of the model at the provider, such as `gpt-5-mini`.
- * @throws MillraceError `bad_request` for an empty name, for an unusable key or base URL, and when both are missing.
+ * @throws MillraceError `bad_request` for an empty name, for an unusable key, base URL or other option, and when key and
+ * base URL are missing.
  */
 export function openai(name: string, options: OpenAIOptions = {}): Model {
   const endpoint = endpointOf(name, options)
-  const words = {
-    model: name,
-    missing: 'check the name, and whether this key may use it',
-    key: 'check OPENAI_API_KEY',
-    ...(endpoint.apiKey !== NO_KEY && { secret: endpoint.apiKey }),
-    unreachable: 'check OPENAI_BASE_URL and the network',
-  }
+  const { apiKey } = endpoint
+  const asking = askingOf(
+    {
+      model: name,
+      missing: 'check the name, and whether this key may use it',
+      key: endpoint.advice,
+      ...(apiKey !== undefined && { secrets: [apiKey] }),
+      unreachable: 'check OPENAI_BASE_URL and the network',
+    },
+    options,
+  )
   return {
-    id: `openai:${name}`,
+    id: idOf(options, `openai:${name}`),
     provider: 'openai',
-    stream: (request) => answer(request, (exchange) => ask(exchange, endpoint, name, request), words, options),
+    stream: (request) => answer(request, (exchange) => ask(exchange, endpoint, name, options, request), asking),
   }
 }
 
-/** Stands for a missing key: the package requires one. A server without keys ignores it. */
-const NO_KEY = 'none'
+type Endpoint = {
+  /** Undefined: the server needs none. */
+  apiKey: string | undefined
+  baseURL: string
+  organization: string | null
+  project: string | null
+  /** It is a server of OpenAI. */
+  own: boolean
+  /** For a key that the server refused. */
+  advice: string
+}
 
-type Endpoint = { apiKey: string; baseURL: string; organization: string | null; project: string | null; own: boolean }
+const OPENAI = 'https://api.openai.com/v1'
 
-function endpointOf(name: string, { apiKey, baseURL, organization, env = process.env }: OpenAIOptions): Endpoint {
+function endpointOf(name: string, options: OpenAIOptions): Endpoint {
+  const { env = process.env } = options
   if (name.trim() === '')
     throw new MillraceError('bad_request', 'openai needs the name of a model, such as openai:gpt-5-mini')
-  const key = (apiKey ?? env['OPENAI_API_KEY'] ?? '').trim()
-  const url = (baseURL ?? env['OPENAI_BASE_URL'] ?? '').trim()
-  if (key === '' && url === '') {
+  const usual = (env['OPENAI_BASE_URL'] ?? '').trim()
+  const given = (options.baseURL ?? '').trim()
+  const baseURL = addressOf(given || usual || OPENAI)
+  const own = baseURL.hostname === 'openai.com' || baseURL.hostname.endsWith('.openai.com')
+  // The key of the environment belongs to the server of the environment: another one must not get it by accident.
+  const isUsual = given === '' || own || (URL.canParse(usual) && new URL(usual).origin === baseURL.origin)
+  const usualKey = (env['OPENAI_API_KEY'] ?? '').trim()
+  const apiKey = (options.apiKey ?? (isUsual ? usualKey : '')).trim()
+  if (apiKey === '' && own && !new Headers(options.headers).has('authorization')) {
     throw new MillraceError(
       'bad_request',
       `openai:${name} needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server that needs none`,
     )
   }
-  if (/[^\x21-\x7e]/.test(key)) {
+  if (/[^\x21-\x7e]/.test(apiKey)) {
     throw new MillraceError('bad_request', 'OPENAI_API_KEY has characters that no key has: copy it again')
   }
-  if (url !== '' && !(URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) {
-    throw new MillraceError('bad_request', 'OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1')
-  }
   return {
-    apiKey: key === '' ? NO_KEY : key,
-    baseURL: url === '' ? 'https://api.openai.com/v1' : url,
-    organization: organization ?? env['OPENAI_ORG_ID'] ?? null,
-    project: env['OPENAI_PROJECT_ID'] ?? null,
-    own: url === '' || new URL(url).hostname.endsWith('.openai.com'),
+    apiKey: apiKey === '' ? undefined : apiKey,
+    baseURL: given || usual || OPENAI,
+    organization: options.organization ?? (isUsual ? env['OPENAI_ORG_ID'] : undefined) ?? null,
+    project: (isUsual ? env['OPENAI_PROJECT_ID'] : undefined) ?? null,
+    own,
+    advice:
+      apiKey !== '' || isUsual
+        ? 'check OPENAI_API_KEY'
+        : 'pass `apiKey`; OPENAI_API_KEY is not sent to another `baseURL`',
   }
+}
+
+function addressOf(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !/^https?:$/.test(url.protocol))
+    throw new MillraceError('bad_request', 'OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1')
+  if (url.username !== '' || url.password !== '')
+    throw new MillraceError('bad_request', 'OPENAI_BASE_URL must not contain a password: pass it in `headers`')
+  return url
 }
 
 async function* ask(
   exchange: Exchange,
-  { own, ...access }: Endpoint,
+  { apiKey, baseURL, organization, project, own }: Endpoint,
   model: string,
+  { body, streamOptions = {} }: OpenAIOptions,
   { messages, tools = [], temperature, maxTokens }: ModelRequest,
 ): AsyncGenerator<ModelEvent, void, undefined> {
-  const client = new OpenAI({ ...access, fetch: exchange.fetch, maxRetries: 0, logLevel: 'off' })
+  const client = new OpenAI({
+    baseURL,
+    organization,
+    project,
+    // The package requires a key, also where none is sent.
+    apiKey: apiKey ?? 'none',
+    ...(apiKey === undefined && { defaultHeaders: { authorization: null } }),
+    fetch: exchange.fetch,
+    maxRetries: 0,
+    logLevel: 'off',
+  })
   // The response itself, not the package's iterator. That iterator ends silently on abort, prints what it cannot parse,
   // and buffers an endless line.
   const response = await client.chat.completions
     .create({
       model,
       stream: true,
-      stream_options: { include_usage: true },
+      ...(streamOptions && { stream_options: { include_usage: true, ...streamOptions } }),
       messages: messages.map(toWire),
       ...(tools.length > 0 && {
         tools: tools.map(({ name, description, parameters }) => ({
@@ -95,6 +147,7 @@ async function* ask(
       ...(temperature !== undefined && { temperature }),
       // OpenAI's newer models accept only `max_completion_tokens`, many compatible servers only `max_tokens`.
       ...(maxTokens !== undefined && { [own ? 'max_completion_tokens' : 'max_tokens']: maxTokens }),
+      ...body,
     })
     .asResponse()
 

@@ -96,5 +96,5 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
     }
   }
 
-  return { id: model.id, stream, text }
+  return { id: model.id, provider: model.provider, stream, text }
 }

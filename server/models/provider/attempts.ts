@@ -1,16 +1,33 @@
+import { MillraceError } from '../../../protocol/errors.ts'
 import type { Runtime } from '../../../protocol/runtime.ts'
 import { retry } from '../../streams/retry.ts'
 import type { ModelEvent, ModelRequest } from '../model.ts'
-import { Exchange } from './exchange.ts'
-import { explain, type ProviderWords } from './refusal.ts'
+import { Exchange, type ExchangeOptions } from './exchange.ts'
+import { patientFetch } from './patient-fetch.ts'
+import { explain, isTimeout, type ProviderWords } from './refusal.ts'
 import { type ThinkTags, withoutThinkTags } from './think-tags.ts'
+import { type ProviderTimeouts, timeoutsOf } from './timeouts.ts'
+
+/** Shorter words in a header are no secrets. */
+const MIN_SECRET_CHARACTERS = 8
 
 /** Options of every model that asks a provider over HTTP. */
 export type ProviderOptions = {
+  /** The id by which actors and the command line name the model. Default: the provider and the name, `openai:NAME`. */
+  id?: string
+  /** Headers of every request. They take the place of those with the same name. Default: none. */
+  headers?: { readonly [name: string]: string }
   /**
    * Maximum number of retries after a network failure, a rate limit or an overload before the first event. Default 3.
    */
   maxRetries?: number
+  /** How long to wait for the provider. A request that took too long is not sent again. */
+  timeouts?: ProviderTimeouts
+  /**
+   * Sends the requests in place of the `fetch` of Node. It must close the socket when `init.signal` aborts, and must not
+   * read the body ahead.
+   */
+  fetch?: typeof fetch
   /**
    * Whether the model writes its thinking between `<think>` and `</think>` at the beginning of its text, and the server
    * leaves the tags there. `'open'`: the text begins within the thinking. Default false.
@@ -25,6 +42,54 @@ export type ProviderOptions = {
 /** Sends one request over `exchange` and yields the answer, `finish` last. It may throw anything. */
 export type Attempt = (exchange: Exchange) => AsyncGenerator<ModelEvent, void, undefined>
 
+/** How a model asks its provider. Made once for each model. */
+export type Asking = {
+  readonly words: ProviderWords
+  readonly exchange: ExchangeOptions
+  readonly maxRetries: number | undefined
+  readonly thinkTags: ThinkTags
+  readonly runtime: ProviderOptions['runtime']
+}
+
+/** @throws MillraceError `bad_request` for an invalid option. */
+export function askingOf(words: ProviderWords, options: ProviderOptions): Asking {
+  const { maxRetries, thinkTags = false, runtime, timeouts, fetch = patientFetch } = options
+  const headers = headersOf(options.headers)
+  const send: typeof fetch = (input, init) => {
+    const all = new Headers(init?.headers)
+    for (const [name, value] of headers) all.set(name, value)
+    return fetch(input, { ...init, headers: all })
+  }
+  return {
+    words: { ...words, secrets: [...(words.secrets ?? []), ...[...headers.values()].flatMap(secretsIn)] },
+    exchange: { fetch: send, timeouts: timeoutsOf(timeouts) },
+    maxRetries,
+    thinkTags,
+    runtime,
+  }
+}
+
+/** The id of a model. @throws MillraceError `bad_request` for an id that cannot be named. */
+export function idOf({ id }: Pick<ProviderOptions, 'id'>, usual: string): string {
+  if (id !== undefined && !/^\S{1,256}$/.test(id))
+    throw new MillraceError('bad_request', 'the `id` of a model is 1 to 256 characters without spaces')
+  return id ?? usual
+}
+
+function headersOf(given: ProviderOptions['headers']): Headers {
+  try {
+    return new Headers(given)
+  } catch {
+    // The error of the class repeats the value, which may be a key.
+    throw new MillraceError('bad_request', 'one of `headers` has a name or a value that no header can have')
+  }
+}
+
+/** What may be secret in the value of a header, such as the token behind `Bearer`. */
+function secretsIn(value: string): string[] {
+  return value.split(/[\s,;=]+/).filter(({ length }) => length >= MIN_SECRET_CHARACTERS)
+}
+
 /**
  * Yields a model's answer. It makes attempts until one yields its first event, then yields the events of that attempt.
  * It keeps the contract of `Model.stream`: no event follows an abort, the socket is closed before the iterator settles,
@@ -33,23 +98,33 @@ export type Attempt = (exchange: Exchange) => AsyncGenerator<ModelEvent, void, u
 export async function* answer(
   request: ModelRequest,
   attempt: Attempt,
-  words: ProviderWords,
-  { maxRetries, thinkTags = false, runtime }: ProviderOptions,
+  { words, exchange: options, maxRetries, thinkTags, runtime }: Asking,
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const { signal } = request
-  const { exchange, events, first } = yield* retry(
+  const begun = yield* retry(
     async () => {
-      const exchange = new Exchange(signal)
+      const exchange = new Exchange(signal, options)
       try {
         const events = withoutThinkTags(attempt(exchange), thinkTags)
-        return { exchange, events, first: await events.next() }
+        const first = await events.next()
+        exchange.answering()
+        return { exchange, events, first }
       } catch (error) {
         await exchange.close()
-        throw explain(error, words)
+        const cause = exchange.failure ?? error
+        const failure = explain(cause, words)
+        // The provider may still work on it: sending it again would only make it busier.
+        if (isTimeout(cause)) return { failure }
+        throw failure
       }
     },
     { signal, ...(maxRetries !== undefined && { maxRetries }), ...(runtime && { runtime }) },
   )
+  if (begun.failure) {
+    signal.throwIfAborted()
+    throw begun.failure
+  }
+  const { exchange, events, first } = begun
   try {
     for (let item = first; !item.done; item = await events.next()) {
       // Events that were read before the abort are not yielded after it.
@@ -59,7 +134,7 @@ export async function* answer(
     await exchange.finish()
   } catch (error) {
     signal.throwIfAborted()
-    throw explain(error, words)
+    throw explain(exchange.failure ?? error, words)
   } finally {
     await exchange.close()
   }

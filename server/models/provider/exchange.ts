@@ -1,4 +1,5 @@
 import { Refusal, retryAfterMs } from './refusal.ts'
+import { ProviderTimeout, type ProviderTimeouts, type TimeoutName } from './timeouts.ts'
 
 /** Maximum number of bytes read of an error response. Its text only decides the error code. */
 const REFUSAL_BYTES = 16_384
@@ -7,6 +8,14 @@ const REFUSAL_MS = 1_000
 /** Limits for reading the rest of a response after its last event: milliseconds and bytes. */
 const REST_MS = 100
 const REST_BYTES = 65_536
+/** The longest timer that Node has, in milliseconds: a longer one would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** How the requests of one model are sent. */
+export type ExchangeOptions = {
+  readonly fetch: typeof fetch
+  readonly timeouts: Required<ProviderTimeouts>
+}
 
 /**
  * One HTTP request to a provider and its response. It serves exactly one `fetch` of a provider's package.
@@ -19,13 +28,19 @@ export class Exchange {
   /** Aborts with the caller's signal, and at `close`. */
   readonly #controller: AbortController = new AbortController()
   readonly #caller: AbortSignal
+  readonly #options: ExchangeOptions
   readonly #stop: () => void
   #request: Promise<Response> | undefined
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
   #ended = false
+  #failure: unknown
+  /** Stops the clock of the first event. */
+  #heard: (() => void) | undefined
+  #isAnswering = false
 
-  constructor(caller: AbortSignal) {
+  constructor(caller: AbortSignal, options: ExchangeOptions) {
     this.#caller = caller
+    this.#options = options
     this.#stop = () => this.#controller.abort(caller.reason)
     if (caller.aborted) this.#stop()
     else caller.addEventListener('abort', this.#stop, { once: true })
@@ -36,20 +51,31 @@ export class Exchange {
     return this.#ended
   }
 
+  /** Why the request failed, if it did. A provider's package may throw another error in its place. */
+  get failure(): unknown {
+    return this.#failure
+  }
+
+  /** The first event of the answer has arrived. */
+  answering(): void {
+    this.#isAnswering = true
+    this.#heard?.()
+  }
+
   /**
    * The `fetch` for the provider's package. The body that it returns reads the socket only when it is read itself. An
    * unread or cancelled body leaves the socket open.
    * @throws Refusal for a response whose status is not a success.
    */
   readonly fetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
-    this.#request = fetch(input, { ...init, signal: this.#controller.signal })
-    const response = await this.#request
+    const response = await this.#inTime('headersMs', this.#send(input, init))
     const { status, headers } = response
     const reader = response.body?.getReader()
     this.#reader = reader
     // It rejects with every closed socket. The pending read reports that failure.
     reader?.closed.catch(() => {})
-    if (!response.ok) throw new Refusal(status, await this.#text(), retryAfterMs(headers))
+    if (!response.ok) throw (this.#failure = new Refusal(status, await this.#text(), retryAfterMs(headers)))
+    this.#heard = this.#limit('firstTokenMs')
     return new Response(reader ? this.#body(reader) : '', { status: 200, headers })
   }
 
@@ -61,6 +87,7 @@ export class Exchange {
   /** Closes the socket unless the response has ended. Resolves when it is closed. */
   async close(): Promise<void> {
     this.#caller.removeEventListener('abort', this.#stop)
+    this.#heard?.()
     if (this.#request === undefined) return
     if (!this.#ended) this.#controller.abort()
     // The reader is cancelled as well: the abort does not fail a response that has arrived completely.
@@ -71,7 +98,7 @@ export class Exchange {
     return new ReadableStream(
       {
         pull: async (controller) => {
-          const { done, value } = await reader.read()
+          const { done, value } = await this.#inTime(this.#isAnswering ? 'betweenTokensMs' : undefined, reader.read())
           if (!done) {
             controller.enqueue(value)
             return
@@ -82,6 +109,35 @@ export class Exchange {
       },
       { highWaterMark: 0 },
     )
+  }
+
+  #send(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    const sent = (async () => this.#options.fetch(input, { ...init, signal: this.#controller.signal }))()
+    this.#request = sent
+    return sent
+  }
+
+  async #inTime<T>(limit: TimeoutName | undefined, step: Promise<T>): Promise<T> {
+    const clear = limit && this.#limit(limit)
+    try {
+      return await step
+    } catch (error) {
+      this.#failure ??= error
+      throw error
+    } finally {
+      clear?.()
+    }
+  }
+
+  /** Closes the socket when the limit is exceeded, unless the function that this returns is called before. */
+  #limit(limit: TimeoutName): () => void {
+    const ms = this.#options.timeouts[limit]
+    if (ms > MAX_TIMER_MS) return () => {}
+    const timer = setTimeout(() => {
+      this.#failure ??= new ProviderTimeout(limit, ms)
+      this.#controller.abort(this.#failure)
+    }, ms)
+    return () => clearTimeout(timer)
   }
 
   async #text(): Promise<string> {

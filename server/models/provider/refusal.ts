@@ -2,6 +2,7 @@ import { type ErrorOptions, MillraceError } from '../../../protocol/errors.ts'
 import { LineTooLong } from '../../streams/lines.ts'
 import { excerpt, wellFormed } from '../../text.ts'
 import { isWire, objectIn, type Wire } from './json.ts'
+import { ProviderTimeout } from './timeouts.ts'
 
 /** The parts of an error message that differ by provider. Each advice is a clause in lower case. */
 export type ProviderWords = {
@@ -11,8 +12,8 @@ export type ProviderWords = {
   missing: string
   /** Advice for a refused key. */
   key: string
-  /** The key itself, which no report shows. Default: none. */
-  secret?: string
+  /** The key and other texts that no report shows. Default: none. */
+  secrets?: readonly string[]
   /** Advice for a provider that cannot be reached. */
   unreachable: string
 }
@@ -35,7 +36,7 @@ export class Refusal extends Error {
   /** The wait that the provider asks for, in milliseconds. */
   readonly afterMs: number | undefined
   readonly #text: string
-  #secret: string | undefined
+  #secrets: readonly string[] = []
 
   constructor(status: number | undefined, text: string, afterMs?: number) {
     super(
@@ -50,14 +51,14 @@ export class Refusal extends Error {
 
   /** The beginning of the provider's text, for the operator. Keys are replaced. Undefined if there is no text. */
   get body(): string | undefined {
-    const text = this.#secret ? this.#text.replaceAll(this.#secret, REDACTED) : this.#text
+    const text = this.#secrets.reduce((text, secret) => text.replaceAll(secret, REDACTED), this.#text)
     const redacted = text.replaceAll(KEYS, REDACTED).trim()
     return redacted === '' ? undefined : wellFormed(excerpt(redacted, MAX_BODY_CHARACTERS))
   }
 
-  /** Hides the key of this request from `body`, whatever it looks like. */
-  hide(secret: string | undefined): void {
-    this.#secret = secret
+  /** Hides the key of this request and other texts from `body`, whatever they look like. */
+  hide(secrets: readonly string[]): void {
+    this.#secrets = secrets
   }
 
   /** Whether the provider's text matches. */
@@ -113,6 +114,9 @@ export function explain(thrown: unknown, words: ProviderWords): MillraceError {
   if (MillraceError.is(thrown)) return thrown
   for (const link of causes(thrown)) {
     if (link instanceof Refusal) return explainRefusal(link, words)
+    if (link instanceof ProviderTimeout) {
+      return new MillraceError('provider_error', `${link.message}: try again later`, { cause: link })
+    }
     if (link instanceof LineTooLong) {
       return new MillraceError('provider_error', 'the provider sent a line that is too long', {
         cause: link,
@@ -125,7 +129,7 @@ export function explain(thrown: unknown, words: ProviderWords): MillraceError {
 
 function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
   const { status, afterMs } = refusal
-  refusal.hide(words.secret)
+  refusal.hide(words.secrets ?? [])
   const error = (code: MillraceError['code'], message: string, options: ErrorOptions = {}): MillraceError =>
     new MillraceError(code, message, { cause: refusal, ...options })
   const wait = afterMs === undefined ? {} : { details: { afterMs } }
@@ -172,13 +176,25 @@ function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT'])
 
+/** The time limits of Node's own `fetch`, which a `fetch` of the application may have. */
+const NODE_TIMEOUTS = ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']
+
+/** Whether the provider was too slow: it has the request, and may still work on it. */
+export function isTimeout(thrown: unknown): boolean {
+  return thrown instanceof ProviderTimeout || codesOf(thrown).some((code) => NODE_TIMEOUTS.includes(code))
+}
+
+function codesOf(thrown: unknown): string[] {
+  return causes(thrown).map((link) => ('code' in link && typeof link.code === 'string' ? link.code : ''))
+}
+
 function explainNetwork(thrown: unknown, words: ProviderWords): MillraceError {
-  const codes = causes(thrown).map((link) => ('code' in link ? String(link.code) : ''))
+  const codes = codesOf(thrown)
   const error = (message: string): MillraceError => new MillraceError('provider_error', message, { cause: thrown })
   if (codes.some((code) => UNREACHABLE.has(code) || code === 'UND_ERR_CONNECT_TIMEOUT')) {
     return error(`the provider cannot be reached: ${words.unreachable}`)
   }
-  if (codes.includes('UND_ERR_HEADERS_TIMEOUT') || codes.includes('UND_ERR_BODY_TIMEOUT')) {
+  if (isTimeout(thrown)) {
     return error('the provider did not answer in time: try again later')
   }
   if (codes.some((code) => code !== '')) return error('the connection to the provider was lost: try again later')

@@ -44,6 +44,7 @@ function contextOf(
       if (!model) throw new MillraceError('not_found', 'no such model')
       return {
         id: model.id,
+        provider: model.provider,
         stream: (call) => model.stream({ ...call, signal }),
         text: () => expect.unreachable('an agent shows thinking and usage too'),
       }

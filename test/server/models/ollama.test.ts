@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ModelEvent, ModelRequest } from '../../../server/models/model.ts'
 import { type OllamaOptions, ollama } from '../../../server/models/ollama.ts'
 import { providerSuite } from '../../conformance/model.ts'
+import { limitsSuite } from '../../conformance/provider-limits.ts'
 import { FakeProvider } from '../../helpers/fake-provider.ts'
 import type { Behaviour } from '../../helpers/fake-provider-wire.ts'
 import { readToEnd } from '../../helpers/read-all.ts'
@@ -10,6 +11,11 @@ providerSuite({
   provider: 'ollama',
   make: (name, host, options) => ollama(name, { ...options, host, env: {} }),
   streamsArgs: false,
+})
+
+limitsSuite({
+  provider: 'ollama',
+  make: (name, host, options) => ollama(name, { ...options, host, env: {} }),
 })
 
 describe('ollama() before anything is sent', () => {
@@ -21,6 +27,50 @@ describe('ollama() before anything is sent', () => {
     expect(() => ollama('m', { host, env: {} })).toThrow(
       'OLLAMA_HOST must be an address such as http://127.0.0.1:11434',
     )
+  })
+})
+
+describe('the options of ollama()', () => {
+  async function sent(options: OllamaOptions) {
+    let sent: { headers: Headers; body: Record<string, unknown> } | undefined
+    const model = ollama('m', {
+      env: {},
+      maxRetries: 0,
+      ...options,
+      fetch: async (input, init) => {
+        const request = new Request(input, init)
+        sent = { headers: request.headers, body: (await request.json()) as Record<string, unknown> }
+        return new Response('{"message":{"role":"assistant","content":"hi"},"done":true,"done_reason":"stop"}\n')
+      },
+    })
+    const { signal } = new AbortController()
+    const { error } = await readToEnd(
+      model.stream({ messages: [{ role: 'user', content: 'hi' }], signal, temperature: 0.2, maxTokens: 7 }),
+    )
+    expect(error).toBeUndefined()
+    return { ...sent!, model }
+  }
+
+  test('merge `options` last', async () => {
+    const { body } = await sent({ options: { num_ctx: 8_192, temperature: 1 } })
+    expect(body['options']).toEqual({ temperature: 1, num_predict: 7, num_ctx: 8_192 })
+  })
+
+  test('send how long the model stays loaded, and the form of its answer', async () => {
+    const format = { type: 'object', properties: {} }
+    expect((await sent({ keepAlive: '10m', format })).body).toMatchObject({ keep_alive: '10m', format })
+    expect((await sent({ keepAlive: 0, format: 'json' })).body).toMatchObject({ keep_alive: 0, format: 'json' })
+    expect(Object.keys((await sent({})).body).sort()).toEqual(['messages', 'model', 'options', 'stream'])
+  })
+
+  test('add headers, and give the model an id of its own', async () => {
+    const { headers, model } = await sent({ headers: { authorization: 'Bearer proxy' }, id: 'local' })
+    expect(headers.get('authorization')).toBe('Bearer proxy')
+    expect(model).toMatchObject({ id: 'local', provider: 'ollama' })
+  })
+
+  test('refuse a password in the host, without repeating it', () => {
+    expect(() => ollama('m', { env: {}, host: 'http://me:secret@host' })).toThrow('pass it in `headers`')
   })
 })
 

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { MillraceError } from '../../../protocol/errors.ts'
 import type { Message, ModelEvent, ModelRequest } from '../../../server/models/model.ts'
+import { ModelFailure } from '../../../server/models/model-failure.ts'
 import { type OpenAIOptions, openai } from '../../../server/models/openai.ts'
 import { providerSuite } from '../../conformance/model.ts'
+import { limitsSuite } from '../../conformance/provider-limits.ts'
 import { FakeProvider } from '../../helpers/fake-provider.ts'
 import type { Behaviour } from '../../helpers/fake-provider-wire.ts'
 import { readToEnd } from '../../helpers/read-all.ts'
@@ -13,6 +16,11 @@ providerSuite({
   make: (name, host, options) => openai(name, { ...options, apiKey: CANARY, baseURL: `${host}/v1`, env: {} }),
   canary: CANARY,
   streamsArgs: true,
+})
+
+limitsSuite({
+  provider: 'openai',
+  make: (name, host, options) => openai(name, { ...options, baseURL: `${host}/v1`, env: {} }),
 })
 
 describe('openai() before anything is sent', () => {
@@ -28,6 +36,14 @@ describe('openai() before anything is sent', () => {
     ['a key with typographic quotes', 'm', { apiKey: '“sk-secret”' }, 'OPENAI_API_KEY has characters'],
     ['a base URL that is none', 'm', { baseURL: 'user:secret@host' }, 'OPENAI_BASE_URL must be an address'],
     ['a base URL of another kind', 'm', { baseURL: 'ws://secret' }, 'OPENAI_BASE_URL must be an address'],
+    ['a base URL with a password', 'm', { baseURL: 'http://me:secret@host/v1' }, 'must not contain a password'],
+    [
+      'a header that cannot be sent',
+      'm',
+      { baseURL: 'http://host', headers: { 'x-key': 'secret\n' + '\u{1f511}' } },
+      'no header can have',
+    ],
+    ['an id that cannot be named', 'm', { baseURL: 'http://host', id: 'my model' }, 'the `id` of a model'],
   ]
   for (const [what, name, options, says] of wrong) {
     test(`refuses ${what}, without repeating it`, () => {
@@ -39,6 +55,121 @@ describe('openai() before anything is sent', () => {
       )
     })
   }
+})
+
+/** What a model sends, without a network. */
+async function sent(options: OpenAIOptions, request: Partial<ModelRequest> = {}) {
+  let sent: { url: string; headers: Headers; body: Record<string, unknown> } | undefined
+  const model = openai('m', {
+    env: {},
+    maxRetries: 0,
+    ...options,
+    fetch: async (input, init) => {
+      const request = new Request(input, init)
+      sent = { url: request.url, headers: request.headers, body: (await request.json()) as Record<string, unknown> }
+      return new Response('data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n')
+    },
+  })
+  const { signal } = new AbortController()
+  const { events, error } = await readToEnd(
+    model.stream({ messages: [{ role: 'user', content: 'hi' }], signal, ...request }),
+  )
+  expect(error).toBeUndefined()
+  return { ...sent!, events, model }
+}
+
+describe('the key of the environment', () => {
+  const env = { OPENAI_API_KEY: 'sk-env', OPENAI_ORG_ID: 'org-env', OPENAI_PROJECT_ID: 'proj-env' }
+  const keyOf = ({ headers }: { headers: Headers }): (string | null)[] => [
+    headers.get('authorization'),
+    headers.get('openai-organization'),
+    headers.get('openai-project'),
+  ]
+
+  test.each<[string, OpenAIOptions]>([
+    ['OpenAI', { env }],
+    ['OpenAI, named as `baseURL`', { env, baseURL: 'https://api.openai.com/v1' }],
+    ['a region of OpenAI', { env, baseURL: 'https://eu.api.openai.com/v1' }],
+    ['the server of the environment', { env: { ...env, OPENAI_BASE_URL: 'http://proxy:8000/v1' } }],
+    [
+      'another path of the server of the environment',
+      { env: { ...env, OPENAI_BASE_URL: 'http://proxy:8000/v1' }, baseURL: 'http://proxy:8000/v2' },
+    ],
+  ])('is sent to %s', async (_, options) => {
+    expect(keyOf(await sent(options))).toEqual(['Bearer sk-env', 'org-env', 'proj-env'])
+  })
+
+  test.each([
+    'http://127.0.0.1:8000/v1',
+    'https://openai.com.evil.example/v1',
+    'https://evilopenai.com/v1',
+    'http://proxy:9000/v1',
+  ])('is not sent to %s, which the options name', async (baseURL) => {
+    const options = { env: { ...env, OPENAI_BASE_URL: 'http://proxy:8000/v1' }, baseURL }
+    expect(keyOf(await sent(options))).toEqual([null, null, null])
+    expect(keyOf(await sent({ ...options, apiKey: 'sk-own', organization: 'org-own' }))).toEqual([
+      'Bearer sk-own',
+      'org-own',
+      null,
+    ])
+  })
+
+  test('that was not sent is what an operator reads about when the server refuses', async () => {
+    const fetch = (): Promise<Response> => Promise.resolve(new Response('{"error":"no"}', { status: 401 }))
+    const model = openai('m', { env, baseURL: 'http://host/v1', fetch })
+    const { signal } = new AbortController()
+    const { error } = await readToEnd(model.stream({ messages: [{ role: 'user', content: 'hi' }], signal }))
+    expect(error).toMatchObject({
+      message: expect.stringContaining('pass `apiKey`; OPENAI_API_KEY is not sent to another `baseURL`'),
+    })
+  })
+
+  test('is not needed where a header has the key', async () => {
+    const { headers } = await sent({ headers: { Authorization: 'Bearer other' } })
+    expect(headers.get('authorization')).toBe('Bearer other')
+  })
+})
+
+describe('the options of openai()', () => {
+  const baseURL = 'http://host/v1'
+
+  test('give the model an id of its own', async () => {
+    const { model } = await sent({ baseURL, id: 'fast' })
+    expect(model).toMatchObject({ id: 'fast', provider: 'openai' })
+  })
+
+  test('add headers, which win over those of the package', async () => {
+    const { headers } = await sent({ baseURL, apiKey: 'sk-1', headers: { 'x-team': 'blue', 'user-agent': 'mine' } })
+    expect([headers.get('x-team'), headers.get('user-agent'), headers.get('authorization')]).toEqual([
+      'blue',
+      'mine',
+      'Bearer sk-1',
+    ])
+  })
+
+  test('merge `body` last', async () => {
+    const { body } = await sent({ baseURL, body: { temperature: 1, top_k: 5 } }, { temperature: 0.2, maxTokens: 7 })
+    expect(body).toMatchObject({ model: 'm', stream: true, temperature: 1, top_k: 5, max_tokens: 7 })
+  })
+
+  test.each<[OpenAIOptions['streamOptions'], unknown]>([
+    [undefined, { include_usage: true }],
+    [{ include_obfuscation: false }, { include_usage: true, include_obfuscation: false }],
+    [{ include_usage: false }, { include_usage: false }],
+    [false, undefined],
+  ])('make of `streamOptions` %j the stream_options %j', async (streamOptions, expected) => {
+    const { body } = await sent({ baseURL, ...(streamOptions !== undefined && { streamOptions }) })
+    expect(body['stream_options']).toEqual(expected)
+  })
+
+  test('keep the values of headers out of what an operator is shown', async () => {
+    const fetch = (): Promise<Response> =>
+      Promise.resolve(new Response('{"error":"no welcome for swordfish"}', { status: 403 }))
+    const model = openai('m', { env: {}, baseURL, fetch, headers: { 'x-key': 'Token swordfish' } })
+    const { signal } = new AbortController()
+    const { error } = await readToEnd(model.stream({ messages: [{ role: 'user', content: 'hi' }], signal }))
+    expect(new ModelFailure('m', error as MillraceError).message).toContain('no welcome for [redacted]')
+  })
 })
 
 describe('openai() on the wire', () => {

@@ -36,7 +36,7 @@ describe('a refusal as an operator sees it', () => {
     ['', undefined],
   ])('has no key in it: %j', (text, body) => {
     const refusal = new Refusal(400, text)
-    refusal.hide('swordfish')
+    refusal.hide(['swordfish'])
     expect(refusal.body).toBe(body)
   })
 })
