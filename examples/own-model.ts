@@ -15,6 +15,10 @@ export function ownModel(name: string, host: string): Model {
 async function* ask(name: string, host: string, request: ModelRequest): AsyncGenerator<ModelEvent, void, undefined> {
   const { signal } = request
   signal.throwIfAborted()
+  // Of the settings, this server has the three in `bodyOf`: nothing is dropped in silence.
+  const missing = (['stop', 'seed', 'toolChoice', 'effort', 'parallelToolCalls'] as const).filter((it) => it in request)
+  if (missing.length > 0)
+    yield { type: 'warning', code: 'unsupported_setting', message: `this model has no ${missing.join(', ')}` }
   // `fetch` may leave listeners on the signal it is given, and the caller's signal outlives this request.
   const socket = new AbortController()
   const abort = (): void => socket.abort(signal.reason)
@@ -104,12 +108,12 @@ async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string
   if (rest.trim() !== '') yield rest
 }
 
-function bodyOf(name: string, { messages, tools, temperature, maxTokens }: ModelRequest): unknown {
+function bodyOf(name: string, { messages, tools, temperature, topP, maxTokens }: ModelRequest): unknown {
   return {
     model: name,
     messages: messages.map(messageOf),
     tools: tools?.map((tool) => ({ type: 'function', function: tool })),
-    options: { temperature, num_predict: maxTokens },
+    options: { temperature, top_p: topP, num_predict: maxTokens },
     stream: true,
   }
 }

@@ -3,6 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
+import type { ModelSettings } from '../models/model-settings.ts'
 import type { Spawn } from './child-run.ts'
 import type { Principal } from './principal.ts'
 import type { ServerView } from './server-view.ts'
@@ -36,15 +37,11 @@ export type Question = {
 }
 
 /** A request to a model. The run adds its own signal. */
-export type ModelCall = {
+export type ModelCall = ModelSettings & {
   /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[]
-  /** Sampling temperature, on the provider's own scale. Default: the provider's own. */
-  temperature?: number
-  /** Maximum number of tokens in the answer. Default: the provider's own. */
-  maxTokens?: number
 }
 
 /** A model that is bound to one run: a cancel of the run stops its requests. */

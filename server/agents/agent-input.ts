@@ -1,12 +1,20 @@
 import { z } from 'zod'
 import type { Message } from '../models/model.ts'
+import type { ModelSettings } from '../models/model-settings.ts'
+import type { AgentSettings } from './agent-settings.ts'
 import { validConversation } from './conversation.ts'
 
 /**
  * The input of an agent: a prompt, or the messages of a conversation, such as those that `onFinish` received. The model
- * answers the last message. A plain string is a prompt.
+ * answers the last message. A plain string is a prompt. `settings` may have those that the agent allows clients to set.
  */
-export type AgentInput = string | { prompt: string } | { messages: Message[] }
+export type AgentInput =
+  | string
+  | { prompt: string; settings?: ModelSettings }
+  | { messages: Message[]; settings?: ModelSettings }
+
+/** What an agent makes of its input. */
+export type Asked = { messages: readonly Message[]; settings: ModelSettings }
 
 const text = z.string().min(1)
 const extra = z.record(z.string(), z.unknown()).exactOptional()
@@ -23,21 +31,31 @@ const message = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('tool'), call: text, name: text, content: z.string() }),
 ])
 
+// `AgentSettings` checks each of them: in a union, zod would report the failure of a member only as that of the whole.
+const settings = z.record(z.string(), z.unknown()).exactOptional()
+
 /**
- * Makes the schema of an agent's input. Its output is the conversation.
+ * Makes the schema of an agent's input.
  * @param allowSystem whether it may have messages of role `system`.
+ * @param allowed the settings that it may have.
  */
-export const agentInput = (allowSystem: boolean): z.ZodType<Message[], AgentInput> =>
+export const agentInput = (allowSystem: boolean, allowed: AgentSettings): z.ZodType<Asked, AgentInput> =>
   z
-    .union([text, z.strictObject({ prompt: text }), z.strictObject({ messages: z.array(message).min(1) })], {
-      error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }',
-    })
-    .transform((asked): Message[] => {
-      if (typeof asked === 'string') return [{ role: 'user', content: asked }]
-      return 'prompt' in asked ? [{ role: 'user', content: asked.prompt }] : asked.messages
+    .union(
+      [
+        text,
+        z.strictObject({ prompt: text, settings }),
+        z.strictObject({ messages: z.array(message).min(1), settings }),
+      ],
+      { error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }' },
+    )
+    .transform((input): Asked => {
+      if (typeof input === 'string') return { messages: [{ role: 'user', content: input }], settings: {} }
+      const messages: Message[] = 'prompt' in input ? [{ role: 'user', content: input.prompt }] : input.messages
+      return { messages, settings: input.settings ?? {} }
     })
     .check(({ value, issues }) => {
-      const problem = problemIn(value, allowSystem)
+      const problem = problemIn(value.messages, allowSystem) ?? allowed.problemOfClient(value.settings)
       if (problem !== undefined) issues.push({ code: 'custom', input: value, message: problem })
     })
 

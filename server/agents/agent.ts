@@ -2,7 +2,9 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type Actor, type ActorContext, actor, type RunInput } from '../actors/actor.ts'
 import type { ToolMap } from '../actors/tool.ts'
 import type { Message, Model } from '../models/model.ts'
-import { type AgentInput, agentInput } from './agent-input.ts'
+import type { ModelSettings, SettingName } from '../models/model-settings.ts'
+import { type AgentInput, type Asked, agentInput } from './agent-input.ts'
+import { AgentSettings, settingsOfTurn } from './agent-settings.ts'
 import { validConversation } from './conversation.ts'
 import { Turn, type TurnOutput } from './turn.ts'
 
@@ -29,9 +31,16 @@ export type AgentDefinition = {
   interactive?: boolean
   /** Whether the input may have messages of role `system`. Clients could then overrule the instructions. Default false. */
   allowSystem?: boolean
-  /** Sampling temperature, on the provider's own scale. Default: the provider's own. */
+  /** How the model answers. Default: as its provider does. */
+  settings?: ModelSettings
+  /**
+   * The settings that a client may set for its run, in `settings` of the input. A client's `maxTokens` never exceeds the
+   * agent's own. Default: none.
+   */
+  clientSettings?: readonly SettingName[]
+  /** Short for `settings.temperature`. */
   temperature?: number
-  /** Maximum number of tokens in one answer. Default: the provider's own. */
+  /** Short for `settings.maxTokens`. */
   maxTokens?: number
   /** One sentence for people and for inspectors. Default: none. */
   description?: string
@@ -49,7 +58,8 @@ export type AgentDefinition = {
  *
  * The tool calls of one turn run in parallel, at most 32 of them. Tool errors are reported to the model. A model error
  * ends the run with that error.
- * @throws MillraceError `bad_request` for a tool name that providers reject, and for a `maxIterations` below 1.
+ * @throws MillraceError `bad_request` for a tool name that providers reject, for invalid settings, and for a
+ * `maxIterations` below 1.
  */
 export function agent(definition: AgentDefinition): Actor<AgentInput, undefined, never> {
   const { description, interactive = true, tools = {}, maxIterations = DEFAULT_MAX_ITERATIONS } = definition
@@ -58,30 +68,44 @@ export function agent(definition: AgentDefinition): Actor<AgentInput, undefined,
     throw new MillraceError('bad_request', `invalid tool name ${misnamed}: use 1 to 64 of a-z A-Z 0-9 _ -`)
   if (!(maxIterations >= 1))
     throw new MillraceError('bad_request', `maxIterations must be at least 1, not ${String(maxIterations)}`)
-  const input = agentInput(definition.allowSystem ?? false)
+  const { temperature, maxTokens, clientSettings = [] } = definition
+  const own = {
+    ...(temperature !== undefined && { temperature }),
+    ...(maxTokens !== undefined && { maxTokens }),
+    ...definition.settings,
+  }
+  const settings = new AgentSettings(own, clientSettings, Object.keys(tools))
+  const input = agentInput(definition.allowSystem ?? false, settings)
   return actor<typeof input, TurnOutput>({
     ...(description !== undefined && { description }),
     interactive,
     input,
-    stream: (messages, context) => converse({ ...definition, tools, maxIterations }, messages, context),
+    stream: (asked, context) =>
+      converse(
+        { ...definition, tools, maxIterations },
+        { messages: asked.messages, settings: settings.forRun(asked.settings) },
+        context,
+      ),
   })
 }
 
 async function* converse(
   definition: AgentDefinition & { tools: ToolMap; maxIterations: number },
-  asked: readonly Message[],
+  asked: Asked,
   context: ActorContext,
 ): AsyncGenerator<TurnOutput, void> {
-  const { instructions, temperature, maxTokens, maxIterations, onFinish } = definition
+  const { instructions, maxIterations, onFinish } = definition
   const model = context.model(definition.model)
   const tools = context.tools(definition.tools)
   const system: Message[] = instructions === undefined ? [] : [{ role: 'system', content: instructions }]
-  const conversation = validConversation(asked)
+  const conversation = validConversation(asked.messages)
   for (const message of conversation) if (message.role === 'tool') tools.claimId(message.call)
   /** The messages of the current turn, until it is complete. */
   let unfinished: Message[] = []
   /** Messages that were accepted and that no turn will answer: the next run gets them. */
   const unread: Message[] = []
+  /** The warnings about settings that readers have got: every turn gives them again. */
+  const unsupported = new Set<string>()
   let turn: Turn | undefined
   let failed = false
   try {
@@ -94,12 +118,11 @@ async function* converse(
       const call = {
         messages: [...system, ...conversation],
         ...(tools.specs.length > 0 && { tools: tools.specs }),
-        ...(temperature !== undefined && { temperature }),
-        ...(maxTokens !== undefined && { maxTokens }),
+        ...settingsOfTurn(asked.settings, n),
       }
       for await (const event of model.stream(call)) {
         const output = turn.take(event)
-        if (output !== undefined) yield output
+        if (output !== undefined && !isRepeated(output, unsupported)) yield output
       }
       if (turn.dropped > 0) yield tooManyCalls(turn.dropped)
       const { calls, stop } = turn
@@ -156,6 +179,14 @@ function* takeInputs(context: ActorContext, conversation: Message[]): Generator<
     conversation.push(...messagesOf(inputs))
     for (const input of inputs) if (input.type !== 'message') yield ignoredInput(input)
   }
+}
+
+/** Whether an output is a warning about settings that is among `seen`. Adds it. */
+function isRepeated(output: TurnOutput, seen: Set<string>): boolean {
+  if (typeof output === 'string' || output.type !== 'warning' || output.code !== 'unsupported_setting') return false
+  if (seen.has(output.message)) return true
+  seen.add(output.message)
+  return false
 }
 
 function messagesOf(inputs: readonly RunInput[]): Message[] {

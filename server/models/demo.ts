@@ -3,6 +3,7 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import { wait } from '../streams/wait.ts'
 import { demoCalls } from './demo-calls.ts'
 import type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall } from './model.ts'
+import { type SettingName, unsupportedSettings } from './model-settings.ts'
 
 export type DemoOptions = {
   /** Speed, in tokens per second. `Infinity` never waits. Default 30. */
@@ -17,7 +18,7 @@ export type DemoOptions = {
  * Makes a model that needs no provider, no key and no network. The same prompt gets the same tokens, at a visible pace.
  * It calls each tool that the question mentions by name ("weather in Oslo, Rome and Lima": three calls), and then
  * reports the results. It yields thinking before a tool call, and when the prompt asks it to think. It reports its real
- * token counts and stops at `maxTokens`.
+ * token counts and stops at `maxTokens`. It has the settings `maxTokens`, `seed` and `toolChoice: 'none'`.
  * @throws MillraceError `bad_request` when `tokensPerSec` is not above 0.
  */
 export function demo(options: DemoOptions = {}): Model {
@@ -32,7 +33,9 @@ export function demo(options: DemoOptions = {}): Model {
       const { signal } = request
       const msPerToken = 1000 / tokensPerSec
       let owedMs = 0
-      for (const event of compose(request, seed)) {
+      signal.throwIfAborted()
+      for (const warning of unsupportedSettings('the demo model', unsupportedIn(request))) yield warning
+      for (const event of compose(request, request.seed ?? seed)) {
         signal.throwIfAborted()
         if (event.type === 'text' || event.type === 'thinking' || event.type === 'tool.args') owedMs += msPerToken
         // A timer is no finer than 1 ms: shorter waits add up until they reach it.
@@ -46,6 +49,15 @@ export function demo(options: DemoOptions = {}): Model {
   }
 }
 
+/** It has no chances to take and no choices to make. */
+function unsupportedIn(request: ModelRequest): SettingName[] {
+  const { tools = [], toolChoice, parallelToolCalls } = request
+  const names: SettingName[] = (['temperature', 'topP', 'stop', 'effort'] as const).filter((name) => name in request)
+  if (tools.length > 0 && (toolChoice === 'required' || typeof toolChoice === 'object')) names.push('toolChoice')
+  if (tools.length > 0 && parallelToolCalls === false) names.push('parallelToolCalls')
+  return names
+}
+
 /** The whole answer, one event per token. */
 function compose(request: ModelRequest, seed: number): ModelEvent[] {
   const { messages, tools = [], maxTokens = Number.POSITIVE_INFINITY } = request
@@ -53,7 +65,8 @@ function compose(request: ModelRequest, seed: number): ModelEvent[] {
   const question = messages[asked]?.content ?? ''
   const answers = messages.slice(asked + 1).filter((message) => message.role === 'tool')
   const callsBefore = messages.filter(({ role }) => role === 'tool').length
-  const calls = answers.length > 0 ? [] : demoCalls(question, tools, callsBefore)
+  const mayCall = answers.length === 0 && request.toolChoice !== 'none'
+  const calls = mayCall ? demoCalls(question, tools, callsBefore) : []
   const text = calls.length > 0 ? '' : answers.length > 0 ? reportOf(answers) : answerTo(subjectOf(messages), seed)
   const all: ModelEvent[] = [
     ...tokensOf(thoughtsOf(question, calls)).map((token): ModelEvent => ({ type: 'thinking', text: token })),

@@ -1,4 +1,5 @@
 import type { Usage } from '../../protocol/receipt.ts'
+import type { ModelSettings } from './model-settings.ts'
 
 /** One message of a conversation, in a form that works with every provider. */
 export type Message =
@@ -35,18 +36,14 @@ export type ToolSpec = {
   parameters: unknown
 }
 
-/** One request to a model. */
-export type ModelRequest = {
+/** One request to a model. A setting that it does not support becomes a `warning`, and is never dropped in silence. */
+export type ModelRequest = ModelSettings & {
   /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[]
   /** Aborting it closes the provider's socket in every state of the request. */
   signal: AbortSignal
-  /** Sampling temperature, on the provider's own scale. Default: the provider's own. */
-  temperature?: number
-  /** Maximum number of tokens in the answer. Default: the provider's own. */
-  maxTokens?: number
 }
 
 /**

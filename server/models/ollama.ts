@@ -2,6 +2,7 @@ import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } fr
 import { MillraceError } from '../../protocol/errors.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
+import { type Effort, type SettingName, unsupportedSettings } from './model-settings.ts'
 import { answerEnd, unknownEnd } from './provider/answer-end.ts'
 import { answer, askingOf, idOf, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
@@ -52,7 +53,13 @@ export function ollama(name: string, options: OllamaOptions = {}): Model {
   return {
     id: idOf(options, `ollama:${name}`),
     provider: 'ollama',
-    stream: (request) => answer(request, (exchange) => ask(exchange, host, name, options, request), asking),
+    stream: (request) =>
+      answer(
+        request,
+        (exchange) => ask(exchange, host, name, options, request),
+        asking,
+        unsupportedSettings('ollama', unsupportedIn(request)),
+      ),
   }
 }
 
@@ -76,8 +83,8 @@ async function* ask(
   exchange: Exchange,
   host: string,
   model: string,
-  { think, options, keepAlive, format }: OllamaOptions,
-  { messages, tools = [], temperature, maxTokens }: ModelRequest,
+  own: OllamaOptions,
+  request: ModelRequest,
 ): AsyncGenerator<ModelEvent, void, undefined> {
   let malformed = 0
   const filtered: typeof fetch = async (input, init) => {
@@ -86,26 +93,12 @@ async function* ask(
   }
   // One client per request: the package keeps a list of its open requests, and each request has its own `fetch`.
   const client = new Ollama({ host, fetch: filtered })
-  const call: ChatRequest & { stream: true } = {
-    model,
-    stream: true,
-    messages: messages.map(toWire),
-    ...(tools.length > 0 && { tools: tools.map(toTool) }),
-    ...(think !== undefined && { think }),
-    ...(keepAlive !== undefined && { keep_alive: keepAlive }),
-    ...(format !== undefined && { format }),
-    options: {
-      ...(temperature !== undefined && { temperature }),
-      ...(maxTokens !== undefined && { num_predict: maxTokens }),
-      ...options,
-    },
-  }
 
   let calls = 0
   let began = false
   let last: Wire | undefined
   try {
-    for await (const response of await client.chat(call)) {
+    for await (const response of await client.chat(chatOf(model, own, request))) {
       began = true
       if (malformed > 0) yield malformedLines(malformed)
       malformed = 0
@@ -138,6 +131,42 @@ async function* ask(
   if (end === 'filtered')
     throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
   yield { type: 'finish', stop: end !== 'length' && calls > 0 ? 'tool_calls' : end }
+}
+
+function chatOf(model: string, own: OllamaOptions, request: ModelRequest): ChatRequest & { stream: true } {
+  const { messages, tools = [], toolChoice, temperature, topP, maxTokens, stop, seed, effort } = request
+  const { keepAlive, format } = own
+  const think = effort === undefined ? own.think : LEVELS[effort]
+  return {
+    model,
+    stream: true,
+    messages: messages.map(toWire),
+    ...(tools.length > 0 && toolChoice !== 'none' && { tools: tools.map(toTool) }),
+    ...(think !== undefined && { think }),
+    ...(keepAlive !== undefined && { keep_alive: keepAlive }),
+    ...(format !== undefined && { format }),
+    options: {
+      ...(temperature !== undefined && { temperature }),
+      ...(topP !== undefined && { top_p: topP }),
+      ...(maxTokens !== undefined && { num_predict: maxTokens }),
+      ...(stop !== undefined && { stop: [...stop] }),
+      ...(seed !== undefined && { seed }),
+      ...own.options,
+    },
+  }
+}
+
+const LEVELS = { none: false, minimal: 'low', low: 'low', medium: 'medium', high: 'high' } as const satisfies {
+  [Level in Effort]: OllamaOptions['think']
+}
+
+/** Ollama always lets a model choose, among the tools that it is sent. */
+function unsupportedIn({ tools = [], toolChoice, parallelToolCalls }: ModelRequest): SettingName[] {
+  if (tools.length === 0) return []
+  return [
+    ...(toolChoice === 'required' || typeof toolChoice === 'object' ? (['toolChoice'] as const) : []),
+    ...(parallelToolCalls === false ? (['parallelToolCalls'] as const) : []),
+  ]
 }
 
 /** Whether a line is part of an answer. @throws Refusal for an error in the middle of an answer. */

@@ -2,6 +2,7 @@ import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
 import { ChatCompletion, THINKING_FIELDS, type ThinkingField } from './chat-completion.ts'
 import type { Extra, Message, Model, ModelEvent, ModelRequest } from './model.ts'
+import type { ToolChoice } from './model-settings.ts'
 import { answerBody } from './provider/answer-body.ts'
 import { answer, askingOf, idOf, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
@@ -117,7 +118,7 @@ async function* ask(
   { apiKey, baseURL, organization, project, own }: Endpoint,
   model: string,
   { body, streamOptions = {} }: OpenAIOptions,
-  { messages, tools = [], temperature, maxTokens }: ModelRequest,
+  request: ModelRequest,
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const client = new OpenAI({
     baseURL,
@@ -137,16 +138,8 @@ async function* ask(
       model,
       stream: true,
       ...(streamOptions && { stream_options: { include_usage: true, ...streamOptions } }),
-      messages: messages.map(toWire),
-      ...(tools.length > 0 && {
-        tools: tools.map(({ name, description, parameters }) => ({
-          type: 'function' as const,
-          function: { name, description, parameters: objectIn(parameters) },
-        })),
-      }),
-      ...(temperature !== undefined && { temperature }),
-      // OpenAI's newer models accept only `max_completion_tokens`, many compatible servers only `max_tokens`.
-      ...(maxTokens !== undefined && { [own ? 'max_completion_tokens' : 'max_tokens']: maxTokens }),
+      messages: request.messages.map(toWire),
+      ...settingsOf(request, own),
       ...body,
     })
     .asResponse()
@@ -162,6 +155,32 @@ async function* ask(
     yield* completion.usage()
     throw error
   }
+}
+
+function settingsOf(request: ModelRequest, own: boolean): object {
+  const { tools = [], temperature, topP, maxTokens, stop, seed, toolChoice, effort, parallelToolCalls } = request
+  return {
+    ...(tools.length > 0 && {
+      tools: tools.map(({ name, description, parameters }) => ({
+        type: 'function' as const,
+        function: { name, description, parameters: objectIn(parameters) },
+      })),
+      // Both are refused without tools.
+      ...(toolChoice !== undefined && { tool_choice: toToolChoice(toolChoice) }),
+      ...(parallelToolCalls !== undefined && { parallel_tool_calls: parallelToolCalls }),
+    }),
+    ...(temperature !== undefined && { temperature }),
+    ...(topP !== undefined && { top_p: topP }),
+    // OpenAI's newer models accept only `max_completion_tokens`, many compatible servers only `max_tokens`.
+    ...(maxTokens !== undefined && { [own ? 'max_completion_tokens' : 'max_tokens']: maxTokens }),
+    ...(stop !== undefined && { stop: [...stop] }),
+    ...(seed !== undefined && { seed }),
+    ...(effort !== undefined && { reasoning_effort: effort }),
+  }
+}
+
+function toToolChoice(choice: ToolChoice): OpenAI.ChatCompletionToolChoiceOption {
+  return typeof choice === 'string' ? choice : { type: 'function', function: { name: choice.tool } }
 }
 
 function toWire(message: Message): OpenAI.ChatCompletionMessageParam {

@@ -94,13 +94,17 @@ function secretsIn(value: string): string[] {
  * Yields a model's answer. It makes attempts until one yields its first event, then yields the events of that attempt.
  * It keeps the contract of `Model.stream`: no event follows an abort, the socket is closed before the iterator settles,
  * and every error is a `MillraceError`.
+ * @param warnings What to yield before anything else.
  */
 export async function* answer(
   request: ModelRequest,
   attempt: Attempt,
   { words, exchange: options, maxRetries, thinkTags, runtime }: Asking,
+  warnings: readonly ModelEvent[] = [],
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const { signal } = request
+  signal.throwIfAborted()
+  for (const warning of warnings) yield warning
   const begun = yield* retry(
     async () => {
       const exchange = new Exchange(signal, options)

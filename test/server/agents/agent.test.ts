@@ -187,14 +187,6 @@ describe('an agent', () => {
     expect(model.asked).toEqual([])
   })
 
-  test('hands temperature and limits to its model, and leaves out what was not set', async () => {
-    const model = scripted([FINISH])
-    await run({ model, temperature: 0, maxTokens: 5 }, 'hi')
-    expect(model.asked[0]).toMatchObject({ temperature: 0, maxTokens: 5 })
-    await run({ model }, 'hi')
-    expect(Object.keys(model.asked[1]!).sort()).toEqual(['messages', 'signal'])
-  })
-
   test('warns about inputs of other types that came before its only turn, and takes the messages', async () => {
     const model = scripted([FINISH])
     const inputs = [

@@ -148,4 +148,26 @@ describe('the demo model', () => {
   test.each([0, -1, Number.NaN])('cannot type %d tokens a second', (tokensPerSec) => {
     expect(() => demo({ tokensPerSec })).toThrow('tokensPerSec')
   })
+
+  test('takes the seed of a request before its own', async () => {
+    const { text } = await said('Weather in Oslo?', { seed: 3 })
+    expect((await said('Weather in Oslo?', { seed: 1 }, { seed: 3 })).text).toBe(text)
+  })
+
+  test('calls no tools with the tool choice `none`', async () => {
+    const { events } = await said('weather in Oslo', {}, { tools: [weather], toolChoice: 'none' })
+    expect(events.filter(({ type }) => type === 'tool.call' || type === 'warning')).toEqual([])
+  })
+
+  test('warns about settings that it does not have', async () => {
+    const settings = { temperature: 1, topP: 1, stop: ['x'], effort: 'low', toolChoice: 'required' } as const
+    const { events } = await said('hi', {}, { ...settings, parallelToolCalls: false, tools: [weather] })
+    expect(events[0]).toEqual({
+      type: 'warning',
+      code: 'unsupported_setting',
+      message: expect.stringMatching(
+        /no temperature, no topP, no stop, no effort, no toolChoice, no parallelToolCalls/,
+      ),
+    })
+  })
 })

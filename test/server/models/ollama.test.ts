@@ -31,7 +31,7 @@ describe('ollama() before anything is sent', () => {
 })
 
 describe('the options of ollama()', () => {
-  async function sent(options: OllamaOptions) {
+  async function sent(options: OllamaOptions, settings: Partial<ModelRequest> = { temperature: 0.2, maxTokens: 7 }) {
     let sent: { headers: Headers; body: Record<string, unknown> } | undefined
     const model = ollama('m', {
       env: {},
@@ -44,11 +44,11 @@ describe('the options of ollama()', () => {
       },
     })
     const { signal } = new AbortController()
-    const { error } = await readToEnd(
-      model.stream({ messages: [{ role: 'user', content: 'hi' }], signal, temperature: 0.2, maxTokens: 7 }),
+    const { events, error } = await readToEnd(
+      model.stream({ messages: [{ role: 'user', content: 'hi' }], signal, ...settings }),
     )
     expect(error).toBeUndefined()
-    return { ...sent!, model }
+    return { ...sent!, model, warnings: events.filter(({ type }) => type === 'warning') }
   }
 
   test('merge `options` last', async () => {
@@ -67,6 +67,39 @@ describe('the options of ollama()', () => {
     const { headers, model } = await sent({ headers: { authorization: 'Bearer proxy' }, id: 'local' })
     expect(headers.get('authorization')).toBe('Bearer proxy')
     expect(model).toMatchObject({ id: 'local', provider: 'ollama' })
+  })
+
+  const tools = [{ name: 'look', description: 'Looks', parameters: { type: 'object', properties: {} } }]
+
+  test('send the settings of a request in the words of Ollama', async () => {
+    const settings = { temperature: 0, topP: 0.5, maxTokens: 9, stop: ['END'], seed: 4 }
+    const { body, warnings } = await sent({}, settings)
+    expect(body['options']).toEqual({ temperature: 0, top_p: 0.5, num_predict: 9, stop: ['END'], seed: 4 })
+    expect(warnings).toEqual([])
+  })
+
+  test.each([
+    ['none', false],
+    ['minimal', 'low'],
+    ['high', 'high'],
+  ] as const)('send the effort %s as the `think` %j, also where `think` is set', async (effort, think) => {
+    expect((await sent({ think: true }, { effort })).body['think']).toBe(think)
+  })
+
+  test('send no tools with the tool choice `none`, and leave the choice to the model with `auto`', async () => {
+    const none = await sent({}, { tools, toolChoice: 'none' })
+    const auto = await sent({}, { tools, toolChoice: 'auto', parallelToolCalls: true })
+    expect(none.body).not.toHaveProperty('tools')
+    expect(auto.body['tools']).toHaveLength(1)
+    expect([...none.warnings, ...auto.warnings]).toEqual([])
+  })
+
+  test('warn about settings that Ollama does not have, before anything else', async () => {
+    const { body, warnings } = await sent({}, { tools, toolChoice: 'required', parallelToolCalls: false })
+    expect(body['tools']).toHaveLength(1)
+    const message = 'ollama has no toolChoice, no parallelToolCalls: the model answers without'
+    expect(warnings).toEqual([{ type: 'warning', code: 'unsupported_setting', message }])
+    expect((await sent({}, { toolChoice: 'required', parallelToolCalls: false })).warnings).toEqual([])
   })
 
   test('refuse a password in the host, without repeating it', () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { MillraceError } from '../../../protocol/errors.ts'
 import type { Message, ModelEvent, ModelRequest } from '../../../server/models/model.ts'
 import { ModelFailure } from '../../../server/models/model-failure.ts'
+import type { ModelSettings } from '../../../server/models/model-settings.ts'
 import { type OpenAIOptions, openai } from '../../../server/models/openai.ts'
 import { providerSuite } from '../../conformance/model.ts'
 import { limitsSuite } from '../../conformance/provider-limits.ts'
@@ -169,6 +170,52 @@ describe('the options of openai()', () => {
     const { signal } = new AbortController()
     const { error } = await readToEnd(model.stream({ messages: [{ role: 'user', content: 'hi' }], signal }))
     expect(new ModelFailure('m', error as MillraceError).message).toContain('no welcome for [redacted]')
+  })
+})
+
+const look = { name: 'look', description: 'Looks', parameters: { type: 'object', properties: {} } }
+const SETTINGS: ModelSettings = {
+  temperature: 0.1,
+  topP: 0.5,
+  maxTokens: 9,
+  stop: ['END'],
+  seed: 4,
+  toolChoice: { tool: 'look' },
+  effort: 'minimal',
+  parallelToolCalls: false,
+}
+
+describe('the settings of a request to openai()', () => {
+  test('are sent in the words of the API', async () => {
+    const { body, events } = await sent({ baseURL: 'http://host/v1' }, { ...SETTINGS, tools: [look] })
+    expect(body).toMatchObject({
+      temperature: 0.1,
+      top_p: 0.5,
+      max_tokens: 9,
+      stop: ['END'],
+      seed: 4,
+      tool_choice: { type: 'function', function: { name: 'look' } },
+      reasoning_effort: 'minimal',
+      parallel_tool_calls: false,
+    })
+    expect(events.filter(({ type }) => type === 'warning')).toEqual([])
+  })
+
+  test.each(['auto', 'none', 'required'] as const)('send the tool choice %s as it is', async (toolChoice) => {
+    const { body } = await sent({ baseURL: 'http://host/v1' }, { toolChoice, tools: [look] })
+    expect(body['tool_choice']).toBe(toolChoice)
+  })
+
+  test('about tools are left out without tools, because the API refuses them', async () => {
+    const { body } = await sent({ baseURL: 'http://host/v1' }, SETTINGS)
+    expect(body).not.toHaveProperty('tool_choice')
+    expect(body).not.toHaveProperty('parallel_tool_calls')
+  })
+
+  test('limit the tokens in the words that the models of OpenAI accept', async () => {
+    const { body } = await sent({ apiKey: 'sk-1' }, { maxTokens: 9 })
+    expect(body).toMatchObject({ max_completion_tokens: 9 })
+    expect(body).not.toHaveProperty('max_tokens')
   })
 })
 
