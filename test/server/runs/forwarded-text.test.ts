@@ -46,4 +46,22 @@ describe('the text of a child that its parent passes on', () => {
     await using served = await testServer({ grandparent })
     expect(await served.server.router.ask('grandparent', undefined)).toBe('about mills and rivers ')
   })
+
+  test('is never joined with the text of the parent, for a reader that has the text merged', async () => {
+    await using served = await testServer({ asking })
+    await using client = await served.client()
+    client.start(1, 'asking')
+    const { run } = await client.next('opened')
+    await client.next('end')
+    client.attach(2, run, 0, { policy: 'merge' })
+    await client.next('end', 2)
+    const merged = client.frames.flatMap((frame) =>
+      frame.kind === 'delta' && frame.sid === 2 ? [[frame.lane, frame.body]] : [],
+    )
+    expect(merged).toEqual([
+      [0, 'I ask. '],
+      [1, 'about mills and rivers '],
+      [0, 'That was it.'],
+    ])
+  })
 })
