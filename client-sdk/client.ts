@@ -9,9 +9,7 @@ import type {
   WireMap,
   StartOptions as WireStartOptions,
 } from '../protocol/frames.ts'
-import { pack } from '../protocol/pack.ts'
 import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
-import { MAX_KEY_BYTES, MAX_META_BYTES, MAX_META_DEPTH } from './own-limits.ts'
 import { prepare } from './prepare.ts'
 import { createRun, type Leavable, type Run } from './run.ts'
 
@@ -30,8 +28,8 @@ export type ReadOptions = {
    */
   policy?: Policy
   /**
-   * Most items that may be under way or unread. Above 1 KiB an event counts one for each KiB. Default: the server's,
-   * 256.
+   * Most items that may be under way or unread, at least 1; 0 counts as 1. Above 1 KiB an event counts one for each
+   * KiB. Default: the server's, 256.
    */
   credit?: number
   /** Items a second, until `throttle` sets another rate. 0 begins paused. Default: no limit. */
@@ -99,9 +97,11 @@ export interface Client<Actors extends ActorMap = ActorMap> {
    * Starts a run. The promises and the loop of the run report all later errors.
    *
    * @param actor The name of an actor of the server.
-   * @param input Plain data, as the actor's schema asks for. It is copied.
-   * @throws MillraceError `bad_request` for an input that is too large or not plain data, and for an option of a wrong
-   * value.
+   * @param input Plain data, as the actor's schema asks for: what JSON has, and bytes in any view of a buffer. Proxies
+   * of plain data are plain data. It is copied.
+   * @throws MillraceError `bad_request` for an input that is not plain data or larger than the server takes, and for an
+   * argument of a wrong type. Before the first connection the server's limits are not known: then the run ends with
+   * this error when they are. No other run is affected.
    */
   start<Name extends keyof Actors & string>(
     actor: Name,
@@ -122,12 +122,13 @@ export interface Client<Actors extends ActorMap = ActorMap> {
    *
    * @param actor Gives the run its types. It is not sent.
    * @param run The run's id.
-   * @throws MillraceError `bad_request` for an option of a wrong value.
+   * @throws MillraceError `bad_request` for an argument of a wrong type.
    */
   attach<Name extends keyof Actors & string>(actor: Name, run: string, options?: AttachOptions): RunOf<Actors[Name]>
   /**
    * Cancels or detaches the runs that this client started, waits up to twice the server's `cancelGraceMs` (2 s by
-   * default) for their ends, and closes the connection.
+   * default) for their ends, and closes the connection. Rejects with `bad_request` for any other `runs`, and closes
+   * nothing then.
    */
   close(options?: CloseOptions): Promise<void>
 }
@@ -137,7 +138,8 @@ export interface Client<Actors extends ActorMap = ActorMap> {
  *
  * @typeParam Actors `typeof actors` of the server.
  * @param url The server's address: `ws:` or `wss:`.
- * @throws MillraceError `bad_request` where there is no WebSocket class and none was given.
+ * @throws MillraceError `bad_request` for an option of a wrong type, and where there is no WebSocket class and none was
+ * given.
  */
 export function createClient<Actors extends ActorMap = ActorMap>(
   url: string | URL,
@@ -155,9 +157,8 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     { signal, ...rest }: StartOptions & { ask?: true },
   ): Run<Data, Result> => {
     const options: WireStartOptions = { policy: 'pace', ts, ...rest }
-    if (sizeOf(options.key) > MAX_KEY_BYTES || sizeOf(options.meta) > MAX_META_BYTES)
-      throw new MillraceError('bad_request', 'a key has at most 64 bytes, meta 1,024')
-    const request = prepare<Start>({ kind: 'start', sid: 0, actor, input, options }, connection, options)
+    const request = prepare<Start>({ kind: 'start', sid: 1, actor, input, options }, connection.stated)
+    if (signal && !signal.addEventListener) throw new MillraceError('bad_request', 'signal must be an AbortSignal')
     return createRun(connection, request, started, signal)
   }
 
@@ -169,20 +170,25 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       connects++
       connection.connect()
     },
-    start: (actor, input, options = {}) => begin(actor, input, options),
-    ask: async (actor, input, options = {}) =>
+    start: (actor, input, options) => begin(actor, input, options ?? {}),
+    ask: async (actor, input, options) =>
       begin<never, AnswerOf<Actors[typeof actor]>>(actor, input, { ...options, ask: true }).result,
 
-    attach(_actor, run, { after: place = 'start', gen = 1, ...reading } = {}) {
-      const after = place === 'start' ? 0 : place === 'live' ? null : place
-      const options: Attach['options'] = { policy: 'log', ts, ...reading, gen: after ? gen : undefined }
+    attach(_actor, run, options) {
+      const { after: place = 'start', gen = 1, ...reading } = options ?? {}
+      // null is live on the wire. An application that passes it has lost its position.
+      const after = place === 'start' ? 0 : place === 'live' ? null : (place ?? Number.NaN)
+      const request = { policy: 'log', ts, ...reading, gen: after ? gen : undefined } as const
       return createRun(
         connection,
-        prepare<Attach>({ kind: 'attach', sid: 0, run, after, options }, connection, { after, ...options }),
+        prepare<Attach>({ kind: 'attach', sid: 1, run, after, options: request }, connection.stated),
       )
     },
 
-    async close({ runs = 'cancel' } = {}) {
+    async close(options) {
+      const { runs = 'cancel' } = options ?? {}
+      if (runs !== 'cancel' && runs !== 'detach')
+        throw new MillraceError('bad_request', 'runs must be cancel or detach')
       const before = connects
       const ends = [...started].map((run): unknown => run[runs]())
       const shut = (): void => {
@@ -195,10 +201,4 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       shut()
     },
   }
-}
-
-function sizeOf(value: unknown): number {
-  const bytes: number[] = []
-  pack(bytes, value, MAX_META_DEPTH)
-  return bytes.length
 }

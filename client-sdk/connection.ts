@@ -5,6 +5,7 @@ import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
 import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
 import { backoff } from './backoff.ts'
 import { MAX_FIRST_TRIES } from './own-limits.ts'
+import { prepare } from './prepare.ts'
 import { systemRuntime } from './runtime.ts'
 import {
   type ConnectedStream,
@@ -84,6 +85,12 @@ const STOP_ERRORS: { [closeCode: number]: ErrorCode } = {
 }
 
 /**
+ * The final close codes that may be due to what was sent before WELCOME: a late duplicate of an older try has overtaken
+ * HELLO, or data exceeds limits that only WELCOME states. They allow one more try, which sends HELLO alone.
+ */
+const TOO_EARLY: readonly number[] = [1009, CLOSE.malformed, CLOSE.takenOver, CLOSE.tooLarge]
+
+/**
  * The one connection of a client, opened when it is first needed and again when it is lost. Sockets come and go, and
  * the streams stay: the first message of each socket holds HELLO and opens every stream again.
  */
@@ -91,6 +98,8 @@ export interface Connection {
   readonly runtime: ClientRuntime
   readonly connectMs: number
   readonly limits: WireLimits & Delays
+  /** The same, once the server has stated them. Until then the client assumes the default limits. */
+  readonly stated: WireLimits | undefined
   /** The streams to open on each socket. A stream that is closed is deleted here. */
   readonly streams: Set<ConnectedStream>
   status(): Status
@@ -130,7 +139,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     WebSocket = page.WebSocket,
   } = options
   if (!WebSocket) throw new MillraceError('bad_request', 'no WebSocket class: set options.WebSocket')
+  const isFetched = typeof auth === 'function'
   const client = runtime.randomBytes(16)
+  const greeting = prepare({ kind: 'hello', client, attempt: 0, name, flushMs, auth: isFetched ? null : auth } as Hello)
   const streams = new Set<ConnectedStream>()
   let status: Status = 'idle'
   let attempt = 0
@@ -184,7 +195,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     const mine = ++attempt
     const isCurrent = (): boolean => mine === attempt && status === 'connecting'
     const { tryMs } = connection.limits
-    let credentials: unknown = auth
+    let credentials: unknown = greeting.auth
     notice = undefined
     after(tryMs, () => {
       failed(`no ${socket ? 'answer' : 'credentials'} within ${tryMs} ms`)
@@ -192,7 +203,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     })
     become('connecting')
     try {
-      if (typeof auth === 'function') credentials = await (auth as () => unknown)()
+      if (isFetched) credentials = await (auth as () => unknown)()
     } catch (error) {
       if (isCurrent()) {
         failed(`no credentials: ${textOf(error)}`, error)
@@ -201,14 +212,8 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     }
     if (!isCurrent()) return
     try {
-      socket = createSocket(connection, WebSocket, url, {
-        kind: 'hello',
-        auth: credentials,
-        client,
-        attempt,
-        name,
-        flushMs,
-      } as Hello)
+      const isEager = !hadLastChance && (losses === 0 || !!connection.stated)
+      socket = createSocket(connection, WebSocket, url, { ...greeting, auth: credentials, attempt }, isEager)
     } catch (error) {
       // An address, or credentials, of which no WebSocket can be made: another try would fail in the same way.
       failed(textOf(error), error)
@@ -260,7 +265,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     for (const stream of streams) stream.giveUp()
   }
 
-  const connection: Connection & SocketOwner & { limits: WireLimits & Delays } = {
+  const connection: Connection & SocketOwner & { limits: WireLimits & Delays; stated: WireLimits | undefined } = {
     runtime,
     connectMs,
     streams,
@@ -272,6 +277,8 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       tryMs: connectMs / 2,
       ...delays,
     },
+
+    stated: undefined,
 
     status: () => status,
     error: () => over ?? new MillraceError('connection_lost', why || `${url} cannot be reached`, { cause }),
@@ -302,7 +309,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     },
 
     welcome({ limits }) {
-      connection.limits = { ...connection.limits, ...limits, ...delays }
+      connection.limits = connection.stated = { ...connection.limits, ...limits, ...delays }
       welcomedAt = runtime.now()
       hadLastChance = false
       failed('')
@@ -329,11 +336,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       failed(notice ?? (detail ? `${what}: ${detail}` : what), error)
       const action = closeAction(code)
       if (action === 'resume') return lose(code === 1005 || code === 1006)
-      // A late duplicate of an older try may have overtaken HELLO. Fixed credentials would be refused again.
+      // Fixed credentials would be refused again.
       const mayHelp =
-        action === 'stop'
-          ? code === CLOSE.takenOver && status !== 'open'
-          : action !== 'reauthenticate' || typeof auth === 'function'
+        action === 'stop' ? status !== 'open' && TOO_EARLY.includes(code) : action !== 'reauthenticate' || isFetched
       if (mayHelp && !hadLastChance) {
         hadLastChance = true
         return lose(true)

@@ -7,17 +7,14 @@ export const MAX_FIRST_TRIES = 8
 /** Milliseconds. A timer that is later than this slept together with the machine. */
 export const LATE_MS = 1_000
 
-/** Bytes, and values, by which a frame may grow after it was checked: its number, its credit and its rate change. */
+/** Bytes by which a frame may grow after it was checked: its number, its key, its credit and its rate change. */
 export const SPARE = 64
 
-/** Bytes of an encoded key: 64, and the two before it. */
-export const MAX_KEY_BYTES = 66
+/** Values by which it may grow. */
+export const SPARE_VALUES = 8
 
-/** Bytes of encoded `meta`. */
-export const MAX_META_BYTES = 1_024
-
-/** Levels of maps and arrays in `meta`. The frame itself is one more. */
-export const MAX_META_DEPTH = 15
+/** The most levels of maps and arrays that are packed. Data that refers to itself has more. */
+export const MAX_DEPTH = 1_000
 
 /** Characters (UTF-16 code units) of a cancel's note. In UTF-8 they have at most 255 bytes, and 256 may travel. */
 export const MAX_NOTE = 85
@@ -29,3 +26,6 @@ export const MAX_TARGET_ID = 1_024
 
 /** The most text items, counted from the last, that a rewind can take back. At least half as many always can. */
 export const MAX_MARKS = 1_000
+
+/** The most characters (UTF-16 code units) of an answer that are kept before the application asks for its result. */
+export const MAX_UNASKED = 1_048_576

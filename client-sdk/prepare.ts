@@ -1,32 +1,41 @@
+import { decodeUp } from '../protocol/decode.ts'
 import { packUp } from '../protocol/encode.ts'
 import { MillraceError } from '../protocol/errors.ts'
 import type { UpFrame } from '../protocol/frames.ts'
-import type { WireLimits } from '../protocol/wire-limits.ts'
-import { SPARE } from './own-limits.ts'
+import { MAX_DEPTH, SPARE, SPARE_VALUES } from './own-limits.ts'
+
+/** The limits of a server that decide whether data can travel. */
+type DataLimits = { readonly maxMessage: number; readonly maxDepth: number; readonly maxValues: number }
+
+/** Before WELCOME the client does not know them. */
+const UNKNOWN: DataLimits = { maxMessage: Infinity, maxDepth: Infinity, maxValues: Infinity }
 
 /**
- * Checks a frame that an application's data is in, and copies it, so that later changes of the data are not sent.
+ * Returns the frame as the server will get it: packed and decoded again, in a copy that later changes of the
+ * application's data do not reach. Packed again, the copy has the same bytes, which a repeated START needs.
  *
- * @param counts The application's numbers by name. Each must be an integer of at least 0.
- * @throws MillraceError `bad_request` for data that cannot travel or is too large, and for a wrong number.
+ * @param limits The limits that the server has stated. Without them only the types are checked.
+ * @throws MillraceError `bad_request` for data that cannot travel or is too large, and for an argument of a wrong type.
+ * What a getter or a proxy in the data throws is thrown as it is.
  */
-export function prepare<Frame extends UpFrame>(
-  frame: Frame,
-  { limits: { maxMessage, maxValues } }: { limits: WireLimits },
-  counts: object = {},
-): Frame {
-  for (const [name, count] of Object.entries(counts)) {
-    if (typeof count === 'number' && (count < 0 || !Number.isSafeInteger(count)))
-      throw new MillraceError('bad_request', `${name} must be an integer of at least 0`)
-  }
-  if (packUp(frame).length > maxMessage - SPARE || countOf(frame) > maxValues - SPARE)
-    throw new MillraceError('bad_request', `too large: maxMessage is ${maxMessage}, maxValues ${maxValues}`)
-  return structuredClone(frame)
+export function prepare<Frame extends UpFrame>(frame: Frame, limits: DataLimits = UNKNOWN): Frame {
+  return check(packUp(frame, MAX_DEPTH), limits, SPARE, SPARE_VALUES) as Frame
 }
 
-/** The number of values on the wire: the value itself, and all that it holds. */
-function countOf(value: unknown): number {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return 1
-  const perEntry = Array.isArray(value) ? 0 : 1
-  return Object.values(value).reduce((sum: number, inner) => sum + perEntry + countOf(inner), 1)
+/**
+ * Decodes a packed frame as the server will.
+ * @throws MillraceError `bad_request` for a frame that the server would refuse.
+ */
+export function check(bytes: number[], limits: DataLimits, spareBytes = 0, spareValues = 0): UpFrame {
+  const { maxMessage, maxDepth, maxValues } = limits
+  try {
+    const room = { maxBytes: maxMessage - spareBytes, maxDepth, maxValues: maxValues - spareValues }
+    return decodeUp(new Uint8Array(bytes), room)[0]!
+  } catch (cause) {
+    const { message } = cause as Error
+    const advice = /large|length|depth/.test(message)
+      ? `maxMessage is ${maxMessage}, maxDepth ${maxDepth}, maxValues ${maxValues}`
+      : 'see its type'
+    throw new MillraceError('bad_request', `${message}: ${advice}`, { cause })
+  }
 }

@@ -1,14 +1,15 @@
 import { MillraceError } from '../protocol/errors.ts'
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
-import type { Attach, Start } from '../protocol/frames.ts'
+import type { Attach, Cancel, Start } from '../protocol/frames.ts'
 import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
 import { incomplete } from './answer-text.ts'
 import type { CancelOptions, CancelResult, CancelTarget, TargetCancelResult } from './cancel.ts'
 import type { Connection } from './connection.ts'
 import { deferred, quiet } from './deferred.ts'
 import { MAX_NOTE } from './own-limits.ts'
+import { prepare } from './prepare.ts'
 import { createReader, failureOf } from './reader.ts'
-import { type CancelFrame, createStream, type InputTaken, type Position, type StreamEnd } from './stream.ts'
+import { createStream, type InputTaken, type Position, type StreamEnd } from './stream.ts'
 
 /** The types of input that agents take. An actor may take others. */
 export type InputType = 'message' | 'approve' | 'answer' | 'tool.result' | (string & {})
@@ -59,9 +60,13 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
   /**
    * Stops one target, a tool call or sub-agent; the run goes on. Never rejects. Resolves with the target's receipt, or
    * with the outcome that came first, or with `confirmed: false`.
+   * @throws MillraceError `bad_request` for an id, a reason or a note of a wrong type, also for an id that is undefined.
    */
   cancel(options: CancelOptions & CancelTarget): Promise<TargetCancelResult>
-  /** Stops the run. The loop ends at once. Never rejects; resolves as for a target. */
+  /**
+   * Stops the run. The loop ends at once. Never rejects; resolves as for a target.
+   * @throws MillraceError `bad_request` for a reason or a note of a wrong type.
+   */
   cancel(options?: CancelOptions): Promise<CancelResult>
   /** Stops reading; the run goes on. While no client of its principal is connected, its `onDetach` decides. */
   detach(): void
@@ -113,7 +118,7 @@ export function createRun<Data, Result>(
   })
 
   const reader = createReader(stream, () => {
-    if (request.kind === 'start') abort()
+    if (request.kind === 'start') void run.cancel()
     else run.detach()
   })
 
@@ -150,11 +155,20 @@ export function createRun<Data, Result>(
     [Symbol.asyncIterator]: () => reader.read('events'),
     text: () => reader.read('text'),
 
-    cancel({ reason = 'user', note, call, agent }: CancelOptions & Partial<CancelTarget> = {}): Promise<CancelResult> {
-      const frame = { kind: 'cancel', code: CANCEL_CODES[reason], note: note?.slice(0, MAX_NOTE) } as CancelFrame
-      const id = call ?? agent
-      if (id !== undefined)
-        return stream.cancelTarget({ ...frame, target: { type: id === call ? 'call' : 'agent', id } })
+    cancel(options?: CancelOptions & Partial<CancelTarget>): Promise<CancelResult> {
+      const given = Object(options) as CancelOptions & Partial<CancelTarget>
+      const { reason = 'user', note, call, agent } = given
+      const frame = prepare({
+        kind: 'cancel',
+        sid: 1,
+        code: CANCEL_CODES[reason] ?? -1,
+        note: note?.slice?.(0, MAX_NOTE) ?? note,
+        // An id that is undefined by mistake must not cancel the whole run.
+        ...(('call' in given || 'agent' in given) && {
+          target: { type: call === undefined ? 'agent' : 'call', id: call ?? agent },
+        }),
+      } as Cancel)
+      if (frame.target) return stream.cancelTarget(frame)
       reader.detach()
       stream.cancel(frame)
       return reader.end(cancelResult)

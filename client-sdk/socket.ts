@@ -1,5 +1,6 @@
 import { decodeDown } from '../protocol/decode.ts'
 import { joinFrames, packUp } from '../protocol/encode.ts'
+import type { MillraceError } from '../protocol/errors.ts'
 import {
   type Delta,
   type DownFrame,
@@ -17,7 +18,8 @@ import {
 } from '../protocol/frames.ts'
 import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
 import type { WireLimits } from '../protocol/wire-limits.ts'
-import { LATE_MS } from './own-limits.ts'
+import { LATE_MS, MAX_DEPTH } from './own-limits.ts'
+import { check } from './prepare.ts'
 
 /**
  * The part of a WebSocket that a client uses. Its handlers are typed loosely: a browser's class fits, and that of `ws`.
@@ -54,6 +56,8 @@ export interface ConnectedStream {
   lost(): void
   /** Ends this stream with the connection's error, if it is lost. */
   giveUp(): void
+  /** A frame of this stream exceeds the limits of the server and is not sent. */
+  refused(frame: UpFrame, reason: MillraceError): void
   opened(frame: Opened): void
   delta(frame: Delta): void
   event(frame: EventFrame): void
@@ -108,22 +112,46 @@ export const page = globalThis as {
   removeEventListener?(type: string, listener: PageListener): void
 }
 
-/** @throws MillraceError `bad_request` for credentials that cannot travel, and any error of the WebSocket class. */
-export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url: string, hello: Hello): Socket {
+/** A frame and its bytes. */
+type Waiting = { readonly frame: UpFrame; readonly bytes: number[] }
+
+/**
+ * @param isEager Whether streams are opened before WELCOME. Otherwise HELLO goes alone, and nothing is sent that the
+ * server's limits do not allow.
+ * @throws MillraceError `bad_request` for credentials that cannot travel, and any error of the WebSocket class.
+ */
+export function createSocket(
+  owner: SocketOwner,
+  WebSocket: WebSocketClass,
+  url: string,
+  hello: Hello,
+  isEager: boolean,
+): Socket {
   const { runtime } = owner
-  /** Encoded frames that wait for the end of this loop turn, or for WELCOME. */
-  const waiting = [packUp(hello)]
+  /** Packed frames that wait for the end of this loop turn, or for WELCOME. */
+  let waiting: Waiting[] = [{ frame: hello, bytes: packUp(hello) }]
   const socket = new WebSocket(url, SUBPROTOCOL)
   /** Undefined while it connects. */
   let state: 'open' | 'closed' | undefined
   let lastSid = 0
-  /** Bytes that may still be sent before WELCOME. */
-  let earlyBytes = owner.limits.beforeWelcomeBytes
+  /** Bytes of the one message that is sent before WELCOME. If it is too much, the close comes before WELCOME too. */
+  let earlyBytes = isEager ? owner.limits.beforeWelcomeBytes : waiting[0]!.bytes.length
   let isFlushing = false
   let heardAt = 0
   let isProbed = false
   let timer: Timer | undefined
   let cause: unknown
+
+  /** The limits are known only since WELCOME, and may be others than before a loss. */
+  const fits = ({ frame, bytes }: Waiting): boolean => {
+    try {
+      check(bytes, owner.limits)
+      return true
+    } catch (error) {
+      if ('sid' in frame) streamOf(frame.sid)?.refused(frame, error as MillraceError)
+      return false
+    }
+  }
 
   /** Sends all that waits, in as few messages as fit. Before WELCOME the server takes a limited number of bytes. */
   const flush = (): void => {
@@ -133,19 +161,20 @@ export function createSocket(owner: SocketOwner, WebSocket: WebSocketClass, url:
       if (stream.sid === 0) stream.open(++lastSid)
     }
     const isWelcomed = owner.status() === 'open'
+    if (isWelcomed) waiting = waiting.filter(fits)
     while (waiting.length > 0) {
       let room = isWelcomed ? owner.limits.maxMessage : earlyBytes
       let n = 0
-      while (n < waiting.length && (room -= waiting[n]!.length) >= 0) n++
+      while (n < waiting.length && (room -= waiting[n]!.bytes.length) >= 0) n++
       if (n === 0 && !isWelcomed) return
-      const message = joinFrames(waiting.splice(0, n || 1))
-      earlyBytes -= message.length
+      const message = joinFrames(waiting.splice(0, n || 1).map(({ bytes }) => bytes))
+      earlyBytes = 0
       socket.send(message)
     }
   }
 
   const send = (frame?: UpFrame): void => {
-    if (frame) waiting.push(packUp(frame))
+    if (frame) waiting.push({ frame, bytes: packUp(frame, MAX_DEPTH) })
     if (!isFlushing) queueMicrotask(flush)
     isFlushing = true
   }

@@ -89,7 +89,16 @@ export interface Stream extends ConnectedStream {
 export function createStream(connection: Connection, request: Start | Attach, listener: StreamListener): Stream {
   const { runtime, connectMs } = connection
   const { run, after = 0, options } = request as Request
-  const { credit = connection.limits.initialCredit, policy, rate, ts, gen, key = runtime.randomBytes(16) } = options
+  const {
+    credit: asked = connection.limits.initialCredit,
+    policy,
+    rate,
+    ts,
+    gen,
+    key = runtime.randomBytes(16),
+  } = options
+  // A window of 0 would never be read, and never grow.
+  const credit = asked || 1
   const window = new CreditWindow(credit)
   const inbox = createInbox(window, runtime, after, gen)
   const questions = new Questions()
@@ -214,6 +223,11 @@ export function createStream(connection: Connection, request: Start | Attach, li
       if (state === 'lost') close(connection.error())
     },
 
+    refused(frame, reason): void {
+      if (frame.kind === 'input') questions.take(frame.mid)?.reject(reason)
+      else close(reason)
+    },
+
     opened(frame): void {
       const { run, gen, credit } = frame
       // After a loss, ATTACH finds the run for as long as it is kept. START finds it only while its key is.
@@ -333,12 +347,12 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
     async input(type, data) {
       const mid = runtime.randomBytes(16)
-      const frame = prepare<Input>({ kind: 'input', sid: 0, mid, type, data }, connection)
+      const frame = prepare<Input>({ kind: 'input', sid: 1, mid, type, data }, connection.stated)
       return ask(mid, frame) as Promise<InputTaken>
     },
 
     setRate(perSec) {
-      const frame = prepare<Rate>({ kind: 'rate', sid: 0, perSec }, connection, { perSec })
+      const frame = prepare<Rate>({ kind: 'rate', sid: 1, perSec })
       reading.rate = perSec ?? undefined
       if (isUp()) send(frame)
     },

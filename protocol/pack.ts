@@ -1,11 +1,12 @@
-import { container, keysOf } from './plain-data.ts'
+import { bytesOf, container, keysOf } from './plain-data.ts'
 
 const utf8 = new TextEncoder()
 
 /**
- * Appends plain data to `out` as MessagePack: null, booleans, numbers, strings, Uint8Array, arrays, and objects without
- * a class, each in its smallest form. `undefined` becomes nil, and is left out of a map. A `Writer` writes the same
- * bytes several times as fast, with several times the code. `pack` is for clients, which write little.
+ * Appends plain data to `out` as MessagePack: null, booleans, numbers, strings, bytes (any view of an ArrayBuffer),
+ * arrays, and objects without a class, each in its smallest form. `undefined` becomes nil, and is left out of a map. A
+ * `Writer` writes the same bytes several times as fast, with several times the code. `pack` is for clients, which write
+ * little.
  *
  * @param out Receives the bytes. Only the low 8 bits of each number count.
  * @param depth How many containers may nest.
@@ -16,7 +17,7 @@ export function pack(out: number[], value: unknown, depth: number): void {
   else if (typeof value === 'boolean') out.push(value ? 0xc3 : 0xc2)
   else if (typeof value === 'number') packNumber(out, value)
   else if (typeof value === 'string') packBytes(out, utf8.encode(value), 0xa0, 0x20, 0xd9)
-  else if (value instanceof Uint8Array) packBytes(out, value, 0, 0, 0xc4)
+  else if (ArrayBuffer.isView(value)) packBytes(out, bytesOf(value), 0, 0, 0xc4)
   else packContainer(out, container(value, depth), depth - 1)
 }
 

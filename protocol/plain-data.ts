@@ -26,6 +26,11 @@ export function keysOf(map: WireMap): string[] {
   return Object.keys(map).filter((key) => map[key] !== undefined)
 }
 
+/** The bytes that a view shows, without a copy. The view may be of another realm, where `instanceof` does not know it. */
+export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
 function refuse(rule: string): never {
   throw new MillraceError('bad_request', `data cannot be sent: ${rule}`)
 }

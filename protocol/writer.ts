@@ -1,4 +1,4 @@
-import { container, keysOf } from './plain-data.ts'
+import { bytesOf, container, keysOf } from './plain-data.ts'
 
 const encoder = new TextEncoder()
 
@@ -132,8 +132,8 @@ export class Writer {
   }
 
   /**
-   * Plain data: null, booleans, numbers, strings, Uint8Array, arrays, and objects without a class. `undefined` is nil,
-   * and is left out of a map.
+   * Plain data: null, booleans, numbers, strings, bytes (any view of an ArrayBuffer), arrays, and objects without a
+   * class. `undefined` is nil, and is left out of a map.
    * @param depth how deep containers may nest. Default 15, which `maxDepth` leaves inside a frame.
    * @throws MillraceError `bad_request` for other data, and for data that nests deeper or refers to itself.
    */
@@ -142,7 +142,7 @@ export class Writer {
     if (typeof value === 'string') return this.str(value)
     if (typeof value === 'number') return this.number(value)
     if (typeof value === 'boolean') return this.bool(value)
-    if (value instanceof Uint8Array) return this.bin(value)
+    if (ArrayBuffer.isView(value)) return this.bin(bytesOf(value))
     const plain = container(value, depth)
     if (Array.isArray(plain)) {
       const { length } = plain

@@ -137,8 +137,8 @@ describe('a message', () => {
     for (const options of [{ key: 'k'.repeat(65) }, { key: new Uint8Array(65) }, { meta: { note: 'x'.repeat(1_024) } }])
       expect(() => client.start('chat', {}, options)).toThrow(expect.objectContaining({ code: 'bad_request' }))
     client.start('chat', {}, { key: 'k'.repeat(64), meta: { note: 'x'.repeat(1_000) } }).detach()
-    expect(() => client.start('chat', {}, { credit: -1 })).toThrow(/credit must be an integer/)
-    expect(() => client.attach('chat', 'r', { after: 0.5 })).toThrow(/after must be an integer/)
+    expect(() => client.start('chat', {}, { credit: -1 })).toThrow(/malformed credit/)
+    expect(() => client.attach('chat', 'r', { after: 0.5 })).toThrow(/malformed after/)
     expect(server.socket.said()).toEqual([])
   })
 

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../protocol/errors.ts'
@@ -157,7 +158,6 @@ describe('a writer', () => {
     ['Set', new Set()],
     ['RegExp', /x/],
     ['Error', new Error('x')],
-    ['Uint16Array', new Uint16Array(2)],
     ['ArrayBuffer', new ArrayBuffer(2)],
     ['Promise', Promise.resolve()],
     ['Url', new Url('x')],
@@ -168,6 +168,13 @@ describe('a writer', () => {
     const error = refusalOf(() => written({ deep: [value] }))
     expect(error.code).toBe('bad_request')
     expect(error.message).toContain(name)
+  })
+
+  test('writes a view of a buffer as the bytes that it shows, and knows bytes of another realm', () => {
+    const { buffer } = Uint8Array.of(1, 2, 3, 4, 5, 6)
+    for (const view of [new DataView(buffer, 2, 2), new Uint16Array(buffer, 2, 1), Buffer.from(buffer, 2, 2)])
+      expect(hex(written(view))).toBe('c4020304')
+    expect(hex(written(runInNewContext('Uint8Array.of(3, 4)')))).toBe('c4020304')
   })
 
   test('refuses data that refers to itself', () => {
