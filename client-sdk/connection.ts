@@ -6,6 +6,7 @@ import { WIRE_LIMITS, type WireLimits } from '../protocol/wire-limits.ts'
 import { backoff } from './backoff.ts'
 import { MAX_FIRST_TRIES } from './own-limits.ts'
 import { prepare } from './prepare.ts'
+import { report } from './report.ts'
 import { systemRuntime } from './runtime.ts'
 import {
   type ConnectedStream,
@@ -60,7 +61,8 @@ export type ConnectionOptions = {
   connectMs?: number
   /**
    * Called with each change of `status`. `error` says why the status is `lost` or `closed`: at once, while runs still
-   * wait. Undefined for every other status, and after `close`.
+   * wait. Undefined for every other status, and after `close`. An error that it throws changes nothing here: it is
+   * reported as an event listener's is, to `error` of the page or `uncaughtException` of Node.
    */
   onStatus?: (status: Status, error?: MillraceError) => void
   /** The class of sockets. Default: `globalThis.WebSocket`; in Node the class of `ws`. */
@@ -176,7 +178,11 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     status = next
     if (isAtRest(next) !== wasAtRest)
       for (const type of WAKING) page[wasAtRest ? 'addEventListener' : 'removeEventListener']?.(type, wake)
-    onStatus?.(next, error)
+    try {
+      onStatus?.(next, error)
+    } catch (thrown) {
+      report(thrown)
+    }
   }
 
   /** The network returned, or the page is shown again: a lost connection may succeed now, an open one may be dead. */

@@ -12,6 +12,7 @@ import {
   type InputAck,
   type Notice,
   type Opened,
+  type Ping,
   SUBPROTOCOL,
   type UpFrame,
   type Welcome,
@@ -20,6 +21,7 @@ import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
 import type { WireLimits } from '../protocol/wire-limits.ts'
 import { LATE_MS, MAX_DEPTH } from './own-limits.ts'
 import { check } from './prepare.ts'
+import { report } from './report.ts'
 
 /**
  * The part of a WebSocket that a client uses. Its handlers are typed loosely: a browser's class fits, and that of `ws`.
@@ -184,6 +186,26 @@ export function createSocket(
     return undefined
   }
 
+  const apply = (frame: Exclude<DownFrame, Ping>): void => {
+    switch (frame.kind) {
+      case 'welcome':
+        owner.welcome(frame)
+        listen()
+        send()
+        break
+      case 'pong':
+        break
+      case 'goaway':
+        owner.goaway(frame)
+        break
+      case 'notice':
+        ;(frame.ref?.sid ? streamOf(frame.ref.sid) : owner)?.notice(frame)
+        break
+      default:
+        streamOf(frame.sid)?.[frame.kind](frame as never)
+    }
+  }
+
   const receive = ({ data }: { data: unknown }): void => {
     const { limits } = owner
     heardAt = runtime.now()
@@ -198,25 +220,12 @@ export function createSocket(
     }
     let ping: number | undefined
     for (const frame of frames) {
-      switch (frame.kind) {
-        case 'welcome':
-          owner.welcome(frame)
-          listen()
-          send()
-          break
-        case 'ping':
-          ping = frame.nonce
-          break
-        case 'pong':
-          break
-        case 'goaway':
-          owner.goaway(frame)
-          break
-        case 'notice':
-          ;(frame.ref?.sid ? streamOf(frame.ref.sid) : owner)?.notice(frame)
-          break
-        default:
-          streamOf(frame.sid)?.[frame.kind](frame as never)
+      try {
+        if (frame.kind === 'ping') ping = frame.nonce
+        else apply(frame)
+      } catch (error) {
+        // The application's runtime has thrown. An item that is lost by this is missed by the next, and sent again.
+        report(error)
       }
       if (state === 'closed') return
     }

@@ -294,8 +294,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
         retry = runtime.setTimer(backoff(connection, refusals++), tryAgain)
         return
       }
-      // Items are missing before this end. Without them the text would seem complete.
-      if (state === 'open' && seq > 0 && seq !== inbox.last! + 1) return fault()
+      // Items are missing before this end, or OPENED is. Without them the text would seem complete.
+      if (isUp() && seq > 0 && (state === 'opening' || seq !== inbox.last! + 1)) return fault()
       if (outcome === 'unsubscribed') return close(MillraceError.fromShape(data as ErrorShape))
       const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: data }
       const { usage } = data as { usage?: Usage }
