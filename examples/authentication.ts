@@ -74,7 +74,17 @@ const question = 'Tell me about millrace'
   })
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
   const { port } = http.address() as { port: number }
-  await using server = createServer({ actors, authenticate: byCookie, origins: ['https://app.example.com'] })
+  await using server = createServer({
+    actors,
+    authenticate: byCookie,
+    origins: ['https://app.example.com'],
+    logger: {
+      debug() {},
+      info() {},
+      warn: (fields, message) => console.log(`the operator reads: ${message}`, fields),
+      error: console.error,
+    },
+  })
   server.attach(http, { path: '/agents' })
 
   // A browser stores the cookie and sends it, with the page's Origin, by itself. Node does not, so this class does.

@@ -5,7 +5,7 @@ import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor } from './actors/actor.ts'
 import type { ServerView } from './actors/server-view.ts'
 import { Connection, type ConnectionOptions } from './connections/connection.ts'
-import { verifyOrigin } from './connections/origin.ts'
+import { OriginCheck } from './connections/origin.ts'
 import { LEVELS, type Logger, ServerLog } from './logger.ts'
 import type { Model } from './models/model.ts'
 import { modelRegistry } from './models/model-registry.ts'
@@ -39,12 +39,16 @@ export type ServerOptions<Actors extends ActorMap> = {
   /** Limits that differ from the defaults. `createServer` checks them together. */
   limits?: Partial<Limits>
   /**
-   * Origins of the pages that may connect. Scheme, host and port must match exactly: `https://app.example.com`.
-   * Default: only pages of the host that they connect to. A server on a loopback address then accepts only loopback
-   * names, so list the origins behind a proxy on the same machine. Clients that are not browsers send no origin, and
-   * may connect.
+   * Origins of the pages that may connect, besides pages of the host that they connect to. Scheme, host and port must
+   * match exactly: `https://app.example.com`. Without `origins`, a server on a loopback address accepts only loopback
+   * names as its host. Clients that are not browsers send no origin, and may connect. Default: none.
    */
   origins?: readonly string[]
+  /**
+   * true: a proxy in front of the server sets `X-Forwarded-Host`, and the server takes the host of a request from it.
+   * Set it only if no client can reach the server past that proxy. Default false: `Host` counts.
+   */
+  trustProxy?: boolean
   /** Accepts the sockets. Default: `ws()`. */
   transport?: Transport
   /** The server's name, which WELCOME sends to clients. At most 256 characters. */
@@ -111,7 +115,8 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
 
 /**
  * Creates a server, which listens once `listen` is called.
- * @throws MillraceError `bad_request` for limits that do not fit together, no actors, or no `authenticate`.
+ * @throws MillraceError `bad_request` for limits that do not fit together, no actors, no `authenticate`, or an entry of
+ * `origins` that no browser sends.
  */
 export function createServer<const Actors extends ActorMap>(options: ServerOptions<Actors>): MillraceServer<Actors> {
   if (typeof options.authenticate !== 'function') {
@@ -182,8 +187,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     streamOver: () => closing.check(),
   }
 
+  const { origins, trustProxy } = options
+  const originCheck = new OriginCheck({ origins, trustProxy }, (refusal) => log.write('origin.refused', refusal))
+
   const acceptor: SocketAcceptor = {
-    verify: (request) => verifyOrigin(request, options.origins),
+    verify: (request) => originCheck.verify(request),
     accept(socket, subprotocol) {
       const connection = new Connection(socket, connectionOptions)
       connections.add(connection)

@@ -53,7 +53,8 @@ test.concurrent('the example of authentication shows who may do what, outlives a
   expect(said).toContain('a stranger: MillraceError: the credentials were refused\n')
   expect(said).toContain('tokens: more than one\nthe answer is whole: true\n')
   expect(said).toMatch(/a page of the app reads: \S+/)
-  expect(said).toMatch(/a page of another site: MillraceError: ws:\S+ cannot be reached/)
+  expect(said).toMatch(/a page of another site: MillraceError: the server closed with 4403: .*`origins`/)
+  expect(said).toMatch(/the operator reads: a page was refused \{[^}]*https:\/\/other\.example[^}]*`origins`/)
 })
 
 test.concurrent('the example of chat history keeps a cancelled answer, and goes on with it after a restart', async () => {

@@ -16,6 +16,7 @@ const KNOWN = {
   defaultModel: 'an object',
   limits: 'an object',
   origins: 'a list of strings, such as ["https://app.example"]',
+  trustProxy: 'true or false',
   transport: 'an object',
   name: 'a string',
   onError: 'a function',
@@ -86,6 +87,8 @@ function isKind(value: unknown, kind: (typeof KNOWN)[keyof typeof KNOWN]): boole
       return typeof value === 'function'
     case 'a string':
       return typeof value === 'string'
+    case 'true or false':
+      return typeof value === 'boolean'
     case 'a list':
       return Array.isArray(value)
     case KNOWN.origins:

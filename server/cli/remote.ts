@@ -39,6 +39,8 @@ export class Remote implements AsyncDisposable {
   #failures = 0
   #timer: NodeJS.Timeout | undefined
   #wasOpen = false
+  /** Why the last attempt to connect failed. */
+  #reason: MillraceError | undefined
   #cameBack = false
 
   /** @throws Failure for an invalid address or time. */
@@ -53,7 +55,10 @@ export class Remote implements AsyncDisposable {
     this.client = createClient(this.#url, {
       name: 'millrace-cli',
       ...(this.#token === undefined ? {} : { token: this.#token }),
-      onStatus: (status) => this.#onStatus(status),
+      onStatus: (status, error) => {
+        this.#reason = error ?? this.#reason
+        this.#onStatus(status)
+      },
     })
   }
 
@@ -68,7 +73,7 @@ export class Remote implements AsyncDisposable {
     } catch (error) {
       if (this.#wasOpen) throw error
       await this.client.close()
-      throw connectFailure(await reasonOf(this.client), this.#url, this.#token !== undefined)
+      throw connectFailure(this.#reason ?? error, this.#url, this.#token !== undefined)
     } finally {
       this.#output.quiet()
     }
@@ -118,15 +123,6 @@ export class Remote implements AsyncDisposable {
   }
 }
 
-/** The reason why a client is closed, which it gives to every later attach. */
-async function reasonOf(client: Client): Promise<unknown> {
-  try {
-    return await client.attach('', '').opened
-  } catch (reason) {
-    return reason
-  }
-}
-
 function connectFailure(error: unknown, url: string, hasToken: boolean): Failure {
   if (MillraceError.is(error, 'unauthenticated') || MillraceError.is(error, 'forbidden')) {
     const what = hasToken ? 'the server refused this token: use the one' : 'the server needs a token: use the one'
@@ -135,7 +131,9 @@ function connectFailure(error: unknown, url: string, hasToken: boolean): Failure
   if (!MillraceError.is(error, 'connection_lost')) return refusal(error)
   const cause = error.cause instanceof Error ? error.cause : undefined
   const code = cause && 'code' in cause ? String(cause.code) : ''
-  return new Failure(EXIT.unreachable, `cannot connect to ${url}: ${whyNot(code, cause?.message ?? '')}`, error)
+  // A server that closes the connection says why. Everything else is an error of the WebSocket.
+  const why = cause ? whyNot(code, cause.message) : error.message
+  return new Failure(EXIT.unreachable, `cannot connect to ${url}: ${why}`, error)
 }
 
 function whyNot(code: string, message: string): string {

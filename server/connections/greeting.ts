@@ -164,7 +164,7 @@ export class Greeting {
     this.#client = client
     quota.connections++
     if (quota.connections > limits.maxConnections)
-      return this.#connection.fault(CLOSE.tooMany, `more than ${limits.maxConnections} connections`)
+      return this.#connection.fault(CLOSE.tooMany, `this principal has more than ${limits.maxConnections} connections`)
     this.#helloTimer.clear()
     this.#welcome(hello, client, moved.known)
     if (expiresAt !== undefined) this.#expireAt(expiresAt)

@@ -200,11 +200,12 @@ export class Link implements Socket {
     if (!server) return this.#refuse('connect ECONNREFUSED: no server listens on this memory()', 'ECONNREFUSED')
     if (server.isLeaving) return this.#refuse('Unexpected server response: 503')
     const verdict = server.acceptor.verify(this.request)
-    if (!verdict.ok) return this.#refuse(`Unexpected server response: ${verdict.status}`)
+    if (!verdict.ok && 'status' in verdict) return this.#refuse(`Unexpected server response: ${verdict.status}`)
     const isKnown = this.#offered.includes(SUBPROTOCOL)
     this.#limits = server.limits
     this.#state = 'open'
-    this.#events = server.acceptor.accept(this, isKnown ? 'known' : 'unknown')
+    if (verdict.ok) this.#events = server.acceptor.accept(this, isKnown ? 'known' : 'unknown')
+    else this.close(verdict.closeCode, verdict.reason)
     // A client that names subprotocols must get one of them. The server closes an unknown one with 4406.
     this.#client.opened(isKnown ? SUBPROTOCOL : (this.#offered[0] ?? ''))
   }

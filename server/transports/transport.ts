@@ -48,17 +48,22 @@ export interface Socket {
   terminate(): void
 }
 
-/** Accepts an upgrade request, or refuses it with an HTTP status and a text for the client. */
-export type UpgradeVerdict = { ok: true } | { ok: false; status: 403 | 404 | 503; message: string }
+/**
+ * Accepts an upgrade request, or refuses it. With an HTTP status and a text: the handshake fails, and a browser tells the
+ * page nothing but that. With a close code and a reason of at most 120 bytes: the handshake is completed, the socket is
+ * closed at once, and nothing that the client sends is read.
+ */
+export type UpgradeVerdict =
+  | { ok: true }
+  | { ok: false; status: 403 | 404 | 503; message: string }
+  | { ok: false; closeCode: number; reason: string }
 
 /** The body of the response 426 to any request on the transport's own port that is not an upgrade. */
 export const NO_WEBSOCKET: string = 'This is a WebSocket server: connect with the millrace client.\n'
 
 /** The members of a server that a transport uses. */
 export interface SocketAcceptor {
-  /**
-   * Decides about a request before the upgrade. It refuses an Origin (403), a path (404), or all after `close` (503).
-   */
+  /** Decides about a request before the upgrade. A request that it refuses never comes to `accept`. */
   verify(request: UpgradeRequest): UpgradeVerdict
   /**
    * Takes an open socket and returns the callbacks for it.

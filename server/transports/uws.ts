@@ -159,11 +159,15 @@ export function uws({ module, ssl }: UwsOptions): Transport {
       if (!offered || !isVersion || !isWebSocket) return refuse(response, 400, NO_PROPER_REQUEST)
       if (leaving) return refuse(response, 503, 'this server is going away\n')
       const verdict = acceptor.verify(asked)
-      if (!verdict.ok) return refuse(response, verdict.status, `${verdict.message}\n`)
+      if (!verdict.ok && 'status' in verdict) return refuse(response, verdict.status, `${verdict.message}\n`)
       const known = offered.includes(SUBPROTOCOL)
       // A browser that names subprotocols gives up unless it gets one. The server closes an unknown one with 4406.
       const chosen = known ? SUBPROTOCOL : (offered[0] ?? '')
-      const socket = new UwsSocket(asked, limits, (self) => acceptor.accept(self, known ? 'known' : 'unknown'))
+      const socket = new UwsSocket(asked, limits, (self) => {
+        if (verdict.ok) return acceptor.accept(self, known ? 'known' : 'unknown')
+        self.close(verdict.closeCode, verdict.reason)
+        return undefined
+      })
       response.upgrade({ socket }, request.getHeader('sec-websocket-key'), chosen, '', context)
     }
   }
@@ -229,7 +233,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
 class UwsSocket implements Socket {
   readonly request: UpgradeRequest
   readonly #limits: TransportLimits
-  readonly #accept: (self: Socket) => SocketEvents
+  readonly #accept: (self: Socket) => SocketEvents | undefined
   #webSocket: UwsWebSocket | undefined
   #events: SocketEvents | undefined
   /** The last `send` was refused: its caller waits for `drain`. */
@@ -240,7 +244,8 @@ class UwsSocket implements Socket {
   #closing: { code: number; reason: string } | undefined
   #closeTimer: NodeJS.Timeout | undefined
 
-  constructor(request: UpgradeRequest, limits: TransportLimits, accept: (self: Socket) => SocketEvents) {
+  /** @param accept returns undefined for a socket that it has closed because it is refused. */
+  constructor(request: UpgradeRequest, limits: TransportLimits, accept: (self: Socket) => SocketEvents | undefined) {
     this.request = request
     this.#limits = limits
     this.#accept = accept

@@ -38,18 +38,24 @@ export type WsOptions = {
 export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
   let http: Server | undefined
   let sockets: WebSocketServer | undefined
+  /** Completes the handshakes of refused requests. Any message ends such a socket before it is held. */
+  let refusals: WebSocketServer | undefined
   let leaving = false
   const detaches: (() => void)[] = []
 
   function upgrades(acceptor: SocketAcceptor, limits: TransportLimits, at: HttpServer): Upgrade {
-    const mine = (sockets ??= webSocketServer(limits))
+    const mine = (sockets ??= webSocketServer(limits.maxMessage))
     return (request, socket, head) => {
       socket.on('error', () => socket.destroy())
       const asked = upgradeRequest(request, at)
       const verdict = leaving
         ? ({ ok: false, status: 503, message: 'this server is going away' } as const)
         : acceptor.verify(asked)
-      if (!verdict.ok) return refuseUpgrade(socket, verdict.status, verdict.message)
+      if (!verdict.ok && 'status' in verdict) return refuseUpgrade(socket, verdict.status, verdict.message)
+      if (!verdict.ok) {
+        refusals ??= webSocketServer(1)
+        return refusals.handleUpgrade(request, socket, head, (webSocket) => refuse(webSocket, verdict))
+      }
       mine.handleUpgrade(request, socket, head, (webSocket) => accept(acceptor, webSocket, asked, limits))
     }
   }
@@ -82,9 +88,10 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
     },
     async close() {
       leaving = true
-      await finishClosing([...(sockets?.clients ?? [])])
+      await finishClosing([...(sockets?.clients ?? []), ...(refusals?.clients ?? [])])
       for (const detach of detaches.splice(0)) detach()
       sockets?.close()
+      refusals?.close()
       const server = http
       if (!server) return
       server.closeAllConnections()
@@ -115,11 +122,11 @@ async function finishClosing(clients: readonly WebSocket[]): Promise<void> {
   for (const socket of clients) socket.terminate()
 }
 
-function webSocketServer(limits: TransportLimits): WebSocketServer {
+function webSocketServer(maxPayload: number): WebSocketServer {
   return new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
-    maxPayload: limits.maxMessage,
+    maxPayload,
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_CHUNKS,
     // A browser that names subprotocols gives up unless it gets one. The server closes an unknown one with 4406.
@@ -149,6 +156,13 @@ function upgradeRequest(request: IncomingMessage, at: HttpServer): UpgradeReques
     remoteAddress: request.socket.remoteAddress ?? '',
     listensAt: typeof bound === 'object' ? bound?.address : undefined,
   }
+}
+
+/** Closes a socket that was opened only to say why it is refused. */
+function refuse(webSocket: WebSocket, { closeCode, reason }: { closeCode: number; reason: string }): void {
+  webSocket.on('error', () => {})
+  webSocket.close(closeCode, reason)
+  terminateLate(webSocket)
 }
 
 function accept(

@@ -5,12 +5,14 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { createClient } from '../../client-sdk/node.ts'
 import { commandLine } from '../../server/cli/command-line.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { EXIT_CODES } from '../../server/cli/exit.ts'
 import { actor, bearer, createServer, type MillraceServer } from '../../server/index.ts'
 import { root } from '../helpers/command.ts'
 import { screen } from '../helpers/screen.ts'
+import { quiet } from '../helpers/server.ts'
 
 /** Calls the command line in this process. */
 async function called(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
@@ -73,6 +75,7 @@ describe('a wrong config file is reported in one line, with exit code 2:', () =>
       'export default { origins: "https://app.example" }',
       /origins must be a list of strings, such as \["https:\/\/app\.example"\]/,
     ],
+    ['export default { trustProxy: "yes" }', /trustProxy must be true or false/],
     ['export default { origins: {} }', /origins must be a list of strings, .*/],
     ['export default { origins: [1] }', /origins must be a list of strings, .*/],
     ['export default { models: {} }', /models must be a list/],
@@ -191,6 +194,22 @@ describe('a refusal of the server is reported in one line, of', () => {
     const refused = await called(['run', 'count', '{"to":1}', '--url', access[1]!, '--token', 'wrong'])
     expect(refused.code).toBe(3)
     expect(refused.stderr).toMatch(/^millrace: the server refused this token: .* --token or MILLRACE_TOKEN\n$/)
+  })
+
+  test('one connection too many', async () => {
+    await using full = createServer({
+      actors: demoActors,
+      authenticate: bearer({ right: 'me' }),
+      limits: { maxConnections: 1 },
+      logger: quiet,
+    })
+    const { url } = await full.listen(0)
+    const other = createClient(url, { token: 'right' })
+    await other.start('sleep', { ms: 60_000 }).opened
+    const refused = await called(['run', 'count', '{"to":1}', '--url', url, '--token', 'right'])
+    await other.close()
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toMatch(/^millrace: cannot connect to ws:\S+: .*4429: this principal has more than 1 .*\n$/)
   })
 
   test('a missing token', async () => {

@@ -9,7 +9,7 @@ import { actor } from '../../server/actors/actor.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { mixedActor, withoutTimes } from '../helpers/mixed-run.ts'
 import { measured, type OpenTransport, openTransport } from '../helpers/open-transport.ts'
-import { RawSocket, upgradeRequest } from '../helpers/raw-socket.ts'
+import { RawSocket, rawFrame, upgradeRequest } from '../helpers/raw-socket.ts'
 import { readAll } from '../helpers/read-all.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { eventually, testServer } from '../helpers/server.ts'
@@ -289,11 +289,13 @@ export function transportSuite(
       await client.close()
     })
 
-    test('closes an unknown subprotocol 4406, and refuses the Origin of another page', async () => {
+    test('closes an unknown subprotocol 4406, and the page of another origin 4403', async () => {
       await using server = await testServer(demoActors, {}, under)
       const client = await server.client({ subprotocols: ['mqtt'], hello: false })
       expect(await client.closed).toBe(4406)
-      await expect(server.client({ headers: { origin: 'https://evil.example' } })).rejects.toThrow('403')
+      const page = await server.client({ headers: { origin: 'https://evil.example' }, hello: 'unanswered' })
+      expect(await page.closed).toBe(4403)
+      expect(page.frames).toEqual([])
     })
 
     test('cancels runs, each with a receipt', async () => {
@@ -448,6 +450,31 @@ function requestSuite(under: TransportUnderTest, ownPort: boolean): void {
         expect(open.accepted).toEqual([])
       },
     )
+
+    test('that is refused with a close code gets it and the reason, whatever it sends, and no socket', async () => {
+      await using open = await openTransport(under)
+      open.verdict = { ok: false, closeCode: 4403, reason: 'not for you' }
+      await using raw = await RawSocket.dial(open.url)
+      raw.answersClose = false
+      const messages = [1, 2_000, 60_000].map((bytes) => rawFrame(new Uint8Array(bytes)))
+      raw.write(upgradeRequest({}, new URL(open.url).pathname))
+      for (const message of messages) raw.write(message)
+      expect(await raw.end()).toBe(4403)
+      expect(raw.head).toContain('HTTP/1.1 101 ')
+      expect(raw.frames.map(({ payload }) => payload.subarray(2).toString())).toEqual(['not for you'])
+      expect(open.accepted).toEqual([])
+    })
+
+    test('that is refused with a close code is over soon, even if the client never answers', async () => {
+      await using open = await openTransport(under)
+      open.verdict = { ok: false, closeCode: 4403, reason: 'not for you' }
+      await using raw = await RawSocket.dial(open.url)
+      raw.answersClose = false
+      raw.write(upgradeRequest({}, new URL(open.url).pathname))
+      const drip = setInterval(() => raw.write(rawFrame(new Uint8Array(100))), 50)
+      await raw.end()
+      clearInterval(drip)
+    })
 
     test('that is no upgrade is answered by the owner of the port', async () => {
       await using open = await openTransport(under)

@@ -4,7 +4,7 @@ import { CHROMIUM, experiment, launch, type PageServer, pageServer } from '../he
 import type { Experiments } from '../helpers/browser-page.ts'
 import { mixedEvents } from '../helpers/mixed-run.ts'
 import { type ServedActors, servedActors } from '../helpers/served-actors.ts'
-import { type TestServer, testServer } from '../helpers/server.ts'
+import { eventually, type TestServer, testServer } from '../helpers/server.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
 
 type Result<Name extends keyof Experiments> = Awaited<ReturnType<Experiments[Name]>>
@@ -69,13 +69,36 @@ describe.skipIf(CHROMIUM === undefined)('in a real browser', () => {
     expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: 64 }, (_, n) => n + 37))
   })
 
-  test('a page of another origin is refused', async () => {
+  test('a page of another origin is refused at once, and learns why', async () => {
     await using others = await pageServer()
     const stranger = await browser.newPage()
     await stranger.goto(others.origin)
-    const failure = await experiment<Result<'fails'>>(stranger, 'fails', server.url)
-    expect(failure).toContain('cannot be reached')
+    const { code, message, changes } = await experiment<Result<'fails'>>(stranger, 'fails', server.url)
+    expect([code, message]).toEqual(['forbidden', expect.stringContaining('`origins`')])
+    expect(changes).toEqual(['connecting', 'closed forbidden'])
     expect(server.server.connections).toBe(0)
+    expect(server.warnings).toEqual([expect.objectContaining({ event: 'origin.refused', origin: others.origin })])
     await stranger.close()
+  })
+
+  test('a page whose server does not listen learns it at once', async () => {
+    const nobody = await testServer(servedActors())
+    await nobody[Symbol.asyncDispose]()
+    const { code, message, changes } = await experiment<Result<'fails'>>(page, 'fails', nobody.url)
+    expect([code, message]).toEqual(['connection_lost', `${nobody.url} cannot be reached`])
+    expect(changes.slice(0, 2)).toEqual(['connecting', 'lost connection_lost'])
+  })
+
+  test('a page whose address is none learns it at once', async () => {
+    const { code, changes } = await experiment<Result<'fails'>>(page, 'fails', 'ws://127.0.0.1:99999')
+    expect([code, ...changes]).toEqual(['bad_request', 'connecting', 'closed bad_request'])
+  })
+
+  test('a page that closes while it connects, and connects again, writes nothing to the console', async () => {
+    const said: string[] = []
+    page.on('console', (message) => said.push(message.text()))
+    expect(await experiment<Result<'mountsTwice'>>(page, 'mountsTwice', server.url)).toBe('1 2 3 ')
+    expect(said).toEqual([])
+    await eventually(() => server.server.connections === 0, 'all connections are gone')
   })
 })

@@ -99,13 +99,14 @@ function behindProxy(start: (upstream: string) => Promise<ReverseProxy>): void {
     expect(server.server.liveRuns).toBe(0)
   })
 
-  test('a page of a listed origin connects, and a page of the name of the proxy does not', async () => {
+  test('a page of a listed origin connects, and a page of another origin does not', async () => {
     await using server = await served()
     await using proxy = await start(server.url)
     await using app = closed(clientOf(proxy, APP))
     expect(await app.client.ask('count', 3)).toBe('1 2 3 ')
-    const own = webSocketWith({ origin: proxy.url.replace('ws', 'http') })
-    await expect(wireClient(proxy.url, { WebSocket: own })).rejects.toThrow('403')
+    const other = webSocketWith({ origin: 'https://evil.example' })
+    const page = await wireClient(proxy.url, { WebSocket: other, hello: 'unanswered' })
+    expect(await page.closed).toBe(4403)
   })
 
   test('a run goes on where it was when the proxy was restarted', async () => {

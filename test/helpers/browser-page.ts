@@ -46,10 +46,32 @@ const experiments = {
 
   /** With what an attempt to reach the server ends. */
   async fails(url: string) {
-    const client = createClient<ServedActors>(url, { ...options, connectMs: 500 })
-    const failure = await client.start('count', { to: 3 }).result.catch(String)
+    const changes: string[] = []
+    const client = createClient<ServedActors>(url, {
+      ...options,
+      connectMs: 500,
+      onStatus: (status, error) => changes.push(error ? `${status} ${error.code}` : status),
+    })
+    const { code, message } = await client.start('count', { to: 3 }).result.then(
+      () => ({ code: 'none', message: '' }),
+      (error: unknown) => error as { code: string; message: string },
+    )
     await client.close()
-    return failure
+    return { code, message, changes }
+  },
+
+  /** As React StrictMode does with an effect, once with one client and once with a new one. */
+  async mountsTwice(url: string) {
+    const first = createClient<ServedActors>(url, options)
+    first.connect()
+    await first.close()
+    const client = createClient<ServedActors>(url, options)
+    client.connect()
+    void client.close()
+    client.connect()
+    const text = await client.ask('count', { to: 3 })
+    await client.close()
+    return text
   },
 
   async leaves(url: string) {

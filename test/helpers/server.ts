@@ -1,5 +1,6 @@
 import type { ClientOptions } from '../../client-sdk/index.ts'
 import type { Actor } from '../../server/actors/actor.ts'
+import type { LogFields, Logger } from '../../server/logger.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
 import { bearer } from '../../server/sessions/auth.ts'
 import type { HandClock } from './hand-clock.ts'
@@ -9,6 +10,9 @@ import { type WireClient, type WireClientOptions, wireClient } from './wire-clie
 /** alice and bob are two people; eve may watch the runs of others. Each token is the name. */
 const threePeople = bearer({ alice: 'alice', bob: 'bob', eve: { id: 'eve', rights: ['observe'] } })
 
+/** For tests of which nobody reads the log. */
+export const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {} }
+
 export interface TestServer<Actors extends Record<string, Actor>> extends AsyncDisposable {
   readonly server: MillraceServer<Actors>
   readonly url: string
@@ -16,6 +20,8 @@ export interface TestServer<Actors extends Record<string, Actor>> extends AsyncD
   readonly reach: Pick<ClientOptions, 'WebSocket'>
   /** The errors that `onError` got. */
   readonly errors: unknown[]
+  /** The warnings that the logger got, unless the test gave one. */
+  readonly warnings: LogFields[]
   /** A client of this server, who knows its limits. */
   client(options?: WireClientOptions): Promise<WireClient>
 }
@@ -31,6 +37,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
   by?: TransportUnderTest,
 ): Promise<TestServer<Actors>> {
   const errors: unknown[] = []
+  const warnings: LogFields[] = []
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => void unhandled.push(reason)
   process.on('unhandledRejection', note)
@@ -40,6 +47,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
     actors,
     authenticate: threePeople,
     onError: (error) => errors.push(error),
+    logger: { ...quiet, warn: (fields) => warnings.push(fields) },
     ...options,
     ...(transport ? { transport } : {}),
   })
@@ -50,6 +58,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
     url,
     reach: WebSocket ? { WebSocket } : {},
     errors,
+    warnings,
     client: (clientOptions = {}) =>
       wireClient(url, {
         ...(Peer ? { WebSocket: Peer } : {}),

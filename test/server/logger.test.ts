@@ -301,7 +301,7 @@ describe('without a logger', () => {
     const written = await stderrOf(async () => {
       await using served = await testServer(
         { words, broken },
-        { onError: undefined as never, limits: { maxStreams: 2 } },
+        { onError: undefined as never, logger: undefined as never, limits: { maxStreams: 2 } },
       )
       await using client = await served.client()
       client.start(1, 'words')
@@ -323,7 +323,7 @@ describe('without a logger', () => {
       },
     })
     const written = await stderrOf(async () => {
-      await using served = await testServer({ broken })
+      await using served = await testServer({ broken }, { logger: undefined as never })
       await using client = await served.client()
       client.start(1, 'broken')
       await client.next('end', 1)
