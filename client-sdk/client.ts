@@ -12,6 +12,7 @@ import type {
 import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
 import { prepare } from './prepare.ts'
 import { createRun, type Leavable, type Run } from './run.ts'
+import { createRunList, type ListedRun } from './run-list.ts'
 
 /** The options of `createClient`. */
 export type ClientOptions = ConnectionOptions & {
@@ -126,6 +127,24 @@ export interface Client<Actors extends ActorMap = ActorMap> {
    */
   attach<Name extends keyof Actors & string>(actor: Name, run: string, options?: AttachOptions): RunOf<Actors[Name]>
   /**
+   * Lists the runs of this client's principal that the server still knows, oldest first: those that go on, and those
+   * that have ended and are kept. It needs nothing but the credentials, so a page that was reloaded finds its runs. To
+   * read one, `attach(run.actor, run.id)`. Child runs are not listed; the events of their parents name them.
+   *
+   * Rejects with `unsupported` if the server is older than this feature, with `connection_lost` if there is no
+   * connection within `connectMs`, and with the reason of a refusal.
+   */
+  runs(options?: { watch?: false }): Promise<readonly ListedRun<keyof Actors & string>[]>
+  /**
+   * Watches that list: `for await (const runs of client.runs({ watch: true }))`. Each value is the whole list, first as
+   * it is, and then after a run began, changed its state or was given up, and after each new connection. New items
+   * alone give no value. A reader that is slow gets the newest list. A lost connection does not end it, however long it
+   * takes to come back. Entries that did not change stay the same objects until then.
+   *
+   * The loop throws the errors of `runs()`. Leaving it, or calling its `return()`, ends it at once.
+   */
+  runs(options: { watch: true }): AsyncIterableIterator<readonly ListedRun<keyof Actors & string>[], undefined>
+  /**
    * Cancels or detaches the runs that this client started, waits up to twice the server's `cancelGraceMs` (2 s by
    * default) for their ends, and closes the connection. Rejects with `bad_request` for any other `runs`, and closes
    * nothing then.
@@ -184,6 +203,11 @@ export function createClient<Actors extends ActorMap = ActorMap>(
         prepare<Attach>({ kind: 'attach', sid: 1, run, after, options: request }, connection.stated),
       )
     },
+
+    runs: (({ watch }: { watch?: boolean } = {}) => {
+      const list = createRunList(connection, watch)
+      return watch ? list : list.next().then(({ value }) => value)
+    }) as Client<Actors>['runs'],
 
     async close(options) {
       const { runs = 'cancel' } = options ?? {}

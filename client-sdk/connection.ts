@@ -102,6 +102,8 @@ export interface Connection {
   readonly limits: WireLimits & Delays
   /** The same, once the server has stated them. Until then the client assumes the default limits. */
   readonly stated: WireLimits | undefined
+  /** What the server can do beyond release 0.1.0, as the last WELCOME lists it. */
+  readonly features: readonly string[]
   /** The streams to open on each socket. A stream that is closed is deleted here. */
   readonly streams: Set<ConnectedStream>
   status(): Status
@@ -271,7 +273,8 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     for (const stream of streams) stream.giveUp()
   }
 
-  const connection: Connection & SocketOwner & { limits: WireLimits & Delays; stated: WireLimits | undefined } = {
+  const connection: Connection &
+    SocketOwner & { limits: WireLimits & Delays; stated: WireLimits | undefined; features: readonly string[] } = {
     runtime,
     connectMs,
     streams,
@@ -283,6 +286,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       tryMs: connectMs / 2,
       ...delays,
     },
+    features: [],
 
     stated: undefined,
 
@@ -314,8 +318,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       lose(true, CLOSE.sequenceFault)
     },
 
-    welcome({ limits }) {
+    welcome({ limits, features = [] }) {
       connection.limits = connection.stated = { ...connection.limits, ...limits, ...delays }
+      connection.features = features
       welcomedAt = runtime.now()
       hadLastChance = false
       failed('')

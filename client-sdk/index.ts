@@ -2,7 +2,7 @@ export type { ActorMap, ActorTypes, AnswerOf, DataOf, InputOf, ResultOf } from '
 export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
 export type { GapEvent, Progress, RunEnd, RunEvent, StreamEvent, ToolOutcome } from '../protocol/events.ts'
-export type { Key, OnDetach, Policy } from '../protocol/frames.ts'
+export type { Key, OnDetach, Policy, RunState } from '../protocol/frames.ts'
 export type {
   InspectedReader,
   InspectedRun,
@@ -31,6 +31,7 @@ export { createClient } from './client.ts'
 export type { Delays, Status } from './connection.ts'
 export { only } from './only.ts'
 export type { InputType, Run } from './run.ts'
+export type { ListedRun } from './run-list.ts'
 export type { SmoothOptions } from './smooth.ts'
 export { smooth } from './smooth.ts'
 export type { WebSocketClass, WebSocketLike } from './socket.ts'

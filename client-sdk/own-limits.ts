@@ -24,6 +24,9 @@ export const MAX_NOTE = 85
  */
 export const MAX_TARGET_ID = 1_024
 
+/** The most runs of a list. A server lists no more. */
+export const MAX_LISTED = 10_000
+
 /** The most text items, counted from the last, that a rewind can take back. At least half as many always can. */
 export const MAX_MARKS = 1_000
 

@@ -10,6 +10,7 @@ import {
   type Goaway,
   type Hello,
   type InputAck,
+  type Listed,
   type Notice,
   type Opened,
   type Ping,
@@ -48,10 +49,15 @@ export interface WebSocketLike {
 /** A class of WebSockets: that of a browser, or of `ws`. */
 export type WebSocketClass = new (url: string, protocol: string) => WebSocketLike
 
-/** A stream as its socket and its connection use it. The functions named like a frame take that frame. */
+/**
+ * A stream as its socket and its connection use it. The functions named like a frame take that frame. A stream ignores
+ * frames that it has no function for.
+ */
 export interface ConnectedStream {
   /** Its number on the present socket. 0: it waits for one. Negative: it does not want one yet. */
   sid: number
+  /** It is opened only behind WELCOME, because the server may not know its frame. */
+  readonly isFeature?: boolean
   /** The next message opens this stream as number `sid`. */
   open(sid: number): void
   /** The socket is lost. */
@@ -59,14 +65,15 @@ export interface ConnectedStream {
   /** Ends this stream with the connection's error, if it is lost. */
   giveUp(): void
   /** A frame of this stream exceeds the limits of the server and is not sent. */
-  refused(frame: UpFrame, reason: MillraceError): void
-  opened(frame: Opened): void
-  delta(frame: Delta): void
-  event(frame: EventFrame): void
-  gap(frame: Gap): void
-  input_ack(frame: InputAck): void
-  notice(frame: Notice): void
+  refused?(frame: UpFrame, reason: MillraceError): void
+  opened?(frame: Opened): void
+  delta?(frame: Delta): void
+  event?(frame: EventFrame): void
+  gap?(frame: Gap): void
+  input_ack?(frame: InputAck): void
+  notice?(frame: Notice): void
   end(frame: End): void
+  listed?(frame: Listed): void
 }
 
 /** The connection as its socket uses it. The functions named like a frame take those frames that are of no stream. */
@@ -150,7 +157,7 @@ export function createSocket(
       check(bytes, owner.limits)
       return true
     } catch (error) {
-      if ('sid' in frame) streamOf(frame.sid)?.refused(frame, error as MillraceError)
+      if ('sid' in frame) streamOf(frame.sid)?.refused?.(frame, error as MillraceError)
       return false
     }
   }
@@ -159,10 +166,10 @@ export function createSocket(
   const flush = (): void => {
     isFlushing = false
     if (state !== 'open') return
-    for (const stream of owner.streams) {
-      if (stream.sid === 0) stream.open(++lastSid)
-    }
     const isWelcomed = owner.status() === 'open'
+    for (const stream of owner.streams) {
+      if (stream.sid === 0 && (isWelcomed || !stream.isFeature)) stream.open(++lastSid)
+    }
     if (isWelcomed) waiting = waiting.filter(fits)
     while (waiting.length > 0) {
       let room = isWelcomed ? owner.limits.maxMessage : earlyBytes
@@ -199,10 +206,10 @@ export function createSocket(
         owner.goaway(frame)
         break
       case 'notice':
-        ;(frame.ref?.sid ? streamOf(frame.ref.sid) : owner)?.notice(frame)
+        ;(frame.ref?.sid ? streamOf(frame.ref.sid) : owner)?.notice?.(frame)
         break
       default:
-        streamOf(frame.sid)?.[frame.kind](frame as never)
+        streamOf(frame.sid)?.[frame.kind]?.(frame as never)
     }
   }
 

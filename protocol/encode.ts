@@ -146,6 +146,7 @@ const UP: { readonly [Kind in UpFrame['kind']]: (frame: Extract<UpFrame, { kind:
   input: (frame) => [TAG.input, frame.sid, frame.mid, frame.type, frame.data ?? null],
   detach: (frame) => [TAG.detach, frame.sid],
   rate: (frame) => [TAG.rate, frame.sid, frame.perSec],
+  list: (frame) => [TAG.list, frame.sid, frame.watch],
   ping: (frame) => [TAG.ping, frame.nonce],
   pong: (frame) => [TAG.pong, frame.nonce],
 }
@@ -168,6 +169,7 @@ const CONTROL: { readonly [Kind in ControlFrame['kind']]: (frame: Extract<Contro
       GAP_REASONS.indexOf(reason),
       present(info),
     ],
+    listed: ({ sid, run, info }) => [TAG.listed, sid, run, info],
     ping: ({ nonce }) => [TAG.ping, nonce],
     pong: ({ nonce }) => [TAG.pong, nonce],
   }

@@ -38,6 +38,7 @@ export type ErrorCode =
   | 'internal'
   | 'cancelled'
   | 'already_reading'
+  | 'unsupported'
 
 /** The third argument of `MillraceError`. */
 export type ErrorOptions = {

@@ -37,6 +37,9 @@ export const INPUT_STATUSES = ['accepted', 'duplicate', 'unwanted', 'invalid', '
 /** One of `INPUT_STATUSES`. */
 export type InputStatus = (typeof INPUT_STATUSES)[number]
 
+/** The states of a run, in their order. */
+export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
+
 /** A client-made identifier: a START's key, an INPUT's message id. */
 export type Key = Uint8Array | string
 
@@ -116,12 +119,18 @@ export type Detach = { kind: 'detach'; sid: number }
 /** Sets the subscription's rate, in items per second. 0 pauses it, null removes the limit. */
 export type Rate = { kind: 'rate'; sid: number; perSec: number | null }
 
+/** Asks for the runs of the client's principal. `watch`: and for each later change, until DETACH. */
+export type List = { kind: 'list'; sid: number; watch?: boolean | undefined }
+
 /** Asks the peer for a PONG with the same `nonce`. */
 export type Ping = { kind: 'ping'; nonce: number }
 /** Answers PING. */
 export type Pong = { kind: 'pong'; nonce: number }
 
-/** Accepts HELLO. `known`: the server still had a session of this client instance. `now`: the server's clock. */
+/**
+ * Accepts HELLO. `known`: the server still had a session of this client instance. `now`: the server's clock. `features`:
+ * what it can do beyond the protocol of release 0.1.0.
+ */
 export type Welcome = {
   kind: 'welcome'
   session: string
@@ -129,6 +138,7 @@ export type Welcome = {
   limits: Partial<Limits>
   now: number
   server?: string
+  features?: string[]
 }
 
 /** A lane that is open just before a position: its number, and the data of its `lane.start`. */
@@ -200,8 +210,44 @@ export type Gap = {
 /** The end of a run, or only of this subscription. `seq` 0: the START or ATTACH was refused. */
 export type End = { kind: 'end'; sid: number; seq: number; outcome: Outcome; data: WireMap }
 
+/** The facts of a run on a list: the `info` of LISTED as this version writes it. */
+export type ListedFacts = {
+  /** The name of its actor. */
+  actor: string
+  /** What it is doing. */
+  state: RunState
+  /** How it ended. Absent before the end. */
+  outcome?: Exclude<Outcome, 'unsubscribed'>
+  /** The life of its log. */
+  gen: number
+  /** The number of its last item when this was sent. Items alone do not cause another. */
+  seq: number
+  /** When it began, in epoch milliseconds of the server's clock. */
+  startedAt: number
+  /** The `meta` of its START. */
+  meta?: WireMap
+}
+
+/**
+ * One run of a list. Without `info` it is no longer kept. Without `run` the list is complete up to here, and what
+ * follows, if the list is watched, are changes.
+ */
+export type Listed = { kind: 'listed'; sid: number; run?: string; info?: WireMap }
+
 /** Every frame that a client sends. */
-export type UpFrame = Hello | Start | Attach | Credit | Cancel | Input | Detach | Rate | Ping | Pong
+export type UpFrame = Hello | Start | Attach | Credit | Cancel | Input | Detach | Rate | List | Ping | Pong
 
 /** Every frame that a server sends. */
-export type DownFrame = Welcome | Opened | InputAck | Notice | Goaway | Delta | EventFrame | Gap | End | Ping | Pong
+export type DownFrame =
+  | Welcome
+  | Opened
+  | InputAck
+  | Notice
+  | Goaway
+  | Delta
+  | EventFrame
+  | Gap
+  | End
+  | Listed
+  | Ping
+  | Pong

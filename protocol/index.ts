@@ -16,6 +16,8 @@ export type {
   ToolOutcome,
 } from './events.ts'
 export { EVENT, fromWire, TOOL_OUTCOMES, toWire } from './events.ts'
+export type { Feature } from './features.ts'
+export { FEATURES } from './features.ts'
 export type * from './frames.ts'
 export { GAP_REASONS, INPUT_STATUSES, ON_DETACH, OUTCOMES, POLICIES, SUBPROTOCOL, TAG } from './frames.ts'
 export type {

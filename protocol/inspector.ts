@@ -1,4 +1,4 @@
-import type { Outcome, Policy } from './frames.ts'
+import type { Outcome, Policy, RunState } from './frames.ts'
 
 /** The facts of a reader of a run, which rarely change. */
 export type ReaderFacts = {
@@ -23,7 +23,7 @@ export type RunFacts = {
   /** The run that started it as a child, if one did. */
   readonly parent?: string
   /** An `ended` run is listed only while something of it goes on, because it ignores its abort signal. */
-  readonly state: 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
+  readonly state: RunState
   /** How it ended. Absent before the end, and when the server no longer knows. */
   readonly outcome?: Exclude<Outcome, 'unsubscribed'>
   /** Whether its actor waits for its readers. */

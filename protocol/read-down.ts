@@ -22,7 +22,11 @@ import * as TAG from './tag.ts'
 const place = { gen: optional(uint), lanes: optional(list(openLane)), pending: optional(list(map)) }
 
 const ROWS: Table<DownFrame> = {
-  [TAG.welcome]: ['welcome', {}, { session: str, known: bool, limits, now: uint, server: optional(str) }],
+  [TAG.welcome]: [
+    'welcome',
+    {},
+    { session: str, known: bool, limits, now: uint, server: optional(str), features: optional(list(str)) },
+  ],
   [TAG.opened]: [
     'opened',
     { sid: positive, next: uint },
@@ -55,6 +59,7 @@ const ROWS: Table<DownFrame> = {
   ],
   [TAG.gap]: ['gap', { sid: positive, from: uint, next: uint, reason: numbered(GAP_REASONS) }, place],
   [TAG.end]: ['end', { sid: positive, seq: uint, outcome: numbered(OUTCOMES), data: map }],
+  [TAG.listed]: ['listed', { sid: positive, run: optional(str), info: optional(map) }],
   [TAG.ping]: ['ping', { nonce: uint }],
   [TAG.pong]: ['pong', { nonce: uint }],
 }

@@ -70,6 +70,7 @@ const ROWS: Table<UpFrame> = {
   [TAG.input]: ['input', { sid: positive, mid: key(32), type: str, data: any }],
   [TAG.detach]: ['detach', { sid: positive }],
   [TAG.rate]: ['rate', { sid: positive, perSec: uintOrNull }],
+  [TAG.list]: ['list', { sid: positive, watch: optional(bool) }],
   [TAG.ping]: ['ping', { nonce: uint }],
   [TAG.pong]: ['pong', { nonce: uint }],
 }

@@ -1,5 +1,15 @@
 import { CLOSE, MillraceError, ProtocolFault } from '../../protocol/errors.ts'
-import type { Attach, Cancel, Hello, Input, Key, Start, SubscriptionOptions, UpFrame } from '../../protocol/frames.ts'
+import type {
+  Attach,
+  Cancel,
+  Hello,
+  Input,
+  Key,
+  List,
+  Start,
+  SubscriptionOptions,
+  UpFrame,
+} from '../../protocol/frames.ts'
 import { TAG } from '../../protocol/frames.ts'
 import type { CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
@@ -15,6 +25,7 @@ import { excerpt, excerptBytes, wellFormed } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { Listing, Listings } from './listing.ts'
 import { Outbox } from './outbox.ts'
 import type { StartPosition } from './start-position.ts'
 import { Subscription } from './subscription.ts'
@@ -51,6 +62,7 @@ export class Connection implements SocketEvents, SessionSocket {
   readonly #heartbeat: Heartbeat
   readonly #messages: TokenBucket
   readonly #subscriptions = new Map<number, Subscription>()
+  readonly #listings = new Listings()
   /** Known from WELCOME on. */
   #client: WelcomedClient | undefined
   #isClosed = false
@@ -158,6 +170,7 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#heartbeat.stop()
     this.#outbox.close()
     for (const subscription of [...this.#subscriptions.values()]) subscription.close()
+    this.#listings.closeAll()
     this.#greeting.close()
     this.#options.closed(this)
   }
@@ -178,7 +191,7 @@ export class Connection implements SocketEvents, SessionSocket {
     return session ? { address, session: session.id, principal: principal?.id } : { address }
   }
 
-  /** No stream is open. */
+  /** No stream of a run is open. A list is no reason to wait. */
   get idle(): boolean {
     return this.#subscriptions.size === 0
   }
@@ -216,7 +229,10 @@ export class Connection implements SocketEvents, SessionSocket {
       case 'rate':
         return this.#subscriptions.get(frame.sid)?.setRate(frame.perSec)
       case 'detach':
+        this.#listings.close(frame.sid)
         return this.#subscriptions.get(frame.sid)?.close()
+      case 'list':
+        return this.#list(frame)
       case 'cancel':
         return this.#cancel(frame)
       case 'input':
@@ -255,16 +271,7 @@ export class Connection implements SocketEvents, SessionSocket {
     find: (principal: Principal) => { run: ReadableRun; own: boolean; reused: boolean },
   ): void {
     const { limits, registry } = this.#options
-    const client = this.#client
-    if (!client) return
-    try {
-      if (this.#subscriptions.size >= limits.maxStreams) {
-        throw new MillraceError(
-          'too_many_streams',
-          `${limits.maxStreams} streams are open on this connection, as many as allowed; end one first`,
-        )
-      }
-      client.quota.takeStart()
+    this.#admitted(sid, (client) => {
       const { run, own, reused } = find(client.principal)
       const { credit, rate, ts = false } = options
       const settings = { sid, own, from, credit, policy, rate, ts, reused }
@@ -275,6 +282,34 @@ export class Connection implements SocketEvents, SessionSocket {
       this.#subscriptions.set(sid, subscription)
       registry.opened(client.session, run)
       subscription.open()
+    })
+  }
+
+  #list({ sid, watch = false }: List): void {
+    const { limits, registry } = this.#options
+    this.#admitted(sid, ({ principal }) => {
+      const settings = { sid, isWatched: watch }
+      this.#listings.add(
+        sid,
+        (closed) => new Listing(this.#outbox, limits, registry.lists, principal, settings, closed),
+      )
+    })
+  }
+
+  /** Opens a stream with `open`, if this client may have another now. Every failure refuses the stream. */
+  #admitted(sid: number, open: (client: WelcomedClient) => void): void {
+    const { limits } = this.#options
+    const client = this.#client
+    if (!client) return
+    try {
+      if (this.#subscriptions.size + this.#listings.size >= limits.maxStreams) {
+        throw new MillraceError(
+          'too_many_streams',
+          `${limits.maxStreams} streams are open on this connection, as many as allowed; end one first`,
+        )
+      }
+      client.quota.takeStart()
+      open(client)
     } catch (error) {
       if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
       const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
@@ -356,7 +391,7 @@ function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSi
       if (hello) throw new ProtocolFault('a second HELLO')
       hello = true
     } else if (!hello) throw new ProtocolFault('HELLO must come first')
-    if (frame.kind !== 'start' && frame.kind !== 'attach') continue
+    if (frame.kind !== 'start' && frame.kind !== 'attach' && frame.kind !== 'list') continue
     if (frame.sid <= sid) throw new ProtocolFault(`stream id ${frame.sid} does not rise`)
     sid = frame.sid
   }

@@ -1,4 +1,5 @@
 import { CLOSE, ProtocolFault } from '../../protocol/errors.ts'
+import { FEATURES } from '../../protocol/features.ts'
 import type { Hello } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Timer } from '../../protocol/runtime.ts'
@@ -183,6 +184,7 @@ export class Greeting {
       limits: wireLimits(limits),
       now: this.#runtime.wallClock(),
       ...(server === undefined ? {} : { server }),
+      features: [...FEATURES],
     })
     const goaway = this.#options.leaving()
     if (goaway) this.#outbox.send({ kind: 'goaway', ...goaway })

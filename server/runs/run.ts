@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, toWire } from '../../protocol/events.ts'
-import type { OnDetach, WireMap } from '../../protocol/frames.ts'
+import type { OnDetach, RunState, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type Usage } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
@@ -37,7 +37,6 @@ const RUN_BYTES = 7_168
 const VALUE_BYTES = 56
 /** Room that the agent of a forwarded event takes. */
 const WHOSE = { bytes: 64, values: 2 }
-export type RunState = 'opening' | 'running' | 'waiting_input' | 'settling' | 'ended'
 
 export type RunOptions = {
   onDetach: OnDetach
@@ -56,6 +55,8 @@ export type RunCallbacks = {
   findModel(which: string | Model | undefined): Model
   /** Makes the run of a child. @throws MillraceError the reason of the refusal. */
   spawn(parentLink: ParentLink, actor: Actor, input: unknown, name: string | undefined): Run
+  /** Its state has changed. */
+  changed(run: Run): void
   /** The end is logged. */
   ended(run: Run): void
   /** The actor, its tools and its provider requests have finished: the slot is free. After `ended`. */
@@ -213,6 +214,7 @@ export class Run implements ReadableRun {
     if (this.#ending.isOver) return this.#ending.check()
     if (input.issues) return this.#ending.fail(invalidInput(input.issues))
     this.#phase = 'running'
+    this.#callbacks.changed(this)
     let iterator: AsyncIterator<string | RunEvent, unknown>
     try {
       const stream = this.#execute(input.value)
@@ -406,7 +408,11 @@ export class Run implements ReadableRun {
 
   #waitingChanged(): void {
     if (this.#ending.isOver || this.#phase === 'opening') return
-    this.#phase = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
+    const phase = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
+    if (phase !== this.#phase) {
+      this.#phase = phase
+      this.#callbacks.changed(this)
+    }
     if (this.#inputs.waiting) this.#producer.tellNext()
     this.#holdDeadline()
     this.#parentLink?.waitingChanged()
@@ -511,7 +517,10 @@ export class Run implements ReadableRun {
       openWork: this.#openWork,
       usage: this.#usage,
       children: () => this.#children,
-      over: () => this.#clearClocks(),
+      over: () => {
+        this.#clearClocks()
+        this.#callbacks.changed(this)
+      },
       abort: (reason) => this.#controller?.abort(reason),
       ended: () => {
         this.#readers.wakeAll()

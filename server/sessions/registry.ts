@@ -16,6 +16,7 @@ import { excerpt } from '../text.ts'
 import { Quota, TokenBucket } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { NodeBudget } from './node-budget.ts'
+import { RunLists } from './run-lists.ts'
 import { Session, type SessionSocket } from './session.ts'
 
 /** Ids have 128 random bits, so that nobody can guess a run. */
@@ -56,6 +57,8 @@ export class Registry {
   readonly #quotas = new Map<string, Quota>()
   readonly #ended: EndedRuns<Run>
   readonly #budget: NodeBudget
+  /** The runs of each principal, as its clients may list and watch them. */
+  readonly lists: RunLists
   /** The number of quotas at which the idle ones are removed. */
   #sweepAt = SWEEP_QUOTAS
   #draining = false
@@ -63,6 +66,7 @@ export class Registry {
   constructor(options: RegistryOptions) {
     this.#options = options
     const { runtime, limits } = options
+    this.lists = new RunLists(runtime)
     this.#ended = new EndedRuns(runtime, limits, {
       evict: (run) => this.#evict(run),
       forget: (run) => this.#forget(run),
@@ -79,6 +83,7 @@ export class Registry {
       scheduler: new Scheduler(runtime),
       findModel: (which) => options.findModel(which),
       spawn: (parentLink, actor, input, name) => this.#spawn(parentLink, actor, input, name),
+      changed: (run) => this.lists.changed(run),
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
       failed: (run, error) => options.actorFailed(run, error),
@@ -247,6 +252,7 @@ export class Registry {
     this.#unsettled.add(run)
     quota.liveRuns++
     this.#options.log.write('run.started', runFields(run))
+    if (!parentLink) this.lists.add(run)
     // The caller must subscribe before the first item.
     queueMicrotask(() => run.begin(checked))
     return run
@@ -314,6 +320,7 @@ export class Registry {
     if (entry) entry.run = undefined
     this.#keyOf.delete(run)
     this.#runs.delete(run.id)
+    this.lists.remove(run)
     run.evict()
     this.#options.log.write('run.dropped', runFields(run))
     return key
@@ -321,6 +328,7 @@ export class Registry {
 
   #forget(run: Run): void {
     this.#runs.delete(run.id)
+    this.lists.remove(run)
     const key = this.#keyOf.get(run)
     if (key !== undefined) this.#keys.delete(key)
     this.#keyOf.delete(run)

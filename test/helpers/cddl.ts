@@ -66,7 +66,7 @@ export function keysOf(schema: Schema, rule: string): string[] {
   )
 }
 
-/** The values that a rule lists: the literals of a choice, the members of an enumeration. */
+/** The values that a rule lists: a literal, the literals of a choice, the members of an enumeration. */
 export function literalsOf(schema: Schema, rule: string): (string | number)[] {
   const type = ruleOf(schema, rule)
   const listed =
@@ -74,7 +74,7 @@ export function literalsOf(schema: Schema, rule: string): (string | number)[] {
       ? entriesOf(schema, type.group).map(({ what }) => what)
       : type.is === 'choice'
         ? type.of
-        : []
+        : [type]
   return listed.flatMap((one) => (one.is === 'literal' ? [one.value] : []))
 }
 

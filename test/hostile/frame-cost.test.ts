@@ -148,6 +148,18 @@ const table: { readonly [kind in UpFrame['kind']]: { readonly [what: string]: Pr
     'that answers a child': frames(FRAMES, (n, { request }) => input(`c${n}`, 'answer', { request })),
     'that approves a call': frames(FRAMES, (n) => input(`d${n}`, 'approve', { call: 'asked 0' })),
   },
+  list: {
+    'of a principal with few runs': async (server) => {
+      const client = await server.client('reader of few')
+      client.start(1, 'brief')
+      await client.next('end')
+      return () => send(client, STREAMS, (n) => ({ kind: 'list', sid: 2 + n }))
+    },
+    'that is watched, of a principal with few runs': async (server) => {
+      const client = await server.client('watcher of few')
+      return () => send(client, STREAMS, (n) => ({ kind: 'list', sid: 1 + n, watch: true }))
+    },
+  },
   ping: { 'that is one of many': frames(FRAMES, (nonce) => ({ kind: 'ping', nonce })) },
   pong: { 'that answers nothing': frames(FRAMES, (nonce) => ({ kind: 'pong', nonce })) },
 }

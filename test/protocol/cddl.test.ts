@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EVENT, type PlainEvent, type RunEnd, TOOL_OUTCOMES, toWire } from '../../protocol/events.ts'
+import { FEATURES } from '../../protocol/features.ts'
 import {
   type DownFrame,
   GAP_REASONS,
   INPUT_STATUSES,
+  type ListedFacts,
   ON_DETACH,
   OUTCOMES,
   POLICIES,
@@ -218,6 +220,7 @@ describe('the words and numbers of the schema', () => {
   test('are those of the code', () => {
     expect(literalsOf(schema, 'policy')).toEqual(POLICIES)
     expect(literalsOf(schema, 'on-detach')).toEqual(ON_DETACH)
+    expect(literalsOf(schema, 'feature')).toEqual(FEATURES)
     expect(keysOf(schema, 'limits').sort()).toEqual(Object.keys(WIRE_LIMITS).sort())
     const codes = literalsOf(schema, 'cancel-code')
     expect(Object.fromEntries(keysOf(schema, 'cancel-code').map((name, i) => [name, codes[i]]))).toEqual(CANCEL_CODES)
@@ -295,6 +298,9 @@ const spent = { input: 1, output: 1 }
 const { note: _note, usage: _usage, ...leastReceipt } = receipt
 const { note: _noteToo, ...leastTargetReceipt } = targetReceipt
 
+const listedFacts: Full<Omit<ListedFacts, 'meta'>> & { meta: object } = {
+  ...{ actor: 'chat', state: 'ended', outcome: 'done', gen: 1, seq: 7, startedAt: 5, meta: { page: '/a' } },
+}
 const reader: Full<ReaderFacts> = { policy: 'latest', own: true, perSec: 0 }
 const inspectedRun: Full<RunFacts> = {
   ...{ id: 'r_1', actor: 'chat', principal: 'ada', sessions: ['s_1'], parent: 'r_0', state: 'ended', outcome: 'done' },
@@ -334,6 +340,7 @@ const contents: [rule: string, full: object, least: object][] = [
   ['usage-of-cancelled', receipt.usage, { ...spent, exact: true }],
   ['approval', { call: 'c1', ok: true, note: 'go on' }, { call: 'c1', ok: false }],
   ['answer', { request: 'q1', value: [1] }, { request: 'q1' }],
+  ['listed-facts', listedFacts, { actor: 'chat', state: 'opening', gen: 1, seq: 0, startedAt: 5 }],
   ['inspector-update', inspectorUpdate, { at: 5 }],
   ['inspected-run', inspectedRun, leastInspectedRun],
   ['inspected-reader', reader, { policy: 'log', own: false }],

@@ -115,6 +115,7 @@ const frames: { [name: string]: Shape } = {
   INPUT: { direction: 'up', tag: 0x06, elements: [sid, place(keys, 'm'), str, any] },
   DETACH: { direction: 'up', tag: 0x07, elements: [sid] },
   RATE: { direction: 'up', tag: 0x08, elements: [sid, place(optional(numbers), 1)] },
+  LIST: { direction: 'up', tag: 0x09, elements: [sid, place(optional(['true', 'false']), true)] },
   'PING up': { direction: 'up', tag: 0x10, elements: [uint] },
   'PONG up': { direction: 'up', tag: 0x11, elements: [uint] },
   'PING down': { direction: 'down', tag: 0x10, elements: [uint] },
@@ -129,6 +130,7 @@ const frames: { [name: string]: Shape } = {
       limits: map,
       now: uint,
       server: place(optional(texts), 'x'),
+      features: place(optional(['an empty array', 'an array of texts', 'a target']), ['runs']),
     },
   },
   OPENED: {
@@ -186,6 +188,7 @@ const frames: { [name: string]: Shape } = {
     elements: [sid, uint, uint, enumerated, options],
     keys: { gen: place(optional(numbers), 1), lanes: place(lanes, []), pending: place(pending, []) },
   },
+  LISTED: { direction: 'down', tag: 0x45, elements: [sid, place(optional(texts), 'r'), place(optional(maps), {})] },
   END: { direction: 'down', tag: 0x43, elements: [sid, uint, enumerated, map] },
 }
 

@@ -33,6 +33,8 @@ const upward: [string, UpFrame][] = [
   ['92 07 01', { kind: 'detach', sid: 1 }],
   ['93 08 01 14', { kind: 'rate', sid: 1, perSec: 20 }],
   ['93 08 01 c0', { kind: 'rate', sid: 1, perSec: null }],
+  ['92 09 03', { kind: 'list', sid: 3 }],
+  ['93 09 03 c3', { kind: 'list', sid: 3, watch: true }],
   ['92 10 05', { kind: 'ping', nonce: 5 }],
   ['92 11 05', { kind: 'pong', nonce: 5 }],
 ]
@@ -52,6 +54,8 @@ const downward: [string, DownFrame][] = [
     { kind: 'notice', code: 'settled', message: '', ref: { tag: 0x43, sid: 1, detail: 0 } },
   ],
   ['93 24 a66465706c6f79 cd7530', { kind: 'goaway', reason: 'deploy', graceMs: 30_000 }],
+  ['92 45 03', { kind: 'listed', sid: 3 }],
+  ['94 45 03 a3725f31 81 a3736571 07', { kind: 'listed', sid: 3, run: 'r_1', info: { seq: 7 } }],
   ['95 40 01 01 00 a348656c', { kind: 'delta', sid: 1, seq: 1, lane: 0, body: 'Hel' }],
   ['95 40 01 02 00 92 a26c6f a6 20776f726c64', { kind: 'delta', sid: 1, seq: 2, lane: 0, body: ['lo', ' world'] }],
   ['96 40 01 02 00 a8 6c6f20776f726c64 03', { kind: 'delta', sid: 1, seq: 2, lane: 0, body: 'lo world', count: 3 }],

@@ -5,6 +5,7 @@ import { decodeDown } from '../../protocol/decode.ts'
 import { encodeUp } from '../../protocol/encode.ts'
 import { CLOSE, closeAction, type ErrorCode, MillraceError } from '../../protocol/errors.ts'
 import { EVENT } from '../../protocol/events.ts'
+import { FEATURES } from '../../protocol/features.ts'
 import { GAP_REASONS, INPUT_STATUSES, ON_DETACH, OUTCOMES, POLICIES, SUBPROTOCOL, TAG } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
@@ -109,6 +110,10 @@ describe('the tables of PROTOCOL.md', () => {
     expect(numbersAndNames('### Cancel reasons').map(([code, name]) => [name, code])).toEqual(
       Object.entries(CANCEL_CODES),
     )
+  })
+
+  test('name every feature', () => {
+    expect(tableUnder(text, '## Growth').map(([feature]) => feature)).toEqual(FEATURES)
   })
 
   test('name every type of event', () => {

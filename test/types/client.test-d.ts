@@ -91,6 +91,15 @@ expectTypeOf(cancelled.settled)
 expectTypeOf(await run.send('message', 'shorter')).toEqualTypeOf<'accepted' | 'duplicate'>()
 expectTypeOf(run.id).toEqualTypeOf<string | undefined>()
 
+// A list of runs is of the server's actors. What is listed can be attached to.
+expectTypeOf(client.runs()).resolves.items.toHaveProperty('meta')
+for (const { id, actor: name, outcome } of await client.runs()) {
+  expectTypeOf(client.attach(name, id).id).toEqualTypeOf<string | undefined>()
+  expectTypeOf(outcome).toEqualTypeOf<'done' | 'error' | 'cancelled' | undefined>()
+}
+for await (const runs of client.runs({ watch: true })) expectTypeOf(runs.length).toEqualTypeOf<number>()
+expectTypeOf(client.runs({ watch: true })).not.toHaveProperty('then')
+
 // Any run can be handed to what takes a run.
 expectTypeOf(run).toExtend<Run>()
 

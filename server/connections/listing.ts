@@ -1,0 +1,148 @@
+import { writeDown } from '../../protocol/encode.ts'
+import type { Listed } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Writer } from '../../protocol/writer.ts'
+import type { Principal } from '../actors/principal.ts'
+import type { ListedRun, ListWatcher, RunLists } from '../sessions/run-lists.ts'
+import type { FrameSink, FrameSource } from './outbox.ts'
+
+/** A list's share of one message. Only its last run may exceed it. */
+const SHARE_BYTES = 16_384
+
+/**
+ * The answer to one LIST: the runs of a principal, and with `watch` their later changes. What waits to be sent are runs
+ * and not frames, so a client that reads slowly gets the newest state of each, once.
+ */
+export class Listing implements FrameSource, ListWatcher {
+  queued = false
+  readonly #sink: FrameSink
+  readonly #limits: Limits
+  readonly #lists: RunLists
+  readonly #principal: Principal
+  readonly #sid: number
+  readonly #isWatched: boolean
+  readonly #onClose: () => void
+  /** The runs that were not sent once. The list may grow at its end meanwhile. */
+  #unsent: Iterator<ListedRun, undefined> | undefined
+  /** The number of the last run that was sent from it. */
+  #passed = 0
+  /** Runs that have changed since they were sent. */
+  readonly #changed = new Set<ListedRun>()
+  /** The run that found no room in a message. It begins the next one. */
+  #held: ListedRun | undefined
+  #isClosed = false
+
+  /** @param closed called once, when everything was sent, or when its client or its connection leaves. */
+  constructor(
+    sink: FrameSink,
+    limits: Limits,
+    lists: RunLists,
+    principal: Principal,
+    { sid, isWatched }: { sid: number; isWatched: boolean },
+    closed: () => void,
+  ) {
+    this.#sink = sink
+    this.#limits = limits
+    this.#lists = lists
+    this.#principal = principal
+    this.#sid = sid
+    this.#isWatched = isWatched
+    this.#onClose = closed
+  }
+
+  open(): void {
+    if (this.#isWatched) this.#lists.watch(this.#principal, this)
+    this.#unsent = this.#lists.of(this.#principal)[Symbol.iterator]()
+    this.#sink.ready(this, true)
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#changed.clear()
+    this.#lists.leave(this.#principal, this)
+    this.#onClose()
+  }
+
+  changed(listed: ListedRun): void {
+    // A run that was not sent once comes by itself, in its newest state.
+    if (this.#unsent && listed.n > this.#passed) return
+    this.#changed.add(listed)
+    this.#sink.ready(this, true)
+  }
+
+  pump(out: Writer, most: number): 'more' | 'idle' {
+    if (this.#isClosed) return 'idle'
+    const shareEnd = out.length + SHARE_BYTES
+    for (;;) {
+      if (out.length >= shareEnd) return 'more'
+      const next = this.#next()
+      if (!this.#write(out, most, next)) {
+        this.#held = next
+        return 'more'
+      }
+      if (!next) {
+        if (!this.#isWatched) this.close()
+        return 'idle'
+      }
+    }
+  }
+
+  /** The next run to send. Undefined when the client has all. */
+  #next(): ListedRun | undefined {
+    const held = this.#held
+    this.#held = undefined
+    if (held) return held
+    const unsent = this.#unsent?.next()
+    if (unsent && !unsent.done) {
+      this.#passed = unsent.value.n
+      return unsent.value
+    }
+    this.#unsent = undefined
+    const [changed] = this.#changed
+    if (changed) this.#changed.delete(changed)
+    return changed
+  }
+
+  /** Writes one run, or the mark that the list is complete. Returns false, and writes nothing, when there is no room. */
+  #write(out: Writer, most: number, listed: ListedRun | undefined): boolean {
+    const before = out.length
+    const { values } = out
+    const frame: Listed = { kind: 'listed', sid: this.#sid }
+    if (listed) frame.run = listed.id
+    if (listed?.isKept) frame.info = listed.facts()
+    writeDown(out, frame)
+    if (out.values - values > this.#limits.maxValues && frame.info?.meta) {
+      // It came in a frame that had little else in it.
+      out.truncate(before)
+      delete frame.info.meta
+      writeDown(out, frame)
+    }
+    if (before === 0 || out.length <= most) return true
+    out.truncate(before)
+    return false
+  }
+}
+
+/** The lists that one connection has open, by stream id. */
+export class Listings {
+  readonly #open = new Map<number, Listing>()
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  add(sid: number, make: (closed: () => void) => Listing): void {
+    const listing = make(() => this.#open.delete(sid))
+    this.#open.set(sid, listing)
+    listing.open()
+  }
+
+  close(sid: number): void {
+    this.#open.get(sid)?.close()
+  }
+
+  closeAll(): void {
+    for (const listing of [...this.#open.values()]) listing.close()
+  }
+}
