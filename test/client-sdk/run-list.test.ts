@@ -3,7 +3,7 @@ import { createClient } from '../../client-sdk/node.ts'
 import type { DownFrame } from '../../protocol/frames.ts'
 import { type ActorContext, actor } from '../../server/index.ts'
 import { readAll } from '../helpers/read-all.ts'
-import { failed, ScriptedServer, type ScriptedSocket, welcome } from '../helpers/scripted-server.ts'
+import { failed, gap, opened, ScriptedServer, type ScriptedSocket, text, welcome } from '../helpers/scripted-server.ts'
 import { testServer } from '../helpers/server.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
 import { counted, counter, latch, silent } from '../helpers/test-actors.ts'
@@ -253,6 +253,19 @@ describe('a watch of client.runs()', () => {
     await watch.return?.()
     expect(await watch.next()).toEqual({ value: undefined, done: true })
     expect([server.sockets.length, client.status]).toEqual([0, 'idle'])
+  })
+
+  test('ignores what belongs to a run', async () => {
+    const server = new ScriptedServer()
+    const client = server.client()
+    const runs = client.runs()
+    welcomeWithRuns(server.socket)
+    await server.settle()
+    server.socket.say(opened(1), text(1, 1, 'x'), gap(1, 2, 5), { kind: 'input_ack', sid: 1, mid: 'm', status: 'busy' })
+    server.socket.say({ kind: 'notice', code: 'settled', message: '', ref: { tag: 0x43, sid: 1, detail: 0 } })
+    server.socket.say(...listed(1, 'r_1'))
+    expect(await runs).toHaveLength(1)
+    expect(client.status).toBe('open')
   })
 
   test('keeps no more runs than a server may list', async () => {

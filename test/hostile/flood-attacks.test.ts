@@ -4,7 +4,7 @@ import { bystander } from '../helpers/bystander.ts'
 import { OPCODE, RawSocket, rawFrame } from '../helpers/raw-socket.ts'
 import { growth, type Measured, ServerProcess } from '../helpers/server-process.ts'
 import { repetitions } from '../helpers/tier.ts'
-import { abandonSessions, attackFor, neverReads, socketPings, startAndCancel } from './flooding-clients.ts'
+import { abandonSessions, askAndLeave, attackFor, neverReads, socketPings, startAndCancel } from './flooding-clients.ts'
 
 const MIB = 1_048_576
 const raised = { startsPerSec: 1_000_000, startBurst: 1_000_000, messagesPerSec: 1_000_000, maxRuns: 100_000 }
@@ -30,6 +30,27 @@ test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, asy
   console.log(`start/cancel: ${pairs} pairs, ${growth(before, after)}, bystander RTT max ${rttMaxMs} ms`)
   expectBounded(before, after)
   expect(after.heap - before.heap).toBeLessThan(5 * MIB)
+})
+
+const lists = repetitions({ quick: 1_000, full: 50_000 })
+test(`${lists} lists of 200 runs that are asked for and left take no memory for good, and stop no bystander`, async () => {
+  await using server = await ServerProcess.start({ ...raised, maxStreams: 300 })
+  await using quiet = await server.client({ auth: 'bob' })
+  const starter = await server.client()
+  for (let sid = 1; sid <= 200; sid++)
+    starter.start(sid, 'sleep', { ms: 3_600_000 }, { meta: { note: 'n'.repeat(900) } })
+  await starter.next('opened', 200)
+  const client = await server.client()
+  await askAndLeave(client, 200, 1)
+  const before = await server.measure()
+  const watching = await bystander(quiet)
+  await askAndLeave(client, lists, 201)
+  const { rttMaxMs } = await watching.finish()
+  const after = await server.measure()
+  console.log(`lists: ${lists}, ${growth(before, after)}, bystander RTT max ${rttMaxMs} ms`)
+  expectBounded(before, after)
+  client.cut()
+  starter.cut()
 })
 
 const sessions = repetitions({ quick: 200, full: 10_000 })

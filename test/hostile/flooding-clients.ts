@@ -38,6 +38,18 @@ export async function startAndCancel(
   await done
 }
 
+/** Watches the list of its runs and leaves it in the same message, `count` times; of every tenth it waits for the answer. */
+export async function askAndLeave(client: WireClient, count: number, firstSid: number): Promise<void> {
+  for (let sid = firstSid; sid < firstSid + count; sid++) {
+    client.send({ kind: 'list', sid, watch: true })
+    if (sid % 10 === 0) await client.find((frame) => frame.kind === 'listed' && frame.sid === sid && !frame.run)
+    client.send({ kind: 'detach', sid })
+    // Frames are counted and dropped: keeping them would only measure this side.
+    ;(client.frames as unknown[]).length = (client.messages as unknown[]).length = 0
+  }
+  await client.settle()
+}
+
 /** Connects, starts a run and is gone without a word, `count` times: each as a client instance of its own. */
 export async function abandonSessions(server: ServerProcess, count: number, who: (n: number) => string): Promise<void> {
   const numbers = Array.from({ length: count }, (_, n) => n).values()

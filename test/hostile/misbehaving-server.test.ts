@@ -113,6 +113,14 @@ const harmless: Misbehaviour[] = [
       socket.say(items(sid + 1, 6, 7), end(sid + 7), items(2 ** 53 - 1, 1, 2), items(sid, 6, 12), end(sid)),
   ],
   [
+    'there are lists that nobody asked for',
+    (sid, socket) => {
+      const info = { actor: 'any', state: 'dreaming', gen: 1, seq: 0, startedAt: 0 }
+      socket.say({ kind: 'listed', sid, run: 'r_1', info }, { kind: 'listed', sid }, { kind: 'listed', sid: sid + 1 })
+      socket.say(items(sid, 6, 12), { kind: 'listed', sid, run: 'r_1' }, end(sid), { kind: 'listed', sid })
+    },
+  ],
+  [
     'there is an unknown frame that may be skipped',
     (sid, socket) => {
       socket.sayBytes(Buffer.from('9260a1789161', 'hex'))

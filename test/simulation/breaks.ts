@@ -16,6 +16,7 @@ import { Run } from '../../server/runs/run.ts'
 import { UsageTally } from '../../server/runs/usage-tally.ts'
 import { Quota } from '../../server/sessions/admission.ts'
 import { Registry } from '../../server/sessions/registry.ts'
+import { RunLists } from '../../server/sessions/run-lists.ts'
 import type { Session } from '../../server/sessions/session.ts'
 import type { Tamper } from './network.ts'
 
@@ -280,6 +281,30 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
+  'a list has no run of another principal': {
+    patch: method(
+      RunLists.prototype,
+      'of',
+      (original) =>
+        function (this: RunLists) {
+          return original.call(this, { id: 'A' })
+        },
+    ),
+  },
+  'a list follows every change': { patch: method(RunLists.prototype, 'changed', () => () => {}) },
+  'a list is complete before its mark': {
+    patch: method(
+      RunLists.prototype,
+      'of',
+      (original) =>
+        function (this: RunLists, principal) {
+          return [...original.call(this, principal)].slice(1).values()
+        },
+    ),
+  },
+  'a change ends with a mark': {
+    tamper: down((frame) => (frame.kind === 'listed' && frame.run === undefined && ++marks % 2 === 0 ? [] : [frame])),
+  },
   'a gap is reported': { tamper: down((frame) => (frame.kind === 'gap' ? [] : [frame])) },
   'credit arrives': { tamper: up((frame) => (frame.kind === 'credit' ? [] : [frame])) },
   'a view resumes behind the last item that came': {
@@ -306,3 +331,4 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
 
 let lateAttempt = 1_000_000
 let madeUp = 0
+let marks = 0

@@ -7,7 +7,7 @@ const SEEDS = 2_000
 const ENOUGH = 500
 
 describe('the real server and the real client in virtual time', () => {
-  test(`${SEEDS} seeds of cuts, late copies, take-overs, cancels, pauses, inputs and observers break no rule`, {
+  test(`${SEEDS} seeds of cuts, late copies, take-overs, cancels, pauses, inputs, lists and observers break no rule`, {
     timeout: 120_000,
   }, async () => {
     expect(await search(1, SEEDS)).toBeUndefined()

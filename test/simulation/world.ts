@@ -10,6 +10,7 @@ import {
 import { type ActorContext, actor, createServer, type MillraceServer } from '../../server/index.ts'
 import type { Reader } from '../../server/log/readers.ts'
 import { Run as ServerRun } from '../../server/runs/run.ts'
+import { ListWatches } from './list-watches.ts'
 import { Link, type Tamper } from './network.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
 import { type Chance, microtasks, type VirtualTime } from './virtual-time.ts'
@@ -100,6 +101,7 @@ export class World {
   /** The runs of the server, and how much each had produced when a reader was first seen to have its rate. */
   readonly #serverRuns = new Map<string, ServerRun>()
   readonly #rated = new Map<Reader, { readonly perSec: number; readonly produced: number }>()
+  readonly #lists: ListWatches
   /** What every consumer must agree on: items and end of each run, by run id. */
   readonly #truth = new Map<string, { items: Map<number, string>; end?: string }>()
   readonly #late: { due: number; messages: Uint8Array[] }[] = []
@@ -107,6 +109,7 @@ export class World {
 
   constructor(seed: number, tamper?: Tamper) {
     this.#stage = new Stage(seed, tamper)
+    this.#lists = new ListWatches(this.#stage)
     this.chance = this.#stage.chance
     this.time = this.#stage.time
     const retainEvents = this.chance.pick([13, 40, 10_000])
@@ -211,6 +214,7 @@ export class World {
       timestamps: this.chance.of(0.5),
     })
     this.clients.push({ name, principal, sdk, views: [], closed: false })
+    if (this.chance.of(0.5)) this.#lists.add(name, principal, sdk)
   }
 
   #start(client: SimClient): void {
@@ -404,6 +408,7 @@ export class World {
   async #app(): Promise<void> {
     const client = this.chance.pick(this.clients)
     if (client.closed) return
+    if (this.chance.of(0.1)) return this.#lists.act()
     const live = client.views.filter((view) => !view.reader.done)
     if (live.length < 4 && this.chance.of(0.12)) {
       if (client.principal === 'A' && this.chance.of(0.6)) this.#start(client)
@@ -499,6 +504,9 @@ export class World {
 
   /** What must hold when all is over. */
   async finish(): Promise<void> {
+    await this.#lists.settle()
+    this.#stage.check()
+    this.#lists.closing()
     for (const client of this.clients) {
       if (client.sdk.status === 'closed') this.#fail('stopped', `${client.name} stopped by itself`)
     }
@@ -577,9 +585,11 @@ export class World {
 
   async run(steps = 80 + this.chance.int(200)): Promise<void> {
     const stopWatching = this.#watchRuns()
+    const stopListing = this.#lists.start()
     try {
       await this.#run(steps)
     } finally {
+      stopListing()
       stopWatching()
     }
   }
