@@ -1,4 +1,5 @@
 import { MillraceError } from './errors.ts'
+import { checkNames } from './options.ts'
 import { WIRE_LIMITS } from './wire-limits.ts'
 
 /** Every limit of the protocol and of a server. Times are in milliseconds, sizes in bytes. */
@@ -129,13 +130,9 @@ const MAY_BE_ZERO: ReadonlySet<string> = new Set([
  */
 export function resolveLimits(given: Partial<Limits> = {}): Limits {
   const limits: Limits = { ...DEFAULT_LIMITS }
+  checkNames('limit', '', given, Object.keys(DEFAULT_LIMITS))
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue
-    if (!Object.hasOwn(DEFAULT_LIMITS, name))
-      throw new MillraceError(
-        'bad_request',
-        `unknown limit ${name}; known limits: ${Object.keys(DEFAULT_LIMITS).join(', ')}`,
-      )
     const least = MAY_BE_ZERO.has(name) ? 0 : 1
     if (!Number.isSafeInteger(value) || value < least) {
       throw new MillraceError(

@@ -2,6 +2,7 @@ import type { ActorMap, AnswerOf, DataOf, InputOf } from '../protocol/actors.ts'
 import { MillraceError } from '../protocol/errors.ts'
 import type { StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
+import { checkOptions, type OptionKinds } from '../protocol/options.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import { endData, type LoggedEnd } from './log/logged-end.ts'
 import { readRun } from './runs/local-reader.ts'
@@ -34,6 +35,9 @@ export type StreamAskOptions<Data> = RouterOptions & {
    */
   onChunk?: (event: StreamEvent<Data>) => void | Promise<void>
 }
+
+const OPTIONS: OptionKinds<RouterOptions> = { principal: 'anything', timeout: 'anything', signal: 'anything' }
+const STREAM_ASK_OPTIONS: OptionKinds<StreamAskOptions<never>> = { ...OPTIONS, onChunk: 'a function' }
 
 /**
  * Calls actors from inside the server's own process. The address of an actor is its name. Their runs are runs like any
@@ -129,11 +133,16 @@ export function createRouter<Actors extends ActorMap>(
   }
 
   return {
-    ask: (address, payload, options = {}) => collect(address, payload, true, options) as Promise<never>,
+    async ask(address, payload, options = {}) {
+      checkOptions('router.ask', options, OPTIONS)
+      return (await collect(address, payload, true, options)) as never
+    },
     async *stream(address, payload, options = {}) {
+      checkOptions('router.stream', options, OPTIONS)
       yield* read(begin(address, payload, false, options), options.signal) as AsyncIterable<StreamEvent<never>>
     },
     async streamAsk(address, type, payload, options = {}) {
+      checkOptions('router.streamAsk', options, STREAM_ASK_OPTIONS)
       const found = actors.get(address)
       const abilities = (['ask', 'stream'] as const).filter((ability) => found?.[ability])
       if (found && (type === 'ask' ? !found.ask : !found.ask && !found.stream)) {

@@ -1,6 +1,7 @@
 import type { ActorMap } from '../protocol/actors.ts'
 import { CLOSE, MillraceError } from '../protocol/errors.ts'
 import { type Limits, resolveLimits } from '../protocol/limits.ts'
+import { checkOptions, type OptionKinds } from '../protocol/options.ts'
 import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor } from './actors/actor.ts'
 import type { ServerView } from './actors/server-view.ts'
@@ -8,7 +9,7 @@ import { Connection, type ConnectionOptions } from './connections/connection.ts'
 import { OriginCheck } from './connections/origin.ts'
 import { LEVELS, type Logger, ServerLog } from './logger.ts'
 import type { Model } from './models/model.ts'
-import { modelRegistry } from './models/model-registry.ts'
+import { type ModelRegistry, modelRegistry } from './models/model-registry.ts'
 import { Closing } from './process/closing.ts'
 import { type ErrorHandler, errorReport } from './process/error-report.ts'
 import { memoryWatch } from './process/memory-watch.ts'
@@ -67,6 +68,22 @@ export type ServerOptions<Actors extends ActorMap> = {
   runtime?: Runtime
 }
 
+/** What kind of value each option takes. */
+export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
+  actors: 'an object',
+  authenticate: 'a function',
+  models: 'a list',
+  defaultModel: 'an object',
+  limits: 'an object',
+  origins: 'a list of strings, such as ["https://app.example"]',
+  trustProxy: 'true or false',
+  transport: 'an object',
+  name: 'a string',
+  onError: 'a function',
+  logger: 'an object',
+  runtime: 'an object',
+}
+
 /** The options of `close`. */
 export type CloseOptions = {
   /**
@@ -77,6 +94,8 @@ export type CloseOptions = {
   /** The reason that clients receive, cut to 120 characters. Default `shutdown`. */
   reason?: string
 }
+
+const CLOSE_OPTIONS: OptionKinds<CloseOptions> = { drainMs: 'anything', reason: 'anything' }
 
 /** A server of actors. Made by `createServer`. */
 export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable {
@@ -115,18 +134,20 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
 
 /**
  * Creates a server, which listens once `listen` is called.
- * @throws MillraceError `bad_request` for limits that do not fit together, no actors, no `authenticate`, or an entry of
- * `origins` that no browser sends.
+ * @throws MillraceError `bad_request` for an unknown or invalid option, limits that do not fit together, no actors, no
+ * `authenticate`, an entry of `origins` that no browser sends, or an agent whose model the server does not have.
  */
 export function createServer<const Actors extends ActorMap>(options: ServerOptions<Actors>): MillraceServer<Actors> {
-  if (typeof options.authenticate !== 'function') {
+  checkOptions('createServer', options, SERVER_OPTIONS)
+  if (options.authenticate === undefined) {
     throw new MillraceError(
       'bad_request',
       'createServer needs `authenticate`: bearer({ [token]: id }), jwt(...), or anonymous() to admit everybody',
     )
   }
-  const actors = new Map(Object.entries(options.actors) as [string, Actor][])
+  const actors = new Map(Object.entries(options.actors ?? {}) as [string, Actor][])
   if (actors.size === 0) throw new MillraceError('bad_request', 'createServer needs at least one actor')
+  for (const [name, actor] of actors) checkActor(name, actor)
   const limits = resolveLimits(options.limits)
   const { name } = options
   if (name !== undefined && !isShortText(name))
@@ -135,8 +156,10 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       `the name of a server must be well-formed text of at most ${MAX_NAME_CHARACTERS} characters`,
     )
   const transport = options.transport ?? ws()
+  if (typeof transport.listen !== 'function')
+    throw new MillraceError('bad_request', 'transport must be a transport, such as ws() or uws({ module })')
   const { onError, logger = stderrLogger({ errors: onError === undefined }) } = options
-  const missing = LEVELS.find((level) => typeof logger?.[level] !== 'function')
+  const missing = LEVELS.find((level) => typeof logger[level] !== 'function')
   if (missing !== undefined)
     throw new MillraceError('bad_request', `logger needs the methods ${LEVELS.join(', ')}; it has no ${missing}`)
   const runtime = new GuardedRuntime(options.runtime ?? nodeRuntime, (error) => report(error, {}))
@@ -165,11 +188,12 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     get leaving() {
       return closing.leaving !== undefined
     },
+    findModel: (which) => models.find(which),
     runs: () => registry.live,
     run: (id) => registry.run(id),
     sessions: () => registry.sessions,
   }
-  for (const [name, actor] of actors) if (actor.onRegister) actors.set(name, actor.onRegister(view))
+  for (const [name, actor] of actors) actors.set(name, registered(name, actor, view, models))
 
   const connectionOptions: ConnectionOptions = {
     runtime,
@@ -240,7 +264,9 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       }
       transport.attach(acceptor, transportLimits, httpServer, path)
     },
-    async close({ drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = {}) {
+    async close(closeOptions = {}) {
+      checkOptions('close', closeOptions, CLOSE_OPTIONS)
+      const { drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = closeOptions
       if (typeof drainMs !== 'number' || !(drainMs >= 0))
         throw new MillraceError('bad_request', `drainMs must be a number of at least 0, not ${String(drainMs)}`)
       if (typeof reason !== 'string') throw new MillraceError('bad_request', 'the reason of a close must be a string')
@@ -254,6 +280,30 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     [Symbol.asyncDispose]() {
       return this.close({ drainMs: 0 })
     },
+  }
+}
+
+function checkActor(name: string, actor: unknown): void {
+  const { ask, stream } = (actor ?? {}) as Partial<Actor>
+  if (typeof ask !== 'function' && typeof stream !== 'function')
+    throw new MillraceError(
+      'bad_request',
+      `actors.${name} is not an actor: make it with actor() or agent() of millrace/server`,
+    )
+}
+
+/**
+ * The actor that runs under this name.
+ * @throws MillraceError `bad_request` when it needs a model that the server does not have. The message names the actor.
+ */
+function registered(name: string, actor: Actor, view: ServerView, { models }: ModelRegistry): Actor {
+  try {
+    return actor.onRegister?.(view) ?? actor
+  } catch (error) {
+    if (!MillraceError.is(error, 'not_found')) throw error
+    const ids = models.map(({ id }) => id)
+    const known = `known models: ${ids.length > 0 ? ids.join(', ') : 'none'}`
+    throw new MillraceError('bad_request', `actors.${name}: ${error.message}; ${known}`)
   }
 }
 

@@ -2,6 +2,7 @@ import type { ActorTypes } from '../../protocol/actors.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
 import type { Spawn } from './child-run.ts'
@@ -123,7 +124,8 @@ export interface Actor<Input = unknown, Result = unknown, Data = unknown> extend
   /** Yields texts and events, and may return a result. */
   readonly stream: ((input: never, context: ActorContext) => AsyncIterable<string | RunEvent, unknown>) | undefined
   /**
-   * For an actor that watches its server: each server that registers it calls this and runs the returned actor instead.
+   * For an actor that watches its server, or needs something of it: each server that registers it calls this and runs
+   * the returned actor instead. `createServer` throws what this throws.
    */
   readonly onRegister?: (view: ServerView) => Actor
 }
@@ -149,16 +151,25 @@ type Definition<Schema extends StandardSchema | undefined, Item extends string |
   stream?: (input: InferOutput<Schema>, context: ActorContext) => AsyncIterable<Item, Result | undefined | void>
 }
 
+const OPTIONS: OptionKinds<Definition<undefined, string, unknown>> = {
+  description: 'a string',
+  interactive: 'true or false',
+  input: 'anything',
+  ask: 'a function',
+  stream: 'a function',
+}
+
 /**
  * Makes an actor from an `ask`, a `stream` or both. If it has only `ask`, a client that streams it gets that one
  * answer.
- * @throws MillraceError `bad_request` when both are missing.
+ * @throws MillraceError `bad_request` when both are missing, and for an unknown or invalid option.
  */
 export function actor<
   const Schema extends StandardSchema | undefined = undefined,
   Item extends string | RunEvent = string,
   Result = undefined,
 >(definition: Definition<Schema, Item, Result>): Actor<InferInput<Schema>, Returned<Result>, DataAmong<Item>> {
+  checkOptions('actor()', definition, OPTIONS)
   if (!definition.ask && !definition.stream) {
     throw new MillraceError(
       'bad_request',

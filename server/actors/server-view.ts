@@ -2,6 +2,7 @@ import type { Policy } from '../../protocol/frames.ts'
 import type { RunFacts } from '../../protocol/inspector.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
+import type { Model } from '../models/model.ts'
 import type { Principal } from './principal.ts'
 
 /** A reader of a run, at this moment. */
@@ -77,6 +78,12 @@ export interface ServerView {
   readonly limits: Pick<Limits, 'maxEvent' | 'maxValues'>
   /** Whether the server is shutting down: it stops when its runs have ended. */
   readonly leaving: boolean
+  /**
+   * Finds a model of the server, as `context.model` does.
+   * @param which Default: the default model.
+   * @throws MillraceError `not_found` for an unknown id, and for a missing default model.
+   */
+  findModel(which?: string | Model): Model
   /** The runs that have not settled: each keeps its slot. */
   runs(): Iterable<RunView>
   /** The run with this id, settled or not, while the server keeps it. Undefined for an unknown id. */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Progress, RunEvent, ToolOutcome } from '../../protocol/events.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { ToolCall, ToolSpec } from '../models/model.ts'
 import type { Spawn } from './child-run.ts'
 import type { Principal } from './principal.ts'
@@ -118,14 +119,27 @@ export interface RunTools {
   call(call: ToolCall): Promise<ToolAnswer>
 }
 
+const OPTIONS: OptionKinds<ToolDefinition<undefined, unknown>> = {
+  description: 'a string',
+  input: 'anything',
+  parameters: 'anything',
+  run: 'a function',
+  needsApproval: 'a function, or true or false',
+  approvalMs: 'a number',
+  timeoutMs: 'a number',
+  maxOutputBytes: 'a number',
+}
+
 /**
  * Makes a tool.
- * @throws MillraceError `bad_request` when the schema provides no JSON Schema and `parameters` is missing, when the
+ * @throws MillraceError `bad_request` for an unknown or invalid option, when the schema provides no JSON Schema and `parameters` is missing, when the
  * arguments are not an object, or a limit is not a number above 0.
  */
 export function tool<const Schema extends StandardSchema | undefined = undefined, Output = unknown>(
   definition: ToolDefinition<Schema, Output>,
 ): Tool<InferInput<Schema>, Output> {
+  checkOptions('tool()', definition, OPTIONS)
+  if (definition.run === undefined) throw new MillraceError('bad_request', 'a tool needs `run`, the code of a call')
   const { description, input, run, needsApproval = false } = definition
   const {
     approvalMs = DEFAULT_APPROVAL_MS,

@@ -1,5 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { type Actor, type ActorContext, actor, type RunInput } from '../actors/actor.ts'
+import type { ServerView } from '../actors/server-view.ts'
 import type { ToolMap } from '../actors/tool.ts'
 import type { Message, Model } from '../models/model.ts'
 import type { ModelSettings, SettingName } from '../models/model-settings.ts'
@@ -52,16 +54,32 @@ export type AgentDefinition = {
   onFinish?: (conversation: Message[], context: ActorContext) => void | Promise<void>
 }
 
+const OPTIONS: OptionKinds<AgentDefinition> = {
+  model: 'a string or an object',
+  tools: 'an object',
+  instructions: 'a string',
+  maxIterations: 'a number',
+  interactive: 'true or false',
+  allowSystem: 'true or false',
+  temperature: 'a number',
+  maxTokens: 'a number',
+  settings: 'an object',
+  clientSettings: 'a list',
+  description: 'a string',
+  onFinish: 'a function',
+}
+
 /**
  * Makes an actor that asks a model, runs the tools that the model calls, and asks again. The loop ends when the model
  * makes no more tool calls. Text is sent as tokens, everything else as events, and the result of the run is the text.
  *
  * The tool calls of one turn run in parallel, at most 32 of them. Tool errors are reported to the model. A model error
  * ends the run with that error.
- * @throws MillraceError `bad_request` for a tool name that providers reject, for invalid settings, and for a
- * `maxIterations` below 1.
+ * @throws MillraceError `bad_request` for an unknown or invalid option, for a tool name that providers reject, for invalid
+ * settings, and for a `maxIterations` below 1. `createServer` throws it for an agent whose model the server does not have.
  */
 export function agent(definition: AgentDefinition): Actor<AgentInput, undefined, never> {
+  checkOptions('agent()', definition, OPTIONS)
   const { description, interactive = true, tools = {}, maxIterations = DEFAULT_MAX_ITERATIONS } = definition
   const misnamed = Object.keys(tools).find((name) => !TOOL_NAME.test(name))
   if (misnamed !== undefined)
@@ -76,7 +94,7 @@ export function agent(definition: AgentDefinition): Actor<AgentInput, undefined,
   }
   const settings = new AgentSettings(own, clientSettings, Object.keys(tools))
   const input = agentInput(definition.allowSystem ?? false, settings)
-  return actor<typeof input, TurnOutput>({
+  const made = actor<typeof input, TurnOutput>({
     ...(description !== undefined && { description }),
     interactive,
     input,
@@ -86,6 +104,12 @@ export function agent(definition: AgentDefinition): Actor<AgentInput, undefined,
         { messages: asked.messages, settings: settings.forRun(asked.settings) },
         context,
       ),
+  })
+  return Object.assign(made, {
+    onRegister(server: ServerView): Actor {
+      server.findModel(definition.model)
+      return made
+    },
   })
 }
 

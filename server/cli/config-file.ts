@@ -1,27 +1,15 @@
 import { existsSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { checkOptions } from '../../protocol/options.ts'
 import type { Actor } from '../actors/actor.ts'
-import type { ServerOptions } from '../server.ts'
+import { SERVER_OPTIONS, type ServerOptions } from '../server.ts'
 import { EXIT, Failure, messageOf, placeOf } from './exit.ts'
 
 /** The options of `createServer` that a config file may set, all of them optional. */
 export type Config = Partial<Omit<ServerOptions<{ readonly [name: string]: Actor }>, 'runtime'>>
 
-/** The kind of value that each option needs, as the error message names it. */
-const KNOWN = {
-  actors: 'an object',
-  authenticate: 'a function',
-  models: 'a list',
-  defaultModel: 'an object',
-  limits: 'an object',
-  origins: 'a list of strings, such as ["https://app.example"]',
-  trustProxy: 'true or false',
-  transport: 'an object',
-  name: 'a string',
-  onError: 'a function',
-  logger: 'an object',
-} as const satisfies { [Name in keyof Required<Config>]: string }
+const { runtime: _, ...KINDS } = SERVER_OPTIONS
 
 /**
  * Loads and checks the default export of a file. It loads `.js` and `.mjs`, and also `.ts` if Node or an installed
@@ -66,32 +54,10 @@ function checked(config: unknown, file: string): Config {
   const wrong = (what: string): Failure => new Failure(EXIT.usage, `${file}: ${what}`)
   if (typeof config !== 'object' || config === null)
     throw wrong('it needs a default export: an object with any of the options of createServer, such as { actors }')
-  for (const [name, value] of Object.entries(config)) {
-    if (!(name in KNOWN)) throw wrong(`unknown option ${name}; known options: ${Object.keys(KNOWN).join(', ')}`)
-    const kind = KNOWN[name as keyof typeof KNOWN]
-    if (value !== undefined && !isKind(value, kind)) throw wrong(`${name} must be ${kind}`)
-  }
-  const { actors } = config as Config
-  for (const [name, actor] of Object.entries(actors ?? {})) {
-    if (typeof actor?.ask !== 'function' && typeof actor?.stream !== 'function')
-      throw wrong(`actors.${name} is not an actor: make it with actor() or agent() of millrace/server`)
+  try {
+    checkOptions('the config', config, KINDS)
+  } catch (error) {
+    throw wrong(messageOf(error))
   }
   return config
-}
-
-function isKind(value: unknown, kind: (typeof KNOWN)[keyof typeof KNOWN]): boolean {
-  switch (kind) {
-    case 'an object':
-      return typeof value === 'object' && value !== null && !Array.isArray(value)
-    case 'a function':
-      return typeof value === 'function'
-    case 'a string':
-      return typeof value === 'string'
-    case 'true or false':
-      return typeof value === 'boolean'
-    case 'a list':
-      return Array.isArray(value)
-    case KNOWN.origins:
-      return Array.isArray(value) && value.every((origin) => typeof origin === 'string')
-  }
 }

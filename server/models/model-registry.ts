@@ -8,7 +8,8 @@ export interface ModelRegistry {
   /**
    * Finds a model by its id. A model object is returned unchanged.
    * @param which Default: the default model.
-   * @throws MillraceError `not_found`, with the known ids, for an unknown id and for a missing default model.
+   * @throws MillraceError `not_found` for an unknown id and for a missing default model. A run may pass it on to its
+   *   client, so it does not list the known ids. `bad_request` for an object that is no model.
    */
   find(which?: string | Model): Model
 }
@@ -22,11 +23,12 @@ export type ModelRegistryOptions = {
 
 /**
  * Makes a registry of models.
- * @throws MillraceError `bad_request` when two different models have the same id.
+ * @throws MillraceError `bad_request` when two different models have the same id, and for what is no model.
  */
 export function modelRegistry(options: ModelRegistryOptions = {}): ModelRegistry {
   const byId = new Map<string, Model>()
   for (const model of [...(options.default ? [options.default] : []), ...(options.models ?? [])]) {
+    checked(model)
     if ((byId.get(model.id) ?? model) !== model) {
       throw new MillraceError('bad_request', `two models have the id ${model.id}: configure only one of them`)
     }
@@ -34,15 +36,24 @@ export function modelRegistry(options: ModelRegistryOptions = {}): ModelRegistry
   }
   const models = [...byId.values()]
   const fallback = options.default ?? (models.length === 1 ? models[0] : undefined)
-  const known = `known models: ${models.length > 0 ? models.map(({ id }) => id).join(', ') : 'none'}`
   return {
     models,
     find(which) {
-      if (typeof which === 'object') return which
+      if (typeof which === 'object') return checked(which)
       const model = which === undefined ? fallback : byId.get(which)
       if (model) return model
       const missing = which === undefined ? 'no model named, and no default model configured' : `unknown model ${which}`
-      throw new MillraceError('not_found', `${missing}; ${known}`)
+      throw new MillraceError('not_found', missing)
     },
   }
+}
+
+function checked(model: Model): Model {
+  if (typeof model?.id !== 'string' || typeof model.stream !== 'function') {
+    throw new MillraceError(
+      'bad_request',
+      'a model must have an `id` and `stream`: make one with demo(), openai(name), ollama(name) or code of your own',
+    )
+  }
+  return model
 }

@@ -9,7 +9,7 @@ import { createClient } from '../../client-sdk/node.ts'
 import { commandLine } from '../../server/cli/command-line.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { EXIT_CODES } from '../../server/cli/exit.ts'
-import { actor, bearer, createServer, type MillraceServer } from '../../server/index.ts'
+import { actor, bearer, createServer, demo, type MillraceServer } from '../../server/index.ts'
 import { root } from '../helpers/command.ts'
 import { screen } from '../helpers/screen.ts'
 import { quiet } from '../helpers/server.ts'
@@ -67,7 +67,8 @@ describe('a wrong config file is reported in one line, with exit code 2:', () =>
 
   test.each<[string, RegExp]>([
     ['export const actors = {}', /it needs a default export: an object with any of the options of createServer.*/],
-    ['export default { actor: {} }', /unknown option actor; known options: actors, authenticate, .*/],
+    ['export default { actor: {} }', /unknown option actor of the config; did you mean actors\?/],
+    ['export default { cors: true }', /unknown option cors of the config; known options: actors, authenticate, .*/],
     ['export default { authenticate: "yes" }', /authenticate must be a function/],
     ['export default { actors: null }', /actors must be an object/],
     ['export default { actors: [] }', /actors must be an object/],
@@ -141,7 +142,11 @@ describe('a refusal of the server is reported in one line, of', () => {
         yield model('openai:gpt-5').id
       },
     })
-    server = createServer({ actors: { ...demoActors, modelless }, authenticate: bearer({ right: 'me' }) })
+    server = createServer({
+      actors: { ...demoActors, modelless },
+      authenticate: bearer({ right: 'me' }),
+      defaultModel: demo(),
+    })
     const { url } = await server.listen(0)
     access = ['--url', url, '--token', 'right']
   })
@@ -176,12 +181,7 @@ describe('a refusal of the server is reported in one line, of', () => {
     ],
     ['run count', 2, /the input does not fit: expected an object such as {"to":10} \(no input was given\)/],
     ['run team', 2, /the input does not fit: expected a question: a string or { prompt } \(no input was given\)/],
-    ['run modelless', 1, /the run failed: unknown model openai:gpt-5; known models: none \(not_found\)/],
-    [
-      'run chat hi',
-      1,
-      /the run failed: no model named, and no default model configured; known models: none \(not_found\)/,
-    ],
+    ['run modelless', 1, /the run failed: unknown model openai:gpt-5 \(not_found\)/],
     ['attach r_nothing', 2, /there is no such run; it may have ended long ago/],
     ['cancel r_nothing', 2, /there is no such run; it may have ended long ago/],
   ])('millrace %s', async (args, code, says) => {

@@ -1,5 +1,5 @@
 /** A server of `servedActors` in a process of its own: its clock, its heap and its sockets are not those of the tests. */
-import { bearer, createServer, type Limits, type Socket, type Transport, ws } from '../../server/index.ts'
+import { bearer, createServer, demo, type Limits, type Socket, type Transport, ws } from '../../server/index.ts'
 import { asChild, Child } from './child-process.ts'
 import { wallMs } from './fake-provider-wire.ts'
 import { servedActors } from './served-actors.ts'
@@ -87,6 +87,7 @@ if (process.argv[1] === import.meta.filename) {
   const server = createServer({
     actors: servedActors((run) => report({ type: 'aborted', run, at: wallMs() })),
     authenticate: bearer({ alice: 'alice' }),
+    defaultModel: demo(),
     limits,
     transport: watched(transport === 'uws' ? (await import('./transports.ts')).onUws.make() : ws(), sockets),
   })

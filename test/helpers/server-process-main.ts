@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Limits } from '../../protocol/limits.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
+import { demo } from '../../server/models/demo.ts'
 import { createServer } from '../../server/server.ts'
 import { ticker } from './bystander-actor.ts'
 import { asChild } from './child-process.ts'
@@ -21,6 +22,7 @@ const report: (said: MeasuredReport) => void = child.report
 const server = createServer({
   actors: { ...demoActors, ticker: ticker() },
   authenticate: ({ auth }) => (typeof auth === 'string' && auth !== '' ? { id: auth } : undefined),
+  defaultModel: demo(),
   limits: child.options as Partial<Limits>,
   onError: (error) => failures.push(String(error)),
 })

@@ -1,6 +1,7 @@
 import type { ClientOptions } from '../../client-sdk/index.ts'
 import type { Actor } from '../../server/actors/actor.ts'
 import type { LogFields, Logger } from '../../server/logger.ts'
+import { demo } from '../../server/models/demo.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
 import { bearer } from '../../server/sessions/auth.ts'
 import type { HandClock } from './hand-clock.ts'
@@ -46,6 +47,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
   const server = createServer<Actors>({
     actors,
     authenticate: threePeople,
+    defaultModel: demo(),
     onError: (error) => errors.push(error),
     logger: { ...quiet, warn: (fields) => warnings.push(fields) },
     ...options,

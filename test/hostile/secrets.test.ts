@@ -4,6 +4,7 @@ import { encodeUp } from '../../protocol/encode.ts'
 import type { UpFrame } from '../../protocol/frames.ts'
 import { actor } from '../../server/actors/actor.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
+import type { Model } from '../../server/models/model.ts'
 import { bearer } from '../../server/sessions/auth.ts'
 import { ws } from '../../server/transports/ws.ts'
 import { OPCODE, RawSocket, rawFrame, upgradeRequest } from '../helpers/raw-socket.ts'
@@ -172,6 +173,15 @@ test('names given by clients cannot write a line of the log, nor steer a termina
   expect(written.replaceAll('\n', '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/)
 })
 
+/** Says nothing: a model may repeat the prompt to the client that sent it. */
+const mute: Model = {
+  id: 'test:mute',
+  provider: 'test',
+  async *stream() {
+    yield { type: 'finish', stop: 'stop' }
+  },
+}
+
 test('tokens and prompts are in no log and no answer, whatever goes wrong', async () => {
   const frames: unknown[] = []
   const records: unknown[] = []
@@ -181,6 +191,7 @@ test('tokens and prompts are in no log and no answer, whatever goes wrong', asyn
       { ...demoActors, silent: silent() },
       {
         authenticate: bearer({ [TOKEN]: 'alice' }),
+        defaultModel: mute,
         onError: undefined as never,
         logger: { debug: write, info: write, warn: write, error: write },
       },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { InspectorState } from '../../../protocol/inspector.ts'
 import type { RunView, ServerView } from '../../../server/actors/server-view.ts'
-import { type ActorContext, actor, inspector } from '../../../server/index.ts'
+import { type ActorContext, actor, demo, inspector } from '../../../server/index.ts'
 import { Sampler } from '../../../server/inspector/sampler.ts'
 import { WatcherState } from '../../../server/inspector/watcher-state.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
@@ -433,6 +433,7 @@ describe('many runs', () => {
       runtime,
       limits: { maxEvent: 65_536, maxValues: 16_384 },
       leaving: false,
+      findModel: () => demo(),
       runs: () => (looks++, []),
       run: () => undefined,
       sessions: () => [],
@@ -467,6 +468,7 @@ describe('many runs', () => {
       runtime: handClock(),
       limits: { maxEvent: 65_536, maxValues: 16_384 },
       leaving: false,
+      findModel: () => demo(),
       runs,
       run: () => undefined,
       sessions: () => [],

@@ -28,15 +28,11 @@ describe('a model registry', () => {
     expect(modelRegistry().find(mini)).toBe(mini)
   })
 
-  test('names the known models when one is unknown', () => {
+  test('refuses an unknown id, and says nothing of the others: a client may get the error', () => {
     expect(() => modelRegistry({ models: [mini, llama] }).find('demo')).toThrow(
-      expect.objectContaining({
-        code: 'not_found',
-        message: 'unknown model demo; known models: openai:gpt-5-mini, ollama:llama3.2',
-      }),
+      expect.objectContaining({ code: 'not_found', message: 'unknown model demo' }),
     )
     expect(() => modelRegistry({ models: [mini, llama] }).find()).toThrow('no default model configured')
-    expect(() => modelRegistry().find('demo')).toThrow('known models: none')
   })
 
   test('refuses two models of one id, but takes the same one twice', () => {
