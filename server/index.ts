@@ -26,7 +26,17 @@ export type {
   RunModel,
 } from './actors/actor.ts'
 export { actor } from './actors/actor.ts'
+export type {
+  Action,
+  ActorTarget,
+  Authorize,
+  RunTarget,
+  ServerTarget,
+  SessionTarget,
+  Target,
+} from './actors/authorize.ts'
 export type { ChildRun, Spawn, SpawnOptions } from './actors/child-run.ts'
+export type { Right } from './actors/principal.ts'
 export type { ReaderView, RunView, ServerView, SessionView } from './actors/server-view.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type {
@@ -55,6 +65,7 @@ export type { CloseOptions, MillraceServer, ServerOptions } from './server.ts'
 export { createServer } from './server.ts'
 export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './sessions/auth.ts'
 export { anonymous, bearer, jwt } from './sessions/auth.ts'
+export { defaultAuthorize } from './sessions/permissions.ts'
 export type { MemoryOptions, MemoryTransport, MemoryWebSocketClass } from './transports/memory.ts'
 export { memory } from './transports/memory.ts'
 export type { MemoryWebSocket, MemoryWebSocketOptions } from './transports/memory-socket.ts'

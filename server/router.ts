@@ -8,10 +8,9 @@ import { endData, type LoggedEnd } from './log/logged-end.ts'
 import { readRun } from './runs/local-reader.ts'
 import type { ReadableRun } from './runs/readable-run.ts'
 import { checkedPrincipal } from './sessions/auth.ts'
+import { LOCAL } from './sessions/permissions.ts'
 import type { Registry } from './sessions/registry.ts'
 
-/** The principal of runs for which the caller names none. */
-const LOCAL: Principal = { id: '\u0000local' }
 const NO_BYTES = new Uint8Array(0)
 
 /** Options of every call through a router. */
@@ -47,8 +46,9 @@ export interface Router<Actors extends ActorMap> {
   /**
    * Resolves with one answer: that of the actor's `ask`, or the result or the own text of its `stream`. The
    * text of its children is not part of that.
-   * @throws MillraceError `not_found` for an unknown address; `invalid_input`; `bad_request` for an invalid option;
-   * `overloaded`; `draining`; `cancelled`; `timeout`; the error of the actor.
+   * @throws MillraceError `not_found` for an unknown address; `forbidden` if `authorize` does not let the principal
+   * start the actor; `invalid_input`; `bad_request` for an invalid option; `overloaded`; `draining`; `cancelled`;
+   * `timeout`; the error of the actor.
    */
   ask<Name extends keyof Actors & string>(
     address: Name,
@@ -95,7 +95,8 @@ export function createRouter<Actors extends ActorMap>(
       input: payload,
       options: { ask, ...(timeout === undefined ? {} : { timeoutMs: timeout }) },
     }
-    return registry.start(checkedPrincipal(principal), start, NO_BYTES).run
+    const owner = principal === LOCAL ? LOCAL : checkedPrincipal(principal)
+    return registry.start(owner, start, NO_BYTES).run
   }
 
   async function* read(run: ReadableRun, signal: AbortSignal | undefined): AsyncGenerator<StreamEvent, LoggedEnd> {

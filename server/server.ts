@@ -4,6 +4,7 @@ import { type Limits, resolveLimits } from '../protocol/limits.ts'
 import { checkOptions, type OptionKinds } from '../protocol/options.ts'
 import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor } from './actors/actor.ts'
+import type { Authorize } from './actors/authorize.ts'
 import type { ServerView } from './actors/server-view.ts'
 import { Connection, type ConnectionOptions } from './connections/connection.ts'
 import { OriginCheck } from './connections/origin.ts'
@@ -17,6 +18,7 @@ import { stderrLogger, writeError } from './process/stderr-logger.ts'
 import { createRouter, type Router } from './router.ts'
 import { GuardedRuntime, nodeRuntime } from './runtime.ts'
 import type { Authenticate } from './sessions/auth.ts'
+import { defaultAuthorize, Permissions } from './sessions/permissions.ts'
 import { Registry } from './sessions/registry.ts'
 import { excerpt, wellFormed } from './text.ts'
 import type { HttpServer, SocketAcceptor, Transport, TransportLimits } from './transports/transport.ts'
@@ -33,6 +35,11 @@ export type ServerOptions<Actors extends ActorMap> = {
   actors: Actors
   /** Identifies clients: `bearer`, `jwt`, a function of your own, or `anonymous()` to admit everybody. */
   authenticate: Authenticate
+  /**
+   * Decides what a principal may do: start an actor, read, answer or cancel a run, or see it in an inspector. Default:
+   * `defaultAuthorize`, which lets every principal start every actor and do everything with its own runs.
+   */
+  authorize?: Authorize
   /** Models that actors may name by id. Default: only `defaultModel`. */
   models?: readonly Model[]
   /** The model of agents that name no other. */
@@ -72,6 +79,7 @@ export type ServerOptions<Actors extends ActorMap> = {
 export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
   actors: 'an object',
   authenticate: 'a function',
+  authorize: 'a function',
   models: 'a list',
   defaultModel: 'an object',
   limits: 'an object',
@@ -169,11 +177,13 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
     models: options.models ?? [],
   })
+  const permissions = new Permissions(options.authorize ?? defaultAuthorize, (error) => report(error, {}))
   const registry = new Registry({
     runtime,
     limits,
     log,
     actors,
+    permissions,
     findModel: (which) => models.find(which),
     overloaded: memoryWatch(runtime),
     actorFailed: (run, error) => report(error, { actor: run.actorName, run: run.id }),
@@ -189,6 +199,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return closing.leaving !== undefined
     },
     findModel: (which) => models.find(which),
+    permits: (principal, action, target) => permissions.allows(principal, action, target),
     runs: () => registry.live,
     run: (id) => registry.run(id),
     sessions: () => registry.sessions,

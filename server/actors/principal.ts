@@ -1,7 +1,14 @@
+/**
+ * A right over the runs of others. `observe`: to attach to them without pacing them, and to see all runs in an
+ * inspector. `cancel`: to cancel them, and to release the slot of one that does not stop. A function of your own that
+ * decides (`authorize`) may use words of its own.
+ */
+export type Right = 'observe' | 'cancel' | (string & {})
+
 /** The owner of runs, as `authenticate` identifies a client. Connections with the same `id` share their runs. */
 export type Principal = {
   /** Names the principal. Never empty. */
   readonly id: string
-  /** `observe`: may attach to runs of others without pacing them, and sees all runs in an inspector. Default: none. */
-  readonly rights?: readonly 'observe'[]
+  /** What the principal may do with the runs of others. Default: nothing. */
+  readonly rights?: readonly Right[]
 }

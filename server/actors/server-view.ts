@@ -3,6 +3,7 @@ import type { RunFacts } from '../../protocol/inspector.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Model } from '../models/model.ts'
+import type { Action, Target } from './authorize.ts'
 import type { Principal } from './principal.ts'
 
 /** A reader of a run, at this moment. */
@@ -84,6 +85,8 @@ export interface ServerView {
    * @throws MillraceError `not_found` for an unknown id, and for a missing default model.
    */
   findModel(which?: string | Model): Model
+  /** Whether a principal may do something, as the server decides it. */
+  permits(principal: Principal, action: Action, target: Target): boolean
   /** The runs that have not settled: each keeps its slot. */
   runs(): Iterable<RunView>
   /** The run with this id, settled or not, while the server keeps it. Undefined for an unknown id. */

@@ -15,6 +15,7 @@ import type { CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
+import type { Action } from '../actors/authorize.ts'
 import { errorData } from '../log/error-data.ts'
 import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
@@ -256,9 +257,10 @@ export class Connection implements SocketEvents, SessionSocket {
     const { options } = frame
     const policy = options.policy ?? 'log'
     this.#open(frame.sid, options, policy, { after: frame.after, gen: options.gen }, (principal) => {
-      const { run, own } = this.#options.registry.find(principal, frame.run)
-      if (!own && policy === 'pace')
-        throw new MillraceError('forbidden', 'only the principal of a run may pace it; attach with another policy')
+      const { registry } = this.#options
+      const { run, own } = registry.find(principal, frame.run)
+      if (policy === 'pace' && !registry.permits(principal, 'govern', run))
+        throw new MillraceError('forbidden', 'this principal may not pace the run; attach with another policy')
       return { run, own, reused: false }
     })
   }
@@ -323,13 +325,9 @@ export class Connection implements SocketEvents, SessionSocket {
     if (!subscription) return
     const isNamed = target !== undefined && target.id.length <= MAX_ECHOED_CHARACTERS
     const ref = { tag: TAG.cancel, sid, ...(isNamed ? { detail: [target.type, target.id] } : {}) }
-    if (!subscription.own) {
-      return this.#outbox.notify({
-        kind: 'notice',
-        code: 'forbidden',
-        message: 'only the principal of a run may cancel it',
-        ref,
-      })
+    if (!this.#mayDo('cancel', subscription)) {
+      const message = 'this principal may not cancel the run'
+      return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
     }
     const cause: CancelCause = { by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note }
     if (target) {
@@ -354,18 +352,21 @@ export class Connection implements SocketEvents, SessionSocket {
   #input({ sid, mid, type, data }: Input, bytes: number): void {
     const subscription = this.#subscriptions.get(sid)
     if (!subscription) return
-    if (!subscription.own) {
+    // An `answer` can be that of a question for approval, too.
+    const action = type === 'approve' || type === 'answer' ? 'approve' : 'input'
+    if (!this.#mayDo(action, subscription)) {
       const ref = { tag: TAG.input, sid, detail: mid }
-      return this.#outbox.notify({
-        kind: 'notice',
-        code: 'forbidden',
-        message: 'only the principal of a run may send it input',
-        ref,
-      })
+      const message = `this principal may not ${action === 'input' ? 'send the run input' : 'answer for the run'}`
+      return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
     }
     this.#when(subscription.run.input(midName(mid), { type, data }, bytes), ({ status, note }) =>
       this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) }),
     )
+  }
+
+  #mayDo(action: Action, { run }: Subscription): boolean {
+    const client = this.#client
+    return client !== undefined && this.#options.registry.permits(client.principal, action, run)
   }
 
   /** Passes on the answer of a run: at once if the run is executed here, later if another process has to answer. */

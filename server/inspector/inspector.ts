@@ -81,7 +81,7 @@ async function* watch(
   { run, principal, signal }: ActorContext,
 ): AsyncGenerator<InspectorEvent, void> {
   const { runtime } = sampler.view
-  const watcher = new WatcherState(sampler, principal.rights?.includes('observe') ? undefined : principal.id)
+  const watcher = new WatcherState(sampler, principal)
   sampler.enter(run.id)
   try {
     if (once) {

@@ -1,4 +1,5 @@
 import type { InspectedSession, ReaderFacts, RunFacts, RunFigures } from '../../protocol/inspector.ts'
+import type { RunTarget, SessionTarget } from '../actors/authorize.ts'
 import type { ReaderView, RunView, ServerView, SessionView } from '../actors/server-view.ts'
 import { wellFormed } from '../text.ts'
 
@@ -19,8 +20,8 @@ type Mark = { readonly at: number; readonly items: number; readonly bytes: numbe
  * same object is up to date.
  */
 export type SeenRun = {
-  /** The whole id of its principal. */
-  readonly owner: string
+  /** The run as somebody asks to see it. */
+  readonly target: RunTarget
   facts: RunFacts
   figures: RunFigures
   /** The run has settled, and is no longer on the list. */
@@ -34,7 +35,7 @@ export type SeenRun = {
 }
 
 /** A session in the latest sample. `facts` is replaced only when it changes. */
-export type SeenSession = { readonly owner: string; facts: InspectedSession; gone: boolean; seenIn: number }
+export type SeenSession = { readonly target: SessionTarget; facts: InspectedSession; gone: boolean; seenIn: number }
 
 /**
  * Samples the state of one server for all its watchers. It compares each sample with the previous one once, for any
@@ -120,7 +121,7 @@ export class Sampler {
     const isNew = run.startedAt >= since
     const mark = isNew ? { at: run.startedAt, items: 0, bytes: 0 } : markOf(run, now)
     const seen: SeenRun = {
-      owner: run.principal.id,
+      target: { type: 'run', run: run.id, actor: run.actorName, owner: run.principal },
       facts: this.#factsOf(run, sessions, shown, undefined),
       figures: [run.id, 0, 0, 0],
       gone: false,
@@ -197,7 +198,12 @@ export class Sampler {
     const known = this.#sessions.get(id)
     if (!known) {
       const facts = { id, principal: principalName(principal.id), connected, runs }
-      this.#sessions.set(id, { owner: principal.id, facts, gone: false, seenIn: this.#looks })
+      this.#sessions.set(id, {
+        target: { type: 'session', session: id, owner: principal },
+        facts,
+        gone: false,
+        seenIn: this.#looks,
+      })
       return
     }
     known.seenIn = this.#looks

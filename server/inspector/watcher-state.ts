@@ -1,4 +1,5 @@
 import type { InspectedSession, InspectorUpdate, RunFacts, RunFigures } from '../../protocol/inspector.ts'
+import type { Principal } from '../actors/principal.ts'
 import type { Sampler, SeenRun, SeenSession } from './sampler.ts'
 
 /**
@@ -16,15 +17,19 @@ type KnownRun = { readonly facts: RunFacts; readonly figures: RunFigures }
  */
 export class WatcherState {
   readonly #sampler: Sampler
-  /** The principal whose runs and sessions the watcher sees. Undefined: all. */
-  readonly #owner: string | undefined
+  readonly #principal: Principal
+  /** The watcher may see everything. */
+  readonly #seesAll: boolean
+  /** Otherwise, whether it may see a run or session. Asked once for each. */
+  readonly #sees = new WeakMap<SeenRun | SeenSession, boolean>()
   readonly #runs = new Map<SeenRun, KnownRun>()
   readonly #sessions = new Map<SeenSession, InspectedSession>()
   #hasBegun = false
 
-  constructor(sampler: Sampler, owner: string | undefined) {
+  constructor(sampler: Sampler, principal: Principal) {
     this.#sampler = sampler
-    this.#owner = owner
+    this.#principal = principal
+    this.#seesAll = sampler.view.permits(principal, 'inspect', { type: 'server' })
   }
 
   /**
@@ -63,14 +68,20 @@ export class WatcherState {
 
   #piece(): Piece {
     const { limits, runtime } = this.#sampler.view
-    const scope = this.#hasBegun ? undefined : this.#owner === undefined ? 'all' : 'own'
+    const scope = this.#hasBegun ? undefined : this.#seesAll ? 'all' : 'own'
     this.#hasBegun = true
     const bytes = Math.min(UPDATE_BYTES, limits.maxEvent / 2, limits.maxValues)
     return new Piece(bytes, Math.round(runtime.wallClock()), scope)
   }
 
-  #isFor({ owner }: SeenRun | SeenSession): boolean {
-    return this.#owner === undefined || this.#owner === owner
+  #isFor(seen: SeenRun | SeenSession): boolean {
+    if (this.#seesAll) return true
+    let sees = this.#sees.get(seen)
+    if (sees === undefined) {
+      sees = this.#sampler.view.permits(this.#principal, 'inspect', seen.target)
+      this.#sees.set(seen, sees)
+    }
+    return sees
   }
 
   #isReported(seen: SeenRun): boolean {

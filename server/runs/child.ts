@@ -17,8 +17,6 @@ const MAX_NOTE_CHARACTERS = 84
 
 /** The run of a child. */
 export interface ChildRunHandle extends ReadableRun {
-  readonly id: string
-  readonly actorName: string
   readonly state: string
   readonly openWork: OpenWorkSnapshot
   readonly spent: Usage | undefined

@@ -17,7 +17,8 @@ import type { InputAnswer } from './inputs.ts'
  */
 export interface ReadableRun {
   readonly id: string
-  /** For whom it is executed: only this principal may pace, stop and speak to it. */
+  readonly actorName: string
+  /** For whom it is executed. By default only this principal may pace, stop and speak to it. */
   readonly principal: Principal
   /** The items that can be read now. It may begin behind item 1, and where its items have not arrived it is empty. */
   readonly log: Log

@@ -31,7 +31,7 @@ export type Identity = Principal & {
 export type Authenticate = (credentials: Credentials) => Identity | undefined | PromiseLike<Identity | undefined>
 
 /**
- * Checks the result of `authenticate`. Returns the identity, or undefined when the client is refused: `null` and
+ * Checks the result of `authenticate`. Returns a copy of the identity, or undefined when the client is refused: `null` and
  * `false` refuse it too.
  * @throws TypeError for any other result. The message names the fault.
  */
@@ -39,10 +39,12 @@ export function identityOf(result: unknown): Identity | undefined {
   if (result === undefined || result === null || result === false) return undefined
   const rule = 'authenticate must return a principal { id, rights?, expiresAt? }, or undefined to refuse'
   if (typeof result !== 'object') throw new TypeError(`${rule}, not a ${typeof result}`)
+  const principal = principalOf(result)
+  if (typeof principal === 'string') throw new TypeError(`${rule}; ${FAULTS[principal]}`)
   const { expiresAt } = result as { readonly expiresAt?: unknown }
-  const fault = principalFault(result) ?? (expiresAt !== undefined && !Number.isFinite(expiresAt) && 'expiresAt')
-  if (fault) throw new TypeError(`${rule}; ${FAULTS[fault]}`)
-  return result as Identity
+  if (expiresAt === undefined) return principal
+  if (!Number.isFinite(expiresAt)) throw new TypeError(`${rule}; ${FAULTS.expiresAt}`)
+  return Object.freeze({ ...principal, expiresAt: expiresAt as number })
 }
 
 const FAULTS = {
@@ -51,22 +53,28 @@ const FAULTS = {
   expiresAt: '`expiresAt` must be a finite number of milliseconds since 1970',
 }
 
-/** Returns the property of a principal that is invalid, if one is. */
-function principalFault(principal: object): 'id' | 'rights' | undefined {
-  const { id, rights } = principal as { readonly id?: unknown; readonly rights?: unknown }
+/**
+ * Returns a copy of a principal, or the name of its property that is invalid. The application's own object may have
+ * getters, and may be changed later: neither changes who a client is.
+ */
+function principalOf(given: object): Principal | 'id' | 'rights' {
+  const { id, rights } = given as { readonly id?: unknown; readonly rights?: unknown }
   if (typeof id !== 'string' || id === '') return 'id'
-  const isList = Array.isArray(rights) && rights.every((right) => typeof right === 'string')
-  return rights === undefined || isList ? undefined : 'rights'
+  if (rights === undefined) return Object.freeze({ id })
+  if (!Array.isArray(rights)) return 'rights'
+  const copy: unknown[] = [...(rights as unknown[])]
+  if (!copy.every((right) => typeof right === 'string')) return 'rights'
+  return Object.freeze({ id, rights: Object.freeze(copy) })
 }
 
 /**
- * Returns `principal` after checking it. It is for principals that are named inside the process.
+ * Returns a copy of `principal` after checking it. It is for principals that are named inside the process.
  * @throws MillraceError `bad_request` for an invalid principal. The message names the fault.
  */
 export function checkedPrincipal(principal: Principal): Principal {
-  const fault = typeof principal === 'object' && principal !== null ? principalFault(principal) : 'id'
-  if (fault) throw new MillraceError('bad_request', `invalid principal: ${FAULTS[fault]}`)
-  return principal
+  const copy = typeof principal === 'object' && principal !== null ? principalOf(principal) : 'id'
+  if (typeof copy === 'string') throw new MillraceError('bad_request', `invalid principal: ${FAULTS[copy]}`)
+  return copy
 }
 
 /** Returns the token from HELLO's `auth`, or else from `Authorization: Bearer`. A token in the URL is never used. */

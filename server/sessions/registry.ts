@@ -4,6 +4,7 @@ import type { Hello, Key, Start } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, Principal } from '../actors/actor.ts'
+import type { Action } from '../actors/authorize.ts'
 import { validate } from '../actors/standard-schema.ts'
 import { endData } from '../log/logged-end.ts'
 import type { ServerLog } from '../logger.ts'
@@ -16,6 +17,7 @@ import { excerpt } from '../text.ts'
 import { Quota, TokenBucket } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { NodeBudget } from './node-budget.ts'
+import { type Permissions, targetOf } from './permissions.ts'
 import { RunLists } from './run-lists.ts'
 import { Session, type SessionSocket } from './session.ts'
 
@@ -30,6 +32,7 @@ export type RegistryOptions = {
   readonly limits: Limits
   readonly log: ServerLog
   readonly actors: ReadonlyMap<string, Actor>
+  readonly permissions: Permissions
   findModel(which: string | Model | undefined): Model
   /** Whether the process has no room for more runs. */
   overloaded(): boolean
@@ -181,7 +184,7 @@ export class Registry {
     if (known) {
       if (known.inputHash !== inputHash)
         throw new MillraceError('key_conflict', 'this key was used with another input; take a new key')
-      if (!known.run)
+      if (!known.run || !this.permits(principal, 'attach', known.run))
         throw new MillraceError('not_found', 'the run of this key has ended, and its log was dropped to make room')
       return { run: known.run, reused: true }
     }
@@ -204,6 +207,8 @@ export class Registry {
         details: { actors: names },
       })
     }
+    if (!this.#options.permissions.allows(principal, 'start', { type: 'actor', actor: name }))
+      throw new MillraceError('forbidden', `this principal may not start the actor ${name}`)
     return this.#begin(principal, name, actor, input, {
       onDetach: options.onDetach ?? 'pause',
       detachMs: options.detachMs,
@@ -258,6 +263,11 @@ export class Registry {
     return run
   }
 
+  /** Whether `principal` may do something with a run. */
+  permits(principal: Principal, action: Action, run: ReadableRun): boolean {
+    return this.#options.permissions.allows(principal, action, targetOf(run))
+  }
+
   /**
    * Returns the run with this id, if `principal` may read it. `own`: whether the run belongs to the principal.
    * @throws MillraceError `not_found`, with the same message for a run of another principal as for none.
@@ -265,7 +275,7 @@ export class Registry {
   find(principal: Principal, id: string): { run: ReadableRun; own: boolean } {
     const run = this.#runs.get(id)
     const own = run?.principal.id === principal.id
-    if (!run || !(own || principal.rights?.includes('observe')))
+    if (!run || !this.permits(principal, own ? 'attach' : 'observe', run))
       throw new MillraceError('not_found', 'there is no such run; it may have ended long ago')
     return { run, own }
   }

@@ -22,6 +22,7 @@ type Asked =
  */
 export class RunElsewhere implements ReadableRun {
   readonly id = 'r_elsewhere'
+  readonly actorName = 'elsewhere'
   readonly principal: Principal
   readonly log: Log = new Log(DEFAULT_LIMITS)
   end: LoggedEnd | undefined

@@ -370,7 +370,7 @@ describe('a slow watcher', () => {
     const { run: first } = await client.next('opened')
     const sampler = new Sampler(views[0]!)
     sampler.enter('r_watcher')
-    const watcher = new WatcherState(sampler, undefined)
+    const watcher = new WatcherState(sampler, { id: 'eve', rights: ['observe'] })
     const state = new InspectorState()
     for (const update of watcher.updates()) state.take(update)
     expect([...state.runs.keys()]).toEqual([first])
@@ -434,6 +434,7 @@ describe('many runs', () => {
       limits: { maxEvent: 65_536, maxValues: 16_384 },
       leaving: false,
       findModel: () => demo(),
+      permits: () => true,
       runs: () => (looks++, []),
       run: () => undefined,
       sessions: () => [],
@@ -469,12 +470,13 @@ describe('many runs', () => {
       limits: { maxEvent: 65_536, maxValues: 16_384 },
       leaving: false,
       findModel: () => demo(),
+      permits: () => true,
       runs,
       run: () => undefined,
       sessions: () => [],
     })
     sampler.enter('r_watcher')
-    const watcher = new WatcherState(sampler, undefined)
+    const watcher = new WatcherState(sampler, { id: 'eve' })
     const state = new InspectorState()
     for (let list = 1; list <= 3; list++) {
       let pieces = 0
