@@ -34,6 +34,23 @@ export const nodeRuntime: Runtime = {
   random: Math.random,
 }
 
+/** Keeps the process alive while it is held, because timers of the runtime do not. */
+export class KeepAlive {
+  #holds = 0
+  #timer: NodeJS.Timeout | undefined
+
+  /** Holds once more. Each hold needs a `release`. */
+  hold(): void {
+    if (this.#holds++ > 0) return
+    this.#timer ??= setInterval(() => {}, LONGEST_MS)
+    this.#timer.ref()
+  }
+
+  release(): void {
+    if (--this.#holds === 0) this.#timer?.unref()
+  }
+}
+
 /**
  * A runtime that catches the errors of its callbacks, in timers and loop turns, and passes them to `failed`. An error
  * thus ends at most one run or connection, never the process. Guarding a guarded runtime replaces the guard.

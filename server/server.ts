@@ -117,7 +117,8 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
    * Listens on a port of its own.
    * @param port Default 7400. 0 takes a free port.
    * @param host Default 127.0.0.1. `0.0.0.0` is every address of the machine.
-   * @throws MillraceError `unavailable` when the address is in use, or is not one of this machine.
+   * @throws MillraceError `unavailable` when the address is in use, or is not one of this machine. `bad_request` when
+   * the server listens already, and when `close` is called before or during it.
    */
   listen(port?: number, host?: string): Promise<{ port: number; url: string }>
   /**
@@ -190,7 +191,14 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     runChanged: () => closing.check(),
   })
   const connections = new Set<Connection>()
-  const closing = new Closing(runtime, { transport, connections, registry, cancelGraceMs: limits.cancelGraceMs })
+  let binding: Promise<{ port: number }> | undefined
+  const closing = new Closing(runtime, {
+    transport,
+    connections,
+    registry,
+    cancelGraceMs: limits.cancelGraceMs,
+    binding: () => binding,
+  })
 
   const view: ServerView = {
     runtime,
@@ -258,9 +266,18 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
           'bad_request',
           'this server is already listening; create another one for another address',
         )
-      listening = transport.listen(acceptor, transportLimits, { port, host: address })
-      listening.catch(() => (listening = undefined))
-      const bound = await listening
+      listening = binding = transport.listen(acceptor, transportLimits, { port, host: address })
+      let bound: { port: number }
+      try {
+        bound = await binding
+      } catch (error) {
+        listening = undefined
+        throw error
+      } finally {
+        binding = undefined
+      }
+      if (closing.leaving)
+        throw new MillraceError('bad_request', 'this server was closed before it listened; create another one')
       const url = `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}`
       log.write('server.listening', { url, host: address, port: bound.port, transport: transport.name })
       return { port: bound.port, url }

@@ -66,6 +66,7 @@ const limitedTo: Record<string, readonly string[]> = {
     'server/logger.ts',
     'server/streams/',
     'server/transports/',
+    'server/runtime.ts',
   ],
   'server/inspector/': ['server/actors/', 'server/streams/', 'server/text.ts'],
   'server/agents/': ['server/actors/', 'server/models/', 'server/text.ts'],

@@ -1,6 +1,7 @@
 import { CLOSE } from '../../protocol/errors.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Connection } from '../connections/connection.ts'
+import { KeepAlive } from '../runtime.ts'
 import type { Registry } from '../sessions/registry.ts'
 import type { Transport } from '../transports/transport.ts'
 
@@ -8,6 +9,8 @@ import type { Transport } from '../transports/transport.ts'
 const MAX_GRACE_MS = 2 ** 31 - 1
 /** How long last items may take to reach clients, after the time in which runs must settle. */
 const DELIVERY_MS = 500
+/** How long a port may take to be bound before it is closed all the same. */
+const BINDING_MS = 5_000
 
 /** What a shutdown closes, from the outside in. */
 export type ClosingParts = {
@@ -16,6 +19,8 @@ export type ClosingParts = {
   readonly registry: Registry
   /** How long a cancelled run may take to settle. */
   readonly cancelGraceMs: number
+  /** A port that is being bound. Undefined when none is. */
+  binding(): Promise<unknown> | undefined
 }
 
 /**
@@ -65,12 +70,15 @@ export class Closing {
   async #shutDown(reason: string): Promise<void> {
     this.#reason = reason
     const { transport, connections, registry, cancelGraceMs } = this.#parts
-    // Timers of the runtime do not keep the process alive.
-    const alive = setInterval(() => {}, 60_000)
+    const alive = new KeepAlive()
+    alive.hold()
     try {
-      transport.stopAccepting()
       registry.drain()
       for (const connection of connections) connection.goaway(reason, this.#graceMs())
+      // A port that is being bound cannot be closed: it would be open afterwards, or never reported.
+      const binding = this.#parts.binding()
+      if (binding) await this.#settled(binding)
+      transport.stopAccepting()
       await this.#until(() => registry.live.size === 0 && [...connections].every(({ idle }) => idle))
       for (const run of registry.live) run.interrupt('the server went away before the run was finished; start it again')
       this.#deadline = this.#runtime.now() + cancelGraceMs + DELIVERY_MS
@@ -81,8 +89,19 @@ export class Closing {
       registry.close()
       await transport.close()
     } finally {
-      clearInterval(alive)
+      alive.release()
     }
+  }
+
+  async #settled(binding: Promise<unknown>): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = this.#runtime.setTimer(BINDING_MS, resolve)
+      const done = (): void => {
+        timer.clear()
+        resolve()
+      }
+      binding.then(done, done)
+    })
   }
 
   #graceMs(): number {

@@ -1,10 +1,14 @@
-import { createServer as createTcpServer } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { actor } from '../../../server/actors/actor.ts'
 import { createServer } from '../../../server/server.ts'
 import { bearer } from '../../../server/sessions/auth.ts'
+import { memory } from '../../../server/transports/memory.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { counted, counter, latch, silent } from '../../helpers/test-actors.ts'
+import { inMemory, onUws, onWs } from '../../helpers/transports.ts'
 import { wireClient } from '../../helpers/wire-client.ts'
 
 describe('a server', () => {
@@ -20,6 +24,40 @@ describe('a server that closes', () => {
     const server = createServer({ actors: { silent: silent() }, authenticate: bearer({ token: 'alice' }) })
     await server.close()
     await expect(server.listen(0)).rejects.toMatchObject({ code: 'bad_request' })
+  })
+
+  test.each([onWs, onUws, inMemory])(
+    'while it begins to listen refuses that listen, and leaves no port open: $name',
+    async (under) => {
+      for (const host of ['127.0.0.1', 'localhost']) {
+        const port = under === inMemory ? 0 : await freePort(host)
+        const server = createServer({
+          actors: { silent: silent() },
+          authenticate: bearer({ token: 'alice' }),
+          transport: under.make(),
+        })
+        const listens = server.listen(port, host)
+        const closes = server.close()
+        await expect(listens).rejects.toMatchObject({ code: 'bad_request', message: expect.stringMatching(/closed/) })
+        await closes
+        if (under !== inMemory) await freePort(host, port)
+      }
+    },
+  )
+
+  test('closes although its transport never finishes to listen', async () => {
+    const runtime = handClock()
+    const transport = { ...memory(), listen: () => new Promise<never>(() => {}) }
+    const server = createServer({
+      actors: { silent: silent() },
+      authenticate: bearer({ token: 'alice' }),
+      runtime,
+      transport,
+    })
+    void server.listen()
+    const closes = server.close()
+    runtime.advance(5_000)
+    await closes
   })
 
   test('sends GOAWAY to all clients, begins nothing, lets runs finish, and closes as soon as nothing is live', async () => {
@@ -235,3 +273,12 @@ describe('an address', () => {
     await expect(server.listen(0, '192.0.2.1')).rejects.toMatchObject({ code: 'unavailable' })
   })
 })
+
+/** Binds a port, and frees it again. Default: any. Throws when it is in use. */
+async function freePort(host: string, wanted = 0): Promise<number> {
+  const probe = createTcpServer().listen(wanted, host)
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
+}
