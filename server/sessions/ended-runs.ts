@@ -36,7 +36,7 @@ export interface EndedRunsCallbacks<Run> {
 /**
  * Ended runs, kept for clients that come back. Each run is kept for `endedMs`, with its log and end. The bytes of all
  * logs are limited on the node (`retainTotal`) and for each principal (`retainPrincipal`). When a limit is exceeded,
- * the oldest runs lose log and end, and only their keys stay.
+ * the oldest runs lose log and end, and only their keys stay. Runs that are being read come last.
  */
 export class EndedRuns<Run extends EndedRun> {
   readonly #runtime: Runtime
@@ -44,7 +44,7 @@ export class EndedRuns<Run extends EndedRun> {
   readonly #callbacks: EndedRunsCallbacks<Run>
   /** All entries, in the order in which they ended. */
   readonly #entries = new Set<Entry<Run>>()
-  /** The entries that still have a log, in the same order: all of them, and by principal. */
+  /** The entries that still have a log, the next to lose it first: all of them, and by principal. */
   readonly #logged = new Set<Entry<Run>>()
   readonly #owned = new Map<string, { bytes: number; entries: Set<Entry<Run>> }>()
   #bytes = 0
@@ -83,7 +83,7 @@ export class EndedRuns<Run extends EndedRun> {
 
   /** Drops the logs of the oldest runs until at most `bytes` are left. */
   shrinkTo(bytes: number): void {
-    while (this.#bytes > bytes) this.#evictFirst(this.#logged)
+    while (this.#bytes > bytes) this.#evictOne(this.#logged)
   }
 
   /** Stops the timer. */
@@ -93,11 +93,19 @@ export class EndedRuns<Run extends EndedRun> {
 
   #makeRoom(owner: string): void {
     const { retainTotal, retainPrincipal } = this.#limits
-    while ((this.#owned.get(owner)?.bytes ?? 0) > retainPrincipal) this.#evictFirst(this.#owned.get(owner)?.entries)
+    while ((this.#owned.get(owner)?.bytes ?? 0) > retainPrincipal) this.#evictOne(this.#owned.get(owner)?.entries)
     this.shrinkTo(retainTotal)
   }
 
-  #evictFirst([entry]: Iterable<Entry<Run>> = []): void {
+  /** Evicts the first run that nobody reads, or else the first. Runs that are passed over go to the end. */
+  #evictOne(entries: Set<Entry<Run>> = new Set()): void {
+    for (let left = entries.size; left > 0; left--) {
+      const [entry] = entries
+      if (!entry?.run?.readers) break
+      entries.delete(entry)
+      entries.add(entry)
+    }
+    const [entry] = entries
     if (!entry?.run) return
     const { run } = entry
     this.#releaseLog(entry)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { testServer } from '../helpers/server.ts'
-import { silent } from '../helpers/test-actors.ts'
+import { counted, counter, silent } from '../helpers/test-actors.ts'
 import type { WireClient } from '../helpers/wire-client.ts'
 
 /** Starts a run and cancels it before it has said anything. */
@@ -78,4 +78,41 @@ test('inputs to a run take up kept bytes as well', async () => {
   expect((await client.next('end', 3)).data).toMatchObject({ code: 'not_found' })
   client.attach(4, run, 0)
   expect((await client.next('end', 4)).data).toMatchObject({ code: 'not_found' })
+})
+
+test('a run that is being read is given up after those that nobody reads', async () => {
+  const count = counter()
+  // Each run takes 7 KB and its items: two fit, a third does not.
+  await using server = await testServer({ count, silent: silent() }, { limits: { retainPrincipal: 20_000 } })
+  await using client = await server.client()
+  client.start(1, 'count', 20)
+  const { run: read } = await client.next('opened', 1)
+  await client.next('end', 1)
+  client.attach(2, read, 0, { policy: 'log', credit: 5 })
+  await client.until(() => client.count(2) === 5)
+  const unread: string[] = []
+  for (let sid = 3; sid <= 8; sid++) unread.push(await abandon(client, sid))
+  client.attach(9, unread[0]!, 0)
+  expect((await client.next('end', 9)).data).toMatchObject({ code: 'not_found' })
+  client.send({ kind: 'credit', sid: 2, n: 100 })
+  expect(await client.next('end', 2)).toMatchObject({ outcome: 'done' })
+  expect(client.text(2)).toBe(counted(1, 20))
+  // Now that nobody reads it, it goes in its turn.
+  for (const sid of [10, 12]) await abandon(client, sid)
+  client.attach(13, read, 0)
+  expect((await client.next('end', 13)).data).toMatchObject({ code: 'not_found' })
+})
+
+test('a run that is being read is given up when all others are read as well, the oldest first', async () => {
+  const count = counter()
+  await using server = await testServer({ count }, { limits: { retainPrincipal: 20_000 } })
+  await using client = await server.client()
+  const begin = async (sid: number): Promise<void> => {
+    client.start(sid, 'count', 20, { credit: 0, policy: 'log' })
+    await client.find((frame) => frame.kind === 'notice' && frame.ref?.sid === sid)
+  }
+  for (const sid of [1, 2, 3]) await begin(sid)
+  expect(await client.next('end', 1)).toMatchObject({ outcome: 'unsubscribed', data: { code: 'overloaded' } })
+  client.send({ kind: 'credit', sid: 2, n: 100 }, { kind: 'credit', sid: 3, n: 100 })
+  for (const sid of [2, 3]) expect(await client.next('end', sid)).toMatchObject({ outcome: 'done' })
 })
