@@ -1,7 +1,7 @@
 import { beginDelta, beginEnd, beginEvent, endDelta, endEvent, writeDown } from '../../protocol/encode.ts'
 import { type DownFrame, type Gap, type Notice, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { Runtime } from '../../protocol/runtime.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Writer } from '../../protocol/writer.ts'
 import { Cursor } from '../log/cursor.ts'
 import { joinTexts } from '../log/join-texts.ts'
@@ -18,6 +18,11 @@ const SHARE_BYTES = 16_384
 const HEADER_BYTES = 64
 /** Most answers that may wait for their place among the items. Further ones are sent at once. */
 const MAX_ANSWERS = 64
+/**
+ * Credits that the open lanes and requests listed in GAPs may be worth, per second. They cost no credit, so more of them
+ * takes time: 24 KB of them take 0.36 s.
+ */
+const GAP_CREDITS_PER_SEC = 64
 
 /** How a subscription reads, as START or ATTACH asks for it. */
 export type SubscriptionSettings = {
@@ -49,6 +54,7 @@ export class Subscription implements Reader, FrameSource {
   readonly own: boolean
   readonly #runtime: Runtime
   readonly #ts: boolean
+  readonly #creditUnit: number
   /** Frames that come before any item. */
   #head: DownFrame[] = []
   /** Answers that wait until the item `after` is sent. */
@@ -57,6 +63,9 @@ export class Subscription implements Reader, FrameSource {
   /** Its client sent CANCEL, and is sent only the end. */
   #skipping = false
   #settledSent = false
+  /** No GAP comes before this time. */
+  #noGapBefore = 0
+  #gapTimer: Timer | undefined
   readonly #onClose: () => void
 
   /** @param closed called once, when the subscription has closed: after its END, or without one. */
@@ -77,6 +86,7 @@ export class Subscription implements Reader, FrameSource {
     this.own = own
     this.policy = policy
     this.#ts = ts
+    this.#creditUnit = limits.creditUnit
     const { position, gaps } = locate(run, sid, settings.from)
     const credit = Math.min(settings.credit ?? limits.initialCredit, limits.maxCredit)
     this.cursor = new Cursor(run.log, position, credit, limits.maxCredit)
@@ -156,6 +166,7 @@ export class Subscription implements Reader, FrameSource {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#gapTimer?.clear()
     this.run.leave(this)
     this.#rate?.clear()
     this.#onClose()
@@ -178,7 +189,11 @@ export class Subscription implements Reader, FrameSource {
       if (this.paused || this.cursor.balance <= 0) return 'idle'
       const allowed = this.allowance()
       if (allowed < 1) return 'idle'
-      if (this.#skipMissing()) continue
+      if (this.#isMissing()) {
+        if (this.#mustWaitForGap()) return 'idle'
+        this.#skipMissing()
+        continue
+      }
       if (out.length >= shareEnd) return 'more'
       const through = Math.min(
         this.cursor.reach,
@@ -226,6 +241,7 @@ export class Subscription implements Reader, FrameSource {
         return false
       }
       this.#head.shift()
+      if (frame.kind === 'gap') this.#countGap(out.length - before)
       if (frame.kind === 'end') this.close()
     }
     return !this.#closed
@@ -247,19 +263,37 @@ export class Subscription implements Reader, FrameSource {
     return false
   }
 
-  /** Passes over items that are no longer kept, and with `latest` over all but the newest. */
-  #skipMissing(): boolean {
+  /** Items are missing before the next one that can be sent. */
+  #isMissing(): boolean {
     const { log } = this.run
     const from = this.cursor.last + 1
-    if (from < log.first) {
-      this.#moveTo(log.first, log.genAt(log.first), from, 'retention')
-      return true
-    }
-    if (this.policy === 'latest' && from < log.last) {
-      this.#moveTo(log.last, log.genAt(log.last), from, 'policy')
-      return true
-    }
-    return false
+    return from < log.first || (this.policy === 'latest' && from < log.last)
+  }
+
+  /** A GAP of one credit unit is paid for by the item behind it. */
+  #countGap(bytes: number): void {
+    const free = Math.max(0, bytes - this.#creditUnit)
+    this.#noGapBefore = this.#runtime.now() + (free * 1_000) / (this.#creditUnit * GAP_CREDITS_PER_SEC)
+  }
+
+  /** Whether another GAP would come too soon. Wakes the subscription when it would not. */
+  #mustWaitForGap(): boolean {
+    const ms = this.#noGapBefore - this.#runtime.now()
+    if (ms <= 0) return false
+    this.#gapTimer ??= this.#runtime.setTimer(ms, () => {
+      this.#gapTimer = undefined
+      this.wake(false)
+    })
+    return true
+  }
+
+  /** Passes over items that are no longer kept, and with `latest` over all but the newest. */
+  #skipMissing(): void {
+    const { log } = this.run
+    const from = this.cursor.last + 1
+    const isGone = from < log.first
+    const next = isGone ? log.first : log.last
+    this.#moveTo(next, log.genAt(next), from, isGone ? 'retention' : 'policy')
   }
 
   #sendAnswers(last: number): void {

@@ -118,6 +118,40 @@ describe('policies', () => {
     expect(next).toBe(101)
   })
 
+  test('send the open lanes of a GAP no more often than 64 credits a second would pay for', async () => {
+    const runtime = handClock()
+    const more: (() => void)[] = []
+    const lanes = actor({
+      async *stream() {
+        for (let n = 0; n < 24; n++) yield { type: 'thinking' as const, text: 'x', agent: `${n} ${'a'.repeat(1_000)}` }
+        for (let n = 1; ; n++) {
+          await new Promise<void>((resolve) => more.push(resolve))
+          yield `a${n} `
+          yield `b${n} `
+        }
+      },
+    })
+    await using served = await testServer({ lanes }, { runtime })
+    await using client = await served.client()
+    client.start(1, 'lanes', null, { policy: 'log' })
+    const { run } = await client.next('opened', 1)
+    await client.until(() => more.length === 1)
+    client.attach(2, run, null, { policy: 'latest', credit: 1_000 })
+    await client.next('opened', 2)
+    const gaps = (): number => client.frames.filter((frame) => frame.kind === 'gap' && frame.sid === 2).length
+    for (let n = 1; n <= 10; n++) {
+      const before = client.count(1)
+      more.pop()?.()
+      await client.until(() => client.count(1) === before + 2 && more.length === 1)
+      await client.settle()
+    }
+    expect(gaps()).toBe(1)
+    expect(client.items(2).at(-1)).toMatchObject({ text: 'b1 ' })
+    runtime.advance(400)
+    await client.until(() => gaps() === 2)
+    await client.until(() => client.items(2).at(-1)?.text === 'b10 ')
+  })
+
   test('give a client that asks for times the time of each item', async () => {
     const count = counter()
     await using served = await testServer({ count })
