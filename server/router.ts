@@ -3,10 +3,12 @@ import { MillraceError } from '../protocol/errors.ts'
 import type { StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
 import { checkOptions, type OptionKinds } from '../protocol/options.ts'
+import { CANCEL_CODES } from '../protocol/receipt.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import { endData, type LoggedEnd } from './log/logged-end.ts'
-import { readRun } from './runs/local-reader.ts'
+import { LocalReader, readRun } from './runs/local-reader.ts'
 import type { ReadableRun } from './runs/readable-run.ts'
+import { KeepAlive } from './runtime.ts'
 import { checkedPrincipal } from './sessions/auth.ts'
 import { LOCAL } from './sessions/permissions.ts'
 import type { Registry } from './sessions/registry.ts'
@@ -40,7 +42,8 @@ const STREAM_ASK_OPTIONS: OptionKinds<StreamAskOptions<never>> = { ...OPTIONS, o
 
 /**
  * Calls actors from inside the server's own process. The address of an actor is its name. Their runs are runs like any
- * other: they count in the limits of their principal, and its clients may attach to them.
+ * other: they count in the limits of their principal, and its clients may attach to them. It needs no `listen`: a call
+ * that waits for an answer or an event keeps the process alive.
  */
 export interface Router<Actors extends ActorMap> {
   /**
@@ -57,7 +60,7 @@ export interface Router<Actors extends ActorMap> {
   ): Promise<AnswerOf<Actors[Name]>>
   /**
    * Yields the events of a run. The run starts with the first `next()`. The actor waits for the loop, and leaving the
-   * loop cancels the run.
+   * loop cancels the run. So does dropping the iterator, once it is garbage-collected.
    * @throws MillraceError as `ask` does.
    */
   stream<Name extends keyof Actors & string>(
@@ -78,16 +81,37 @@ export interface Router<Actors extends ActorMap> {
   ): Promise<AnswerOf<Actors[Name]>>
 }
 
+/** What a call reads, once it has begun. It must not refer to the iterator that the caller has. */
+type Call = { reading?: { readonly run: ReadableRun; readonly reader: LocalReader } }
+
+/**
+ * Cancels the runs whose iterators were dropped: nobody can read them any more, and they would wait for their reader for
+ * ever.
+ */
+const dropped = new FinalizationRegistry<Call>(({ reading }) => {
+  reading?.run.cancel({ by: 'server', code: CANCEL_CODES.detached, note: 'its iterator was dropped' })
+  reading?.reader.leave()
+})
+
 /** Makes the router of a server. */
 export function createRouter<Actors extends ActorMap>(
   registry: Registry,
   actors: ReadonlyMap<string, Actor>,
   limits: Limits,
 ): Router<Actors> {
+  /** A call that waits for its next event keeps the process alive, also without a port. */
+  const alive = new KeepAlive()
+  const released = (): void => alive.release()
+
   function begin(address: string, payload: unknown, ask: boolean, options: RouterOptions): ReadableRun {
     if (options.signal?.aborted)
       throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run started')
     const { principal = LOCAL, timeout } = options
+    // Code of the server may know its actors. The registry's answer is also for clients.
+    if (!actors.has(address)) {
+      const known = [...actors.keys()].join(', ')
+      throw new MillraceError('not_found', `unknown actor ${JSON.stringify(address)}; known actors: ${known}`)
+    }
     if (timeout !== undefined && !(typeof timeout === 'number' && timeout > 0))
       throw new MillraceError('bad_request', `timeout must be a number of milliseconds above 0, not ${String(timeout)}`)
     const start = {
@@ -99,13 +123,26 @@ export function createRouter<Actors extends ActorMap>(
     return registry.start(owner, start, NO_BYTES).run
   }
 
-  async function* read(run: ReadableRun, signal: AbortSignal | undefined): AsyncGenerator<StreamEvent, LoggedEnd> {
-    const stop = (): void => run.cancel({ by: 'client', code: 1 })
+  async function* read(
+    call: Call,
+    begun: ReadableRun,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<StreamEvent, LoggedEnd> {
+    const stop = (): void => begun.cancel({ by: 'client', code: CANCEL_CODES.user })
+    const reader = new LocalReader(begun, limits, limits.initialCredit)
+    const events = readRun(begun, reader)
+    call.reading = { run: begun, reader }
     signal?.addEventListener('abort', stop, { once: true })
     try {
-      return yield* readRun(run, limits)
+      for (;;) {
+        alive.hold()
+        const step = await events.next().finally(released)
+        if (step.done) return step.value
+        yield step.value
+      }
     } finally {
       signal?.removeEventListener('abort', stop)
+      await events.return(undefined as never)
     }
   }
 
@@ -115,7 +152,7 @@ export function createRouter<Actors extends ActorMap>(
     ask: boolean,
     options: StreamAskOptions<never>,
   ): Promise<unknown> {
-    const events = read(begin(address, payload, ask, options), options.signal)
+    const events = read({}, begin(address, payload, ask, options), options.signal)
     let text = ''
     for (;;) {
       const step = await events.next()
@@ -133,14 +170,26 @@ export function createRouter<Actors extends ActorMap>(
     }
   }
 
+  async function* streamed(
+    call: Call,
+    address: string,
+    payload: unknown,
+    options: RouterOptions,
+  ): AsyncGenerator<StreamEvent, void> {
+    checkOptions('router.stream', options, OPTIONS)
+    yield* read(call, begin(address, payload, false, options), options.signal)
+  }
+
   return {
     async ask(address, payload, options = {}) {
       checkOptions('router.ask', options, OPTIONS)
       return (await collect(address, payload, true, options)) as never
     },
-    async *stream(address, payload, options = {}) {
-      checkOptions('router.stream', options, OPTIONS)
-      yield* read(begin(address, payload, false, options), options.signal) as AsyncIterable<StreamEvent<never>>
+    stream(address, payload, options = {}) {
+      const call: Call = {}
+      const events = streamed(call, address, payload, options)
+      dropped.register(events, call)
+      return events as AsyncGenerator<StreamEvent<never>>
     },
     async streamAsk(address, type, payload, options = {}) {
       checkOptions('router.streamAsk', options, STREAM_ASK_OPTIONS)

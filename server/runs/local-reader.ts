@@ -122,10 +122,10 @@ export class LocalReader implements Reader {
 
 /**
  * The events of a run, and its end. Leaving early cancels the run and does not wait.
+ * @param reader has joined the run, and leaves it at the end.
  * @throws MillraceError the error of the run; `cancelled` when it was cancelled.
  */
-export async function* readRun(run: ReadableRun, limits: Limits): AsyncGenerator<StreamEvent, LoggedEnd> {
-  const reader = new LocalReader(run, limits, limits.initialCredit)
+export async function* readRun(run: ReadableRun, reader: LocalReader): AsyncGenerator<StreamEvent, LoggedEnd> {
   try {
     for (let event = await reader.next(); event; event = await reader.next()) yield event
     const end = run.end as LoggedEnd

@@ -201,11 +201,10 @@ export class Registry {
     if (this.#draining) throw new MillraceError('draining', 'this server is going away; connect again and start there')
     const actor = actors.get(name)
     if (!actor) {
-      const names = [...actors.keys()]
-      const asked = JSON.stringify(excerpt(name, QUOTED_CHARACTERS))
-      throw new MillraceError('not_found', `unknown actor ${asked}; known actors: ${names.join(', ')}`, {
-        details: { actors: names },
-      })
+      const asked = excerpt(name, QUOTED_CHARACTERS)
+      const known = [...actors.keys()].join(', ')
+      this.#options.log.write('actor.unknown', { actor: asked, known, principal: principal.id })
+      throw new MillraceError('not_found', `unknown actor ${JSON.stringify(asked)}; the server's log lists its actors`)
     }
     if (!this.#options.permissions.allows(principal, 'start', { type: 'actor', actor: name }))
       throw new MillraceError('forbidden', `this principal may not start the actor ${name}`)

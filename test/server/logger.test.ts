@@ -134,6 +134,21 @@ describe('a logger receives', () => {
     expect(logger.of('connection.closed')).toEqual([])
   })
 
+  test('which actor a client asked for in vain, and which there are: the client learns only the first', async () => {
+    const logger = kept()
+    await using served = await testServer({ words, silent: silent() }, { logger })
+    await using client = await served.client()
+    client.start(1, 'wrods')
+    expect((await client.next('end', 1)).data).toEqual({
+      code: 'not_found',
+      message: 'unknown actor "wrods"; the server\'s log lists its actors',
+      retryable: false,
+    })
+    expect(logger.of('actor.unknown')).toEqual([
+      { event: 'actor.unknown', actor: 'wrods', known: 'words, silent', principal: 'alice' },
+    ])
+  })
+
   test.each([
     ['runs', { maxRuns: 1 }, { code: 'overloaded' }],
     ['streams', { maxStreams: 1 }, { code: 'too_many_streams' }],

@@ -1,10 +1,16 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { StreamEvent } from '../../protocol/events.ts'
 import { type ActorContext, actor } from '../../server/actors/actor.ts'
+import { Command } from '../helpers/command.ts'
 import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { aborted, counted, counter, latch, silent } from '../helpers/test-actors.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
 
 describe('the router', () => {
   test('asks: it returns the text of a stream, and a result next to its text', async () => {
@@ -149,6 +155,46 @@ describe('the router', () => {
     await using served = await testServer({ silent: silent() })
     const asked = served.server.router.streamAsk('silent', 'stream', null, { timeout: 10 })
     await expect(asked).rejects.toMatchObject({ code: 'timeout', retryable: true })
+  })
+
+  test('needs no port: a call that waits keeps the process alive, and a run that nobody reads does not', async () => {
+    await using script = new Command(process.execPath, ['--import', 'tsx', 'test/helpers/router-process.ts'])
+    expect(await script.ended).toMatchObject({
+      code: 0,
+      stdout: 'ask asked. nobody answered.\nchat true\nstream asked. nobody answered.\nleft\n',
+      stderr: '',
+    })
+  }, 30_000)
+
+  test('stops a run whose iterator was dropped, once it is collected', async () => {
+    const count = counter()
+    await using served = await testServer({ count })
+    const { router } = served.server
+    const drop = async (): Promise<void> => {
+      const events = router.stream('count', 10_000)[Symbol.asyncIterator]()
+      expect((await events.next()).value).toMatchObject({ text: '1 ' })
+    }
+    await drop()
+    expect(served.server.liveRuns).toBe(1)
+    await eventually(() => {
+      collectGarbage()
+      return served.server.liveRuns === 0
+    }, 'the run of the dropped iterator ended')
+    expect(count.runs[0]).toMatchObject({ aborted: true })
+  })
+
+  test('goes on with a run whose iterator is held, however often garbage is collected', async () => {
+    const count = counter()
+    await using served = await testServer({ count })
+    const events = served.server.router.stream('count', 1_000)[Symbol.asyncIterator]()
+    await events.next()
+    for (let n = 0; n < 5; n++) {
+      collectGarbage()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    let last = 1
+    for (let step = await events.next(); !step.done; step = await events.next()) last++
+    expect(last).toBe(1_000)
   })
 
   test('names an unknown actor, a missing ability, and an input that does not fit', async () => {

@@ -3,7 +3,7 @@ import type { WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import { endData, type LoggedEnd } from '../../server/log/logged-end.ts'
-import { readRun } from '../../server/runs/local-reader.ts'
+import { LocalReader, readRun } from '../../server/runs/local-reader.ts'
 import type { Run } from '../../server/runs/run.ts'
 import { readToEnd } from '../helpers/read-all.ts'
 import type { Ledger } from './ledger.ts'
@@ -230,7 +230,7 @@ export class Audit {
 
 async function transcriptOf(run: Run): Promise<Transcript> {
   // With what it fails, its end says too.
-  const { events } = await readToEnd(readRun(run, DEFAULT_LIMITS))
+  const { events } = await readToEnd(readRun(run, new LocalReader(run, DEFAULT_LIMITS, DEFAULT_LIMITS.initialCredit)))
   const words = new Map(events.map((event) => [event.seq, wordsOf(event)]))
   const end = run.end as LoggedEnd
   return { run, end: { ...end, data: endData(end) }, events, words }

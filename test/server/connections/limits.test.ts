@@ -90,16 +90,14 @@ describe('limits', () => {
     expect(await client.closed).toBe(4429)
   })
 
-  test('an unknown actor is refused with the names of the known ones', async () => {
+  test('an unknown actor is refused, and the client does not learn the names of the known ones', async () => {
     await using served = await testServer({ silent: silent(), count: counter() })
     await using client = await served.client()
     for (const [i, name] of ['nobody', '', 'constructor', '__proto__', 'toString'].entries()) {
       client.start(i + 1, name)
-      expect(await client.next('end', i + 1)).toMatchObject({
-        seq: 0,
-        outcome: 'error',
-        data: { code: 'not_found', details: { actors: ['silent', 'count'] } },
-      })
+      const end = await client.next('end', i + 1)
+      expect(end).toMatchObject({ seq: 0, outcome: 'error', data: { code: 'not_found' } })
+      expect(JSON.stringify(end)).not.toMatch(/silent|count/)
     }
   })
 
