@@ -196,6 +196,7 @@ describe('a refusal of the server is reported in one line, of', () => {
     await using full = createServer({
       actors: demoActors,
       authenticate: bearer({ right: 'me' }),
+      defaultModel: demo(),
       limits: { maxConnections: 1 },
       logger: quiet,
     })
