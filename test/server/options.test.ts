@@ -1,16 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { resolveLimits } from '../../protocol/limits.ts'
-import {
-  actor,
-  agent,
-  anonymous,
-  createServer,
-  demo,
-  type Model,
-  memory,
-  type ServerOptions,
-  tool,
-} from '../../server/index.ts'
+import { actor, agent, anonymous, createServer, demo, type Model, memory, tool } from '../../server/index.ts'
 import { bearer } from '../../server/sessions/auth.ts'
 
 const echo = actor({ ask: (input: unknown) => String(input) })
@@ -54,7 +44,7 @@ describe('a misspelt option is refused with the name that was meant', () => {
 
   test('and one that is near to none, with all names there are', () => {
     expect(made({ cors: true })).toThrow(
-      'unknown option cors of createServer; known options: actors, authenticate, models,',
+      'unknown option cors of createServer; known options: actors, authenticate, authorize, models,',
     )
     expect(made({ toString: 5 })).toThrow('unknown option toString of createServer; known options: actors,')
     expect(() => resolveLimits({ toString: 5 } as never)).toThrow('unknown limit toString; known limits: ')
