@@ -9,6 +9,7 @@ import type {
   WireMap,
   StartOptions as WireStartOptions,
 } from '../protocol/frames.ts'
+import { cancelOf } from './abort.ts'
 import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
 import { prepare } from './prepare.ts'
 import { createRun, type Leavable, type Run } from './run.ts'
@@ -39,7 +40,11 @@ export type ReadOptions = {
 
 /** The options of `ask`. */
 export type AskOptions = {
-  /** Cancels the run when it is aborted. */
+  /**
+   * Cancels the run when it is aborted. The receipt has the reason of the abort: `user` for `abort()`, `timeout` for
+   * `AbortSignal.timeout`, the reason itself for one of the `CancelReason`s, and `unspecified` for any other, with its
+   * text as the note. One signal may cancel any number of runs.
+   */
   signal?: AbortSignal
   /** Deadline of the run, in milliseconds. Default: the server's, 600,000, which is also the most. */
   timeoutMs?: number
@@ -166,7 +171,10 @@ export function createClient<Actors extends ActorMap = ActorMap>(
 ): Client<Actors> {
   const { timestamps: ts = true } = options
   const connection = createConnection(String(url), options)
-  const started = new Set<Leavable>()
+  const started = new Map<Leavable, AbortSignal | undefined>()
+  const abort = (): void => {
+    for (const [run, signal] of started) if (signal?.aborted) void run.cancel(cancelOf(signal.reason))
+  }
   /** Calls of `connect`: one during a `close` keeps the connection. */
   let connects = 0
 
@@ -178,7 +186,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     const options: WireStartOptions = { policy: 'pace', ts, ...rest }
     const request = prepare<Start>({ kind: 'start', sid: 1, actor, input, options }, connection.stated)
     if (signal && !signal.addEventListener) throw new MillraceError('bad_request', 'signal must be an AbortSignal')
-    return createRun(connection, request, started, signal)
+    return createRun(connection, request, started, signal, abort)
   }
 
   return {
@@ -214,7 +222,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       if (runs !== 'cancel' && runs !== 'detach')
         throw new MillraceError('bad_request', 'runs must be cancel or detach')
       const before = connects
-      const ends = [...started].map((run): unknown => run[runs]())
+      const ends = [...started.keys()].map((run): unknown => run[runs]())
       const shut = (): void => {
         if (connects === before) connection.close()
       }

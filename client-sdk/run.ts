@@ -91,29 +91,32 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
 /** A run as a client's `close` uses it. */
 export type Leavable = Pick<Run, 'cancel' | 'detach'>
 
-/** @param started The runs that were started here and go on. The run adds and removes itself. */
+/**
+ * @param started The runs that were started here and go on, with their signals. The run adds and removes itself.
+ * @param abort Cancels those whose signal is aborted. It is on each signal once, however many runs have that signal.
+ */
 export function createRun<Data, Result>(
   connection: Connection,
   request: Start | Attach,
-  started?: Set<Leavable>,
+  started?: Map<Leavable, AbortSignal | undefined>,
   signal?: AbortSignal,
+  abort?: () => void,
 ): Run<Data, Result> {
+  signal?.addEventListener('abort', abort!)
   const opened = deferred<{ id: string; gen: number }>()
   let perSec = request.options.rate || null
   let result: Promise<Result> | undefined
   let usage: Promise<Usage | undefined> | undefined
   let end: Promise<RunEnd<Result>> | undefined
 
-  const abort = (): void => void run.cancel()
-
   const stream = createStream(connection, request, {
     opened: opened.resolve,
     arrived: () => reader.arrived(),
     closed(how) {
-      signal?.removeEventListener('abort', abort)
       started?.delete(run)
       opened.reject(failureOf(how) ?? incomplete())
       reader.closed(how)
+      if (signal && ![...started!.values()].includes(signal)) signal.removeEventListener('abort', abort!)
     },
   })
 
@@ -190,10 +193,9 @@ export function createRun<Data, Result>(
     send: (type, data) => quiet(stream.input(type, data)),
   }
 
-  started?.add(run)
-  signal?.addEventListener('abort', abort)
+  started?.set(run, signal)
   connection.add(stream)
-  if (signal?.aborted) abort()
+  if (signal?.aborted) abort!()
   return run
 }
 

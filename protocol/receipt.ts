@@ -21,6 +21,7 @@ export const CANCEL_CODES = {
   policy: 4,
   detached: 5,
   parent: 6,
+  timeout: 7,
 } as const
 
 /** The name of a reason of a cancel. */
