@@ -53,8 +53,12 @@ export function createInbox(
     const first = inbox.last! + 1
     const last = (inbox.last! += span)
     window.arrived(cost)
-    if (event) Object.assign(event, { seq: last, at })
-    queue.push({ first, last, cost, gen: inbox.gen, event: event as StreamEvent | undefined })
+    const numbered = event as StreamEvent | undefined
+    if (numbered) {
+      numbered.seq = last
+      numbered.at = at
+    }
+    queue.push({ first, last, cost, gen: inbox.gen, event: numbered })
   }
 
   /**
@@ -139,7 +143,8 @@ export function createInbox(
       while (queue.length > 0) {
         const { last, cost, gen, event } = queue.shift()!
         window.released(cost)
-        inbox.read = { seq: last, gen }
+        inbox.read.seq = last
+        inbox.read.gen = gen
         if (event) return event
       }
       return undefined

@@ -1,6 +1,6 @@
 import { MillraceError } from '../protocol/errors.ts'
 import type { StreamEvent } from '../protocol/events.ts'
-import { AnswerText, cuts, incomplete } from './answer-text.ts'
+import { type AnswerText, createAnswerText, cuts, incomplete, isAnswer } from './answer-text.ts'
 import { deferred, quiet } from './deferred.ts'
 import type { Stream, StreamEnd } from './stream.ts'
 
@@ -10,15 +10,17 @@ export interface Reader {
   arrived(): void
   /** The stream is closed. Items that wait come before this end. */
   closed(ending: StreamEnd): void
-  /** Ends the loop now. Nothing more is read. */
+  /** Ends the loop now. Nothing more is read. Does nothing once the reader has come to the end. */
   detach(): void
   /** Begins the loop. @throws MillraceError `already_reading` for a second one. */
   read<T>(as: 'events' | 'text'): AsyncIterableIterator<T, undefined>
+  /** The text of the answer, as far as it was read. */
+  readonly text: AnswerText
   /**
-   * Resolves with `answer` of the end, and of the text read, once the reader has come to the end, or was detached and
-   * the stream is closed. Without a loop it drains the run.
+   * Resolves with `answer` of the end once the reader has come to the end, or was detached and the stream is closed.
+   * Without a loop it drains the run.
    */
-  end<T>(answer: (ending: StreamEnd, text: AnswerText) => T): Promise<T>
+  end<T>(answer: (ending: StreamEnd) => T): Promise<T>
 }
 
 /** @param onReturn The application has left the loop early. */
@@ -26,7 +28,7 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
   const over = deferred<StreamEnd>()
   /** Calls of `next` that wait for something to arrive. */
   const waiting: (() => void)[] = []
-  const text = new AnswerText()
+  const text = createAnswerText()
   let use: 'events' | 'text' | 'drain' | undefined
   let hasRead = false
   let ending: StreamEnd | undefined
@@ -52,6 +54,7 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
   }
 
   return {
+    text,
     arrived,
 
     closed(how) {
@@ -60,7 +63,8 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
     },
 
     detach() {
-      text.isWhole = false
+      if (isOver) return
+      text.lose(incomplete())
       isOver = true
       arrived()
     },
@@ -77,7 +81,7 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
               if (isOver || ending) break
               await new Promise<void>((resolve) => waiting.push(resolve))
             } else if (as === 'events') return { value: event as T, done: false }
-            else if (event.type === 'token') return { value: event.text as T, done: false }
+            else if (isAnswer(event)) return { value: event.text as T, done: false }
             else if (cuts(event)) {
               stream.detach((ending = incomplete()))
               break
@@ -102,7 +106,7 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
     end(answer) {
       use ??= 'drain'
       arrived()
-      return quiet(over.promise.then((how) => answer(how, text)))
+      return quiet(over.promise.then(answer))
     },
   }
 }

@@ -35,9 +35,13 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
   /** The position of the last item that was read. Undefined until the run is opened. */
   readonly position: Position | undefined
   /**
-   * The value that the actor returned, or else all text of the answer. Reading this property drains a run that has no
-   * reader. Rejects with the run's error, with `cancelled` (and the receipt) after a cancel, and with `interrupted`
-   * when text is missing.
+   * The value that the actor returned, or else all text of the answer, without what sub-agents said. Reading this
+   * property drains a run that has no reader. Rejects with the run's error, with `cancelled` (and the receipt) after a
+   * cancel, and with `interrupted` when text is missing.
+   *
+   * All text is kept only once this property was read. Without that, text is dropped when it exceeds 1,048,576
+   * characters (UTF-16 code units), and a later result of text rejects with `already_reading`: for a long answer, read
+   * this property before the loop.
    */
   readonly result: Promise<Result>
   /**
@@ -52,7 +56,7 @@ export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<Str
   /** Reads the events. @throws MillraceError `already_reading` for a second reader. */
   [Symbol.asyncIterator](): AsyncIterableIterator<StreamEvent<Data>, undefined>
   /**
-   * Reads the text of the answer only. The loop throws `interrupted` where text is missing, because a string has no
+   * Reads the text of the answer only, without what sub-agents said. The loop throws `interrupted` where text is missing, because a string has no
    * place for a gap.
    * @throws MillraceError `already_reading` for a second reader.
    */
@@ -137,10 +141,11 @@ export function createRun<Data, Result>(
     },
 
     get result() {
-      return (result ??= reader.end((ending, text) => {
+      reader.text.isAsked = true
+      return (result ??= reader.end((ending) => {
         const failure = failureOf(ending)
         if (failure) throw failure
-        return ('result' in ending ? ending.result : String(text)) as Result
+        return ('result' in ending ? ending.result : String(reader.text)) as Result
       }))
     },
 

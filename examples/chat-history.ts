@@ -66,7 +66,7 @@ await withServer(async (client) => {
 
   // A cancel in the middle of an answer keeps what was said until then.
   const run = client.start('chat', { ...chat, text: 'And about cancelling?' })
-  for await (const text of run.text()) if (text !== '') break
+  for await (const event of run) if (event.type === 'token') break
   await run.cancel()
   console.log('after a cancel:', show(await client.ask('history', chat)))
 })
