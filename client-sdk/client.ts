@@ -212,7 +212,8 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       )
     },
 
-    runs: (({ watch }: { watch?: boolean } = {}) => {
+    runs: ((options?: { watch?: boolean }) => {
+      const watch = !!options?.watch
       const list = createRunList(connection, watch)
       return watch ? list : list.next().then(({ value }) => value)
     }) as Client<Actors>['runs'],

@@ -183,6 +183,10 @@ test('null in place of options is as none', async () => {
   expect(await loose.ask('echo', null, null)).toBe('12')
   expect(await (loose.attach('echo', run.id, null) as Run).result).toBe('12')
   expect(await (run as unknown as Loose).cancel(null)).toMatchObject({ outcome: 'done' })
+  expect(await loose.runs(null)).toMatchObject([{ id: run.id }, {}])
+  const watch = loose.runs({ watch: 5 }) as AsyncIterableIterator<unknown>
+  expect(await watch.next()).toMatchObject({ value: [{ id: run.id }, {}] })
+  await watch.return?.()
   await client.close(null as never)
 })
 

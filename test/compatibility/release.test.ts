@@ -189,6 +189,13 @@ describe('a server of 0.1.0', () => {
     expect([client.status, side.proxy.connections.length]).toEqual(['open', 1])
   })
 
+  test('gives back a reason of a cancel that it does not know', async () => {
+    await using side = await connected({ name: '', client: { createClient }, server: await oldServer() })
+    const run = side.client().start('patient', null)
+    await run.opened
+    expect(await run.cancel({ reason: 'timeout' })).toMatchObject({ outcome: 'cancelled', code: 7, by: 'client' })
+  })
+
   test('closes the connection of a client that asks for a list all the same', async () => {
     await using side = await connected({ name: '', client: { createClient }, server: await oldServer() })
     await using client = await wireClient(side.proxy.url)
