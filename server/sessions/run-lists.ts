@@ -83,6 +83,11 @@ export class RunLists {
     this.#runtime = runtime
   }
 
+  /** The number of principals that have a list. */
+  get size(): number {
+    return this.#lists.size
+  }
+
   /** The runs of a principal, in the order in which they began. A run that is added meanwhile comes at the end. */
   of({ id }: Principal): Iterable<ListedRun, undefined> {
     return this.#lists.get(id)?.runs.values() ?? []
