@@ -6,7 +6,7 @@ import type { Principal } from './principal.ts'
  * | action | what it allows |
  * |---|---|
  * | `start` | to start a run of an actor |
- * | `attach` | to read a run of its own |
+ * | `attach` | to read a run of its own, and to find it on a list |
  * | `observe` | to read a run of another principal |
  * | `govern` | to hold a run back: to attach with the policy `pace` |
  * | `input` | to send a run inputs, such as `message` |

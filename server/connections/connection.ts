@@ -21,6 +21,7 @@ import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { TokenBucket } from '../sessions/admission.ts'
+import type { ListableRun } from '../sessions/run-lists.ts'
 import type { SessionSocket } from '../sessions/session.ts'
 import { excerpt, excerptBytes, wellFormed } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
@@ -291,9 +292,10 @@ export class Connection implements SocketEvents, SessionSocket {
     const { limits, registry } = this.#options
     this.#admitted(sid, ({ principal }) => {
       const settings = { sid, isWatched: watch }
+      const mayRead = (run: ListableRun): boolean => registry.permits(principal, 'attach', run)
       this.#listings.add(
         sid,
-        (closed) => new Listing(this.#outbox, limits, registry.lists, principal, settings, closed),
+        (closed) => new Listing(this.#outbox, limits, registry.lists, principal, settings, mayRead, closed),
       )
     })
   }

@@ -3,7 +3,7 @@ import type { Listed } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Writer } from '../../protocol/writer.ts'
 import type { Principal } from '../actors/principal.ts'
-import type { ListedRun, ListWatcher, RunLists } from '../sessions/run-lists.ts'
+import type { ListableRun, ListedRun, ListWatcher, RunLists } from '../sessions/run-lists.ts'
 import type { FrameSink, FrameSource } from './outbox.ts'
 
 /** A list's share of one message. Only its last run may exceed it. */
@@ -19,6 +19,7 @@ export class Listing implements FrameSource, ListWatcher {
   readonly #limits: Limits
   readonly #lists: RunLists
   readonly #principal: Principal
+  readonly #mayRead: (run: ListableRun) => boolean
   readonly #sid: number
   readonly #isWatched: boolean
   readonly #onClose: () => void
@@ -32,19 +33,24 @@ export class Listing implements FrameSource, ListWatcher {
   #held: ListedRun | undefined
   #isClosed = false
 
-  /** @param closed called once, when everything was sent, or when its client or its connection leaves. */
+  /**
+   * @param mayRead whether the principal may read this run of its own. Others are not listed.
+   * @param closed called once, when everything was sent, or when its client or its connection leaves.
+   */
   constructor(
     sink: FrameSink,
     limits: Limits,
     lists: RunLists,
     principal: Principal,
     { sid, isWatched }: { sid: number; isWatched: boolean },
+    mayRead: (run: ListableRun) => boolean,
     closed: () => void,
   ) {
     this.#sink = sink
     this.#limits = limits
     this.#lists = lists
     this.#principal = principal
+    this.#mayRead = mayRead
     this.#sid = sid
     this.#isWatched = isWatched
     this.#onClose = closed
@@ -66,7 +72,7 @@ export class Listing implements FrameSource, ListWatcher {
 
   changed(listed: ListedRun): void {
     // A run that was not sent once comes by itself, in its newest state.
-    if (this.#unsent && listed.n > this.#passed) return
+    if ((this.#unsent && listed.n > this.#passed) || !this.#mayRead(listed.run)) return
     this.#changed.add(listed)
     this.#sink.ready(this, true)
   }
@@ -93,10 +99,9 @@ export class Listing implements FrameSource, ListWatcher {
     const held = this.#held
     this.#held = undefined
     if (held) return held
-    const unsent = this.#unsent?.next()
-    if (unsent && !unsent.done) {
+    for (let unsent = this.#unsent?.next(); unsent && !unsent.done; unsent = this.#unsent?.next()) {
       this.#passed = unsent.value.n
-      return unsent.value
+      if (this.#mayRead(unsent.value.run)) return unsent.value
     }
     this.#unsent = undefined
     const [changed] = this.#changed

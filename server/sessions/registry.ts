@@ -263,7 +263,7 @@ export class Registry {
   }
 
   /** Whether `principal` may do something with a run. */
-  permits(principal: Principal, action: Action, run: ReadableRun): boolean {
+  permits(principal: Principal, action: Action, run: Parameters<typeof targetOf>[0]): boolean {
     return this.#options.permissions.allows(principal, action, targetOf(run))
   }
 

@@ -24,27 +24,27 @@ export class ListedRun {
   readonly n: number
   /** False once the run is no longer kept. */
   isKept = true
-  readonly #run: ListableRun
+  readonly run: ListableRun
   /** In epoch milliseconds. */
   readonly #startedAt: number
 
   constructor(n: number, run: ListableRun, startedAt: number) {
     this.n = n
-    this.#run = run
+    this.run = run
     this.#startedAt = startedAt
   }
 
   get id(): string {
-    return this.#run.id
+    return this.run.id
   }
 
   get hasEnded(): boolean {
-    return this.#run.end !== undefined
+    return this.run.end !== undefined
   }
 
   /** What a list shows of the run as it is now. */
   facts(): ListedFacts {
-    const { actorName: actor, state, end, log, options } = this.#run
+    const { actorName: actor, state, end, log, options } = this.run
     return {
       actor,
       state,

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { encodeUp } from '../../../protocol/encode.ts'
 import type { ListedFacts } from '../../../protocol/frames.ts'
+import type { Target } from '../../../server/actors/authorize.ts'
 import { type ActorContext, actor } from '../../../server/index.ts'
+import { defaultAuthorize } from '../../../server/sessions/permissions.ts'
 import { matches } from '../../helpers/cddl.ts'
 import { encoders, msgpackr } from '../../helpers/codec-paths.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
@@ -36,6 +38,10 @@ async function listed(client: WireClient, sid: number, watch?: boolean): Promise
 /** Resolves when a watched list is complete and `holds` of it. */
 function until(client: WireClient, sid: number, holds: (runs: Map<string, ListedFacts>) => boolean): Promise<void> {
   return client.until(() => holds(listOf(client, sid).runs), 'such a list')
+}
+
+function isSecret(target: Target): boolean {
+  return target.type === 'run' && target.actor === 'secret'
 }
 
 /** Waits for an input, and asks for one. */
@@ -98,6 +104,21 @@ describe('a list', () => {
       await one.settle()
       expect(listOf(one, 1)).toMatchObject({ marks: 1, sent: 0 })
     }
+  })
+
+  test('has only runs that its principal may read', async () => {
+    await using server = await testServer(
+      { silent: silent(), secret: silent() },
+      { authorize: (principal, action, target) => defaultAuthorize(principal, action, target) && !isSecret(target) },
+    )
+    await using client = await server.client()
+    client.send({ kind: 'list', sid: 1, watch: true })
+    // They may be started, and then nobody reads them.
+    for (const [i, name] of ['secret', 'silent', 'secret'].entries()) client.start(2 + i, name)
+    await until(client, 1, (runs) => runs.size === 1)
+    expect([...(await listed(client, 9)).values()].map(({ actor: name }) => name)).toEqual(['silent'])
+    await client.settle()
+    expect(listOf(client, 1).runs.size).toBe(1)
   })
 
   test('has no child runs, and forgets what is no longer kept', async () => {
