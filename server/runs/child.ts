@@ -73,6 +73,11 @@ export class Child {
     return this.run.id
   }
 
+  /** Its parent only waits for its result: nothing of it is passed on. */
+  get isHidden(): boolean {
+    return this.#reading === 'drain'
+  }
+
   /** It was stopped while a loop reads it. */
   get leftInLoop(): boolean {
     return this.#left && this.#reading === 'loop'

@@ -22,6 +22,8 @@ export type ChildEvents = {
   ended(): void
   settled(): void
   waitingChanged(): void
+  /** Whether its parent only waits for its result. */
+  isHidden(): boolean
 }
 
 /** What children take from the run that began them. */
@@ -98,6 +100,7 @@ export class Children {
       ended: () => this.#ended(child),
       settled: () => this.#settled(child),
       waitingChanged: () => this.#waits(child),
+      isHidden: () => child.isHidden,
     })
     const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end))
     this.#unreported.set(

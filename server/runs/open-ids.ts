@@ -6,6 +6,8 @@ export type Member = {
   readonly parent: Member | undefined
   /** Nothing more is logged in it. */
   readonly isOver: boolean
+  /** The actor of its parent only waits for its result: what it logs does not come into the log of its parent. */
+  readonly isHidden: boolean
 }
 
 /** A tool call or an agent whose end is still to come in the log of `run`. */
@@ -57,6 +59,12 @@ export class OpenIds {
 
 function keyOf(kind: keyof Open, id: string): string {
   return `${kind} ${id}`
+}
+
+/** Whether what `run` logs comes into the log of `whole`, or may still. */
+export function isShownIn(run: Member, whole: Member): boolean {
+  for (let at: Member | undefined = run; at && at !== whole; at = at.parent) if (at.isHidden) return false
+  return true
 }
 
 /** Whether `run` is `whole` or stands below it. */

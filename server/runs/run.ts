@@ -23,6 +23,7 @@ import { Ending, type EndingCallbacks } from './ending.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Member } from './open-ids.ts'
+import { isShownIn } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
@@ -177,6 +178,11 @@ export class Run implements ReadableRun {
   /** Everything has finished: the end is logged, and no work is open. */
   get settled(): boolean {
     return this.#ending.isSettled
+  }
+
+  /** The actor of its parent only waits for its result. */
+  get isHidden(): boolean {
+    return this.#parentLink?.isHidden() ?? false
   }
 
   /** The bytes that it takes once it has ended, approximately. */
@@ -478,7 +484,10 @@ export class Run implements ReadableRun {
 
   #cancelTarget(type: 'call' | 'agent', id: string, why: CancelCause): boolean {
     let isFound = false
-    for (const target of this.#ids.open.of(type, id, this)) if (target.stop(why)) isFound = true
+    for (const target of this.#ids.open.of(type, id, this)) {
+      // The end of one that this log does not show would never come here. It can be stopped in the log that shows it.
+      if (isShownIn(target.run, this) && target.stop(why)) isFound = true
+    }
     return isFound
   }
 
@@ -546,7 +555,7 @@ export class Run implements ReadableRun {
     this.#controller = undefined
     this.#children = NO_CHILDREN
     this.#parentLink = undefined
-    if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true }
+    if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true, isHidden: false }
     else this.#ids.release()
   }
 

@@ -112,6 +112,26 @@ describe('tools of children', () => {
     },
   )
 
+  test('of which the run shows nothing, since it only awaits the agent, are cancelled where they are shown', async () => {
+    const { make, contexts } = waiting()
+    await using served = await servedParent(async function* ({ spawn }) {
+      yield await spawn(make(), 'go').result
+    })
+    const watched = served.start()
+    const { run: child } = await watched.first('agent.start')
+    await eventually(() => contexts.size === 1, 'the call goes on')
+    const [call] = contexts.keys()
+    // The answer is at once that the run has no such call, and not at its end.
+    expect(await watched.run.cancel({ call: call! })).toEqual({ confirmed: false, code: 'not_found' })
+    expect(contexts.get(call!)?.signal.aborted).toBe(false)
+    const own = new Watched(served.client.attach('parent', child!))
+    expect(await own.run.cancel({ call: call! })).toMatchObject({ outcome: 'cancelled' })
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toBe('ok ')
+    await own.over
+    await allSettled(served)
+  })
+
   test('have ids of their own, so that one call is cancelled and the other is not', async () => {
     const { contexts, release, make } = waiting()
     await using served = await servedParent((context) => sideBySide(context, make))

@@ -3,7 +3,7 @@ import { type Member, OpenIds } from '../../../server/runs/open-ids.ts'
 
 /** A run with two children, of which the first has a child. */
 function family() {
-  const make = (parent?: Member): Member & { isOver: boolean } => ({ parent, isOver: false })
+  const make = (parent?: Member): Member & { isOver: boolean } => ({ parent, isOver: false, isHidden: false })
   const whole = make()
   const first = make(whole)
   const second = make(whole)
