@@ -61,6 +61,11 @@ export type Limits = {
   slowMs: number
   /** Deadline of a run. It stops while the run waits for input or for credit. Default 600,000. */
   timeoutMs: number
+  /**
+   * How long a run may wait for readers that give no sign (no credit, no rate) before it ends as `stalled`. A client
+   * grants credit when it has read half its window: allow for that time. 0: a run waits for ever. Default 0.
+   */
+  stallMs: number
   /** STARTs and ATTACHes of one principal per second. Default 50. */
   startsPerSec: number
   /** STARTs and ATTACHes of one principal at once. Default 100. */
@@ -101,6 +106,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   highWater: 262_144,
   slowMs: 30_000,
   timeoutMs: 600_000,
+  stallMs: 0,
   startsPerSec: 50,
   startBurst: 100,
   maxInputs: 16,
@@ -121,6 +127,7 @@ const MAY_BE_ZERO: ReadonlySet<string> = new Set([
   'initialCredit',
   'resumeMs',
   'endedMs',
+  'stallMs',
   'maxSessions',
 ])
 

@@ -28,6 +28,7 @@ import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import type { Scheduler } from './scheduler.ts'
+import { StallClock } from './stall-clock.ts'
 import { UsageTally } from './usage-tally.ts'
 
 /** How long a run with `onDetach: 'cancel'` outlives its last connection, unless START says otherwise. */
@@ -104,6 +105,7 @@ export class Run implements ReadableRun {
   readonly #inputs: Inputs
 
   readonly #deadline: Deadline
+  readonly #stall: StallClock
   #detachClock: Timer | undefined
 
   /** @param parentLink absent for a run that is not a child. */
@@ -144,6 +146,11 @@ export class Run implements ReadableRun {
       actor.interactive,
     )
     this.#ending = new Ending(this.#endingCallbacks())
+    const { stallMs } = callbacks.limits
+    this.#stall = new StallClock(this.#guarded, stallMs, () => {
+      const error = new MillraceError('stalled', `no reader let the run go on for ${stallMs} ms`)
+      this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified })
+    })
     const timeoutMs = Math.min(options.timeoutMs ?? callbacks.limits.timeoutMs, callbacks.limits.timeoutMs)
     this.#deadline = new Deadline(this.#guarded, timeoutMs, () => {
       const error = new MillraceError('timeout', `the run took longer than ${timeoutMs} ms`)
@@ -313,7 +320,10 @@ export class Run implements ReadableRun {
       },
       said: () => this.#inputs.said(),
       waits: (event) => this.#expect(event, () => true),
-      gateMoved: () => this.#holdDeadline(),
+      gateMoved: () => {
+        this.#holdDeadline()
+        this.#watchStall()
+      },
       finishing: () => this.#inputs.refuse(),
       finished: (result) => this.#guarded.enter(() => this.#ending.done(result)),
       failed: (error) => this.#guarded.enter(() => this.#fail(error)),
@@ -324,6 +334,7 @@ export class Run implements ReadableRun {
   /** Goes on if it can: the gate may have opened, because a reader has moved. Without a reader all of them are asked. */
   reconsider(moved?: Reader): void {
     this.#producer.reconsider(moved)
+    if (moved && this.gated) this.#watchStall()
   }
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
@@ -588,8 +599,15 @@ export class Run implements ReadableRun {
     else this.#deadline.release()
   }
 
+  /** A child waits for what its parent waits for, which stops both. */
+  #watchStall(): void {
+    if (!this.gated) this.#stall.clear()
+    else if (this.parent === undefined) this.#stall.restart()
+  }
+
   #clearClocks(): void {
     this.#deadline.clear()
+    this.#stall.clear()
     this.#detachClock?.clear()
     this.#detachClock = undefined
   }

@@ -10,6 +10,7 @@ const mayBeZero: readonly string[] = [
   'initialCredit',
   'resumeMs',
   'endedMs',
+  'stallMs',
   'maxSessions',
 ]
 
@@ -40,6 +41,7 @@ describe('limits', () => {
       highWater: 262_144,
       slowMs: 30_000,
       timeoutMs: 600_000,
+      stallMs: 0,
     })
   })
 
