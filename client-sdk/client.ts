@@ -100,7 +100,9 @@ export interface Client<Actors extends ActorMap = ActorMap> {
    */
   connect(): void
   /**
-   * Starts a run. The promises and the loop of the run report all later errors.
+   * Starts a run. The promises and the loop of the run report all later errors. While the server allows no further
+   * stream on this connection, or no further start at the moment, the start waits its turn, for at most `connectMs`. At
+   * most 1,000 wait. A start that is cancelled or detached before its turn is not sent.
    *
    * @param actor The name of an actor of the server.
    * @param input Plain data, as the actor's schema asks for: what JSON has, and bytes in any view of a buffer. Proxies
@@ -124,7 +126,8 @@ export interface Client<Actors extends ActorMap = ActorMap> {
     options?: AskOptions,
   ): Promise<AnswerOf<Actors[Name]>>
   /**
-   * Attaches to a run that exists.
+   * Attaches to a run that exists. Ends at once with `too_many_streams` if the server allows no further stream on this
+   * connection.
    *
    * @param actor Gives the run its types. It is not sent.
    * @param run The run's id.

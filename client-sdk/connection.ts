@@ -104,15 +104,17 @@ export interface Connection {
   readonly stated: WireLimits | undefined
   /** What the server can do beyond release 0.1.0, as the last WELCOME lists it. */
   readonly features: readonly string[]
-  /** The streams to open on each socket. A stream that is closed is deleted here. */
-  readonly streams: Set<ConnectedStream>
   status(): Status
   /** The reason why there is no connection. */
   error(): MillraceError
   /** Connects, if the status is `idle` or `closed`. */
   connect(): void
-  /** Opens `stream` with the next message, and again after each loss until it is deleted. */
+  /** Opens `stream` as soon as the limits of the server allow it, and again after each loss until it is removed. */
   add(stream: ConnectedStream): void
+  /** Opens the next stream in place of this one, which is closed. Returns whether this one had been added. */
+  remove(stream: ConnectedStream): boolean
+  /** The server has refused a stream because of a limit: opens none within `waitMs`, and then one every `paceMs`. */
+  readonly hold: (waitMs: number, paceMs: number) => void
   /** Sends `frame` in one message with the other frames of this loop turn. */
   send(frame: UpFrame): void
   /** Replaces the socket, because its items do not follow each other. */
@@ -187,9 +189,8 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     }
   }
 
-  /** The network returned, or the page is shown again: a lost connection may succeed now, an open one may be dead. */
-  const wake = ({ type }: { type: string }): void => {
-    if (type === 'visibilitychange' && page.document?.visibilityState === 'hidden') return
+  /** The network returned, or the page was shown or hidden: a lost connection may succeed now, an open one may be dead. */
+  const wake = (): void => {
     if (status !== 'lost') socket?.probe()
     else if (runtime.now() >= notBefore) void connect()
   }
@@ -310,6 +311,12 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       connection.connect()
     },
 
+    remove(stream) {
+      socket?.send()
+      return streams.delete(stream)
+    },
+
+    hold: (waitMs, paceMs) => socket?.hold(waitMs, paceMs),
     send: (frame) => socket?.send(frame),
     close: () => stop(undefined, CLOSE.done),
 

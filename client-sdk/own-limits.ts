@@ -4,6 +4,9 @@
 /** The client gives up after this many tries without one WELCOME. */
 export const MAX_FIRST_TRIES = 8
 
+/** Streams that may wait while `maxStreams` are open. A further one ends with `too_many_streams`. */
+export const MAX_QUEUED = 1_000
+
 /** Milliseconds. A timer that is later than this slept together with the machine. */
 export const LATE_MS = 1_000
 

@@ -45,7 +45,7 @@ export function createRunList<Name extends string>(
     isOver = true
     timer?.clear()
     // Of a list that is over already, the server ignores it.
-    if (connection.streams.delete(stream) && stream.sid > 0) connection.send({ kind: 'detach', sid: stream.sid })
+    if (connection.remove(stream) && stream.sid > 0) connection.send({ kind: 'detach', sid: stream.sid })
     reader.closed(how)
   }
 

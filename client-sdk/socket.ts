@@ -60,10 +60,12 @@ export interface ConnectedStream {
   readonly isFeature?: boolean
   /** The next message opens this stream as number `sid`. */
   open(sid: number): void
+  /** As many streams are open as the server allows. This one is the `n`th of those that wait. */
+  crowded?(n: number): void
   /** The socket is lost. */
   lost(): void
-  /** Ends this stream with the connection's error, if it is lost. */
-  giveUp(): void
+  /** Ends this stream, if it is lost. `reason` defaults to the connection's error. */
+  giveUp(reason?: MillraceError): void
   /** A frame of this stream exceeds the limits of the server and is not sent. */
   refused?(frame: UpFrame, reason: MillraceError): void
   opened?(frame: Opened): void
@@ -80,7 +82,7 @@ export interface ConnectedStream {
 export interface SocketOwner {
   readonly runtime: ClientRuntime
   readonly limits: WireLimits
-  /** The streams to carry. The next message opens those whose `sid` is 0. */
+  /** The streams to carry, in order. Those whose `sid` is 0 open when the limits of the server allow it. */
   readonly streams: Iterable<ConnectedStream>
   /** `open` from WELCOME on. */
   status(): string
@@ -96,12 +98,17 @@ export interface SocketOwner {
   closed(code: number, reason: string, cause: unknown): void
 }
 
-/** One socket, from HELLO until it is closed: it batches frames, gives each stream its own, and notices silence. */
+/**
+ * One socket, from HELLO until it is closed: it batches frames, opens streams in order as the server's limits allow it,
+ * gives each stream its own frames, and notices silence.
+ */
 export interface Socket {
   /**
    * Sends `frame` at the end of this loop turn, in one message with others. Opens the streams that wait.
    */
   send(frame?: UpFrame): void
+  /** Opens no stream within `waitMs`, and then one every `paceMs` until none waits. */
+  hold(waitMs: number, paceMs: number): void
   /** Sends a PING now, and waits `pongMs` for an answer: once per silence, so that it cannot be put off. */
   probe(): void
   /**
@@ -111,14 +118,11 @@ export interface Socket {
   close(code?: number): void
 }
 
-type PageListener = (event: { type: string }) => void
-
 /** The global object of a page. In Node it has no events. */
 export const page = globalThis as {
   WebSocket?: WebSocketClass
-  document?: { visibilityState: string }
-  addEventListener?(type: string, listener: PageListener): void
-  removeEventListener?(type: string, listener: PageListener): void
+  addEventListener?(type: string, listener: () => void): void
+  removeEventListener?(type: string, listener: () => void): void
 }
 
 /** A frame and its bytes. */
@@ -149,6 +153,9 @@ export function createSocket(
   let heardAt = 0
   let isProbed = false
   let timer: Timer | undefined
+  /** While it is set, no stream opens. */
+  let holding: Timer | undefined
+  let paceMs = 0
   let cause: unknown
 
   /** The limits are known only since WELCOME, and may be others than before a loss. */
@@ -167,9 +174,18 @@ export function createSocket(
     isFlushing = false
     if (state !== 'open') return
     const isWelcomed = owner.status() === 'open'
+    let room = owner.limits.maxStreams
+    for (const { sid } of owner.streams) if (sid > 0) room--
     for (const stream of owner.streams) {
-      if (stream.sid === 0 && (isWelcomed || !stream.isFeature)) stream.open(++lastSid)
+      if (stream.sid !== 0 || (stream.isFeature && !isWelcomed)) continue
+      if (--room < 0) {
+        if (isWelcomed) stream.crowded?.(-room)
+      } else if (!holding) {
+        stream.open(++lastSid)
+        if (paceMs) hold(paceMs, 0)
+      }
     }
+    if (!holding) paceMs = 0
     if (isWelcomed) waiting = waiting.filter(fits)
     while (waiting.length > 0) {
       let room = isWelcomed ? owner.limits.maxMessage : earlyBytes
@@ -186,6 +202,15 @@ export function createSocket(
     if (frame) waiting.push({ frame, bytes: packUp(frame, MAX_DEPTH) })
     if (!isFlushing) queueMicrotask(flush)
     isFlushing = true
+  }
+
+  const hold = (waitMs: number, pace: number): void => {
+    paceMs = Math.max(paceMs, pace)
+    holding?.clear()
+    holding = runtime.setTimer(waitMs, () => {
+      holding = undefined
+      send()
+    })
   }
 
   const streamOf = (sid: number): ConnectedStream | undefined => {
@@ -286,10 +311,12 @@ export function createSocket(
   return {
     send,
     probe,
+    hold,
     close(code) {
       const isConnecting = !state
       state = 'closed'
       timer?.clear()
+      holding?.clear()
       if (!isConnecting || !code) socket.close(code)
       else if (socket.terminate) socket.terminate()
       else socket.onopen = () => socket.close(code)

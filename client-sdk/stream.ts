@@ -18,7 +18,7 @@ import { backoff } from './backoff.ts'
 import type { CancelResult } from './cancel.ts'
 import type { Connection } from './connection.ts'
 import { createInbox } from './inbox.ts'
-import { MAX_TARGET_ID } from './own-limits.ts'
+import { MAX_QUEUED, MAX_TARGET_ID } from './own-limits.ts'
 import { prepare } from './prepare.ts'
 import { Questions, type StreamFrame } from './questions.ts'
 import type { ConnectedStream } from './socket.ts'
@@ -113,8 +113,9 @@ export function createStream(connection: Connection, request: Start | Attach, li
   let wish: StreamFrame | undefined
   let ended: StreamEnd | undefined
   let hadFault = false
-  /** Refusals in a row, and the timer of the try after the last one. */
+  /** Refusals in a row, the last one, and the timer of the try after it. */
   let refusals = 0
+  let refusal: MillraceError | undefined
   let retry: Timer | undefined
   /** Closes the stream if it stays lost. */
   let deadline: Timer | undefined
@@ -142,9 +143,17 @@ export function createStream(connection: Connection, request: Start | Attach, li
   const wait = (): void => {
     deadline ??= runtime.setTimer(wasOpened && !wish ? connection.limits.resumeMs : connectMs, () => {
       deadline = undefined
-      stream.giveUp()
+      stream.giveUp(connection.status() === 'open' ? refusal : undefined)
       if (state !== 'closed') wait()
     })
+  }
+
+  /** No connection carries the stream now. */
+  const rest = (): void => {
+    retry?.clear()
+    stream.sid = 0
+    state = 'lost'
+    wait()
   }
 
   /** Opens the stream with the next message, without a further wait. */
@@ -162,7 +171,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     ended = ending
     stopWaiting()
     retry?.clear()
-    connection.streams.delete(stream)
+    connection.remove(stream)
     rejectQuestions()
     listener.closed(ending)
   }
@@ -213,14 +222,16 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
     lost() {
       mayHaveBegun ||= state === 'opening' && stream.run === undefined
-      retry?.clear()
-      stream.sid = 0
-      state = 'lost'
-      wait()
+      rest()
     },
 
-    giveUp() {
-      if (state === 'lost') close(connection.error())
+    crowded(n) {
+      refusal ??= new MillraceError('too_many_streams', 'too many streams are open; end one first')
+      if (!wasOpened && (request.kind === 'attach' || n > MAX_QUEUED)) close(refusal)
+    },
+
+    giveUp(reason) {
+      if (state === 'lost') close(reason ?? connection.error())
     },
 
     refused(frame, reason): void {
@@ -288,10 +299,21 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
 
     end({ seq, outcome, data }): void {
-      if (seq === 0 && data['retryable'] && (wasOpened || wish || mayHaveBegun)) {
-        stream.lost()
-        stream.sid = -1
-        retry = runtime.setTimer(backoff(connection, refusals++), tryAgain)
+      const { code, retryable, details } = data as ErrorShape
+      // A limit begins nothing and takes no key: the run waits for its turn.
+      const isLimit = code === 'rate_limited' || (code === 'too_many_streams' && request.kind === 'start')
+      if (seq === 0 && retryable && (isLimit || wasOpened || wish || mayHaveBegun)) {
+        refusal = MillraceError.fromShape(data as ErrorShape)
+        rest()
+        const waitMs = backoff(connection, refusals++)
+        if (isLimit) {
+          if (!mayHaveBegun) firstSentAt = undefined
+          const { afterMs = 0 } = Object(details) as { afterMs?: number }
+          connection.hold(afterMs * refusals || waitMs, afterMs)
+        } else {
+          stream.sid = -1
+          retry = runtime.setTimer(waitMs, tryAgain)
+        }
         return
       }
       // Items are missing before this end, or OPENED is. Without them the text would seem complete.
@@ -364,6 +386,6 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
   }
 
-  if (connection.status() !== 'open') wait()
+  wait()
   return stream
 }

@@ -357,7 +357,7 @@ describe('a cancel of a target', () => {
     const run = server.client().attach('chat', 'r_1')
     const receipt = run.cancel({ call: 'c1' })
     server.socket.welcome()
-    server.socket.say(failed(1, 0, 'rate_limited', true))
+    server.socket.say(failed(1, 0, 'overloaded', true))
     expect(await receipt).toEqual({ confirmed: false, code: 'connection_lost' })
   })
 

@@ -2,23 +2,18 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Client } from '../../client-sdk/index.ts'
 import { opened, ScriptedServer } from '../helpers/scripted-server.ts'
 
-type Listener = (event: { type: string }) => void
-
-/** The page that the client believes itself in. */
-let listeners: Map<string, Listener>
-let page: { visibilityState: string }
+/** The events for which the client listens to its page. */
+let listeners: Map<string, () => void>
 
 beforeEach(() => {
   listeners = new Map()
-  page = { visibilityState: 'visible' }
-  vi.stubGlobal('document', page)
-  vi.stubGlobal('addEventListener', (type: string, listener: Listener) => listeners.set(type, listener))
+  vi.stubGlobal('addEventListener', (type: string, listener: () => void) => listeners.set(type, listener))
   vi.stubGlobal('removeEventListener', (type: string) => listeners.delete(type))
 })
 afterEach(() => vi.unstubAllGlobals())
 
 function happens(type: string): void {
-  listeners.get(type)?.({ type })
+  listeners.get(type)?.()
 }
 
 /** A client with one open run. */
@@ -51,16 +46,6 @@ describe('a lost connection', () => {
     happens(type)
     await server.settle()
     expect([client.status, server.sockets.length]).toEqual(['connecting', length + 1])
-  })
-
-  test('is not tried when the page is hidden, but is when the network returns to a hidden page', async () => {
-    const { server, client } = await lostFor(6)
-    page.visibilityState = 'hidden'
-    happens('visibilitychange')
-    expect(client.status).toBe('lost')
-    happens('online')
-    expect(client.status).toBe('connecting')
-    await server.settle()
   })
 
   test('gets one try for each event, and waits as long as before when that fails', async () => {
