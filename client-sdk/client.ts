@@ -216,7 +216,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     },
 
     runs: ((options?: { watch?: boolean }) => {
-      const watch = !!options?.watch
+      const watch = options?.watch ? true : undefined
       const list = createRunList(connection, watch)
       return watch ? list : list.next().then(({ value }) => value)
     }) as Client<Actors>['runs'],
