@@ -68,6 +68,16 @@ function getter<Class extends object, Name extends keyof Class>(
   }
 }
 
+/** Breaks two things at once. */
+function both(one: () => () => void, other: () => () => void): () => () => void {
+  return () => {
+    const restored = [one(), other()]
+    return () => {
+      for (const restore of restored) restore()
+    }
+  }
+}
+
 /** Alters the events of one type that a server sends. */
 function events(type: number, alter: (data: WireMap, sid: number) => WireMap): () => Tamper {
   return down((frame) =>
@@ -282,13 +292,17 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
     ),
   },
   'a list has no run of another principal': {
-    patch: method(
-      RunLists.prototype,
-      'of',
-      (original) =>
-        function (this: RunLists) {
-          return original.call(this, { id: 'A' })
-        },
+    // Two rules keep it out: whose list it is, and who may read it.
+    patch: both(
+      method(
+        RunLists.prototype,
+        'of',
+        (original) =>
+          function (this: RunLists) {
+            return original.call(this, { id: 'A' })
+          },
+      ),
+      method(Registry.prototype, 'permits', () => () => true),
     ),
   },
   'a list follows every change': { patch: method(RunLists.prototype, 'changed', () => () => {}) },
