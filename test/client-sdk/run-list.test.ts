@@ -103,7 +103,7 @@ describe('client.runs()', () => {
     await server.settle()
     expect(server.socket.said()).toEqual(['list'])
     const { sid, watch } = server.socket.last('list')
-    expect([sid, watch]).toEqual([2, undefined])
+    expect([sid, watch ?? false]).toEqual([2, false])
     server.socket.say(...listed(sid, 'r_1', 'r_2'))
     expect(await runs).toEqual(['r_1', 'r_2'].map((id) => ({ id, ...facts })))
   })
