@@ -41,13 +41,11 @@ export class KeepAlive {
 
   /** Holds once more. Each hold needs a `release`. */
   hold(): void {
-    if (this.#holds++ > 0) return
-    this.#timer ??= setInterval(() => {}, LONGEST_MS)
-    this.#timer.ref()
+    if (this.#holds++ === 0) this.#timer = setInterval(() => {}, LONGEST_MS)
   }
 
   release(): void {
-    if (--this.#holds === 0) this.#timer?.unref()
+    if (--this.#holds === 0) clearInterval(this.#timer)
   }
 }
 

@@ -41,7 +41,7 @@ describe('a child run', () => {
       { type: 'agent.end', agent: id, outcome: 'ok' },
       { type: 'token', text: ' {"words":2}' },
     ])
-    expect(await run.result).toBe('I ask. about mills {"words":2}')
+    expect(await run.result).toBe('I ask.  {"words":2}')
     await allSettled(served)
   })
 
@@ -306,7 +306,7 @@ describe('a child run', () => {
         }
         yield await unread[2].result
       },
-      { limits: { retainPrincipal: 30_000 } },
+      { limits: { retainPrincipal: 12_000 } },
     )
     const watched = served.start()
     expect(await watched.over).toBeUndefined()
