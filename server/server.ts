@@ -114,6 +114,15 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
   /** Open connections. */
   readonly connections: number
   /**
+   * Frees the slot of a run that has ended and does not settle, because its actor or a tool ignores its signal. The code
+   * cannot be stopped, and may go on. The end of the run stays as it is.
+   * @param run The id of the run.
+   * @returns what may go on: `actor`, `provider`, and ids of tool calls and children.
+   * @throws MillraceError `not_found` when no run of this id takes a slot; `bad_request` when it has not ended: cancel it
+   *   first.
+   */
+  release(run: string): string[]
+  /**
    * Listens on a port of its own.
    * @param port Default 7400. 0 takes a free port.
    * @param host Default 127.0.0.1. `0.0.0.0` is every address of the machine.
@@ -259,6 +268,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     get connections() {
       return connections.size
     },
+    release: (run) => registry.release(run),
     async listen(port = DEFAULT_PORT, address = '127.0.0.1') {
       if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one')
       if (listening)

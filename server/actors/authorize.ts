@@ -11,7 +11,7 @@ import type { Principal } from './principal.ts'
  * | `govern` | to hold a run back: to attach with the policy `pace` |
  * | `input` | to send a run inputs, such as `message` |
  * | `approve` | to answer its questions: inputs of the types `approve` and `answer` |
- * | `cancel` | to cancel a run, one of its tool calls or one of its sub-agents, and to release its slot |
+ * | `cancel` | to cancel a run, one of its tool calls or one of its sub-agents |
  * | `inspect` | to see a run or a session, or everything, in an inspector |
  */
 export type Action = 'start' | 'attach' | 'observe' | 'govern' | 'input' | 'approve' | 'cancel' | 'inspect'

@@ -1,7 +1,6 @@
 /**
  * A right over the runs of others. `observe`: to attach to them without pacing them, and to see all runs in an
- * inspector. `cancel`: to cancel them, and to release the slot of one that does not stop. A function of your own that
- * decides (`authorize`) may use words of its own.
+ * inspector. `cancel`: to cancel them. A function of your own that decides (`authorize`) may use words of its own.
  */
 export type Right = 'observe' | 'cancel' | (string & {})
 

@@ -155,15 +155,22 @@ export class Ending {
     this.#run.settled()
   }
 
-  #receipt(stop: Stop): Receipt {
-    const { runtime, limits, log, producer, children } = this.#run
+  /** What has not finished: `actor`, `provider`, and ids of tool calls and children. */
+  get unsettled(): string[] {
+    const { producer, children } = this.#run
     const open = this.openWork
-    const unsettled = [
+    return [
       ...(producer.finished ? [] : ['actor']),
       ...(open.provider ? ['provider'] : []),
       ...open.tools,
       ...children().ids,
     ]
+  }
+
+  #receipt(stop: Stop): Receipt {
+    const { runtime, limits, log } = this.#run
+    const open = this.openWork
+    const { unsettled } = this
     const goingOn = new Set(open.tools)
     const stopped = stop.open.tools.filter((call) => !goingOn.has(call))
     const receipt: Receipt = {

@@ -459,6 +459,11 @@ export class Run implements ReadableRun {
     return this.#ending.openWork
   }
 
+  /** What of it has not finished: `actor`, `provider`, and ids of tool calls and children. */
+  get unsettled(): string[] {
+    return this.#ending.unsettled
+  }
+
   /** What it and its children have cost so far, if anything. */
   get spent(): Usage | undefined {
     return this.#ending.spent

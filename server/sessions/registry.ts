@@ -317,6 +317,21 @@ export class Registry {
     }
   }
 
+  /**
+   * Frees the slots of a run that has ended and does not settle, and of its children that have not either. Their code may
+   * go on. Returns what has not finished.
+   * @throws MillraceError `not_found` when no run of this id takes a slot; `bad_request` when it has not ended.
+   */
+  release(id: string): string[] {
+    const stuck = [...this.#unsettled].filter((run) => isWithin(run, id))
+    const run = stuck.find((one) => one.id === id)
+    if (!run) throw new MillraceError('not_found', 'no run of this id takes a slot')
+    if (!run.end) throw new MillraceError('bad_request', 'the run has not ended; cancel it first')
+    const { unsettled } = run
+    for (const one of stuck) this.#runSettled(one)
+    return unsettled
+  }
+
   #runSettled(run: Run): void {
     if (!this.#unsettled.delete(run)) return
     this.quota(run.principal).liveRuns--
@@ -346,6 +361,12 @@ export class Registry {
   #newId(prefix: 'r' | 's'): string {
     return `${prefix}_${Buffer.from(this.#options.runtime.randomBytes(ID_BYTES)).toString('base64url')}`
   }
+}
+
+/** Whether a run has this id, or is a child, at any depth, of one that has. */
+function isWithin(run: { readonly id: string; readonly parent?: unknown }, id: string): boolean {
+  for (let at: typeof run | undefined = run; at; at = at.parent as typeof run | undefined) if (at.id === id) return true
+  return false
 }
 
 function keyName(principal: Principal, actor: string, key: Key): string {
