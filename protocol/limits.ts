@@ -30,6 +30,12 @@ export type Limits = {
   helloBytes: number
   /** Most bytes accepted before WELCOME, including HELLO. Default 65,536. */
   beforeWelcomeBytes: number
+  /**
+   * Most bytes that all sockets of a node may hold before WELCOME. Above it, the oldest of these sockets are ended. A
+   * socket of a transport that does not report the bytes of an unfinished message counts `maxMessage` until its HELLO.
+   * Default 64 MiB.
+   */
+  beforeWelcomeTotal: number
   /** Time between PINGs of the server, and the silence after which a client sends one. Default 10,000. */
   heartbeatMs: number
   /** Time to answer a PING: a peer silent for `heartbeatMs + pongMs` is gone. Default 10,000. */
@@ -44,7 +50,7 @@ export type Limits = {
   retainBytes: number
   /** Most bytes of ended runs kept on a node. Default 256 MiB. */
   retainTotal: number
-  /** Most bytes of ended runs kept for one principal. Default 32 MiB. */
+  /** Most bytes of ended runs kept for one principal, or for one pool of them. Default 32 MiB. */
   retainPrincipal: number
   /**
    * Most bytes of the logs of live and ended runs on a node. Above it, ended runs are dropped, the oldest first. When the
@@ -82,6 +88,19 @@ export type Limits = {
   maxRunsTotal: number
   /** Most connections of one principal. Default 20. */
   maxConnections: number
+  /** Most connections on a node. Further upgrades are refused with 503. Default 20,000. */
+  maxConnectionsTotal: number
+  /**
+   * Most connections of one IP address, or of one /64 network of IPv6. Further upgrades are refused with 503. Behind a
+   * proxy all clients have the address of the proxy, unless the server has `trustProxy`. Sockets without an address, as
+   * in the file system, are not counted. Default 10,000.
+   */
+  maxConnectionsPerAddress: number
+  /**
+   * Principals of one `pool` together may have `maxRuns`, `maxConnections`, `startsPerSec` and `startBurst` of this many
+   * principals. `anonymous()` makes a pool of the clients of each IP address. Default 64.
+   */
+  principalsPerPool: number
   /** Most sessions without a connection that are kept for one principal. Default 20. */
   maxSessions: number
   /**
@@ -97,6 +116,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   readAhead: 32,
   helloMs: 5_000,
   helloBytes: 16_384,
+  beforeWelcomeTotal: 64 * 1_048_576,
   retainEvents: 10_000,
   retainBytes: 4 * 1_048_576,
   retainTotal: 256 * 1_048_576,
@@ -115,6 +135,9 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   maxRuns: 256,
   maxRunsTotal: 10_000,
   maxConnections: 20,
+  maxConnectionsTotal: 20_000,
+  maxConnectionsPerAddress: 10_000,
+  principalsPerPool: 64,
   maxSessions: 20,
   messagesPerSec: 1_000,
 }
@@ -150,7 +173,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
     limits[name as keyof Limits] = value
   }
   const { retainEvents, retainBytes, maxCredit, readAhead, creditUnit, maxEvent, maxDown, initialCredit } = limits
-  const { maxDepth, maxValues, helloBytes, beforeWelcomeBytes, maxMessage, highWater } = limits
+  const { maxDepth, maxValues, helloBytes, beforeWelcomeBytes, beforeWelcomeTotal, maxMessage, highWater } = limits
   check(
     retainEvents >= maxCredit + readAhead,
     'retainEvents must be at least maxCredit + readAhead, or a pacing client could miss items',
@@ -173,6 +196,7 @@ export function resolveLimits(given: Partial<Limits> = {}): Limits {
   check(maxValues >= 64, 'maxValues must be at least 64, or no frame with options fits')
   check(helloBytes <= beforeWelcomeBytes, 'helloBytes must be at most beforeWelcomeBytes')
   check(beforeWelcomeBytes <= maxMessage, 'beforeWelcomeBytes must be at most maxMessage')
+  check(maxMessage <= beforeWelcomeTotal, 'maxMessage must be at most beforeWelcomeTotal')
   return limits
 }
 

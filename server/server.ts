@@ -7,7 +7,9 @@ import type { Actor } from './actors/actor.ts'
 import type { Authorize } from './actors/authorize.ts'
 import type { ServerView } from './actors/server-view.ts'
 import { Connection, type ConnectionOptions } from './connections/connection.ts'
+import { EarlyBytes } from './connections/early-bytes.ts'
 import { OriginCheck } from './connections/origin.ts'
+import { SocketCount } from './connections/socket-count.ts'
 import { LEVELS, type Logger, ServerLog } from './logger.ts'
 import type { Model } from './models/model.ts'
 import { type ModelRegistry, modelRegistry } from './models/model-registry.ts'
@@ -18,10 +20,11 @@ import { stderrLogger, writeError } from './process/stderr-logger.ts'
 import { createRouter, type Router } from './router.ts'
 import { GuardedRuntime, nodeRuntime } from './runtime.ts'
 import type { Authenticate } from './sessions/auth.ts'
+import { clientAddress } from './sessions/client-address.ts'
 import { defaultAuthorize, Permissions } from './sessions/permissions.ts'
 import { Registry } from './sessions/registry.ts'
 import { excerpt, wellFormed } from './text.ts'
-import type { HttpServer, SocketAcceptor, Transport, TransportLimits } from './transports/transport.ts'
+import type { HttpServer, SocketAcceptor, Transport, TransportLimits, UpgradeRequest } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
 
 const DEFAULT_PORT = 7400
@@ -53,8 +56,9 @@ export type ServerOptions<Actors extends ActorMap> = {
    */
   origins?: readonly string[]
   /**
-   * true: a proxy in front of the server sets `X-Forwarded-Host`, and the server takes the host of a request from it.
-   * Set it only if no client can reach the server past that proxy. Default false: `Host` counts.
+   * true: a proxy in front of the server sets `X-Forwarded-Host` and `X-Forwarded-For`. The server takes the host of a
+   * request, and the address of the client, from them: of the addresses the last one, which the proxy added. Set it only
+   * if no client can reach the server past that proxy. Default false: `Host` and the address of the peer count.
    */
   trustProxy?: boolean
   /** Accepts the sockets. Default: `ws()`. */
@@ -208,6 +212,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     cancelGraceMs: limits.cancelGraceMs,
     binding: () => binding,
   })
+  const sockets = new SocketCount(limits)
+  const addressOf = (request: UpgradeRequest): string => clientAddress(request, options.trustProxy ?? false)
 
   const view: ServerView = {
     runtime,
@@ -229,6 +235,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     log,
     registry,
     authenticate: options.authenticate,
+    addressOf,
+    earlyBytes: new EarlyBytes(limits),
     server: name,
     leaving: () => closing.leaving,
     report: (error) => report(error, {}),
@@ -236,6 +244,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       connections.delete(gone)
       closing.check()
     },
+    socketClosed: ({ request }) => sockets.closed(addressOf(request)),
     streamOver: () => closing.check(),
   }
 
@@ -243,10 +252,18 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const originCheck = new OriginCheck({ origins, trustProxy }, (refusal) => log.write('origin.refused', refusal))
 
   const acceptor: SocketAcceptor = {
-    verify: (request) => originCheck.verify(request),
+    verify(request) {
+      const verdict = originCheck.verify(request)
+      if (!verdict.ok) return verdict
+      const address = addressOf(request)
+      const room = sockets.verify(address)
+      if (!room.ok) log.write('limit.met', { address, reason: room.message })
+      return room
+    },
     accept(socket, subprotocol) {
       const connection = new Connection(socket, connectionOptions)
       connections.add(connection)
+      sockets.opened(addressOf(socket.request))
       // A close code, because a browser does not show the page an HTTP status.
       if (subprotocol === 'unknown')
         runtime.nextTurn(() => connection.fault(CLOSE.noSubprotocol, 'this server speaks millrace.v1'))

@@ -10,4 +10,9 @@ export type Principal = {
   readonly id: string
   /** What the principal may do with the runs of others. Default: nothing. */
   readonly rights?: readonly Right[]
+  /**
+   * A name for principals that share limits, such as the guests of one address. Each has its own limits, and together they
+   * have those of `limits.principalsPerPool` principals. Default: none.
+   */
+  readonly pool?: string
 }

@@ -48,7 +48,10 @@ const MAX_ECHOED_CHARACTERS = 1_024
 
 export type ConnectionOptions = GreetingOptions & {
   readonly runtime: Runtime
+  /** It ended, and applies no more frames. Its socket may still be closing. */
   closed(connection: Connection): void
+  /** Its socket is closed. */
+  socketClosed(socket: Socket): void
   /** One of its streams is over. */
   streamOver(): void
 }
@@ -78,9 +81,10 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#runtime = runtime
     this.#options = options
     this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
-    this.#greeting = new Greeting(socket.request, this, this.#outbox, runtime, options, (client, early) => {
+    this.#greeting = new Greeting(socket, this, this.#outbox, runtime, options, (client, early) => {
       this.#client = client
       options.log.write('connection.opened', this.#fields)
+      socket.stopCounting?.()
       this.#heartbeat.start()
       runtime.enter(() => this.#apply(early))
     })
@@ -97,6 +101,10 @@ export class Connection implements SocketEvents, SessionSocket {
   }
 
   // --- socket events
+
+  arrived(bytes: number): void {
+    if (!this.#isClosed && !this.#client) this.#runtime.enter(() => this.#greeting.arrived(bytes))
+  }
 
   message(bytes: Uint8Array): void {
     if (this.#isClosed) return
@@ -135,6 +143,7 @@ export class Connection implements SocketEvents, SessionSocket {
 
   closed(code: number): void {
     this.#runtime.enter(() => this.#end(code))
+    this.#options.socketClosed(this.#socket)
   }
 
   // --- closing
@@ -145,6 +154,12 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#outbox.finish()
     this.#socket.close(code, excerptBytes(wellFormed(reason), MAX_REASON_BYTES))
     this.#end(code, reason)
+  }
+
+  /** Ends the connection at once, and frees what its socket holds. */
+  drop(): void {
+    this.#socket.terminate()
+    this.#end(CLOSE.tooMany, 'all sockets together hold more than beforeWelcomeTotal bytes before WELCOME')
   }
 
   /** The server itself failed while it handled this connection. Only this connection ends. */

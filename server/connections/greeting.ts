@@ -13,9 +13,12 @@ import { type Authenticate, type Credentials, type Identity, identityOf } from '
 import type { Registry } from '../sessions/registry.ts'
 import type { Session, SessionSocket } from '../sessions/session.ts'
 import { isThenable } from '../streams/thenable.ts'
-import type { UpgradeRequest } from '../transports/transport.ts'
+import type { Socket, UpgradeRequest } from '../transports/transport.ts'
+import type { EarlyBytes, EarlyShare } from './early-bytes.ts'
 import type { Outbox } from './outbox.ts'
 
+/** The bytes of the header of a WebSocket frame, at most. */
+const FRAME_HEADER_BYTES = 14
 /** The longest batching that a client may ask for. */
 const MAX_FLUSH_MS = 1_000
 
@@ -24,12 +27,22 @@ export type GreetingOptions = {
   readonly log: ServerLog
   readonly registry: Registry
   readonly authenticate: Authenticate
+  /** The IP address of the client behind a request. */
+  addressOf(request: UpgradeRequest): string
+  /** The bytes that all sockets hold before WELCOME. */
+  readonly earlyBytes: EarlyBytes
   /** The server's name, for WELCOME. */
   readonly server: string | undefined
   /** The content of GOAWAY; undefined until the server goes away. */
   leaving(): { reason: string; graceMs: number } | undefined
   /** Reports a failure that is not the client's. */
   report(error: unknown): void
+}
+
+/** The connection of a greeting, as the greeting ends it. */
+export interface GreetedConnection extends SessionSocket {
+  /** Ends the connection at once, and frees what its socket holds. */
+  drop(): void
 }
 
 /** A client that was sent WELCOME. */
@@ -42,7 +55,7 @@ export type WelcomedClient = { readonly session: Session; readonly principal: Pr
  */
 export class Greeting {
   readonly #request: UpgradeRequest
-  readonly #connection: SessionSocket
+  readonly #connection: GreetedConnection
   readonly #outbox: Outbox
   readonly #runtime: GuardedRuntime
   readonly #options: GreetingOptions
@@ -50,21 +63,27 @@ export class Greeting {
   readonly #helloTimer: Timer
   #expiryTimer: Timer | undefined
   #begun = false
+  /** Bytes of complete messages, their number, and all bytes that arrived as far as the transport reports them. */
   #receivedBytes = 0
+  #messages = 0
+  #arrivedBytes = 0
+  readonly #unseenBytes: number
+  readonly #share: EarlyShare
   #early: ReceivedFrame[] = []
   #client: WelcomedClient | undefined
   #isClosed = false
 
   /** @param welcomed receives the client, and the frames that came before its WELCOME. */
   constructor(
-    request: UpgradeRequest,
-    connection: SessionSocket,
+    socket: Pick<Socket, 'request' | 'unseenBytes'>,
+    connection: GreetedConnection,
     outbox: Outbox,
     runtime: GuardedRuntime,
     options: GreetingOptions,
     welcomed: (client: WelcomedClient, early: readonly ReceivedFrame[]) => void,
   ) {
-    this.#request = request
+    this.#request = socket.request
+    this.#unseenBytes = socket.unseenBytes ?? 0
     this.#connection = connection
     this.#outbox = outbox
     this.#runtime = runtime
@@ -73,6 +92,8 @@ export class Greeting {
     this.#helloTimer = runtime.setTimer(options.limits.helloMs, () =>
       connection.fault(CLOSE.helloTimeout, 'no HELLO came in time'),
     )
+    this.#share = options.earlyBytes.add(() => connection.drop())
+    this.#share.set(this.#unseenBytes)
   }
 
   /** HELLO has come. */
@@ -87,8 +108,19 @@ export class Greeting {
   count(bytes: number): void {
     const { beforeWelcomeBytes } = this.#options.limits
     this.#receivedBytes += bytes
+    this.#messages++
+    this.#share.set(Math.max(this.#receivedBytes, this.#arrivedBytes))
     if (this.#receivedBytes > beforeWelcomeBytes)
       throw new ProtocolFault(`more than ${beforeWelcomeBytes} bytes before WELCOME`, CLOSE.tooLarge)
+  }
+
+  /** Bytes arrived, of a message that may not be complete. The connection is closed when they are too many. */
+  arrived(bytes: number): void {
+    const { beforeWelcomeBytes } = this.#options.limits
+    this.#arrivedBytes += bytes
+    this.#share.set(this.#arrivedBytes)
+    if (this.#arrivedBytes - FRAME_HEADER_BYTES * (this.#messages + 1) > beforeWelcomeBytes && !this.#isClosed)
+      this.#connection.fault(CLOSE.tooLarge, `more than ${beforeWelcomeBytes} bytes before WELCOME`)
   }
 
   /** Keeps a frame until WELCOME. */
@@ -121,19 +153,21 @@ export class Greeting {
   /** The connection is closed: its session loses it, and its place in the quota is free. */
   close(): void {
     this.#isClosed = true
+    this.#share.release()
     this.#early = []
     this.#helloTimer.clear()
     this.#expiryTimer?.clear()
     const client = this.#client
     if (!client) return
-    client.quota.connections--
+    client.quota.disconnected()
     this.#options.registry.lost(client.session, this.#connection)
   }
 
   #credentials({ auth, client }: Hello): Credentials {
-    const { headers, origin, remoteAddress } = this.#request
+    const { headers, origin } = this.#request
     const shown = new Map(headers)
     if (origin === undefined) shown.delete('cookie')
+    const remoteAddress = this.#options.addressOf(this.#request)
     return { auth, headers: shown, remoteAddress, client: Buffer.from(client).toString('hex') }
   }
 
@@ -157,16 +191,17 @@ export class Greeting {
     const { expiresAt } = identity
     if (expiresAt !== undefined && expiresAt <= this.#runtime.wallClock())
       return this.#refuse('the credentials have expired')
-    const { limits, registry } = this.#options
+    const { registry } = this.#options
     const quota = registry.quota(identity)
     const moved = registry.hello(identity, hello, this.#connection)
     if (!moved) return this.#connection.fault(CLOSE.takenOver, 'a newer connection of this client instance exists')
     const client = { session: moved.session, principal: identity, quota }
     this.#client = client
-    quota.connections++
-    if (quota.connections > limits.maxConnections)
-      return this.#connection.fault(CLOSE.tooMany, `this principal has more than ${limits.maxConnections} connections`)
+    quota.connected()
+    const tooMany = quota.connectionFault
+    if (tooMany !== undefined) return this.#connection.fault(CLOSE.tooMany, tooMany)
     this.#helloTimer.clear()
+    this.#share.release()
     this.#welcome(hello, client, moved.known)
     if (expiresAt !== undefined) this.#expireAt(expiresAt)
     const early = this.#early

@@ -1,7 +1,8 @@
 import { hash, type webcrypto } from 'node:crypto'
 import type * as Jose from 'jose'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { Principal } from '../actors/actor.ts'
+import type { Principal, Right } from '../actors/principal.ts'
+import { countedAddress } from './client-address.ts'
 
 /** The data by which a client is authenticated. */
 export type Credentials = {
@@ -12,7 +13,7 @@ export type Credentials = {
    * Origin, so that a page of another site cannot use a visitor's cookies.
    */
   readonly headers: ReadonlyMap<string, string>
-  /** The IP address of the peer. Behind a proxy, that is the proxy. */
+  /** The IP address of the peer. Behind a proxy that is the proxy, unless the server has `trustProxy`. */
   readonly remoteAddress: string
   /** The id of the client instance, in hex. The client chooses it, so it proves no identity. */
   readonly client: string
@@ -50,6 +51,7 @@ export function identityOf(result: unknown): Identity | undefined {
 const FAULTS = {
   id: '`id` must be a non-empty string',
   rights: "`rights` must be an array of strings, such as ['observe']",
+  pool: '`pool` must be a non-empty string',
   expiresAt: '`expiresAt` must be a finite number of milliseconds since 1970',
 }
 
@@ -57,14 +59,16 @@ const FAULTS = {
  * Returns a copy of a principal, or the name of its property that is invalid. The application's own object may have
  * getters, and may be changed later: neither changes who a client is.
  */
-function principalOf(given: object): Principal | 'id' | 'rights' {
-  const { id, rights } = given as { readonly id?: unknown; readonly rights?: unknown }
+function principalOf(given: object): Principal | 'id' | 'rights' | 'pool' {
+  const { id, rights, pool } = given as { readonly [name in 'id' | 'rights' | 'pool']?: unknown }
   if (typeof id !== 'string' || id === '') return 'id'
-  if (rights === undefined) return Object.freeze({ id })
+  if (pool !== undefined && (typeof pool !== 'string' || pool === '')) return 'pool'
+  const principal = { id, ...(pool === undefined ? {} : { pool }) }
+  if (rights === undefined) return Object.freeze(principal)
   if (!Array.isArray(rights)) return 'rights'
   const copy: unknown[] = [...(rights as unknown[])]
   if (!copy.every((right) => typeof right === 'string')) return 'rights'
-  return Object.freeze({ id, rights: Object.freeze(copy) })
+  return Object.freeze({ ...principal, rights: Object.freeze(copy) as readonly Right[] })
 }
 
 /**
@@ -103,10 +107,16 @@ export function bearer(tokens: { readonly [token: string]: string | Principal })
 
 /**
  * Accepts every client. Each client instance is a principal of its own: it sees only its own runs, and only as long as
- * its page or process lasts. The id of the principal does not reveal the id of the client instance.
+ * its page or process lasts. The id of the principal does not reveal the id of the client instance. The instances of one
+ * IP address are one pool: together they have the limits of `limits.principalsPerPool` principals. Behind a proxy, that is
+ * one pool for all unless the server has `trustProxy`.
  */
 export function anonymous(): Authenticate {
-  return ({ client }) => ({ id: `anonymous:${hash('sha256', client).slice(0, 32)}` })
+  return ({ client, remoteAddress }) => {
+    const address = countedAddress(remoteAddress)
+    const id = `anonymous:${hash('sha256', client).slice(0, 32)}`
+    return { id, ...(address === undefined ? {} : { pool: `anonymous:${address}` }) }
+  }
 }
 
 /** The options of `jwt()`. */

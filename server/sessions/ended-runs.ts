@@ -62,7 +62,8 @@ export class EndedRuns<Run extends EndedRun> {
 
   /** Adds a run that has ended. */
   add(run: Run): void {
-    const owner = run.principal.id
+    const { id, pool } = run.principal
+    const owner = pool ?? id
     const bytes = run.retainedBytes
     const entry: Entry<Run> = { owner, endedAt: this.#runtime.now(), bytes, run, key: undefined }
     this.#entries.add(entry)

@@ -14,7 +14,7 @@ import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks, type RunOptions } from '../runs/run.ts'
 import { Scheduler } from '../runs/scheduler.ts'
 import { excerpt } from '../text.ts'
-import { Quota, TokenBucket } from './admission.ts'
+import { type Quota, Quotas } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { NodeBudget } from './node-budget.ts'
 import { type Permissions, targetOf } from './permissions.ts'
@@ -23,7 +23,6 @@ import { Session, type SessionSocket } from './session.ts'
 
 /** Ids have 128 random bits, so that nobody can guess a run. */
 const ID_BYTES = 16
-const SWEEP_QUOTAS = 64
 /** The most characters of an unknown actor's name that a message quotes. */
 const QUOTED_CHARACTERS = 64
 
@@ -57,19 +56,18 @@ export class Registry {
   readonly #keyOf = new Map<Run, string>()
   readonly #sessionsOf = new Map<ReadableRun, Set<Session>>()
   readonly #unsettled = new Set<Run>()
-  readonly #quotas = new Map<string, Quota>()
+  readonly #quotas: Quotas
   readonly #ended: EndedRuns<Run>
   readonly #budget: NodeBudget
   /** The runs of each principal, as its clients may list and watch them. */
   readonly lists: RunLists
-  /** The number of quotas at which the idle ones are removed. */
-  #sweepAt = SWEEP_QUOTAS
   #draining = false
 
   constructor(options: RegistryOptions) {
     this.#options = options
     const { runtime, limits } = options
     this.lists = new RunLists(runtime)
+    this.#quotas = new Quotas(runtime, limits)
     this.#ended = new EndedRuns(runtime, limits, {
       evict: (run) => this.#evict(run),
       forget: (run) => this.#forget(run),
@@ -151,19 +149,9 @@ export class Registry {
     this.#sessionsOf.set(run, sessions.add(session))
   }
 
-  /** Returns the quota of a principal. A quota is kept as long as anything of it is in use. */
+  /** Returns the quota of a principal. */
   quota(principal: Principal): Quota {
-    const { runtime, limits } = this.#options
-    let quota = this.#quotas.get(principal.id)
-    if (!quota) {
-      if (this.#quotas.size >= this.#sweepAt) {
-        for (const [id, other] of this.#quotas) if (other.idle) this.#quotas.delete(id)
-        this.#sweepAt = Math.max(SWEEP_QUOTAS, this.#quotas.size * 2)
-      }
-      quota = new Quota(new TokenBucket(runtime, limits.startsPerSec, limits.startBurst))
-      this.#quotas.set(principal.id, quota)
-    }
-    return quota
+    return this.#quotas.of(principal)
   }
 
   // --- runs
@@ -243,9 +231,8 @@ export class Registry {
     options: RunOptions,
     parentLink?: ParentLink,
   ): Run {
-    const { limits } = this.#options
     const quota = this.quota(principal)
-    quota.checkRuns(limits.maxRuns)
+    quota.checkRuns()
     this.#budget.checkRoom()
     if (this.#options.overloaded())
       throw new MillraceError('overloaded', 'the server has too little memory for another run; try again later')
@@ -254,7 +241,7 @@ export class Registry {
     const run = new Run(this.#callbacks, this.#newId('r'), name, actor, principal, options, parentLink)
     this.#runs.set(run.id, run)
     this.#unsettled.add(run)
-    quota.liveRuns++
+    quota.runBegins()
     this.#options.log.write('run.started', runFields(run))
     if (!parentLink) this.lists.add(run)
     // The caller must subscribe before the first item.
@@ -334,7 +321,7 @@ export class Registry {
 
   #runSettled(run: Run): void {
     if (!this.#unsettled.delete(run)) return
-    this.quota(run.principal).liveRuns--
+    this.quota(run.principal).runSettled()
     this.#options.runChanged()
   }
 

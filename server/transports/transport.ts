@@ -17,6 +17,11 @@ export type UpgradeRequest = {
 
 /** The callbacks of a socket's owner. The transport never calls them from inside `send` or `close`. */
 export interface SocketEvents {
+  /**
+   * Bytes arrived on the wire, of a message that may not be complete. Called before the message that they complete,
+   * until `Socket.stopCounting`. A transport that cannot see them never calls it.
+   */
+  arrived(bytes: number): void
   /** A binary message arrived. The bytes are valid only during the call. */
   message(bytes: Uint8Array): void
   /** A text message arrived. The protocol has none. */
@@ -42,6 +47,13 @@ export interface Socket {
    * `drain`. `closed`: the socket is closed or closing.
    */
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed'
+  /**
+   * The most bytes of an unfinished message that the transport buffers without calling `arrived`, approximately. Default
+   * 0: it calls `arrived`, or buffers nothing.
+   */
+  readonly unseenBytes?: number
+  /** The client is known: `arrived` is not called any more. Absent where it never is. */
+  stopCounting?(): void
   /** Starts the closing handshake. No later message of the peer is delivered. `closed` follows in bounded time. */
   close(code: number, reason: string): void
   /** Ends the socket at once, without a handshake, such as for a silent peer. `closed` follows. */

@@ -251,6 +251,11 @@ class UwsSocket implements Socket {
     this.#accept = accept
   }
 
+  /** The module buffers what has arrived of a message, and does not say how much. */
+  get unseenBytes(): number {
+    return this.#limits.maxMessage
+  }
+
   get isClosing(): boolean {
     return this.#closing !== undefined
   }

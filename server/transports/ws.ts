@@ -174,6 +174,12 @@ function accept(
   const socket = new WsSocket(webSocket, request, limits)
   const known = webSocket.protocol === SUBPROTOCOL
   let events: SocketEvents | undefined = acceptor.accept(socket, known ? 'known' : 'unknown')
+  socket.count((bytes) => {
+    const wasOpen = webSocket.readyState === webSocket.OPEN
+    events?.arrived(bytes)
+    // What was closed for what had arrived must not go on filling memory until its peer answers the close.
+    if (wasOpen && webSocket.readyState !== webSocket.OPEN) webSocket.pause()
+  })
   webSocket.on('message', (data: Buffer, isBinary) => {
     if (webSocket.readyState !== webSocket.OPEN) return
     if (isBinary) events?.message(data)
@@ -196,6 +202,7 @@ class WsSocket implements Socket {
   readonly request: UpgradeRequest
   readonly #webSocket: WebSocket
   readonly #limits: TransportLimits
+  #counting: ((chunk: Buffer) => void) | undefined
 
   constructor(webSocket: WebSocket, request: UpgradeRequest, limits: TransportLimits) {
     this.request = request
@@ -213,6 +220,17 @@ class WsSocket implements Socket {
     if (webSocket.bufferedAmount > this.#limits.maxBuffered) return 'full'
     webSocket.send(bytes)
     return 'sent'
+  }
+
+  /** Calls `arrived` before `ws` reads what arrived. It buffers a message until it is complete. */
+  count(arrived: (bytes: number) => void): void {
+    this.#counting = (chunk) => arrived(chunk.length)
+    underlying(this.#webSocket)?.prependListener('data', this.#counting)
+  }
+
+  stopCounting(): void {
+    if (this.#counting) underlying(this.#webSocket)?.off('data', this.#counting)
+    this.#counting = undefined
   }
 
   close(code: number, reason: string): void {

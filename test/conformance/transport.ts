@@ -52,6 +52,25 @@ export function transportSuite(
       expect(one.texts).toBe(0)
     })
 
+    test('is reported as it arrives until that is stopped, or its socket says how much it buffers unseen', async () => {
+      await using open = await openTransport(under)
+      await using peer = await connected(open)
+      const one = await open.socket()
+      peer.socket.send(Buffer.alloc(1_000))
+      await eventually(() => one.messages.length === 1, 'the first message')
+      if (one.socket.stopCounting === undefined) {
+        expect(one.arrivedBytes).toBe(0)
+        return
+      }
+      expect(one.arrivedBytes).toBeGreaterThanOrEqual(1_000)
+      expect(one.socket.unseenBytes ?? 0).toBe(0)
+      one.socket.stopCounting()
+      const { arrivedBytes } = one
+      peer.socket.send(Buffer.alloc(1_000))
+      await eventually(() => one.messages.length === 2, 'the second message')
+      expect(one.arrivedBytes).toBe(arrivedBytes)
+    })
+
     test('of text is reported as text, without its words', async () => {
       await using open = await openTransport(under)
       await using peer = await connected(open)

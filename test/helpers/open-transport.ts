@@ -17,6 +17,8 @@ export class Accepted implements SocketEvents {
   /** Binary messages, copied. */
   readonly messages: Buffer[] = []
   texts = 0
+  /** Bytes reported before their message was complete. */
+  arrivedBytes = 0
   drains = 0
   /** The codes with which its close was reported: one, in the end. */
   readonly codes: number[] = []
@@ -48,6 +50,11 @@ export class Accepted implements SocketEvents {
   async gone(patienceMs?: number): Promise<number> {
     await eventually(() => this.codes.length > 0, 'closed', patienceMs)
     return this.codes[0]!
+  }
+
+  arrived(bytes: number): void {
+    this.#note('arrived')
+    this.arrivedBytes += bytes
   }
 
   message(bytes: Uint8Array): void {

@@ -47,6 +47,7 @@ function watched(transport: Transport, sockets: Set<Socket>): Transport {
             sockets.add(socket)
             const events = acceptor.accept(socket, subprotocol)
             return {
+              arrived: (bytes) => events.arrived(bytes),
               message: (bytes) => events.message(bytes),
               text: () => events.text(),
               drain: () => events.drain(),
