@@ -89,9 +89,12 @@ export class MillraceError extends Error {
 
   /**
    * Returns whether `thing` is a `MillraceError`, also from another copy of this module, and has `code` if one is
-   * given. It never throws, even for a proxy or for getters that throw.
+   * given; the type of `code` is then that one. It never throws, even for a proxy or for getters that throw.
    */
-  static is(thing: unknown, code?: ErrorCode): thing is MillraceError {
+  static is<const Code extends ErrorCode = ErrorCode>(
+    thing: unknown,
+    code?: Code,
+  ): thing is MillraceError & { readonly code: Code } {
     try {
       return (
         thing instanceof Error &&

@@ -10,6 +10,8 @@ export type SpawnOptions = {
   name?: string
   /** Aborting it cancels the child. Default: none. */
   signal?: AbortSignal
+  /** The `meta` of the child: plain data of at most 1,024 bytes when encoded. Default: that of its parent. */
+  meta?: { readonly [name: string]: unknown }
 }
 
 /**
@@ -50,7 +52,8 @@ interface Spawnable extends ActorTypes {
  * end of the parent stops its children, and the parent settles after them. Clients can cancel one child, and answer its
  * requests, through the parent.
  * @param input The child's schema checks it.
- * @throws MillraceError `invalid_input` when the schema rejects the input; `overloaded` when the principal has too many
+ * @throws MillraceError `invalid_input` when the schema rejects the input; `bad_request` for a `meta` that is too large
+ * or not plain data; `overloaded` when the principal has too many
  * runs or the server has no room; the reason of the stop when the parent is over; the reason of an aborted
  * `options.signal`.
  */

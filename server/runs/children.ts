@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events'
-import type { MillraceError } from '../../protocol/errors.ts'
+import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, type ToolOutcome, toWire } from '../../protocol/events.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause, Receipt, TargetReceipt, Usage } from '../../protocol/receipt.ts'
 import type { Actor } from '../actors/actor.ts'
 import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
@@ -12,8 +13,13 @@ import { Child, type ChildCallbacks, type ChildRunHandle, PARENT, shown } from '
 import type { Room } from './inputs.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
 
+/** The most bytes of the `meta` of a run, as in a START. */
+const MAX_META_BYTES = 1_024
 /** The longest name of a child. */
 const MAX_NAME_CHARACTERS = 256
+
+/** What its parent says about a child, where it says anything. */
+export type ChildLabels = { readonly name: string | undefined; readonly meta: WireMap | undefined }
 
 /** What a child reports to its parent. */
 export type ChildEvents = {
@@ -31,7 +37,7 @@ export type ChildrenCallbacks = ChildCallbacks & {
   /** Why no child may begin, once that is so. */
   stopReason(): MillraceError | undefined
   /** Makes the run of a child. */
-  create(actor: Actor, input: unknown, name: string | undefined, events: ChildEvents): ChildRunHandle
+  create(actor: Actor, input: unknown, shown: ChildLabels, events: ChildEvents): ChildRunHandle
   emit(event: RunEvent): Promise<number>
   /** Lets clients stop an agent. Call the function it returns once its end is logged. */
   openAgent(id: string, stop: (why: CancelCause) => void): () => void
@@ -95,13 +101,18 @@ export class Children {
     if (over) throw over
     options.signal?.throwIfAborted()
     const name = options.name === undefined ? undefined : shown(options.name, MAX_NAME_CHARACTERS)
-    const run: ChildRunHandle = callbacks.create(actor, input, name, {
-      logged: (event, seq) => child.logged(event, seq),
-      ended: () => this.#ended(child),
-      settled: () => this.#settled(child),
-      waitingChanged: () => this.#waits(child),
-      isHidden: () => child.isHidden,
-    })
+    const run: ChildRunHandle = callbacks.create(
+      actor,
+      input,
+      { name, meta: checkedMeta(options.meta, callbacks.limits) },
+      {
+        logged: (event, seq) => child.logged(event, seq),
+        ended: () => this.#ended(child),
+        settled: () => this.#settled(child),
+        waitingChanged: () => this.#waits(child),
+        isHidden: () => child.isHidden,
+      },
+    )
     const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end))
     this.#unreported.set(
       child,
@@ -213,6 +224,19 @@ function stopWith(signal: AbortSignal, child: Child): void {
   setMaxListeners(0, signal)
   signal.addEventListener('abort', stop, { once: true })
   void child.over.then(() => signal.removeEventListener('abort', stop))
+}
+
+/**
+ * The same that a START may carry: a map of at most 1 KiB. A copy, because the parent may change its object later.
+ * @throws MillraceError `bad_request` for anything else.
+ */
+function checkedMeta(meta: unknown, limits: Limits): WireMap | undefined {
+  if (meta === undefined) return undefined
+  const isMap = typeof meta === 'object' && meta !== null && !Array.isArray(meta) && !(meta instanceof Uint8Array)
+  const packed = isMap ? packPayload(meta, limits) : undefined
+  if (packed === undefined || packed.length > MAX_META_BYTES)
+    throw new MillraceError('bad_request', `the meta of a child must be an object of at most ${MAX_META_BYTES} bytes`)
+  return unpackPayload(packed) as WireMap
 }
 
 function receiptOf({ code, by, note, settled, ms }: Receipt): TargetReceipt {

@@ -16,7 +16,7 @@ import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { isThenable } from '../streams/thenable.ts'
 import { CallIds } from './call-ids.ts'
-import { type ChildEvents, Children, NO_CHILDREN } from './children.ts'
+import { type ChildEvents, type ChildLabels, Children, NO_CHILDREN } from './children.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Deadline } from './deadline.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
@@ -56,7 +56,7 @@ export type RunCallbacks = {
   readonly scheduler: Scheduler
   findModel(which: string | Model | undefined): Model
   /** Makes the run of a child. @throws MillraceError the reason of the refusal. */
-  spawn(parentLink: ParentLink, actor: Actor, input: unknown, name: string | undefined): Run
+  spawn(parentLink: ParentLink, actor: Actor, input: unknown, labels: ChildLabels): Run
   /** Its state has changed. */
   changed(run: Run): void
   /** The end is logged. */
@@ -442,7 +442,7 @@ export class Run implements ReadableRun {
     return new Children({
       limits: callbacks.limits,
       stopReason: () => (this.#ending.isOver ? this.#ending.stopReason() : undefined),
-      create: (actor, input, name, events) => callbacks.spawn({ parent: this, ...events }, actor, input, name),
+      create: (actor, input, labels, events) => callbacks.spawn({ parent: this, ...events }, actor, input, labels),
       emit: (event) => this.#emit(event),
       openAgent: (id, stop) => this.#openTarget('agent', id, stop),
       expect: (event, isComing) => this.#expect(event, isComing),

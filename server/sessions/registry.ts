@@ -9,6 +9,7 @@ import { validate } from '../actors/standard-schema.ts'
 import { endData } from '../log/logged-end.ts'
 import type { ServerLog } from '../logger.ts'
 import type { Model } from '../models/model.ts'
+import type { ChildLabels } from '../runs/children.ts'
 import { invalidInput } from '../runs/invalid-input.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks, type RunOptions } from '../runs/run.ts'
@@ -83,7 +84,7 @@ export class Registry {
       limits,
       scheduler: new Scheduler(runtime),
       findModel: (which) => options.findModel(which),
-      spawn: (parentLink, actor, input, name) => this.#spawn(parentLink, actor, input, name),
+      spawn: (parentLink, actor, input, labels) => this.#spawn(parentLink, actor, input, labels),
       changed: (run) => this.lists.changed(run),
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
@@ -206,16 +207,16 @@ export class Registry {
   }
 
   /** Begins a child of a run. It begins even while the server is going away, because its parent exists already. */
-  #spawn(parentLink: ParentLink, actor: Actor, input: unknown, name = this.#nameOf(actor)): Run {
-    const { principal } = parentLink.parent
+  #spawn(parentLink: ParentLink, actor: Actor, input: unknown, { name, meta }: ChildLabels): Run {
+    const { principal, options: parents } = parentLink.parent
     const options: RunOptions = {
       onDetach: 'pause',
       detachMs: undefined,
       timeoutMs: undefined,
-      meta: undefined,
+      meta: meta ?? parents.meta,
       ask: false,
     }
-    return this.#begin(principal, name, actor, input, options, parentLink)
+    return this.#begin(principal, name ?? this.#nameOf(actor), actor, input, options, parentLink)
   }
 
   #nameOf(actor: Actor): string {
