@@ -30,7 +30,7 @@ afterAll(() => vi.unstubAllEnvs())
 describe('a command that cannot work is refused in one line, with exit code 2:', () => {
   test.each<[string, RegExp]>([
     ['', /^Usage: millrace <command>/],
-    ['wat', /unknown command wat; known commands: serve, run, attach, cancel, ls; see millrace --help/],
+    ['wat', /unknown command wat; known commands: serve, run, attach, send, answer, cancel, ls; see millrace --help/],
     ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
     ['serve --port 65536', /--port takes a whole number/],
     ['serve --port', /option '--port <value>' argument missing; see millrace serve --help/],
@@ -53,6 +53,9 @@ describe('a command that cannot work is refused in one line, with exit code 2:',
     ['attach r_x --after 3 --live', /use either --after or --live, not both/],
     ['attach r_x --policy fast', /unknown policy fast; known policies: pace, log, merge, latest/],
     ['cancel', /<run> is missing/],
+    ['send', /<run> is missing/],
+    ['send r_x', /<text> is missing; see millrace send --help/],
+    ['answer r_x q1', /<answer> is missing; see millrace answer --help/],
   ])('millrace %s', async (args, says) => {
     const { code, stdout, stderr } = await called(args.split(' ').filter(Boolean))
     expect(code).toBe(2)
@@ -106,7 +109,7 @@ describe('millrace', () => {
   test.each(['--help', 'help', '-h'])('lists commands and exit codes on %s', async (option) => {
     const { code, stdout } = await called([option])
     expect(code).toBe(0)
-    for (const name of ['serve', 'run', 'attach', 'cancel', 'ls'])
+    for (const name of ['serve', 'run', 'attach', 'send', 'answer', 'cancel', 'ls'])
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
     for (const [exit, means] of EXIT_CODES) expect(stdout).toMatch(new RegExp(`^ {2}${exit} +${means}$`, 'm'))
   })
