@@ -11,7 +11,7 @@ import {
   type Rate,
   type Start,
 } from '../protocol/frames.ts'
-import type { Receipt, Usage } from '../protocol/receipt.ts'
+import { readReceipt, type Usage } from '../protocol/receipt.ts'
 import type { Timer } from '../protocol/runtime.ts'
 import * as TAG from '../protocol/tag.ts'
 import { backoff } from './backoff.ts'
@@ -269,7 +269,11 @@ export function createStream(connection: Connection, request: Start | Attach, li
       // The end of a tool call or sub-agent answers its cancel.
       const target = type === EVENT.toolResult ? 'call' : type === EVENT.agentEnd ? 'agent' : ''
       const outcome = OUTCOMES[data['outcome'] as number]
-      questions.take([target, data[target]])?.resolve({ ...(data['receipt'] as object), outcome, confirmed: true })
+      questions.take([target, data[target]])?.resolve({
+        ...(data['receipt'] ? readReceipt(data['receipt']) : {}),
+        outcome,
+        confirmed: true,
+      })
       // The targets of an agent that ended may never be mentioned again.
       if (type === EVENT.agentEnd) repeatCancels()
       arrived()
@@ -319,7 +323,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       // Items are missing before this end, or OPENED is. Without them the text would seem complete.
       if (isUp() && seq > 0 && (state === 'opening' || seq !== inbox.last! + 1)) return fault()
       if (outcome === 'unsubscribed') return close(MillraceError.fromShape(data as ErrorShape))
-      const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: data }
+      const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: readReceipt(data) }
       const { usage } = data as { usage?: Usage }
       close({ outcome, seq, ...(usage && { usage }), ...facts })
     },
@@ -340,7 +344,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
         send(wish)
       } else if ((stream.run ?? firstSentAt ?? options.key) === undefined) {
         // START was never sent, under a key that only this client knows: nothing runs.
-        const receipt = {
+        const sent = {
           code: frame.code,
           by: 'client',
           settled: true,
@@ -350,7 +354,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
           kept: 0,
           ms: 0,
         }
-        close({ outcome: 'cancelled', seq: 0, receipt: receipt as unknown as Receipt })
+        close({ outcome: 'cancelled', seq: 0, receipt: readReceipt(sent) })
       } else {
         wait()
         tryAgain()

@@ -1,6 +1,6 @@
 import * as EVENT from './event-type.ts'
 import type { WireMap } from './frames.ts'
-import type { Receipt, TargetReceipt, Usage } from './receipt.ts'
+import { type Receipt, readReceipt, type TargetReceipt, type Usage, writeReceipt } from './receipt.ts'
 
 /** How a tool call or sub-agent ended. The wire's number is the index. */
 export const TOOL_OUTCOMES = ['ok', 'error', 'cancelled'] as const
@@ -142,7 +142,11 @@ function toData(event: PlainEvent, rest: WireMap): WireMap {
   switch (event.type) {
     case 'tool.result':
     case 'agent.end':
-      return { ...rest, outcome: TOOL_OUTCOMES.indexOf(event.outcome) }
+      return {
+        ...rest,
+        outcome: TOOL_OUTCOMES.indexOf(event.outcome),
+        ...(event.receipt && { receipt: writeReceipt(event.receipt) }),
+      }
     case 'request': {
       const { id, ...others } = rest
       return { ...others, request: id }
@@ -166,7 +170,12 @@ function fromData(type: number, data: WireMap): WireMap {
   const { request, ...rest } = data
   if (type === EVENT.inputRequest) return { ...rest, id: String(request) }
   if (type !== EVENT.toolResult && type !== EVENT.agentEnd) return data
-  return { ...data, outcome: TOOL_OUTCOMES[data['outcome'] as number] ?? 'error' }
+  const { receipt } = data
+  return {
+    ...data,
+    outcome: TOOL_OUTCOMES[data['outcome'] as number] ?? 'error',
+    ...(receipt ? { receipt: readReceipt(receipt) } : {}),
+  }
 }
 
 /** Returns the event of a text. `lane` is the data of its lane's `lane.start`; undefined for plain text. */

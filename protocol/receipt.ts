@@ -29,8 +29,8 @@ export type CancelReason = keyof typeof CANCEL_CODES
 
 /** The result of cancelling a target, which is a tool call or sub-agent. It is sent with the target's own result. */
 export type TargetReceipt = {
-  /** One of `CANCEL_CODES`. */
-  code: number
+  /** The reason of the cancel. A reason of the application, which is a number on the wire, is given in digits: `'77'`. */
+  reason: CancelReason | `${number}`
   /** The side that cancelled. `parent`: the run that started the target. */
   by: 'client' | 'server' | 'parent'
   /** The note of the cancel, for people. */
@@ -61,5 +61,21 @@ export type Receipt = TargetReceipt & {
   kept: number
 }
 
-/** The side that cancels, and its reason. */
-export type CancelCause = Pick<Receipt, 'by' | 'code'> & { note?: string | undefined }
+/** The side that cancels, and the number of its reason. */
+export type CancelCause = Pick<Receipt, 'by'> & { code: number; note?: string | undefined }
+
+/** A receipt as it is sent: with the number of its reason. */
+export type Sent<R extends TargetReceipt> = Omit<R, 'reason'> & { code: number }
+
+const REASONS = Object.keys(CANCEL_CODES)
+
+/** Returns a receipt, of a run or of a target, as a peer reads it from the data that was sent. */
+export function readReceipt(sent: object): Receipt {
+  const { code, ...rest } = sent as Sent<Receipt>
+  return { reason: (REASONS[code] as CancelReason | undefined) ?? `${code}`, ...rest }
+}
+
+/** Returns the data in which a receipt is sent. */
+export function writeReceipt<R extends TargetReceipt>({ reason, ...rest }: R): Sent<R> {
+  return { code: CANCEL_CODES[reason as CancelReason] ?? (Number(reason) || 0), ...rest }
+}

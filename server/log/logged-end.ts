@@ -1,5 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
+import { readReceipt } from '../../protocol/receipt.ts'
 import { unpackPayload } from './payload.ts'
 
 /**
@@ -23,6 +24,6 @@ export function errorOf(end: LoggedEnd): MillraceError {
   const data = endData(end)
   if (outcome === 'error') return MillraceError.fromShape(data as ReturnType<MillraceError['toJSON']>)
   return new MillraceError('cancelled', 'the run was cancelled', {
-    receipt: data as NonNullable<MillraceError['receipt']>,
+    receipt: readReceipt(data),
   })
 }

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, type Receipt, type Usage } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, readReceipt, type Usage } from '../../protocol/receipt.ts'
 import type { ChildRun } from '../actors/child-run.ts'
 import { endData, errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { excerpt, wellFormed } from '../text.ts'
@@ -123,7 +123,7 @@ export class Child {
       cancel: async (note) => {
         this.stop({ ...PARENT, note: note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS) })
         const end = await this.over
-        return 'outcome' in end && end.outcome === 'cancelled' ? (endData(end) as Receipt) : undefined
+        return 'outcome' in end && end.outcome === 'cancelled' ? readReceipt(endData(end)) : undefined
       },
       [Symbol.asyncIterator]: () => this.#read(),
     }

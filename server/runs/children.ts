@@ -3,7 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, type ToolOutcome, toWire } from '../../protocol/events.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { CancelCause, Receipt, TargetReceipt, Usage } from '../../protocol/receipt.ts'
+import { type CancelCause, type Receipt, readReceipt, type TargetReceipt, type Usage } from '../../protocol/receipt.ts'
 import type { Actor } from '../actors/actor.ts'
 import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
 import { AgentTree } from '../log/agent-tree.ts'
@@ -198,7 +198,7 @@ export class Children {
     const event: RunEvent = { type: 'agent.end', agent: child.id, outcome: OUTCOMES[end.outcome] }
     const { usage, ...receipt } = endData(end) as Partial<Receipt>
     if (usage) event.usage = usage
-    if (end.outcome === 'cancelled') event.receipt = receiptOf(receipt as Receipt)
+    if (end.outcome === 'cancelled') event.receipt = receiptOf(readReceipt(receipt))
     // The last event that its loop was given is about to be forwarded.
     if (child.leftInLoop) await new Promise<void>((resolve) => this.#callbacks.nextTurn(resolve))
     // A run that is over logs nothing more.
@@ -239,6 +239,6 @@ function checkedMeta(meta: unknown, limits: Limits): WireMap | undefined {
   return unpackPayload(packed) as WireMap
 }
 
-function receiptOf({ code, by, note, settled, ms }: Receipt): TargetReceipt {
-  return { code, by, settled, ms, ...(note !== undefined && { note }) }
+function receiptOf({ reason, by, note, settled, ms }: Receipt): TargetReceipt {
+  return { reason, by, settled, ms, ...(note !== undefined && { note }) }
 }

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { Receipt, Usage } from '../../protocol/receipt.ts'
+import type { CancelCause, Receipt, Sent, Usage } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { errorData } from '../log/error-data.ts'
 import type { Log } from '../log/log.ts'
@@ -17,7 +17,7 @@ import type { UsageTally } from './usage-tally.ts'
 const ID_HEADER_BYTES = 5
 
 /** Why a run is stopped before its actor has finished. */
-export type StopCause = Pick<Receipt, 'by' | 'code'> & {
+export type StopCause = CancelCause & {
   outcome: 'cancelled' | 'error'
   error: MillraceError
   note?: string | undefined
@@ -167,13 +167,13 @@ export class Ending {
     ]
   }
 
-  #receipt(stop: Stop): Receipt {
+  #receipt(stop: Stop): Sent<Receipt> {
     const { runtime, limits, log } = this.#run
     const open = this.openWork
     const { unsettled } = this
     const goingOn = new Set(open.tools)
     const stopped = stop.open.tools.filter((call) => !goingOn.has(call))
-    const receipt: Receipt = {
+    const receipt: Sent<Receipt> = {
       code: stop.code,
       by: stop.by,
       settled: unsettled.length === 0,

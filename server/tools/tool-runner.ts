@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { PlainEvent, RunEvent, ToolOutcome } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { CancelCause, TargetReceipt } from '../../protocol/receipt.ts'
+import { type CancelCause, readReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question } from '../actors/actor.ts'
 import type { Spawn } from '../actors/child-run.ts'
@@ -269,7 +269,7 @@ class ToolRun {
     this.#progress.close()
     const { by, code, note } = cause
     const ms = Math.round((runtime.now() - at) * 1_000) / 1_000
-    const receipt: TargetReceipt = { code, by, settled, ms, ...(note !== undefined && { note }) }
+    const receipt = readReceipt({ code, by, settled, ms, ...(note !== undefined && { note }) })
     const content = `Error: ${cancelWords(cause)}`
     return { event: { ...this.#event('cancelled'), receipt }, answer: { outcome: 'cancelled', content } }
   }

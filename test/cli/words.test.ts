@@ -5,7 +5,7 @@ import { cancelWords } from '../../server/cli/receipt-words.ts'
 
 describe('the command line prints a receipt', () => {
   const receipt: Receipt = {
-    code: 1,
+    reason: 'user',
     by: 'client',
     settled: true,
     unsettled: [],
@@ -97,7 +97,7 @@ describe('the command line prints an event', () => {
         call: 'c1',
         outcome: 'cancelled',
         ms: 5,
-        receipt: { code: 1, by: 'client', note: 'enough', settled: true, ms: 1 },
+        receipt: { reason: 'user', by: 'client', note: 'enough', settled: true, ms: 1 },
       },
       'c1 was cancelled by a client after 5 ms: enough',
     ],
@@ -108,7 +108,7 @@ describe('the command line prints an event', () => {
         call: 'c1',
         outcome: 'cancelled',
         ms: 5,
-        receipt: { code: 0, by: 'server', settled: false, ms: 1 },
+        receipt: { reason: 'unspecified', by: 'server', settled: false, ms: 1 },
       },
       'c1 was cancelled by the server after 5 ms, but goes on',
     ],

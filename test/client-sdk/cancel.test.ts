@@ -320,9 +320,9 @@ describe('a cancel of a target', () => {
       note: 'too slow',
       target: { type: 'call', id: 'c1' },
     })
-    const result = { call: 'c1', outcome: 2, ms: 5, receipt: { code: 1, settled: true } }
+    const result = { call: 'c1', outcome: 2, ms: 5, receipt: { code: 77, settled: true } }
     socket.say(event(1, 1, EVENT.toolResult, result), text(1, 2, 'b'), done(1, 3))
-    expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true, settled: true })
+    expect(await receipt).toMatchObject({ outcome: 'cancelled', confirmed: true, reason: '77', settled: true })
     expect(shortly(await readAll(run))).toEqual(['1 tool.result', '2 b'])
   })
 

@@ -48,7 +48,7 @@ describe.skipIf(CHROMIUM === undefined)('in a real browser', () => {
 
   test('a page cancels a run by a call and by leaving its loop', async () => {
     const { receipt, read, end } = await experiment<Result<'cancels'>>(page, 'cancels', server.url)
-    expect(receipt).toMatchObject({ outcome: 'cancelled', settled: true, code: 2, note: 'from a page' })
+    expect(receipt).toMatchObject({ outcome: 'cancelled', settled: true, reason: 'superseded', note: 'from a page' })
     expect(read).toBe(5)
     expect(end).toMatchObject({ outcome: 'cancelled', receipt: { settled: true } })
     expect(server.server.liveRuns).toBe(0)

@@ -13,6 +13,7 @@ import {
   type UpFrame,
   type Welcome,
 } from '../../protocol/frames.ts'
+import { writeReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { Chance, microtasks, VirtualTime } from '../simulation/virtual-time.ts'
 import { scanLimits } from './codec-paths.ts'
@@ -295,8 +296,9 @@ export function failed(sid: number, seq: number, code: string, retryable = false
   return { kind: 'end', sid, seq, outcome: 'error', data: { code, message: `because of ${code}`, retryable } }
 }
 
+/** The receipt of `cancelled`, as its reader sees it. */
 export const RECEIPT = {
-  code: 1,
+  reason: 'user',
   by: 'client',
   settled: true,
   unsettled: [],
@@ -307,5 +309,11 @@ export const RECEIPT = {
 } as const
 
 export function cancelled(sid: number, seq: number): DownFrame {
-  return { kind: 'end', sid, seq, outcome: 'cancelled', data: { ...RECEIPT, unsettled: [], tools: [] } }
+  return {
+    kind: 'end',
+    sid,
+    seq,
+    outcome: 'cancelled',
+    data: { ...writeReceipt({ ...RECEIPT, unsettled: [], tools: [] }) },
+  }
 }

@@ -16,7 +16,7 @@ import {
 import type { InspectedSession, InspectorUpdate, ReaderFacts, RunFacts } from '../../protocol/inspector.ts'
 import { readDown } from '../../protocol/read-down.ts'
 import { readUp } from '../../protocol/read-up.ts'
-import { CANCEL_CODES, type Receipt, type Usage } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type Receipt, type Usage, writeReceipt } from '../../protocol/receipt.ts'
 import { scan } from '../../protocol/scan.ts'
 import { WIRE_LIMITS } from '../../protocol/wire-limits.ts'
 import { type Group, keysOf, literalsOf, matches, parseSchema, ruleOf, type Type } from '../helpers/cddl.ts'
@@ -236,12 +236,12 @@ type Full<T> = T extends readonly unknown[] ? T : T extends object ? { [K in key
 const usage: Full<Usage> = { input: 10, output: 2, cached: 3, thinking: 1, cost: 0.25 }
 const progress = { current: 1, total: 2, message: 'half' }
 const receipt: Full<Receipt> = {
-  ...{ code: 255, by: 'client', note: 'stop', settled: false, ms: 0.5 },
+  ...{ reason: '255', by: 'client', note: 'stop', settled: false, ms: 0.5 },
   ...{ unsettled: ['actor'], provider: 'closed', tools: ['c1'], kept: 7 },
   usage: { ...usage, exact: false },
 }
-const { code, by, note, settled, ms } = receipt
-const targetReceipt = { code, by, note, settled, ms }
+const { reason, by, note, settled, ms } = receipt
+const targetReceipt = { reason, by, note, settled, ms }
 
 /** One event of each type with all that it may say; the checker knows when something is missing, or too much. */
 const events: { [T in PlainEvent['type']]: Full<Extract<PlainEvent, { type: T }>> } = {
@@ -295,8 +295,8 @@ const errorData: Full<NonNullable<RunEnd['error']> & Pick<RunEnd, 'usage'>> = {
   ...{ code: 'timeout', message: 'too slow', retryable: true, details: { afterMs: 5 }, usage },
 }
 const spent = { input: 1, output: 1 }
-const { note: _note, usage: _usage, ...leastReceipt } = receipt
-const { note: _noteToo, ...leastTargetReceipt } = targetReceipt
+const { note: _note, usage: _usage, ...leastReceipt } = writeReceipt(receipt)
+const { note: _noteToo, ...leastTargetReceipt } = writeReceipt(targetReceipt)
 
 const listedFacts: Full<Omit<ListedFacts, 'meta'>> & { meta: object } = {
   ...{ actor: 'chat', state: 'ended', outcome: 'done', gen: 1, seq: 7, startedAt: 5, meta: { page: '/a' } },
@@ -330,10 +330,10 @@ const contents: [rule: string, full: object, least: object][] = [
   ['lane.start', { lane: 1, type: 'tool_args', call: 'c1', name: 'search', agent: 'a' }, { lane: 1, type: 'data' }],
   ['lane.end', { lane: 1 }, { lane: 1 }],
   ['counted', progress, { current: 1 }],
-  ['target-receipt', targetReceipt, leastTargetReceipt],
+  ['target-receipt', writeReceipt(targetReceipt), leastTargetReceipt],
   ['done', doneData, { ms: 0 }],
   ['error', errorData, { code: 'internal', message: '', retryable: false }],
-  ['receipt', receipt, leastReceipt],
+  ['receipt', writeReceipt(receipt), leastReceipt],
   ['dismissal', { code: 'overloaded', message: 'given up' }, { code: 'overloaded', message: '' }],
   ['usage-in-all', usage, spent],
   ['usage-of-child', { ...usage, exact: true }, spent],

@@ -252,7 +252,7 @@ describe('the router', () => {
     alice.attach(1, id, 0)
     await alice.until(() => alice.count(1) === 1)
     alice.send({ kind: 'cancel', sid: 1, code: 1 })
-    await expect(events.next()).rejects.toMatchObject({ code: 'cancelled', receipt: { code: 1 } })
+    await expect(events.next()).rejects.toMatchObject({ code: 'cancelled', receipt: { reason: 'user' } })
   })
 
   test.each([Number.NaN, 0, -1, '5', null])('refuses an invalid timeout: %j', async (timeout) => {

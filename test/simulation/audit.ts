@@ -1,7 +1,7 @@
 import type { StreamEvent } from '../../client-sdk/index.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
-import type { Usage } from '../../protocol/receipt.ts'
+import { readReceipt, type Usage } from '../../protocol/receipt.ts'
 import { endData, type LoggedEnd } from '../../server/log/logged-end.ts'
 import { LocalReader, readRun } from '../../server/runs/local-reader.ts'
 import type { Run } from '../../server/runs/run.ts'
@@ -118,7 +118,7 @@ export class Audit {
     const id = event.agent ?? ''
     const { outcome, data } = this.#of(this.#ledger.runs.get(id) as Run).end
     const { usage, code, by, note, settled, ms } = data
-    const receipt = { code, by, settled, ms, ...(note !== undefined && { note }) }
+    const receipt = readReceipt({ code, by, settled, ms, ...(note !== undefined && { note }) })
     const reported = JSON.stringify([event.outcome, event.usage, event.outcome === 'cancelled' && event.receipt])
     const real = JSON.stringify([OUTCOMES[outcome], usage, outcome === 'cancelled' && receipt])
     if (reported !== real) this.#stage.fail('wrong-agent-end', `${id} ${reported}, its end is ${real}`)

@@ -334,7 +334,7 @@ export class SimAgents {
           await this.#pause(place.signal)
           bond.letGo = true
           const receipt = await child.cancel('enough')
-          if (receipt && receipt.code === 6 && receipt.note !== 'enough' && !this.#isOver(place))
+          if (receipt && receipt.reason === 'parent' && receipt.note !== 'enough' && !this.#isOver(place))
             this.#stage.fail('note-lost', child.id)
           return true
         }

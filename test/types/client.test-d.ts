@@ -1,6 +1,7 @@
 import { expectTypeOf } from 'vitest'
 import { z } from 'zod'
 import {
+  type CancelReason,
   type CancelResult,
   createClient,
   only,
@@ -84,6 +85,9 @@ const cancelled = await run.cancel({ reason: 'superseded' })
 expectTypeOf(cancelled).toEqualTypeOf<CancelResult>()
 // The cancel of a target has a smaller receipt.
 expectTypeOf(await run.cancel({ call: 'c1', note: 'enough' })).toEqualTypeOf<TargetCancelResult>()
+// A code is always that of a refusal, and a receipt gives its reason as a word.
+if ('code' in cancelled) expectTypeOf(cancelled.code).toEqualTypeOf<string>()
+if ('reason' in cancelled) expectTypeOf(cancelled.reason).toEqualTypeOf<CancelReason | `${number}`>()
 if (!cancelled.confirmed) expectTypeOf(cancelled.code).toEqualTypeOf<string>()
 else if (cancelled.outcome === 'cancelled') expectTypeOf(cancelled.settled).toEqualTypeOf<boolean>()
 // @ts-expect-error nothing is known before that was looked at

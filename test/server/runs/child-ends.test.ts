@@ -42,7 +42,7 @@ describe('a stop of a parent', () => {
     await watched.run.cancel()
     for (const { run: id } of watched.all('agent.start')) {
       const end = await served.client.attach('silent', id!).end
-      expect(end).toMatchObject({ outcome: 'cancelled', receipt: { by: 'parent', code: 6, settled: true } })
+      expect(end).toMatchObject({ outcome: 'cancelled', receipt: { by: 'parent', reason: 'parent', settled: true } })
     }
     await allSettled(served)
   })
@@ -194,7 +194,7 @@ describe('a stop of one child', () => {
     const [a, b] = watched.all('agent.start')
 
     const receipt = await watched.run.cancel({ agent: a!.agent!, reason: 'policy', note: 'not this one' })
-    const expected = { code: 4, by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
+    const expected = { reason: 'policy', by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
     expect(receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...expected })
     expect([signals.get('a')!.aborted, signals.get('b')!.aborted]).toEqual([true, false])
 

@@ -48,7 +48,7 @@ describe('the cancel of one of three parallel calls', () => {
 
     const receipt = await watched.run.cancel({ call: 'b', reason: 'policy', note: 'not this one' })
 
-    const expected = { code: 4, by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
+    const expected = { reason: 'policy', by: 'client', note: 'not this one', settled: true, ms: expect.any(Number) }
     expect(receipt).toEqual({ outcome: 'cancelled', confirmed: true, ...expected })
     expect(await watched.first('tool.result')).toMatchObject({ call: 'b', outcome: 'cancelled', receipt: expected })
     expect(['a', 'c'].map((call) => contexts.get(call)!.signal.aborted)).toEqual([false, false])
