@@ -125,7 +125,7 @@ export class Quota {
   get connectionFault(): string | undefined {
     const { maxConnections, principalsPerPool } = this.#limits
     if (this.connections <= maxConnections * this.#size) return this.pool?.connectionFault
-    if (!this.#isPool) return `more than ${maxConnections} connections (maxConnections)`
+    if (!this.#isPool) return `this principal has more than ${maxConnections} connections`
     return `more than ${maxConnections * principalsPerPool} connections of one pool (maxConnections x principalsPerPool)`
   }
 }

@@ -1,7 +1,7 @@
 import { hash, type webcrypto } from 'node:crypto'
 import type * as Jose from 'jose'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { Principal, Right } from '../actors/principal.ts'
+import type { Principal } from '../actors/principal.ts'
 import { countedAddress } from './client-address.ts'
 
 /** The data by which a client is authenticated. */
@@ -68,7 +68,7 @@ function principalOf(given: object): Principal | 'id' | 'rights' | 'pool' {
   if (!Array.isArray(rights)) return 'rights'
   const copy: unknown[] = [...(rights as unknown[])]
   if (!copy.every((right) => typeof right === 'string')) return 'rights'
-  return Object.freeze({ ...principal, rights: Object.freeze(copy) as readonly Right[] })
+  return Object.freeze({ ...principal, rights: Object.freeze(copy) })
 }
 
 /**
