@@ -47,7 +47,7 @@ describe('the reason of an abort', () => {
     await using server = await testServer({ silent: silent() })
     const client = createClient(server.url, { token: 'alice' })
     const run = client.start('silent', null, { signal: AbortSignal.timeout(20) })
-    expect(await run.end).toMatchObject({ outcome: 'cancelled', receipt: { code: CANCEL_CODES.timeout, by: 'client' } })
+    expect(await run.end).toMatchObject({ outcome: 'cancelled', receipt: { reason: 'timeout', by: 'client' } })
     await client.close()
   })
 
@@ -55,7 +55,7 @@ describe('the reason of an abort', () => {
     const controller = new AbortController()
     controller.abort('navigation')
     const run = new ScriptedServer().client().start('chat', {}, { signal: controller.signal })
-    expect(await run.end).toMatchObject({ receipt: { code: CANCEL_CODES.navigation } })
+    expect(await run.end).toMatchObject({ receipt: { reason: 'navigation' } })
   })
 })
 

@@ -102,7 +102,7 @@ test('nothing reaches the iterator after a cancel, whenever it comes', async () 
     const waiting = after % 2 === 0 ? undefined : events.next()
     const cancelled = run.cancel()
     expect(await events.next()).toEqual({ value: undefined, done: true })
-    expect(await cancelled).toMatchObject({ outcome: 'cancelled', settled: true, by: 'client', code: 1 })
+    expect(await cancelled).toMatchObject({ outcome: 'cancelled', settled: true, by: 'client', reason: 'user' })
     expect(await events.next()).toEqual({ value: undefined, done: true })
     const first = await waiting
     expect(first?.done !== false || first.value.seq === after + 1).toBe(true)

@@ -15,7 +15,9 @@ const failing = actor({
   },
 })
 const actors = { silence, failing }
-const options = { actors, authenticate: bearer({ secret: 'me' }), onError: () => {}, limits: { resumeMs: 50 } }
+/** Only its death may be heard. */
+const logger = { debug() {}, info() {}, warn() {}, error() {} }
+const options = { actors, logger, authenticate: bearer({ secret: 'me' }), onError: () => {}, limits: { resumeMs: 50 } }
 
 /** Makes every promise of a run and looks at none. */
 function ignore<Data, Result>(run: Run<Data, Result>): void {

@@ -17,7 +17,7 @@ export type Bond = {
 }
 
 /** What a worker is asked, or an agent. */
-type Asked = { readonly who: string } | readonly [{ readonly content: string }]
+type Asked = { readonly who: string } | { readonly messages: readonly [{ readonly content: string }] }
 
 /** The runs of a server, seen from inside: who began whom, and who goes on. */
 export class Ledger {
@@ -49,7 +49,7 @@ export class Ledger {
 
   #note(run: Run, input: unknown): void {
     const { value } = input as { value: Asked }
-    this.#names.set('who' in value ? value.who : value[0].content, run.id)
+    this.#names.set('who' in value ? value.who : value.messages[0].content, run.id)
     this.runs.set(run.id, run)
     this.#unsettled.add(run)
     const parent = run.parent && this.runs.get(run.parent.id)
