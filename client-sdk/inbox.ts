@@ -102,12 +102,17 @@ export function createInbox(
       if (isFirst && next > 1 && next === inbox.last + 1) addRequests(pending)
     },
 
-    text({ seq, lane, body, count = 1, ts }) {
+    text({ seq, lane, body, count = 1, ts = runtime.wallClock() }) {
       const texts = typeof body === 'string' ? [body] : body
       const items = texts.length * count
-      const n = known(seq, items, items, count)
+      const common = lanes.get(lane)
+      let n = known(seq, items, items, count)
       if (n < 0) return false
-      for (const text of texts.slice(n)) push({ type: 'token', ...lanes.get(lane), text }, count, count, ts)
+      for (; n < texts.length; n++) {
+        // With the place for what `push` sets: a property that is added to an object later costs another object.
+        const event = { type: 'token', seq: 0, at: 0, text: texts[n] }
+        push(common ? { ...event, ...common } : event, count, count, ts)
+      }
       return true
     },
 

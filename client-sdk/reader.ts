@@ -4,6 +4,8 @@ import { type AnswerText, createAnswerText, cuts, incomplete, isAnswer } from '.
 import { deferred, quiet } from './deferred.ts'
 import type { Stream, StreamEnd } from './stream.ts'
 
+type Step = IteratorResult<unknown, undefined> | Promise<never>
+
 /** The one reader of a run: a loop over its events, a loop over its text, or a drain while only the end is awaited. */
 export interface Reader {
   /** The stream may have something new. */
@@ -26,14 +28,16 @@ export interface Reader {
 /** @param onReturn The application has left the loop early. */
 export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: () => void): Reader {
   const over = deferred<StreamEnd>()
-  /** Calls of `next` that wait for something to arrive. */
-  const waiting: (() => void)[] = []
+  /** The calls of `next` that wait for something to arrive, in order. */
+  const waiting: ((step: Step) => void)[] = []
   const text = createAnswerText()
   let use: 'events' | 'text' | 'drain' | undefined
   let hasRead = false
   let ending: StreamEnd | undefined
   /** The reader came to the end, or was detached. */
   let isOver = false
+  /** A step closes the stream, which reports that: the step is not made yet. */
+  let isDetaching = false
 
   const take = (): StreamEvent | undefined => {
     const event = isOver ? undefined : stream.take()
@@ -50,7 +54,36 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
       if (ending) isOver = true
     }
     if (isOver && ending) over.resolve(ending)
-    for (const wake of waiting.splice(0)) wake()
+    while (waiting.length > 0 && !isDetaching) {
+      const ready = step()
+      if (!ready) return
+      waiting.shift()!(ready)
+    }
+  }
+
+  /** The next step of the loop, or the rejection that ends it. Undefined while there is none. */
+  const step = (): Step | undefined => {
+    let failure: MillraceError | undefined
+    for (;;) {
+      const event = take()
+      if (!event) {
+        if (!isOver && !ending) return undefined
+        if (!isOver) failure = failureOf(ending!)
+        break
+      }
+      if (use === 'events') return { value: event, done: false }
+      if (isAnswer(event)) return { value: event.text, done: false }
+      if (cuts(event)) {
+        failure = ending = incomplete()
+        isDetaching = true
+        stream.detach(failure)
+        isDetaching = false
+        break
+      }
+    }
+    isOver = true
+    if (ending) over.resolve(ending)
+    return failure ? Promise.reject(failure) : { value: undefined, done: true }
   }
 
   return {
@@ -74,24 +107,11 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
         throw new MillraceError('already_reading', 'a run has one reader: attach for another')
       use = as
       return {
-        async next() {
-          for (;;) {
-            const event = take()
-            if (!event) {
-              if (isOver || ending) break
-              await new Promise<void>((resolve) => waiting.push(resolve))
-            } else if (as === 'events') return { value: event as T, done: false }
-            else if (isAnswer(event)) return { value: event.text as T, done: false }
-            else if (cuts(event)) {
-              stream.detach((ending = incomplete()))
-              break
-            }
-          }
-          const failure = isOver ? undefined : failureOf(ending!)
-          isOver = true
-          arrived()
-          if (failure) throw failure
-          return { value: undefined, done: true }
+        // Not an async function: what arrives resolves the promise itself, and no other one is made for a token.
+        next() {
+          const ready = waiting.length > 0 ? undefined : step()
+          const next = ready ? Promise.resolve(ready) : new Promise<Step>((resolve) => void waiting.push(resolve))
+          return next as Promise<IteratorResult<T, undefined>>
         },
         async return() {
           onReturn()

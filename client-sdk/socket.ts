@@ -83,7 +83,7 @@ export interface SocketOwner {
   readonly runtime: ClientRuntime
   readonly limits: WireLimits
   /** The streams to carry, in order. Those whose `sid` is 0 open when the limits of the server allow it. */
-  readonly streams: Iterable<ConnectedStream>
+  readonly streams: ReadonlySet<ConnectedStream>
   /** `open` from WELCOME on. */
   status(): string
   welcome(frame: Welcome): void
@@ -146,7 +146,10 @@ export function createSocket(
   const socket = new WebSocket(url, SUBPROTOCOL)
   /** Undefined while it connects. */
   let state: 'open' | 'closed' | undefined
+  let scanLimits = { ...owner.limits, maxBytes: owner.limits.maxDown }
   let lastSid = 0
+  /** The streams by their number, which every frame needs. Each stays until its END. */
+  const opened = new Map<number, ConnectedStream>()
   /** Bytes of the one message that is sent before WELCOME. If it is too much, the close comes before WELCOME too. */
   let earlyBytes = isEager ? owner.limits.beforeWelcomeBytes : waiting[0]!.bytes.length
   let isFlushing = false
@@ -181,7 +184,8 @@ export function createSocket(
       if (--room < 0) {
         if (isWelcomed) stream.crowded?.(-room)
       } else if (!holding) {
-        stream.open(++lastSid)
+        opened.set(++lastSid, stream)
+        stream.open(lastSid)
         if (paceMs) hold(paceMs, 0)
       }
     }
@@ -213,15 +217,17 @@ export function createSocket(
     })
   }
 
+  /** The stream that this socket has as number `sid`, as long as it wants it. */
   const streamOf = (sid: number): ConnectedStream | undefined => {
-    for (const stream of owner.streams) if (stream.sid === sid) return stream
-    return undefined
+    const stream = opened.get(sid)
+    return stream?.sid === sid && owner.streams.has(stream) ? stream : undefined
   }
 
   const apply = (frame: Exclude<DownFrame, Ping>): void => {
     switch (frame.kind) {
       case 'welcome':
         owner.welcome(frame)
+        scanLimits = { ...owner.limits, maxBytes: owner.limits.maxDown }
         listen()
         send()
         break
@@ -235,18 +241,18 @@ export function createSocket(
         break
       default:
         streamOf(frame.sid)?.[frame.kind]?.(frame as never)
+        if (frame.kind === 'end') opened.delete(frame.sid)
     }
   }
 
   const receive = ({ data }: { data: unknown }): void => {
-    const { limits } = owner
     heardAt = runtime.now()
     isProbed = false
     let frames: DownFrame[]
     try {
       // A text message is malformed. Without this check, its digits would be taken for a length.
       const bytes = new Uint8Array(typeof data === 'string' ? [] : (data as ArrayBuffer))
-      frames = decodeDown(bytes, { ...limits, maxBytes: limits.maxDown })
+      frames = decodeDown(bytes, scanLimits)
     } catch (fault) {
       return owner.malformed(fault)
     }

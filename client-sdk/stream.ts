@@ -163,8 +163,9 @@ export function createStream(connection: Connection, request: Start | Attach, li
     connection.add(stream)
   }
 
-  const rejectQuestions = (): void =>
-    questions.reject(new MillraceError('connection_lost', 'the stream ended before the answer'))
+  const rejectQuestions = (): void => {
+    if (questions.size > 0) questions.reject(new MillraceError('connection_lost', 'the stream ended before the answer'))
+  }
 
   const close = (ending: StreamEnd): void => {
     state = 'closed'
