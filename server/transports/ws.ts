@@ -15,6 +15,7 @@ import {
   type TransportLimits,
   type UpgradeRequest,
 } from './transport.ts'
+import { binaryFrame } from './ws-frame.ts'
 
 /** Maximum size of a request's headers, in bytes. */
 const HEADERS_BYTES = 16_384
@@ -56,7 +57,7 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
         refusals ??= webSocketServer(1)
         return refusals.handleUpgrade(request, socket, head, (webSocket) => refuse(webSocket, verdict))
       }
-      mine.handleUpgrade(request, socket, head, (webSocket) => accept(acceptor, webSocket, asked, limits))
+      mine.handleUpgrade(request, socket, head, (webSocket) => accept(acceptor, webSocket, socket, asked, limits))
     }
   }
 
@@ -168,10 +169,11 @@ function refuse(webSocket: WebSocket, { closeCode, reason }: { closeCode: number
 function accept(
   acceptor: SocketAcceptor,
   webSocket: WebSocket,
+  stream: Duplex,
   request: UpgradeRequest,
   limits: TransportLimits,
 ): void {
-  const socket = new WsSocket(webSocket, request, limits)
+  const socket = new WsSocket(webSocket, stream, request, limits)
   const known = webSocket.protocol === SUBPROTOCOL
   let events: SocketEvents | undefined = acceptor.accept(socket, known ? 'known' : 'unknown')
   socket.count((bytes) => {
@@ -191,7 +193,7 @@ function accept(
     events?.closed(code)
     events = undefined
   })
-  underlying(webSocket)?.on('drain', () => events?.drain())
+  stream.on('drain', () => events?.drain())
 }
 
 /**
@@ -201,35 +203,39 @@ function accept(
 class WsSocket implements Socket {
   readonly request: UpgradeRequest
   readonly #webSocket: WebSocket
+  /** The stream below the WebSocket, as the HTTP server handed it over. */
+  readonly #stream: Duplex
   readonly #limits: TransportLimits
   #counting: ((chunk: Buffer) => void) | undefined
 
-  constructor(webSocket: WebSocket, request: UpgradeRequest, limits: TransportLimits) {
+  constructor(webSocket: WebSocket, stream: Duplex, request: UpgradeRequest, limits: TransportLimits) {
     this.request = request
     this.#webSocket = webSocket
+    this.#stream = stream
     this.#limits = limits
   }
 
   get bufferedAmount(): number {
-    return this.#webSocket.bufferedAmount
+    return this.#stream.writableLength
   }
 
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed' {
     const webSocket = this.#webSocket
     if (webSocket.readyState !== webSocket.OPEN) return 'closed'
-    if (webSocket.bufferedAmount > this.#limits.maxBuffered) return 'full'
-    webSocket.send(bytes)
+    if (this.#stream.writableLength > this.#limits.maxBuffered) return 'full'
+    // `ws` writes header and message apart, which costs more. Its own control frames are whole writes on this stream too.
+    this.#stream.write(binaryFrame(bytes))
     return 'sent'
   }
 
   /** Calls `arrived` before `ws` reads what arrived. It buffers a message until it is complete. */
   count(arrived: (bytes: number) => void): void {
     this.#counting = (chunk) => arrived(chunk.length)
-    underlying(this.#webSocket)?.prependListener('data', this.#counting)
+    this.#stream.prependListener('data', this.#counting)
   }
 
   stopCounting(): void {
-    if (this.#counting) underlying(this.#webSocket)?.off('data', this.#counting)
+    if (this.#counting) this.#stream.off('data', this.#counting)
     this.#counting = undefined
   }
 
@@ -248,9 +254,4 @@ function terminateLate(webSocket: WebSocket): void {
   const timer = setTimeout(() => webSocket.terminate(), CLOSE_MS)
   timer.unref()
   webSocket.once('close', () => clearTimeout(timer))
-}
-
-/** The stream below the WebSocket, for its `drain` event: `ws` has no such event of its own. */
-function underlying(webSocket: WebSocket): Duplex | undefined {
-  return (webSocket as WebSocket & { _socket?: Duplex })._socket
 }
