@@ -140,7 +140,8 @@ export interface Client<Actors extends ActorMap = ActorMap> {
    * read one, `attach(run.actor, run.id)`. Child runs are not listed; the events of their parents name them.
    *
    * Rejects with `unsupported` if the server is older than this feature, with `connection_lost` if there is no
-   * connection within `connectMs`, and with the reason of a refusal.
+   * connection within `connectMs`, with `too_many_streams` if no stream of it is free within that time, and with the
+   * reason of a refusal.
    */
   runs(options?: { watch?: false }): Promise<readonly ListedRun<keyof Actors & string>[]>
   /**

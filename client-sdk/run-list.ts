@@ -6,7 +6,7 @@ import type { Connection } from './connection.ts'
 import { MAX_LISTED } from './own-limits.ts'
 import { createReader } from './reader.ts'
 import type { ConnectedStream } from './socket.ts'
-import type { StreamEnd } from './stream.ts'
+import { type StreamEnd, tooManyStreams } from './stream.ts'
 
 /** A run that the server keeps, as `client.runs()` lists it. `attach` takes its `actor` and `id`. */
 export type ListedRun<Name extends string = string> = Readonly<
@@ -36,9 +36,11 @@ export function createRunList<Name extends string>(
   /** Ends what waits too long for its list, or asks again after a refusal. */
   let timer: Timer | undefined
   let isOver = false
+  /** Why the list is not asked for though there is a connection. */
+  let refusal: MillraceError | undefined
 
   const giveUp = (): void => {
-    close(connection.error())
+    close((connection.status() === 'open' && refusal) || connection.error())
   }
 
   const close = (how: StreamEnd = { outcome: 'done', seq: 0 }): void => {
@@ -64,8 +66,13 @@ export function createRunList<Name extends string>(
         return
       }
       stream.sid = sid
+      refusal = undefined
       runs = new Map()
       connection.send({ kind: 'list', sid, watch })
+    },
+
+    crowded() {
+      refusal = tooManyStreams()
     },
 
     lost() {

@@ -227,7 +227,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     },
 
     crowded(n) {
-      refusal ??= new MillraceError('too_many_streams', 'too many streams are open; end one first')
+      refusal ??= tooManyStreams()
       if (!wasOpened && (request.kind === 'attach' || n > MAX_QUEUED)) close(refusal)
     },
 
@@ -393,4 +393,9 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
   wait()
   return stream
+}
+
+/** The error of what waits because the connection has as many streams as the server allows. */
+export function tooManyStreams(): MillraceError {
+  return new MillraceError('too_many_streams', 'too many streams are open; end one first')
 }

@@ -125,6 +125,28 @@ describe('client.runs()', () => {
     await expect(client.runs()).rejects.toMatchObject({ code: 'connection_lost' })
   })
 
+  test('waits for a free stream, and says so when there is none in time', async () => {
+    const server = new ScriptedServer()
+    const client = server.client({ connectMs: 4_000 })
+    client.start('chat', {})
+    server.socket.open()
+    server.socket.say({ ...welcome({ maxStreams: 1 }), features: ['runs'] } as DownFrame, opened(1))
+    await server.settle()
+    const [late, watch] = [client.runs(), client.runs({ watch: true }).next()]
+    for (const waiting of [late, watch]) waiting.catch(() => {})
+    await server.settle()
+    await server.time.advance(5_000)
+    expect(client.status).toBe('open')
+    for (const waiting of [late, watch])
+      await expect(waiting).rejects.toMatchObject({ code: 'too_many_streams', retryable: true })
+    const patient = client.runs()
+    await server.settle()
+    server.socket.say({ kind: 'end', sid: 1, seq: 1, outcome: 'done', data: {} })
+    await server.settle()
+    server.socket.say(...listed(server.socket.last('list').sid, 'r_1'))
+    expect(await patient).toHaveLength(1)
+  })
+
   test('asks again after a loss before the answer', async () => {
     const server = new ScriptedServer()
     const client = server.client({ connectMs: 60_000 })
