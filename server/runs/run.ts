@@ -235,7 +235,8 @@ export class Run implements ReadableRun {
       if (isThenable(stream)) Promise.resolve(stream).catch(() => {})
       iterator = iteratorOf(stream)
     } catch (error) {
-      return this.#fail(error)
+      // It fails as an iterator would: behind the events of `emit` that wait.
+      iterator = { next: () => Promise.reject(error) }
     }
     this.#producer.begin(iterator)
   }

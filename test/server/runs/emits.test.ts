@@ -45,6 +45,33 @@ describe('events of emit that still wait when the actor has finished', () => {
     expect(await Promise.all(many.numbers)).toHaveLength(200)
   })
 
+  test('come before the error of a stream that is no generator, and throws or gives no iterator', async () => {
+    const emits = (emit: (event: RunEvent) => Promise<number>): void => {
+      for (let n = 1; n <= 200; n++) void emit(note(n))
+    }
+    const throws = actor({
+      stream(_: unknown, { emit }) {
+        emits(emit)
+        return fails()
+      },
+    })
+    const empty = actor({
+      stream(_: unknown, { emit }) {
+        emits(emit)
+        return { [Symbol.asyncIterator]: () => undefined as never }
+      },
+    })
+    await using served = await testServer({ throws, empty })
+    for (const [name, code] of [
+      ['throws', 'tool_failed'],
+      ['empty', 'actor_failed'],
+    ] as const) {
+      await using client = await served.client()
+      client.start(1, name, null, { credit: 1_000 })
+      expect(await client.next('end')).toMatchObject({ outcome: 'error', seq: 201, data: { code } })
+    }
+  })
+
   test('wait for a slow reader as they would have before, and so does the end', async () => {
     const many = hasty(200)
     await using served = await testServer({ many })
