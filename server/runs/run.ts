@@ -4,8 +4,8 @@ import { type RunEvent, toWire } from '../../protocol/events.ts'
 import type { OnDetach, RunState, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, type Usage } from '../../protocol/receipt.ts'
-import type { Runtime, Timer } from '../../protocol/runtime.ts'
-import type { Actor, Principal, Question, RunInput } from '../actors/actor.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { Actor, ActorContext, Principal, Question, RunInput } from '../actors/actor.ts'
 import type { ChildRun } from '../actors/child-run.ts'
 import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
@@ -14,11 +14,11 @@ import { countValues, packPayload } from '../log/payload.ts'
 import { type Reader, Readers } from '../log/readers.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
-import { isThenable } from '../streams/thenable.ts'
+import { actorStream } from './actor-stream.ts'
 import { CallIds } from './call-ids.ts'
 import { type ChildEvents, type ChildLabels, Children, NO_CHILDREN } from './children.ts'
+import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
-import { Deadline } from './deadline.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
@@ -28,11 +28,8 @@ import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import type { Scheduler } from './scheduler.ts'
-import { StallClock } from './stall-clock.ts'
 import { UsageTally } from './usage-tally.ts'
 
-/** How long a run with `onDetach: 'cancel'` outlives its last connection, unless START says otherwise. */
-const CANCEL_DETACHED_MS = 10_000
 /** Heap of a run besides its log and inputs: 6.1 to 6.7 KB, measured on runs that logged two words. */
 const RUN_BYTES = 7_168
 /** Heap of a small value of a decoded map, such as an empty list, measured. */
@@ -104,9 +101,7 @@ export class Run implements ReadableRun {
 
   readonly #inputs: Inputs
 
-  readonly #deadline: Deadline
-  readonly #stall: StallClock
-  #detachClock: Timer | undefined
+  readonly #clocks: Clocks
 
   /** @param parentLink absent for a run that is not a child. */
   constructor(
@@ -146,15 +141,9 @@ export class Run implements ReadableRun {
       actor.interactive,
     )
     this.#ending = new Ending(this.#endingCallbacks())
-    const { stallMs } = callbacks.limits
-    this.#stall = new StallClock(this.#guarded, stallMs, () => {
-      const error = new MillraceError('stalled', `no reader let the run go on for ${stallMs} ms`)
-      this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified })
-    })
-    const timeoutMs = Math.min(options.timeoutMs ?? callbacks.limits.timeoutMs, callbacks.limits.timeoutMs)
-    this.#deadline = new Deadline(this.#guarded, timeoutMs, () => {
-      const error = new MillraceError('timeout', `the run took longer than ${timeoutMs} ms`)
-      this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified })
+    this.#clocks = new Clocks(this.#guarded, callbacks.limits, options, {
+      failed: (error) => this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }),
+      left: (why) => this.cancel(why),
     })
   }
 
@@ -228,25 +217,9 @@ export class Run implements ReadableRun {
     if (input.issues) return this.#ending.fail(invalidInput(input.issues))
     this.#phase = 'running'
     this.#callbacks.changed(this)
-    let iterator: AsyncIterator<string | RunEvent, unknown>
-    try {
-      const stream = this.#execute(input.value)
-      // An async function in place of a generator: its promise must not become an unhandled rejection.
-      if (isThenable(stream)) Promise.resolve(stream).catch(() => {})
-      iterator = iteratorOf(stream)
-    } catch (error) {
-      // It fails as an iterator would: behind the events of `emit` that wait.
-      iterator = { next: () => Promise.reject(error) }
-    }
-    this.#producer.begin(iterator)
-  }
-
-  #execute(input: unknown): AsyncIterable<string | RunEvent, unknown> {
-    const { ask, stream } = this.#actor
-    const context = createContext(this.#contextCallbacks())
-    if (stream && !(ask && this.options.ask)) return stream(input as never, context)
-    if (!ask) throw new MillraceError('internal', `actor ${this.actorName} has neither ask nor stream`)
-    return answerOnce(() => ask(input as never, context), this.options.ask)
+    const ours = { name: this.actorName, actor: this.#actor }
+    const context = (): ActorContext => createContext(this.#contextCallbacks())
+    this.#producer.begin(actorStream(ours, this.options.ask, input.value, context))
   }
 
   #contextCallbacks(): ContextCallbacks {
@@ -352,8 +325,7 @@ export class Run implements ReadableRun {
   join(reader: Reader): void {
     this.#readers.join(reader)
     if (reader.own) {
-      this.#detachClock?.clear()
-      this.#detachClock = undefined
+      this.#clocks.attached()
       this.#holdDeadline()
     }
     this.reconsider(reader)
@@ -368,22 +340,10 @@ export class Run implements ReadableRun {
   leave(reader: Reader): void {
     if (!this.#readers.leave(reader) || this.#ending.isOver) return
     if (this.detached) {
-      this.#startDetachClock()
+      this.#clocks.detached()
       this.#holdDeadline()
     }
     this.reconsider(reader)
-  }
-
-  #startDetachClock(): void {
-    if (this.#detachClock) return
-    const { onDetach, detachMs } = this.options
-    if (onDetach === 'continue') return
-    const { resumeMs } = this.#callbacks.limits
-    const ms = Math.min(detachMs ?? (onDetach === 'cancel' ? CANCEL_DETACHED_MS : resumeMs), resumeMs)
-    this.#detachClock = this.#guarded.setTimer(ms, () => {
-      this.#detachClock = undefined
-      this.cancel({ by: 'server', code: CANCEL_CODES.detached, note: 'nobody came back to it' })
-    })
   }
 
   /** Drops the log of an ended run, and dismisses its readers. */
@@ -544,7 +504,7 @@ export class Run implements ReadableRun {
       usage: this.#usage,
       children: () => this.#children,
       over: () => {
-        this.#clearClocks()
+        this.#clocks.clear()
         this.#callbacks.changed(this)
       },
       abort: (reason) => this.#controller?.abort(reason),
@@ -601,21 +561,12 @@ export class Run implements ReadableRun {
 
   /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
   #holdDeadline(): void {
-    if (this.gated || (this.#phase === 'waiting_input' && !this.detached)) this.#deadline.hold()
-    else this.#deadline.release()
+    this.#clocks.holdDeadline(this.gated || (this.#phase === 'waiting_input' && !this.detached))
   }
 
   /** A child waits for what its parent waits for, which stops both. */
   #watchStall(): void {
-    if (!this.gated) this.#stall.clear()
-    else if (this.parent === undefined) this.#stall.restart()
-  }
-
-  #clearClocks(): void {
-    this.#deadline.clear()
-    this.#stall.clear()
-    this.#detachClock?.clear()
-    this.#detachClock = undefined
+    this.#clocks.watchStall(this.gated && this.parent === undefined)
   }
 }
 
@@ -629,14 +580,6 @@ function endedBy(event: string | RunEvent): { type: 'call' | 'agent'; id: string
     // An event that cannot be read cannot be logged either: that fails later, with an error of its own.
   }
   return undefined
-}
-
-/** @throws TypeError for a stream that gives no iterator. It would never end. */
-function iteratorOf(stream: AsyncIterable<string | RunEvent, unknown>): AsyncIterator<string | RunEvent, unknown> {
-  const iterator: unknown = stream[Symbol.asyncIterator]()
-  if (typeof (iterator as { next?: unknown } | null | undefined)?.next !== 'function')
-    throw new TypeError('the [Symbol.asyncIterator]() of what the actor returned gave no iterator: it has no `next`')
-  return iterator as AsyncIterator<string | RunEvent, unknown>
 }
 
 /** Whether an error comes from an abort: the reason of our signal, or a library's own abort error. */
@@ -653,15 +596,4 @@ function isAbort(error: unknown): boolean {
 /** The limits of an item of a child: its parent adds the agent when it forwards the item. */
 function forChild(limits: Limits): Limits {
   return { ...limits, maxEvent: limits.maxEvent - WHOSE.bytes, maxValues: limits.maxValues - WHOSE.values }
-}
-
-/** Runs `ask` as a stream of one answer. A text becomes the text of the run, anything else its result. */
-async function* answerOnce(ask: () => unknown, resultOnly: boolean): AsyncGenerator<string | RunEvent, unknown> {
-  const answer = await ask()
-  if (typeof answer === 'string') {
-    yield answer
-    return undefined
-  }
-  if (!resultOnly && answer !== undefined) yield { type: 'data', name: 'result', value: answer }
-  return answer
 }
