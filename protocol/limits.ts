@@ -32,8 +32,8 @@ export type Limits = {
   beforeWelcomeBytes: number
   /**
    * Most bytes that all sockets of a node may hold before WELCOME. Above it, the oldest of these sockets are ended. A
-   * socket of a transport that does not report the bytes of an unfinished message counts `maxMessage` until its HELLO.
-   * Default 64 MiB.
+   * socket of a transport that does not report the bytes of an unfinished message counts `maxMessage` until its HELLO;
+   * with `uws` it may hold 4 times that. Default 64 MiB.
    */
   beforeWelcomeTotal: number
   /** Time between PINGs of the server, and the silence after which a client sends one. Default 10,000. */
