@@ -22,7 +22,10 @@ export type RouterOptions = {
    * all such runs share its limits.
    */
   principal?: Principal
-  /** Milliseconds after which the run fails with `timeout`. Default: the limit `timeoutMs`. */
+  /**
+   * Milliseconds after which the run fails with `timeout`, also while it waits for an input that no client is there to
+   * send. Default: the limit `timeoutMs`.
+   */
   timeout?: number
   /** Aborting it cancels the run. Default: none. */
   signal?: AbortSignal

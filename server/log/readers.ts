@@ -8,6 +8,8 @@ export interface Reader {
   readonly policy: Policy
   /** Whether it belongs to the run's principal. */
   readonly own: boolean
+  /** Whether the client behind it may answer the run and send it inputs. Default: if the reader is `own`. */
+  readonly answers?: boolean
   readonly cursor: Cursor
   /** Whether its rate is 0. */
   readonly paused: boolean
@@ -47,6 +49,7 @@ export class Readers {
   /** The pacing reader that left last, as it was then. */
   #lastPacer: AbsentPacer | undefined
   #own = 0
+  #answering = 0
 
   constructor(log: Log, limits: Limits, onDetach: OnDetach) {
     this.#log = log
@@ -67,17 +70,24 @@ export class Readers {
     return this.#own === 0
   }
 
+  /** Whether a reader may answer what the run waits for. */
+  get canAnswer(): boolean {
+    return this.#answering > 0
+  }
+
   join(reader: Reader): void {
     this.#readers.add(reader)
     this.#only = this.#readers.size === 1 ? reader : undefined
     if (reader.policy === 'pace') this.#pacing.add(reader)
     if (reader.own) this.#own++
+    if (reader.answers ?? reader.own) this.#answering++
   }
 
   /** Returns false when the reader had already left. */
   leave(reader: Reader): boolean {
     if (!this.#readers.delete(reader)) return false
     if (reader.own) this.#own--
+    if (reader.answers ?? reader.own) this.#answering--
     this.#endRest(reader)
     const [only] = this.#readers
     this.#only = this.#readers.size === 1 ? only : undefined

@@ -63,8 +63,11 @@ export class Child {
     this.over = new Promise((resolve) => {
       this.#isOver = resolve
     })
-    this.#reader = new LocalReader(run, callbacks.limits, CREDIT, () => {
-      if (this.#reading === 'nobody') void this.#drain()
+    this.#reader = new LocalReader(run, callbacks.limits, CREDIT, {
+      answers: true,
+      dismissed: () => {
+        if (this.#reading === 'nobody') void this.#drain()
+      },
     })
     this.view = this.#makeView()
   }

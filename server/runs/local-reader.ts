@@ -17,6 +17,7 @@ const CHUNK_BYTES = 16_384
 export class LocalReader implements Reader {
   readonly policy = 'pace'
   readonly own = true
+  readonly answers: boolean
   readonly paused = false
   resting = false
   readonly cursor: Cursor
@@ -35,10 +36,17 @@ export class LocalReader implements Reader {
 
   /**
    * @param credit how far the run may be ahead of what was read, in addition to `readAhead`.
-   * @param dismissed called when the ended run is dropped before it was read.
+   * @param options.answers whether what the run asks reaches a client that may answer. Default false.
+   * @param options.dismissed called when the ended run is dropped before it was read.
    */
-  constructor(run: ReadableRun, limits: Pick<Limits, 'maxCredit'>, credit: number, dismissed: () => void = () => {}) {
+  constructor(
+    run: ReadableRun,
+    limits: Pick<Limits, 'maxCredit'>,
+    credit: number,
+    { answers = false, dismissed = () => {} }: { answers?: boolean; dismissed?: () => void } = {},
+  ) {
     this.#run = run
+    this.answers = answers
     this.#onDismissed = dismissed
     this.cursor = new Cursor(run.log, { last: 0, gen: 1 }, credit, limits.maxCredit)
     run.join(this)

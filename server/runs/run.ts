@@ -339,10 +339,8 @@ export class Run implements ReadableRun {
   /** A reader leaves. `onDetach` decides how the run goes on. */
   leave(reader: Reader): void {
     if (!this.#readers.leave(reader) || this.#ending.isOver) return
-    if (this.detached) {
-      this.#clocks.detached()
-      this.#holdDeadline()
-    }
+    if (this.detached) this.#clocks.detached()
+    this.#holdDeadline()
     this.reconsider(reader)
   }
 
@@ -561,7 +559,7 @@ export class Run implements ReadableRun {
 
   /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
   #holdDeadline(): void {
-    this.#clocks.holdDeadline(this.gated || (this.#phase === 'waiting_input' && !this.detached))
+    this.#clocks.holdDeadline(this.gated || (this.#phase === 'waiting_input' && this.#readers.canAnswer))
   }
 
   /** A child waits for what its parent waits for, which stops both. */

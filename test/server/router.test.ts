@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { StreamEvent } from '../../protocol/events.ts'
 import { type ActorContext, actor } from '../../server/actors/actor.ts'
 import { Command } from '../helpers/command.ts'
+import { handClock } from '../helpers/hand-clock.ts'
 import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { aborted, counted, counter, latch, silent } from '../helpers/test-actors.ts'
@@ -149,6 +150,46 @@ describe('the router', () => {
     expect(served.server.liveRuns).toBe(0)
     await expect(served.server.router.ask('silent', null, { signal: AbortSignal.abort() })).rejects.toThrow()
     expect(served.server.liveRuns).toBe(0)
+  })
+
+  test('gives up after its timeout where the run asks, and no client is there to answer', async () => {
+    const asks = actor({ ask: (_: unknown, { request }) => request({ kind: 'text', prompt: 'Which one?' }) })
+    const listens = actor({
+      interactive: true,
+      async *stream(_: unknown, { inputs }) {
+        for await (const { data } of inputs) yield String(data)
+      },
+    })
+    const parent = actor({
+      async *stream(_: unknown, { spawn }) {
+        yield* spawn(listens, null)
+      },
+    })
+    await using served = await testServer({ asks, listens, parent })
+    for (const name of ['asks', 'listens', 'parent'] as const) {
+      const asked = served.server.router.ask(name, null, { timeout: 20 })
+      await expect(asked).rejects.toMatchObject({ code: 'timeout' })
+    }
+  })
+
+  test('waits beyond its timeout for a client that is there to answer', async () => {
+    let run = ''
+    const asks = actor({
+      async *stream(_: unknown, context) {
+        run = context.run.id
+        yield String(await context.request({ kind: 'text', prompt: 'Which one?' }))
+      },
+    })
+    const clock = handClock()
+    await using served = await testServer({ asks }, { runtime: clock })
+    const asked = served.server.router.ask('asks', null, { timeout: 1_000, principal: { id: 'alice' } })
+    await using client = await served.client()
+    await eventually(() => run !== '', 'the run begins')
+    client.send({ kind: 'attach', sid: 1, run, after: 0, options: {} })
+    const { data } = await client.next('event')
+    clock.advance(5_000)
+    client.send({ kind: 'input', sid: 1, mid: 'm', type: 'answer', data: { request: data['request'], value: 'this' } })
+    expect(await asked).toBe('this')
   })
 
   test('gives up after its timeout', async () => {
