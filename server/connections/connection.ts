@@ -80,7 +80,10 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#socket = socket
     this.#runtime = runtime
     this.#options = options
-    this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason))
+    this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
+    // A client sends at most one CREDIT for each item. Reading fast is therefore never too many messages.
+    const wrote = (items: number): void => this.#messages.give(items)
+    this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason), wrote)
     this.#greeting = new Greeting(socket, this, this.#outbox, runtime, options, (client, early) => {
       this.#client = client
       options.log.write('connection.opened', this.#fields)
@@ -97,7 +100,6 @@ export class Connection implements SocketEvents, SessionSocket {
         this.#end(1006, 'the client fell silent')
       },
     )
-    this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
   }
 
   // --- socket events

@@ -37,6 +37,8 @@ export interface FrameSink {
   begin(source: FrameSource): void
   /** The source has something to send: `pump` is called soon, and without batching when it is `urgent`. */
   ready(source: FrameSource, urgent: boolean): void
+  /** The source has written so many items. */
+  wrote(items: number): void
   /** Sends a NOTICE ahead of all items. */
   notify(frame: Notice): void
 }
@@ -51,6 +53,8 @@ export class Outbox implements FrameSink {
   readonly #runtime: Runtime
   readonly #limits: Limits
   readonly #fault: (code: number, reason: string) => void
+  /** Called with the number of items that were written. */
+  readonly wrote: (items: number) => void
   /** Least time between two messages of nothing but text. */
   flushMs: number
   #control: DownFrame[] = []
@@ -75,12 +79,22 @@ export class Outbox implements FrameSink {
   #finishing = false
   #closed = false
 
-  /** @param fault closes the connection with a code. Called when the peer is too slow or asks for too much. */
-  constructor(socket: Socket, runtime: Runtime, limits: Limits, fault: (code: number, reason: string) => void) {
+  /**
+   * @param fault closes the connection with a code. Called when the peer is too slow or asks for too much.
+   * @param wrote called with the number of items that a stream has written.
+   */
+  constructor(
+    socket: Socket,
+    runtime: Runtime,
+    limits: Limits,
+    fault: (code: number, reason: string) => void,
+    wrote: (items: number) => void,
+  ) {
     this.#socket = socket
     this.#runtime = runtime
     this.#limits = limits
     this.#fault = fault
+    this.wrote = wrote
     this.flushMs = limits.flushMs
   }
 

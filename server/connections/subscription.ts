@@ -205,6 +205,7 @@ export class Subscription implements Reader, FrameSource {
       if (out.length > 0 && out.length + chunk.end - chunk.start + HEADER_BYTES > most) return 'more'
       this.#writeChunk(out, chunk)
       this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
+      this.#sink.wrote(chunk.count)
       if (this.#answers !== undefined) this.#sendAnswers(this.cursor.last)
       this.#begun = true
       if (this.#rate) {

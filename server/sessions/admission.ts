@@ -32,6 +32,11 @@ export class TokenBucket {
     return true
   }
 
+  /** Adds `n` tokens ahead of time. The bucket never holds more than its burst. */
+  give(n: number): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + n)
+  }
+
   /** Milliseconds until one token is available. */
   get waitMs(): number {
     return Math.max(0, Math.ceil(((1 - this.#tokens) / this.#perSec) * 1000))

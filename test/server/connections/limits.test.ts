@@ -90,6 +90,22 @@ describe('limits', () => {
     expect(await client.closed).toBe(4429)
   })
 
+  test('a client that reads fast may grant credit as often as it reads an item', async () => {
+    const runtime = handClock()
+    await using served = await testServer({ count: counter() }, { runtime, limits: { messagesPerSec: 20 } })
+    await using client = await served.client()
+    client.start(1, 'count', 500, { credit: 1 })
+    await client.next('opened', 1)
+    for (let n = 1; n <= 500; n++) {
+      await client.next('delta', 1)
+      client.send({ kind: 'credit', sid: 1, n: 1 })
+    }
+    expect(await client.next('end', 1)).toMatchObject({ outcome: 'done' })
+    // What was earned is spent. It does not become a right to flood the server.
+    for (let n = 0; n < 25; n++) client.send({ kind: 'ping', nonce: n })
+    expect(await client.closed).toBe(4429)
+  })
+
   test('an unknown actor is refused, and the client does not learn the names of the known ones', async () => {
     await using served = await testServer({ silent: silent(), count: counter() })
     await using client = await served.client()

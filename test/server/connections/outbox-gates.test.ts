@@ -37,6 +37,7 @@ function outboxByHand(given: Partial<Limits> = {}) {
     { ...clock, nextTurn: (callback) => void due.push(callback) },
     limits,
     (code) => faults.push(code),
+    () => {},
   )
   return {
     outbox,
