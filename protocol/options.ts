@@ -10,10 +10,13 @@ export type OptionKind =
   | 'an object'
   | 'a list'
   | 'a list of strings, such as ["https://app.example"]'
+  | 'a list of strings, such as ["HS256"]'
   | 'a string or an object'
   | 'a function, or true or false'
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every((one) => typeof one === 'string')
 
 const IS: { readonly [kind in OptionKind]: (value: unknown) => boolean } = {
   anything: () => true,
@@ -23,8 +26,8 @@ const IS: { readonly [kind in OptionKind]: (value: unknown) => boolean } = {
   'a function': (value) => typeof value === 'function',
   'an object': isObject,
   'a list': (value) => Array.isArray(value),
-  'a list of strings, such as ["https://app.example"]': (value) =>
-    Array.isArray(value) && value.every((one) => typeof one === 'string'),
+  'a list of strings, such as ["https://app.example"]': isTexts,
+  'a list of strings, such as ["HS256"]': isTexts,
   'a string or an object': (value) => typeof value === 'string' || isObject(value),
   'a function, or true or false': (value) => typeof value === 'function' || typeof value === 'boolean',
 }

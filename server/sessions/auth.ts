@@ -1,6 +1,7 @@
 import { hash, type webcrypto } from 'node:crypto'
 import type * as Jose from 'jose'
 import { MillraceError } from '../../protocol/errors.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Principal } from '../actors/principal.ts'
 import { countedAddress } from './client-address.ts'
 
@@ -90,9 +91,11 @@ function tokenOf({ auth, headers }: Credentials): string | undefined {
 /**
  * Authenticates clients by fixed tokens: `bearer({ [token]: 'alice' })`, or a whole principal in place of the id.
  * Tokens are looked up by their hash, so the time of a check reveals nothing of them.
- * @throws MillraceError `bad_request` for no token at all, an empty token, or an invalid principal.
+ * @throws MillraceError `bad_request` for anything but an object, no token at all, an empty token, or an invalid principal.
  */
 export function bearer(tokens: { readonly [token: string]: string | Principal }): Authenticate {
+  if (typeof tokens !== 'object' || tokens === null || Array.isArray(tokens))
+    throw new MillraceError('bad_request', "bearer() needs an object of tokens, such as { 'a-long-secret': 'alice' }")
   // By hash: how far two hashes agree reveals nothing of the token, and a look-up costs the same for any number of them.
   const known = new Map<string, Principal>()
   for (const [token, identity] of Object.entries(tokens)) {
@@ -142,6 +145,14 @@ export type JwtClaims = {
   readonly [claim: string]: unknown
 }
 
+const JWT_OPTIONS: OptionKinds<JwtOptions> = {
+  key: 'anything',
+  algorithms: 'a list of strings, such as ["HS256"]',
+  issuer: 'a string',
+  audience: 'a string',
+  principal: 'a function',
+}
+
 type SigningKey = webcrypto.CryptoKey | Uint8Array
 
 /**
@@ -168,19 +179,24 @@ const TOKEN_FAULTS: ReadonlySet<unknown> = new Set([
  *
  * Only a token that is invalid is refused. While a key server is down, the keys that it sent last stay valid; without
  * them, the server closes with 1011, and the client tries again later.
- * @throws MillraceError `bad_request` when `algorithms` is empty or includes `none`. Without the package, the first
+ * @throws MillraceError `bad_request` for an unknown option, for no `algorithms` or `none` among them, and for a key that is missing, is
+ *   a text, or is a secret of fewer bytes than the algorithm's hash. Without the package, the first
  *   client fails with `unavailable`.
  */
 export function jwt(options: JwtOptions): Authenticate {
-  if (options.algorithms.length === 0 || options.algorithms.includes('none')) {
+  checkOptions('jwt()', options, JWT_OPTIONS)
+  // Without types, or from JSON, they may be missing.
+  const algorithms = (options.algorithms as JwtOptions['algorithms'] | undefined) ?? []
+  if (algorithms.length === 0 || algorithms.includes('none')) {
     throw new MillraceError(
       'bad_request',
       "jwt() needs the signature algorithms it may accept, e.g. algorithms: ['HS256']; `none` is not allowed",
     )
   }
+  checkKey(options.key, algorithms)
   const { issuer, audience } = options
   const checks = {
-    algorithms: [...options.algorithms],
+    algorithms: [...algorithms],
     ...(issuer === undefined ? {} : { issuer }),
     ...(audience === undefined ? {} : { audience }),
   }
@@ -193,6 +209,22 @@ export function jwt(options: JwtOptions): Authenticate {
     const principal = claims && (await principalOf(claims))
     if (!principal) return undefined
     return claims.exp === undefined ? principal : { ...principal, expiresAt: claims.exp * 1000 }
+  }
+}
+
+/** @throws MillraceError `bad_request` for a key with which no token could be verified, or a secret that is too short. */
+function checkKey(key: unknown, algorithms: readonly string[]): void {
+  if (key === undefined || key === null || key === '')
+    throw new MillraceError('bad_request', 'jwt() needs a `key`: is its environment variable set?')
+  if (typeof key === 'string')
+    throw new MillraceError('bad_request', 'jwt() takes a secret as bytes: key: new TextEncoder().encode(secret)')
+  if (typeof key !== 'function' && typeof key !== 'object')
+    throw new MillraceError('bad_request', 'the `key` of jwt() must be bytes, a key, or a function that finds the key')
+  if (!(key instanceof Uint8Array)) return
+  for (const algorithm of algorithms) {
+    const least = Number(/^HS(\d+)$/.exec(algorithm)?.[1] ?? 0) / 8
+    if (key.length < least)
+      throw new MillraceError('bad_request', `the secret of jwt() must have at least ${least} bytes for ${algorithm}`)
   }
 }
 

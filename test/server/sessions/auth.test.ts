@@ -70,6 +70,29 @@ describe('credentials', () => {
     expect(() => jwt({ key, algorithms: [] })).toThrow('algorithms')
     expect(() => jwt({ key, algorithms: ['none'] })).toThrow('algorithms')
   })
+
+  test('a text in place of the tokens is refused: its letters are no tokens', () => {
+    for (const tokens of ['secret', ['secret'], null, undefined, 5])
+      expect(() => bearer(tokens as never), String(tokens)).toThrow('bearer() needs an object of tokens')
+  })
+
+  test('jwt refuses at once what would refuse every client later', () => {
+    const refused: [options: unknown, message: string][] = [
+      [undefined, 'jwt() needs an object of options'],
+      [{ key }, 'needs the signature algorithms'],
+      [{ key, algorithms: 'HS256' }, 'algorithms must be a list of strings'],
+      [{ key, algorithms: ['HS256'], audiance: 'agents' }, 'did you mean audience?'],
+      [{ algorithms: ['HS256'] }, 'needs a `key`: is its environment variable set?'],
+      [{ key: '', algorithms: ['HS256'] }, 'needs a `key`'],
+      [{ key: 'a secret of at least thirty-two bytes', algorithms: ['HS256'] }, 'new TextEncoder().encode(secret)'],
+      [{ key: 5, algorithms: ['HS256'] }, 'must be bytes, a key, or a function'],
+      // The secret of a missing environment variable: no bytes at all, with which anybody could sign.
+      [{ key: new TextEncoder().encode(undefined), algorithms: ['HS256'] }, 'at least 32 bytes for HS256'],
+      [{ key, algorithms: ['HS256', 'HS512'] }, 'at least 64 bytes for HS512'],
+    ]
+    for (const [options, message] of refused)
+      expect(() => jwt(options as never), JSON.stringify(options)).toThrow(message)
+  })
 })
 
 describe('a signed token', () => {
