@@ -1,4 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { wait } from '../streams/wait.ts'
 import { demoCalls } from './demo-calls.ts'
@@ -14,14 +15,17 @@ export type DemoOptions = {
   runtime?: Pick<Runtime, 'setTimer'>
 }
 
+const OPTIONS: OptionKinds<DemoOptions> = { tokensPerSec: 'a number', seed: 'a number', runtime: 'an object' }
+
 /**
  * Makes a model that needs no provider, no key and no network. The same prompt gets the same tokens, at a visible pace.
  * It calls each tool that the question mentions by name ("weather in Oslo, Rome and Lima": three calls), and then
  * reports the results. It yields thinking before a tool call, and when the prompt asks it to think. It reports its real
  * token counts and stops at `maxTokens`. It has the settings `maxTokens`, `seed` and `toolChoice: 'none'`.
- * @throws MillraceError `bad_request` when `tokensPerSec` is not above 0.
+ * @throws MillraceError `bad_request` for an unknown option, and when `tokensPerSec` is not above 0.
  */
 export function demo(options: DemoOptions = {}): Model {
+  checkOptions('demo()', options, OPTIONS)
   const { tokensPerSec = 30, seed = 0, runtime } = options
   if (!(tokensPerSec > 0)) {
     throw new MillraceError('bad_request', 'the demo model needs `tokensPerSec` above 0; Infinity means no waits')

@@ -1,10 +1,11 @@
 import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } from 'ollama'
 import { MillraceError } from '../../protocol/errors.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { type Effort, type SettingName, unsupportedSettings } from './model-settings.ts'
 import { answerEnd, unknownEnd } from './provider/answer-end.ts'
-import { answer, askingOf, idOf, type ProviderOptions } from './provider/attempts.ts'
+import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
 import {
   argsOf,
@@ -34,20 +35,32 @@ export type OllamaOptions = ProviderOptions & {
   format?: 'json' | { readonly [name: string]: unknown }
 }
 
+const OPTIONS: OptionKinds<OllamaOptions> = {
+  ...PROVIDER_OPTIONS,
+  host: 'a string',
+  think: 'anything',
+  options: 'an object',
+  keepAlive: 'anything',
+  format: 'anything',
+}
+
 /**
  * Makes a model of an Ollama server. Its id is `ollama:NAME`.
  * @param name The name of the model on that server, such as `llama3.2`; `ollama list` shows all names.
- * @throws MillraceError `bad_request` when the name is empty, the host is not an HTTP address, or another option is unusable.
+ * @throws MillraceError `bad_request` when the name is empty, an option is unknown or unusable, or the host is not an HTTP
+ *   address.
  */
 export function ollama(name: string, options: OllamaOptions = {}): Model {
-  if (name.trim() === '')
+  checkOptions('ollama()', options, OPTIONS)
+  // Without types, it may be missing.
+  if (typeof (name as unknown) !== 'string' || name.trim() === '')
     throw new MillraceError('bad_request', 'ollama needs the name of a model, such as ollama:llama3.2')
   const host = hostOf(options)
   const words = {
     model: name,
     missing: `get it with \`ollama pull ${name}\``,
-    key: 'check OLLAMA_HOST',
-    unreachable: 'start it with `ollama serve`, or check OLLAMA_HOST',
+    key: `check ${hostName(options)}`,
+    unreachable: `start it with \`ollama serve\`, or check ${hostName(options)}`,
   }
   const asking = askingOf(words, options)
   return {
@@ -63,16 +76,21 @@ export function ollama(name: string, options: OllamaOptions = {}): Model {
   }
 }
 
+/** Where the address was set, in the words of a message. */
+function hostName({ host }: { readonly host?: string | undefined }): string {
+  return host === undefined ? 'OLLAMA_HOST' : '`host`'
+}
+
 function hostOf({ host, env = process.env }: OllamaOptions): string {
   const given = (host ?? env['OLLAMA_HOST'] ?? '').trim()
   if (given === '') return 'http://127.0.0.1:11434'
   const withScheme = given.includes('://') ? given : `http://${given.startsWith(':') ? '127.0.0.1' : ''}${given}`
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined
   if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new MillraceError('bad_request', 'OLLAMA_HOST must be an address such as http://127.0.0.1:11434')
+    throw new MillraceError('bad_request', `${hostName({ host })} must be an address such as http://127.0.0.1:11434`)
   }
   if (url.username !== '' || url.password !== '')
-    throw new MillraceError('bad_request', 'OLLAMA_HOST must not contain a password: pass it in `headers`')
+    throw new MillraceError('bad_request', `${hostName({ host })} must not contain a password: pass it in \`headers\``)
   // 0.0.0.0 means all addresses of a server; a client connects to loopback instead.
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1'
   if (url.port === '' && !given.includes('://')) url.port = '11434'

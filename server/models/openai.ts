@@ -1,10 +1,11 @@
 import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ChatCompletion, THINKING_FIELDS, type ThinkingField } from './chat-completion.ts'
 import type { Extra, Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import type { ToolChoice } from './model-settings.ts'
 import { answerBody } from './provider/answer-body.ts'
-import { answer, askingOf, idOf, type ProviderOptions } from './provider/attempts.ts'
+import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
 import { objectIn } from './provider/json.ts'
 import { validCall } from './valid-call.ts'
@@ -29,14 +30,24 @@ export type OpenAIOptions = ProviderOptions & {
   streamOptions?: { readonly [name: string]: unknown } | false
 }
 
+const OPTIONS: OptionKinds<OpenAIOptions> = {
+  ...PROVIDER_OPTIONS,
+  apiKey: 'a string',
+  baseURL: 'a string',
+  organization: 'a string',
+  body: 'an object',
+  streamOptions: 'anything',
+}
+
 /**
  * Makes a model of OpenAI, or of a server with a compatible chat completions API (vLLM, llama.cpp, LM Studio). Its id
  * is `openai:NAME`.
  * @param name The name of the model at the provider, such as `gpt-5-mini`.
- * @throws MillraceError `bad_request` for an empty name, for an unusable key, base URL or other option, and when key and
+ * @throws MillraceError `bad_request` for an empty name, for an unknown option, for an unusable key, base URL or other option, and when key and
  * base URL are missing.
  */
 export function openai(name: string, options: OpenAIOptions = {}): Model {
+  checkOptions('openai()', options, OPTIONS)
   const endpoint = endpointOf(name, options)
   const { apiKey } = endpoint
   const asking = askingOf(
@@ -45,7 +56,7 @@ export function openai(name: string, options: OpenAIOptions = {}): Model {
       missing: 'check the name, and whether this key may use it',
       key: endpoint.advice,
       ...(apiKey !== undefined && { secrets: [apiKey] }),
-      unreachable: 'check OPENAI_BASE_URL and the network',
+      unreachable: `check ${addressName(options)} and the network`,
     },
     options,
   )
@@ -72,11 +83,12 @@ const OPENAI = 'https://api.openai.com/v1'
 
 function endpointOf(name: string, options: OpenAIOptions): Endpoint {
   const { env = process.env } = options
-  if (name.trim() === '')
+  // Without types, it may be missing.
+  if (typeof (name as unknown) !== 'string' || name.trim() === '')
     throw new MillraceError('bad_request', 'openai needs the name of a model, such as openai:gpt-5-mini')
   const usual = (env['OPENAI_BASE_URL'] ?? '').trim()
   const given = (options.baseURL ?? '').trim()
-  const baseURL = addressOf(given || usual || OPENAI)
+  const baseURL = addressOf(given || usual || OPENAI, addressName(options))
   const own = baseURL.hostname === 'openai.com' || baseURL.hostname.endsWith('.openai.com')
   // The key of the environment belongs to the server of the environment: another one must not get it by accident.
   const isUsual = given === '' || own || (URL.canParse(usual) && new URL(usual).origin === baseURL.origin)
@@ -88,8 +100,9 @@ function endpointOf(name: string, options: OpenAIOptions): Endpoint {
       `openai:${name} needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server that needs none`,
     )
   }
+  const keyName = options.apiKey === undefined ? 'OPENAI_API_KEY' : '`apiKey`'
   if (/[^\x21-\x7e]/.test(apiKey)) {
-    throw new MillraceError('bad_request', 'OPENAI_API_KEY has characters that no key has: copy it again')
+    throw new MillraceError('bad_request', `${keyName} has characters that no key has: copy it again`)
   }
   return {
     apiKey: apiKey === '' ? undefined : apiKey,
@@ -98,18 +111,22 @@ function endpointOf(name: string, options: OpenAIOptions): Endpoint {
     project: (isUsual ? env['OPENAI_PROJECT_ID'] : undefined) ?? null,
     own,
     advice:
-      apiKey !== '' || isUsual
-        ? 'check OPENAI_API_KEY'
-        : 'pass `apiKey`; OPENAI_API_KEY is not sent to another `baseURL`',
+      apiKey !== '' || isUsual ? `check ${keyName}` : 'pass `apiKey`; OPENAI_API_KEY is not sent to another `baseURL`',
   }
 }
 
-function addressOf(text: string): URL {
+/** Where the address was set, in the words of a message. */
+function addressName({ baseURL = '' }: OpenAIOptions): string {
+  return baseURL.trim() === '' ? 'OPENAI_BASE_URL' : '`baseURL`'
+}
+
+/** @param where where it was set. */
+function addressOf(text: string, where: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || !/^https?:$/.test(url.protocol))
-    throw new MillraceError('bad_request', 'OPENAI_BASE_URL must be an address such as http://127.0.0.1:8000/v1')
+    throw new MillraceError('bad_request', `${where} must be an address such as http://127.0.0.1:8000/v1`)
   if (url.username !== '' || url.password !== '')
-    throw new MillraceError('bad_request', 'OPENAI_BASE_URL must not contain a password: pass it in `headers`')
+    throw new MillraceError('bad_request', `${where} must not contain a password: pass it in \`headers\``)
   return url
 }
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { resolveLimits } from '../../protocol/limits.ts'
 import { actor, agent, anonymous, createServer, demo, type Model, memory, tool } from '../../server/index.ts'
+import { ollama } from '../../server/models/ollama.ts'
+import { openai } from '../../server/models/openai.ts'
 import { bearer } from '../../server/sessions/auth.ts'
 
 const echo = actor({ ask: (input: unknown) => String(input) })
@@ -31,6 +33,26 @@ describe('a misspelt option is refused with the name that was meant', () => {
       'agent',
       () => agent({ maxIteration: 5 } as never),
       'unknown option maxIteration of agent(); did you mean maxIterations?',
+    ],
+    [
+      'openai',
+      () => openai('m', { baseUrl: 'http://x' } as never),
+      'unknown option baseUrl of openai(); did you mean baseURL?',
+    ],
+    [
+      'ollama',
+      () => ollama('m', { keepalive: '10m' } as never),
+      'unknown option keepalive of ollama(); did you mean keepAlive?',
+    ],
+    [
+      'ollama',
+      () => ollama('m', { baseURL: 'http://x' } as never),
+      'unknown option baseURL of ollama(); known options: id, headers, maxRetries, timeouts, fetch, thinkTags, env, runtime, host, think, options, keepAlive, format',
+    ],
+    [
+      'demo',
+      () => demo({ tokensPerSecond: 5 } as never),
+      'unknown option tokensPerSecond of demo(); did you mean tokensPerSec?',
     ],
     ['actor', () => actor({ steam: run } as never), 'unknown option steam of actor(); did you mean stream?'],
     [

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../../protocol/errors.ts'
+import type { OptionKinds } from '../../../protocol/options.ts'
 import type { Runtime } from '../../../protocol/runtime.ts'
 import { retry } from '../../streams/retry.ts'
 import type { ModelEvent, ModelRequest } from '../model.ts'
@@ -37,6 +38,18 @@ export type ProviderOptions = {
   env?: { readonly [name: string]: string | undefined }
   /** The timer and the random numbers of the waits between attempts. Default: the real ones. */
   runtime?: Pick<Runtime, 'setTimer' | 'random'>
+}
+
+/** What kind of value each of them takes. `headersOf`, `timeoutsOf` and `withoutThinkTags` check theirs. */
+export const PROVIDER_OPTIONS: OptionKinds<ProviderOptions> = {
+  id: 'a string',
+  headers: 'anything',
+  maxRetries: 'a number',
+  timeouts: 'anything',
+  fetch: 'a function',
+  thinkTags: 'anything',
+  env: 'an object',
+  runtime: 'an object',
 }
 
 /** Sends one request over `exchange` and yields the answer, `finish` last. It may throw anything. */

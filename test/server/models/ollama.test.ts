@@ -24,9 +24,9 @@ describe('ollama() before anything is sent', () => {
   })
 
   test.each(['ftp://host', 'http://', 'a b'])('refuses the host %j and shows a valid one', (host) => {
-    expect(() => ollama('m', { host, env: {} })).toThrow(
-      'OLLAMA_HOST must be an address such as http://127.0.0.1:11434',
-    )
+    const rule = 'must be an address such as http://127.0.0.1:11434'
+    expect(() => ollama('m', { host, env: {} })).toThrow(`\`host\` ${rule}`)
+    expect(() => ollama('m', { env: { OLLAMA_HOST: host } })).toThrow(`OLLAMA_HOST ${rule}`)
   })
 })
 

@@ -33,10 +33,16 @@ describe('openai() before anything is sent', () => {
 
   const wrong: [what: string, name: string, options: OpenAIOptions, says: string][] = [
     ['a name that is missing', '', { apiKey: 'sk-1' }, 'openai:gpt-5-mini'],
-    ['a key with a line break', 'm', { apiKey: 'sk-secret\nX: 1' }, 'OPENAI_API_KEY has characters'],
-    ['a key with typographic quotes', 'm', { apiKey: '“sk-secret”' }, 'OPENAI_API_KEY has characters'],
-    ['a base URL that is none', 'm', { baseURL: 'user:secret@host' }, 'OPENAI_BASE_URL must be an address'],
-    ['a base URL of another kind', 'm', { baseURL: 'ws://secret' }, 'OPENAI_BASE_URL must be an address'],
+    ['a key with a line break', 'm', { apiKey: 'sk-secret\nX: 1' }, '`apiKey` has characters'],
+    ['a key with typographic quotes', 'm', { env: { OPENAI_API_KEY: '“sk-secret”' } }, 'OPENAI_API_KEY has characters'],
+    ['a base URL that is none', 'm', { baseURL: 'user:secret@host' }, '`baseURL` must be an address'],
+    [
+      'a base URL of another kind',
+      'm',
+      { env: { OPENAI_BASE_URL: 'ws://secret' } },
+      'OPENAI_BASE_URL must be an address',
+    ],
+    ['no name at all', undefined as never, {}, 'openai:gpt-5-mini'],
     ['a base URL with a password', 'm', { baseURL: 'http://me:secret@host/v1' }, 'must not contain a password'],
     [
       'a header that cannot be sent',
