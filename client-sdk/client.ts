@@ -1,5 +1,6 @@
 import type { ActorMap, AnswerOf, DataOf, InputOf } from '../protocol/actors.ts'
 import { MillraceError } from '../protocol/errors.ts'
+import type { AnyData } from '../protocol/events.ts'
 import type {
   Attach,
   Key,
@@ -182,7 +183,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   /** Calls of `connect`: one during a `close` keeps the connection. */
   let connects = 0
 
-  const begin = <Data, Result>(
+  const begin = <Data extends AnyData, Result>(
     actor: string,
     input: unknown,
     { signal, ...rest }: StartOptions & { ask?: true },

@@ -1,7 +1,15 @@
 export type { ActorMap, ActorTypes, AnswerOf, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
 export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
-export type { GapEvent, Progress, RunEnd, RunEvent, StreamEvent, ToolOutcome } from '../protocol/events.ts'
+export type {
+  AnyData,
+  GapEvent,
+  Progress,
+  RunEnd,
+  RunEvent,
+  StreamEvent,
+  ToolOutcome,
+} from '../protocol/events.ts'
 export type { Key, OnDetach, Policy, RunState } from '../protocol/frames.ts'
 export type {
   InspectedReader,

@@ -1,5 +1,5 @@
 import { MillraceError } from '../protocol/errors.ts'
-import type { RunEnd, StreamEvent } from '../protocol/events.ts'
+import type { AnyData, RunEnd, StreamEvent } from '../protocol/events.ts'
 import type { Attach, Cancel, Start } from '../protocol/frames.ts'
 import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
 import { incomplete } from './answer-text.ts'
@@ -27,7 +27,8 @@ export type InputType = 'message' | 'approve' | 'answer' | 'tool.result' | (stri
  *
  * The promises of a run need no `catch`: a rejection that nobody handles ends no process.
  */
-export interface Run<Data = unknown, Result = unknown> extends AsyncIterable<StreamEvent<Data>, undefined> {
+export interface Run<Data extends AnyData = AnyData, Result = unknown>
+  extends AsyncIterable<StreamEvent<Data>, undefined> {
   /** The run's id. Undefined for a run that was started here, until the server has opened it. */
   readonly id: string | undefined
   /** Resolves when the server has opened the run. Rejects with the error that prevented it. */
@@ -99,7 +100,7 @@ export type Leavable = Pick<Run, 'cancel' | 'detach'>
  * @param started The runs that were started here and go on, with their signals. The run adds and removes itself.
  * @param abort Cancels those whose signal is aborted. It is on each signal once, however many runs have that signal.
  */
-export function createRun<Data, Result>(
+export function createRun<Data extends AnyData, Result>(
   connection: Connection,
   request: Start | Attach,
   started?: Map<Leavable, AbortSignal | undefined>,

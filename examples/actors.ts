@@ -16,8 +16,8 @@ const actors = {
       for (let page = 1; page <= pages; page++) {
         signal.throwIfAborted()
         yield `Page ${page}. `
-        yield { type: 'data' as const, name: 'page', value: { page, words: page * 100 } }
-        yield { type: 'progress' as const, current: page, total: pages }
+        yield { type: 'data', name: 'page', value: { page, words: page * 100 } }
+        yield { type: 'progress', current: page, total: pages }
       }
       return { pages }
     },
@@ -45,7 +45,7 @@ console.log(await client.ask('add', { a: 2, b: 3 }))
 const report = client.start('report', { pages: 2 })
 for await (const event of report) {
   if (event.type === 'token') console.log(event.text)
-  if (event.type === 'data') console.log(event.value.words, 'words')
+  if (event.type === 'data' && event.name === 'page') console.log(event.value.words, 'words')
   if (event.type === 'progress') console.log(event.current, 'of', event.total)
 }
 console.log(await report.result)

@@ -17,8 +17,15 @@ export type Progress = {
   message?: string
 }
 
-/** An event of a run. Actors yield or emit events; consumers read them, with `seq` and `at`. */
-export type RunEvent<Data = unknown> = { agent?: string } & (
+/** The name and the value of a `data` event of which nothing is known. */
+export type AnyData = { name: string; value: unknown }
+
+/**
+ * An event of a run. Actors yield or emit events; consumers read them, with `seq` and `at`.
+ *
+ * @typeParam Data The names and values of its `data` events, as a union: `{ name: 'price'; value: number } | ...`.
+ */
+export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
   | { type: 'token'; text: string }
   | { type: 'thinking'; text: string }
   /** A tool call with complete arguments. `client`: the tool runs at the client. */
@@ -55,7 +62,7 @@ export type RunEvent<Data = unknown> = { agent?: string } & (
   | { type: 'agent.start'; name: string; parent?: string; run?: string }
   | { type: 'agent.end'; outcome: ToolOutcome; usage?: Usage; receipt?: TargetReceipt }
   /** An event of the application's own. */
-  | { type: 'data'; name: string; value: Data }
+  | ({ type: 'data' } & Data)
   | { type: 'warning'; code: string; message: string }
   /** Something happened to the run itself: `restarted`, `degraded`, `recovered`. */
   | { type: 'notice'; code: string }
@@ -74,7 +81,7 @@ export type GapEvent = {
 }
 
 /** An event as a consumer reads it. `seq`: its number in the log; `at`: when it was logged, in epoch milliseconds. */
-export type StreamEvent<Data = unknown> =
+export type StreamEvent<Data extends AnyData = AnyData> =
   | (RunEvent<Data> & { seq: number; at: number })
   | (GapEvent & { seq: number; at: number })
 

@@ -5,6 +5,7 @@ export { encodeDown, encodeUp } from './encode.ts'
 export type { CloseAction, ErrorCode, ErrorOptions, ErrorShape } from './errors.ts'
 export { CLOSE, closeAction, MillraceError, ProtocolFault } from './errors.ts'
 export type {
+  AnyData,
   GapEvent,
   LaneType,
   PlainEvent,

@@ -1,7 +1,7 @@
 export type { ActorMap, AnswerOf, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
 export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
-export type { RunEvent, StreamEvent } from '../protocol/events.ts'
+export type { AnyData, RunEvent, StreamEvent } from '../protocol/events.ts'
 export type {
   InspectedReader,
   InspectedRun,

@@ -1,6 +1,6 @@
 import type { ActorMap, AnswerOf, DataOf, InputOf } from '../protocol/actors.ts'
 import { MillraceError } from '../protocol/errors.ts'
-import type { StreamEvent } from '../protocol/events.ts'
+import type { AnyData, StreamEvent } from '../protocol/events.ts'
 import type { Limits } from '../protocol/limits.ts'
 import { checkOptions, type OptionKinds } from '../protocol/options.ts'
 import { CANCEL_CODES } from '../protocol/receipt.ts'
@@ -32,7 +32,7 @@ export type RouterOptions = {
 }
 
 /** The options of `router.ask` with a stream. */
-export type StreamAskOptions<Data> = RouterOptions & {
+export type StreamAskOptions<Data extends AnyData> = RouterOptions & {
   /**
    * Called with each event, in order. The actor waits for a returned promise. If it throws, the run is cancelled and
    * the call rejects with that error. Default: none.

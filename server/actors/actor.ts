@@ -1,6 +1,6 @@
 import type { ActorTypes } from '../../protocol/actors.ts'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { RunEvent } from '../../protocol/events.ts'
+import type { AnyData, RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
@@ -112,7 +112,8 @@ export interface ActorContext {
 }
 
 /** Code that a server runs under a name. Made by `actor()` or `agent()`. */
-export interface Actor<Input = unknown, Result = unknown, Data = unknown> extends ActorTypes<Input, Result, Data> {
+export interface Actor<Input = unknown, Result = unknown, Data extends AnyData = AnyData>
+  extends ActorTypes<Input, Result, Data> {
   /** One sentence for people and inspectors, if it has one. */
   readonly description: string | undefined
   /** Whether its runs take inputs other than answers to their own requests. */
@@ -130,13 +131,20 @@ export interface Actor<Input = unknown, Result = unknown, Data = unknown> extend
   readonly onRegister?: (view: ServerView) => Actor
 }
 
-/** The value type of the `data` events that an actor yields. */
-type DataAmong<Item> = Item extends { type: 'data'; value: infer Data } ? Data : never
+/** A `data` event as an actor writes it. The empty name keeps the type checker from widening a literal name to `string`. */
+type WrittenData = { agent?: string; type: 'data'; name: '' | (string & {}); value: unknown }
+
+/** The name and value of each `data` event that an actor yields; `never` if it yields none. */
+type DataAmong<Item> = Item extends { type: 'data'; name: infer Name extends string; value: infer Value }
+  ? [Value] extends [never]
+    ? never
+    : { name: Name; value: Value }
+  : never
 
 /** The type of an actor's result. `void`, which is inferred for a generator without a result, becomes `undefined`. */
 type Returned<Result> = Awaited<Result> extends infer Value ? (Value extends void ? undefined : Value) : never
 
-type Definition<Schema extends StandardSchema | undefined, Item extends string | RunEvent, Result> = {
+type Definition<Schema extends StandardSchema | undefined, Item extends string | RunEvent | WrittenData, Result> = {
   /** One sentence for people and for inspectors. Default: none. */
   description?: string
   /** Whether it reads `context.inputs`. If false, its runs accept only answers to their own requests. Default false. */
@@ -166,7 +174,7 @@ const OPTIONS: OptionKinds<Definition<undefined, string, unknown>> = {
  */
 export function actor<
   const Schema extends StandardSchema | undefined = undefined,
-  Item extends string | RunEvent = string,
+  Item extends string | RunEvent | WrittenData = string,
   Result = undefined,
 >(definition: Definition<Schema, Item, Result>): Actor<InferInput<Schema>, Returned<Result>, DataAmong<Item>> {
   checkOptions('actor()', definition, OPTIONS)

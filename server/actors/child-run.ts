@@ -1,5 +1,5 @@
 import type { ActorTypes, AnswerOf, DataOf, InputOf } from '../../protocol/actors.ts'
-import type { RunEvent } from '../../protocol/events.ts'
+import type { AnyData, RunEvent } from '../../protocol/events.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 
 /** The options of `context.spawn`. */
@@ -23,7 +23,7 @@ export type SpawnOptions = {
  * error if the child failed, and `overloaded` if the server gave up the ended child's log before the loop read it. A
  * second loop throws `already_reading`. Leaving the loop cancels the child.
  */
-export interface ChildRun<Data = unknown, Result = unknown>
+export interface ChildRun<Data extends AnyData = AnyData, Result = unknown>
   extends AsyncIterable<RunEvent<Data> & { agent: string }, Result | undefined> {
   /** The id of its run. Clients attach with it, and the child's events carry it in `agent`. */
   readonly id: string
@@ -40,6 +40,9 @@ export interface ChildRun<Data = unknown, Result = unknown>
    */
   cancel(note?: string): Promise<Receipt | undefined>
 }
+
+/** The `data` events of a child that yields none: passed on, they add no type to those that its parent yields. */
+type NoData = { name: string; value: never }
 
 /** The part of an actor that `spawn` needs: made by `actor()` or `agent()`. */
 interface Spawnable extends ActorTypes {
@@ -61,4 +64,4 @@ export type Spawn = <A extends Spawnable>(
   actor: A,
   input: InputOf<A>,
   options?: SpawnOptions,
-) => ChildRun<DataOf<A>, AnswerOf<A>>
+) => ChildRun<DataOf<A, NoData>, AnswerOf<A>>

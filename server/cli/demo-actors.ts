@@ -17,7 +17,7 @@ export type DemoActors = {
   echo: Actor<unknown, undefined, never>
   sleep: Actor<{ ms: number }, { sleptMs: number }, never>
   stubborn: Actor<{ ms: number }, { sleptMs: number }, never>
-  inspector: Actor<InspectorInput | undefined, undefined, InspectorUpdate>
+  inspector: Actor<InspectorInput | undefined, undefined, { name: 'inspector'; value: InspectorUpdate }>
 }
 
 const amount = z.number().int().min(1)

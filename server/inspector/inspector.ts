@@ -44,7 +44,11 @@ const input = z
  * The run ends when it is cancelled, and when the server shuts down and only inspectors run. The deadline of every run
  * (`timeoutMs`) also applies: to continue, start the inspector again.
  */
-export function inspector(): Actor<InspectorInput | undefined, undefined, InspectorUpdate> {
+export function inspector(): Actor<
+  InspectorInput | undefined,
+  undefined,
+  { name: 'inspector'; value: InspectorUpdate }
+> {
   const description = 'Reports the sessions and runs of this server, with their state and rates.'
   const made = actor({
     description,

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import type { AnswerOf, DataOf } from '../../protocol/actors.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, toWire } from '../../protocol/events.ts'
 import type { OnDetach, RunState, WireMap } from '../../protocol/frames.ts'
@@ -260,7 +261,8 @@ export class Run implements ReadableRun {
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) => {
         if (this.#children === NO_CHILDREN) this.#children = this.#makeChildren()
-        return this.#children.spawn(actor as object as Actor, input, options) as ChildRun<never, never>
+        const child: object = this.#children.spawn(actor as object as Actor, input, options)
+        return child as ChildRun<DataOf<typeof actor>, AnswerOf<typeof actor>>
       },
       canSay: (event) => this.#producer.accepts(event),
       failed: (error) => this.#callbacks.failed(this, error),

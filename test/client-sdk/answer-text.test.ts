@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Run } from '../../client-sdk/index.ts'
+import type { AnyData, Run } from '../../client-sdk/index.ts'
 import { createClient } from '../../client-sdk/node.ts'
 import { EVENT } from '../../protocol/events.ts'
 import { actor } from '../../server/actors/actor.ts'
@@ -15,9 +15,9 @@ const ALL = MESSAGES * ITEMS * ITEM.length
 
 /** Reads a run of that many messages, in the loop that `begin` makes. Returns the run when it was read to its end. */
 async function readLong(
-  begin: (run: Run<string, string>) => AsyncIterable<unknown>,
+  begin: (run: Run<AnyData, string>) => AsyncIterable<unknown>,
   messages = MESSAGES,
-): Promise<Run<string, string>> {
+): Promise<Run<AnyData, string>> {
   const { run, socket, server } = await openRun()
   const loop = begin(run)[Symbol.asyncIterator]()
   for (let n = 0; n < messages; n++) {
@@ -38,7 +38,7 @@ async function heapUsed(): Promise<number> {
 }
 
 describe('the text of a long answer', () => {
-  test.each<[string, (run: Run<string, string>) => AsyncIterable<unknown>]>([
+  test.each<[string, (run: Run<AnyData, string>) => AsyncIterable<unknown>]>([
     ['events', (run) => run],
     ['text', (run) => run.text()],
   ])('that is read as %s is not kept for a result that is not asked for', async (_, begin) => {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Run } from '../../client-sdk/index.ts'
 import { createClient } from '../../client-sdk/node.ts'
+import type { AnyData } from '../../protocol/events.ts'
 import { clientProcess } from '../helpers/client-process.ts'
 import type { ServedActors } from '../helpers/served-actors.ts'
 import { type ServedStatus, servedProcess } from '../helpers/served-process.ts'
@@ -10,7 +11,7 @@ import { wireClient } from '../helpers/wire-client.ts'
 const SOON = { quickMs: 5, backoffMs: 20, maxBackoffMs: 40 }
 
 /** Reads a run until it ends or fails; says with what, and how many items had come, each at its place. */
-async function readChecked<Data, Result>(
+async function readChecked<Data extends AnyData, Result>(
   run: Run<Data, Result>,
 ): Promise<{ items: number; disorder: number; code?: string; message?: string }> {
   let items = 0

@@ -22,7 +22,7 @@ type Kind = UpFrame['kind']
 type FrameOf<K extends Kind> = Extract<UpFrame, { kind: K }>
 
 /** The one actor of a scripted server. */
-type ScriptedActors = { chat: ActorTypes<{ prompt?: string }, undefined, string> } & ActorMap
+type ScriptedActors = { chat: ActorTypes<{ prompt?: string }, undefined> } & ActorMap
 
 /** The server's end of one connection: it records what the client sends, and sends what the test says. */
 abstract class ServerEnd {

@@ -1,3 +1,4 @@
+import type { AnyData } from '../../protocol/events.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { type Actor, type ActorContext, actor, type Model, type RunEvent } from '../../server/index.ts'
 import { mixedActor } from './mixed-run.ts'
@@ -40,7 +41,7 @@ async function modelOf({ provider, name, host }: Asked): Promise<Model> {
   return ollama(name, { host, env: {} })
 }
 
-function reporting<Input, Result, Data>(
+function reporting<Input, Result, Data extends AnyData>(
   of: Actor<Input, Result, Data>,
   aborted: (run: string) => void,
 ): Actor<Input, Result, Data> {

@@ -1,5 +1,7 @@
 /** A program that looks at no result of runs that fail in every way. It must come to its end, and not die of one. */
+
 import { createClient, type Run } from '../../client-sdk/node.ts'
+import type { AnyData } from '../../protocol/events.ts'
 import { actor, bearer, createServer } from '../../server/index.ts'
 
 const silence = actor({
@@ -20,7 +22,7 @@ const logger = { debug() {}, info() {}, warn() {}, error() {} }
 const options = { actors, logger, authenticate: bearer({ secret: 'me' }), onError: () => {}, limits: { resumeMs: 50 } }
 
 /** Makes every promise of a run and looks at none. */
-function ignore<Data, Result>(run: Run<Data, Result>): void {
+function ignore<Data extends AnyData, Result>(run: Run<Data, Result>): void {
   for (const made of [run.result, run.usage, run.end, run.opened, run.send('message', 'hello?')]) void made
 }
 

@@ -18,7 +18,7 @@ export const actors = {
     input: z.object({ to: z.number(), by: z.number().optional() }),
     async *stream({ to }) {
       for (let i = 1; i <= to; i++) yield `${i} `
-      yield { type: 'data' as const, name: 'half', value: to / 2 }
+      yield { type: 'data', name: 'half', value: to / 2 }
       return { counted: to }
     },
   }),
@@ -50,15 +50,17 @@ client.start('says', undefined, { policy: 'fast' })
 client.attach('says', 'r_1', { onDetach: 'cancel' })
 
 // What comes back.
-expectTypeOf(run).toEqualTypeOf<Run<number, { counted: number }>>()
+expectTypeOf(run).toEqualTypeOf<Run<{ name: 'half'; value: number }, { counted: number }>>()
 expectTypeOf(run.result).resolves.toEqualTypeOf<{ counted: number }>()
 expectTypeOf(client.start('says', undefined).result).resolves.toEqualTypeOf<string>()
 expectTypeOf(client.ask('asked', 'how long?')).resolves.toEqualTypeOf<number>()
-expectTypeOf(client.attach('count', 'r_1', { after: 'live' })).toEqualTypeOf<Run<number, { counted: number }>>()
+expectTypeOf(client.attach('count', 'r_1', { after: 'live' })).toEqualTypeOf<
+  Run<{ name: 'half'; value: number }, { counted: number }>
+>()
 
 // Events narrow.
 for await (const event of run) {
-  expectTypeOf(event).toEqualTypeOf<StreamEvent<number>>()
+  expectTypeOf(event).toEqualTypeOf<StreamEvent<{ name: 'half'; value: number }>>()
   expectTypeOf(event.seq).toEqualTypeOf<number>()
   switch (event.type) {
     case 'token':
@@ -67,6 +69,7 @@ for await (const event of run) {
       expectTypeOf(event.value)
       break
     case 'data':
+      expectTypeOf(event.name).toEqualTypeOf<'half'>()
       expectTypeOf(event.value).toEqualTypeOf<number>()
       break
     case 'gap':

@@ -5,7 +5,7 @@ import { inspector } from '../../server/index.ts'
 
 export const actors = { inspector: inspector() }
 
-expectTypeOf<DataOf<typeof actors.inspector>>().toEqualTypeOf<InspectorUpdate>()
+expectTypeOf<DataOf<typeof actors.inspector>>().toEqualTypeOf<{ name: 'inspector'; value: InspectorUpdate }>()
 expectTypeOf<ResultOf<typeof actors.inspector>>().toEqualTypeOf<undefined>()
 
 const client = createClient<typeof actors>('ws://localhost')
