@@ -16,6 +16,7 @@ export { InspectorState } from '../protocol/inspector.ts'
 export type { Limits } from '../protocol/limits.ts'
 export type { Receipt, TargetReceipt, Usage } from '../protocol/receipt.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
+export type { Sendable } from '../protocol/sendable.ts'
 export type {
   Actor,
   ActorContext,

@@ -3,6 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { AnyData, RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
+import type { Sendable } from '../../protocol/sendable.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
 import type { Spawn } from './child-run.ts'
@@ -144,6 +145,15 @@ type DataAmong<Item> = Item extends { type: 'data'; name: infer Name extends str
 /** The type of an actor's result. `void`, which is inferred for a generator without a result, becomes `undefined`. */
 type Returned<Result> = Awaited<Result> extends infer Value ? (Value extends void ? undefined : Value) : never
 
+/** `Returned`, from which `Result` is inferred; or, if that cannot travel, what a type error compares it with. */
+type Sent<Result, Returned> = [Result] extends [Sendable<Result>] ? Returned : Sendable<Result>
+
+/** A schema whose input can travel. */
+type Accepts<Input> = { readonly '~standard': { readonly types?: { readonly input: Sendable<Input> } | undefined } }
+
+/** An item whose data can travel, if it is a `data` event. */
+type SendableEvent<Item> = Item extends { type: 'data'; value: infer Value } ? { value: Sendable<Value> } : Item
+
 type Definition<Schema extends StandardSchema | undefined, Item extends string | RunEvent | WrittenData, Result> = {
   /** One sentence for people and for inspectors. Default: none. */
   description?: string
@@ -152,11 +162,14 @@ type Definition<Schema extends StandardSchema | undefined, Item extends string |
   /**
    * Checks and transforms the input; any Standard Schema (zod, valibot, arktype). Without one the input is `unknown`.
    */
-  input?: Schema
+  input?: Schema & Accepts<InferInput<Schema>>
   /** Returns one answer. */
-  ask?: (input: InferOutput<Schema>, context: ActorContext) => Promise<Result> | Result
+  ask?: (input: InferOutput<Schema>, context: ActorContext) => Sent<Result, Promise<Result> | Result>
   /** Yields text and events; its return value is the result of the run. */
-  stream?: (input: InferOutput<Schema>, context: ActorContext) => AsyncIterable<Item, Result | undefined | void>
+  stream?: (
+    input: InferOutput<Schema>,
+    context: ActorContext,
+  ) => AsyncIterable<Item & SendableEvent<Item>, Sent<Result, Result | undefined | void>>
 }
 
 const OPTIONS: OptionKinds<Definition<undefined, string, unknown>> = {

@@ -110,10 +110,11 @@ describe('the refusal of a start', () => {
 
 describe('a result that cannot travel', () => {
   test('ends its run as bad_event, and what it has cost is still said', async () => {
+    const unsendable: unknown = 5n
     const failing = actor({
       async *stream() {
         yield { type: 'usage', input: 3, output: 4 }
-        return 5n
+        return unsendable
       },
     })
     await using served = await testServer({ failing })
