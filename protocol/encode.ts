@@ -1,5 +1,15 @@
-import { type DownFrame, type End, GAP_REASONS, INPUT_STATUSES, OUTCOMES, type UpFrame } from './frames.ts'
+import {
+  type Cancel,
+  type DownFrame,
+  type End,
+  GAP_REASONS,
+  INPUT_STATUSES,
+  OUTCOMES,
+  type UpFrame,
+  type WireMap,
+} from './frames.ts'
 import { pack } from './pack.ts'
+import { UP } from './read-up.ts'
 import * as TAG from './tag.ts'
 import { Writer } from './writer.ts'
 
@@ -22,8 +32,11 @@ export function joinFrames(frames: readonly number[][]): Uint8Array<ArrayBuffer>
 
 /** Packs one frame of a client. The low 8 bits of each number are a byte. */
 export function packUp(frame: UpFrame, maxDepth = 16): number[] {
+  const { kind, ...properties } = frame
+  const [tag, [, fields, info]] = Object.entries(UP).find(([, row]) => row[0] === kind)!
+  const elements = Object.keys(fields).map((name) => elementOf(name, (properties as WireMap)[name]))
   const bytes: number[] = []
-  pack(bytes, trimmed(UP[frame.kind](frame as never)), maxDepth)
+  pack(bytes, trimmed([+tag, ...elements, info && present(properties)]), maxDepth)
   return bytes
 }
 
@@ -130,25 +143,15 @@ function writeAny(out: Writer, value: unknown): void {
 /** A frame as a list: its tag, and its elements in the order of the wire. */
 type Elements = unknown[]
 
-/** The layouts of a client's frames. Data of any type keeps its place even when it is undefined. */
-const UP: { readonly [Kind in UpFrame['kind']]: (frame: Extract<UpFrame, { kind: Kind }>) => Elements } = {
-  hello: ({ kind: _, ...info }) => [TAG.hello, present(info)],
-  start: (frame) => [TAG.start, frame.sid, frame.actor, frame.input ?? null, present(frame.options)],
-  attach: (frame) => [TAG.attach, frame.sid, frame.run, frame.after, present(frame.options)],
-  credit: (frame) => [TAG.credit, frame.sid, frame.n],
-  cancel: (frame) => [
-    TAG.cancel,
-    frame.sid,
-    frame.code,
-    frame.note,
-    frame.target && [frame.target.type, frame.target.id],
-  ],
-  input: (frame) => [TAG.input, frame.sid, frame.mid, frame.type, frame.data ?? null],
-  detach: (frame) => [TAG.detach, frame.sid],
-  rate: (frame) => [TAG.rate, frame.sid, frame.perSec],
-  list: (frame) => [TAG.list, frame.sid, frame.watch],
-  ping: (frame) => [TAG.ping, frame.nonce],
-  pong: (frame) => [TAG.pong, frame.nonce],
+/** A property of a client's frame as its element is sent. Data of any type keeps its place even when it is undefined. */
+function elementOf(name: string, value: unknown): unknown {
+  if (name === 'options') return present(value as object)
+  if (name === 'target') return value && targetOf(value as NonNullable<Cancel['target']>)
+  return name === 'input' || name === 'data' ? (value ?? null) : value
+}
+
+function targetOf({ type, id }: NonNullable<Cancel['target']>): Elements {
+  return [type, id]
 }
 
 type ControlFrame = Exclude<DownFrame, { kind: 'delta' | 'event' | 'end' }>

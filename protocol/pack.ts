@@ -1,3 +1,4 @@
+import type { WireMap } from './frames.ts'
 import { bytesOf, container, keysOf } from './plain-data.ts'
 
 const utf8 = new TextEncoder()
@@ -22,17 +23,12 @@ export function pack(out: number[], value: unknown, depth: number): void {
 }
 
 function packContainer(out: number[], value: ReturnType<typeof container>, depth: number): void {
-  if (Array.isArray(value)) {
-    const { length } = value
-    packSize(out, length, 0x90, 0x10, 0xdb, 2)
-    for (let i = 0; i < length; i++) pack(out, value[i], depth)
-    return
-  }
-  const keys = keysOf(value)
-  packSize(out, keys.length, 0x80, 0x10, 0xdd, 2)
+  const isArray = Array.isArray(value)
+  const keys = isArray ? [...value.keys()] : keysOf(value)
+  packSize(out, keys.length, isArray ? 0x90 : 0x80, 0x10, isArray ? 0xdb : 0xdd, 2)
   for (const key of keys) {
-    pack(out, key, 0)
-    pack(out, value[key], depth)
+    if (!isArray) pack(out, key, 0)
+    pack(out, (value as WireMap)[key], depth)
   }
 }
 

@@ -58,7 +58,8 @@ const HELLO: Fields<Hello> = {
   flushMs: optional(uint),
 }
 
-const ROWS: Table<UpFrame> = {
+/** The frames of a client: how each is read, and the order in which its elements are written. */
+export const UP: Table<UpFrame> = {
   [TAG.hello]: ['hello', {}, HELLO],
   [TAG.start]: ['start', { sid: positive, actor: str, input: any, options: options(START) }],
   [TAG.attach]: ['attach', { sid: positive, run: str, after: uintOrNull, options: options(ATTACH) }],
@@ -80,7 +81,7 @@ const ROWS: Table<UpFrame> = {
  * @throws ProtocolFault 4400; the message names the malformed element.
  */
 export function readUp(value: unknown): UpFrame | undefined {
-  return readFrame(ROWS, value)
+  return readFrame(UP, value)
 }
 
 function options(shape: object): Read<WireMap> {

@@ -96,6 +96,13 @@ test('an option that is undefined is encoded as an absent one', () => {
   expect(hex(encodeUp([bare]))).toBe('940201a161c0')
 })
 
+test('data that is undefined, and a hole of an array, are encoded as nil', () => {
+  const sent = (data: unknown): string => hex(encodeUp([{ kind: 'input', sid: 1, mid: 'm', type: 'k', data }]))
+  expect(sent(undefined)).toBe('950601a16da16bc0')
+  // biome-ignore lint/suspicious/noSparseArray: an application may send one
+  expect(sent([, 1])).toBe('950601a16da16b92c001')
+})
+
 test('the values of the strict decoder do not share the bytes of the message', () => {
   const message = encodeUp([{ kind: 'input', sid: 1, mid: bytes('0102'), type: 'k', data: bytes('0304') }])
   const frames = decoders.up.own(message)
