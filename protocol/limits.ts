@@ -1,6 +1,6 @@
 import { MillraceError } from './errors.ts'
 import { checkNames } from './options.ts'
-import { WIRE_LIMITS } from './wire-limits.ts'
+import { WIRE_LIMITS, type WireLimits } from './wire-limits.ts'
 
 /** Every limit of the protocol and of a server. Times are in milliseconds, sizes in bytes. */
 export type Limits = {
@@ -110,9 +110,17 @@ export type Limits = {
   messagesPerSec: number
 }
 
+/** The defaults of the limits that WELCOME states. A client acts on most of them, and the others are for its authors. */
+export const STATED_LIMITS: Readonly<Pick<Limits, keyof WireLimits | 'maxEvent' | 'creditUnit' | 'maxCredit'>> = {
+  ...WIRE_LIMITS,
+  maxEvent: 65_536,
+  creditUnit: 1_024,
+  maxCredit: 1_900,
+}
+
 /** The limits in force by default. */
 export const DEFAULT_LIMITS: Readonly<Limits> = {
-  ...WIRE_LIMITS,
+  ...STATED_LIMITS,
   readAhead: 32,
   helloMs: 5_000,
   helloBytes: 16_384,

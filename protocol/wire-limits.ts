@@ -1,14 +1,11 @@
-/** The limits that a client must know, with the values it assumes until WELCOME. `Limits` describes each of them. */
+/** The limits that a client acts on, with the values it assumes until WELCOME. `Limits` describes each of them. */
 export const WIRE_LIMITS = {
   maxStreams: 64,
   maxMessage: 262_144,
   maxDown: 131_072,
-  maxEvent: 65_536,
   maxDepth: 16,
   maxValues: 16_384,
-  creditUnit: 1_024,
   initialCredit: 256,
-  maxCredit: 1_900,
   beforeWelcomeBytes: 65_536,
   heartbeatMs: 10_000,
   pongMs: 10_000,

@@ -1,9 +1,8 @@
 import { CLOSE, ProtocolFault } from '../../protocol/errors.ts'
 import { FEATURES } from '../../protocol/features.ts'
 import type { Hello } from '../../protocol/frames.ts'
-import type { Limits } from '../../protocol/limits.ts'
+import { type Limits, STATED_LIMITS } from '../../protocol/limits.ts'
 import type { Timer } from '../../protocol/runtime.ts'
-import { WIRE_LIMITS, type WireLimits } from '../../protocol/wire-limits.ts'
 import type { Principal } from '../actors/actor.ts'
 import type { ReceivedFrame } from '../log/payload.ts'
 import type { ServerLog } from '../logger.ts'
@@ -216,7 +215,7 @@ export class Greeting {
       kind: 'welcome',
       session: session.id,
       known,
-      limits: wireLimits(limits),
+      limits: statedLimits(limits),
       now: this.#runtime.wallClock(),
       ...(server === undefined ? {} : { server }),
       features: [...FEATURES],
@@ -239,7 +238,7 @@ export class Greeting {
   }
 }
 
-/** The limits that a client must know, with this server's values. */
-function wireLimits(limits: Limits): Partial<Limits> {
-  return Object.fromEntries(Object.keys(WIRE_LIMITS).map((name) => [name, limits[name as keyof WireLimits]]))
+/** The limits that WELCOME states, with this server's values. */
+function statedLimits(limits: Limits): Partial<Limits> {
+  return Object.fromEntries(Object.keys(STATED_LIMITS).map((name) => [name, limits[name as keyof Limits]]))
 }

@@ -14,11 +14,11 @@ import {
   TAG,
 } from '../../protocol/frames.ts'
 import type { InspectedSession, InspectorUpdate, ReaderFacts, RunFacts } from '../../protocol/inspector.ts'
+import { STATED_LIMITS } from '../../protocol/limits.ts'
 import { readDown } from '../../protocol/read-down.ts'
 import { readUp } from '../../protocol/read-up.ts'
 import { CANCEL_CODES, type Receipt, type Usage, writeReceipt } from '../../protocol/receipt.ts'
 import { scan } from '../../protocol/scan.ts'
-import { WIRE_LIMITS } from '../../protocol/wire-limits.ts'
 import { type Group, keysOf, literalsOf, matches, parseSchema, ruleOf, type Type } from '../helpers/cddl.ts'
 import { valuesOf } from '../helpers/cddl-values.ts'
 import { type Direction, decoders, encoders, msgpackr, outcomeOf, plain, scanLimits } from '../helpers/codec-paths.ts'
@@ -183,7 +183,7 @@ describe.each<[rule: string, read: (value: unknown) => unknown, frame: (map: unk
   ['gap-info', readDown, (map) => [TAG.gap, 1, 1, 1, 0, map]],
 ])('the keys of %s', (rule, read, frame) => {
   const [sample = {}] = fc.sample(valuesOf(exact, rule) as fc.Arbitrary<Record<string, unknown>>, 1)
-  const good: Record<string, unknown> = rule === 'limits' ? { ...WIRE_LIMITS } : sample
+  const good: Record<string, unknown> = rule === 'limits' ? { ...STATED_LIMITS } : sample
 
   test('are those that a decoder looks at', () => {
     const asked = new Set<string>()
@@ -221,7 +221,7 @@ describe('the words and numbers of the schema', () => {
     expect(literalsOf(schema, 'policy')).toEqual(POLICIES)
     expect(literalsOf(schema, 'on-detach')).toEqual(ON_DETACH)
     expect(literalsOf(schema, 'feature')).toEqual(FEATURES)
-    expect(keysOf(schema, 'limits').sort()).toEqual(Object.keys(WIRE_LIMITS).sort())
+    expect(keysOf(schema, 'limits').sort()).toEqual(Object.keys(STATED_LIMITS).sort())
     const codes = literalsOf(schema, 'cancel-code')
     expect(Object.fromEntries(keysOf(schema, 'cancel-code').map((name, i) => [name, codes[i]]))).toEqual(CANCEL_CODES)
     const source = readFileSync(new URL('../../protocol/errors.ts', import.meta.url), 'utf8')
