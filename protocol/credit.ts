@@ -35,38 +35,30 @@ export class Balance {
  * At all times `sender's balance + cost in transit = size - queued - owed`.
  */
 export class CreditWindow {
-  #size: number
-  #queued = 0
+  /** The size of the window, in credits. */
+  size: number
+  /** The cost of the items that arrived and were not consumed. */
+  queued = 0
   #owed = 0
 
   constructor(size: number) {
-    this.#size = size
-  }
-
-  /** The size of the window, in credits. */
-  get size(): number {
-    return this.#size
-  }
-
-  /** The cost of the items that arrived and were not consumed. */
-  get queued(): number {
-    return this.#queued
+    this.size = size
   }
 
   /** Returns whether the sender could send `count` items that together cost `cost`. One item needs only 1 credit. */
   allows(cost: number, count: number): boolean {
-    const balance = this.#size - this.#queued - this.#owed
+    const balance = this.size - this.queued - this.#owed
     return balance > 0 && (count === 1 || cost <= balance)
   }
 
   /** Records that an item arrived and waits to be consumed. */
   arrived(cost: number): void {
-    this.#queued += cost
+    this.queued += cost
   }
 
   /** Records that a waiting item was consumed or became void. */
   released(cost: number): void {
-    this.#queued -= cost
+    this.queued -= cost
     this.#owed += cost
   }
 
@@ -77,12 +69,12 @@ export class CreditWindow {
 
   /** Shrinks the window by the credit that the sender did not accept. */
   shrink(by: number): void {
-    this.#size -= by
+    this.size -= by
   }
 
   /** Returns the credit to send now; 0 while less than half the window is owed. The returned credit counts as sent. */
   due(): number {
-    if (this.#owed <= 0 || this.#owed * 2 < this.#size) return 0
+    if (this.#owed <= 0 || this.#owed * 2 < this.size) return 0
     const owed = this.#owed
     this.#owed = 0
     return owed
@@ -93,7 +85,7 @@ export class CreditWindow {
    * grants are reduced by the excess.
    */
   reopen(): number {
-    this.#owed = Math.min(0, this.#size - this.#queued)
-    return Math.max(0, this.#size - this.#queued)
+    this.#owed = Math.min(0, this.size - this.queued)
+    return Math.max(0, this.size - this.queued)
   }
 }

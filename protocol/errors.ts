@@ -71,13 +71,13 @@ export type ErrorShape = {
 export class MillraceError extends Error {
   override readonly name: string = 'MillraceError'
   /** One of the `ErrorCode`s. An unknown code of a newer peer is kept as received. */
-  readonly code: ErrorCode
+  declare readonly code: ErrorCode
   /** Whether a new run with the same input may succeed. */
-  readonly retryable: boolean
+  declare readonly retryable: boolean
   /** Data for the peer, such as the issues of an input. */
-  readonly details: unknown
+  declare readonly details: unknown
   /** The receipt of the cancel, for the code `cancelled`. */
-  readonly receipt: Receipt | undefined
+  declare readonly receipt: Receipt | undefined
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, options)
@@ -100,7 +100,7 @@ export class MillraceError extends Error {
         thing instanceof Error &&
         thing.name === 'MillraceError' &&
         'code' in thing &&
-        (code === undefined || thing.code === code) &&
+        (code ?? thing.code) === thing.code &&
         typeof thing.message === 'string' &&
         'toJSON' in thing
       )
@@ -119,8 +119,7 @@ export class MillraceError extends Error {
   }
 
   /** Returns the error that a peer sent. An unknown code is kept; `retryable` is taken as sent. */
-  static fromShape(shape: ErrorShape): MillraceError {
-    const { code, message, retryable, details } = shape
+  static fromShape({ code, message, retryable, details }: ErrorShape): MillraceError {
     return new MillraceError(code as ErrorCode, message, { retryable, details })
   }
 

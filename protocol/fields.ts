@@ -18,7 +18,7 @@ export type FieldRow<Frame> = Frame extends { kind: infer Kind }
 export type Table<Frame> = { readonly [tag: number]: FieldRow<Frame> }
 
 /** The element being read, for the message of a fault. Reading is synchronous, so there is only one at a time. */
-let place = ''
+let place: string
 
 /**
  * Returns the frame in a decoded array, or undefined for an unknown tag that may be skipped.

@@ -8,7 +8,7 @@ import type { WireMap } from './frames.ts'
  * @throws MillraceError `bad_request` for any other value, and for one that nests deeper or refers to itself.
  */
 export function container(value: object | bigint | symbol, depth: number): unknown[] | WireMap {
-  if (depth <= 0) refuse('it nests deeper than maxDepth allows, or refers to itself')
+  if (depth <= 0) refuse('it is deeper than maxDepth, or refers to itself')
   const prototype: unknown = Object.getPrototypeOf(value)
   // The last check accepts objects of another realm, which has an `Object.prototype` of its own.
   const isPlain = Array.isArray(value) || prototype === null || Object.getPrototypeOf(prototype) === null
@@ -22,7 +22,7 @@ export function container(value: object | bigint | symbol, depth: number): unkno
  * @throws MillraceError `bad_request` for the key `__proto__`, which no receiver accepts.
  */
 export function keysOf(map: WireMap): string[] {
-  if (Object.hasOwn(map, '__proto__')) refuse('the key __proto__ is not allowed: rename it')
+  if (Object.hasOwn(map, '__proto__')) refuse('rename the key __proto__')
   return Object.keys(map).filter((key) => map[key] !== undefined)
 }
 
