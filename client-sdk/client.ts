@@ -209,7 +209,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     attach(_actor, run, options) {
       const { after: place = 'start', gen = 1, ...reading } = options ?? {}
       // null is live on the wire. An application that passes it has lost its position.
-      const after = place === 'start' ? 0 : place === 'live' ? null : (place ?? Number.NaN)
+      const after = place === 'start' ? 0 : place === 'live' ? null : (place ?? -1)
       const request = { policy: 'log', ts, ...reading, gen: after ? gen : undefined } as const
       return createRun(
         connection,

@@ -144,7 +144,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     delays,
     WebSocket = page.WebSocket,
   } = options
-  if (!WebSocket) throw new MillraceError('bad_request', 'no WebSocket class: set options.WebSocket')
+  if (!WebSocket) throw new MillraceError('bad_request', 'no WebSocket: set options.WebSocket')
   const isFetched = typeof auth === 'function'
   const client = runtime.randomBytes(16)
   const greeting = prepare({ kind: 'hello', client, attempt: 0, name, flushMs, auth: isFetched ? null : auth } as Hello)
@@ -165,8 +165,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   let timer: Timer | undefined
   /** The last NOTICE that is of no stream explains the close that follows. */
   let notice: string | undefined
+  const unreachable = `${url} cannot be reached`
   /** Why there is no connection, and the error behind it. */
-  let why = ''
+  let why = unreachable
   let cause: unknown
   /** The reason why it is closed. */
   let over: MillraceError | undefined
@@ -178,10 +179,10 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
 
   const become = (next: Status, error?: MillraceError): void => {
     if (status === next) return
-    const wasAtRest = isAtRest(status)
     status = next
-    if (isAtRest(next) !== wasAtRest)
-      for (const type of WAKING) page[wasAtRest ? 'addEventListener' : 'removeEventListener']?.(type, wake)
+    // At rest, nothing is to be woken. Adding a listener again changes nothing.
+    const isAtRest = next === 'idle' || next === 'closed'
+    for (const type of WAKING) page[isAtRest ? 'removeEventListener' : 'addEventListener']?.(type, wake)
     try {
       onStatus?.(next, error)
     } catch (thrown) {
@@ -199,6 +200,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     why = reason
     cause = error
   }
+
+  const explain = (code: ErrorCode = 'connection_lost'): MillraceError =>
+    over ?? new MillraceError(code, why, { cause })
 
   const connect = async (): Promise<void> => {
     const mine = ++attempt
@@ -252,7 +256,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     notBefore = runtime.now() + retryAfterMs
     after(retryAfterMs + waitMs, () => void connect())
     retryAfterMs = 0
-    become('lost', connection.error())
+    become('lost', explain())
     if (status === 'lost' && streams.size === 0) {
       losses = 0
       timer?.clear()
@@ -264,7 +268,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   const stop = (code?: ErrorCode, closeCode?: number): void => {
     if (over) return
     if (!code) failed('the client is closed', cause)
-    over = new MillraceError(code ?? 'connection_lost', why, { cause })
+    over = explain(code)
     leave(closeCode)
     giveUp()
     become('closed', code && over)
@@ -292,7 +296,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     stated: undefined,
 
     status: () => status,
-    error: () => over ?? new MillraceError('connection_lost', why || `${url} cannot be reached`, { cause }),
+    error: explain,
 
     connect() {
       if (over) {
@@ -330,7 +334,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
       connection.features = features
       welcomedAt = runtime.now()
       hadLastChance = false
-      failed('')
+      failed(unreachable)
       timer?.clear()
       become('open')
     },
@@ -349,15 +353,18 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     },
 
     closed(code, reason, error): void {
-      const what = code === 1006 ? `${url} cannot be reached` : `the server closed with ${code}`
+      const what = code === 1006 ? unreachable : `the server closed with ${code}`
       const detail = reason || (error ? textOf(error) : '')
-      failed(notice ?? (detail ? `${what}: ${detail}` : what), error)
+      failed(notice ?? what + (detail && `: ${detail}`), error)
       const action = closeAction(code)
       if (action === 'resume') return lose(code === 1005 || code === 1006)
-      // Fixed credentials would be refused again.
-      const mayHelp =
-        action === 'stop' ? status !== 'open' && TOO_EARLY.includes(code) : action !== 'reauthenticate' || isFetched
-      if (mayHelp && !hadLastChance) {
+      const mayHelp = {
+        stop: status !== 'open' && TOO_EARLY.includes(code),
+        resume_once: true,
+        // Fixed credentials would be refused again.
+        reauthenticate: isFetched,
+      }
+      if (mayHelp[action] && !hadLastChance) {
         hadLastChance = true
         return lose(true)
       }
@@ -366,11 +373,6 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   }
 
   return connection
-}
-
-/** Whether there is no connection, and nothing makes one. */
-function isAtRest(status: Status): boolean {
-  return status === 'idle' || status === 'closed'
 }
 
 /** The text of a thrown value. Node reports a refused `localhost` with a code and no message. */

@@ -30,6 +30,9 @@ export const MAX_TARGET_ID = 1_024
 /** The most runs of a list. A server lists no more. */
 export const MAX_LISTED = 10_000
 
+/** A watch of the list that was refused waits as long as this try to connect, the first being 0: up to 8 s. */
+export const REFUSED_WATCH = 3
+
 /** The most text items, counted from the last, that a rewind can take back. At least half as many always can. */
 export const MAX_MARKS = 1_000
 

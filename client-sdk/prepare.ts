@@ -18,7 +18,7 @@ const UNKNOWN: DataLimits = { maxMessage: Infinity, maxDepth: Infinity, maxValue
  * @throws MillraceError `bad_request` for data that cannot travel or is too large, and for an argument of a wrong type.
  * What a getter or a proxy in the data throws is thrown as it is.
  */
-export function prepare<Frame extends UpFrame>(frame: Frame, limits: DataLimits = UNKNOWN): Frame {
+export function prepare<Frame extends UpFrame>(frame: Frame, limits?: DataLimits): Frame {
   return check(packUp(frame, MAX_DEPTH), limits, SPARE, SPARE_VALUES) as Frame
 }
 
@@ -26,8 +26,12 @@ export function prepare<Frame extends UpFrame>(frame: Frame, limits: DataLimits 
  * Decodes a packed frame as the server will.
  * @throws MillraceError `bad_request` for a frame that the server would refuse.
  */
-export function check(bytes: number[], limits: DataLimits, spareBytes = 0, spareValues = 0): UpFrame {
-  const { maxMessage, maxDepth, maxValues } = limits
+export function check(
+  bytes: number[],
+  { maxMessage, maxDepth, maxValues }: DataLimits = UNKNOWN,
+  spareBytes = 0,
+  spareValues = 0,
+): UpFrame {
   try {
     const room = { maxBytes: maxMessage - spareBytes, maxDepth, maxValues: maxValues - spareValues }
     return decodeUp(new Uint8Array(bytes), room)[0]!

@@ -3,7 +3,7 @@ import type { ListedFacts } from '../protocol/frames.ts'
 import type { Timer } from '../protocol/runtime.ts'
 import { backoff } from './backoff.ts'
 import type { Connection } from './connection.ts'
-import { MAX_LISTED } from './own-limits.ts'
+import { MAX_LISTED, REFUSED_WATCH } from './own-limits.ts'
 import { createReader } from './reader.ts'
 import type { ConnectedStream } from './socket.ts'
 import { type StreamEnd, tooManyStreams } from './stream.ts'
@@ -17,9 +17,6 @@ export type ListedRun<Name extends string = string> = Readonly<
     actor: Name
   }
 >
-
-/** A watch that was refused waits as long as a third try to connect: up to 8 s. */
-const REFUSED = 3
 
 /**
  * The list of the runs of this client's principal. It is asked for when it is first read, and read as a run is: each
@@ -62,7 +59,7 @@ export function createRunList<Name extends string>(
 
     open(sid) {
       if (!connection.features.includes('runs')) {
-        close(new MillraceError('unsupported', 'this server does not list runs'))
+        close(new MillraceError('unsupported', 'the server does not list runs'))
         return
       }
       stream.sid = sid
@@ -99,7 +96,7 @@ export function createRunList<Name extends string>(
         return
       }
       stream.sid = -1
-      wait(backoff(connection, REFUSED), () => {
+      wait(backoff(connection, REFUSED_WATCH), () => {
         if (stream.sid < 0) stream.sid = 0
         connection.add(stream)
       })

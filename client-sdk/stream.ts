@@ -164,7 +164,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
   }
 
   const rejectQuestions = (): void => {
-    if (questions.size > 0) questions.reject(new MillraceError('connection_lost', 'the stream ended before the answer'))
+    if (questions.size > 0) questions.reject(new MillraceError('connection_lost', 'the run ended before the answer'))
   }
 
   const close = (ending: StreamEnd): void => {
@@ -397,5 +397,5 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
 /** The error of what waits because the connection has as many streams as the server allows. */
 export function tooManyStreams(): MillraceError {
-  return new MillraceError('too_many_streams', 'too many streams are open; end one first')
+  return new MillraceError('too_many_streams', 'too many streams: end one first')
 }
