@@ -218,10 +218,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     try {
       if (isFetched) credentials = await (auth as () => unknown)()
     } catch (error) {
-      if (isCurrent()) {
-        failed(`no credentials: ${textOf(error)}`, error)
-        lose(false)
-      }
+      if (!isCurrent()) return
+      failed(`no credentials: ${textOf(error)}`, error)
+      lose(false)
     }
     if (!isCurrent()) return
     try {

@@ -59,7 +59,7 @@ export class CreditWindow {
   /** Records that a waiting item was consumed or became void. */
   released(cost: number): void {
     this.queued -= cost
-    this.#owed += cost
+    this.returned(cost)
   }
 
   /** Records that a duplicate arrived, which is not consumed: its cost is owed at once. */

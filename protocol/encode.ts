@@ -9,6 +9,7 @@ import {
   type WireMap,
 } from './frames.ts'
 import { pack } from './pack.ts'
+import { keysOf } from './plain-data.ts'
 import { UP } from './read-up.ts'
 import * as TAG from './tag.ts'
 import { Writer } from './writer.ts'
@@ -185,5 +186,5 @@ function trimmed(elements: Elements): Elements {
 
 /** A map of options, or undefined if it has none. */
 function present(options: object): object | undefined {
-  return Object.values(options).some((value) => value !== undefined) ? options : undefined
+  return keysOf(options as WireMap).length > 0 ? options : undefined
 }

@@ -92,6 +92,5 @@ function uintOrStr(value: unknown): number | string {
 
 function reference(value: unknown): NonNullable<Notice['ref']> {
   const [tag, sid, detail] = list(any)(value)
-  const ref = { tag: uint(tag), sid: uint(sid) }
-  return detail == null ? ref : { ...ref, detail }
+  return { tag: uint(tag), sid: uint(sid), ...(detail != null && { detail }) }
 }

@@ -136,7 +136,7 @@ const breaks: { readonly [file: string]: readonly Row[] } = {
     ['features are not known', ', features: optional(list(str))', ''],
     ['features may be anything', 'features: optional(list(str))', 'features: optional(list(any)) as never'],
     ['limits are not looked at', 'list(uint)(Object.values(map(value)))', 'map(value)'],
-    ['a detail that is nil is a detail', 'detail == null ? ref', 'detail === undefined ? ref'],
+    ['a detail that is nil is a detail', 'detail != null &&', 'detail !== undefined &&'],
     ['GAP says nothing of the place', 'reason: numbered(GAP_REASONS) }, place]', 'reason: numbered(GAP_REASONS) }]'],
   ],
   'protocol/frames.ts': [
