@@ -33,7 +33,7 @@ export function readFrame<Frame>(table: Table<Frame>, value: unknown): Frame | u
   const [kind, fields, info] = row
   const frame: WireMap = { kind }
   let at = 1
-  for (const [name, read] of entriesOf(fields)) readInto(frame, name, read, elements[at++])
+  for (const name in fields) readInto(frame, fields, name, elements[at++])
   if (info !== undefined) readMap(info, elements[at], frame)
   return frame as Frame
 }
@@ -41,25 +41,14 @@ export function readFrame<Frame>(table: Table<Frame>, value: unknown): Frame | u
 /** Reads the known keys of a map into `target`. */
 export function readMap(shape: object, value: unknown, target: WireMap = {}): WireMap {
   const source = map(value ?? {})
-  for (const [name, read] of entriesOf(shape)) readInto(target, name, read, source[name])
+  for (const name in shape) readInto(target, shape, name, source[name])
   return target
 }
 
-function readInto(target: WireMap, name: string, read: Read<unknown>, element: unknown): void {
+function readInto(target: WireMap, shape: object, name: string, element: unknown): void {
   place = name
-  const value = read(element)
+  const value = (shape as { [name: string]: Read<unknown> })[name]!(element)
   if (value !== undefined) target[name] = value
-}
-
-type Entries = readonly (readonly [name: string, read: Read<unknown>])[]
-
-/** The entries of each shape, which every frame needs, made once. */
-const made = new WeakMap<object, Entries>()
-
-function entriesOf(shape: object): Entries {
-  let entries = made.get(shape)
-  if (!entries) made.set(shape, (entries = Object.entries(shape) as [string, Read<unknown>][]))
-  return entries
 }
 
 /** @throws ProtocolFault 4400, for the element being read unless another is named. */
