@@ -193,7 +193,11 @@ describe('a server of 0.1.0', () => {
     await using side = await connected({ name: '', client: { createClient }, server: await oldServer() })
     const run = side.client().start('patient', null)
     await run.opened
-    expect(await run.cancel({ reason: 'timeout' })).toMatchObject({ outcome: 'cancelled', reason: 'timeout', by: 'client' })
+    expect(await run.cancel({ reason: 'timeout' })).toMatchObject({
+      outcome: 'cancelled',
+      reason: 'timeout',
+      by: 'client',
+    })
   })
 
   test('closes the connection of a client that asks for a list all the same', async () => {
