@@ -21,10 +21,20 @@ export async function sendInput(
   try {
     await view.send(type, data)
   } catch (error) {
-    throw notTaken(error)
+    throw MillraceError.is(error, 'connection_lost') && (await hasEnded(view))
+      ? new Failure(EXIT.failed, 'not accepted: the run has ended', error)
+      : notTaken(error)
   }
   await output.answer('accepted\n')
   return EXIT.ok
+}
+
+/** Whether its stream ended with the run, and not with the connection. */
+function hasEnded(view: { readonly end: Promise<unknown> }): Promise<boolean> {
+  return view.end.then(
+    () => true,
+    () => false,
+  )
 }
 
 function notTaken(error: unknown): Failure {

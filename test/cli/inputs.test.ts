@@ -106,6 +106,25 @@ describe('millrace send', () => {
     expect(await looking.ended).toMatchObject({ code: 0, stdout: `${JSON.stringify(taken)}\n` })
   })
 
+  test('says that the run has ended, as `answer` does', async () => {
+    await using run = millrace(['run', 'view', '--stream'], serve)
+    const id = await idOf(run)
+    await using first = millrace(['send', id, 'the last'], serve)
+    expect(await first.ended).toMatchObject({ code: 0 })
+    await run.ended
+    for (const args of [
+      ['send', id, 'late'],
+      ['answer', id, 'q1', 'late'],
+    ]) {
+      await using late = millrace(args, serve)
+      expect(await late.ended, args[0]).toMatchObject({
+        code: 1,
+        stdout: '',
+        stderr: 'millrace: not accepted: the run has ended\n',
+      })
+    }
+  })
+
   test('sends what comes from stdin', async () => {
     await using looking = millrace(['run', 'view', '--stream'], serve)
     const id = await idOf(looking)
