@@ -1,4 +1,4 @@
-import { hash, type webcrypto } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type * as Jose from 'jose'
 import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
@@ -153,7 +153,14 @@ const JWT_OPTIONS: OptionKinds<JwtOptions> = {
   principal: 'a function',
 }
 
-type SigningKey = webcrypto.CryptoKey | Uint8Array
+/** A `CryptoKey`, in words that need the types of no runtime: a page may import the types of a server. */
+type WebCryptoKey = {
+  readonly type: 'private' | 'public' | 'secret'
+  readonly extractable: boolean
+  readonly algorithm: { readonly name: string }
+  readonly usages: string[]
+}
+type SigningKey = WebCryptoKey | Uint8Array
 
 /**
  * Finds the key for a token, as the key functions of `jose` do. If it fails for a reason other than the token, such as a

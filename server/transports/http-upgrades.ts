@@ -7,7 +7,7 @@ import type { HttpServer } from './transport.ts'
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 
 /** The handlers of an HTTP server's paths, and the one listener that calls them. */
-type Taken = { paths: Map<string, Upgrade>; listener: Upgrade }
+type Taken = { paths: Map<string, Upgrade>; listener: Parameters<HttpServer['on']>[1] }
 
 /**
  * The handlers of each HTTP server. One shared listener per server knows all attached paths, so it can tell whether a
@@ -55,8 +55,8 @@ function listenOn(server: HttpServer): Taken {
     if (take) return take(request, socket, head)
     if (server.listenerCount('upgrade') === 1) refuseUpgrade(socket, 404, 'no WebSocket is served at this path')
   }
-  const taken: Taken = { paths, listener }
+  const taken: Taken = { paths, listener: listener as Taken['listener'] }
   takenOf.set(server, taken)
-  server.on('upgrade', listener)
+  server.on('upgrade', taken.listener)
   return taken
 }

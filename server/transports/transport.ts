@@ -1,6 +1,3 @@
-import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
-
 /** A copy of an upgrade request, which outlives the transport's own object. Header names are in lower case. */
 export type UpgradeRequest = {
   /** Path and query, as sent. */
@@ -92,12 +89,15 @@ export type TransportLimits = {
   maxBuffered: number
 }
 
-/** An HTTP server of the application: Node's own, or the one that Express, Fastify or Hono provides. */
+/**
+ * An HTTP server of the application: Node's own, or the one that Express, Fastify or Hono provides. Its listeners take
+ * Node's request, socket and head; they are not named here, so that a page can import the types of a server.
+ */
 export interface HttpServer {
   /** Adds a listener for upgrade requests. */
-  on(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
+  on(event: 'upgrade', listener: (request: object, socket: object, head: Uint8Array) => void): unknown
   /** Removes a listener. */
-  off(event: 'upgrade', listener: (request: IncomingMessage, socket: Duplex, head: Buffer) => void): unknown
+  off(event: 'upgrade', listener: (request: object, socket: object, head: Uint8Array) => void): unknown
   /** Returns the number of listeners. */
   listenerCount(event: 'upgrade'): number
   /** The bound address; a string for a socket in the file system. */

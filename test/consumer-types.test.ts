@@ -1,0 +1,106 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test, vi } from 'vitest'
+import { Command, root } from './helpers/command.ts'
+
+// Each project is compiled by a process of its own, with all libraries checked.
+vi.setConfig({ testTimeout: 120_000 })
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-types-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** As strict as projects are: the types of packages are checked as well, and nothing of Node is known. */
+const STRICT = {
+  target: 'es2022',
+  module: 'preserve',
+  moduleResolution: 'bundler',
+  lib: ['es2022', 'dom', 'dom.iterable'],
+  types: [] as string[],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  skipLibCheck: false,
+  allowImportingTsExtensions: true,
+  noEmit: true,
+}
+const NODE = {
+  ...STRICT,
+  module: 'nodenext',
+  moduleResolution: 'nodenext',
+  lib: ['es2023'],
+  types: ['node'],
+  typeRoots: [`${root}node_modules/@types`],
+}
+
+/** What the compiler prints of a project in which the package is installed; empty if it is content. */
+async function compile(name: string, compilerOptions: object, files: { [name: string]: string }): Promise<string> {
+  const project = join(folder, name)
+  mkdirSync(join(project, 'node_modules'), { recursive: true })
+  symlinkSync(root, join(project, 'node_modules/millrace'))
+  const config = { compilerOptions, files: Object.keys(files) }
+  for (const [file, text] of Object.entries({
+    ...files,
+    'package.json': '{ "type": "module" }',
+    'tsconfig.json': JSON.stringify(config),
+  }))
+    writeFileSync(join(project, file), text)
+  await using tsc = new Command(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', project])
+  return (await tsc.ended).stdout
+}
+
+const ACTORS = `
+import { actor, agent, inspector, tool } from 'millrace/server'
+export const actors = {
+  chat: agent({ tools: { add: tool({ description: 'adds', run: () => 1 }) } }),
+  market: actor({
+    async *stream() {
+      yield 'open'
+      yield { type: 'data', name: 'price', value: 4.5 }
+      return { closed: true }
+    },
+  }),
+  inspector: inspector(),
+}
+export type Actors = typeof actors
+`
+const PAGE = `
+import { createClient, only, smooth } from 'millrace/client'
+import type { Actors } from './actors.ts'
+const client = createClient<Actors>(new URL('wss://localhost'), { token: async () => 'token' })
+const run = client.start('market', null)
+for await (const event of only(run, 'data')) if (event.name === 'price') event.value.toFixed(2)
+for await (const text of smooth(client.start('chat', 'hello').text())) text.trim()
+export const closed: boolean = (await run.result).closed
+`
+
+test.concurrent('a page compiles with the types of the client and of its actors, without those of Node', async () => {
+  expect(await compile('page', STRICT, { 'actors.ts': ACTORS, 'page.ts': PAGE })).toBe('')
+})
+
+test.concurrent('a page that knows nothing of the server compiles without the disposal of ES2026 in its library', async () => {
+  const page = `import { createClient } from 'millrace/client'\nexport const client = createClient('ws://localhost')\n`
+  expect(await compile('client', STRICT, { 'page.ts': page })).toBe('')
+})
+
+test.concurrent('a server compiles with the types of Node, every entry of the package included', async () => {
+  const server = `
+import { createServer as createHttp } from 'node:http'
+import { bearer, createServer, jwt } from 'millrace/server'
+import { uws } from 'millrace/server/uws'
+import { openai } from 'millrace/models/openai'
+import { ollama } from 'millrace/models/ollama'
+import { FEATURES } from 'millrace/protocol'
+import { actors } from './actors.ts'
+const authenticate = FEATURES.length > 0 ? jwt({ key: new Uint8Array(32), algorithms: ['HS256'] }) : bearer({ a: 'b' })
+await using server = createServer({ actors, authenticate, models: [openai('a'), ollama('b')] })
+server.attach(createHttp(), { path: '/agents' })
+export { uws }
+`
+  expect(await compile('server', NODE, { 'actors.ts': ACTORS, 'server.ts': server })).toBe('')
+})
+
+test.concurrent('a mistake in such a project is found, so the compiler does look', async () => {
+  const page = PAGE.replace("event.name === 'price'", "event.name === 'prize'")
+  expect(await compile('mistake', STRICT, { 'actors.ts': ACTORS, 'page.ts': page })).toMatch(/page\.ts.* error TS2367/)
+})
