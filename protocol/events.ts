@@ -18,7 +18,12 @@ export type Progress = {
 }
 
 /** The name and the value of a `data` event of which nothing is known. */
-export type AnyData = { name: string; value: unknown }
+export type AnyData = {
+  /** The name of the event. */
+  name: string
+  /** What it holds. */
+  value: unknown
+}
 
 /**
  * An event of a run. Actors yield or emit events; consumers read them, with `seq` and `at`.

@@ -20,7 +20,7 @@ import { memoryWatch } from './process/memory-watch.ts'
 import { stderrLogger, writeError } from './process/stderr-logger.ts'
 import { createRouter, type Router } from './router.ts'
 import { GuardedRuntime, nodeRuntime } from './runtime.ts'
-import type { Authenticate } from './sessions/auth.ts'
+import { type Authenticate, anonymous, bearer, jwt } from './sessions/auth.ts'
 import { clientAddress } from './sessions/client-address.ts'
 import { defaultAuthorize, Permissions } from './sessions/permissions.ts'
 import { Registry } from './sessions/registry.ts'
@@ -28,6 +28,8 @@ import { excerpt, wellFormed } from './text.ts'
 import type { HttpServer, SocketAcceptor, Transport, TransportLimits, UpgradeRequest } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
 
+/** The functions that make an `authenticate`. One of them in its place would refuse, or admit, everybody. */
+const MAKERS: ReadonlySet<unknown> = new Set([anonymous, bearer, jwt])
 const DEFAULT_PORT = 7400
 const DEFAULT_DRAIN_MS = 10_000
 const MAX_REASON_CHARACTERS = 120
@@ -168,6 +170,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       'createServer needs `authenticate`: bearer({ [token]: id }), jwt(...), or anonymous() to admit everybody',
     )
   }
+  if (MAKERS.has(options.authenticate))
+    throw new MillraceError(
+      'bad_request',
+      '`authenticate` must be what bearer(...), jwt(...) or anonymous() returns: call it',
+    )
   const actors = new Map(Object.entries(options.actors ?? {}) as [string, Actor][])
   if (actors.size === 0) throw new MillraceError('bad_request', 'createServer needs at least one actor')
   for (const [name, actor] of actors) checkActor(name, actor)

@@ -72,6 +72,13 @@ describe('a misspelt option is refused with the name that was meant', () => {
     expect(() => resolveLimits({ toString: 5 } as never)).toThrow('unknown limit toString; known limits: ')
   })
 
+  test.each([
+    ['bearer', bearer],
+    ['anonymous', anonymous],
+  ])('and %s that was not called is one too', (_, maker) => {
+    expect(made({ authenticate: maker })).toThrow('call it')
+  })
+
   test('of close, and the server goes on', async () => {
     const transport = memory()
     await using server = createServer({ ...usual, transport })
@@ -143,12 +150,12 @@ describe('an agent whose model the server does not have is known when the server
     [
       'no model at all',
       () => createServer({ actors: { chat: agent({}) }, authenticate }),
-      'actors.chat: no model named, and no default model configured; known models: none',
+      'actors.chat: no model: give the agent one (model: openai(...)), or the server a defaultModel; known models: none',
     ],
     [
       'several models and no default',
       () => createServer({ actors: { chat: agent({}) }, models: [demo(), refusing], authenticate }),
-      'actors.chat: no model named, and no default model configured; known models: demo, test:other',
+      'actors.chat: no model: give the agent one (model: openai(...)), or the server a defaultModel; known models: demo, test:other',
     ],
     [
       'an unknown id',
