@@ -3,9 +3,9 @@ import type { CancelReason, Receipt, TargetReceipt } from '../protocol/receipt.t
 /** The options of `cancel`. */
 export type CancelOptions = {
   /** Default `user`. */
-  reason?: CancelReason
+  reason?: CancelReason | undefined
   /** A note for people, on the receipt. Cut after 85 characters (UTF-16 code units). */
-  note?: string
+  note?: string | undefined
 }
 
 /** The target to stop: one tool call or one sub-agent of a run, by its id. */

@@ -19,7 +19,7 @@ import { createRunList, type ListedRun } from './run-list.ts'
 /** The options of `createClient`. */
 export type ClientOptions = ConnectionOptions & {
   /** true: an event's `at` is the server's time. false: it is the time of arrival. Default true. */
-  timestamps?: boolean
+  timestamps?: boolean | undefined
 }
 
 /** Options of a subscription. */
@@ -29,14 +29,14 @@ export type ReadOptions = {
    * the same, with text that waits merged. `latest`: it gets the newest item and skips the others. Default: `pace` for
    * `start`, `log` for `attach`.
    */
-  policy?: Policy
+  policy?: Policy | undefined
   /**
    * Most items that may be under way or unread, at least 1; 0 counts as 1. Above 1 KiB an event counts one for each
    * KiB. Default: the server's, 256.
    */
-  credit?: number
+  credit?: number | undefined
   /** Items a second, until `throttle` sets another rate. 0 begins paused. Default: no limit. */
-  rate?: number
+  rate?: number | undefined
 }
 
 /** The options of `ask`. */
@@ -46,13 +46,13 @@ export type AskOptions = {
    * `AbortSignal.timeout`, the reason itself for one of the `CancelReason`s, and `unspecified` for any other, with its
    * text as the note. One signal may cancel any number of runs.
    */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Deadline of the run, in milliseconds. Default: the server's, 600,000, which is also the most. */
-  timeoutMs?: number
+  timeoutMs?: number | undefined
   /** Names the execution: the same key with the same input is the same run. At most 64 bytes. Default: random. */
-  key?: Key
+  key?: Key | undefined
   /** Data for the actor and the server's records. At most 1,024 bytes when encoded. Default: none. */
-  meta?: WireMap
+  meta?: WireMap | undefined
 }
 
 /** The options of `start`. */
@@ -63,12 +63,12 @@ export type StartOptions = ReadOptions &
      * and is cancelled after `detachMs`. `continue`: it goes on. `cancel`: as `pause`, but with 10,000 ms by default.
      * Default `pause`.
      */
-    onDetach?: OnDetach
+    onDetach?: OnDetach | undefined
     /**
      * Longest time that the run may be detached, in milliseconds. Default: the server's `resumeMs`, 300,000, which is
      * also the most.
      */
-    detachMs?: number
+    detachMs?: number | undefined
   }
 
 /** The options of `attach`. */
@@ -76,15 +76,15 @@ export type AttachOptions = ReadOptions & {
   /**
    * The position to begin at: the first item (`start`, the default), the next item (`live`), or behind item `after`.
    */
-  after?: number | 'start' | 'live'
+  after?: number | 'start' | 'live' | undefined
   /** The `gen` of the position that a number in `after` is from. Default 1. */
-  gen?: number
+  gen?: number | undefined
 }
 
 /** The options of `close`. */
 export type CloseOptions = {
   /** Whether to cancel or detach the runs that this client started and that go on. Default `cancel`. */
-  runs?: 'cancel' | 'detach'
+  runs?: 'cancel' | 'detach' | undefined
 }
 
 /** A run of actor `A`, with the types of its data and its answer. */
@@ -144,7 +144,7 @@ export interface Client<Actors extends ActorMap = ActorMap> {
    * connection within `connectMs`, with `too_many_streams` if no stream of it is free within that time, and with the
    * reason of a refusal.
    */
-  runs(options?: { watch?: false }): Promise<readonly ListedRun<keyof Actors & string>[]>
+  runs(options?: { watch?: false | undefined }): Promise<readonly ListedRun<keyof Actors & string>[]>
   /**
    * Watches that list: `for await (const runs of client.runs({ watch: true }))`. Each value is the whole list, first as
    * it is, and then after a run began, changed its state or was given up, and after each new connection. New items
@@ -188,7 +188,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
     input: unknown,
     { signal, ...rest }: StartOptions & { ask?: true },
   ): Run<Data, Result> => {
-    const options: WireStartOptions = { policy: 'pace', ts, ...rest }
+    const options: WireStartOptions = { ts, ...rest, policy: rest.policy ?? 'pace' }
     const request = prepare<Start>({ kind: 'start', sid: 1, actor, input, options }, connection.stated)
     if (signal && !signal.addEventListener) throw new MillraceError('bad_request', 'signal must be an AbortSignal')
     return createRun(connection, request, started, signal, abort)
@@ -210,7 +210,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       const { after: place = 'start', gen = 1, ...reading } = options ?? {}
       // null is live on the wire. An application that passes it has lost its position.
       const after = place === 'start' ? 0 : place === 'live' ? null : (place ?? -1)
-      const request = { policy: 'log', ts, ...reading, gen: after ? gen : undefined } as const
+      const request = { ts, ...reading, policy: reading.policy ?? 'log', gen: after ? gen : undefined } as const
       return createRun(
         connection,
         prepare<Attach>({ kind: 'attach', sid: 1, run, after, options: request }, connection.stated),

@@ -46,31 +46,31 @@ export type ConnectionOptions = {
    * try to connect. When it throws, rejects or takes longer than `delays.tryMs`, that try has failed, and the next one
    * comes as after a loss.
    */
-  token?: string | (() => string | Promise<string>)
+  token?: string | (() => string | Promise<string>) | undefined
   /** Credentials of any other shape, in place of `token`, or a function that fetches them. */
   auth?: unknown
   /** A name of this client for the server's records. */
-  name?: string
+  name?: string | undefined
   /** Least time between two messages of nothing but text, in milliseconds. Default: the server's; at most 1,000. */
-  flushMs?: number
+  flushMs?: number | undefined
   /**
    * Longest wait for a connection, in milliseconds, of a run that was never opened and of a cancel. Then they end with
    * `connection_lost`. Default 10,000. A run that was open waits as long as the server keeps it: `resumeMs`, 300,000
    * unless the server states another time. `onStatus` reports the loss meanwhile.
    */
-  connectMs?: number
+  connectMs?: number | undefined
   /**
    * Called with each change of `status`. `error` says why the status is `lost` or `closed`: at once, while runs still
    * wait. Undefined for every other status, and after `close`. An error that it throws changes nothing here: it is
    * reported as an event listener's is, to `error` of the page or `uncaughtException` of Node.
    */
-  onStatus?: (status: Status, error?: MillraceError) => void
+  onStatus?: ((status: Status, error?: MillraceError) => void) | undefined
   /** The class of sockets. Default: `globalThis.WebSocket`; in Node the class of `ws`. */
-  WebSocket?: WebSocketClass
+  WebSocket?: WebSocketClass | undefined
   /** Clock, timers and random numbers. Default: the system's. */
-  runtime?: ClientRuntime
+  runtime?: ClientRuntime | undefined
   /** Times of the heartbeat and of reconnecting. */
-  delays?: Partial<Delays>
+  delays?: Partial<Delays> | undefined
 }
 
 const BROKEN = 'the server broke the protocol'

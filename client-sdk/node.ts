@@ -27,5 +27,5 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   url: string | URL,
   options: ClientOptions = {},
 ): Client<Actors> {
-  return createClientWith(url, { WebSocket: NodeWebSocket, ...options })
+  return createClientWith(url, { ...options, WebSocket: options.WebSocket ?? NodeWebSocket })
 }

@@ -8,17 +8,17 @@ const SHORTEST = 1 / 3
 /** The options of `smooth`. */
 export type SmoothOptions = {
   /** Time between two pieces while little text waits, in milliseconds. Default 50. */
-  flushMs?: number
+  flushMs?: number | undefined
   /** Least characters (UTF-16 code units) of a piece. Default 10. */
-  minChars?: number
+  minChars?: number | undefined
   /** Longest time that a character waits, in milliseconds. It overrides the other two. Default 100. */
-  maxDelayMs?: number
+  maxDelayMs?: number | undefined
   /**
    * Characters (UTF-16 code units) that may wait before the source is no longer read. Default 524,288, which is 1 MiB.
    */
-  maxChars?: number
+  maxChars?: number | undefined
   /** Clock and timers. Default: the system's. */
-  runtime?: Pick<ClientRuntime, 'now' | 'setTimer'>
+  runtime?: Pick<ClientRuntime, 'now' | 'setTimer'> | undefined
 }
 
 /**

@@ -50,9 +50,9 @@ export type ErrorOptions = {
    */
   details?: unknown
   /** Replaces the default of the code. For errors whose cause decides, such as a provider's. */
-  retryable?: boolean
+  retryable?: boolean | undefined
   /** The receipt of the cancel. For the code `cancelled`. */
-  receipt?: Receipt
+  receipt?: Receipt | undefined
 }
 
 /** An error as it is sent: in the data of an END, in a NOTICE, or in JSON. */

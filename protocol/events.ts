@@ -49,7 +49,15 @@ export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
       receipt?: TargetReceipt
     }
   /** A question to the people attached; an input of type `answer` or `approve` answers it. */
-  | { type: 'request'; id: string; kind: string; prompt?: string; schema?: unknown; call?: string; expiresAt?: number }
+  | {
+      type: 'request'
+      id: string
+      kind: string
+      prompt?: string | undefined
+      schema?: unknown
+      call?: string | undefined
+      expiresAt?: number
+    }
   | { type: 'iteration'; n: number; max: number }
   | { type: 'iteration.end'; n: number; stop: string }
   | ({ type: 'usage' } & Usage)

@@ -61,7 +61,7 @@ export type Hello = {
 /** The options of START and ATTACH for the subscription they open. An undefined option is not sent. */
 export type SubscriptionOptions = {
   /** The balance to begin with. Default: the server's `initialCredit`. */
-  credit?: number
+  credit?: number | undefined
   /** Default: `pace` for START, `log` for ATTACH. */
   policy?: Policy | undefined
   /** Items per second; 0 begins paused. Default: no limit. */
@@ -73,17 +73,17 @@ export type SubscriptionOptions = {
 /** The options of START. */
 export type StartOptions = SubscriptionOptions & {
   /** Names one execution for this principal and actor. */
-  key?: Key
+  key?: Key | undefined
   /** Default: `pause`. */
-  onDetach?: OnDetach
+  onDetach?: OnDetach | undefined
   /** How long the run may be detached, in milliseconds. Default: `resumeMs`, or 10,000 with `cancel`. */
-  detachMs?: number
+  detachMs?: number | undefined
   /** The run's deadline, in milliseconds. Default: the server's `timeoutMs`. */
-  timeoutMs?: number
+  timeoutMs?: number | undefined
   /** Runs the actor's `ask` in place of its `stream`, if it has one. */
-  ask?: boolean
+  ask?: boolean | undefined
   /** Data for the actor. At most 1,024 bytes encoded. */
-  meta?: WireMap
+  meta?: WireMap | undefined
 }
 
 /** Begins a run, or attaches to the run that its key names. */

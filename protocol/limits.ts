@@ -166,7 +166,7 @@ const MAY_BE_ZERO: ReadonlySet<string> = new Set([
  * Completes `given` with the defaults, and checks that the limits fit together.
  * @throws MillraceError `bad_request`. The message names the limit and the rule that it breaks.
  */
-export function resolveLimits(given: Partial<Limits> = {}): Limits {
+export function resolveLimits(given: { readonly [Name in keyof Limits]?: Limits[Name] | undefined } = {}): Limits {
   const limits: Limits = { ...DEFAULT_LIMITS }
   checkNames('limit', '', given, Object.keys(DEFAULT_LIMITS))
   for (const [name, value] of Object.entries(given)) {

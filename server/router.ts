@@ -21,14 +21,14 @@ export type RouterOptions = {
    * The owner of the run, who may attach to it and cancel it. Default: a principal that exists only in this process;
    * all such runs share its limits.
    */
-  principal?: Principal
+  principal?: Principal | undefined
   /**
    * Milliseconds after which the run fails with `timeout`, also while it waits for an input that no client is there to
    * send. Default: the limit `timeoutMs`.
    */
-  timeout?: number
+  timeout?: number | undefined
   /** Aborting it cancels the run. Default: none. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** The options of `router.ask` with a stream. */
@@ -37,7 +37,7 @@ export type StreamAskOptions<Data extends AnyData> = RouterOptions & {
    * Called with each event, in order. The actor waits for a returned promise. If it throws, the run is cancelled and
    * the call rejects with that error. Default: none.
    */
-  onChunk?: (event: StreamEvent<Data>) => void | Promise<void>
+  onChunk?: ((event: StreamEvent<Data>) => void | Promise<void>) | undefined
 }
 
 const OPTIONS: OptionKinds<RouterOptions> = { principal: 'anything', timeout: 'anything', signal: 'anything' }

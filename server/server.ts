@@ -45,41 +45,41 @@ export type ServerOptions<Actors extends ActorMap> = {
    * Decides what a principal may do: start an actor, read, answer or cancel a run, or see it in an inspector. Default:
    * `defaultAuthorize`, which lets every principal start every actor and do everything with its own runs.
    */
-  authorize?: Authorize
+  authorize?: Authorize | undefined
   /** Models that actors may name by id. Default: only `defaultModel`. */
-  models?: readonly Model[]
+  models?: readonly Model[] | undefined
   /** The model of agents that name no other. */
-  defaultModel?: Model
+  defaultModel?: Model | undefined
   /** Limits that differ from the defaults. `createServer` checks them together. */
-  limits?: Partial<Limits>
+  limits?: { readonly [Name in keyof Limits]?: Limits[Name] | undefined } | undefined
   /**
    * Origins of the pages that may connect, besides pages of the host that they connect to. Scheme, host and port must
    * match exactly: `https://app.example.com`. Without `origins`, a server on a loopback address accepts only loopback
    * names as its host. Clients that are not browsers send no origin, and may connect. Default: none.
    */
-  origins?: readonly string[]
+  origins?: readonly string[] | undefined
   /**
    * true: a proxy in front of the server sets `X-Forwarded-Host` and `X-Forwarded-For`. The server takes the host of a
    * request, and the address of the client, from them: of the addresses the last one, which the proxy added. Set it only
    * if no client can reach the server past that proxy. Default false: `Host` and the address of the peer count.
    */
-  trustProxy?: boolean
+  trustProxy?: boolean | undefined
   /** Accepts the sockets. Default: `ws()`. */
-  transport?: Transport
+  transport?: Transport | undefined
   /** The server's name, which WELCOME sends to clients. At most 256 characters. */
-  name?: string
+  name?: string | undefined
   /**
    * Receives errors that clients must not see: those of an actor that threw, of a model, or of a check of credentials
    * that failed. `logger` receives them too. Default: none.
    */
-  onError?: ErrorHandler
+  onError?: ErrorHandler | undefined
   /**
    * Receives what happens in the server: connections, refusals, limits that were met, starts and ends of runs, errors.
    * pino fits as it is. Default: warnings on stderr, one line each, and errors if there is no `onError`.
    */
-  logger?: Logger
+  logger?: Logger | undefined
   /** Clock, timers and chance, for simulations. */
-  runtime?: Runtime
+  runtime?: Runtime | undefined
 }
 
 /** What kind of value each option takes. */
@@ -105,9 +105,9 @@ export type CloseOptions = {
    * How long live runs may go on before they end as `interrupted`, in milliseconds. `Infinity` waits for all of them.
    * Default 10,000.
    */
-  drainMs?: number
+  drainMs?: number | undefined
   /** The reason that clients receive, cut to 120 characters. Default `shutdown`. */
-  reason?: string
+  reason?: string | undefined
 }
 
 const CLOSE_OPTIONS: OptionKinds<CloseOptions> = { drainMs: 'anything', reason: 'anything' }

@@ -27,15 +27,15 @@ export type Question = {
   /** The expected sort of answer: `confirm`, `text`, `choice`, or one of the application. */
   kind: string
   /** Text for the person who answers. Default: none. */
-  prompt?: string
+  prompt?: string | undefined
   /** JSON Schema of the answer, for the clients. The server does not check the answer against it. Default: none. */
   schema?: unknown
   /** The tool call that the question is about; an input of type `approve` for that call answers it. Default: none. */
-  call?: string
+  call?: string | undefined
   /** Milliseconds until `request` rejects with `timeout`. Default: no limit besides the run's own. */
-  expiresMs?: number
+  expiresMs?: number | undefined
   /** Aborting it withdraws the question: `request` rejects with the signal's reason. Default: none. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** A request to a model. The run adds its own signal. */
@@ -43,7 +43,7 @@ export type ModelCall = ModelSettings & {
   /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
-  tools?: readonly ToolSpec[]
+  tools?: readonly ToolSpec[] | undefined
 }
 
 /** A model that is bound to one run: a cancel of the run stops its requests. */
@@ -156,20 +156,22 @@ type SendableEvent<Item> = Item extends { type: 'data'; value: infer Value } ? {
 
 type Definition<Schema extends StandardSchema | undefined, Item extends string | RunEvent | WrittenData, Result> = {
   /** One sentence for people and for inspectors. Default: none. */
-  description?: string
+  description?: string | undefined
   /** Whether it reads `context.inputs`. If false, its runs accept only answers to their own requests. Default false. */
-  interactive?: boolean
+  interactive?: boolean | undefined
   /**
    * Checks and transforms the input; any Standard Schema (zod, valibot, arktype). Without one the input is `unknown`.
    */
-  input?: Schema & Accepts<InferInput<Schema>>
+  input?: (Schema & Accepts<InferInput<Schema>>) | undefined
   /** Returns one answer. */
-  ask?: (input: InferOutput<Schema>, context: ActorContext) => Sent<Result, Promise<Result> | Result>
+  ask?: ((input: InferOutput<Schema>, context: ActorContext) => Sent<Result, Promise<Result> | Result>) | undefined
   /** Yields text and events; its return value is the result of the run. */
-  stream?: (
-    input: InferOutput<Schema>,
-    context: ActorContext,
-  ) => AsyncIterable<Item & SendableEvent<Item>, Sent<Result, Result | undefined | void>>
+  stream?:
+    | ((
+        input: InferOutput<Schema>,
+        context: ActorContext,
+      ) => AsyncIterable<Item & SendableEvent<Item>, Sent<Result, Result | undefined | void>>)
+    | undefined
 }
 
 const OPTIONS: OptionKinds<Definition<undefined, string, unknown>> = {

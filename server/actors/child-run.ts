@@ -7,11 +7,11 @@ export type SpawnOptions = {
   /**
    * The displayed name of the child, cut to 256 characters. Default: the registered name of its actor, else `agent`.
    */
-  name?: string
+  name?: string | undefined
   /** Aborting it cancels the child. Default: none. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** The `meta` of the child: plain data of at most 1,024 bytes when encoded. Default: that of its parent. */
-  meta?: { readonly [name: string]: unknown }
+  meta?: { readonly [name: string]: unknown } | undefined
 }
 
 /**

@@ -9,10 +9,10 @@ export type Principal = {
   /** Names the principal. Never empty. */
   readonly id: string
   /** What the principal may do with the runs of others. Default: nothing. */
-  readonly rights?: readonly Right[]
+  readonly rights?: readonly Right[] | undefined
   /**
    * A name for principals that share limits, such as the guests of one address. Each has its own limits, and together they
    * have those of `limits.principalsPerPool` principals. Default: none.
    */
-  readonly pool?: string
+  readonly pool?: string | undefined
 }

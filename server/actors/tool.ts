@@ -47,7 +47,7 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = 
   /** Tells the model what the tool does and when to use it. */
   description: string
   /** Checks and transforms the arguments; any Standard Schema. The model sees the issues. Default: accepts anything. */
-  input?: Schema
+  input?: Schema | undefined
   /**
    * JSON Schema of the arguments, for the model; its root is an object. Default: taken from `input`, if its library provides it, as zod does.
    */
@@ -58,13 +58,13 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = 
    */
   run: (input: InferOutput<Schema>, context: ToolContext) => Running<Output>
   /** Whether an attached client must approve a call before it runs, or a function that decides it. Default false. */
-  needsApproval?: boolean | ((input: InferOutput<Schema>) => boolean | Promise<boolean>)
+  needsApproval?: boolean | ((input: InferOutput<Schema>) => boolean | Promise<boolean>) | undefined
   /** Time limit for an approval, in milliseconds. A call without an answer is refused. Default 300,000. */
-  approvalMs?: number
+  approvalMs?: number | undefined
   /** Time limit for `run`, in milliseconds, without the time for an approval. Default 30,000. */
-  timeoutMs?: number
+  timeoutMs?: number | undefined
   /** Maximum output, in bytes of UTF-8; the rest is cut off. The limit `maxEvent` also applies. Default 65,536. */
-  maxOutputBytes?: number
+  maxOutputBytes?: number | undefined
 }
 
 /** A function that a model may call. Made by `tool()`. */

@@ -10,8 +10,8 @@ import { validConversation } from './conversation.ts'
  */
 export type AgentInput =
   | string
-  | { prompt: string; settings?: ModelSettings }
-  | { messages: Message[]; settings?: ModelSettings }
+  | { prompt: string; settings?: ModelSettings | undefined }
+  | { messages: Message[]; settings?: ModelSettings | undefined }
 
 /** What an agent makes of its input. */
 export type Asked = { messages: readonly Message[]; settings: ModelSettings }

@@ -17,41 +17,41 @@ const TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/
 /** The argument of `agent()`. */
 export type AgentDefinition = {
   /** A model, or the id of one that the server has (`openai:gpt-5-mini`). Default: the server's default model. */
-  model?: Model | string
+  model?: Model | string | undefined
   /** The tools that the model may call, by name: 1 to 64 of the characters `a-z A-Z 0-9 _ -`. Default: none. */
-  tools?: ToolMap
+  tools?: ToolMap | undefined
   /** The system message that precedes every conversation. Default: none. */
-  instructions?: string
+  instructions?: string | undefined
   /** Maximum number of turns in one run; a run that needs more fails with `max_iterations`. Default 8. */
-  maxIterations?: number
+  maxIterations?: number | undefined
   /**
    * Whether the run takes inputs of type `message`. The model gets them as user messages before its next turn. One that
    * arrives while the model gives its final answer starts another turn. In the last turn that `maxIterations` allows,
    * and once the agent has decided to end, messages are refused. Inputs of other types become a `warning` event. Default
    * true.
    */
-  interactive?: boolean
+  interactive?: boolean | undefined
   /** Whether the input may have messages of role `system`. Clients could then overrule the instructions. Default false. */
-  allowSystem?: boolean
+  allowSystem?: boolean | undefined
   /** How the model answers. Default: as its provider does. */
-  settings?: ModelSettings
+  settings?: ModelSettings | undefined
   /**
    * The settings that a client may set for its run, in `settings` of the input. A client's `maxTokens` never exceeds the
    * agent's own. Default: none.
    */
-  clientSettings?: readonly SettingName[]
+  clientSettings?: readonly SettingName[] | undefined
   /** Short for `settings.temperature`. */
-  temperature?: number
+  temperature?: number | undefined
   /** Short for `settings.maxTokens`. */
-  maxTokens?: number
+  maxTokens?: number | undefined
   /** One sentence for people and for inspectors. Default: none. */
-  description?: string
+  description?: string | undefined
   /**
    * Receives the conversation when the agent ends, for any reason. The conversation has no instructions, has all text
    * up to the end, and is valid as the input of another run. The run settles after the returned promise. If it throws, a
    * run that would be done fails; any other run keeps its end, and `onError` receives the error. Default: none.
    */
-  onFinish?: (conversation: Message[], context: ActorContext) => void | Promise<void>
+  onFinish?: ((conversation: Message[], context: ActorContext) => void | Promise<void>) | undefined
 }
 
 const OPTIONS: OptionKinds<AgentDefinition> = {

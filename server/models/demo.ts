@@ -8,11 +8,11 @@ import { type SettingName, unsupportedSettings } from './model-settings.ts'
 
 export type DemoOptions = {
   /** Speed, in tokens per second. `Infinity` never waits. Default 30. */
-  tokensPerSec?: number
+  tokensPerSec?: number | undefined
   /** Varies the answer: another seed gives another answer to the same prompt. Default 0. */
-  seed?: number
+  seed?: number | undefined
   /** The timer of its waits. Default: the real one. */
-  runtime?: Pick<Runtime, 'setTimer'>
+  runtime?: Pick<Runtime, 'setTimer'> | undefined
 }
 
 const OPTIONS: OptionKinds<DemoOptions> = { tokensPerSec: 'a number', seed: 'a number', runtime: 'an object' }

@@ -42,7 +42,10 @@ export function modelRegistry(options: ModelRegistryOptions = {}): ModelRegistry
       if (typeof which === 'object') return checked(which)
       const model = which === undefined ? fallback : byId.get(which)
       if (model) return model
-      const missing = which === undefined ? 'no model: give the agent one (model: openai(...)), or the server a defaultModel' : `unknown model ${which}`
+      const missing =
+        which === undefined
+          ? 'no model: give the agent one (model: openai(...)), or the server a defaultModel'
+          : `unknown model ${which}`
       throw new MillraceError('not_found', missing)
     },
   }

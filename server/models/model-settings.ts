@@ -13,21 +13,21 @@ export type Effort = 'none' | 'minimal' | 'low' | 'medium' | 'high'
  */
 export type ModelSettings = {
   /** Sampling temperature, on the provider's own scale. */
-  temperature?: number
+  temperature?: number | undefined
   /** Samples only from the most likely tokens, which together have this probability: above 0, at most 1. */
-  topP?: number
+  topP?: number | undefined
   /** Maximum number of tokens in one answer. */
-  maxTokens?: number
+  maxTokens?: number | undefined
   /** Texts at which the answer stops. */
-  stop?: readonly string[]
+  stop?: readonly string[] | undefined
   /** Makes answers repeatable, as far as the provider can. */
-  seed?: number
+  seed?: number | undefined
   /** Whether the model calls tools. Without tools it has no effect. */
-  toolChoice?: ToolChoice
+  toolChoice?: ToolChoice | undefined
   /** How much a model thinks before it answers. A model that cannot think may refuse it. */
-  effort?: Effort
+  effort?: Effort | undefined
   /** Whether the model may make several calls in one turn. Without tools it has no effect. */
-  parallelToolCalls?: boolean
+  parallelToolCalls?: boolean | undefined
 }
 
 /** The name of a setting. */

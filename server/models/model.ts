@@ -4,7 +4,13 @@ import type { ModelSettings } from './model-settings.ts'
 /** One message of a conversation, in a form that works with every provider. */
 export type Message =
   | { role: 'system' | 'user'; content: string }
-  | { role: 'assistant'; content: string; thinking?: string; calls?: ToolCall[]; extra?: Extra }
+  | {
+      role: 'assistant'
+      content: string
+      thinking?: string | undefined
+      calls?: ToolCall[] | undefined
+      extra?: Extra | undefined
+    }
   /** The result of one tool call, as the model sees it. */
   | { role: 'tool'; call: string; name: string; content: string }
 
@@ -17,7 +23,7 @@ export type ToolCall = {
   /** The arguments. */
   args: unknown
   /** What the provider wants back with this call. */
-  extra?: Extra
+  extra?: Extra | undefined
 }
 
 /**
@@ -41,7 +47,7 @@ export type ModelRequest = ModelSettings & {
   /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
-  tools?: readonly ToolSpec[]
+  tools?: readonly ToolSpec[] | undefined
   /** Aborting it closes the provider's socket in every state of the request. */
   signal: AbortSignal
 }
@@ -61,14 +67,14 @@ export type ModelEvent =
   | { type: 'thinking'; text: string }
   /** A piece of the arguments, as the model writes them. The complete call follows with the same id in `call`. */
   | { type: 'tool.args'; call: string; name: string; text: string }
-  | { type: 'tool.call'; call: string; name: string; args: unknown; extra?: Extra }
+  | { type: 'tool.call'; call: string; name: string; args: unknown; extra?: Extra | undefined }
   | ({ type: 'usage' } & Usage)
   /** An attempt failed with `code`. Retry number `attempt`, counted from 1, follows after `delayMs` milliseconds. */
   | { type: 'retry'; attempt: number; delayMs: number; code: string }
   /** A problem that does not end the answer, such as a malformed line that was skipped. */
   | { type: 'warning'; code: string; message: string }
   /** `extra` belongs to the answer, and goes into its message. */
-  | { type: 'finish'; stop: StopReason; extra?: Extra }
+  | { type: 'finish'; stop: StopReason; extra?: Extra | undefined }
 
 /** One configured model of a provider. Endpoints and keys come only from the server's configuration. */
 export interface Model {

@@ -24,15 +24,15 @@ import { validCall } from './valid-call.ts'
 /** The options of `ollama()`. */
 export type OllamaOptions = ProviderOptions & {
   /** The address of the Ollama server. Default: `OLLAMA_HOST`, else `http://127.0.0.1:11434`. */
-  host?: string
+  host?: string | undefined
   /** Whether, or how much, a thinking model thinks before it answers. Default: the model's own. */
-  think?: boolean | 'low' | 'medium' | 'high'
+  think?: boolean | 'low' | 'medium' | 'high' | undefined
   /** Options of the model, such as `num_ctx`. They take the place of those that millrace sets. Default: none. */
-  options?: { readonly [name: string]: unknown }
+  options?: { readonly [name: string]: unknown } | undefined
   /** How long the model stays loaded after the answer: `'10m'`, or seconds; -1 for ever. Default: the server's own. */
-  keepAlive?: string | number
+  keepAlive?: string | number | undefined
   /** The form of the answer: `'json'`, or the JSON Schema of it. Default: text. */
-  format?: 'json' | { readonly [name: string]: unknown }
+  format?: 'json' | { readonly [name: string]: unknown } | undefined
 }
 
 const OPTIONS: OptionKinds<OllamaOptions> = {

@@ -16,18 +16,18 @@ export type OpenAIOptions = ProviderOptions & {
    * The API key. Default: `OPENAI_API_KEY`, unless `baseURL` is another server than OpenAI's and `OPENAI_BASE_URL`. A
    * compatible server may need none.
    */
-  apiKey?: string
+  apiKey?: string | undefined
   /** The address of the API, with `/v1`. Default: `OPENAI_BASE_URL`, else that of OpenAI. */
-  baseURL?: string
+  baseURL?: string | undefined
   /** The id of the organization. Default: `OPENAI_ORG_ID` where `OPENAI_API_KEY` is the default key, else none. */
-  organization?: string
+  organization?: string | undefined
   /** Further members of every request. They take the place of those that millrace sets. Default: none. */
-  body?: { readonly [name: string]: unknown }
+  body?: { readonly [name: string]: unknown } | undefined
   /**
    * Further members of `stream_options`, beside `include_usage: true`. `false` sends no `stream_options`, for servers
    * that refuse them; the usage is then unknown. Default: none.
    */
-  streamOptions?: { readonly [name: string]: unknown } | false
+  streamOptions?: { readonly [name: string]: unknown } | false | undefined
 }
 
 const OPTIONS: OptionKinds<OpenAIOptions> = {

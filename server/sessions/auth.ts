@@ -23,7 +23,7 @@ export type Credentials = {
 /** A principal, and when its credentials expire. */
 export type Identity = Principal & {
   /** In epoch milliseconds. The server then closes with 4401, and the client returns with new credentials. */
-  readonly expiresAt?: number
+  readonly expiresAt?: number | undefined
 }
 
 /**
@@ -129,11 +129,11 @@ export type JwtOptions = {
   /** Accepted signature algorithms. There is no default: an explicit list prevents `none` and algorithm confusion. */
   algorithms: readonly string[]
   /** The required `iss` claim. Default: any. */
-  issuer?: string
+  issuer?: string | undefined
   /** The required `aud` claim. Default: any. */
-  audience?: string
+  audience?: string | undefined
   /** Maps the claims to a principal; undefined refuses the client. Default: `sub` is the id. */
-  principal?: (claims: JwtClaims) => Principal | undefined | PromiseLike<Principal | undefined>
+  principal?: ((claims: JwtClaims) => Principal | undefined | PromiseLike<Principal | undefined>) | undefined
 }
 
 /** The claims of a verified token. */

@@ -63,7 +63,8 @@ export class EndedRuns<Run extends EndedRun> {
   /** Adds a run that has ended. */
   add(run: Run): void {
     const { id, pool } = run.principal
-    const owner = pool ?? id
+    // A pool and a principal may have the same name.
+    const owner = pool === undefined ? `principal ${id}` : `pool ${pool}`
     const bytes = run.retainedBytes
     const entry: Entry<Run> = { owner, endedAt: this.#runtime.now(), bytes, run, key: undefined }
     this.#entries.add(entry)

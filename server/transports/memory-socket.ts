@@ -3,7 +3,7 @@ import type { Address, Link, LinkEnd, SocketMessage } from './memory-link.ts'
 /** The third argument of `new transport.WebSocket()`. */
 export type MemoryWebSocketOptions = {
   /** Headers of the upgrade request, such as `cookie` or `origin`. Default: none beyond those of every request. */
-  headers?: { readonly [name: string]: string }
+  headers?: { readonly [name: string]: string } | undefined
 }
 
 /**

@@ -12,7 +12,7 @@ const NO_PORT = 1
 /** The options of `memory()`. */
 export type MemoryOptions = {
   /** The loop turns in which messages arrive, and the timer of a close. Default: those of the process. */
-  runtime?: Pick<Runtime, 'nextTurn' | 'setTimer'>
+  runtime?: Pick<Runtime, 'nextTurn' | 'setTimer'> | undefined
 }
 
 /** The class for the `WebSocket` option of `createClient`. */

@@ -52,7 +52,7 @@ export type UwsOptions = {
   /** The package uWebSockets.js, which the application installs: `import uWS from 'uWebSockets.js'`. */
   module: UwsModule
   /** Files for TLS (`wss:`). Default: no TLS. */
-  ssl?: UwsSsl
+  ssl?: UwsSsl | undefined
 }
 
 /** Files that µWebSockets reads when it starts to listen. */
@@ -62,7 +62,7 @@ export type UwsSsl = {
   /** Path of the certificate and its chain, in PEM. */
   certFile: string
   /** Passphrase of the private key. Default: none. */
-  passphrase?: string
+  passphrase?: string | undefined
 }
 
 /** The part of uWebSockets.js that this transport uses. */

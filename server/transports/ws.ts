@@ -32,7 +32,7 @@ const CLOSE_MS = 2_000
 /** The options of `ws()`. */
 export type WsOptions = {
   /** Time limit for a client to send its request with all headers, in milliseconds. Default 5,000. */
-  headersMs?: number
+  headersMs?: number | undefined
 }
 
 /** Makes the default transport, on the package `ws`: with an HTTP server of its own, or attached to others. */

@@ -1,4 +1,5 @@
 import type { ClientOptions } from '../../client-sdk/index.ts'
+import type { Limits } from '../../protocol/limits.ts'
 import type { Actor } from '../../server/actors/actor.ts'
 import type { LogFields, Logger } from '../../server/logger.ts'
 import { demo } from '../../server/models/demo.ts'
@@ -64,7 +65,7 @@ export async function testServer<const Actors extends Record<string, Actor>>(
     client: (clientOptions = {}) =>
       wireClient(url, {
         ...(Peer ? { WebSocket: Peer } : {}),
-        ...(options.limits ? { limits: options.limits } : {}),
+        ...(options.limits ? { limits: options.limits as Partial<Limits> } : {}),
         ...clientOptions,
       }),
     async [Symbol.asyncDispose]() {

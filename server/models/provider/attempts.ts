@@ -15,29 +15,29 @@ const MIN_SECRET_CHARACTERS = 8
 /** Options of every model that asks a provider over HTTP. */
 export type ProviderOptions = {
   /** The id by which actors and the command line name the model. Default: the provider and the name, `openai:NAME`. */
-  id?: string
+  id?: string | undefined
   /** Headers of every request. They take the place of those with the same name. Default: none. */
-  headers?: { readonly [name: string]: string }
+  headers?: { readonly [name: string]: string } | undefined
   /**
    * Maximum number of retries after a network failure, a rate limit or an overload before the first event. Default 3.
    */
-  maxRetries?: number
+  maxRetries?: number | undefined
   /** How long to wait for the provider. A request that took too long is not sent again. */
-  timeouts?: ProviderTimeouts
+  timeouts?: ProviderTimeouts | undefined
   /**
    * Sends the requests in place of the `fetch` of Node. It must close the socket when `init.signal` aborts, and must not
    * read the body ahead.
    */
-  fetch?: typeof fetch
+  fetch?: typeof fetch | undefined
   /**
    * Whether the model writes its thinking between `<think>` and `</think>` at the beginning of its text, and the server
    * leaves the tags there. `'open'`: the text begins within the thinking. Default false.
    */
-  thinkTags?: ThinkTags
+  thinkTags?: ThinkTags | undefined
   /** The environment variables to read. Default `process.env`. */
-  env?: { readonly [name: string]: string | undefined }
+  env?: { readonly [name: string]: string | undefined } | undefined
   /** The timer and the random numbers of the waits between attempts. Default: the real ones. */
-  runtime?: Pick<Runtime, 'setTimer' | 'random'>
+  runtime?: Pick<Runtime, 'setTimer' | 'random'> | undefined
 }
 
 /** What kind of value each of them takes. `headersOf`, `timeoutsOf` and `withoutThinkTags` check theirs. */

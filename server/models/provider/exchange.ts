@@ -1,5 +1,5 @@
 import { Refusal, retryAfterMs } from './refusal.ts'
-import { ProviderTimeout, type ProviderTimeouts, type TimeoutName } from './timeouts.ts'
+import { ProviderTimeout, type TimeoutName, type Timeouts } from './timeouts.ts'
 
 /** Maximum number of bytes read of an error response. Its text only decides the error code. */
 const REFUSAL_BYTES = 16_384
@@ -14,7 +14,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 /** How the requests of one model are sent. */
 export type ExchangeOptions = {
   readonly fetch: typeof fetch
-  readonly timeouts: Required<ProviderTimeouts>
+  readonly timeouts: Timeouts
 }
 
 /**
