@@ -92,6 +92,7 @@ function watching(transport: Transport, sockets: Set<Socket>): Transport {
       sockets.add(socket)
       const events = host.accept(socket, subprotocol)
       return {
+        arrived: (bytes) => events.arrived(bytes),
         message: (bytes) => events.message(bytes),
         text: () => events.text(),
         drain: () => events.drain(),

@@ -14,7 +14,7 @@ type Send = (message: Buffer) => void
 export type Joining = 'token' | 'turn' | 'hold'
 
 /** As long as our own server holds text by default, its `flushMs`. */
-export const HOLD_MS = 6
+const HOLD_MS = 6
 
 /** One connection of a server that takes an afternoon to write: one small msgpack frame for each token. */
 export class RawConnection {

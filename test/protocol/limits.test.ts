@@ -47,7 +47,7 @@ describe('limits', () => {
 
   test('that are given replace the default and leave the others', () => {
     expect(resolveLimits({ maxStreams: 8 })).toEqual({ ...DEFAULT_LIMITS, maxStreams: 8 })
-    expect(resolveLimits({ maxStreams: undefined } as unknown as Partial<Limits>)).toEqual(DEFAULT_LIMITS)
+    expect(resolveLimits({ maxStreams: undefined })).toEqual(DEFAULT_LIMITS)
   })
 
   test('completed once are complete: resolving them again changes nothing', () => {

@@ -135,10 +135,10 @@ describe('an option of the wrong kind is refused', () => {
 
   test('but one that is undefined counts as left out', async () => {
     const none = { models: undefined, limits: undefined, origins: undefined, name: undefined, logger: undefined }
-    await using server = createServer({ ...usual, ...none, transport: memory() } as never)
+    await using server = createServer({ ...usual, ...none, transport: memory() })
     expect(server.connections).toBe(0)
-    agent({ instructions: undefined, tools: undefined, maxIterations: undefined } as never)
-    tool({ description: 'x', run: () => '', timeoutMs: undefined } as never)
+    agent({ instructions: undefined, tools: undefined, maxIterations: undefined })
+    tool({ description: 'x', run: () => '', timeoutMs: undefined })
   })
 })
 
