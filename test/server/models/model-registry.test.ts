@@ -32,7 +32,7 @@ describe('a model registry', () => {
     expect(() => modelRegistry({ models: [mini, llama] }).find('demo')).toThrow(
       expect.objectContaining({ code: 'not_found', message: 'unknown model demo' }),
     )
-    expect(() => modelRegistry({ models: [mini, llama] }).find()).toThrow('no default model configured')
+    expect(() => modelRegistry({ models: [mini, llama] }).find()).toThrow('no model: give the agent one')
   })
 
   test('refuses two models of one id, but takes the same one twice', () => {
