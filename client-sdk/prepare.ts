@@ -16,7 +16,7 @@ const UNKNOWN: DataLimits = { maxMessage: Infinity, maxDepth: Infinity, maxValue
  *
  * @param limits The limits that the server has stated. Without them only the types are checked.
  * @throws MillraceError `bad_request` for data that cannot travel or is too large, and for an argument of a wrong type.
- * What a getter or a proxy in the data throws is thrown as it is.
+ * Errors thrown by a getter or a proxy in the data pass through unchanged.
  */
 export function prepare<Frame extends UpFrame>(frame: Frame, limits?: DataLimits): Frame {
   return check(packUp(frame, MAX_DEPTH), limits, SPARE, SPARE_VALUES) as Frame

@@ -15,11 +15,11 @@ export type LogFields = {
 export interface Logger {
   /** For people who look for a fault. */
   debug(fields: LogFields, message: string): unknown
-  /** What happens in a server that is well. */
+  /** Records of a healthy server. */
   info(fields: LogFields, message: string): unknown
-  /** What the operator may have to change: a limit that was met, a page that was refused. */
+  /** Records of something that the operator may want to change: a limit that was met, a page that was refused. */
   warn(fields: LogFields, message: string): unknown
-  /** What failed. `err` has the error. */
+  /** Records of failures. `err` has the error. */
   error(fields: LogFields, message: string): unknown
 }
 

@@ -57,7 +57,7 @@ export const run: Command = {
     } catch (error) {
       const refused = invalidInput(error)
       if (!refused) throw error
-      // What is JSON may have been meant as text. A refused run never began, so a second one does no harm.
+      // Valid JSON may have been meant as text. A refused run never began, so a second one does no harm.
       if (text !== undefined && input !== text && first.id === undefined)
         return await followed(remote.client.start(actor, text)).catch((second: unknown) => {
           throw invalidInput(second) ? withHint(refused, text, isText) : second

@@ -179,7 +179,7 @@ function accept(
   socket.count((bytes) => {
     const wasOpen = webSocket.readyState === webSocket.OPEN
     events?.arrived(bytes)
-    // What was closed for what had arrived must not go on filling memory until its peer answers the close.
+    // A socket that was closed for too many bytes must not fill memory further until its peer answers the close.
     if (wasOpen && webSocket.readyState !== webSocket.OPEN) webSocket.pause()
   })
   webSocket.on('message', (data: Buffer, isBinary) => {
