@@ -24,11 +24,11 @@ import { Ending, type EndingCallbacks } from './ending.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Member } from './open-ids.ts'
-import { isShownIn } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import type { Scheduler } from './scheduler.ts'
+import { cancelTarget, expectEnd } from './targets.ts'
 import { UsageTally } from './usage-tally.ts'
 
 /** Heap of a run besides its log and inputs: 6.1 to 6.7 KB, measured on runs that logged two words. */
@@ -295,7 +295,7 @@ export class Run implements ReadableRun {
         return false
       },
       said: () => this.#inputs.said(),
-      waits: (event) => this.#expect(event, () => true),
+      waits: (event) => expectEnd(this.#ids.open, this, event, () => true),
       gateMoved: () => {
         this.#holdDeadline()
         this.#watchStall()
@@ -406,7 +406,7 @@ export class Run implements ReadableRun {
       create: (actor, input, labels, events) => callbacks.spawn({ parent: this, ...events }, actor, input, labels),
       emit: (event) => this.#emit(event),
       openAgent: (id, stop) => this.#openTarget('agent', id, stop),
-      expect: (event, isComing) => this.#expect(event, isComing),
+      expect: (event, isComing) => expectEnd(this.#ids.open, this, event, isComing),
       asks: (request) => this.#ids.open.of('request', request, this).length > 0,
       nextTurn: (callback) => this.#guarded.nextTurn(callback),
       spent: (usage) => this.#usage.childSpent(usage),
@@ -443,29 +443,14 @@ export class Run implements ReadableRun {
     })
   }
 
-  /** If an event is the end of a call or an agent, a cancel finds that call or agent while the event `isComing`. */
-  #expect(event: string | RunEvent, isComing: () => boolean): (() => void) | undefined {
-    const ended = endedBy(event)
-    return ended && this.#ids.open.add(ended.type, ended.id, { run: this, stop: isComing })
-  }
-
   /** Stops one tool call of this run or of a child at once. Returns false when no call of this id has its result to come. */
   cancelCall(call: string, why: CancelCause): boolean {
-    return this.#cancelTarget('call', call, why)
+    return cancelTarget(this.#ids.open, this, 'call', call, why)
   }
 
   /** Stops one descendant at once. Returns false when no agent of this id has its end to come. */
   cancelAgent(agent: string, why: CancelCause): boolean {
-    return this.#cancelTarget('agent', agent, why)
-  }
-
-  #cancelTarget(type: 'call' | 'agent', id: string, why: CancelCause): boolean {
-    let isFound = false
-    for (const target of this.#ids.open.of(type, id, this)) {
-      // The end of one that this log does not show would never come here. It can be stopped in the log that shows it.
-      if (isShownIn(target.run, this) && target.stop(why)) isFound = true
-    }
-    return isFound
+    return cancelTarget(this.#ids.open, this, 'agent', agent, why)
   }
 
   // --- the end
@@ -568,18 +553,6 @@ export class Run implements ReadableRun {
   #watchStall(): void {
     this.#clocks.watchStall(this.gated && this.parent === undefined)
   }
-}
-
-/** The call or agent whose end an event is. An actor may produce anything, also an object whose getters throw. */
-function endedBy(event: string | RunEvent): { type: 'call' | 'agent'; id: string } | undefined {
-  try {
-    if (typeof event === 'string') return undefined
-    if (event.type === 'tool.result') return { type: 'call', id: event.call }
-    if (event.type === 'agent.end' && event.agent !== undefined) return { type: 'agent', id: event.agent }
-  } catch {
-    // An event that cannot be read cannot be logged either: that fails later, with an error of its own.
-  }
-  return undefined
 }
 
 /** Whether an error comes from an abort: the reason of our signal, or a library's own abort error. */
