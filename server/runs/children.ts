@@ -38,7 +38,10 @@ export type ChildrenCallbacks = ChildCallbacks & {
   stopReason(): MillraceError | undefined
   /** Makes the run of a child. */
   create(actor: Actor, input: unknown, shown: ChildLabels, events: ChildEvents): ChildRunHandle
-  emit(event: RunEvent): Promise<number>
+  /** Logs that a child has begun. */
+  began(event: RunEvent): void
+  /** Logs that a child has ended. Rejects when the run is over. */
+  ended(event: RunEvent): Promise<number>
   /** Lets clients stop an agent. Call the function it returns once its end is logged. */
   openAgent(id: string, stop: (why: CancelCause) => void): () => void
   /** Whether a child, or a child of one, waits for the answer to that request. */
@@ -121,7 +124,7 @@ export class Children {
     this.#live.add(child)
     this.#agents.begin(run.id)
     if (options.signal) stopWith(options.signal, child)
-    void callbacks.emit({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
+    callbacks.began({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
     return child.view
   }
 
@@ -202,7 +205,7 @@ export class Children {
     // The last event that its loop was given is about to be forwarded.
     if (child.leftInLoop) await new Promise<void>((resolve) => this.#callbacks.nextTurn(resolve))
     // A run that is over logs nothing more.
-    await this.#callbacks.emit(event).catch(() => {})
+    await this.#callbacks.ended(event).catch(() => {})
     this.#unreported.get(child)?.()
     this.#unreported.delete(child)
   }

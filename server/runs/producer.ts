@@ -71,6 +71,11 @@ export class Producer implements PullerCallbacks {
     return this.#isGated
   }
 
+  /** The actor has finished, and its last events wait. */
+  get finishing(): boolean {
+    return this.#finish !== undefined && !this.#isClosed
+  }
+
   /** The number of texts logged, without those of children. */
   get texts(): number {
     return this.#texts
@@ -123,11 +128,12 @@ export class Producer implements PullerCallbacks {
   /**
    * Logs an event once the gate is open. Resolves with the number of the last item it became, and rejects when the
    * producer is closed before that. The rejection need not be caught.
+   * @param isEndOfChild whether it is the end of a child, which is taken while the last events of a finished actor wait.
    */
-  emit(event: ActorOutput): Promise<number> {
+  emit(event: ActorOutput, isEndOfChild = false): Promise<number> {
     const emitted = new Promise<number>((done, fail) => {
       // What the actor left behind could go on for ever. The end waits only for what was emitted before.
-      if (this.#finish) return fail(this.#callbacks.stopReason())
+      if (this.#finish && !isEndOfChild) return fail(this.#callbacks.stopReason())
       const held = !this.#mayGoOn()
       // An actor that emits in a loop runs in microtasks, as one that yields does: it needs a slice as well.
       if (this.#waiting !== undefined || held || !this.#puller.allows()) return this.#wait({ event, done, fail }, held)

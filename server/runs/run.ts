@@ -314,8 +314,8 @@ export class Run implements ReadableRun {
   }
 
   /** Logs an event once the gate is open. Resolves with the number of the last item it became. */
-  #emit(event: string | RunEvent): Promise<number> {
-    if (!this.#ending.isOver) return this.#producer.emit(event)
+  #emit(event: string | RunEvent, isEndOfChild = false): Promise<number> {
+    if (!this.#ending.isOver) return this.#producer.emit(event, isEndOfChild)
     const refused = Promise.reject(this.#ending.stopReason())
     refused.catch(() => {})
     return refused
@@ -402,9 +402,10 @@ export class Run implements ReadableRun {
     const callbacks = this.#callbacks
     return new Children({
       limits: callbacks.limits,
-      stopReason: () => (this.#ending.isOver ? this.#ending.stopReason() : undefined),
+      stopReason: () => (this.#ending.isOver || this.#producer.finishing ? this.#ending.stopReason() : undefined),
       create: (actor, input, labels, events) => callbacks.spawn({ parent: this, ...events }, actor, input, labels),
-      emit: (event) => this.#emit(event),
+      began: (event) => void this.#emit(event),
+      ended: (event) => this.#emit(event, true),
       openAgent: (id, stop) => this.#openTarget('agent', id, stop),
       expect: (event, isComing) => expectEnd(this.#ids.open, this, event, isComing),
       asks: (request) => this.#ids.open.of('request', request, this).length > 0,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
-import type { RunEvent } from '../../../protocol/events.ts'
+import { EVENT, type RunEvent } from '../../../protocol/events.ts'
 import { actor } from '../../../server/actors/actor.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
@@ -153,6 +153,41 @@ describe('while the last events of a finished actor wait', () => {
     expect(late[0]).toMatchObject({ code: 'bad_request' })
     client.send({ kind: 'credit', sid: 1, n: 500 })
     expect(await client.next('end')).toMatchObject({ outcome: 'done', seq: 51 })
+  })
+
+  test('a child that ends is reported before the end, and none begins any more', async () => {
+    const goes = latch()
+    const refused: unknown[] = []
+    const child = actor({
+      async ask() {
+        await goes.opened
+      },
+    })
+    const parent = actor({
+      async *stream(_: unknown, { emit, spawn }) {
+        yield* []
+        void spawn(child, null, { name: 'child' }).result
+        for (let n = 1; n <= 50; n++) void emit(note(n))
+        void goes.opened.then(() => {
+          try {
+            spawn(child, null)
+          } catch (error) {
+            refused.push(error)
+          }
+        })
+      },
+    })
+    await using served = await testServer({ parent })
+    await using client = await served.client()
+    client.start(1, 'parent', null, { credit: 10 })
+    await client.until(() => client.count(1) === 10)
+    goes.open()
+    await eventually(() => served.server.liveRuns === 1, 'the child ends')
+    client.send({ kind: 'credit', sid: 1, n: 500 })
+    expect(await client.next('end')).toMatchObject({ outcome: 'done', seq: 53 })
+    const last = client.items(1).at(-1) as { type: number } | undefined
+    expect(last).toMatchObject({ type: EVENT.agentEnd })
+    expect(refused).toMatchObject([{ code: 'bad_request' }])
   })
 
   test('its children go on until the run ends', async () => {
