@@ -202,11 +202,12 @@ class ToolRun {
     const { signal } = this.#controller
     try {
       for (;;) {
+        // Also before the first step: the code of a generator begins with that, and a stop may have come before it.
+        signal.throwIfAborted()
         const step = await given.next()
         if (step.done) return step.value
         // A slow reader holds the tool back, but never delays its stop.
         await untilAborted(this.#progress.send(step.value), signal)
-        signal.throwIfAborted()
       }
     } finally {
       await given.return?.(undefined)

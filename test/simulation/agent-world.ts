@@ -1,6 +1,7 @@
 import { type Client, createClient, type MillraceError, type Run, type StreamEvent } from '../../client-sdk/index.ts'
 import { type Actor, createServer, type MillraceServer } from '../../server/index.ts'
 import { ModelFailure } from '../../server/models/model-failure.ts'
+import { quiet } from '../helpers/server.ts'
 import { Audit, wordsOf } from './audit.ts'
 import { Ledger } from './ledger.ts'
 import type { Tamper } from './network.ts'
@@ -74,6 +75,7 @@ export class AgentWorld {
       },
       runtime: this.#stage.time,
       transport: this.#stage.network.transport,
+      logger: quiet,
       onError: (error) => {
         const reported = error instanceof ModelFailure ? error.cause : error
         if (!(reported instanceof Error && reported.message === 'as planned')) this.#fail('server-error', String(error))

@@ -10,6 +10,7 @@ import {
 import { type ActorContext, actor, createServer, type MillraceServer } from '../../server/index.ts'
 import type { Reader } from '../../server/log/readers.ts'
 import { Run as ServerRun } from '../../server/runs/run.ts'
+import { quiet } from '../helpers/server.ts'
 import { ListWatches } from './list-watches.ts'
 import { Link, type Tamper } from './network.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
@@ -119,6 +120,7 @@ export class World {
       limits: { ...LIMITS, retainEvents, flushMs: this.chance.pick([0, 4, 20]) },
       runtime: this.time,
       transport: this.#stage.network.transport,
+      logger: quiet,
       onError: (error) => this.#stage.failed(error),
     })
   }

@@ -39,6 +39,33 @@ describe('tools of children', () => {
     yield 'over'
   }
 
+  test('that are generators do not begin when their agent is stopped before their first step', async () => {
+    const controller = new AbortController()
+    let began = false
+    async function* steps() {
+      began = true
+      yield { current: 1 }
+    }
+    const stops = tool({
+      description: 'Stops its agent before its own first step',
+      run: () => {
+        controller.abort()
+        return steps()
+      },
+    })
+    const model = scriptedModel(calls({ call: 'a', name: 'stops', args: {} }), says('ok'))
+    await using served = await servedParent(async function* ({ spawn }) {
+      const helper = spawn(agent({ model, tools: { stops } }), 'go', { signal: controller.signal })
+      await helper.result.catch(() => {})
+      yield 'over'
+    })
+    const watched = served.start()
+    await watched.over
+    await allSettled(served)
+    expect(controller.signal.aborted).toBe(true)
+    expect(began).toBe(false)
+  })
+
   test.each(['is cancelled', 'is left'])('of which no more comes, since their agent %s, are answered', async (how) => {
     const [stubborn, rest, leave] = [latch(), latch(), latch()]
     let goesOn = false
