@@ -161,8 +161,12 @@ export function createSocket(
   let paceMs = 0
   let cause: unknown
 
-  /** The limits are known only since WELCOME, and may be others than before a loss. */
+  /**
+   * The limits are known only since WELCOME, and may be others than before a loss. CREDIT, which reading causes, has
+   * nothing of the application in it.
+   */
   const fits = ({ frame, bytes }: Waiting): boolean => {
+    if (frame.kind === 'credit') return true
     try {
       check(bytes, owner.limits)
       return true
