@@ -1,4 +1,4 @@
-import type { LogFields, Logger } from '../logger.ts'
+import type { LogFields, Logger } from '../logging/logger.ts'
 import { messageOf, placeOf } from './exit.ts'
 import type { Output } from './output.ts'
 

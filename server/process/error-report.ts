@@ -1,7 +1,7 @@
-import type { ServerLog } from '../logger.ts'
+import type { ServerLog } from '../logging/logger.ts'
+import { writeError } from '../logging/stderr-logger.ts'
 import { ModelFailure } from '../models/model-failure.ts'
 import { isThenable } from '../streams/thenable.ts'
-import { writeError } from './stderr-logger.ts'
 
 /** Where an error came from: in an actor's run, or, without either, in the server itself. */
 export type ErrorPlace = { actor?: string; run?: string }

@@ -1,7 +1,7 @@
 import type { ClientOptions } from '../../client-sdk/index.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Actor } from '../../server/actors/actor.ts'
-import type { LogFields, Logger } from '../../server/logger.ts'
+import type { LogFields, Logger } from '../../server/logging/logger.ts'
 import { demo } from '../../server/models/demo.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../../server/server.ts'
 import { bearer } from '../../server/sessions/auth.ts'

@@ -1,4 +1,4 @@
-import type { LogFields, Logger } from '../logger.ts'
+import type { LogFields, Logger } from './logger.ts'
 
 /**
  * The logger of a server that is given none. It writes warnings to stderr, one line each, and errors unless somebody

@@ -1,5 +1,5 @@
-import type { Runtime, Timer } from '../protocol/runtime.ts'
-import { isThenable } from './streams/thenable.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import { isThenable } from '../streams/thenable.ts'
 
 /** The data of one record. Names and ids, numbers, and for an error `err`: no prompt, no answer, no credentials. */
 export type LogFields = {
