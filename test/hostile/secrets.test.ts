@@ -10,6 +10,7 @@ import { ws } from '../../server/transports/ws.ts'
 import { OPCODE, RawSocket, rawFrame, upgradeRequest } from '../helpers/raw-socket.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { testServer } from '../helpers/server.ts'
+import { stderrOf } from '../helpers/stderr.ts'
 import { silent } from '../helpers/test-actors.ts'
 import { repetitions } from '../helpers/tier.ts'
 
@@ -18,22 +19,6 @@ const PROMPT = 'canary-prompt-77ab'
 /** The receipt repeats it to the client. */
 const NOTE = 'note-of-a-client-51d0'
 const unlimited = { startsPerSec: 1_000_000, startBurst: 1_000_000, messagesPerSec: 1_000_000, maxStreams: 100_000 }
-
-/** What this process writes to stderr while `act` runs. */
-async function stderrOf(act: () => Promise<void>): Promise<string> {
-  const { write } = process.stderr
-  let written = ''
-  process.stderr.write = (chunk: Uint8Array | string): boolean => {
-    written += String(chunk)
-    return true
-  }
-  try {
-    await act()
-  } finally {
-    process.stderr.write = write
-  }
-  return written
-}
 
 /** All that the server says to a client that shows its credentials like this, ids aside. */
 async function refusal(url: string, headers: Record<string, string>, auth: unknown, path = '/'): Promise<string> {

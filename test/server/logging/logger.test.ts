@@ -13,6 +13,7 @@ import { bearer } from '../../../server/sessions/auth.ts'
 import { root } from '../../helpers/command.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
+import { stderrOf } from '../../helpers/stderr.ts'
 import { silent } from '../../helpers/test-actors.ts'
 
 type Written = { level: keyof Logger; fields: LogFields; message: string }
@@ -39,22 +40,6 @@ const words = actor({
     return { n: 2 }
   },
 })
-
-/** What this process writes to stderr while `act` runs. */
-async function stderrOf(act: () => Promise<void>): Promise<string> {
-  const { write } = process.stderr
-  let written = ''
-  process.stderr.write = (chunk: Uint8Array | string): boolean => {
-    written += String(chunk)
-    return true
-  }
-  try {
-    await act()
-  } finally {
-    process.stderr.write = write
-  }
-  return written
-}
 
 describe('a logger receives', () => {
   test('a client that connects, its run from start to end, its leaving, and the shutdown', async () => {
