@@ -19,13 +19,13 @@ const FEW: readonly PeerName[] = [
 const MOST: readonly PeerName[] = [...ALL, ...Object.values(BARE_LOOP.hold)]
 const PER_CONNECTION = 20
 const ENDLESS = 1_000_000_000
-/** Until streams are in step and code is compiled. */
-const SETTLE_MS = 300
 
 const SOURCE = 'token source alone'
 type Name = PeerName | typeof SOURCE
 
 type Sample = { cpuUsPerToken: number; cores: number; clientCores: number; p50: number; p99: number }
+/** `settleMs`: until streams are in step and code is compiled. Before, a token costs up to half as much again. */
+type Times = { settleMs: number; windowMs: number }
 type Shape = { connections: number; perConnection: number; pace: Pace }
 
 /** What does a token cost, and how long does it take, when models write at their own speed? */
@@ -33,24 +33,26 @@ export const paced: BenchQuestion = {
   name: 'paced',
   async ask(bench) {
     const { stage, counts } = bench
-    const { rounds, windowMs, connections, singles, peers } = counts<{
+    const { rounds, settleMs, windowMs, connections, singles, peers } = counts<{
       rounds: number
+      settleMs: number
       windowMs: number
       connections: number
       singles: number
       peers: readonly PeerName[]
     }>({
-      full: { rounds: 5, windowMs: 2_000, connections: 50, singles: 1_000, peers: MOST },
-      quick: { rounds: 1, windowMs: 700, connections: 50, singles: 0, peers: FEW },
-      smoke: { rounds: 1, windowMs: 100, connections: 2, singles: 2, peers: [BASE, OURS[0]] },
+      full: { rounds: 5, settleMs: 2_000, windowMs: 2_000, connections: 50, singles: 1_000, peers: MOST },
+      quick: { rounds: 1, settleMs: 2_000, windowMs: 2_000, connections: 50, singles: 0, peers: FEW },
+      smoke: { rounds: 1, settleMs: 100, windowMs: 100, connections: 2, singles: 2, peers: [BASE, OURS[0]] },
     })
-    const many = await measure(bench, peers, rounds, windowMs, {
+    const times = { settleMs, windowMs }
+    const many = await measure(bench, peers, rounds, times, {
       connections,
       perConnection: PER_CONNECTION,
       pace: { type: 'paced', perSec: PER_SEC },
     })
     const one = peers === MOST ? FEW : peers
-    const bursts = await measure(bench, one, Math.min(rounds, 2), windowMs, {
+    const bursts = await measure(bench, one, Math.min(rounds, 2), times, {
       connections,
       perConnection: 1,
       pace: BURST,
@@ -58,7 +60,7 @@ export const paced: BenchQuestion = {
     await stage[Symbol.asyncDispose]()
     const single =
       singles > 0 &&
-      (await measure(bench, one, Math.min(rounds, 2), windowMs, {
+      (await measure(bench, one, Math.min(rounds, 2), times, {
         connections: singles,
         perConnection: 1,
         pace: { type: 'paced', perSec: PER_SEC },
@@ -137,7 +139,7 @@ async function measure(
   { stage, say }: Bench,
   peers: readonly PeerName[],
   rounds: number,
-  windowMs: number,
+  { settleMs, windowMs }: Times,
   { connections, perConnection, pace }: Shape,
 ): Promise<Rounds<Name, Sample>> {
   const pairs = await stage.pairs(peers)
@@ -145,9 +147,14 @@ async function measure(
   const alone = stage.server(undefined)
   const measureSource = async (): Promise<Sample> => {
     const perSec = pace.type === 'bursts' ? (pace.size * 1_000) / pace.everyMs : PER_SEC
+    const drain = (ms: number): Promise<void> =>
+      alone.ask('drain', {
+        streams: connections * perConnection,
+        request: { pace, tokens: Math.ceil((perSec * ms) / 1_000) },
+      })
+    await drain(settleMs)
     await alone.ask('begin')
-    const tokens = Math.ceil((perSec * windowMs) / 1_000)
-    await alone.ask('drain', { streams: connections * perConnection, request: { pace, tokens } })
+    await drain(windowMs)
     const { cpuUs, us, produced } = await alone.ask('spent')
     return {
       cpuUsPerToken: cpuUs / produced,
@@ -167,7 +174,7 @@ async function measure(
       await client.ask('read', { perConnection, request: { id: 'paced', pace, tokens: ENDLESS, gated: true } })
       await server.ask('gathered', connections * perConnection)
       await server.ask('open')
-      await pass(Math.min(SETTLE_MS, windowMs))
+      await pass(settleMs)
       await client.ask('latencies')
       await server.ask('begin')
       await client.ask('begin')
