@@ -9,6 +9,7 @@ import type { Authorize } from './actors/authorize.ts'
 import type { ServerView } from './actors/server-view.ts'
 import { Connection, type ConnectionOptions } from './connections/connection.ts'
 import { EarlyBytes } from './connections/early-bytes.ts'
+import { FlushQueue } from './connections/flush-queue.ts'
 import { OriginCheck } from './connections/origin.ts'
 import { SocketCount } from './connections/socket-count.ts'
 import { LEVELS, type Logger, ServerLog } from './logging/logger.ts'
@@ -239,6 +240,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
 
   const connectionOptions: ConnectionOptions = {
     runtime,
+    flushes: new FlushQueue(runtime),
     limits,
     log,
     registry,

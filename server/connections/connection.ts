@@ -25,6 +25,7 @@ import type { ListableRun } from '../sessions/run-lists.ts'
 import type { SessionSocket } from '../sessions/session.ts'
 import { excerpt, excerptBytes, wellFormed } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
+import type { FlushQueue } from './flush-queue.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Listing, Listings } from './listing.ts'
@@ -48,6 +49,7 @@ const MAX_ECHOED_CHARACTERS = 1_024
 
 export type ConnectionOptions = GreetingOptions & {
   readonly runtime: Runtime
+  readonly flushes: FlushQueue
   /** It ended, and applies no more frames. Its socket may still be closing. */
   closed(connection: Connection): void
   /** Its socket is closed. */
@@ -83,7 +85,8 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
     // A client sends at most one CREDIT for each item. Reading fast is therefore never too many messages.
     const wrote = (items: number): void => this.#messages.give(items)
-    this.#outbox = new Outbox(socket, runtime, limits, (code, reason) => this.fault(code, reason), wrote)
+    const fault = (code: number, reason: string): void => this.fault(code, reason)
+    this.#outbox = new Outbox(socket, runtime, options.flushes, limits, fault, wrote)
     this.#greeting = new Greeting(socket, this, this.#outbox, runtime, options, (client, early) => {
       this.#client = client
       options.log.write('connection.opened', this.#fields)

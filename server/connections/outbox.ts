@@ -2,9 +2,11 @@ import { writeDown } from '../../protocol/encode.ts'
 import { CLOSE } from '../../protocol/errors.ts'
 import type { DownFrame, Notice } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
+import type { GuardedRuntime } from '../runtime.ts'
 import type { Socket } from '../transports/transport.ts'
+import type { Flushable, FlushQueue } from './flush-queue.ts'
 
 /** No further stream is added to a message of this size. */
 const MESSAGE_BYTES = 65_536
@@ -48,9 +50,10 @@ export interface FrameSink {
  * measures hold the streams back: the bytes in the socket's buffer, and the bytes written since the last answered PING.
  * The second is needed because the kernel takes megabytes for a peer that does not read.
  */
-export class Outbox implements FrameSink {
+export class Outbox implements FrameSink, Flushable {
   readonly #socket: Socket
-  readonly #runtime: Runtime
+  readonly #runtime: GuardedRuntime
+  readonly #flushes: FlushQueue
   readonly #limits: Limits
   readonly #fault: (code: number, reason: string) => void
   /** Called with the number of items that were written. */
@@ -80,18 +83,21 @@ export class Outbox implements FrameSink {
   #closed = false
 
   /**
+   * @param flushes shared by all connections of a server.
    * @param fault closes the connection with a code. Called when the peer is too slow or asks for too much.
    * @param wrote called with the number of items that a stream has written.
    */
   constructor(
     socket: Socket,
-    runtime: Runtime,
+    runtime: GuardedRuntime,
+    flushes: FlushQueue,
     limits: Limits,
     fault: (code: number, reason: string) => void,
     wrote: (items: number) => void,
   ) {
     this.#socket = socket
     this.#runtime = runtime
+    this.#flushes = flushes
     this.#limits = limits
     this.#fault = fault
     this.wrote = wrote
@@ -178,6 +184,11 @@ export class Outbox implements FrameSink {
     this.#noticeTimer?.clear()
   }
 
+  /** Called by the flush queue. */
+  flush(): void {
+    this.#runtime.enter(this.#flush)
+  }
+
   #enqueue(source: FrameSource): void {
     if (source.queued) return
     source.queued = true
@@ -190,7 +201,7 @@ export class Outbox implements FrameSink {
     if (rested >= this.flushMs) {
       this.#flushTimer?.clear()
       this.#scheduled = 'loop turn'
-      this.#runtime.nextTurn(this.#flush)
+      this.#flushes.add(this)
     } else if (this.#scheduled === 'no') {
       this.#scheduled = 'batching'
       this.#flushTimer = this.#runtime.setTimer(this.flushMs - rested, this.#flush)

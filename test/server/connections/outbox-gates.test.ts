@@ -5,7 +5,9 @@ import { writeDown } from '../../../protocol/encode.ts'
 import type { DownFrame } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../../protocol/limits.ts'
 import type { Writer } from '../../../protocol/writer.ts'
+import { FlushQueue } from '../../../server/connections/flush-queue.ts'
 import { type FrameSource, Outbox } from '../../../server/connections/outbox.ts'
+import { GuardedRuntime } from '../../../server/runtime.ts'
 import type { Socket } from '../../../server/transports/transport.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 
@@ -32,9 +34,13 @@ function outboxByHand(given: Partial<Limits> = {}) {
       return 'sent'
     },
   }
+  const runtime = new GuardedRuntime({ ...clock, nextTurn: (callback) => void due.push(callback) }, (error) => {
+    throw error
+  })
   const outbox = new Outbox(
     socket as unknown as Socket,
-    { ...clock, nextTurn: (callback) => void due.push(callback) },
+    runtime,
+    new FlushQueue(runtime),
     limits,
     (code) => faults.push(code),
     () => {},
