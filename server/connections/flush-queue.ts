@@ -2,17 +2,22 @@ import type { Runtime } from '../../protocol/runtime.ts'
 
 /** An outbox whose time to send has come. */
 export interface Flushable {
+  /** The millisecond until which the queue holds it, as `hold` returned it. Undefined if it need not be held any more. */
+  readonly heldUntil: number | undefined
   /** Sends what waits. It must not throw. */
   flush(): void
 }
 
 /**
- * The outboxes of a server that send in the next loop turn, in the order in which they became due. One callback of the
- * event loop serves all of them: where one run has a thousand watchers, a callback for each costs more than their data.
+ * The outboxes of a server that send in the next loop turn, in the order in which they became due, and those that batch
+ * text until a time. One callback of the event loop, and one timer for each millisecond, serve all of them: where one run
+ * has a thousand watchers, a callback for each costs more than their data.
  */
 export class FlushQueue {
   readonly #runtime: Runtime
   #due: Flushable[] = []
+  /** The held outboxes, by the millisecond of the runtime's clock until which they are held. */
+  readonly #held = new Map<number, Flushable[]>()
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime
@@ -21,6 +26,28 @@ export class FlushQueue {
   /** Flushes `outbox` in the next loop turn. The caller adds it once in a loop turn. */
   add(outbox: Flushable): void {
     if (this.#due.push(outbox) === 1) this.#runtime.nextTurn(this.#flushAll)
+  }
+
+  /**
+   * Flushes `outbox` in `ms` milliseconds, rounded up to a millisecond that all outboxes share, unless its `heldUntil` has
+   * changed by then. Returns the value for `heldUntil`.
+   */
+  hold(outbox: Flushable, ms: number): number {
+    const now = this.#runtime.now()
+    const until = Math.ceil(now + ms)
+    const held = this.#held.get(until)
+    if (held) held.push(outbox)
+    else {
+      this.#held.set(until, [outbox])
+      this.#runtime.setTimer(until - now, () => this.#release(until))
+    }
+    return until
+  }
+
+  #release(until: number): void {
+    const held = this.#held.get(until)
+    this.#held.delete(until)
+    for (const outbox of held ?? []) if (outbox.heldUntil === until) outbox.flush()
   }
 
   readonly #flushAll = (): void => {

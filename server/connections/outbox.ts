@@ -60,11 +60,11 @@ export class Outbox implements FrameSink, Flushable {
   readonly wrote: (items: number) => void
   /** Least time between two messages of nothing but text. */
   flushMs: number
+  heldUntil: number | undefined
   #control: DownFrame[] = []
   #pong: number | undefined
   #queue: FrameSource[] = []
   #scheduled: 'no' | 'batching' | 'loop turn' = 'no'
-  #flushTimer: Timer | undefined
   #flushedAt = Number.NEGATIVE_INFINITY
   /** A message that the transport could not take yet. */
   #refused: Uint8Array | undefined
@@ -179,7 +179,7 @@ export class Outbox implements FrameSink, Flushable {
     this.#closed = true
     this.#queue = []
     this.#control = []
-    this.#flushTimer?.clear()
+    this.heldUntil = undefined
     this.#slowTimer?.clear()
     this.#noticeTimer?.clear()
   }
@@ -199,17 +199,18 @@ export class Outbox implements FrameSink, Flushable {
     if (this.#scheduled === 'loop turn' || this.#closed || (!now && this.#scheduled === 'batching')) return
     const rested = now ? this.flushMs : this.#runtime.now() - this.#flushedAt
     if (rested >= this.flushMs) {
-      this.#flushTimer?.clear()
+      this.heldUntil = undefined
       this.#scheduled = 'loop turn'
       this.#flushes.add(this)
     } else if (this.#scheduled === 'no') {
       this.#scheduled = 'batching'
-      this.#flushTimer = this.#runtime.setTimer(this.flushMs - rested, this.#flush)
+      this.heldUntil = this.#flushes.hold(this, this.flushMs - rested)
     }
   }
 
   readonly #flush = (): void => {
     this.#scheduled = 'no'
+    this.heldUntil = undefined
     if (this.#closed || this.#refused) return
     const out = idle ?? new Writer()
     idle = undefined
