@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type Message, MillraceError, type Model, type ModelEvent, type ModelRequest } from 'millrace/server'
+import { type Message, MillraceError, type Model, type ModelEvent, type ModelRequest, textOf } from 'millrace/server'
 
 /** Longest line that is read of an answer, in characters. */
 const MAX_LINE = 1_048_576
@@ -119,6 +119,10 @@ function bodyOf(name: string, { messages, tools, temperature, topP, maxTokens }:
 }
 
 function messageOf(message: Message): unknown {
+  // This server takes text only. Throw before anything is sent: the model would answer as if it had seen the image.
+  if (typeof message.content !== 'string' && message.content.some(({ type }) => type !== 'text'))
+    throw new MillraceError('bad_request', 'own takes no images and no files: send text')
+  if (message.role === 'user') return { role: 'user', content: textOf(message) }
   if (message.role === 'tool') return { role: 'tool', tool_name: message.name, content: message.content }
   if (message.role !== 'assistant') return message
   const { calls = [], ...rest } = message

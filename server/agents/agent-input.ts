@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Part } from '../models/message-parts.ts'
 import type { Message } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
 import type { AgentSettings } from './agent-settings.ts'
@@ -6,11 +7,11 @@ import { validConversation } from './conversation.ts'
 
 /**
  * The input of an agent: a prompt, or the messages of a conversation, such as those that `onFinish` received. The model
- * answers the last message. A plain string is a prompt. `settings` may have those that the agent allows clients to set.
+ * answers the last message. A plain string is a prompt. A prompt with images or files is a list of parts. `settings` may have those that the agent allows clients to set.
  */
 export type AgentInput =
   | string
-  | { prompt: string; settings?: ModelSettings | undefined }
+  | { prompt: string | readonly Part[]; settings?: ModelSettings | undefined }
   | { messages: Message[]; settings?: ModelSettings | undefined }
 
 /** What an agent makes of its input. */
@@ -19,8 +20,22 @@ export type Asked = { messages: readonly Message[]; settings: ModelSettings }
 const text = z.string().min(1)
 const extra = z.record(z.string(), z.unknown()).exactOptional()
 const call = z.strictObject({ call: text, name: text, args: z.unknown(), extra })
+const mediaType = z
+  .string()
+  .regex(/^[\w.+-]{1,64}\/[\w.+-]{1,64}(?:;[ -~]{1,64})?$/, 'expected a media type such as image/png')
+const data = z.instanceof(Uint8Array)
+const parts = z
+  .array(
+    z.discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('text'), text: z.string() }),
+      z.strictObject({ type: z.literal('image'), mediaType, data }),
+      z.strictObject({ type: z.literal('file'), mediaType, data, name: z.string().min(1).max(256).exactOptional() }),
+    ]),
+  )
+  .min(1)
 const message = z.discriminatedUnion('role', [
-  z.strictObject({ role: z.enum(['system', 'user']), content: z.string() }),
+  z.strictObject({ role: z.literal('system'), content: z.string() }),
+  z.strictObject({ role: z.literal('user'), content: z.union([z.string(), parts]) }),
   z.strictObject({
     role: z.literal('assistant'),
     content: z.string(),
@@ -44,14 +59,14 @@ export const agentInput = (allowSystem: boolean, allowed: AgentSettings): z.ZodT
     .union(
       [
         text,
-        z.strictObject({ prompt: text, settings }),
+        z.strictObject({ prompt: z.union([text, parts]), settings }),
         z.strictObject({ messages: z.array(message).min(1), settings }),
       ],
       { error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }' },
     )
     .transform((input): Asked => {
       if (typeof input === 'string') return { messages: [{ role: 'user', content: input }], settings: {} }
-      const messages: Message[] = 'prompt' in input ? [{ role: 'user', content: input.prompt }] : input.messages
+      const messages = 'prompt' in input ? [{ role: 'user' as const, content: input.prompt }] : input.messages
       return { messages, settings: input.settings ?? {} }
     })
     .check(({ value, issues }) => {

@@ -3,6 +3,7 @@ import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { wait } from '../streams/wait.ts'
 import { demoCalls } from './demo-calls.ts'
+import { bareType, filesOf, textOf } from './message-parts.ts'
 import type { Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall } from './model.ts'
 import { type SettingName, unsupportedSettings } from './model-settings.ts'
 
@@ -20,8 +21,9 @@ const OPTIONS: OptionKinds<DemoOptions> = { tokensPerSec: 'a number', seed: 'a n
 /**
  * Makes a model that needs no provider, no key and no network. The same prompt gets the same tokens, at a visible pace.
  * It calls each tool that the question mentions by name ("weather in Oslo, Rome and Lima": three calls), and then
- * reports the results. It yields thinking before a tool call, and when the prompt asks it to think. It reports its real
- * token counts and stops at `maxTokens`. It has the settings `maxTokens`, `seed` and `toolChoice: 'none'`.
+ * reports the results. It names the images and files that it was sent. It yields thinking before a tool call, and when
+ * the prompt asks it to think. It reports its real token counts and stops at `maxTokens`. It has the settings
+ * `maxTokens`, `seed` and `toolChoice: 'none'`.
  * @throws MillraceError `bad_request` for an unknown option, and when `tokensPerSec` is not above 0.
  */
 export function demo(options: DemoOptions = {}): Model {
@@ -66,12 +68,17 @@ function unsupportedIn(request: ModelRequest): SettingName[] {
 function compose(request: ModelRequest, seed: number): ModelEvent[] {
   const { messages, tools = [], maxTokens = Number.POSITIVE_INFINITY } = request
   const asked = messages.findLastIndex(({ role }) => role === 'user')
-  const question = messages[asked]?.content ?? ''
+  const question = asked === -1 ? '' : textOf(messages[asked]!)
   const answers = messages.slice(asked + 1).filter((message) => message.role === 'tool')
   const callsBefore = messages.filter(({ role }) => role === 'tool').length
   const mayCall = answers.length === 0 && request.toolChoice !== 'none'
   const calls = mayCall ? demoCalls(question, tools, callsBefore) : []
-  const text = calls.length > 0 ? '' : answers.length > 0 ? reportOf(answers) : answerTo(subjectOf(messages), seed)
+  const text =
+    calls.length > 0
+      ? ''
+      : answers.length > 0
+        ? reportOf(answers)
+        : `${filesIn(messages[asked])}${answerTo(subjectOf(question), seed)}`
   const all: ModelEvent[] = [
     ...tokensOf(thoughtsOf(question, calls)).map((token): ModelEvent => ({ type: 'thinking', text: token })),
     ...tokensOf(text).map((token): ModelEvent => ({ type: 'text', text: token })),
@@ -82,7 +89,7 @@ function compose(request: ModelRequest, seed: number): ModelEvent[] {
   const kept = all.slice(0, maxTokens)
   const cut = kept.length < all.length
   const stop: StopReason = cut ? 'length' : calls.length > 0 ? 'tool_calls' : 'stop'
-  const input = messages.reduce((sum, message) => sum + tokensOf(message.content).length, 0)
+  const input = messages.reduce((sum, message) => sum + tokensOf(textOf(message)).length, 0)
   return [
     ...kept,
     ...(cut ? [] : calls.map((call): ModelEvent => ({ type: 'tool.call', ...call }))),
@@ -129,9 +136,19 @@ function answerTo(subject: string, seed: number): string {
   return [opening, ...body, CLOSING].join(' ')
 }
 
-/** The subject of the last question: its first 80 characters, on one line. */
-function subjectOf(messages: readonly Message[]): string {
-  const question = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+/** What it was sent besides text; empty for nothing. */
+function filesIn(message: Message | undefined): string {
+  const files = message ? filesOf(message) : []
+  const names = files.map((file) => {
+    if ('url' in file) return 'an image by its address'
+    const name = file.type === 'file' && file.name !== undefined ? `${file.name}, ` : ''
+    return `${name}${bareType(file.mediaType)} of ${file.data.length.toLocaleString('en')} bytes`
+  })
+  return names.length === 0 ? '' : `You sent me ${names.join(' and ')}. `
+}
+
+/** The subject of a question: its first 80 characters, on one line. */
+function subjectOf(question: string): string {
   const line = question.replaceAll(/\s+/g, ' ').trim()
   if (line === '') return 'nothing'
   return /^.{81}/u.test(line) ? `${/^.{79}/u.exec(line)![0]}…` : line

@@ -1,9 +1,12 @@
 import type { Usage } from '../../protocol/receipt.ts'
+import type { Part } from './message-parts.ts'
 import type { ModelSettings } from './model-settings.ts'
 
 /** One message of a conversation, in a form that works with every provider. */
 export type Message =
-  | { role: 'system' | 'user'; content: string }
+  | { role: 'system'; content: string }
+  /** A list of parts has images and files besides text. */
+  | { role: 'user'; content: string | readonly Part[] }
   | {
       role: 'assistant'
       content: string
@@ -87,7 +90,8 @@ export interface Model {
    * Aborting `signal` closes the socket, and then the iterator throws the signal's reason.
    * @throws MillraceError, and nothing else. Its code is `provider_error`, `provider_rate_limited`,
    * `provider_overloaded`, `context_too_long`, `content_filtered`, `bad_request`, or `truncated` for
-   * an answer without the provider's end marker. Its message never quotes the provider's response.
+   * an answer without the provider's end marker. Its message never quotes the provider's response. A part of a message
+   * that the provider does not take is `bad_request`, before anything is sent.
    */
   stream(request: ModelRequest): AsyncIterable<ModelEvent>
 }

@@ -2,6 +2,7 @@ import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } fr
 import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
+import { isTextType, type Part } from './message-parts.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { type Effort, type SettingName, unsupportedSettings } from './model-settings.ts'
 import { answerEnd, unknownEnd } from './provider/answer-end.ts'
@@ -18,6 +19,7 @@ import {
   textIn,
   type Wire,
 } from './provider/json.ts'
+import { bytesOf, inlineText, unsupportedPart } from './provider/parts.ts'
 import { Refusal, refusalIn } from './provider/refusal.ts'
 import { validCall } from './valid-call.ts'
 
@@ -208,11 +210,14 @@ function toTool({ name, description, parameters }: NonNullable<ModelRequest['too
   return { type: 'function', function: { name, description, parameters: objectIn(parameters) } }
 }
 
-function toWire(message: Message): OllamaMessage {
+function toWire(message: Message, at: number): OllamaMessage {
   switch (message.role) {
     case 'system':
+      return { role: 'system', content: message.content }
     case 'user':
-      return { role: message.role, content: message.content }
+      return typeof message.content === 'string'
+        ? { role: 'user', content: message.content }
+        : { role: 'user', ...partsToWire(message.content, at) }
     case 'tool':
       return { role: 'tool', content: message.content, tool_name: message.name }
     case 'assistant':
@@ -227,4 +232,24 @@ function toWire(message: Message): OllamaMessage {
         }),
       }
   }
+}
+
+/**
+ * A message of Ollama is one text and a list of images. The package must get images as bytes: it takes a string for the
+ * path of a file, and reads that file.
+ */
+function partsToWire(
+  parts: readonly Part[],
+  message: number,
+): Pick<OllamaMessage, 'content'> & { images: Uint8Array[] } {
+  const texts: string[] = []
+  const images: Uint8Array[] = []
+  parts.forEach((part, n) => {
+    const place = { message, part: n }
+    if (part.type === 'text') texts.push(part.text)
+    else if (part.type === 'image' && 'data' in part) images.push(bytesOf(part, place))
+    else if (part.type === 'file' && isTextType(part.mediaType)) texts.push(inlineText(part, place))
+    else throw unsupportedPart('ollama', part, place, 'images as bytes, and files of text')
+  })
+  return { content: texts.join('\n'), images }
 }

@@ -2,12 +2,14 @@ import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ChatCompletion, THINKING_FIELDS, type ThinkingField } from './chat-completion.ts'
+import { bareType, isTextType, type Part } from './message-parts.ts'
 import type { Extra, Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import type { ToolChoice } from './model-settings.ts'
 import { answerBody } from './provider/answer-body.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
 import { objectIn } from './provider/json.ts'
+import { dataURL, inlineText, type PartPlace, unsupportedPart } from './provider/parts.ts'
 import { validCall } from './valid-call.ts'
 
 /** The options of `openai()`. */
@@ -200,11 +202,15 @@ function toToolChoice(choice: ToolChoice): OpenAI.ChatCompletionToolChoiceOption
   return typeof choice === 'string' ? choice : { type: 'function', function: { name: choice.tool } }
 }
 
-function toWire(message: Message): OpenAI.ChatCompletionMessageParam {
+function toWire(message: Message, at: number): OpenAI.ChatCompletionMessageParam {
   switch (message.role) {
     case 'system':
-    case 'user':
-      return { role: message.role, content: message.content }
+      return { role: 'system', content: message.content }
+    case 'user': {
+      const { content } = message
+      if (typeof content === 'string') return { role: 'user', content }
+      return { role: 'user', content: content.map((part, n) => toPart(part, { message: at, part: n })) }
+    }
     case 'tool':
       return { role: 'tool', tool_call_id: message.call, content: message.content }
     case 'assistant': {
@@ -223,6 +229,18 @@ function toWire(message: Message): OpenAI.ChatCompletionMessageParam {
       }
     }
   }
+}
+
+/** The API takes images, and of files only PDF. The server reads no other: text goes into the message itself. */
+function toPart(part: Part, place: PartPlace): OpenAI.ChatCompletionContentPart {
+  if (part.type === 'text') return { type: 'text', text: part.text }
+  if (part.type === 'image')
+    return { type: 'image_url', image_url: { url: 'url' in part ? part.url : dataURL(part, place) } }
+  if (isTextType(part.mediaType)) return { type: 'text', text: inlineText(part, place) }
+  if (bareType(part.mediaType) !== 'application/pdf')
+    throw unsupportedPart('openai', part, place, 'images, PDF, and files of text')
+  // The server requires a name.
+  return { type: 'file', file: { filename: part.name ?? 'file.pdf', file_data: dataURL(part, place) } }
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   type ToolProgress,
   tool,
 } from '../../server/index.ts'
+import { textOf } from '../../server/models/message-parts.ts'
 import type { Bond, Ledger } from './ledger.ts'
 import type { Stage } from './stage.ts'
 import type { Chance } from './virtual-time.ts'
@@ -173,8 +174,9 @@ export class SimAgents {
   }
 
   #planOf(conversation: readonly Message[]): Plan {
-    const plan = this.plans.get(conversation[0]?.content ?? '')
-    if (!plan) throw this.#stage.fail('lost-question', JSON.stringify(conversation[0]))
+    const [question] = conversation
+    const plan = question && this.plans.get(textOf(question))
+    if (!plan) throw this.#stage.fail('lost-question', JSON.stringify(question))
     return plan
   }
 
@@ -183,7 +185,7 @@ export class SimAgents {
       this.#stage.fail('invalid-conversation', `${who} ${JSON.stringify(conversation)}`)
     const calls = conversation.flatMap((message) => (message.role === 'tool' ? [message.call] : []))
     if (new Set(calls).size < calls.length) this.#stage.fail('id-twice', `${who} ${calls.join(' ')}`)
-    const words = conversation.flatMap(({ role, content }) => (role === 'user' ? [content] : []))
+    const words = conversation.flatMap((message) => (message.role === 'user' ? [textOf(message)] : []))
     if (new Set(words).size < words.length) this.#stage.fail('message-twice', `${who} ${words.join(' ')}`)
   }
 
