@@ -115,6 +115,7 @@ export class Connection implements SocketEvents, SessionSocket {
     if (this.#isClosed) return
     const { limits } = this.#options
     this.#heartbeat.heard()
+    this.#outbox.cork()
     try {
       if (!this.#client) this.#greeting.count(bytes.length)
       // A copy: the transport reuses its buffer, and the frames refer to theirs.
@@ -129,6 +130,7 @@ export class Connection implements SocketEvents, SessionSocket {
       if (error instanceof ProtocolFault) this.fault(error.closeCode, error.message)
       else this.#broke(error)
     }
+    this.#outbox.uncork()
   }
 
   /** Counts a message. One of many frames counts as several. */

@@ -35,8 +35,6 @@ export interface FrameSource {
 
 /** Where a subscription sends its frames. */
 export interface FrameSink {
-  /** The source begins: `pump` is called soon. */
-  begin(source: FrameSource): void
   /** The source has something to send: `pump` is called soon, and without batching when it is `urgent`. */
   ready(source: FrameSource, urgent: boolean): void
   /** The source has written so many items. */
@@ -65,6 +63,9 @@ export class Outbox implements FrameSink, Flushable {
   #pong: number | undefined
   #queue: FrameSource[] = []
   #scheduled: 'no' | 'batching' | 'loop turn' = 'no'
+  /** A message of the client is being applied, and something that it caused must be sent. */
+  #isCorked = false
+  #isWanted = false
   #flushedAt = Number.NEGATIVE_INFINITY
   /** A message that the transport could not take yet. */
   #refused: Uint8Array | undefined
@@ -102,6 +103,22 @@ export class Outbox implements FrameSink, Flushable {
     this.#fault = fault
     this.wrote = wrote
     this.flushMs = limits.flushMs
+  }
+
+  /** The frames of a client's message are applied from now on, until `uncork`. */
+  cork(): void {
+    this.#isCorked = true
+  }
+
+  /**
+   * Schedules what the frames have caused, behind the microtasks in which the actors of a START begin. If an actor answers
+   * at once, or in the next loop turn, its first words travel in one message with OPENED and WELCOME.
+   */
+  uncork(): void {
+    this.#isCorked = false
+    if (!this.#isWanted) return
+    this.#isWanted = false
+    queueMicrotask(() => this.#schedule(true))
   }
 
   /** Sends a frame ahead of all streams, with the next message. */
@@ -156,14 +173,6 @@ export class Outbox implements FrameSink, Flushable {
     this.#schedule(urgent)
   }
 
-  /** Waits one loop turn longer than `ready`, so that a quick actor's first words travel with OPENED. */
-  begin(source: FrameSource): void {
-    this.#enqueue(source)
-    this.#runtime.nextTurn(() => {
-      if (source.queued) this.#schedule(true)
-    })
-  }
-
   /** Sends what waits, except the streams. The socket is about to close. */
   finish(): void {
     if (this.#closed || this.#finishing) return
@@ -196,6 +205,10 @@ export class Outbox implements FrameSink, Flushable {
   }
 
   #schedule(now: boolean): void {
+    if (now && this.#isCorked) {
+      this.#isWanted = true
+      return
+    }
     if (this.#scheduled === 'loop turn' || this.#closed || (!now && this.#scheduled === 'batching')) return
     const rested = now ? this.flushMs : this.#runtime.now() - this.#flushedAt
     if (rested >= this.flushMs) {

@@ -108,7 +108,7 @@ export class Subscription implements Reader, FrameSource {
   /** Joins the readers of the run. */
   open(): void {
     this.run.join(this)
-    this.#sink.begin(this)
+    this.#sink.ready(this, true)
   }
 
   get paused(): boolean {

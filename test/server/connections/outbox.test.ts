@@ -301,6 +301,20 @@ describe('a message', () => {
     expect(client.messages).toHaveLength(before + 1)
   })
 
+  test('carries WELCOME as well, when START came with HELLO', async () => {
+    const quick = actor({
+      async *stream() {
+        await new Promise((resolve) => setImmediate(resolve))
+        yield 'quick'
+      },
+    })
+    await using served = await testServer({ quick })
+    const start = { kind: 'start', sid: 1, actor: 'quick', input: null, options: {} } as const
+    await using client = await served.client({ with: [start] })
+    await client.next('end')
+    expect(client.messages[0]?.map(({ kind }) => kind)).toEqual(['welcome', 'opened', 'delta', 'end'])
+  })
+
   test('is not batched when the actor waits for its reader', async () => {
     const runtime = handClock()
     const count = counter()
