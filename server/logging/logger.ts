@@ -103,10 +103,12 @@ export class ServerLog {
       window = { until: now + WINDOW_MS, written: new Set(), leftOut: 0, timer: undefined }
       this.#windows.set(event, window)
     }
-    const text = textOf(fields)
-    if (window.written.size < most && !window.written.has(text)) {
-      window.written.add(text)
-      return true
+    if (window.written.size < most) {
+      const text = textOf(fields)
+      if (!window.written.has(text)) {
+        window.written.add(text)
+        return true
+      }
     }
     window.leftOut++
     window.timer ??= this.#runtime.setTimer(window.until - now, () => this.#endWindow(event))

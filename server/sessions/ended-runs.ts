@@ -101,13 +101,12 @@ export class EndedRuns<Run extends EndedRun> {
 
   /** Evicts the first run that nobody reads, or else the first. Runs that are passed over go to the end. */
   #evictOne(entries: Set<Entry<Run>> = new Set()): void {
-    for (let left = entries.size; left > 0; left--) {
-      const [entry] = entries
-      if (!entry?.run?.readers) break
+    let [entry] = entries
+    for (let left = entries.size; entry?.run?.readers && left > 0; left--) {
       entries.delete(entry)
       entries.add(entry)
+      ;[entry] = entries
     }
-    const [entry] = entries
     if (!entry?.run) return
     const { run } = entry
     this.#releaseLog(entry)

@@ -24,6 +24,8 @@ import { Session, type SessionSocket } from './session.ts'
 
 /** Ids have 128 random bits, so that nobody can guess a run. */
 const ID_BYTES = 16
+/** The length of a hash as text. */
+const HASH_CHARACTERS = 44
 /** The most characters of an unknown actor's name that a message quotes. */
 const QUOTED_CHARACTERS = 64
 
@@ -43,7 +45,7 @@ export type RegistryOptions = {
 }
 
 /** The execution that a key names. `run` is undefined once its log was dropped to make room. */
-type KeyEntry = { readonly inputHash: string; run: Run | undefined }
+type KeyEntry = { readonly inputName: string; run: Run | undefined }
 
 /** Everything that a node keeps by name: sessions, runs, and the keys that name executions. */
 export class Registry {
@@ -159,7 +161,7 @@ export class Registry {
 
   /**
    * Begins the run that a START asks for, or finds the run that its key names.
-   * @param inputBytes The input as received. The key is bound to its hash.
+   * @param inputBytes The input as received. The key is bound to it.
    * @throws MillraceError The reason of a refusal. A refused START takes no key.
    */
   start(
@@ -168,10 +170,10 @@ export class Registry {
     inputBytes: Uint8Array,
   ): { run: ReadableRun; reused: boolean } {
     const key = start.options.key === undefined ? undefined : keyName(principal, start.actor, start.options.key)
-    const inputHash = key === undefined ? '' : hash('sha256', inputBytes, 'base64')
+    const inputName = key === undefined ? '' : nameOfInput(inputBytes)
     const known = key === undefined ? undefined : this.#keys.get(key)
     if (known) {
-      if (known.inputHash !== inputHash)
+      if (known.inputName !== inputName)
         throw new MillraceError('key_conflict', 'this key was used with another input; take a new key')
       if (!known.run || !this.permits(principal, 'attach', known.run))
         throw new MillraceError('not_found', 'the run of this key has ended, and its log was dropped to make room')
@@ -179,7 +181,7 @@ export class Registry {
     }
     const run = this.#newRun(principal, start)
     if (key !== undefined) {
-      this.#keys.set(key, { inputHash, run })
+      this.#keys.set(key, { inputName, run })
       this.#keyOf.set(run, key)
     }
     return { run, reused: false }
@@ -347,7 +349,7 @@ export class Registry {
   }
 
   #newId(prefix: 'r' | 's'): string {
-    return `${prefix}_${Buffer.from(this.#options.runtime.randomBytes(ID_BYTES)).toString('base64url')}`
+    return `${prefix}_${bytesOf(this.#options.runtime.randomBytes(ID_BYTES)).toString('base64url')}`
   }
 }
 
@@ -357,12 +359,20 @@ function isWithin(run: { readonly id: string; readonly parent?: unknown }, id: s
   return false
 }
 
-function keyName(principal: Principal, actor: string, key: Key): string {
-  return JSON.stringify([
-    principal.id,
-    actor,
-    typeof key === 'string' ? key : { bin: Buffer.from(key).toString('base64') },
-  ])
+/** A key as the key of a Map. The lengths keep its parts apart, and a binary key never equals a text. */
+function keyName({ id }: Principal, actor: string, key: Key): string {
+  const name = typeof key === 'string' ? `s${key}` : `b${bytesOf(key).toString('latin1')}`
+  return `${id.length} ${actor.length} ${id}${actor}${name}`
+}
+
+/** An input as the key of a START is bound to it: the input itself where its hash would be longer. */
+function nameOfInput(input: Uint8Array): string {
+  return input.length <= HASH_CHARACTERS ? `=${bytesOf(input).toString('latin1')}` : hash('sha256', input, 'base64')
+}
+
+/** The same memory as a buffer, not a copy. */
+function bytesOf({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length)
 }
 
 /** The run, its actor and its owner, as the log has them. */
