@@ -24,6 +24,8 @@ const homes: Record<string, readonly string[]> = {
   ws: ['server/transports/ws.ts', 'client-sdk/node.ts'],
   msgpackr: ['server/'],
   zod: ['server/'],
+  '@anthropic-ai/sdk': ['server/models/anthropic.ts'],
+  '@google/genai': ['server/models/gemini.ts'],
   openai: ['server/models/openai.ts'],
   ollama: ['server/models/ollama.ts'],
   jose: ['server/sessions/auth.ts'],

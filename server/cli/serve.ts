@@ -6,7 +6,7 @@ import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
-import { parseModel } from './model-option.ts'
+import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { DEFAULT_URL } from './remote.ts'
 import { terminalLogger } from './terminal-logger.ts'
@@ -21,7 +21,7 @@ const usage = {
   name: 'serve',
   about: 'Serves actors over WebSocket. Ctrl-C or SIGTERM drains the server; a second Ctrl-C quits at once.',
   notes: [
-    'Keys and addresses of models come from OPENAI_API_KEY, OPENAI_BASE_URL (a compatible server needs no key) and OLLAMA_HOST.',
+    'Keys of models come from ANTHROPIC_API_KEY, GEMINI_API_KEY and OPENAI_API_KEY, addresses from OLLAMA_HOST and OPENAI_BASE_URL (a compatible server needs no key).',
   ],
   args: [],
   options: {
@@ -39,7 +39,7 @@ const usage = {
     model: {
       type: 'string',
       value: 'MODEL',
-      about: 'Model of the agents: demo, ollama:NAME or openai:NAME. Default: MILLRACE_MODEL, else demo.',
+      about: `Model of the agents, one of ${MODEL_NAMES}. Default: MILLRACE_MODEL, else demo.`,
     },
     config: {
       type: 'string',

@@ -3,19 +3,13 @@ import type { Usage } from '../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../streams/sse.ts'
 import { CallsInProgress } from './calls-in-progress.ts'
 import type { ModelEvent, StopReason } from './model.ts'
-import { type AnswerEnd, answerEnd, unknownEnd } from './provider/answer-end.ts'
-import { contentIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
+import { type AnswerEnd, answerEnd, malformedLines, unknownEnd } from './provider/answer-end.ts'
+import { contentIn, countIn, isWire, objectIn, objectsIn, parsedWire, textIn, type Wire } from './provider/json.ts'
 import { Refusal, refusalIn } from './provider/refusal.ts'
 
 /** The fields in which compatible servers send thinking, and want it back with a call. */
 export const THINKING_FIELDS = ['reasoning_content', 'reasoning'] as const
 export type ThinkingField = (typeof THINKING_FIELDS)[number]
-
-const MALFORMED: ModelEvent = {
-  type: 'warning',
-  code: 'malformed_line',
-  message: "skipped 1 line of the model's answer: malformed",
-}
 
 /** One answer in the form of OpenAI's chat completions: it takes the chunks, and provides the events of the model. */
 export class ChatCompletion {
@@ -37,11 +31,11 @@ export class ChatCompletion {
       this.#isDone = true
       return
     }
-    const chunk = parsed(data)
+    const chunk = parsedWire(data)
     if (event === 'error')
       throw (chunk && refusalIn({ error: chunk['error'] ?? chunk })) ?? new Refusal(undefined, data)
     if (chunk === undefined) {
-      yield MALFORMED
+      yield malformedLines(1)
       return
     }
     const choice = objectIn(objectsIn(chunk['choices'])[0])
@@ -103,6 +97,8 @@ export class ChatCompletion {
       case 'length':
       case 'other':
         return end
+      case 'paused':
+        return 'other'
     }
   }
 
@@ -116,15 +112,6 @@ export class ChatCompletion {
 function callsIn(delta: Wire): Wire[] {
   const legacy = delta['function_call']
   return [...objectsIn(delta['tool_calls']), ...(isWire(legacy) ? [{ index: 'function_call', function: legacy }] : [])]
-}
-
-function parsed(data: string): Wire | undefined {
-  try {
-    const value: unknown = JSON.parse(data)
-    return isWire(value) ? value : undefined
-  } catch {
-    return undefined
-  }
 }
 
 function usageOf(usage: Wire): Usage {

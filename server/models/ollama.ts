@@ -5,7 +5,7 @@ import { ndjsonFilter } from '../streams/ndjson.ts'
 import { isTextType, type Part } from './message-parts.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { type Effort, type SettingName, unsupportedSettings } from './model-settings.ts'
-import { answerEnd, unknownEnd } from './provider/answer-end.ts'
+import { answerEnd, malformedLines, unknownEnd } from './provider/answer-end.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
 import {
@@ -144,7 +144,8 @@ async function* ask(
   if (last === undefined)
     throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
   const word = textIn(last['done_reason'])
-  const end = word === '' ? 'stop' : answerEnd(word)
+  const known = word === '' ? 'stop' : answerEnd(word)
+  const end = known === 'paused' ? 'other' : known
   if (end === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(word) }
   yield { type: 'usage', input: countIn(last['prompt_eval_count']), output: countIn(last['eval_count']) }
   if (end === 'failed') throw new Refusal(undefined, word)
@@ -198,11 +199,6 @@ function isChunk(value: unknown): boolean | string {
   // The package takes any `error` for one, also an empty one.
   const { error: _, ...answer } = value
   return JSON.stringify(answer)
-}
-
-function malformedLines(count: number): ModelEvent {
-  const lines = count === 1 ? '1 line' : `${count} lines`
-  return { type: 'warning', code: 'malformed_line', message: `skipped ${lines} of the model's answer: malformed` }
 }
 
 function toTool({ name, description, parameters }: NonNullable<ModelRequest['tools']>[number]): Tool {

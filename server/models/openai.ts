@@ -1,5 +1,4 @@
 import OpenAI from 'openai'
-import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ChatCompletion, THINKING_FIELDS, type ThinkingField } from './chat-completion.ts'
 import { bareType, isTextType, type Part } from './message-parts.ts'
@@ -7,6 +6,7 @@ import type { Extra, Message, Model, ModelEvent, ModelRequest } from './model.ts
 import type { ToolChoice } from './model-settings.ts'
 import { answerBody } from './provider/answer-body.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
+import { type Endpoint, endpointOf, type KeyedProvider } from './provider/endpoint.ts'
 import type { Exchange } from './provider/exchange.ts'
 import { objectIn } from './provider/json.ts'
 import { dataURL, inlineText, type PartPlace, unsupportedPart } from './provider/parts.ts'
@@ -50,91 +50,51 @@ const OPTIONS: OptionKinds<OpenAIOptions> = {
  */
 export function openai(name: string, options: OpenAIOptions = {}): Model {
   checkOptions('openai()', options, OPTIONS)
-  const endpoint = endpointOf(name, options)
+  const endpoint = endpointOf(name, options, OPENAI)
   const { apiKey } = endpoint
+  const account = accountOf(options, endpoint)
   const asking = askingOf(
     {
       model: name,
       missing: 'check the name, and whether this key may use it',
       key: endpoint.advice,
       ...(apiKey !== undefined && { secrets: [apiKey] }),
-      unreachable: `check ${addressName(options)} and the network`,
+      unreachable: `check ${endpoint.addressName} and the network`,
     },
     options,
   )
   return {
     id: idOf(options, `openai:${name}`),
     provider: 'openai',
-    stream: (request) => answer(request, (exchange) => ask(exchange, endpoint, name, options, request), asking),
+    stream: (request) =>
+      answer(request, (exchange) => ask(exchange, { ...endpoint, ...account }, name, options, request), asking),
   }
 }
 
-type Endpoint = {
-  /** Undefined: the server needs none. */
-  apiKey: string | undefined
-  baseURL: string
-  organization: string | null
-  project: string | null
-  /** It is a server of OpenAI. */
-  own: boolean
-  /** For a key that the server refused. */
-  advice: string
+const OPENAI: KeyedProvider = {
+  provider: 'openai',
+  example: 'gpt-5-mini',
+  keys: ['OPENAI_API_KEY'],
+  address: 'OPENAI_BASE_URL',
+  exampleAddress: 'http://127.0.0.1:8000/v1',
+  url: 'https://api.openai.com/v1',
+  host: 'openai.com',
+  keyHeaders: ['authorization'],
 }
 
-const OPENAI = 'https://api.openai.com/v1'
+/** Whose account pays. The variables of the environment belong to the server of the environment. */
+type Account = { organization: string | null; project: string | null }
 
-function endpointOf(name: string, options: OpenAIOptions): Endpoint {
-  const { env = process.env } = options
-  // Without types, it may be missing.
-  if (typeof (name as unknown) !== 'string' || name.trim() === '')
-    throw new MillraceError('bad_request', 'openai needs the name of a model, such as openai:gpt-5-mini')
-  const usual = (env['OPENAI_BASE_URL'] ?? '').trim()
-  const given = (options.baseURL ?? '').trim()
-  const baseURL = addressOf(given || usual || OPENAI, addressName(options))
-  const own = baseURL.hostname === 'openai.com' || baseURL.hostname.endsWith('.openai.com')
-  // The key of the environment belongs to the server of the environment: another one must not get it by accident.
-  const isUsual = given === '' || own || (URL.canParse(usual) && new URL(usual).origin === baseURL.origin)
-  const usualKey = (env['OPENAI_API_KEY'] ?? '').trim()
-  const apiKey = (options.apiKey ?? (isUsual ? usualKey : '')).trim()
-  if (apiKey === '' && own && !new Headers(options.headers).has('authorization')) {
-    throw new MillraceError(
-      'bad_request',
-      `openai:${name} needs a key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server that needs none`,
-    )
-  }
-  const keyName = options.apiKey === undefined ? 'OPENAI_API_KEY' : '`apiKey`'
-  if (/[^\x21-\x7e]/.test(apiKey)) {
-    throw new MillraceError('bad_request', `${keyName} has characters that no key has: copy it again`)
-  }
+function accountOf({ organization, env = process.env }: OpenAIOptions, { usual }: Endpoint): Account {
   return {
-    apiKey: apiKey === '' ? undefined : apiKey,
-    baseURL: given || usual || OPENAI,
-    organization: options.organization ?? (isUsual ? env['OPENAI_ORG_ID'] : undefined) ?? null,
-    project: (isUsual ? env['OPENAI_PROJECT_ID'] : undefined) ?? null,
-    own,
-    advice:
-      apiKey !== '' || isUsual ? `check ${keyName}` : 'pass `apiKey`; OPENAI_API_KEY is not sent to another `baseURL`',
+    organization: organization ?? (usual ? env['OPENAI_ORG_ID'] : undefined) ?? null,
+    project: (usual ? env['OPENAI_PROJECT_ID'] : undefined) ?? null,
   }
-}
-
-/** Where the address was set, in the words of a message. */
-function addressName({ baseURL = '' }: OpenAIOptions): string {
-  return baseURL.trim() === '' ? 'OPENAI_BASE_URL' : '`baseURL`'
-}
-
-/** @param where where it was set. */
-function addressOf(text: string, where: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (!url || !/^https?:$/.test(url.protocol))
-    throw new MillraceError('bad_request', `${where} must be an address such as http://127.0.0.1:8000/v1`)
-  if (url.username !== '' || url.password !== '')
-    throw new MillraceError('bad_request', `${where} must not contain a password: pass it in \`headers\``)
-  return url
 }
 
 async function* ask(
   exchange: Exchange,
-  { apiKey, baseURL, organization, project, own }: Endpoint,
+  { apiKey, baseURL, organization, project, own }: Endpoint & Account,
   model: string,
   { body, streamOptions = {} }: OpenAIOptions,
   request: ModelRequest,

@@ -3,14 +3,17 @@ import { getEventListeners } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { z } from 'zod'
 import type { ErrorCode, MillraceError } from '../../protocol/errors.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
+import { tool } from '../../server/index.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from '../../server/models/model.ts'
 import { ModelFailure } from '../../server/models/model-failure.ts'
 import { servedAgent } from '../helpers/agent-run.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
 import { readToEnd } from '../helpers/read-all.ts'
+import { checkConversation } from '../helpers/strict-conversation.ts'
 
 /** What a provider needs to know apart from its address. */
 type Options = { maxRetries?: number; runtime?: Pick<Runtime, 'setTimer' | 'random'> }
@@ -516,6 +519,67 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       for await (const _ of model.stream(ask(new AbortController().signal))) break
       expect(sockets.last().destroyed).toBe(true)
       expect((await provider.closed((await provider.request(at)).id)).whole).toBe(false)
+    })
+  })
+
+  describe(`a conversation with ${name}`, () => {
+    const weather = tool({ description: 'Weather now', input: z.object({ city: z.string() }), run: () => 'rain' })
+    const now = tool({ description: 'The time', run: () => '' })
+    const calls = [
+      { name: 'weather', args: '{"city":"Oslo"}' },
+      { name: 'weather', args: '{"city":"Rome"}' },
+      { name: 'now', args: '{}' },
+    ]
+    const answers: [what: string, answers: Behaviour[], outcome: string][] = [
+      ['an answer', [{ thinking: ['hm', ' yes'], texts: ['Yes.'] }], 'done'],
+      ['an empty answer', [{ texts: [] }], 'done'],
+      ['parallel calls', [{ thinking: ['hm'], texts: ['I look.'], calls, finish: 'tool_calls' }], 'done'],
+      ['calls without a word', [{ calls, finish: 'tool_calls' }], 'done'],
+      [
+        'calls in two turns',
+        [
+          { thinking: ['hm'], calls, finish: 'tool_calls' },
+          { thinking: ['so'], texts: ['Again.'], calls, finish: 'tool_calls' },
+        ],
+        'done',
+      ],
+      ['calls of a tool that is not there', [{ calls: [{ name: 'gone', args: '{}' }], finish: 'tool_calls' }], 'done'],
+      ['an answer that reached its limit', [{ thinking: ['hm'], tokens: 3, finish: 'length' }], 'done'],
+      ['an answer that was filtered', [{ tokens: 3, finish: 'content_filter' }], 'error'],
+      ['an answer that broke off', [{ thinking: ['hm'], tokens: 3, end: 'no-marker' }], 'error'],
+      ['a socket that was cut', [{ tokens: 3, calls, end: 'cut' }], 'error'],
+      ['an error of the provider', [{ tokens: 3, end: 'error' }], 'error'],
+    ]
+    test.each(answers)('goes on after %s: a strict server accepts it', async (_, behaviours, outcome) => {
+      const { model, at } = (await answered(...behaviours, { texts: ['done'] }))({ maxRetries: 0 })
+      let kept: Message[] = []
+      const onFinish = (all: Message[]): void => void (kept = all)
+      await using served = await servedAgent({ model, tools: { weather, now }, instructions: 'be brief', onFinish })
+      expect((await served.client.start('agent', 'weather?').end).outcome).toBe(outcome)
+      checkConversation(kept)
+      const before = await provider.count(at)
+      // As a client or a database gives it back.
+      const messages = JSON.parse(JSON.stringify([...kept, { role: 'user', content: 'and?' }])) as Message[]
+      const again = served.client.start('agent', { messages })
+      expect(await again.result).toBe('done')
+      expect(await provider.count(at)).toBe(before + 1)
+    })
+
+    test('goes on after a cancel in the arguments of a call', async () => {
+      const { model, at } = (
+        await answered({ thinking: ['hm'], tokens: 2, calls, hold: 'args' }, { texts: ['done'] })
+      )()
+      let kept: Message[] = []
+      const onFinish = (all: Message[]): void => void (kept = all)
+      await using served = await servedAgent({ model, tools: { weather, now }, onFinish })
+      const run = served.client.start('agent', 'weather?')
+      const { id } = await provider.request(at)
+      await provider.seen(id, 'holding')
+      expect(await run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true, provider: 'closed' })
+      expect((await provider.closed(id)).whole).toBe(false)
+      checkConversation(kept)
+      const again = served.client.start('agent', { messages: [...kept, { role: 'user', content: 'and?' }] })
+      expect(await again.result).toBe('done')
     })
   })
 

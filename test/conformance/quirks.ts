@@ -4,9 +4,11 @@ import { z } from 'zod'
 import { type Message, tool } from '../../server/index.ts'
 import type { Model, ModelEvent } from '../../server/models/model.ts'
 import { servedAgent } from '../helpers/agent-run.ts'
+import type { Dialect } from '../helpers/fake-dialects.ts'
 import { FakeProvider } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
-import { checkConversation, checkRequest, type Dialect } from '../helpers/strict-provider.ts'
+import { checkConversation } from '../helpers/strict-conversation.ts'
+import { problemIn } from '../helpers/strict-request.ts'
 
 /** A response of a provider. The forms `events` and `lines` are shorthands for bytes. */
 type Response = {
@@ -106,7 +108,7 @@ export function quirkSuite({ dialect, make }: Adapter): void {
         })
         await served.client.start('agent', 'go').result
         const { body } = await provider.request(at, 2)
-        checkRequest(dialect, body)
+        expect(problemIn(dialect, body)).toBeUndefined()
         checkConversation(handed)
         const back = quirk.sendsBack?.[dialect]
         if (back) expect((body as { messages: unknown[] }).messages[1]).toMatchObject(back)
@@ -121,7 +123,7 @@ function behaviourOf({ events, lines, bytes, contentType, status }: Response, di
     ...(lines ?? []).map((line) => `${textOf(line)}\n`),
     ...(bytes ?? []),
   ]
-  const usual = dialect === 'openai' ? 'text/event-stream' : 'application/x-ndjson'
+  const usual = dialect === 'ollama' ? 'application/x-ndjson' : 'text/event-stream'
   return { chunks, contentType: contentType ?? usual, ...(status !== undefined && { status }) }
 }
 

@@ -1,10 +1,11 @@
 /**
- * The fake provider's own process: OpenAI's chat completions and Ollama's chat on one port. It runs apart from the
- * tests so that its clock, its sockets and its backpressure are not theirs.
+ * The fake provider's own process: the APIs of several providers on one port. It runs apart from the tests so that its
+ * clock, its sockets and its backpressure are not theirs. It refuses requests that a strict provider refuses.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { asChild } from './child-process.ts'
+import { type Dialect, dialectOf, modelOf, type Writer, writerOf } from './fake-dialects.ts'
 import {
   type Behaviour,
   type ProviderCommand,
@@ -12,85 +13,19 @@ import {
   type Written,
   wallMs,
 } from './fake-provider-wire.ts'
+import { problemIn } from './strict-request.ts'
 
 const behaviours = new Map<string, Behaviour[]>()
 const counts = new Map<string, number>()
 const answers = new Map<number, Answer>()
 let lastId = 0
 
-/** How one provider writes what it says. */
-type Dialect = {
-  contentType: string
-  text(text: string): string
-  thinking(text: string): string
-  call(index: number, id: string | null, name: string, args: string): string[]
-  end(finish: string, usage: { input: number; output: number } | undefined): string
-  error(error: unknown): string
-  broken: string
-}
-
-const openai: Dialect = {
-  contentType: 'text/event-stream',
-  text: (text) => event({ choices: [{ index: 0, delta: { content: text } }] }),
-  thinking: (text) => event({ choices: [{ index: 0, delta: { reasoning_content: text } }] }),
-  call: (index, id, name, args) => {
-    const piece = (call: object): string =>
-      event({ choices: [{ index: 0, delta: { tool_calls: [{ index, ...call }] } }] })
-    return [
-      piece({ ...(id !== null && { id }), type: 'function', function: { name, arguments: '' } }),
-      ...(args.match(/.{1,6}/gs) ?? []).map((text) => piece({ function: { arguments: text } })),
-    ]
-  },
-  end: (finish, usage) =>
-    event({ choices: [{ index: 0, delta: {}, finish_reason: finish }] }) +
-    (usage
-      ? event({
-          choices: [],
-          usage: {
-            prompt_tokens: usage.input,
-            completion_tokens: usage.output,
-            prompt_tokens_details: { cached_tokens: 3 },
-            completion_tokens_details: { reasoning_tokens: 2 },
-          },
-        })
-      : '') +
-    'data: [DONE]\n\n',
-  error: (error) => event({ error }),
-  broken: 'data: {"choices":[{"delta"\n\n',
-}
-
-const ollama: Dialect = {
-  contentType: 'application/x-ndjson',
-  text: (text) => line({ message: { role: 'assistant', content: text }, done: false }),
-  thinking: (text) => line({ message: { role: 'assistant', content: '', thinking: text }, done: false }),
-  call: (_index, _id, name, args) => {
-    const call = { function: { name, arguments: JSON.parse(args) as unknown } }
-    return [line({ message: { role: 'assistant', content: '', tool_calls: [call] }, done: false })]
-  },
-  end: (finish, usage) =>
-    line({
-      message: { role: 'assistant', content: '' },
-      done: true,
-      done_reason: finish,
-      ...(usage && { prompt_eval_count: usage.input, eval_count: usage.output, total_duration: 5 }),
-    }),
-  error: (error) => line({ error }),
-  broken: '{"message":{"con\n',
-}
-
-function event(chunk: object): string {
-  return `data: ${JSON.stringify(chunk)}\n\n`
-}
-
-function line(chunk: object): string {
-  return `${JSON.stringify(chunk)}\n`
-}
-
 /** One response on its way. */
 class Answer {
   readonly id: number = ++lastId
   readonly #response: ServerResponse
   readonly #dialect: Dialect
+  readonly #writer: Writer
   readonly #key: string
   #bytes = 0
   #tokens = 0
@@ -102,6 +37,7 @@ class Answer {
   constructor(response: ServerResponse, dialect: Dialect, key: string) {
     this.#response = response
     this.#dialect = dialect
+    this.#writer = writerOf(dialect)
     this.#key = key
     response.on('error', () => {})
     response.on('drain', () => this.#wake())
@@ -129,33 +65,33 @@ class Answer {
     }
     if (status !== undefined) {
       const words = `no: the key ${this.#key} of ${response.req.headers.host ?? ''} is not welcome`
-      const error = behaviour.error ?? (this.#dialect === openai ? { message: words } : words)
+      const error = behaviour.error ?? (this.#dialect === 'openai' ? { message: words } : words)
       response.writeHead(status, { 'content-type': 'application/json', ...behaviour.headers })
-      response.end(JSON.stringify({ error }))
+      response.end(JSON.stringify(this.#writer.refusal(error)))
       return
     }
-    response.writeHead(200, { 'content-type': this.#dialect.contentType })
+    response.writeHead(200, { 'content-type': this.#writer.contentType })
     response.flushHeaders()
     report({ type: 'headers', id: this.id, at: wallMs() })
     if (hold === 'first-token') await this.#hold(hold)
 
-    for (const text of thinking) await this.#write(this.#dialect.thinking(text), behaviour)
+    for (const text of thinking) await this.#write(this.#writer.thinking(text), behaviour)
     const total = behaviour.texts?.length ?? behaviour.tokens ?? 0
     for (let n = 0; n < total && !this.#gone; n++) {
       const text = behaviour.texts?.[n] ?? `t${n} `.padEnd(behaviour.tokenBytes ?? 0, '.')
       if (n > 0 && everyMs > 0) await new Promise((resolve) => setTimeout(resolve, everyMs))
       this.#tokens++
-      await this.#write(this.#dialect.text(text), behaviour)
+      await this.#write(this.#writer.text(text), behaviour)
       if (n === 0) {
         report({ type: 'token', id: this.id, at: wallMs() })
-        if (behaviour.malformed) await this.#write(this.#dialect.broken, behaviour)
-        if (behaviour.badUtf8) await this.#write(Buffer.from(this.#dialect.text('\xff\xfe'), 'latin1'), behaviour)
+        if (behaviour.malformed) await this.#write(this.#writer.broken, behaviour)
+        if (behaviour.badUtf8) await this.#write(Buffer.from(this.#writer.text('\xff\xfe'), 'latin1'), behaviour)
       }
     }
     if (behaviour.raw !== undefined) await this.#write(Buffer.from(behaviour.raw, 'latin1'), behaviour)
     if (hold === 'tokens') await this.#hold(hold)
     for (const [index, { name, args, id = `call_fake_${index}` }] of calls.entries()) {
-      const pieces = this.#dialect.call(index, id, name, args)
+      const pieces = this.#writer.call(index, id, name, args)
       for (const [n, piece] of pieces.entries()) {
         await this.#write(piece, behaviour)
         if (hold === 'args' && n === Math.floor(pieces.length / 2)) await this.#hold(hold)
@@ -169,18 +105,17 @@ class Answer {
     switch (end) {
       case 'proper': {
         const usage = behaviour.noUsage ? undefined : { input: 11, output: this.#tokens }
-        await this.#write(this.#dialect.end(behaviour.finish ?? 'stop', usage), behaviour)
+        await this.#write(this.#writer.end(behaviour.finish ?? 'stop', usage), behaviour)
         break
       }
       case 'error':
-        await this.#write(this.#dialect.error(behaviour.error ?? `the key ${this.#key} failed`), behaviour)
+        await this.#write(this.#writer.error(behaviour.error ?? `the key ${this.#key} failed`), behaviour)
         break
       case 'cut':
         this.#response.destroy()
         return
       case 'endless-line': {
-        const bytes = this.#dialect === openai ? 'data: ' : '{"'
-        await this.#write(bytes, {})
+        await this.#write(this.#writer.lineStart, {})
         for (let n = 0; n < 1_024 && !this.#gone; n++) await this.#write('x'.repeat(65_536), {})
         this.#response.destroy()
         return
@@ -197,7 +132,7 @@ class Answer {
 
   async #write(text: string | Buffer, { split = false }: Behaviour): Promise<void> {
     const bytes = typeof text === 'string' ? Buffer.from(text) : text
-    for (const chunk of split ? bytes.map((_, at) => at) : [undefined]) {
+    for (const chunk of split ? bytes.keys() : [undefined]) {
       if (this.#gone) return
       this.#bytes += chunk === undefined ? bytes.length : 1
       if (split) await new Promise((resolve) => setImmediate(resolve))
@@ -230,11 +165,12 @@ const server = createServer((request, response) => {
   request.socket.setNoDelay(true)
   void (async () => {
     const path = request.url ?? ''
-    const dialect = path.startsWith('/v1/') ? openai : ollama
-    const answer = new Answer(response, dialect, request.headers.authorization ?? '')
+    const dialect = dialectOf(path)
+    const key = request.headers.authorization ?? request.headers['x-goog-api-key'] ?? ''
+    const answer = new Answer(response, dialect, String(key))
     answers.set(answer.id, answer)
     const body = await bodyOf(request)
-    const model = String((body as { model?: unknown } | undefined)?.model)
+    const model = modelOf(path, body)
     const count = counts.get(model) ?? 0
     counts.set(model, count + 1)
     report({ type: 'request', id: answer.id, model, path, body, port: request.socket.remotePort ?? 0, at: wallMs() })
@@ -242,11 +178,13 @@ const server = createServer((request, response) => {
     const missing: Behaviour = {
       status: 404,
       error:
-        dialect === openai
+        dialect === 'openai'
           ? { message: `The model '${model}' does not exist`, code: 'model_not_found' }
           : `model "${model}" not found, try pulling it first`,
     }
-    await answer.give(list?.[Math.min(count, list.length - 1)] ?? missing)
+    const problem = list && problemIn(dialect, body)
+    if (problem !== undefined) await answer.give({ status: 400, error: `refused: ${problem}` })
+    else await answer.give(list?.[Math.min(count, list.length - 1)] ?? missing)
   })().catch((error: unknown) => {
     console.error('the fake provider failed', error)
     process.exit(1)

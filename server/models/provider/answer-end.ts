@@ -1,7 +1,7 @@
-import type { StopReason } from '../model.ts'
+import type { ModelEvent, StopReason } from '../model.ts'
 
 /** The meaning of the word with which a provider ends an answer. */
-export type AnswerEnd = StopReason | 'filtered' | 'failed'
+export type AnswerEnd = StopReason | 'filtered' | 'failed' | 'paused'
 
 /** The words of all providers, in lower case. */
 const WORDS: { readonly [End in AnswerEnd]: readonly string[] } = {
@@ -25,6 +25,10 @@ const WORDS: { readonly [End in AnswerEnd]: readonly string[] } = {
     'blocklist',
     'prohibited_content',
     'spii',
+    'language',
+    'image_safety',
+    'image_prohibited_content',
+    'image_recitation',
     'guardrail_intervened',
   ],
   failed: [
@@ -41,9 +45,14 @@ const WORDS: { readonly [End in AnswerEnd]: readonly string[] } = {
     'malformed_function_call',
     'unexpected_tool_call',
     'too_many_tool_calls',
+    'missing_thought_signature',
+    'malformed_response',
+    'no_image',
+    'image_other',
     'load',
     'unload',
   ],
+  paused: ['pause_turn'],
   other: [],
 }
 
@@ -58,4 +67,10 @@ export function answerEnd(word: string): AnswerEnd {
 export function unknownEnd(word: string): string {
   const quote = /^[\w.-]{1,64}$/.test(word) ? `: ${word}` : ''
   return `the model's answer ended for an unknown reason${quote}`
+}
+
+/** The event about lines of an answer that were left out. */
+export function malformedLines(count: number): ModelEvent {
+  const lines = count === 1 ? '1 line' : `${count} lines`
+  return { type: 'warning', code: 'malformed_line', message: `skipped ${lines} of the model's answer: malformed` }
 }

@@ -10,6 +10,16 @@ export function isWire(value: unknown): value is Wire {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** The JSON object of a text; undefined for any other text. */
+export function parsedWire(text: string): Wire | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isWire(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** The object in a field, or an empty object. */
 export function objectIn(value: unknown): Wire {
   return isWire(value) ? value : {}

@@ -1,7 +1,7 @@
 import { type ErrorOptions, MillraceError } from '../../../protocol/errors.ts'
 import { LineTooLong } from '../../streams/lines.ts'
 import { excerpt, wellFormed } from '../../text.ts'
-import { isWire, objectIn, type Wire } from './json.ts'
+import { isWire, objectIn, textIn, type Wire } from './json.ts'
 import { ProviderTimeout } from './timeouts.ts'
 
 /** The parts of an error message that differ by provider. Each advice is a clause in lower case. */
@@ -89,9 +89,23 @@ function isStated(error: unknown): boolean {
   )
 }
 
+/** The statuses that Anthropic's words for errors stand for. */
+const STATUS_OF_TYPE = new Map([
+  ['authentication_error', 401],
+  ['billing_error', 402],
+  ['permission_error', 403],
+  ['not_found_error', 404],
+  ['request_too_large', 413],
+  ['rate_limit_error', 429],
+  ['timeout_error', 504],
+  ['overloaded_error', 529],
+])
+
 function refusalOf(error: unknown): Refusal {
-  const { code, status, status_code: statusCode } = objectIn(error)
-  const number = [code, status, statusCode].map(Number).find((given) => given >= 400 && given < 600)
+  const { code, status, status_code: statusCode, type } = objectIn(error)
+  const number =
+    [code, status, statusCode].map(Number).find((given) => given >= 400 && given < 600) ??
+    STATUS_OF_TYPE.get(textIn(type))
   return new Refusal(number, JSON.stringify(error))
 }
 
@@ -127,6 +141,8 @@ export function explain(thrown: unknown, words: ProviderWords): MillraceError {
   return explainNetwork(thrown, words)
 }
 
+const NO_QUOTA = 'the account at the provider has no quota left: check its billing'
+
 function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
   const { status, afterMs } = refusal
   refusal.hide(words.secrets ?? [])
@@ -139,12 +155,11 @@ function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
     const message = `the provider refused the server's key: ${words.key}`
     return error('provider_error', message, { retryable: false })
   }
+  if (status === 402) return error('provider_rate_limited', NO_QUOTA, { retryable: false })
   if (status === 429 || (status === undefined && refusal.says(/rate.?limit|too many requests|quota/i))) {
     // A retry does not help: waiting does not refill an account.
     if (refusal.says(/insufficient_quota|billing/i)) {
-      return error('provider_rate_limited', 'the account at the provider has no quota left: check its billing', {
-        retryable: false,
-      })
+      return error('provider_rate_limited', NO_QUOTA, { retryable: false })
     }
     return error('provider_rate_limited', 'the provider limits the rate of requests: try again later', wait)
   }

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { anthropic } from '../../../server/models/anthropic.ts'
 import { demo } from '../../../server/models/demo.ts'
+import { gemini } from '../../../server/models/gemini.ts'
 import type { Part } from '../../../server/models/message-parts.ts'
 import { textOf } from '../../../server/models/message-parts.ts'
 import type { Message, Model, ModelEvent } from '../../../server/models/model.ts'
@@ -25,7 +27,8 @@ type Sent = { events: ModelEvent[]; error: unknown; messages: unknown[] | undefi
 async function sent(make: (fetch: typeof globalThis.fetch) => Model, parts: readonly Part[]): Promise<Sent> {
   let messages: unknown[] | undefined
   const model = make(async (input, init) => {
-    messages = ((await new Request(input, init).json()) as { messages: unknown[] }).messages
+    const body = (await new Request(input, init).json()) as { [name: string]: unknown[] }
+    messages = body['messages'] ?? body['contents']
     return new Response('', { status: 400 })
   })
   const asked: Message[] = [
@@ -40,6 +43,10 @@ const toOpenAI = (parts: readonly Part[]): Promise<Sent> =>
   sent((fetch) => openai('m', { env: {}, baseURL: 'http://host/v1', maxRetries: 0, fetch }), parts)
 const toOllama = (parts: readonly Part[]): Promise<Sent> =>
   sent((fetch) => ollama('m', { env: {}, maxRetries: 0, fetch }), parts)
+const toAnthropic = (parts: readonly Part[]): Promise<Sent> =>
+  sent((fetch) => anthropic('m', { env: {}, baseURL: 'http://host', maxRetries: 0, fetch }), parts)
+const toGemini = (parts: readonly Part[]): Promise<Sent> =>
+  sent((fetch) => gemini('m', { env: {}, baseURL: 'http://host', maxRetries: 0, fetch }), parts)
 
 describe('the parts of a message', () => {
   test('reach OpenAI in their order: images and PDF as data, files of text as text', async () => {
@@ -59,6 +66,45 @@ describe('the parts of a message', () => {
     ])
   })
 
+  test('reach Anthropic in their order: images, PDF as a document, files of text as text', async () => {
+    const { messages } = await toAnthropic([image, text, pdf, notes, address])
+    expect(messages).toEqual([
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'Hello' },
+          { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'iVBORw==' } },
+          { type: 'text', text: 'What is it?' },
+          {
+            type: 'document',
+            source: { type: 'base64', media_type: 'application/pdf', data: 'JVBERi0xLjc=' },
+            title: 'bill.pdf',
+          },
+          { type: 'text', text: '<file name="notes.txt">\none\ntwo\n</file>' },
+          { type: 'image', source: { type: 'url', url: 'https://pictures.example/a.png' } },
+        ],
+      },
+    ])
+  })
+
+  test('reach Gemini in their order: images, sound and PDF as data, files of text as text', async () => {
+    const sound: Part = { type: 'file', mediaType: 'audio/mpeg', data: utf8('ID3') }
+    const { messages } = await toGemini([image, text, pdf, notes, sound])
+    expect(messages).toEqual([
+      {
+        role: 'user',
+        parts: [
+          { text: 'Hello' },
+          { inlineData: { mimeType: 'image/png', data: 'iVBORw==' } },
+          { text: 'What is it?' },
+          { inlineData: { mimeType: 'application/pdf', data: 'JVBERi0xLjc=' } },
+          { text: '<file name="notes.txt">\none\ntwo\n</file>' },
+          { inlineData: { mimeType: 'audio/mpeg', data: 'SUQz' } },
+        ],
+      },
+    ])
+  })
+
   test('reach Ollama as one text and a list of images', async () => {
     const { messages } = await toOllama([image, text, notes])
     expect(messages?.[1]).toEqual({
@@ -70,6 +116,13 @@ describe('the parts of a message', () => {
 
   test.each<[string, (parts: readonly Part[]) => Promise<Sent>, Part, string]>([
     ['openai', toOpenAI, zip, '(application/zip): it takes images, PDF, and files of text'],
+    ['anthropic', toAnthropic, zip, '(application/zip): it takes images, PDF, and files of text'],
+    [
+      'gemini',
+      toGemini,
+      address,
+      '(an image by its address): it takes images, audio, video and PDF as bytes, and files of text',
+    ],
     ['ollama', toOllama, pdf, '(application/pdf): it takes images as bytes, and files of text'],
     ['ollama', toOllama, address, '(an image by its address): it takes images as bytes, and files of text'],
   ])('that %s does not take are refused before anything is sent', async (provider, to, part, says) => {
@@ -84,6 +137,8 @@ describe('the parts of a message', () => {
 
   test.each([
     ['openai', toOpenAI],
+    ['anthropic', toAnthropic],
+    ['gemini', toGemini],
     ['ollama', toOllama],
   ])('with a string in place of bytes are refused by %s, and no file of that name is read', async (_, to) => {
     const { messages, error } = await to([{ type: 'image', mediaType: 'image/png', data: '/etc/hostname' as never }])
@@ -96,6 +151,8 @@ describe('the parts of a message', () => {
 
   test.each([
     ['openai', toOpenAI],
+    ['anthropic', toAnthropic],
+    ['gemini', toGemini],
     ['ollama', toOllama],
   ])('of type text that are not UTF-8 are refused for %s', async (_, to) => {
     const { messages, error } = await to([{ type: 'file', mediaType: 'text/csv', data: new Uint8Array([0xff, 0xfe]) }])
