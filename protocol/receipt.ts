@@ -12,6 +12,16 @@ export type Usage = {
   cost?: number
 }
 
+/** Adds a usage to a sum. */
+export function addUsage(sum: Usage, usage: Usage): void {
+  sum.input += usage.input
+  sum.output += usage.output
+  for (const part of ['cached', 'thinking', 'cost'] as const) {
+    const n = usage[part]
+    if (n !== undefined) sum[part] = (sum[part] ?? 0) + n
+  }
+}
+
 /** The reasons of a cancel: their numbers on the wire, by name. */
 export const CANCEL_CODES = {
   unspecified: 0,

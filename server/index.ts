@@ -41,6 +41,7 @@ export type { Right } from './actors/principal.ts'
 export type { ReaderView, RunView, ServerView, SessionView } from './actors/server-view.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type {
+  ApprovalContext,
   RunTools,
   Tool,
   ToolAnswer,
@@ -50,10 +51,11 @@ export type {
   ToolProgress,
 } from './actors/tool.ts'
 export { tool } from './actors/tool.ts'
-export type { AgentDefinition } from './agents/agent.ts'
 export { agent } from './agents/agent.ts'
+export type { AgentDefinition, AgentStart, AgentStep, FinishContext } from './agents/agent-definition.ts'
 export type { AgentInput } from './agents/agent-input.ts'
 export { validConversation } from './agents/conversation.ts'
+export type { AgentTurn, TurnOptions } from './agents/turn-plan.ts'
 export type { InspectorInput } from './inspector/inspector.ts'
 export { inspector } from './inspector/inspector.ts'
 export type { LogFields, Logger } from './logging/logger.ts'

@@ -3,6 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { AnyData, RunEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
+import type { Usage } from '../../protocol/receipt.ts'
 import type { Sendable } from '../../protocol/sendable.ts'
 import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
@@ -96,8 +97,14 @@ export interface ActorContext {
    * `takeInputs` that returned none: no input that was accepted is lost then.
    */
   readonly refuseInputs: () => void
-  /** Binds tools to this run: a cancel of the run, or of one call, stops them. */
-  readonly tools: (tools: ToolMap) => RunTools
+  /**
+   * Binds tools to this run: a cancel of the run, or of one call, stops them.
+   * @param context What the tools find as `context`. Default: undefined.
+   */
+  readonly tools: <Context = undefined>(
+    tools: ToolMap<Context>,
+    ...context: undefined extends Context ? [context?: Context] : [context: Context]
+  ) => RunTools
   /** Starts another actor as a child of this run. */
   readonly spawn: Spawn
   /**
@@ -106,6 +113,11 @@ export interface ActorContext {
    * @throws MillraceError `not_found` for an unknown id, and when the server has no default model.
    */
   readonly model: (which?: string | Model) => RunModel
+  /**
+   * What the run and its children have cost so far. Undefined before any usage is reported. `exact` is false while a
+   * request is open, and after one was cut off.
+   */
+  readonly usage: (Usage & { exact: boolean }) | undefined
   /** Reports an error to the server's `onError`. The run goes on, and clients do not learn of it. */
   readonly reportError: (error: unknown) => void
   /** Identifies this life of this run. Pass it on where a side effect must not happen twice. */

@@ -14,8 +14,15 @@ const DEFAULT_MAX_OUTPUT_BYTES = 65_536
 /** The progress of a tool: a short text, or a count. */
 export type ToolProgress = string | Progress
 
-/** The second argument of a tool: its access to the call and the run. */
-export interface ToolContext {
+/**
+ * The second argument of a tool: its access to the call and the run.
+ *
+ * @typeParam Context What `context` of the agent made for the run: declare it where a tool reads it, as in
+ *   `run: (input, { context }: ToolContext<{ db: Database }>) => ...`. An agent without it then does not take the tool.
+ */
+export interface ToolContext<Context = unknown> {
+  /** What `context` of the agent made for this run. Undefined if the agent has none. */
+  readonly context: Context
   /** Aborts when this call is cancelled or times out, or the run stops; `reason` is a `MillraceError`. Pass it on. */
   readonly signal: AbortSignal
   /** The id of this call. */
@@ -42,8 +49,11 @@ export interface ToolContext {
  */
 type Running<Output> = Output | Promise<Output> | AsyncGenerator<ToolProgress, Output> | Generator<ToolProgress, Output>
 
+/** What decides whether a call needs approval: the second argument of `needsApproval`. */
+export type ApprovalContext<Context = unknown> = Pick<ToolContext<Context>, 'signal' | 'call' | 'principal' | 'context'>
+
 /** The argument of `tool()`. */
-export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = {
+export type ToolDefinition<Schema extends StandardSchema | undefined, Output, Context = unknown> = {
   /** Tells the model what the tool does and when to use it. */
   description: string
   /** Checks and transforms the arguments; any Standard Schema. The model sees the issues. Default: accepts anything. */
@@ -56,9 +66,12 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = 
    * Runs the call. The output is text or data that JSON can write. A generator yields progress and returns it. The model sees every thrown error: a
    * `MillraceError` with its message, any other error without.
    */
-  run: (input: InferOutput<Schema>, context: ToolContext) => Running<Output>
+  run: (input: InferOutput<Schema>, context: ToolContext<Context>) => Running<Output>
   /** Whether an attached client must approve a call before it runs, or a function that decides it. Default false. */
-  needsApproval?: boolean | ((input: InferOutput<Schema>) => boolean | Promise<boolean>) | undefined
+  needsApproval?:
+    | boolean
+    | ((input: InferOutput<Schema>, context: ApprovalContext<Context>) => boolean | Promise<boolean>)
+    | undefined
   /** Time limit for an approval, in milliseconds. A call without an answer is refused. Default 300,000. */
   approvalMs?: number | undefined
   /** Time limit for `run`, in milliseconds, without the time for an approval. Default 30,000. */
@@ -67,8 +80,12 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output> = 
   maxOutputBytes?: number | undefined
 }
 
-/** A function that a model may call. Made by `tool()`. */
-export interface Tool<Input = unknown, Output = unknown> {
+/**
+ * A function that a model may call. Made by `tool()`.
+ *
+ * @typeParam Context The run context that it needs. Default: any.
+ */
+export interface Tool<Input = unknown, Output = unknown, Context = unknown> {
   /** Tells the model what the tool does and when to use it. */
   readonly description: string
   /** Checks the arguments. Undefined: it takes anything. */
@@ -76,9 +93,9 @@ export interface Tool<Input = unknown, Output = unknown> {
   /** JSON Schema of the arguments. */
   readonly parameters: unknown
   /** Runs one call. */
-  readonly run: (input: never, context: ToolContext) => Running<unknown>
+  readonly run: (input: never, context: ToolContext<Context>) => Running<unknown>
   /** Whether a call must be approved, or a function that decides it. */
-  readonly needsApproval: boolean | ((input: never) => boolean | Promise<boolean>)
+  readonly needsApproval: boolean | ((input: never, context: ApprovalContext<Context>) => boolean | Promise<boolean>)
   /** Time limit for an approval, in milliseconds. */
   readonly approvalMs: number
   /** Time limit for `run`, in milliseconds. */
@@ -89,8 +106,8 @@ export interface Tool<Input = unknown, Output = unknown> {
   readonly '~types'?: { readonly input: Input; readonly output: Output }
 }
 
-/** Tools by the names that models use. */
-export type ToolMap = Readonly<Record<string, Tool>>
+/** Tools by the names that models use. They need no run context but `Context`. */
+export type ToolMap<Context = unknown> = { readonly [name: string]: Tool<unknown, unknown, Context> }
 
 /** The outcome of a call, and the text for the model. */
 export type ToolAnswer = {
@@ -135,9 +152,9 @@ const OPTIONS: OptionKinds<ToolDefinition<undefined, unknown>> = {
  * @throws MillraceError `bad_request` for an unknown or invalid option, when the schema provides no JSON Schema and `parameters` is missing, when the
  * arguments are not an object, or a limit is not a number above 0.
  */
-export function tool<const Schema extends StandardSchema | undefined = undefined, Output = unknown>(
-  definition: ToolDefinition<Schema, Output>,
-): Tool<InferInput<Schema>, Output> {
+export function tool<const Schema extends StandardSchema | undefined = undefined, Output = unknown, Context = unknown>(
+  definition: ToolDefinition<Schema, Output, Context>,
+): Tool<InferInput<Schema>, Output, NoInfer<Context>> {
   checkOptions('tool()', definition, OPTIONS)
   if (definition.run === undefined) throw new MillraceError('bad_request', 'a tool needs `run`, the code of a call')
   const { description, input, run, needsApproval = false } = definition

@@ -35,14 +35,14 @@ export class AgentSettings {
     this.#open = open
     this.#tools = tools
     const unknown = open.find((name) => !SETTING_NAMES.includes(name))
-    const problem = this.#problemIn(own) ?? (unknown === undefined ? undefined : `unknown setting ${unknown}`)
+    const problem = this.problemIn(own) ?? (unknown === undefined ? undefined : `unknown setting ${unknown}`)
     if (problem !== undefined) throw new MillraceError('bad_request', `invalid settings of an agent: ${problem}`)
   }
 
   /** What is wrong with the settings of a client, if anything. */
   problemOfClient(given: ModelSettings): string | undefined {
     const refused = Object.keys(given).find((name) => !(this.#open as readonly string[]).includes(name))
-    if (refused === undefined) return this.#problemIn(given)
+    if (refused === undefined) return this.problemIn(given)
     const known = this.#open.length > 0 ? this.#open.join(', ') : 'none'
     return `this agent takes no setting ${quoted(refused)} of a client; clients may set: ${known}`
   }
@@ -54,11 +54,15 @@ export class AgentSettings {
     return all.maxTokens === undefined ? all : { ...all, maxTokens: Math.min(all.maxTokens, maxTokens) }
   }
 
-  #problemIn(given: ModelSettings): string | undefined {
+  /**
+   * What is wrong with some settings, if anything.
+   * @param tools the names of the tools that there are. Default: those of the agent.
+   */
+  problemIn(given: ModelSettings, tools: readonly string[] = this.#tools): string | undefined {
     const { error } = settings.safeParse(given)
     if (error) return error.issues.map(({ path, message }) => [...path, message].join(': ')).join('; ')
     const { toolChoice } = given
-    if (typeof toolChoice !== 'object' || this.#tools.includes(toolChoice.tool)) return undefined
+    if (typeof toolChoice !== 'object' || tools.includes(toolChoice.tool)) return undefined
     return `toolChoice: this agent has no tool ${quoted(toolChoice.tool)}`
   }
 }

@@ -1,4 +1,5 @@
 import type { RunEvent } from '../../protocol/events.ts'
+import { addUsage, type Usage } from '../../protocol/receipt.ts'
 import type { RunTools } from '../actors/tool.ts'
 import type { Extra, Message, ModelEvent, StopReason, ToolCall } from '../models/model.ts'
 import { isWellFormed } from '../text.ts'
@@ -25,6 +26,8 @@ export class Turn {
   #dropped = 0
   #extra: Extra | undefined
   stop: StopReason = 'stop'
+  /** What the provider states that this turn cost. */
+  readonly usage: Usage = { input: 0, output: 0 }
 
   constructor(tools: Pick<RunTools, 'claimId' | 'specs'>, provider: string) {
     this.#tools = tools
@@ -65,6 +68,8 @@ export class Turn {
       case 'retry':
         return { ...event, provider: this.#provider }
       case 'usage':
+        addUsage(this.usage, event)
+        return event
       case 'warning':
         return event
       case 'finish':

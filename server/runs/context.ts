@@ -1,5 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
+import type { Receipt } from '../../protocol/receipt.ts'
 import type { ActorContext, ModelCall, Question, RunInput, RunModel } from '../actors/actor.ts'
 import { AnswerCheck, modelError } from '../models/answer-check.ts'
 import type { Model, ModelEvent, StopReason } from '../models/model.ts'
@@ -29,6 +30,8 @@ export interface ContextCallbacks extends ToolCallbacks {
    * @param inputTokens about how many tokens it sends. Called only if they are not stated.
    */
   openProvider(inputTokens: () => number): OpenProvider
+  /** What the run and its children have cost so far. */
+  spent(): Receipt['usage']
   /** A model's answer is complete. `stop`: why it ended. */
   answered(stop: StopReason): void
 }
@@ -46,7 +49,10 @@ export function createContext(run: ContextCallbacks): ActorContext {
     },
     takeInputs: () => run.takeInputs(),
     refuseInputs: () => run.refuseInputs(),
-    tools: (tools) => bindTools(run, tools),
+    tools: (tools, ...[context]) => bindTools(run, tools, context),
+    get usage() {
+      return run.spent()
+    },
     emit: (event) => run.emit(event),
     request: (question) => run.request(question),
     spawn: (actor, input, options) => run.spawn(actor, input, options),

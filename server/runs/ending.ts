@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { CancelCause, Receipt, Sent, Usage } from '../../protocol/receipt.ts'
+import type { CancelCause, Receipt, Sent } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { errorData } from '../log/error-data.ts'
 import type { Log } from '../log/log.ts'
@@ -92,7 +92,7 @@ export class Ending {
   }
 
   /** What the run and its children have cost so far, if anything. */
-  get spent(): Usage | undefined {
+  get spent(): Receipt['usage'] {
     return this.#spent(this.#stop?.cutOff ?? this.#run.openWork.snapshot().provider).usage
   }
 

@@ -4,7 +4,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, toWire } from '../../protocol/events.ts'
 import type { OnDetach, RunState, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, type Usage } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, ActorContext, Principal, Question, RunInput } from '../actors/actor.ts'
 import type { ChildRun } from '../actors/child-run.ts'
@@ -266,6 +266,7 @@ export class Run implements ReadableRun {
       },
       canSay: (event) => this.#producer.accepts(event),
       failed: (error) => this.#callbacks.failed(this, error),
+      spent: () => this.#ending.spent,
       answered: (stop) => this.#usage.answered(stop),
     }
   }
@@ -427,7 +428,7 @@ export class Run implements ReadableRun {
   }
 
   /** What it and its children have cost so far, if anything. */
-  get spent(): Usage | undefined {
+  get spent(): Receipt['usage'] {
     return this.#ending.spent
   }
 

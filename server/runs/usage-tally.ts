@@ -1,5 +1,5 @@
 import type { RunEvent } from '../../protocol/events.ts'
-import type { Receipt, Usage } from '../../protocol/receipt.ts'
+import { addUsage, type Receipt, type Usage } from '../../protocol/receipt.ts'
 
 /** The usage and the iterations of a run, as its end reports them. */
 export class UsageTally {
@@ -20,7 +20,7 @@ export class UsageTally {
     if (event.type === 'usage') {
       this.#stated = texts
       this.#used = true
-      add(this.#spent, event)
+      addUsage(this.#spent, event)
     } else if (event.type === 'iteration') this.#iterations = event.n
   }
 
@@ -36,7 +36,7 @@ export class UsageTally {
   /** Adds what a child has cost. */
   childSpent(usage: Usage & { exact?: boolean }): void {
     this.#used = true
-    add(this.#spent, usage)
+    addUsage(this.#spent, usage)
     if (usage.exact === false) this.#inexact = true
   }
 
@@ -58,7 +58,7 @@ export class UsageTally {
   usage(also: readonly Usage[]): { usage?: Usage } {
     if (!this.#used && also.length === 0) return {}
     const usage = { ...this.#spent }
-    for (const more of also) add(usage, more)
+    for (const more of also) addUsage(usage, more)
     return { usage }
   }
 
@@ -75,14 +75,5 @@ export class UsageTally {
       return { usage: { ...usage, input: input + unstated, output: output + texts - this.#stated, exact: false } }
     }
     return usage ? { usage: { ...usage, exact: !this.#inexact } } : {}
-  }
-}
-
-function add(sum: Usage, usage: Usage): void {
-  sum.input += usage.input
-  sum.output += usage.output
-  for (const part of ['cached', 'thinking', 'cost'] as const) {
-    const n = usage[part]
-    if (n !== undefined) sum[part] = (sum[part] ?? 0) + n
   }
 }

@@ -63,21 +63,27 @@ export interface ToolCallbacks {
   failed(error: unknown): void
 }
 
-/** Binds tools to one run. */
-export function bindTools(callbacks: ToolCallbacks, tools: ToolMap): RunTools {
+/**
+ * Binds tools to one run.
+ * @param context the run context that they are given.
+ */
+export function bindTools(callbacks: ToolCallbacks, tools: ToolMap<never>, context: unknown): RunTools {
   // A map, because names come from a model: a plain object would also find `constructor`.
-  const byName = new Map(Object.entries(tools))
+  const byName = new Map<string, AnyTool>(Object.entries(tools))
   return {
     claimId: (given) => callbacks.claimCall(given),
     specs: [...byName].map(([name, { description, parameters }]) => ({ name, description, parameters })),
     call(asked) {
-      const answer = new ToolRun(callbacks, byName, asked).answer()
+      const answer = new ToolRun(callbacks, byName, asked, context).answer()
       // A caller may stop waiting before the run stops: that must not be an unhandled rejection.
       answer.catch(() => {})
       return answer
     },
   }
 }
+
+/** A tool, whatever it takes. What it is given has been checked by its schema, and by the type checker at its agent. */
+type AnyTool = Tool<unknown, unknown, never>
 
 type Cancel = { cause: CancelCause; at: number }
 
@@ -87,8 +93,9 @@ type CallEnding = { event: PlainEvent; answer: ToolAnswer }
 /** One call of a tool, from its arguments to its result. */
 class ToolRun {
   readonly #callbacks: ToolCallbacks
-  readonly #tools: ReadonlyMap<string, Tool>
+  readonly #tools: ReadonlyMap<string, AnyTool>
   readonly #call: ToolCall
+  readonly #runContext: unknown
   readonly #controller = new AbortController()
   readonly #progress: ProgressReport
   #startedAt: number
@@ -97,10 +104,11 @@ class ToolRun {
   #cancel: Cancel | undefined
   #decided = false
 
-  constructor(callbacks: ToolCallbacks, tools: ReadonlyMap<string, Tool>, asked: ToolCall) {
+  constructor(callbacks: ToolCallbacks, tools: ReadonlyMap<string, AnyTool>, asked: ToolCall, runContext: unknown) {
     this.#callbacks = callbacks
     this.#tools = tools
     this.#call = asked
+    this.#runContext = runContext
     this.#startedAt = callbacks.runtime.now()
     this.#progress = new ProgressReport(
       asked.call,
@@ -163,9 +171,11 @@ class ToolRun {
     return this.#callbacks.canSay(event) ? event : { ...event, args: quoted(JSON.stringify(args) ?? '') }
   }
 
-  async #approve({ needsApproval, approvalMs }: Tool, input: unknown): Promise<void> {
+  async #approve({ needsApproval, approvalMs }: AnyTool, input: unknown): Promise<void> {
     const needed =
-      typeof needsApproval === 'function' ? await this.#watched(needsApproval(input as never)) : needsApproval
+      typeof needsApproval === 'function'
+        ? await this.#watched(needsApproval(input as never, this.#context()))
+        : needsApproval
     if (!needed) return
     const { call, name, args } = this.#call
     const { signal } = this.#controller
@@ -180,7 +190,7 @@ class ToolRun {
   }
 
   /** Runs the tool itself, within its time limit. */
-  async #run(tool: Tool, input: unknown): Promise<ToolOutput> {
+  async #run(tool: AnyTool, input: unknown): Promise<ToolOutput> {
     const { runtime } = this.#callbacks
     this.#startedAt = runtime.now()
     const timer = runtime.setTimer(tool.timeoutMs, () => {
@@ -196,7 +206,7 @@ class ToolRun {
     }
   }
 
-  async #outputOf(tool: Tool, input: unknown): Promise<unknown> {
+  async #outputOf(tool: AnyTool, input: unknown): Promise<unknown> {
     const given = await tool.run(input as never, this.#context())
     if (!isGenerator(given)) return given
     const { signal } = this.#controller
@@ -214,9 +224,10 @@ class ToolRun {
     }
   }
 
-  #context(): ToolContext {
+  #context(): ToolContext<never> {
     const callbacks = this.#callbacks
     return {
+      context: this.#runContext as never,
       signal: this.#controller.signal,
       call: this.#call.call,
       principal: callbacks.principal,
@@ -295,7 +306,7 @@ class ToolRun {
 }
 
 /** @throws MillraceError `invalid_input` with the issues of the schema. */
-async function checked(tool: Tool, args: unknown): Promise<unknown> {
+async function checked(tool: AnyTool, args: unknown): Promise<unknown> {
   if (!tool.input) return args
   const result = await validate(tool.input, args)
   if (!result.issues) return result.value

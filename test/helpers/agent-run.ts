@@ -16,8 +16,8 @@ export interface ServedAgent extends AsyncDisposable {
   another(url?: string, token?: string): Client
 }
 
-export async function servedAgent(
-  definition: AgentDefinition,
+export async function servedAgent<Context = unknown>(
+  definition: AgentDefinition<Context>,
   options: Partial<ServerOptions<{ agent: Actor }>> = {},
 ): Promise<ServedAgent> {
   const served = await testServer({ agent: agent(definition) }, options)

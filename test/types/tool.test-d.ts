@@ -1,6 +1,14 @@
 import { expectTypeOf } from 'vitest'
 import { z } from 'zod'
-import { agent, type Tool, tool } from '../../server/index.ts'
+import {
+  type ApprovalContext,
+  actor,
+  agent,
+  type Message,
+  type Tool,
+  type ToolContext,
+  tool,
+} from '../../server/index.ts'
 
 // A tool's `run` takes what its schema makes of the arguments.
 export const weather = tool({
@@ -44,3 +52,63 @@ tool({
 agent({ tools: { weather, slow, steps } })
 // @ts-expect-error a tool is made by tool()
 agent({ tools: { made: { description: 'x', run: () => 1 } } })
+
+// What an agent makes for a run is what its tools and its own functions are given.
+type Shop = { orders: Map<string, number> }
+const order = tool({
+  description: 'x',
+  input: z.object({ id: z.string() }),
+  needsApproval: ({ id }, { context }: ApprovalContext<Shop>) => (context.orders.get(id) ?? 0) > 20,
+  run: ({ id }, { context }: ToolContext<Shop>) => {
+    expectTypeOf(context).toEqualTypeOf<Shop>()
+    return context.orders.get(id)
+  },
+})
+expectTypeOf(order).toEqualTypeOf<Tool<{ id: string }, number | undefined, Shop>>()
+agent({
+  context: async ({ principal, meta, input, signal }) => {
+    expectTypeOf(principal.id).toEqualTypeOf<string>()
+    expectTypeOf(meta).toEqualTypeOf<{ [key: string]: unknown } | undefined>()
+    expectTypeOf(input.messages[0]?.role).toEqualTypeOf<Message['role'] | undefined>()
+    expectTypeOf(signal).toEqualTypeOf<AbortSignal>()
+    return { orders: new Map<string, number>(), extra: Boolean(meta) }
+  },
+  tools: {
+    order,
+    weather,
+    inline: tool({ description: 'x', run: (_, { context }: ToolContext<{ extra: boolean }>) => context.extra }),
+  },
+  turn: ({ context }) => {
+    expectTypeOf(context).toEqualTypeOf<{ orders: Map<string, number>; extra: boolean }>()
+    return { tools: { order } }
+  },
+  onStep: ({ context }) => {
+    expectTypeOf(context.extra).toEqualTypeOf<boolean>()
+  },
+  onFinish: (_, { context, outcome, error, usage, run }) => {
+    expectTypeOf(context.extra).toEqualTypeOf<boolean>()
+    expectTypeOf(outcome).toEqualTypeOf<'done' | 'error' | 'cancelled'>()
+    expectTypeOf(error?.code).toExtend<string | undefined>()
+    expectTypeOf(usage?.input).toEqualTypeOf<number | undefined>()
+    expectTypeOf(run.id).toEqualTypeOf<string>()
+  },
+})
+const dated = tool({ description: 'x', run: (_, { context }: ToolContext<Date>) => context.getTime() })
+// @ts-expect-error the agent makes no context, and the tool needs one
+agent({ tools: { order } })
+// @ts-expect-error the agent makes another context
+agent({ context: () => ({ orders: 1 }), tools: { order } })
+// @ts-expect-error a turn may not use a tool that needs another context either
+agent({ context: (): Shop => ({ orders: new Map() }), turn: () => ({ tools: { dated } }) })
+// @ts-expect-error a turn decides nothing of that name
+agent({ turn: () => ({ instruction: 'x' }) })
+
+// An actor of its own hands a context to the tools that need one.
+actor({
+  ask: (_: unknown, { tools }) => {
+    tools({ weather })
+    tools({ order, weather }, { orders: new Map() })
+    // @ts-expect-error the tool needs a context
+    tools({ order })
+  },
+})

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
 import type { RunEvent } from '../../../protocol/events.ts'
 import type { ActorContext, RunInput, RunModel } from '../../../server/actors/actor.ts'
-import { type AgentDefinition, agent } from '../../../server/agents/agent.ts'
+import { agent } from '../../../server/agents/agent.ts'
+import type { AgentDefinition } from '../../../server/agents/agent-definition.ts'
 import type { Model, ModelEvent, ModelRequest } from '../../../server/models/model.ts'
 
 const FINISH: ModelEvent = { type: 'finish', stop: 'stop' }

@@ -1,0 +1,228 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { ActorContext, RunInput, RunModel } from '../actors/actor.ts'
+import type { RunTools, ToolMap } from '../actors/tool.ts'
+import type { Message } from '../models/model.ts'
+import type { AgentDefinition, FinishContext } from './agent-definition.ts'
+import type { Asked } from './agent-input.ts'
+import type { AgentSettings } from './agent-settings.ts'
+import { validConversation } from './conversation.ts'
+import { Turn, type TurnOutput } from './turn.ts'
+import { checkTurn, planTurn, type TurnDefaults, type TurnOptions, type TurnPlan } from './turn-plan.ts'
+
+/** An agent as its loop sees it. The type checker has compared what `context` makes with what the others take. */
+export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings'> & {
+  readonly tools: ToolMap<never>
+  readonly maxIterations: number
+  readonly settings: AgentSettings
+  readonly context?: AgentDefinition['context']
+}
+
+/** One run of an agent: model, tools, model again, until the model makes no more tool calls. */
+export class AgentLoop {
+  readonly #agent: LoopDefinition
+  readonly #asked: Asked
+  readonly #context: ActorContext
+  /** What `context` of the agent made for this run. */
+  #runContext: unknown
+  /** Of all turns of this run, unless `turn` says otherwise. */
+  #defaults!: TurnDefaults
+  readonly #conversation: Message[]
+  /** The messages of the current turn, until it is complete. */
+  #unfinished: Message[] = []
+  #turn: Turn | undefined
+  /** Messages that were accepted and that no turn will answer: the next run gets them. */
+  readonly #unread: Message[] = []
+  /** The warnings about settings that readers have got: every turn gives them again. */
+  readonly #unsupported = new Set<string>()
+
+  constructor(agent: LoopDefinition, asked: Asked, context: ActorContext) {
+    this.#agent = agent
+    this.#asked = asked
+    this.#context = context
+    this.#conversation = validConversation(asked.messages)
+  }
+
+  /** The actor of the agent. A cancel leaves it at any `yield`. */
+  async *run(): AsyncGenerator<TurnOutput, void> {
+    const { maxIterations, onStep, turn: decides } = this.#agent
+    const context = this.#context
+    const conversation = this.#conversation
+    const model = context.model(this.#agent.model)
+    if (this.#agent.context) await this.#makeContext()
+    this.#setDefaults(model)
+    let failure: { error: unknown } | undefined
+    try {
+      for (let n = 1; ; n++) {
+        // No turn follows the last one, so a later message would never reach the model.
+        if (n >= maxIterations) context.refuseInputs()
+        yield* this.#takeInputs(conversation)
+        const plan = decides ? await this.#decided(n) : this.#plan(n, {})
+        if (plan === undefined) return
+        yield { type: 'iteration', n, max: maxIterations }
+        const turn = new Turn(plan.tools, plan.model.provider)
+        this.#turn = turn
+        for await (const event of plan.model.stream(plan.call)) {
+          const output = turn.take(event)
+          if (output !== undefined && !this.#isRepeated(output)) yield output
+        }
+        if (turn.dropped > 0) yield tooManyCalls(turn.dropped)
+        const { calls, stop } = turn
+        this.#unfinished = [turn.message(true)]
+        this.#turn = undefined
+        if (calls.length > 0 && n >= maxIterations) {
+          yield { type: 'iteration.end', n, stop }
+          throw tooManyTurns(maxIterations)
+        }
+        await this.#callTools(plan.tools, calls)
+        const messages = validConversation(this.#unfinished)
+        conversation.push(...messages)
+        this.#unfinished = []
+        if (onStep) await onStep({ n, stop, messages, usage: turn.usage, model: plan.model.id, ...this.#given() })
+        yield { type: 'iteration.end', n, stop }
+        const answered = conversation.length
+        yield* this.#takeInputs(conversation)
+        if (calls.length === 0 && conversation.length === answered) {
+          context.refuseInputs()
+          return
+        }
+      }
+    } catch (error) {
+      failure = { error }
+      context.refuseInputs()
+      if (!context.signal.aborted) yield* this.#takeInputs(this.#unread)
+      throw error
+    } finally {
+      context.refuseInputs()
+      await this.#finish(failure)
+    }
+  }
+
+  async #makeContext(): Promise<void> {
+    const { principal, run, signal } = this.#context
+    this.#runContext = await this.#agent.context?.({ principal, run, meta: run.meta, input: this.#asked, signal })
+    signal.throwIfAborted()
+  }
+
+  #setDefaults(model: RunModel): void {
+    const { instructions, settings, tools } = this.#agent
+    const bound = this.#bind(tools)
+    this.#defaults = { model, tools: bound, instructions, settings: settings.forRun(this.#asked.settings) }
+    for (const message of this.#conversation) if (message.role === 'tool') bound.claimId(message.call)
+  }
+
+  /** What all callbacks are given. */
+  #given(): Pick<ActorContext, 'principal' | 'run' | 'signal'> & { context: never } {
+    const { principal, run, signal } = this.#context
+    return { principal, run, signal, context: this.#runContext as never }
+  }
+
+  #bind(tools: ToolMap<never>): RunTools {
+    return this.#context.tools<never>(tools, this.#runContext as never)
+  }
+
+  /** The plan of a turn, as `turn` of the agent decides. Undefined: the run ends before it. */
+  async #decided(n: number): Promise<TurnPlan | undefined> {
+    const { usage, signal } = this.#context
+    const given = { n, messages: [...this.#conversation], usage, ...this.#given() }
+    const options = (await this.#agent.turn?.(given)) ?? {}
+    signal.throwIfAborted()
+    checkTurn(options)
+    return options.stop === true ? undefined : this.#plan(n, options)
+  }
+
+  #plan(n: number, options: TurnOptions<never>): TurnPlan {
+    const bind = (tools: ToolMap<never>): RunTools => this.#bind(tools)
+    return planTurn(n, this.#conversation, this.#defaults, options, {
+      settings: this.#agent.settings,
+      model: (which) => this.#context.model(which),
+      bind,
+    })
+  }
+
+  async #callTools(tools: RunTools, calls: Turn['calls']): Promise<void> {
+    await Promise.all(
+      calls.map(async (call) => {
+        const { content } = await tools.call(call)
+        this.#unfinished.push({ role: 'tool', call: call.call, name: call.name, content })
+      }),
+    )
+  }
+
+  /**
+   * Adds the messages that wait to a conversation, and warns about other inputs. More may arrive while a warning waits
+   * for a slow reader, and the run may stop there: messages are kept first.
+   */
+  *#takeInputs(conversation: Message[]): Generator<TurnOutput> {
+    const context = this.#context
+    for (let inputs = context.takeInputs(); inputs.length > 0; inputs = context.takeInputs()) {
+      conversation.push(...messagesOf(inputs))
+      for (const input of inputs) if (input.type !== 'message') yield ignoredInput(input)
+    }
+  }
+
+  /** Whether an output is a warning about settings that readers have got. */
+  #isRepeated(output: TurnOutput): boolean {
+    if (typeof output === 'string' || output.type !== 'warning' || output.code !== 'unsupported_setting') return false
+    if (this.#unsupported.has(output.message)) return true
+    this.#unsupported.add(output.message)
+    return false
+  }
+
+  /** Hands over the conversation. */
+  async #finish(failure: { error: unknown } | undefined): Promise<void> {
+    const context = this.#context
+    if (this.#turn) this.#unfinished = [this.#turn.message(false)]
+    this.#unread.push(...messagesOf(context.takeInputs()))
+    const { onFinish } = this.#agent
+    if (!onFinish) return
+    const conversation = validConversation([...this.#conversation, ...this.#unfinished, ...this.#unread])
+    try {
+      await onFinish(conversation, finishContext(context, this.#runContext, failure))
+    } catch (error) {
+      // The run has its end already. The failure of a run that would be done is that run's own.
+      if (!failure && !context.signal.aborted) throw error
+      context.reportError(error)
+    }
+  }
+}
+
+/** The context of the run, with how it ends. */
+function finishContext(
+  context: ActorContext,
+  runContext: unknown,
+  failure: { error: unknown } | undefined,
+): FinishContext<never> {
+  const { signal } = context
+  const thrown = signal.aborted ? { error: signal.reason as unknown } : failure
+  const isCancelled = signal.aborted && MillraceError.is(signal.reason, 'cancelled')
+  const outcome = isCancelled ? 'cancelled' : thrown ? 'error' : 'done'
+  const error = outcome === 'error' ? MillraceError.from(thrown?.error, 'actor_failed', 'the agent failed') : undefined
+  const end = { outcome, error, context: runContext as never } as const
+  // Its members are accessors: they are read when they are asked for.
+  return Object.defineProperties(end, Object.getOwnPropertyDescriptors(context)) as typeof end & ActorContext
+}
+
+function messagesOf(inputs: readonly RunInput[]): Message[] {
+  return inputs.filter(({ type }) => type === 'message').map((input) => ({ role: 'user', content: wordsOf(input) }))
+}
+
+function wordsOf({ data }: RunInput): string {
+  return typeof data === 'string' && data !== '' ? data : JSON.stringify(data)
+}
+
+function ignoredInput({ type }: RunInput): TurnOutput {
+  return {
+    type: 'warning',
+    code: 'input_ignored',
+    message: `an agent ignores inputs of type ${type}; it takes type message`,
+  }
+}
+
+function tooManyTurns(max: number): MillraceError {
+  return new MillraceError('max_iterations', `the model needs more than ${max} turns: raise maxIterations`)
+}
+
+function tooManyCalls(dropped: number): TurnOutput {
+  const calls = dropped === 1 ? 'a tool call' : `${dropped} tool calls`
+  return { type: 'warning', code: 'too_many_calls', message: `too many tool calls in one turn: ${calls} left out` }
+}
