@@ -4,6 +4,7 @@ import {
   type ApprovalContext,
   actor,
   agent,
+  agentTool,
   type Message,
   type Tool,
   type ToolContext,
@@ -112,3 +113,11 @@ actor({
     tools({ order })
   },
 })
+
+// An agent as a tool takes a prompt, or what its schema makes an input of it of.
+expectTypeOf(agentTool(agent({}), { description: 'x' })).toEqualTypeOf<Tool<{ prompt: string }, string>>()
+const city = z.object({ city: z.string() }).transform((given) => ({ prompt: given.city }))
+expectTypeOf(agentTool(agent({}), { description: 'x', input: city })).toEqualTypeOf<Tool<{ city: string }, string>>()
+agent({ tools: { research: agentTool(agent({}), { description: 'x' }) } })
+// @ts-expect-error an agent takes no such input
+agentTool(agent({}), { description: 'x', input: z.object({ city: z.string() }) })
