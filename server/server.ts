@@ -219,8 +219,12 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     connections,
     registry,
     cancelGraceMs: limits.cancelGraceMs,
+    closeActors: () => Promise.all([...actors].map(([actor, { close }]) => closeActor(actor, close))),
     binding: () => binding,
   })
+  const closeActor = async (actor: string, close: Actor['close']): Promise<void> => {
+    await close?.().catch((error: unknown) => report(error, { actor }))
+  }
   const sockets = new SocketCount(limits)
   const addressOf = (request: UpgradeRequest): string => clientAddress(request, options.trustProxy ?? false)
 

@@ -28,6 +28,7 @@ const homes: Record<string, readonly string[]> = {
   '@google/genai': ['server/models/gemini.ts'],
   openai: ['server/models/openai.ts'],
   ollama: ['server/models/ollama.ts'],
+  '@modelcontextprotocol/client': ['server/tools/mcp/'],
   jose: ['server/sessions/auth.ts'],
   tsx: ['server/cli/config-file.ts'],
   'uWebSockets.js': ['server/cli/transport-option.ts'],

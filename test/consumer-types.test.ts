@@ -86,15 +86,18 @@ test.concurrent('a page that knows nothing of the server compiles without the di
 test.concurrent('a server compiles with the types of Node, every entry of the package included', async () => {
   const server = `
 import { createServer as createHttp } from 'node:http'
-import { bearer, createServer, jwt } from 'millrace/server'
+import { agent, bearer, createServer, jwt } from 'millrace/server'
 import { uws } from 'millrace/server/uws'
 import { openai } from 'millrace/models/openai'
 import { ollama } from 'millrace/models/ollama'
+import { mcpTools } from 'millrace/tools/mcp'
 import { FEATURES } from 'millrace/protocol'
 import { actors } from './actors.ts'
 const authenticate = FEATURES.length > 0 ? jwt({ key: new Uint8Array(32), algorithms: ['HS256'] }) : bearer({ a: 'b' })
 await using server = createServer({ actors, authenticate, models: [openai('a'), ollama('b')] })
 server.attach(createHttp(), { path: '/agents' })
+await using tools = await mcpTools({ files: { command: 'files' } })
+agent({ tools: { ...tools } })
 export { uws }
 `
   expect(await compile('server', NODE, { 'actors.ts': ACTORS, 'server.ts': server })).toBe('')

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { expect, test, vi } from 'vitest'
 import { Command, root } from './helpers/command.ts'
+import { FakeMcpServer } from './helpers/mcp-server.ts'
 
 // Each example is a process that compiles what it imports, and all of them start at once.
 vi.setConfig({ testTimeout: 60_000 })
@@ -68,6 +69,18 @@ test.concurrent('the example of chat history keeps a cancelled answer, and goes 
   expect(cancelled?.slice(0, 2)).toEqual(first)
   expect(restarted?.slice(0, 4)).toEqual(cancelled)
   expect(said).toMatch(/^the answer: You asked: “Go on”/m)
+})
+
+test.concurrent('the example of MCP says what to set, and uses the tools of the server that is set', async () => {
+  expect(await outputOf('mcp.ts')).toMatch(/^Set MCP_URL .* or MCP_COMMAND /)
+  await using fake = await FakeMcpServer.start('stateless')
+  const env = { MCP_URL: (fake.options as { url: string }).url }
+  const args = ['--import', 'tsx', 'examples/mcp.ts', 'How is the weather?']
+  await using example = new Command(process.execPath, args, { env })
+  const { code, stdout } = await example.ended
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/^tools: mcp_echo, /)
+  expect(stdout).toContain('> mcp_weather {}\n< ok { celsius: 21 }\n')
 })
 
 const pages = [

@@ -9,11 +9,12 @@ import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
 import type { Spawn } from './child-run.ts'
 import type { Principal } from './principal.ts'
+import type { Question } from './question.ts'
 import type { ServerView } from './server-view.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
 import type { RunTools, ToolMap } from './tool.ts'
 
-export type { Principal }
+export type { Principal, Question }
 
 /** An input that a client sends to a live run. */
 export type RunInput = {
@@ -21,22 +22,6 @@ export type RunInput = {
   readonly type: string
   /** The data that the client sent; no schema checks it. */
   readonly data: unknown
-}
-
-/** A question to the attached clients. */
-export type Question = {
-  /** The expected sort of answer: `confirm`, `text`, `choice`, or one of the application. */
-  kind: string
-  /** Text for the person who answers. Default: none. */
-  prompt?: string | undefined
-  /** JSON Schema of the answer, for the clients. The server does not check the answer against it. Default: none. */
-  schema?: unknown
-  /** The tool call that the question is about; an input of type `approve` for that call answers it. Default: none. */
-  call?: string | undefined
-  /** Milliseconds until `request` rejects with `timeout`. Default: no limit besides the run's own. */
-  expiresMs?: number | undefined
-  /** Aborting it withdraws the question: `request` rejects with the signal's reason. Default: none. */
-  signal?: AbortSignal | undefined
 }
 
 /** A request to a model. The run adds its own signal. */
@@ -142,6 +127,8 @@ export interface Actor<Input = unknown, Result = unknown, Data extends AnyData =
    * the returned actor instead. `createServer` throws what this throws.
    */
   readonly onRegister?: (view: ServerView) => Actor
+  /** Ends what it keeps open between runs. A server that registered it calls this when it has closed. */
+  readonly close?: () => Promise<void>
 }
 
 /** A `data` event as an actor writes it. The empty name keeps the type checker from widening a literal name to `string`. */

@@ -5,6 +5,7 @@ import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { ToolCall, ToolSpec } from '../models/model.ts'
 import type { Spawn } from './child-run.ts'
 import type { Principal } from './principal.ts'
+import type { Question } from './question.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
 
 const DEFAULT_TIMEOUT_MS = 30_000
@@ -38,6 +39,11 @@ export interface ToolContext<Context = unknown> {
   readonly progress: (progress: ToolProgress) => Promise<void>
   /** Sends an event to the readers of the run, like `emit` of `ActorContext`. */
   readonly emit: (event: string | RunEvent) => Promise<number>
+  /**
+   * Asks the attached clients and resolves with the first answer, like `request` of `ActorContext`. The question names
+   * this call, unless it names another. The time limit of the tool stands still until the answer.
+   */
+  readonly request: (question: Question) => Promise<unknown>
   /**
    * Starts another actor as a child of the run, like `spawn` of `ActorContext`. A stop of this call cancels the child.
    */
@@ -102,6 +108,11 @@ export interface Tool<Input = unknown, Output = unknown, Context = unknown> {
   readonly timeoutMs: number
   /** Maximum output, in bytes of UTF-8. */
   readonly maxOutputBytes: number
+  /**
+   * Ends what the tool keeps open between calls, such as a process. A server whose agents have the tool calls it when it
+   * has closed. The next call may open it again.
+   */
+  readonly close?: (() => Promise<void>) | undefined
   /** For the type checker only. */
   readonly '~types'?: { readonly input: Input; readonly output: Output }
 }

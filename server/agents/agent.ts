@@ -2,7 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions } from '../../protocol/options.ts'
 import { type Actor, actor } from '../actors/actor.ts'
 import type { ServerView } from '../actors/server-view.ts'
-import type { ToolMap } from '../actors/tool.ts'
+import type { Tool, ToolMap } from '../actors/tool.ts'
 import { AGENT_OPTIONS, type AgentDefinition, type NeedsContext } from './agent-definition.ts'
 import { type AgentInput, agentInput } from './agent-input.ts'
 import { AgentLoop, type LoopDefinition } from './agent-loop.ts'
@@ -49,6 +49,9 @@ export function agent<Context = unknown, Tools extends ToolMap<never> = ToolMap<
     onRegister(server: ServerView): Actor {
       server.findModel(definition.model)
       return made
+    },
+    async close(): Promise<void> {
+      await Promise.all(Object.values<Tool>(tools).map(async (tool) => tool.close?.()))
     },
   })
 }

@@ -19,6 +19,8 @@ export type ClosingParts = {
   readonly registry: Registry
   /** How long a cancelled run may take to settle. */
   readonly cancelGraceMs: number
+  /** Ends what actors keep open between runs. Never rejects. */
+  closeActors(): Promise<unknown>
   /** A port that is being bound. Undefined when none is. */
   binding(): Promise<unknown> | undefined
 }
@@ -87,7 +89,7 @@ export class Closing {
       )
       for (const connection of [...connections]) connection.fault(CLOSE.draining, 'the server went away')
       registry.close()
-      await transport.close()
+      await Promise.all([transport.close(), this.#parts.closeActors()])
     } finally {
       alive.release()
     }

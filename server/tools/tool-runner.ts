@@ -3,15 +3,16 @@ import type { PlainEvent, RunEvent, ToolOutcome } from '../../protocol/events.ts
 import type { Limits } from '../../protocol/limits.ts'
 import { type CancelCause, readReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { Question } from '../actors/actor.ts'
 import type { Spawn } from '../actors/child-run.ts'
 import type { Principal } from '../actors/principal.ts'
+import type { Question } from '../actors/question.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } from '../actors/tool.ts'
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
 import { ProgressReport } from './progress-report.ts'
+import { TimeLimit } from './time-limit.ts'
 import { type ToolOutput, toolOutput } from './tool-output.ts'
 
 /** Bytes of a `tool.result` event that are reserved for everything except the output. */
@@ -193,21 +194,21 @@ class ToolRun {
   async #run(tool: AnyTool, input: unknown): Promise<ToolOutput> {
     const { runtime } = this.#callbacks
     this.#startedAt = runtime.now()
-    const timer = runtime.setTimer(tool.timeoutMs, () => {
+    const limit = new TimeLimit(runtime, tool.timeoutMs, () => {
       this.#controller.abort(
         new MillraceError('timeout', `the tool took longer than ${tool.timeoutMs} ms and was stopped`),
       )
     })
     try {
-      const output = await this.#watched(this.#outputOf(tool, input))
+      const output = await this.#watched(this.#outputOf(tool, input, limit))
       return toolOutput(output, Math.min(tool.maxOutputBytes, this.#callbacks.limits.maxEvent - RESULT_BYTES))
     } finally {
-      timer.clear()
+      limit.clear()
     }
   }
 
-  async #outputOf(tool: AnyTool, input: unknown): Promise<unknown> {
-    const given = await tool.run(input as never, this.#context())
+  async #outputOf(tool: AnyTool, input: unknown, limit: TimeLimit): Promise<unknown> {
+    const given = await tool.run(input as never, this.#context(limit))
     if (!isGenerator(given)) return given
     const { signal } = this.#controller
     try {
@@ -224,21 +225,28 @@ class ToolRun {
     }
   }
 
-  #context(): ToolContext<never> {
+  #context(limit?: TimeLimit): ToolContext<never> {
     const callbacks = this.#callbacks
+    const { signal } = this.#controller
+    const either = (other: AbortSignal | undefined): AbortSignal => (other ? AbortSignal.any([signal, other]) : signal)
     return {
       context: this.#runContext as never,
-      signal: this.#controller.signal,
+      signal,
       call: this.#call.call,
       principal: callbacks.principal,
       fence: { run: callbacks.id, gen: callbacks.gen() },
       progress: (progress) => this.#progress.send(progress),
       emit: (event) => callbacks.emit(event),
-      spawn: (actor, input, options) => {
-        const { signal } = this.#controller
-        const either = options?.signal ? AbortSignal.any([signal, options.signal]) : signal
-        return callbacks.spawn(actor, input, { ...options, signal: either })
+      request: async (question) => {
+        limit?.pause()
+        try {
+          const { call } = this.#call
+          return await callbacks.request({ call, ...question, signal: either(question.signal) })
+        } finally {
+          limit?.resume()
+        }
       },
+      spawn: (actor, input, options) => callbacks.spawn(actor, input, { ...options, signal: either(options?.signal) }),
     }
   }
 

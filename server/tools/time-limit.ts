@@ -1,0 +1,42 @@
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+
+/** The time limit of one tool call. It stands still while the tool waits for an answer of a person. */
+export class TimeLimit {
+  readonly #runtime: Pick<Runtime, 'now' | 'setTimer'>
+  readonly #onOver: () => void
+  #left: number
+  #startedAt = 0
+  #timer: Timer | undefined
+  /** The number of answers that it waits for. */
+  #pauses = 0
+
+  constructor(runtime: Pick<Runtime, 'now' | 'setTimer'>, ms: number, onOver: () => void) {
+    this.#runtime = runtime
+    this.#left = ms
+    this.#onOver = onOver
+    this.#start()
+  }
+
+  /** Stands still until a call of `resume` for each call of this. */
+  pause(): void {
+    if (this.#pauses++ > 0) return
+    this.clear()
+    this.#left = Math.max(0, this.#left - (this.#runtime.now() - this.#startedAt))
+  }
+
+  /** Goes on with the time that was left. */
+  resume(): void {
+    if (--this.#pauses === 0) this.#start()
+  }
+
+  /** Stops for ever. */
+  clear(): void {
+    this.#timer?.clear()
+    this.#timer = undefined
+  }
+
+  #start(): void {
+    this.#startedAt = this.#runtime.now()
+    this.#timer = this.#runtime.setTimer(this.#left, this.#onOver)
+  }
+}
