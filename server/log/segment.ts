@@ -6,7 +6,7 @@ const SEGMENT_ITEMS = 256
 const SEGMENT_BYTES = 16_384
 /** The initial buffer of a log's first segment, in bytes. */
 const LEAST_BYTES = 256
-/** The items that a new segment has room for, and the factor by which it grows. */
+/** The items that a log's first segment has room for, and the factor by which that grows. */
 const LEAST_ITEMS = 16
 const GROWTH = 4
 /** The bits of an entry that hold the milliseconds since the segment's first item: 131 s. The others hold an offset. */
@@ -55,7 +55,7 @@ export class Segment {
    * Where each item's body begins, and when it was logged. Both share one number, so that a write touches less memory:
    * items of many runs are written alternately, and each finds its run's memory cold.
    */
-  #entries: Uint32Array = new Uint32Array(LEAST_ITEMS)
+  #entries: Uint32Array
   /** When the first item was logged, in epoch milliseconds. */
   readonly #at: number
   /** The lane of text, or the negative cost of an event: of the first item. `#marks` has all marks once they differ. */
@@ -64,7 +64,7 @@ export class Segment {
 
   /**
    * @param at When the first item is logged, in epoch milliseconds.
-   * @param before The previous segment. The new buffer is made about as large.
+   * @param before The previous segment. The new one gets about as much room.
    */
   constructor(first: number, base: number, at: number, before: Segment | undefined) {
     this.first = this.#next = first
@@ -72,6 +72,7 @@ export class Segment {
     this.#at = at
     // A segment with one oversized item predicts nothing.
     const like = before && before.body.length <= SEGMENT_BYTES ? before.body.length : 0
+    this.#entries = new Uint32Array(before ? before.#entries.length : LEAST_ITEMS)
     this.body = new Writer(Math.min(SEGMENT_BYTES, like + (like >> 3)) + LEAST_BYTES)
   }
 
