@@ -49,19 +49,19 @@ export class Subscription implements Reader, FrameSource {
   readonly #sink: FrameSink
   readonly run: ReadableRun
   readonly cursor: Cursor
+  /** Frames that come before any item, if there are any. */
+  #head: DownFrame[] | undefined
+  /** Answers that wait until the item `after` is sent. */
+  #answers: { readonly after: number; readonly frame: Notice }[] | undefined
+  #rate: RateBucket | undefined
+  /** Its client sent CANCEL, and is sent only the end. */
+  #skipping = false
   readonly sid: number
   readonly policy: Policy
   readonly own: boolean
   readonly #runtime: Runtime
   readonly #ts: boolean
   readonly #creditUnit: number
-  /** Frames that come before any item. */
-  #head: DownFrame[] = []
-  /** Answers that wait until the item `after` is sent. */
-  #answers: { readonly after: number; readonly frame: Notice }[] | undefined
-  #rate: RateBucket | undefined
-  /** Its client sent CANCEL, and is sent only the end. */
-  #skipping = false
   #settledSent = false
   /** No GAP comes before this time. */
   #noGapBefore = 0
@@ -176,7 +176,7 @@ export class Subscription implements Reader, FrameSource {
     if (this.#closed) return 'idle'
     const shareEnd = out.length + SHARE_BYTES
     for (;;) {
-      if (!this.#writeHead(out, most)) return 'more'
+      if (this.#head !== undefined && !this.#writeHead(this.#head, out, most)) return 'more'
       if (this.#enterNextLife()) continue
       if (this.#wantsEnd()) return this.#writeEnd(out, most)
       if (this.#skipping) return 'idle'
@@ -223,7 +223,7 @@ export class Subscription implements Reader, FrameSource {
   dismiss(code: string, message: string): void {
     // Its END comes next, so nothing is lost.
     if (this.#closed || this.#wantsEnd()) return
-    this.#head.push({
+    this.#comesFirst({
       kind: 'end',
       sid: this.sid,
       seq: this.cursor.last + 1,
@@ -233,18 +233,24 @@ export class Subscription implements Reader, FrameSource {
     this.wake(true)
   }
 
-  #writeHead(out: Writer, most: number): boolean {
-    for (let frame = this.#head[0]; frame; frame = this.#head[0]) {
+  #comesFirst(frame: DownFrame): void {
+    if (this.#head === undefined) this.#head = [frame]
+    else this.#head.push(frame)
+  }
+
+  #writeHead(head: DownFrame[], out: Writer, most: number): boolean {
+    for (let frame = head[0]; frame; frame = head[0]) {
       const before = out.length
       writeDown(out, frame)
       if (before > 0 && out.length > most) {
         out.truncate(before)
         return false
       }
-      this.#head.shift()
+      head.shift()
       if (frame.kind === 'gap') this.#countGap(out.length - before)
       if (frame.kind === 'end') this.close()
     }
+    this.#head = undefined
     return !this.#closed
   }
 
@@ -307,13 +313,14 @@ export class Subscription implements Reader, FrameSource {
     this.cursor.moveTo(next - 1, gen)
     // Behind missing items the others still come. In place of void ones they may not.
     this.#sendAnswers(from < next ? next - 1 : Number.POSITIVE_INFINITY)
-    this.#head.push({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
+    this.#comesFirst({ kind: 'gap', sid: this.sid, from, next, reason, gen, ...surroundings(this.run, next) })
     this.run.reconsider(this)
   }
 
   #wantsEnd(): boolean {
-    const { end, log } = this.run
-    return end !== undefined && (this.#skipping || (this.cursor.last === log.last && this.cursor.gen === log.gen))
+    const { log } = this.run
+    if (!this.#skipping && (this.cursor.last !== log.last || this.cursor.gen !== log.gen)) return false
+    return this.run.end !== undefined
   }
 
   #writeEnd(out: Writer, most: number): 'more' | 'idle' {
@@ -328,8 +335,9 @@ export class Subscription implements Reader, FrameSource {
 
   /** Reports once that the run has ended, when its end must wait for credit. */
   #sendSettled(): void {
+    if (this.cursor.balance > 0 || this.#settledSent) return
     const { end } = this.run
-    if (!end || this.#settledSent || this.cursor.balance > 0) return
+    if (!end) return
     this.#settledSent = true
     const ref = { tag: TAG.end, sid: this.sid, detail: OUTCOMES.indexOf(end.outcome) }
     this.#sink.notify({

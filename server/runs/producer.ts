@@ -2,7 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Log } from '../log/log.ts'
-import { LogWriter } from '../log/log-writer.ts'
+import { LogWriter, type Written } from '../log/log-writer.ts'
 import type { Reader, Readers } from '../log/readers.ts'
 import { type ActorOutput, Puller, type PullerCallbacks } from './puller.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -45,8 +45,10 @@ export class Producer implements PullerCallbacks {
   // Fields that every item touches stand together. Items of many runs alternate, and each finds the memory of its run cold.
   readonly #log: Log
   readonly #readers: Readers
-  readonly #writer: LogWriter
   readonly #puller: Puller
+  readonly #scheduler: Scheduler
+  /** The actor has produced nothing but plain text, for which no writer is needed. */
+  #isPlain = true
   #isClosed = false
   #isGated = false
   #tellsNext = false
@@ -56,12 +58,14 @@ export class Producer implements PullerCallbacks {
   #waiting: Waiting[] | undefined
   /** Reports how the actor has finished. Events of `emit` that wait are logged first. */
   #finish: (() => void) | undefined
+  readonly #writer: LogWriter
   readonly #callbacks: ProducerCallbacks
 
   constructor(callbacks: ProducerCallbacks, log: Log, readers: Readers, scheduler: Scheduler, limits: Limits) {
     this.#callbacks = callbacks
     this.#log = log
     this.#readers = readers
+    this.#scheduler = scheduler
     this.#writer = new LogWriter(log, scheduler, limits)
     this.#puller = new Puller(scheduler, this)
   }
@@ -105,7 +109,7 @@ export class Producer implements PullerCallbacks {
   /** Logs one item at once, whatever the state of the gate. Returns false when it cannot be logged; the run then fails. */
   say(said: ActorOutput): boolean {
     try {
-      const written = this.#writer.write(said)
+      const written = this.#write(said)
       if (this.#log.full) this.#log.trim(this.#readers.keepFrom())
       if (written === 'text') this.#readers.wakeResting()
       else if (written === 'event') {
@@ -123,6 +127,13 @@ export class Producer implements PullerCallbacks {
       this.#callbacks.failed(error)
       return false
     }
+  }
+
+  #write(said: ActorOutput): Written {
+    if (typeof said === 'string' && this.#isPlain)
+      return this.#log.appendText(0, said, this.#scheduler.wallClock) > 0 ? 'text' : 'nothing'
+    this.#isPlain = false
+    return this.#writer.write(said)
   }
 
   /**

@@ -33,6 +33,9 @@ export class Puller {
   #queued = false
   #finished = false
   #iterator: AsyncIterator<ActorOutput, unknown> | undefined
+  readonly #step = (step: IteratorResult<ActorOutput, unknown>): void => this.#took(step)
+  /** An entry of its own: nothing may escape from here. */
+  readonly #failed = (error: unknown): void => this.#fail(error)
   /** The iterator has a `return`. Without one, nothing more is to be waited for once it is stopped. */
   #cleansUp = false
   /** The loop turn of the present slice, the items taken of the slice, and how many of them may come without asking. */
@@ -107,7 +110,7 @@ export class Puller {
     try {
       this.#iterator?.next().then(this.#step, this.#failed)
     } catch (error) {
-      this.#failed(error)
+      this.#fail(error)
     }
   }
 
@@ -145,12 +148,12 @@ export class Puller {
     try {
       this.#callbacks.resumed()
     } catch (error) {
-      this.#failed(error)
+      this.#fail(error)
     }
     this.#called = false
   }
 
-  readonly #step = (step: IteratorResult<ActorOutput, unknown>): void => {
+  #took(step: IteratorResult<ActorOutput, unknown>): void {
     try {
       if (typeof step !== 'object' || step === null)
         throw new TypeError('the iterator of the actor gave something that is no result of an iterator')
@@ -161,12 +164,11 @@ export class Puller {
       this.#finished = true
       this.#callbacks.done(step.value)
     } catch (error) {
-      this.#failed(error)
+      this.#fail(error)
     }
   }
 
-  /** An entry of its own: nothing may escape from here. */
-  readonly #failed = (error: unknown): void => {
+  #fail(error: unknown): void {
     this.#pending = false
     this.#finished = true
     this.#callbacks.failed(error)

@@ -72,8 +72,10 @@ export type ParentLink = ChildEvents & { readonly parent: Run }
  * One execution of an actor: it pulls the actor's iterator while its gate is open, logs what comes, and ends once.
  */
 export class Run implements ReadableRun {
+  // What a reader needs for every item comes first, as in `Producer`.
   readonly log: Log
   readonly #ending: Ending
+  readonly #readers: Readers
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
@@ -95,7 +97,6 @@ export class Run implements ReadableRun {
   /** What of the parent is notified, until there is nothing more to report. */
   #parentLink: ParentLink | undefined
   readonly #ids: CallIds
-  readonly #readers: Readers
   readonly #producer: Producer
   /** How far it is while it is not over. */
   #phase: 'opening' | 'running' | 'waiting_input' = 'opening'
