@@ -24,14 +24,22 @@ type StopTimes = { ask(name: 'stopped', ids: readonly string[]): Promise<(number
 export const cancel: BenchQuestion = {
   name: 'cancel',
   async ask({ stage, counts, say }) {
-    const { count, clogs, peers } = counts<{ count: number; clogs: number; peers: readonly PeerName[] }>({
+    const { count, few, clogs, peers } = counts<{
+      /** Cancels of a producer that waits: those whose p99 has a goal. */
+      count: number
+      /** Of every other. */
+      few: number
+      clogs: number
+      peers: readonly PeerName[]
+    }>({
       full: {
         count: 1_000,
+        few: 1_000,
         clogs: 5,
         peers: [BASE, 'raw uWS', 'server-sent events', 'socket.io', 'graphql-ws'],
       },
-      quick: { count: 50, clogs: 1, peers: [BASE, 'raw uWS'] },
-      smoke: { count: 2, clogs: 1, peers: ['graphql-ws'] },
+      quick: { count: 200, few: 50, clogs: 1, peers: [BASE, 'raw uWS'] },
+      smoke: { count: 2, few: 2, clogs: 1, peers: ['graphql-ws'] },
     })
     const took = new Map<string, number[]>()
     const failures: string[] = []
@@ -44,9 +52,16 @@ export const cancel: BenchQuestion = {
       }
     }
     const sequence =
-      (client: ClientProcess, id: string, pace: Pace, n = count) =>
+      (client: ClientProcess, id: string, pace: Pace, n = few) =>
       (): Promise<Cancelled> =>
         client.ask('cancels', { count: n, request: { id, pace, tokens: ENDLESS } })
+
+    /** Starts and cancels until their code is compiled. */
+    const warmUp = async (client: ClientProcess): Promise<void> => {
+      await client.ask('connect', 1)
+      await client.ask('starts', { count: 2 * count, request: { id: 'warm', pace: { type: 'full' }, tokens: 1 } })
+      await sequence(client, 'warm', WAITING, Math.min(200, count))()
+    }
 
     const beside = async (peer: PeerName, port: number, load: Load, then: () => Promise<void>): Promise<void> => {
       const client = stage.client(peer, port, 'load')
@@ -62,14 +77,9 @@ export const cancel: BenchQuestion = {
     const providerPort = await provider.ask('listening')
     for (const peer of OURS) {
       const { server, client, port } = await stage.pair(peer, { providerPort })
-      await client.ask('connect', 1)
-      // Code is compiled.
-      await client.ask('cancels', {
-        count: Math.min(50, count),
-        request: { id: 'warm', pace: WAITING, tokens: ENDLESS },
-      })
+      await warmUp(client)
       await measure(`${peer}: yields`, sequence(client, 'yields', { type: 'full' }), server)
-      await measure(`${peer}: waits`, sequence(client, 'waits', WAITING), server)
+      await measure(`${peer}: waits`, sequence(client, 'waits', WAITING, count), server)
       await measure(`${peer}: waits on a tool`, sequence(client, 'tool', { type: 'tool' }), server)
       await measure(
         `${peer}: waits on a model, to its closed socket`,
@@ -78,7 +88,7 @@ export const cancel: BenchQuestion = {
       )
 
       await beside(peer, port, SOME, async () => {
-        await measure(`${peer}: waits, next to 5 x 20 streams`, sequence(client, 'some', WAITING), server)
+        await measure(`${peer}: waits, next to 5 x 20 streams`, sequence(client, 'some', WAITING, count), server)
       })
       await beside(peer, port, MANY, async () => {
         await measure(`${peer}: waits, next to 50 x 20 streams`, sequence(client, 'loaded', WAITING), server)
@@ -112,15 +122,11 @@ export const cancel: BenchQuestion = {
     }
     for (const peer of peers) {
       const { server, client, port } = await stage.pair(peer)
-      await client.ask('connect', 1)
-      await client.ask('cancels', {
-        count: Math.min(50, count),
-        request: { id: 'warm', pace: WAITING, tokens: ENDLESS },
-      })
-      await measure(`${peer}: waits`, sequence(client, 'waits', WAITING), server)
+      await warmUp(client)
+      await measure(`${peer}: waits`, sequence(client, 'waits', WAITING, count), server)
       if (peer === BASE || peer === 'raw uWS')
         await beside(peer, port, SOME, async () => {
-          await measure(`${peer}: waits, next to 5 x 20 streams`, sequence(client, 'some', WAITING), server)
+          await measure(`${peer}: waits, next to 5 x 20 streams`, sequence(client, 'some', WAITING, count), server)
         })
     }
 

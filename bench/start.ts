@@ -19,8 +19,10 @@ const BARE = { 'millrace, ws': BASE, 'millrace, uWS': 'raw uWS' } as const
 export const start: BenchQuestion = {
   name: 'start',
   async ask({ stage, counts, say }) {
-    const { rounds, starts, cold, connections, idleRounds, peers, idlePeers } = counts<{
+    const { rounds, warmUps, starts, cold, connections, idleRounds, peers, idlePeers } = counts<{
       rounds: number
+      /** Starts of each peer before the first round. The first 500 and more are slower, while code is compiled. */
+      warmUps: number
       starts: number
       cold: number
       connections: number
@@ -30,6 +32,7 @@ export const start: BenchQuestion = {
     }>({
       full: {
         rounds: 7,
+        warmUps: 1_000,
         starts: 300,
         cold: 100,
         connections: 2_000,
@@ -38,9 +41,10 @@ export const start: BenchQuestion = {
         idlePeers: [BASE, ...OURS, 'raw uWS', 'socket.io', 'graphql-ws'],
       },
       quick: {
-        rounds: 1,
-        starts: 50,
-        cold: 20,
+        rounds: 3,
+        warmUps: 1_000,
+        starts: 200,
+        cold: 40,
         connections: 500,
         idleRounds: 1,
         peers: ALL,
@@ -48,6 +52,7 @@ export const start: BenchQuestion = {
       },
       smoke: {
         rounds: 1,
+        warmUps: 2,
         starts: 2,
         cold: 2,
         connections: 2,
@@ -60,13 +65,18 @@ export const start: BenchQuestion = {
     const first = Math.min(FIRST_CONNECTIONS, open)
 
     const pairs = await stage.pairs(peers)
-    for (const { client } of pairs.values()) await client.ask('connect', 1)
+    const request = { id: 'start', pace: { type: 'full' as const }, tokens: 1 }
+    for (const [peer, { client }] of pairs) {
+      say(`${warmUps} starts of ${peer}, not measured`)
+      await client.ask('connect', 1)
+      await client.ask('starts', { count: warmUps, request: { ...request, id: 'warm' } })
+      await client.ask('anew', Math.min(warmUps, 2 * cold))
+    }
     const opened = await interleaved(
       peers,
       rounds,
       async (peer) => {
         const { server, client } = pairs.get(peer) as Pair
-        const request = { id: 'start', pace: { type: 'full' as const }, tokens: 1 }
         await server.ask('begin')
         await client.ask('begin')
         const took = await client.ask('starts', { count: starts, request })
@@ -127,7 +137,10 @@ export const start: BenchQuestion = {
             figure(median(figuresOf(opened, peer, (one) => one.cpuUs))),
             figure(median(figuresOf(opened, peer, (one) => one.clientUs))),
           ]),
-          notes: [`${rounds} rounds of ${starts}, one after the other.`, ...failureNotes(opened)],
+          notes: [
+            `${rounds} rounds of ${starts}, one after the other, behind ${warmUps} that are not measured.`,
+            ...failureNotes(opened),
+          ],
         },
         {
           title: 'Cold start: connect, start, and the first token in the loop that reads it',
