@@ -26,7 +26,7 @@ const homes: Record<string, readonly string[]> = {
   zod: ['server/'],
   '@anthropic-ai/sdk': ['server/models/anthropic.ts'],
   '@google/genai': ['server/models/gemini.ts'],
-  openai: ['server/models/openai.ts'],
+  openai: ['server/models/openai.ts', 'server/models/openai/'],
   ollama: ['server/models/ollama.ts'],
   '@modelcontextprotocol/client': ['server/tools/mcp/'],
   jose: ['server/sessions/auth.ts'],

@@ -4,11 +4,11 @@ import { ANTHROPIC, MessagesAnswer } from './anthropic/messages-answer.ts'
 import { messagesRequest, unsupportedIn } from './anthropic/messages-request.ts'
 import type { Model, ModelEvent, ModelRequest } from './model.ts'
 import { unsupportedSettings } from './model-settings.ts'
-import { answerBody } from './provider/answer-body.ts'
 import { type Asking, answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
-import { type Endpoint, endpointOf, type KeyedProvider } from './provider/endpoint.ts'
+import { type Endpoint, endpointOf, type KeyedProvider, withoutCustomHeaders } from './provider/endpoint.ts'
 import type { Exchange } from './provider/exchange.ts'
 import { objectsIn, type Wire } from './provider/json.ts'
+import { readAnswer } from './provider/read-answer.ts'
 
 /** The options of `anthropic()`. */
 export type AnthropicOptions = ProviderOptions & {
@@ -64,6 +64,7 @@ export function anthropic(name: string, options: AnthropicOptions = {}): Model {
       unreachable: `check ${endpoint.addressName} and the network`,
     },
     options,
+    { asksWhole: true },
   )
   return {
     id: idOf(options, `${ANTHROPIC}:${name}`),
@@ -95,9 +96,9 @@ async function* wholeAnswer(
     const how = pauses === 0 ? asking : { ...asking, maxRetries: 0 }
     yield* answer(
       request,
-      (exchange) => {
+      (exchange, streamed) => {
         latest = new MessagesAnswer()
-        return ask(exchange, endpoint, asked, latest)
+        return ask(exchange, endpoint, asked, latest, streamed)
       },
       how,
       warnings,
@@ -124,6 +125,7 @@ async function* ask(
   { apiKey, baseURL, usual }: Endpoint,
   body: Wire,
   messages: MessagesAnswer,
+  streamed: boolean,
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const client = new Anthropic({
     baseURL,
@@ -132,7 +134,7 @@ async function* ask(
     authToken: null,
     webhookKey: null,
     ...(apiKey === undefined && { defaultHeaders: { authorization: null } }),
-    fetch: usual ? exchange.fetch : withoutCustomHeaders(exchange.fetch),
+    fetch: usual ? exchange.fetch : withoutCustomHeaders(exchange.fetch, 'ANTHROPIC_CUSTOM_HEADERS', apiKey),
     maxRetries: 0,
     logLevel: 'off',
     // Its spans can have prompts in them.
@@ -140,30 +142,6 @@ async function* ask(
   })
   // The response itself, not the package's iterator: that one ends silently on abort, and prints what it cannot parse.
   // Not `messages.create`, which prints about models that are no longer new.
-  const response = await client.post('/v1/messages', { body: { ...body, stream: true }, stream: true }).asResponse()
-  try {
-    for await (const event of answerBody(response.body!)) {
-      yield* messages.take(event)
-      if (messages.isDone) break
-    }
-    yield* messages.end()
-  } catch (error) {
-    yield* messages.usage()
-    throw error
-  }
-}
-
-/**
- * The package adds the headers in `ANTHROPIC_CUSTOM_HEADERS` to all requests. They belong to the server of the
- * environment, and may have a key.
- */
-function withoutCustomHeaders(send: typeof fetch): typeof fetch {
-  const lines = (process.env['ANTHROPIC_CUSTOM_HEADERS'] ?? '').split('\n')
-  const names = lines.filter((line) => line.includes(':')).map((line) => line.slice(0, line.indexOf(':')).trim())
-  if (names.length === 0) return send
-  return (input, init) => {
-    const headers = new Headers(init?.headers)
-    for (const name of names) headers.delete(name)
-    return send(input, { ...init, headers })
-  }
+  const response = await client.post('/v1/messages', { body: { ...body, stream: streamed }, stream: true }).asResponse()
+  yield* readAnswer(response, messages)
 }

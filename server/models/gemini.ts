@@ -4,11 +4,11 @@ import { GEMINI, GenerateContentAnswer } from './gemini/generate-content-answer.
 import { generateContentRequest, toolNames, unsupportedIn } from './gemini/generate-content-request.ts'
 import type { Model, ModelEvent, ModelRequest } from './model.ts'
 import { unsupportedSettings } from './model-settings.ts'
-import { answerBody } from './provider/answer-body.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import { type Endpoint, endpointOf, type KeyedProvider } from './provider/endpoint.ts'
 import type { Exchange } from './provider/exchange.ts'
 import type { Wire } from './provider/json.ts'
+import { readAnswer } from './provider/read-answer.ts'
 
 /** The options of `gemini()`. */
 export type GeminiOptions = ProviderOptions & {
@@ -89,17 +89,7 @@ async function* ask(
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const { contents, config } = generateContentRequest(model, request)
   const response = await responseTo(exchange, endpoint, { model, contents, config: { ...config, ...own } })
-  const content = new GenerateContentAnswer(toolNames(request))
-  try {
-    for await (const event of answerBody(response.body!)) {
-      yield* content.take(event)
-      if (content.isDone) break
-    }
-    yield* content.end()
-  } catch (error) {
-    yield* content.usage()
-    throw error
-  }
+  yield* readAnswer(response, new GenerateContentAnswer(toolNames(request)))
 }
 
 /**

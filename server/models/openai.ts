@@ -1,16 +1,16 @@
 import OpenAI from 'openai'
+import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
-import { ChatCompletion, THINKING_FIELDS, type ThinkingField } from './chat-completion.ts'
-import { bareType, isTextType, type Part } from './message-parts.ts'
-import type { Extra, Message, Model, ModelEvent, ModelRequest } from './model.ts'
-import type { ToolChoice } from './model-settings.ts'
-import { answerBody } from './provider/answer-body.ts'
+import { ChatCompletion } from './chat-completion.ts'
+import type { Model, ModelEvent, ModelRequest } from './model.ts'
+import { unsupportedSettings } from './model-settings.ts'
+import { chatRequest } from './openai/chat-request.ts'
+import { ResponsesAnswer } from './openai/responses-answer.ts'
+import { responsesRequest, unsupportedIn } from './openai/responses-request.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
-import { type Endpoint, endpointOf, type KeyedProvider } from './provider/endpoint.ts'
+import { type Endpoint, endpointOf, type KeyedProvider, withoutCustomHeaders } from './provider/endpoint.ts'
 import type { Exchange } from './provider/exchange.ts'
-import { objectIn } from './provider/json.ts'
-import { dataURL, inlineText, type PartPlace, unsupportedPart } from './provider/parts.ts'
-import { validCall } from './valid-call.ts'
+import { readAnswer } from './provider/read-answer.ts'
 
 /** The options of `openai()`. */
 export type OpenAIOptions = ProviderOptions & {
@@ -23,11 +23,16 @@ export type OpenAIOptions = ProviderOptions & {
   baseURL?: string | undefined
   /** The id of the organization. Default: `OPENAI_ORG_ID` where `OPENAI_API_KEY` is the default key, else none. */
   organization?: string | undefined
+  /**
+   * Which API is asked. `'responses'` keeps the reasoning of a model over the turns of a conversation: it goes back
+   * encrypted, and the provider stores nothing. Compatible servers have `'chat'`. Default `'chat'`.
+   */
+  api?: 'chat' | 'responses' | undefined
   /** Further members of every request. They take the place of those that millrace sets. Default: none. */
   body?: { readonly [name: string]: unknown } | undefined
   /**
    * Further members of `stream_options`, beside `include_usage: true`. `false` sends no `stream_options`, for servers
-   * that refuse them; the usage is then unknown. Default: none.
+   * that refuse them; the usage is then unknown. Only for `'chat'`. Default: none.
    */
   streamOptions?: { readonly [name: string]: unknown } | false | undefined
 }
@@ -37,13 +42,14 @@ const OPTIONS: OptionKinds<OpenAIOptions> = {
   apiKey: 'a string',
   baseURL: 'a string',
   organization: 'a string',
+  api: 'a string',
   body: 'an object',
   streamOptions: 'anything',
 }
 
 /**
  * Makes a model of OpenAI, or of a server with a compatible chat completions API (vLLM, llama.cpp, LM Studio). Its id
- * is `openai:NAME`.
+ * is `openai:NAME`. A model that cannot stream is asked for its whole answer.
  * @param name The name of the model at the provider, such as `gpt-5-mini`.
  * @throws MillraceError `bad_request` for an empty name, for an unknown option, for an unusable key, base URL or other option, and when key and
  * base URL are missing.
@@ -53,6 +59,9 @@ export function openai(name: string, options: OpenAIOptions = {}): Model {
   const endpoint = endpointOf(name, options, OPENAI)
   const { apiKey } = endpoint
   const account = accountOf(options, endpoint)
+  const { api = 'chat' } = options
+  if (api !== 'chat' && api !== 'responses')
+    throw new MillraceError('bad_request', "`api` of openai() must be 'chat' or 'responses'")
   const asking = askingOf(
     {
       model: name,
@@ -62,12 +71,18 @@ export function openai(name: string, options: OpenAIOptions = {}): Model {
       unreachable: `check ${endpoint.addressName} and the network`,
     },
     options,
+    { asksWhole: true },
   )
   return {
     id: idOf(options, `openai:${name}`),
     provider: 'openai',
     stream: (request) =>
-      answer(request, (exchange) => ask(exchange, { ...endpoint, ...account }, name, options, request), asking),
+      answer(
+        request,
+        (exchange, streamed) => ask(exchange, { ...endpoint, ...account }, name, options, request, streamed),
+        asking,
+        api === 'responses' ? unsupportedSettings('the Responses API', unsupportedIn(request)) : [],
+      ),
   }
 }
 
@@ -94,127 +109,40 @@ function accountOf({ organization, env = process.env }: OpenAIOptions, { usual }
 
 async function* ask(
   exchange: Exchange,
-  { apiKey, baseURL, organization, project, own }: Endpoint & Account,
+  endpoint: Endpoint & Account,
   model: string,
-  { body, streamOptions = {} }: OpenAIOptions,
+  { api = 'chat', body, streamOptions = {} }: OpenAIOptions,
   request: ModelRequest,
+  streamed: boolean,
 ): AsyncGenerator<ModelEvent, void, undefined> {
-  const client = new OpenAI({
+  const client = clientOf(exchange, endpoint)
+  // The response itself, not the package's iterator. That iterator ends silently on abort, prints what it cannot parse,
+  // and buffers an endless line.
+  if (api === 'responses') {
+    const asked = { ...responsesRequest(model, request), model, stream: streamed, ...body }
+    const response = await client.responses.create(asked as unknown as ResponsesBody).asResponse()
+    yield* readAnswer(response, new ResponsesAnswer())
+    return
+  }
+  const options = streamed && streamOptions && { stream_options: { include_usage: true, ...streamOptions } }
+  const asked = { ...chatRequest(request, endpoint.own), model, stream: streamed, ...options, ...body }
+  const response = await client.chat.completions.create(asked as unknown as ChatBody).asResponse()
+  yield* readAnswer(response, new ChatCompletion())
+}
+
+type ResponsesBody = OpenAI.Responses.ResponseCreateParamsStreaming
+type ChatBody = OpenAI.ChatCompletionCreateParamsStreaming
+
+function clientOf(exchange: Exchange, { apiKey, baseURL, organization, project, usual }: Endpoint & Account): OpenAI {
+  return new OpenAI({
     baseURL,
     organization,
     project,
     // The package requires a key, also where none is sent.
     apiKey: apiKey ?? 'none',
     ...(apiKey === undefined && { defaultHeaders: { authorization: null } }),
-    fetch: exchange.fetch,
+    fetch: usual ? exchange.fetch : withoutCustomHeaders(exchange.fetch, 'OPENAI_CUSTOM_HEADERS', apiKey),
     maxRetries: 0,
     logLevel: 'off',
   })
-  // The response itself, not the package's iterator. That iterator ends silently on abort, prints what it cannot parse,
-  // and buffers an endless line.
-  const response = await client.chat.completions
-    .create({
-      model,
-      stream: true,
-      ...(streamOptions && { stream_options: { include_usage: true, ...streamOptions } }),
-      messages: request.messages.map(toWire),
-      ...settingsOf(request, own),
-      ...body,
-    })
-    .asResponse()
-
-  const completion = new ChatCompletion()
-  try {
-    for await (const event of answerBody(response.body!)) {
-      yield* completion.take(event)
-      if (completion.isDone) break
-    }
-    yield* completion.end()
-  } catch (error) {
-    yield* completion.usage()
-    throw error
-  }
-}
-
-function settingsOf(request: ModelRequest, own: boolean): object {
-  const { tools = [], temperature, topP, maxTokens, stop, seed, toolChoice, effort, parallelToolCalls } = request
-  return {
-    ...(tools.length > 0 && {
-      tools: tools.map(({ name, description, parameters }) => ({
-        type: 'function' as const,
-        function: { name, description, parameters: objectIn(parameters) },
-      })),
-      // Both are refused without tools.
-      ...(toolChoice !== undefined && { tool_choice: toToolChoice(toolChoice) }),
-      ...(parallelToolCalls !== undefined && { parallel_tool_calls: parallelToolCalls }),
-    }),
-    ...(temperature !== undefined && { temperature }),
-    ...(topP !== undefined && { top_p: topP }),
-    // OpenAI's newer models accept only `max_completion_tokens`, many compatible servers only `max_tokens`.
-    ...(maxTokens !== undefined && { [own ? 'max_completion_tokens' : 'max_tokens']: maxTokens }),
-    ...(stop !== undefined && { stop: [...stop] }),
-    ...(seed !== undefined && { seed }),
-    ...(effort !== undefined && { reasoning_effort: effort }),
-  }
-}
-
-function toToolChoice(choice: ToolChoice): OpenAI.ChatCompletionToolChoiceOption {
-  return typeof choice === 'string' ? choice : { type: 'function', function: { name: choice.tool } }
-}
-
-function toWire(message: Message, at: number): OpenAI.ChatCompletionMessageParam {
-  switch (message.role) {
-    case 'system':
-      return { role: 'system', content: message.content }
-    case 'user': {
-      const { content } = message
-      if (typeof content === 'string') return { role: 'user', content }
-      return { role: 'user', content: content.map((part, n) => toPart(part, { message: at, part: n })) }
-    }
-    case 'tool':
-      return { role: 'tool', tool_call_id: message.call, content: message.content }
-    case 'assistant': {
-      const calls = message.calls ?? []
-      if (calls.length === 0) return { role: 'assistant', content: message.content }
-      return {
-        role: 'assistant',
-        content: message.content || null,
-        ...thinkingOf(message),
-        tool_calls: calls.map(validCall).map(({ call, name, args, extra }) => ({
-          ...signatureOf(extra),
-          id: call,
-          type: 'function',
-          function: { name, arguments: JSON.stringify(args) },
-        })),
-      }
-    }
-  }
-}
-
-/** The API takes images, and of files only PDF. The server reads no other: text goes into the message itself. */
-function toPart(part: Part, place: PartPlace): OpenAI.ChatCompletionContentPart {
-  if (part.type === 'text') return { type: 'text', text: part.text }
-  if (part.type === 'image')
-    return { type: 'image_url', image_url: { url: 'url' in part ? part.url : dataURL(part, place) } }
-  if (isTextType(part.mediaType)) return { type: 'text', text: inlineText(part, place) }
-  if (bareType(part.mediaType) !== 'application/pdf')
-    throw unsupportedPart('openai', part, place, 'images, PDF, and files of text')
-  // The server requires a name.
-  return { type: 'file', file: { filename: part.name ?? 'file.pdf', file_data: dataURL(part, place) } }
-}
-
-/**
- * Thinking goes back only with the calls that followed it, in the field in which it came. DeepSeek refuses calls
- * without it; other servers refuse a field that is not theirs.
- */
-function thinkingOf({ thinking, extra }: Extract<Message, { role: 'assistant' }>): {
-  [Field in ThinkingField]?: string
-} {
-  const field = THINKING_FIELDS.find((name) => name === extra?.['thinking'])
-  return field && thinking !== undefined ? { [field]: thinking } : {}
-}
-
-/** Gemini's signature of a call. A conversation may come from a client, so no other member goes to the provider. */
-function signatureOf(extra: Extra | undefined): object {
-  return extra?.['extra_content'] === undefined ? {} : { extra_content: extra['extra_content'] }
 }

@@ -65,7 +65,7 @@ const moments: Moment[] = [
   },
 ]
 
-describe.each(['openai', 'ollama'] as const)('%s, asked by an actor', (kind) => {
+describe.each(['openai', 'responses', 'anthropic', 'gemini', 'ollama'] as const)('%s, asked by an actor', (kind) => {
   const asked = (name: string): Asked => ({ provider: kind, name, host: provider.host })
 
   test.each(moments)(

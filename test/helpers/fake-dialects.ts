@@ -226,7 +226,8 @@ function responses(): Writer {
     return before + named({ type: 'response.output_item.added', output_index: index, item: open.item })
   }
   const delta = (type: string, text: string): string => {
-    open!.text += text
+    // Its last events repeat all that was said, of which no answer has megabytes.
+    if (open!.text.length < 1_000_000) open!.text += text
     return named({ type, output_index: index, item_id: `item_${index}`, delta: text })
   }
   const close = (): string => {

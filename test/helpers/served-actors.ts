@@ -4,7 +4,7 @@ import { type Actor, type ActorContext, actor, type Model, type RunEvent } from 
 import { mixedActor } from './mixed-run.ts'
 
 /** Asks a model of that name at `host`, offering it a tool. */
-export type Asked = { provider: 'openai' | 'ollama'; name: string; host: string }
+export type Asked = { provider: 'openai' | 'responses' | 'anthropic' | 'gemini' | 'ollama'; name: string; host: string }
 
 /** The actors of `served-process.ts`. `aborted` is called for each `sleep` and `stubborn` whose signal fires. */
 export function servedActors(aborted: (run: string) => void = () => {}) {
@@ -33,12 +33,26 @@ export type ServedActors = ReturnType<typeof servedActors>
 
 /** Its package is loaded when it is asked for: most processes that serve these actors never do. */
 async function modelOf({ provider, name, host }: Asked): Promise<Model> {
-  if (provider === 'openai') {
-    const { openai } = await import('../../server/models/openai.ts')
-    return openai(name, { baseURL: `${host}/v1`, apiKey: 'none', env: {} })
+  switch (provider) {
+    case 'openai':
+    case 'responses': {
+      const { openai } = await import('../../server/models/openai.ts')
+      const api = provider === 'openai' ? 'chat' : 'responses'
+      return openai(name, { api, baseURL: `${host}/v1`, apiKey: 'none', env: {} })
+    }
+    case 'anthropic': {
+      const { anthropic } = await import('../../server/models/anthropic.ts')
+      return anthropic(name, { baseURL: host, apiKey: 'none', env: {} })
+    }
+    case 'gemini': {
+      const { gemini } = await import('../../server/models/gemini.ts')
+      return gemini(name, { baseURL: host, apiKey: 'none', env: {} })
+    }
+    case 'ollama': {
+      const { ollama } = await import('../../server/models/ollama.ts')
+      return ollama(name, { host, env: {} })
+    }
   }
-  const { ollama } = await import('../../server/models/ollama.ts')
-  return ollama(name, { host, env: {} })
 }
 
 function reporting<Input, Result, Data extends AnyData>(

@@ -7,9 +7,13 @@ const MAX_DOCUMENT_BYTES = 16_777_216
 /**
  * Yields the JSON texts of an answer. It is asked for as server-sent events. Some servers send one JSON document
  * instead, which becomes one event, with `[DONE]` behind it. The first character decides: content types are often wrong.
+ * @param maxLineBytes Longest line of an event, in bytes. Default 1 MiB.
  * @throws TypeError for a page of HTML
  */
-export async function* answerBody(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent, void, undefined> {
+export async function* answerBody(
+  body: ReadableStream<Uint8Array>,
+  maxLineBytes?: number,
+): AsyncGenerator<ServerSentEvent, void, undefined> {
   const reader = body.getReader()
   try {
     const head: Uint8Array[] = []
@@ -26,7 +30,7 @@ export async function* answerBody(body: ReadableStream<Uint8Array>): AsyncGenera
       yield { event: '', data: await textOf(chunks) }
       yield { event: '', data: '[DONE]' }
     } else {
-      yield* sseEvents(chunks)
+      yield* sseEvents(chunks, maxLineBytes)
     }
   } finally {
     await reader.cancel().catch(() => {})

@@ -5,7 +5,7 @@ import { retry } from '../../streams/retry.ts'
 import type { ModelEvent, ModelRequest } from '../model.ts'
 import { Exchange, type ExchangeOptions } from './exchange.ts'
 import { patientFetch } from './patient-fetch.ts'
-import { explain, isTimeout, type ProviderWords } from './refusal.ts'
+import { explain, isNoToStreaming, isTimeout, type ProviderWords } from './refusal.ts'
 import { type ThinkTags, withoutThinkTags } from './think-tags.ts'
 import { type ProviderTimeouts, timeoutsOf } from './timeouts.ts'
 
@@ -52,8 +52,11 @@ export const PROVIDER_OPTIONS: OptionKinds<ProviderOptions> = {
   runtime: 'an object',
 }
 
-/** Sends one request over `exchange` and yields the answer, `finish` last. It may throw anything. */
-export type Attempt = (exchange: Exchange) => AsyncGenerator<ModelEvent, void, undefined>
+/**
+ * Sends one request over `exchange` and yields the answer, `finish` last. It may throw anything.
+ * @param streamed whether to ask for a stream. False for a model that cannot.
+ */
+export type Attempt = (exchange: Exchange, streamed: boolean) => AsyncGenerator<ModelEvent, void, undefined>
 
 /** How a model asks its provider. Made once for each model. */
 export type Asking = {
@@ -62,10 +65,18 @@ export type Asking = {
   readonly maxRetries: number | undefined
   readonly thinkTags: ThinkTags
   readonly runtime: ProviderOptions['runtime']
+  /** The adapter can ask for a whole answer instead of a stream. */
+  readonly asksWhole: boolean
+  /** Whether the model has refused to stream. It is not asked to again. */
+  readonly refused: { streaming: boolean }
 }
 
 /** @throws MillraceError `bad_request` for an invalid option. */
-export function askingOf(words: ProviderWords, options: ProviderOptions): Asking {
+export function askingOf(
+  words: ProviderWords,
+  options: ProviderOptions,
+  { asksWhole = false }: { asksWhole?: boolean } = {},
+): Asking {
   const { maxRetries, thinkTags = false, runtime, timeouts, fetch = patientFetch } = options
   const headers = headersOf(options.headers)
   const send: typeof fetch = (input, init) => {
@@ -79,6 +90,8 @@ export function askingOf(words: ProviderWords, options: ProviderOptions): Asking
     maxRetries,
     thinkTags,
     runtime,
+    asksWhole,
+    refused: { streaming: false },
   }
 }
 
@@ -103,6 +116,11 @@ function secretsIn(value: string): string[] {
   return value.split(/[\s,;=]+/).filter(({ length }) => length >= MIN_SECRET_CHARACTERS)
 }
 
+/** An attempt that has its first event, or the failure after which no other follows. */
+type Begun =
+  | { exchange: Exchange; events: AsyncGenerator<ModelEvent, void, undefined>; first: IteratorResult<ModelEvent, void> }
+  | { failure: MillraceError }
+
 /**
  * Yields a model's answer. It makes attempts until one yields its first event, then yields the events of that attempt.
  * It keeps the contract of `Model.stream`: no event follows an abort, the socket is closed before the iterator settles,
@@ -112,23 +130,29 @@ function secretsIn(value: string): string[] {
 export async function* answer(
   request: ModelRequest,
   attempt: Attempt,
-  { words, exchange: options, maxRetries, thinkTags, runtime }: Asking,
+  { words, exchange: options, maxRetries, thinkTags, runtime, asksWhole, refused }: Asking,
   warnings: readonly ModelEvent[] = [],
 ): AsyncGenerator<ModelEvent, void, undefined> {
   const { signal } = request
   signal.throwIfAborted()
   for (const warning of warnings) yield warning
   const begun = yield* retry(
-    async () => {
+    async function begin(): Promise<Begun> {
+      const streamed = !refused.streaming
       const exchange = new Exchange(signal, options)
       try {
-        const events = withoutThinkTags(attempt(exchange), thinkTags)
+        const events = withoutThinkTags(attempt(exchange, streamed), thinkTags)
         const first = await events.next()
         exchange.answering()
         return { exchange, events, first }
       } catch (error) {
         await exchange.close()
         const cause = exchange.failure ?? error
+        if (asksWhole && streamed && isNoToStreaming(cause)) {
+          refused.streaming = true
+          signal.throwIfAborted()
+          return begin()
+        }
         const failure = explain(cause, words)
         // The provider may still work on it: sending it again would only make it busier.
         if (isTimeout(cause)) return { failure }
@@ -137,7 +161,7 @@ export async function* answer(
     },
     { signal, ...(maxRetries !== undefined && { maxRetries }), ...(runtime && { runtime }) },
   )
-  if (begun.failure) {
+  if ('failure' in begun) {
     signal.throwIfAborted()
     throw begun.failure
   }

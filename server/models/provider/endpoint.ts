@@ -89,3 +89,20 @@ function addressOf(text: string, where: string, example: string): URL {
 function hasAny(headers: ProviderOptions['headers'], names: readonly string[]): boolean {
   return Object.keys(headers ?? {}).some((name) => names.includes(name.toLowerCase()))
 }
+
+/**
+ * Some packages add the headers in a variable of the environment to all requests. They belong to the server of the
+ * environment, and may have a key.
+ * @param apiKey the key that is sent in their place, if they had one.
+ */
+export function withoutCustomHeaders(send: typeof fetch, variable: string, apiKey: string | undefined): typeof fetch {
+  const lines = (process.env[variable] ?? '').split('\n')
+  const names = lines.filter((line) => line.includes(':')).map((line) => line.slice(0, line.indexOf(':')).trim())
+  if (names.length === 0) return send
+  return (input, init) => {
+    const headers = new Headers(init?.headers)
+    for (const name of names) headers.delete(name)
+    if (apiKey !== undefined) headers.set('authorization', `Bearer ${apiKey}`)
+    return send(input, { ...init, headers })
+  }
+}

@@ -199,6 +199,15 @@ export function isTimeout(thrown: unknown): boolean {
   return thrown instanceof ProviderTimeout || codesOf(thrown).some((code) => NODE_TIMEOUTS.includes(code))
 }
 
+/** Whether the provider refused the request because it was to stream the answer. */
+export function isNoToStreaming(thrown: unknown): boolean {
+  if (!(thrown instanceof Refusal) || ![400, 403, 404, 405, 422, 501].includes(thrown.status ?? 0)) return false
+  const isAboutStreaming = thrown.says(
+    /"param":\s*"stream"|\bstream(?:ing)?\b.{0,60}\b(?:not|un)\s?(?:supported|available|allowed)/i,
+  )
+  return isAboutStreaming || thrown.says(/\b(?:not|n't) support\b.{0,40}\bstream|verified to stream/i)
+}
+
 function codesOf(thrown: unknown): string[] {
   return causes(thrown).map((link) => ('code' in link && typeof link.code === 'string' ? link.code : ''))
 }
