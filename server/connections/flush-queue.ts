@@ -1,4 +1,5 @@
 import type { Runtime } from '../../protocol/runtime.ts'
+import { SharedMessage } from './shared-message.ts'
 
 /** An outbox whose time to send has come. */
 export interface Flushable {
@@ -14,6 +15,8 @@ export interface Flushable {
  * has a thousand watchers, a callback for each costs more than their data.
  */
 export class FlushQueue {
+  /** The watchers of a run become due one after another, so the next message is often the same. */
+  readonly lastShared: SharedMessage = new SharedMessage()
   readonly #runtime: Runtime
   #due: Flushable[] = []
   /** The held outboxes, by the millisecond of the runtime's clock until which they are held. */

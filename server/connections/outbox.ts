@@ -7,6 +7,7 @@ import { Writer } from '../../protocol/writer.ts'
 import type { GuardedRuntime } from '../runtime.ts'
 import type { Socket } from '../transports/transport.ts'
 import type { Flushable, FlushQueue } from './flush-queue.ts'
+import type { SharedMessage } from './shared-message.ts'
 
 /** No further stream is added to a message of this size. */
 const MESSAGE_BYTES = 65_536
@@ -31,6 +32,12 @@ export interface FrameSource {
    * unless it is the first thing in it. Returns `more` when it stopped for lack of room.
    */
   pump(out: Writer, most: number): 'more' | 'idle'
+  /**
+   * Everything that may be sent now, as a message of at most `most` bytes that other sources may send as well. It counts
+   * as sent. Undefined, and nothing is sent, where `pump` has more to decide.
+   * @param last the last such message, which is looked at and replaced.
+   */
+  share?(last: SharedMessage, most: number): Uint8Array | undefined
 }
 
 /** Where a subscription sends its frames. */
@@ -225,39 +232,66 @@ export class Outbox implements FrameSink, Flushable {
     this.#scheduled = 'no'
     this.heldUntil = undefined
     if (this.#closed || this.#refused) return
-    const out = idle ?? new Writer()
-    idle = undefined
-    out.reset()
-    const bytes = this.#message(out)
-    idle = out
+    const bytes = this.#shared() ?? this.#message()
     if (!bytes) return
     this.#flushedAt = this.#runtime.now()
     this.#sendBytes(bytes)
     if (this.#closed) return
-    if (this.#socket.bufferedAmount > this.#limits.highWater * FLOOD)
-      return this.#fault(CLOSE.slow, 'the client does not read')
-    if (this.#blocked()) this.#watchSlow()
+    const { bufferedAmount } = this.#socket
+    if (bufferedAmount > this.#limits.highWater * FLOOD) return this.#fault(CLOSE.slow, 'the client does not read')
+    if (this.#blocked(bufferedAmount)) this.#watchSlow()
     else if (this.#queue.length > 0) this.#schedule(true)
     if (this.#control.length > 0) this.#schedule(true)
   }
 
+  /** The next message, if it is that of one stream alone, which other connections may send as well. */
+  #shared(): Uint8Array | undefined {
+    const source = this.#queue[0]
+    const isAlone =
+      this.#queue.length === 1 &&
+      this.#control.length === 0 &&
+      this.#pong === undefined &&
+      !this.#pingDue &&
+      !this.#blocked()
+    if (!source?.share || !isAlone) return undefined
+    this.#movesOn()
+    this.#queue.pop()
+    source.queued = false
+    // One byte less: the message that makes a PING due carries it.
+    const bytes = source.share(this.#flushes.lastShared, this.#bytesToPing() - 1)
+    if (!bytes) this.#enqueue(source)
+    return bytes
+  }
+
+  /** How many bytes may be written until a PING is due. */
+  #bytesToPing(): number {
+    const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
+    return Math.min(PING_BYTES, this.#limits.inflight) - (this.#written - passedPing)
+  }
+
   /** The next message, as bytes of its own. Undefined when nothing waits. */
-  #message(out: Writer): Uint8Array | undefined {
+  #message(): Uint8Array | undefined {
+    const out = idle ?? new Writer()
+    idle = undefined
+    out.reset()
+    this.#writeMessage(out)
+    idle = out
+    if (out.length === 0) return undefined
+    // From Node's pool: for a small message, an allocation of its own costs ten times as much.
+    const bytes = Buffer.allocUnsafe(out.length)
+    bytes.set(out.view())
+    return bytes
+  }
+
+  #writeMessage(out: Writer): void {
     this.#writeControl(out)
     if (this.#pong !== undefined) {
       writeDown(out, { kind: 'pong', nonce: this.#pong })
       this.#pong = undefined
     }
     if (this.#control.length === 0 && !this.#blocked()) this.#pumpStreams(out)
-    const passedPing = this.#pings[this.#pings.length - 1]?.written ?? this.#passed
     // Written last: its answer then confirms this whole message, and nothing beyond it.
-    if (this.#pingDue || this.#written + out.length - passedPing >= Math.min(PING_BYTES, this.#limits.inflight))
-      writeDown(out, this.#newPing(out.length))
-    if (out.length === 0) return undefined
-    // From Node's pool: for a small message, an allocation of its own costs ten times as much.
-    const bytes = Buffer.allocUnsafe(out.length)
-    bytes.set(out.view())
-    return bytes
+    if (this.#pingDue || out.length >= this.#bytesToPing()) writeDown(out, this.#newPing(out.length))
   }
 
   /** Writes as many control frames as one message holds. The others wait for the next. */
@@ -319,11 +353,9 @@ export class Outbox implements FrameSink, Flushable {
     return { kind: 'ping', nonce }
   }
 
-  #blocked(): boolean {
+  #blocked(bufferedAmount: number = this.#socket.bufferedAmount): boolean {
     const { inflight, highWater } = this.#limits
-    return (
-      this.#refused !== undefined || this.#written - this.#passed > inflight || this.#socket.bufferedAmount > highWater
-    )
+    return this.#refused !== undefined || this.#written - this.#passed > inflight || bufferedAmount > highWater
   }
 
   /** The network holds the streams back. After `slowMs` the connection is closed; its runs can be resumed. */

@@ -2,7 +2,7 @@ import { beginDelta, beginEnd, beginEvent, endDelta, endEvent, writeDown } from 
 import { type DownFrame, type Gap, type Notice, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
-import type { Writer } from '../../protocol/writer.ts'
+import { Writer } from '../../protocol/writer.ts'
 import { Cursor } from '../log/cursor.ts'
 import { joinTexts } from '../log/join-texts.ts'
 import type { Chunk } from '../log/log.ts'
@@ -10,6 +10,7 @@ import type { Reader } from '../log/readers.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import type { FrameSink, FrameSource } from './outbox.ts'
 import { RateBucket } from './rate-bucket.ts'
+import type { SharedMessage, Stretch, View } from './shared-message.ts'
 import { locate, type StartPosition, surroundings } from './start-position.ts'
 
 /** A stream's share of one message. Only its last item may exceed it. */
@@ -39,7 +40,7 @@ export type SubscriptionSettings = {
 }
 
 /** One reader of one run, on one connection. It turns the log into frames, as far as credit, rate and policy allow. */
-export class Subscription implements Reader, FrameSource {
+export class Subscription implements Reader, FrameSource, View {
   // What every item touches is declared together, so that it is close in memory.
   resting = false
   #closed = false
@@ -57,10 +58,11 @@ export class Subscription implements Reader, FrameSource {
   /** Its client sent CANCEL, and is sent only the end. */
   #skipping = false
   readonly sid: number
+  readonly ts: boolean
+  readonly merges: boolean
   readonly policy: Policy
   readonly own: boolean
   readonly #runtime: Runtime
-  readonly #ts: boolean
   readonly #creditUnit: number
   #settledSent = false
   /** No GAP comes before this time. */
@@ -82,10 +84,11 @@ export class Subscription implements Reader, FrameSource {
     this.#runtime = runtime
     this.#onClose = closed
     this.run = run
-    this.sid = sid
     this.own = own
     this.policy = policy
-    this.#ts = ts
+    this.sid = sid
+    this.ts = ts
+    this.merges = policy === 'merge'
     this.#creditUnit = limits.creditUnit
     const { position, gaps } = locate(run, sid, settings.from)
     const credit = Math.min(settings.credit ?? limits.initialCredit, limits.maxCredit)
@@ -220,6 +223,56 @@ export class Subscription implements Reader, FrameSource {
     }
   }
 
+  share(last: SharedMessage, most: number): Uint8Array | undefined {
+    const { log } = this.run
+    const { cursor } = this
+    // A reader with anything else to be sent, or to be held back by, has no part in it.
+    const isPlain =
+      !this.#closed &&
+      this.#head.length === 0 &&
+      this.#answers === undefined &&
+      this.#rate === undefined &&
+      !this.#skipping &&
+      this.run.end === undefined &&
+      cursor.gen === log.gen &&
+      cursor.last < log.last &&
+      cursor.reach >= log.last &&
+      !this.#isMissing()
+    if (!isPlain) return undefined
+    const from = cursor.last + 1
+    let stretch = last.find(log, from, this)
+    if (!stretch) {
+      stretch = this.#stretch(from)
+      if (!stretch) return undefined
+      last.keep(log, from, this, stretch)
+    }
+    if (stretch.bytes.length > most) return undefined
+    cursor.sent(log.last, stretch.cost)
+    this.#sink.wrote(stretch.count)
+    this.#begun = true
+    this.run.rest(this)
+    return stretch.bytes
+  }
+
+  /** All items from `from` on. Undefined if they are more than one share. */
+  #stretch(from: number): Stretch | undefined {
+    const { log } = this.run
+    if (log.bytesThrough(log.last) - log.bytesThrough(from - 1) > SHARE_BYTES) return undefined
+    const out = idle
+    out.reset()
+    let cost = 0
+    for (let seq = from; seq <= log.last; ) {
+      const chunk = log.chunk(seq, log.last, SHARE_BYTES - out.length)
+      if (!chunk || out.length + chunk.end - chunk.start + HEADER_BYTES > SHARE_BYTES) return undefined
+      this.#writeChunk(out, chunk)
+      cost += chunk.cost
+      seq += chunk.count
+    }
+    const bytes = Buffer.allocUnsafe(out.length)
+    bytes.set(out.view())
+    return { bytes, count: log.last + 1 - from, cost }
+  }
+
   dismiss(code: string, message: string): void {
     // Its END comes next, so nothing is lost.
     if (this.#closed || this.#wantsEnd()) return
@@ -350,13 +403,13 @@ export class Subscription implements Reader, FrameSource {
 
   #writeChunk(out: Writer, chunk: Chunk): void {
     const { seq, lane, count, cost } = chunk
-    const ts = this.#ts ? chunk.at : undefined
+    const ts = this.ts ? chunk.at : undefined
     if (lane === undefined) {
       beginEvent(out, this.sid, seq, cost, ts)
       out.copy(chunk.body, chunk.start, chunk.end, 2)
       return endEvent(out, cost, ts)
     }
-    const merged = this.policy === 'merge' && count > 1 ? count : undefined
+    const merged = this.merges && count > 1 ? count : undefined
     beginDelta(out, this.sid, seq, lane, merged, ts)
     if (merged !== undefined) joinTexts(out, chunk.bodies)
     else {
@@ -366,3 +419,6 @@ export class Subscription implements Reader, FrameSource {
     endDelta(out, merged, ts)
   }
 }
+
+/** One writer for all messages that are shared: each is finished before the next is begun. */
+const idle = new Writer()

@@ -224,7 +224,7 @@ class WsSocket implements Socket {
     if (webSocket.readyState !== webSocket.OPEN) return 'closed'
     if (this.#stream.writableLength > this.#limits.maxBuffered) return 'full'
     // `ws` writes header and message apart, which costs more. Its own control frames are whole writes on this stream too.
-    this.#stream.write(binaryFrame(bytes))
+    this.#stream.write(frameOf(bytes))
     return 'sent'
   }
 
@@ -247,6 +247,14 @@ class WsSocket implements Socket {
   terminate(): void {
     this.#webSocket.terminate()
   }
+}
+
+/** The last message, and its frame. Neither changes: one message may go to a thousand sockets, one after another. */
+let framed: { readonly message: Uint8Array; readonly frame: Buffer } | undefined
+
+function frameOf(message: Uint8Array): Buffer {
+  if (framed?.message !== message) framed = { message, frame: binaryFrame(message) }
+  return framed.frame
 }
 
 /** Ends a closing socket whose peer does not answer in time. */

@@ -49,6 +49,13 @@ export class RunElsewhere implements ReadableRun {
     this.#wake(true)
   }
 
+  /** Its holder is another now: what it had said from item `first` on is void. */
+  newLife(first: number): void {
+    this.log.newLife(first)
+    for (const { cursor } of this.readers) cursor.enterLife(first)
+    this.#wake(true)
+  }
+
   /** The end arrives. */
   ends(outcome: LoggedEnd['outcome'], data: WireMap): void {
     this.end = { seq: this.log.next, outcome, packed: packPayload(data, DEFAULT_LIMITS) }
