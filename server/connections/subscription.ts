@@ -229,7 +229,7 @@ export class Subscription implements Reader, FrameSource, View {
     // A reader with anything else to be sent, or to be held back by, has no part in it.
     const isPlain =
       !this.#closed &&
-      this.#head.length === 0 &&
+      this.#head === undefined &&
       this.#answers === undefined &&
       this.#rate === undefined &&
       !this.#skipping &&
