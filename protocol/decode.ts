@@ -26,6 +26,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 // The state of the message being decoded. Decoding is synchronous, so there is only one message at a time.
 let bytes: Uint8Array
+let view: DataView
 let at: number
 let valuesLeft: number
 
@@ -37,6 +38,7 @@ function decodeAll<Frame>(
   if (message.length > limits.maxBytes) throw new ProtocolFault('message too large', CLOSE.tooLarge)
   if (message.length === 0) wrong('message')
   bytes = message
+  view = new DataView(bytes.buffer, bytes.byteOffset)
   at = 0
   const frames: Frame[] = []
   while (at < bytes.length) {
@@ -55,18 +57,18 @@ function value(depth: number): unknown {
   if (head < 0x90) return map(head & 15, depth)
   if (head < 0xa0) return array(head & 15, depth)
   if (head < 0xc0) return text(head & 31)
-  if (head === 0xc0) return null
-  if (head === 0xc2) return false
-  if (head === 0xc3) return true
-  if (head >= 0xc4 && head < 0xc7) return binary(integer(head - 0xc4))
-  if (head === 0xca) return float(4).getFloat32(0)
-  if (head === 0xcb) return float(8).getFloat64(0)
-  if (head >= 0xcc && head < 0xd0) return integer(head - 0xcc)
-  if (head >= 0xd0 && head < 0xd4) return integer(head - 0xd0, true)
   if (head >= 0xe0) return head - 256
   if (head >= 0xde) return map(integer(head - 0xdd), depth)
   if (head >= 0xdc) return array(integer(head - 0xdb), depth)
   if (head >= 0xd9) return text(integer(head - 0xd9))
+  if (head >= 0xd0) return head < 0xd4 ? integer(head - 0xd0, true) : wrong('type')
+  if (head >= 0xcc) return integer(head - 0xcc)
+  if (head === 0xcb) return view.getFloat64(take(8))
+  if (head === 0xca) return view.getFloat32(take(4))
+  if (head >= 0xc4 && head < 0xc7) return binary(integer(head - 0xc4))
+  if (head === 0xc0) return null
+  if (head === 0xc2) return false
+  if (head === 0xc3) return true
   return wrong('type')
 }
 
@@ -91,14 +93,10 @@ function integer(size: number, isSigned = false): number {
   return Number.isSafeInteger(n) ? n : wrong('integer')
 }
 
-function float(length: number): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset + take(length))
-}
-
 function array(length: number, depth: number): unknown[] {
   enter(length, depth)
-  const result: unknown[] = []
-  for (let i = 0; i < length; i++) result.push(value(depth - 1))
+  const result = Array<unknown>(length)
+  for (let i = 0; i < length; i++) result[i] = value(depth - 1)
   return result
 }
 

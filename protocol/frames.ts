@@ -180,8 +180,8 @@ export type Delta = {
   seq: number
   lane: number
   body: string | string[]
-  count?: number
-  ts?: number
+  count?: number | undefined
+  ts?: number | undefined
 }
 
 /** One item that is not text. `type` is a number of `event-type.ts`, or a string of the application's own. */

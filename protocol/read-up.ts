@@ -81,7 +81,7 @@ export const UP: Table<UpFrame> = {
  * @throws ProtocolFault 4400; the message names the malformed element.
  */
 export function readUp(value: unknown): UpFrame | undefined {
-  return readFrame(UP, value)
+  return readFrame<UpFrame>(UP, value)
 }
 
 function options(shape: object): Read<WireMap> {

@@ -58,12 +58,16 @@ export function outcomeOf(decode: () => unknown[]): unknown[] | number {
   }
 }
 
-/** The same with binary as `{ $bin: hex }`, whatever class of bytes it has: comparable, and plain JSON. */
+/**
+ * The same with binary as `{ $bin: hex }`, whatever class of bytes it has, and without properties that are undefined:
+ * comparable, and plain JSON.
+ */
 export function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return { $bin: hex(value) }
   if (Array.isArray(value)) return value.map(plain)
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]))
+  const present = Object.entries(value).filter(([, one]) => one !== undefined)
+  return Object.fromEntries(present.map(([key, one]) => [key, plain(one)]))
 }
 
 /** The reverse of `plain`. */
