@@ -4,15 +4,21 @@ import { fromWire, type StreamEvent } from '../protocol/events.ts'
 import type { Delta, EventFrame, Gap, Opened, OpenLane, WireMap } from '../protocol/frames.ts'
 import type { ClientRuntime } from '../protocol/runtime.ts'
 
-/** Something that waits for the reader. */
+/** Something that waits for the reader: an event, or the texts of one frame. */
 type Entry = {
-  /** The items it covers: several for merged text and for a gap, none for a request repeated by OPENED or GAP. */
+  /** The items that it still covers. None for a request that OPENED or GAP repeats. */
   first: number
   last: number
-  cost: number
-  gen: number | undefined
-  /** Undefined for an event that readers do not get. */
-  event: StreamEvent | undefined
+  /** The items of the event or of each text: several for merged text and for a gap. */
+  readonly span: number
+  /** The cost of the event, or of each text. */
+  readonly cost: number
+  readonly gen: number | undefined
+  readonly at: number
+  /** The texts. Undefined for an event. */
+  readonly texts: string | string[] | undefined
+  /** The event, or the fields that the texts share. Undefined for an event that readers do not get, and for plain text. */
+  readonly common: object | undefined
 }
 
 /**
@@ -47,18 +53,27 @@ export function createInbox(
 ): Inbox {
   const queue: Entry[] = []
   /** The open lanes, with the fields that all texts of each share. */
-  const lanes = new Map<unknown, object>()
+  let lanes: Map<unknown, object> | undefined
 
-  const push = (event: object | undefined, span: number, cost: number, at = runtime.wallClock()): void => {
-    const first = inbox.last! + 1
-    const last = (inbox.last! += span)
-    window.arrived(cost)
-    const numbered = event as StreamEvent | undefined
-    if (numbered) {
-      numbered.seq = last
-      numbered.at = at
-    }
-    queue.push({ first, last, cost, gen: inbox.gen, event: numbered })
+  const push = (
+    common: object | undefined,
+    cost: number,
+    span = 1,
+    at = runtime.wallClock(),
+    texts?: string | string[],
+    count = 1,
+  ): void => {
+    window.arrived(cost * count)
+    queue.push({
+      first: inbox.last! + 1,
+      last: (inbox.last! += span * count),
+      span,
+      cost,
+      gen: inbox.gen,
+      at,
+      texts,
+      common,
+    })
   }
 
   /**
@@ -74,11 +89,12 @@ export function createInbox(
 
   /** The lanes that OPENED or GAP lists are all that are open there. */
   const replaceLanes = (open: readonly OpenLane[] = []): void => {
-    lanes.clear()
+    lanes = undefined
     open.forEach(declare)
   }
 
   const declare = ([number, { lane: _lane, message: _message, type, ...common }]: OpenLane): void => {
+    lanes ??= new Map()
     lanes.set(number, { ...common, type: type === 'text' ? 'token' : type === 'tool_args' ? 'tool.args' : type })
   }
 
@@ -102,26 +118,21 @@ export function createInbox(
       if (isFirst && next > 1 && next === inbox.last + 1) addRequests(pending)
     },
 
-    text({ seq, lane, body, count = 1, ts = runtime.wallClock() }) {
-      const texts = typeof body === 'string' ? [body] : body
-      const items = texts.length * count
-      const common = lanes.get(lane)
-      let n = known(seq, items, items, count)
-      if (n < 0) return false
-      for (; n < texts.length; n++) {
-        // With the place for what `push` sets: a property that is added to an object later costs another object.
-        const event = { type: 'token', seq: 0, at: 0, text: texts[n] }
-        push(common ? { ...event, ...common } : event, count, count, ts)
-      }
-      return true
+    text({ seq, lane, body, count = 1, ts }) {
+      const isList = Array.isArray(body)
+      const items = isList ? body.length : count
+      const n = known(seq, items, items, count)
+      if (n >= 0 && n < items)
+        push(lanes?.get(lane), count, count, ts, isList ? body.slice(n) : body, (items - n) / count)
+      return n >= 0
     },
 
     event({ seq, type, data, cost, ts }) {
       const n = known(seq, 1, cost)
       if (n === 0) {
         if (type === EVENT.laneStart) declare([data['lane'] as number, data])
-        if (type === EVENT.laneEnd) lanes.delete(data['lane'])
-        push(fromWire(type, data), 1, cost, ts)
+        if (type === EVENT.laneEnd) lanes?.delete(data['lane'])
+        push(fromWire(type, data), cost, 1, ts)
       }
       return n >= 0
     },
@@ -130,27 +141,36 @@ export function createInbox(
       const isVoid = next <= inbox.last!
       let from = isVoid ? next : inbox.last! + 1
       inbox.gen = gen
-      while (queue.length > 0 && queue.at(-1)!.last >= next) {
-        const { first, cost } = queue.pop()!
-        window.released(cost)
+      while ((queue.at(-1)?.last as number) >= next) {
         // A gap is shortened. Merged text cannot be cut, so that its items before `next` are missing.
-        from = Math.min(from, first)
+        const entry = queue.at(-1)!
+        window.released(entry.cost)
+        entry.last -= entry.span
+        from = Math.min(from, entry.last + 1)
+        if (entry.last < entry.first) queue.pop()
       }
       inbox.last = from - 1
       const wasRead = next <= inbox.read.seq!
       if (wasRead) inbox.read.seq = inbox.last
-      if (wasRead || from < next) push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, next - from, 0)
+      if (wasRead || from < next) push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, 0, next - from)
       replaceLanes(lanes)
       if (!isVoid && from < next) addRequests(pending)
     },
 
     take() {
       while (queue.length > 0) {
-        const { last, cost, gen, event } = queue.shift()!
+        const entry = queue[0]!
+        const { span, cost, at, texts, common } = entry
+        const seq = (entry.first += span) - 1
+        if (seq >= entry.last) queue.shift()
         window.released(cost)
-        inbox.read.seq = last
-        inbox.read.gen = gen
-        if (event) return event
+        inbox.read.seq = seq
+        inbox.read.gen = entry.gen
+        if (texts !== undefined) {
+          const event = { type: 'token', seq, at, text: Array.isArray(texts) ? texts.shift() : texts }
+          return (common ? { ...event, ...common } : event) as StreamEvent
+        }
+        if (common) return { ...common, seq, at } as StreamEvent
       }
       return undefined
     },
