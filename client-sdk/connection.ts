@@ -315,6 +315,7 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
     },
 
     remove(stream) {
+      stream.sid = 0
       socket?.send()
       return streams.delete(stream)
     },

@@ -16,6 +16,16 @@ class NodeWebSocket extends WebSocket {
   }
 }
 
+/** A message is read at once, and nothing of it is kept: it needs no copy, and no event object around it. */
+Object.defineProperties(NodeWebSocket.prototype, {
+  binaryType: { get: () => 'nodebuffer', set() {} },
+  onmessage: {
+    set(this: WebSocket, handle: (message: { data: unknown }) => void) {
+      this.on('message', (data, isBinary) => handle({ data: isBinary ? data : '' }))
+    },
+  },
+})
+
 /**
  * Makes a client. It connects when it is first needed, and again after a loss. Its WebSocket class is that of `ws`,
  * because Node 20 has none of its own.

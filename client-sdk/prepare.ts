@@ -7,8 +7,8 @@ import { MAX_DEPTH, SPARE, SPARE_VALUES } from './own-limits.ts'
 /** The limits of a server that decide whether data can travel. */
 type DataLimits = { readonly maxMessage: number; readonly maxDepth: number; readonly maxValues: number }
 
-/** Before WELCOME the client does not know them. */
-const UNKNOWN: DataLimits = { maxMessage: Infinity, maxDepth: Infinity, maxValues: Infinity }
+/** The limits that a frame was prepared for. They are not sent. Under the same limits it needs no other check. */
+export type Prepared = { readonly limits?: DataLimits | undefined }
 
 /**
  * Returns the frame as the server will get it: packed and decoded again, in a copy that later changes of the
@@ -18,8 +18,8 @@ const UNKNOWN: DataLimits = { maxMessage: Infinity, maxDepth: Infinity, maxValue
  * @throws MillraceError `bad_request` for data that cannot travel or is too large, and for an argument of a wrong type.
  * Errors thrown by a getter or a proxy in the data pass through unchanged.
  */
-export function prepare<Frame extends UpFrame>(frame: Frame, limits?: DataLimits): Frame {
-  return check(packUp(frame, MAX_DEPTH), limits, SPARE, SPARE_VALUES) as Frame
+export function prepare<Frame extends UpFrame>(frame: Frame, limits?: DataLimits): Frame & Prepared {
+  return { ...(check(packUp(frame, MAX_DEPTH), limits, SPARE, SPARE_VALUES) as Frame), limits }
 }
 
 /**
@@ -28,7 +28,7 @@ export function prepare<Frame extends UpFrame>(frame: Frame, limits?: DataLimits
  */
 export function check(
   bytes: number[],
-  { maxMessage, maxDepth, maxValues }: DataLimits = UNKNOWN,
+  { maxMessage = Infinity, maxDepth = Infinity, maxValues = Infinity }: Partial<DataLimits> = {},
   spareBytes = 0,
   spareValues = 0,
 ): UpFrame {

@@ -41,10 +41,11 @@ export function createRunList<Name extends string>(
   }
 
   const close = (how: StreamEnd = { outcome: 'done', seq: 0 }): void => {
+    const { sid } = stream
     isOver = true
     timer?.clear()
     // Of a list that is over already, the server ignores it.
-    if (connection.remove(stream) && stream.sid > 0) connection.send({ kind: 'detach', sid: stream.sid })
+    if (connection.remove(stream) && sid > 0) connection.send({ kind: 'detach', sid })
     reader.closed(how)
   }
 

@@ -9,6 +9,7 @@ import {
   type Gap,
   type Goaway,
   type Hello,
+  type Input,
   type InputAck,
   type Listed,
   type Notice,
@@ -21,7 +22,7 @@ import {
 import type { ClientRuntime, Timer } from '../protocol/runtime.ts'
 import type { WireLimits } from '../protocol/wire-limits.ts'
 import { LATE_MS, MAX_DEPTH } from './own-limits.ts'
-import { check } from './prepare.ts'
+import { check, type Prepared } from './prepare.ts'
 import { report } from './report.ts'
 
 /**
@@ -54,7 +55,7 @@ export type WebSocketClass = new (url: string, protocol: string) => WebSocketLik
  * frames that it has no function for.
  */
 export interface ConnectedStream {
-  /** Its number on the present socket. 0: it waits for one. Negative: it does not want one yet. */
+  /** Its number on the present socket. 0: it waits for one, or is removed. Negative: it does not want one yet. */
   sid: number
   /** It is opened only behind WELCOME, because the server may not know its frame. */
   readonly isFeature?: boolean
@@ -153,6 +154,8 @@ export function createSocket(
   /** Bytes of the one message that is sent before WELCOME. If it is too much, the close comes before WELCOME too. */
   let earlyBytes = isEager ? owner.limits.beforeWelcomeBytes : waiting[0]!.bytes.length
   let isFlushing = false
+  /** Streams may wait to be opened. */
+  let mayOpen = true
   let heardAt = 0
   let isProbed = false
   let timer: Timer | undefined
@@ -166,12 +169,12 @@ export function createSocket(
    * nothing of the application in it.
    */
   const fits = ({ frame, bytes }: Waiting): boolean => {
-    if (frame.kind === 'credit') return true
+    if (frame.kind === 'credit' || (frame as Prepared).limits === owner.limits) return true
     try {
       check(bytes, owner.limits)
       return true
     } catch (error) {
-      if ('sid' in frame) streamOf(frame.sid)?.refused?.(frame, error as MillraceError)
+      streamOf((frame as Input).sid)?.refused?.(frame, error as MillraceError)
       return false
     }
   }
@@ -181,19 +184,22 @@ export function createSocket(
     isFlushing = false
     if (state !== 'open') return
     const isWelcomed = owner.status() === 'open'
-    let room = owner.limits.maxStreams
-    for (const { sid } of owner.streams) if (sid > 0) room--
-    for (const stream of owner.streams) {
-      if (stream.sid !== 0 || (stream.isFeature && !isWelcomed)) continue
-      if (--room < 0) {
-        if (isWelcomed) stream.crowded?.(-room)
-      } else if (!holding) {
-        opened.set(++lastSid, stream)
-        stream.open(lastSid)
-        if (paceMs) hold(paceMs, 0)
+    if (mayOpen) {
+      mayOpen = false
+      let room = owner.limits.maxStreams
+      for (const { sid } of owner.streams) if (sid > 0) room--
+      for (const stream of owner.streams) {
+        if (stream.sid !== 0 || (stream.isFeature && !isWelcomed)) continue
+        if (--room < 0) {
+          if (isWelcomed) stream.crowded?.(-room)
+        } else if (!holding) {
+          opened.set(++lastSid, stream)
+          stream.open(lastSid)
+          if (paceMs) hold(paceMs, 0)
+        }
       }
+      if (!holding) paceMs = 0
     }
-    if (!holding) paceMs = 0
     if (isWelcomed) waiting = waiting.filter(fits)
     while (waiting.length > 0) {
       let room = isWelcomed ? owner.limits.maxMessage : earlyBytes
@@ -208,6 +214,7 @@ export function createSocket(
 
   const send = (frame?: UpFrame): void => {
     if (frame) waiting.push({ frame, bytes: packUp(frame, MAX_DEPTH) })
+    else mayOpen = true
     if (!isFlushing) queueMicrotask(flush)
     isFlushing = true
   }
@@ -224,7 +231,7 @@ export function createSocket(
   /** The stream that this socket has as number `sid`, as long as it wants it. */
   const streamOf = (sid: number): ConnectedStream | undefined => {
     const stream = opened.get(sid)
-    return stream?.sid === sid && owner.streams.has(stream) ? stream : undefined
+    return stream?.sid === sid ? stream : undefined
   }
 
   const apply = (frame: Exclude<DownFrame, Ping>): void => {
@@ -255,8 +262,8 @@ export function createSocket(
     let frames: DownFrame[]
     try {
       // A text message is malformed. Without this check, its digits would be taken for a length.
-      const bytes = new Uint8Array(typeof data === 'string' ? [] : (data as ArrayBuffer))
-      frames = decodeDown(bytes, scanLimits)
+      const bytes = typeof data === 'string' ? [] : (data as ArrayBuffer)
+      frames = decodeDown(ArrayBuffer.isView(data) ? (data as Uint8Array) : new Uint8Array(bytes), scanLimits)
     } catch (fault) {
       return owner.malformed(fault)
     }
