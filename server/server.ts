@@ -258,7 +258,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       connections.delete(gone)
       closing.check()
     },
-    socketClosed: ({ request }) => sockets.closed(addressOf(request)),
+    socketClosed: (address) => sockets.closed(address),
     streamOver: () => closing.check(),
   }
 
@@ -275,9 +275,10 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return room
     },
     accept(socket, subprotocol) {
-      const connection = new Connection(socket, connectionOptions)
+      const address = addressOf(socket.request)
+      const connection = new Connection(socket, address, connectionOptions)
       connections.add(connection)
-      sockets.opened(addressOf(socket.request))
+      sockets.opened(address)
       // A close code, because a browser does not show the page an HTTP status.
       if (subprotocol === 'unknown')
         runtime.nextTurn(() => connection.fault(CLOSE.noSubprotocol, 'this server speaks millrace.v1'))

@@ -129,9 +129,12 @@ export class Listing implements FrameSource, ListWatcher {
   }
 }
 
+/** Of a connection that has opened none. */
+const NONE_OPEN = new Map<number, Listing>()
+
 /** The lists that one connection has open, by stream id. */
 export class Listings {
-  readonly #open = new Map<number, Listing>()
+  #open: Map<number, Listing> = NONE_OPEN
 
   get size(): number {
     return this.#open.size
@@ -139,6 +142,7 @@ export class Listings {
 
   add(sid: number, make: (closed: () => void) => Listing): void {
     const listing = make(() => this.#open.delete(sid))
+    if (this.#open === NONE_OPEN) this.#open = new Map()
     this.#open.set(sid, listing)
     listing.open()
   }

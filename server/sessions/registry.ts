@@ -141,13 +141,13 @@ export class Registry {
     const id = session.client + session.principal.id
     if (this.#sessions.get(id) === session) this.#sessions.delete(id)
     for (const run of session.runs) this.#sessionsOf.get(run)?.delete(session)
-    session.runs.clear()
+    session.leaveRuns()
   }
 
   /** Records that a session opened a view of a run. */
   opened(session: Session, run: ReadableRun): void {
     if (run.end) return
-    session.runs.add(run)
+    session.opened(run)
     const sessions = this.#sessionsOf.get(run) ?? new Set()
     this.#sessionsOf.set(run, sessions.add(session))
   }
@@ -302,7 +302,7 @@ export class Registry {
     const sessions = this.#sessionsOf.get(run)
     this.#sessionsOf.delete(run)
     for (const session of sessions ?? []) {
-      session.runs.delete(run)
+      session.ended(run)
       if (!session.socket && !session.hasLiveRun) this.#forgetSession(session)
     }
   }

@@ -8,6 +8,9 @@ export interface SessionSocket {
   fault(code: number, reason: string): void
 }
 
+/** Of a session that has opened none. */
+const NO_RUNS = new Set<ReadableRun>()
+
 /**
  * The server's record of one client instance: its principal, its current connection, and the live runs that it opened.
  * A session outlives its connections. Forgetting a session does not affect its runs.
@@ -18,7 +21,7 @@ export class Session {
   readonly principal: Principal
   /** The secret id of the client instance, in hex. */
   readonly client: string
-  readonly runs: Set<ReadableRun> = new Set()
+  #runs: Set<ReadableRun> = NO_RUNS
   /** The highest `attempt` of a HELLO so far. */
   attempt = 0
   socket: SessionSocket | undefined
@@ -29,6 +32,27 @@ export class Session {
     this.id = id
     this.principal = principal
     this.client = client
+  }
+
+  /** The live runs that it opened. */
+  get runs(): ReadonlySet<ReadableRun> {
+    return this.#runs
+  }
+
+  /** It opened this run. */
+  opened(run: ReadableRun): void {
+    if (this.#runs === NO_RUNS) this.#runs = new Set()
+    this.#runs.add(run)
+  }
+
+  /** The run is over. */
+  ended(run: ReadableRun): void {
+    this.#runs.delete(run)
+  }
+
+  /** Its runs go on without it. */
+  leaveRuns(): void {
+    this.#runs = NO_RUNS
   }
 
   /** Whether a run that the session opened has not ended. */

@@ -12,6 +12,13 @@ export type UpgradeRequest = {
   readonly listensAt?: string | undefined
 }
 
+const NO_HEADERS: UpgradeRequest['headers'] = new Map()
+
+/** What is kept of a request once its client is known. */
+export function knownRequest({ remoteAddress }: UpgradeRequest): UpgradeRequest {
+  return { url: '', headers: NO_HEADERS, origin: undefined, remoteAddress }
+}
+
 /** The callbacks of a socket's owner. The transport never calls them from inside `send` or `close`. */
 export interface SocketEvents {
   /**
@@ -51,6 +58,8 @@ export interface Socket {
   readonly unseenBytes?: number
   /** The client is known: `arrived` is not called any more. Absent where it never is. */
   stopCounting?(): void
+  /** The client is known: of `request`, only `remoteAddress` is read from now on. The transport may drop the rest. */
+  dropRequest?(): void
   /** Starts the closing handshake. No later message of the peer is delivered. `closed` follows in bounded time. */
   close(code: number, reason: string): void
   /** Ends the socket at once, without a handshake, such as for a silent peer. `closed` follows. */

@@ -3,6 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
 import { listenError } from './listen-error.ts'
 import {
+  knownRequest,
   NO_WEBSOCKET,
   type Socket,
   type SocketAcceptor,
@@ -231,9 +232,10 @@ export function uws({ module, ssl }: UwsOptions): Transport {
 
 /** One socket, from its upgrade to its end. */
 class UwsSocket implements Socket {
-  readonly request: UpgradeRequest
+  request: UpgradeRequest
   readonly #limits: TransportLimits
-  readonly #accept: (self: Socket) => SocketEvents | undefined
+  /** Until it is open. It keeps the request alive. */
+  #accept: ((self: Socket) => SocketEvents | undefined) | undefined
   #webSocket: UwsWebSocket | undefined
   #events: SocketEvents | undefined
   /** The last `send` was refused: its caller waits for `drain`. */
@@ -254,6 +256,10 @@ class UwsSocket implements Socket {
   /** The module buffers what has arrived of a message, and does not say how much. */
   get unseenBytes(): number {
     return this.#limits.maxMessage
+  }
+
+  dropRequest(): void {
+    this.request = knownRequest(this.request)
   }
 
   get isClosing(): boolean {
@@ -287,7 +293,8 @@ class UwsSocket implements Socket {
 
   opened(webSocket: UwsWebSocket): void {
     this.#webSocket = webSocket
-    this.#events = this.#accept(this)
+    this.#events = this.#accept?.(this)
+    this.#accept = undefined
   }
 
   received(bytes: ArrayBuffer, isBinary: boolean): void {

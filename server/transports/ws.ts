@@ -7,6 +7,7 @@ import { refuseUpgrade, takeUpgrades, type Upgrade } from './http-upgrades.ts'
 import { listenError } from './listen-error.ts'
 import {
   type HttpServer,
+  knownRequest,
   NO_WEBSOCKET,
   type Socket,
   type SocketAcceptor,
@@ -201,7 +202,7 @@ function accept(
  * a lookup by name for each message.
  */
 class WsSocket implements Socket {
-  readonly request: UpgradeRequest
+  request: UpgradeRequest
   readonly #webSocket: WebSocket
   /** The stream below the WebSocket, as the HTTP server handed it over. */
   readonly #stream: Duplex
@@ -237,6 +238,10 @@ class WsSocket implements Socket {
   stopCounting(): void {
     if (this.#counting) this.#stream.off('data', this.#counting)
     this.#counting = undefined
+  }
+
+  dropRequest(): void {
+    this.request = knownRequest(this.request)
   }
 
   close(code: number, reason: string): void {
