@@ -21,6 +21,7 @@ export class EndpointTransport implements Transport {
   readonly #inner: StreamableHTTPClientTransport
   /** The requests that have no answer yet. */
   readonly #open = new Map<RequestId, AbortController>()
+  #closed: Promise<void> | undefined
   readonly hasPerRequestStream: boolean = true
   onclose?: () => void
   onerror?: (error: Error) => void
@@ -48,7 +49,12 @@ export class EndpointTransport implements Transport {
     return this.#inner.start()
   }
 
-  async close(): Promise<void> {
+  /** The first call closes it. `onclose` may close it again: a second close would call `onclose` without end. */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
     await this.#inner.terminateSession().catch(() => {})
     await this.#inner.close()
   }
