@@ -13,6 +13,7 @@ export type OptionKind =
   | 'a list of strings, such as ["HS256"]'
   | 'a string or an object'
   | 'a function, or true or false'
+  | 'an object or false'
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -29,6 +30,7 @@ const IS: { readonly [kind in OptionKind]: (value: unknown) => boolean } = {
   'a list of strings, such as ["https://app.example"]': isTexts,
   'a list of strings, such as ["HS256"]': isTexts,
   'a string or an object': (value) => typeof value === 'string' || isObject(value),
+  'an object or false': (value) => value === false || isObject(value),
   'a function, or true or false': (value) => typeof value === 'function' || typeof value === 'boolean',
 }
 

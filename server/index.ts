@@ -17,6 +17,7 @@ export type { Limits } from '../protocol/limits.ts'
 export type { Receipt, TargetReceipt, Usage } from '../protocol/receipt.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
 export type { Sendable } from '../protocol/sendable.ts'
+export type { UploadInput, UploadProgress, UploadReference } from '../protocol/upload.ts'
 export type {
   Actor,
   ActorContext,
@@ -56,8 +57,12 @@ export type { AgentDefinition, AgentStart, AgentStep, FinishContext } from './ag
 export type { AgentInput } from './agents/agent-input.ts'
 export type { AgentToolOptions } from './agents/agent-tool.ts'
 export { agentTool } from './agents/agent-tool.ts'
+export type { ClientFiles, ClientMessage, ClientPart } from './agents/client-files.ts'
 export { validConversation } from './agents/conversation.ts'
 export type { AgentTurn, TurnOptions } from './agents/turn-plan.ts'
+export type { Upload } from './files/upload-store.ts'
+export type { Uploads, UploadsOptions } from './files/uploads.ts'
+export { uploads } from './files/uploads.ts'
 export type { InspectorInput } from './inspector/inspector.ts'
 export { inspector } from './inspector/inspector.ts'
 export type { LogFields, Logger } from './logging/logger.ts'

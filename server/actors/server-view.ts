@@ -75,8 +75,8 @@ export interface SessionView {
 export interface ServerView {
   /** The clock, timers and randomness of the server. */
   readonly runtime: Runtime
-  /** The limits that apply to events. */
-  readonly limits: Pick<Limits, 'maxEvent' | 'maxValues'>
+  /** The limits that apply to events and inputs. */
+  readonly limits: Pick<Limits, 'maxEvent' | 'maxValues' | 'maxMessage' | 'maxInputs' | 'maxInputBytes'>
   /** Whether the server is shutting down: it stops when its runs have ended. */
   readonly leaving: boolean
   /**

@@ -7,6 +7,7 @@ import type { Principal } from '../actors/principal.ts'
 import type { Tool, ToolMap } from '../actors/tool.ts'
 import type { Message, Model, StopReason } from '../models/model.ts'
 import type { ModelSettings, SettingName } from '../models/model-settings.ts'
+import type { ClientFiles } from './client-files.ts'
 import type { AgentTurn, TurnOptions } from './turn-plan.ts'
 
 /** What `context` of an agent receives when a run begins. */
@@ -95,6 +96,8 @@ export type AgentDefinition<Context = unknown, Tools extends ToolMap<never> = To
    * agent's own. Default: none.
    */
   clientSettings?: readonly SettingName[] | undefined
+  /** The images and files that clients may send in messages. false: none. Default: the defaults of `ClientFiles`. */
+  files?: ClientFiles | false | undefined
   /** Short for `settings.temperature`. */
   temperature?: number | undefined
   /** Short for `settings.maxTokens`. */
@@ -145,6 +148,7 @@ export const AGENT_OPTIONS: OptionKinds<AgentDefinition> = {
   maxTokens: 'a number',
   settings: 'an object',
   clientSettings: 'a list',
+  files: 'an object or false',
   description: 'a string',
   context: 'a function',
   turn: 'a function',

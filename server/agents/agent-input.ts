@@ -1,41 +1,54 @@
 import { z } from 'zod'
-import type { Part } from '../models/message-parts.ts'
+import { MillraceError } from '../../protocol/errors.ts'
+import { MEDIA_TYPE } from '../files/file-types.ts'
 import type { Message } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
 import type { AgentSettings } from './agent-settings.ts'
+import { type ClientMessage, type ClientPart, ConversationFiles, type FileRules } from './client-files.ts'
 import { validConversation } from './conversation.ts'
 
 /**
  * The input of an agent: a prompt, or the messages of a conversation, such as those that `onFinish` received. The model
- * answers the last message. A plain string is a prompt. A prompt with images or files is a list of parts. `settings` may have those that the agent allows clients to set.
+ * answers the last message. A plain string is a prompt. A prompt with images or files is a list of parts. `settings` may
+ * have those that the agent allows clients to set.
  */
 export type AgentInput =
   | string
-  | { prompt: string | readonly Part[]; settings?: ModelSettings | undefined }
-  | { messages: Message[]; settings?: ModelSettings | undefined }
+  | { prompt: string | readonly ClientPart[]; settings?: ModelSettings | undefined }
+  | { messages: readonly ClientMessage[]; settings?: ModelSettings | undefined }
 
-/** What an agent makes of its input. */
-export type Asked = { messages: readonly Message[]; settings: ModelSettings }
+/** What an agent makes of its input. Its uploads are not read yet. */
+export type Asked = { messages: readonly ClientMessage[]; settings: ModelSettings }
 
 const text = z.string().min(1)
 const extra = z.record(z.string(), z.unknown()).exactOptional()
 const call = z.strictObject({ call: text, name: text, args: z.unknown(), extra })
-const mediaType = z
-  .string()
-  .regex(/^[\w.+-]{1,64}\/[\w.+-]{1,64}(?:;[ -~]{1,64})?$/, 'expected a media type such as image/png')
+const mediaType = z.string().regex(MEDIA_TYPE, 'expected a media type such as image/png')
 const data = z.instanceof(Uint8Array)
-const parts = z
+const name = z.string().min(1).max(256).exactOptional()
+
+const PART_FORM =
+  'a part is { type: "text", text }, or of type image or file with { mediaType, data } or { upload }; an image may have { url }'
+
+/** The parts of a message of a client. */
+export const clientParts: z.ZodType<ClientPart[], ClientPart[]> = z
   .array(
-    z.discriminatedUnion('type', [
-      z.strictObject({ type: z.literal('text'), text: z.string() }),
-      z.strictObject({ type: z.literal('image'), mediaType, data }),
-      z.strictObject({ type: z.literal('file'), mediaType, data, name: z.string().min(1).max(256).exactOptional() }),
-    ]),
+    z.union(
+      [
+        z.strictObject({ type: z.literal('text'), text: z.string() }),
+        z.strictObject({ type: z.literal('image'), mediaType, data }),
+        z.strictObject({ type: z.literal('image'), url: z.string() }),
+        z.strictObject({ type: z.literal('image'), upload: text }),
+        z.strictObject({ type: z.literal('file'), mediaType, data, name }),
+        z.strictObject({ type: z.literal('file'), upload: text, name }),
+      ],
+      { error: PART_FORM },
+    ),
   )
   .min(1)
 const message = z.discriminatedUnion('role', [
   z.strictObject({ role: z.literal('system'), content: z.string() }),
-  z.strictObject({ role: z.literal('user'), content: z.union([z.string(), parts]) }),
+  z.strictObject({ role: z.literal('user'), content: z.union([z.string(), clientParts]) }),
   z.strictObject({
     role: z.literal('assistant'),
     content: z.string(),
@@ -53,13 +66,18 @@ const settings = z.record(z.string(), z.unknown()).exactOptional()
  * Makes the schema of an agent's input.
  * @param allowSystem whether it may have messages of role `system`.
  * @param allowed the settings that it may have.
+ * @param files the images and files that it may have.
  */
-export const agentInput = (allowSystem: boolean, allowed: AgentSettings): z.ZodType<Asked, AgentInput> =>
+export const agentInput = (
+  allowSystem: boolean,
+  allowed: AgentSettings,
+  files: FileRules,
+): z.ZodType<Asked, AgentInput> =>
   z
     .union(
       [
         text,
-        z.strictObject({ prompt: z.union([text, parts]), settings }),
+        z.strictObject({ prompt: z.union([text, clientParts]), settings }),
         z.strictObject({ messages: z.array(message).min(1), settings }),
       ],
       { error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }' },
@@ -70,7 +88,7 @@ export const agentInput = (allowSystem: boolean, allowed: AgentSettings): z.ZodT
       return { messages, settings: input.settings ?? {} }
     })
     .check(({ value, issues }) => {
-      const problem = problemIn(value.messages, allowSystem) ?? allowed.problemOfClient(value.settings)
+      const problem = problemIn(value.messages, allowSystem, files) ?? allowed.problemOfClient(value.settings)
       if (problem !== undefined) issues.push({ code: 'custom', input: value, message: problem })
     })
 
@@ -78,7 +96,14 @@ export const agentInput = (allowSystem: boolean, allowed: AgentSettings): z.ZodT
  * What is wrong with a conversation of a client, if anything: a system message, two calls of one id, the result of a tool
  * that nobody called, or nothing to answer.
  */
-function problemIn(messages: readonly Message[], allowSystem: boolean): string | undefined {
+function problemIn(given: readonly ClientMessage[], allowSystem: boolean, files: FileRules): string | undefined {
+  let messages: Message[]
+  try {
+    messages = new ConversationFiles(files).accept(given)
+  } catch (error) {
+    if (MillraceError.is(error)) return error.message
+    throw error
+  }
   let open = new Set<string>()
   for (const message of messages) {
     if (message.role === 'system' && !allowSystem) return 'this agent takes no messages of role system'

@@ -1,19 +1,22 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import type { ActorContext, RunInput, RunModel } from '../actors/actor.ts'
+import type { ActorContext, RunModel } from '../actors/actor.ts'
 import type { RunTools, ToolMap } from '../actors/tool.ts'
 import type { Message } from '../models/model.ts'
-import type { AgentDefinition, FinishContext } from './agent-definition.ts'
+import type { AgentDefinition, AgentStart, FinishContext } from './agent-definition.ts'
 import type { Asked } from './agent-input.ts'
 import type { AgentSettings } from './agent-settings.ts'
+import { ConversationFiles, type FileRules } from './client-files.ts'
 import { validConversation } from './conversation.ts'
+import { takeMessages } from './message-input.ts'
 import { Turn, type TurnOutput } from './turn.ts'
 import { checkTurn, planTurn, type TurnDefaults, type TurnOptions, type TurnPlan } from './turn-plan.ts'
 
 /** An agent as its loop sees it. The type checker has compared what `context` makes with what the others take. */
-export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings'> & {
+export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings' | 'files'> & {
   readonly tools: ToolMap<never>
   readonly maxIterations: number
   readonly settings: AgentSettings
+  readonly files: FileRules
   readonly context?: AgentDefinition['context']
 }
 
@@ -26,7 +29,9 @@ export class AgentLoop {
   #runContext: unknown
   /** Of all turns of this run, unless `turn` says otherwise. */
   #defaults!: TurnDefaults
-  readonly #conversation: Message[]
+  readonly #conversation: Message[] = []
+  /** The images and files that its client sends. */
+  readonly #files: ConversationFiles
   /** The messages of the current turn, until it is complete. */
   #unfinished: Message[] = []
   #turn: Turn | undefined
@@ -39,7 +44,7 @@ export class AgentLoop {
     this.#agent = agent
     this.#asked = asked
     this.#context = context
-    this.#conversation = validConversation(asked.messages)
+    this.#files = new ConversationFiles(agent.files, context.principal)
   }
 
   /** The actor of the agent. A cancel leaves it at any `yield`. */
@@ -47,9 +52,7 @@ export class AgentLoop {
     const { maxIterations, onStep, turn: decides } = this.#agent
     const context = this.#context
     const conversation = this.#conversation
-    const model = context.model(this.#agent.model)
-    if (this.#agent.context) await this.#makeContext()
-    this.#setDefaults(model)
+    await this.#begin()
     let failure: { error: unknown } | undefined
     try {
       for (let n = 1; ; n++) {
@@ -93,13 +96,32 @@ export class AgentLoop {
       throw error
     } finally {
       context.refuseInputs()
-      await this.#finish(failure)
+      try {
+        await this.#finish(failure)
+      } finally {
+        this.#files.release()
+      }
     }
   }
 
-  async #makeContext(): Promise<void> {
+  /** Reads the input, and makes what the turns need. */
+  async #begin(): Promise<void> {
+    const { messages, settings } = this.#asked
+    const model = this.#context.model(this.#agent.model)
+    try {
+      const input = { messages: this.#files.accept(messages), settings }
+      this.#conversation.push(...validConversation(input.messages))
+      if (this.#agent.context) await this.#makeContext(input)
+      this.#setDefaults(model)
+    } catch (error) {
+      this.#files.release()
+      throw error
+    }
+  }
+
+  async #makeContext(input: AgentStart['input']): Promise<void> {
     const { principal, run, signal } = this.#context
-    this.#runContext = await this.#agent.context?.({ principal, run, meta: run.meta, input: this.#asked, signal })
+    this.#runContext = await this.#agent.context?.({ principal, run, meta: run.meta, input, signal })
     signal.throwIfAborted()
   }
 
@@ -155,8 +177,9 @@ export class AgentLoop {
   *#takeInputs(conversation: Message[]): Generator<TurnOutput> {
     const context = this.#context
     for (let inputs = context.takeInputs(); inputs.length > 0; inputs = context.takeInputs()) {
-      conversation.push(...messagesOf(inputs))
-      for (const input of inputs) if (input.type !== 'message') yield ignoredInput(input)
+      const { messages, warnings } = takeMessages(inputs, this.#files)
+      conversation.push(...messages)
+      yield* warnings
     }
   }
 
@@ -172,7 +195,7 @@ export class AgentLoop {
   async #finish(failure: { error: unknown } | undefined): Promise<void> {
     const context = this.#context
     if (this.#turn) this.#unfinished = [this.#turn.message(false)]
-    this.#unread.push(...messagesOf(context.takeInputs()))
+    this.#unread.push(...takeMessages(context.takeInputs(), this.#files).messages)
     const { onFinish } = this.#agent
     if (!onFinish) return
     const conversation = validConversation([...this.#conversation, ...this.#unfinished, ...this.#unread])
@@ -200,22 +223,6 @@ function finishContext(
   const end = { outcome, error, context: runContext as never } as const
   // Its members are accessors: they are read when they are asked for.
   return Object.defineProperties(end, Object.getOwnPropertyDescriptors(context)) as typeof end & ActorContext
-}
-
-function messagesOf(inputs: readonly RunInput[]): Message[] {
-  return inputs.filter(({ type }) => type === 'message').map((input) => ({ role: 'user', content: wordsOf(input) }))
-}
-
-function wordsOf({ data }: RunInput): string {
-  return typeof data === 'string' && data !== '' ? data : JSON.stringify(data)
-}
-
-function ignoredInput({ type }: RunInput): TurnOutput {
-  return {
-    type: 'warning',
-    code: 'input_ignored',
-    message: `an agent ignores inputs of type ${type}; it takes type message`,
-  }
 }
 
 function tooManyTurns(max: number): MillraceError {

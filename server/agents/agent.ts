@@ -7,6 +7,7 @@ import { AGENT_OPTIONS, type AgentDefinition, type NeedsContext } from './agent-
 import { type AgentInput, agentInput } from './agent-input.ts'
 import { AgentLoop, type LoopDefinition } from './agent-loop.ts'
 import { AgentSettings } from './agent-settings.ts'
+import { FileRules } from './client-files.ts'
 import { misnamedTool } from './tool-names.ts'
 import type { TurnOutput } from './turn.ts'
 
@@ -19,7 +20,7 @@ const DEFAULT_MAX_ITERATIONS = 8
  * The tool calls of one turn run in parallel, at most 32 of them. Tool errors are reported to the model. A model error
  * ends the run with that error.
  * @throws MillraceError `bad_request` for an unknown or invalid option, for a tool name that providers reject, for invalid
- * settings, and for a `maxIterations` below 1. `createServer` throws it for an agent whose model the server does not have.
+ * settings or `files`, and for a `maxIterations` below 1. `createServer` throws it for an agent whose model the server does not have.
  */
 export function agent<Context = unknown, Tools extends ToolMap<never> = ToolMap<Context>>(
   definition: AgentDefinition<Context, Tools> & NeedsContext<NoInfer<Context>, NoInfer<Tools>>,
@@ -37,8 +38,9 @@ export function agent<Context = unknown, Tools extends ToolMap<never> = ToolMap<
     ...definition.settings,
   }
   const settings = new AgentSettings(own, clientSettings, Object.keys(tools))
-  const loop: LoopDefinition = { ...(definition as AgentDefinition), tools, maxIterations, settings }
-  const input = agentInput(definition.allowSystem ?? false, settings)
+  const files = new FileRules(definition.files)
+  const loop: LoopDefinition = { ...(definition as AgentDefinition), tools, maxIterations, settings, files }
+  const input = agentInput(definition.allowSystem ?? false, settings, files)
   const made = actor<typeof input, TurnOutput>({
     ...(description !== undefined && { description }),
     interactive,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { InspectorState } from '../../../protocol/inspector.ts'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
 import type { RunView, ServerView } from '../../../server/actors/server-view.ts'
 import { type ActorContext, actor, demo, inspector } from '../../../server/index.ts'
 import { Sampler } from '../../../server/inspector/sampler.ts'
@@ -431,7 +432,7 @@ describe('many runs', () => {
     let looks = 0
     const view: ServerView = {
       runtime,
-      limits: { maxEvent: 65_536, maxValues: 16_384 },
+      limits: DEFAULT_LIMITS,
       leaving: false,
       findModel: () => demo(),
       permits: () => true,
@@ -467,7 +468,7 @@ describe('many runs', () => {
       }))
     const sampler = new Sampler({
       runtime: handClock(),
-      limits: { maxEvent: 65_536, maxValues: 16_384 },
+      limits: DEFAULT_LIMITS,
       leaving: false,
       findModel: () => demo(),
       permits: () => true,
