@@ -119,7 +119,8 @@ export function createRun<Data extends AnyData, Result>(
     arrived: () => reader.arrived(),
     closed(how) {
       started?.delete(run)
-      opened.reject(failureOf(how) ?? incomplete())
+      // An error has a stack, and most runs have been opened.
+      if (!stream.position()) opened.reject(failureOf(how) ?? incomplete())
       reader.closed(how)
       if (signal && ![...started!.values()].includes(signal)) signal.removeEventListener('abort', abort!)
     },

@@ -4,7 +4,8 @@
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
-const budgetBytes = 11_520
+// What the client may weigh until steering and approvals are in.
+const budgetBytes = 11_920
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
 const transforms = ['only', 'smooth']
