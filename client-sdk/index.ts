@@ -24,6 +24,7 @@ export type {
 export { InspectorState } from '../protocol/inspector.ts'
 export type { CancelReason, Receipt, TargetReceipt, Usage } from '../protocol/receipt.ts'
 export type { ClientRuntime, Runtime, Timer } from '../protocol/runtime.ts'
+export type { UploadReference } from '../protocol/upload.ts'
 export type { CancelOptions, CancelResult, CancelTarget, TargetCancelResult } from './cancel.ts'
 export type {
   AskOptions,
@@ -44,3 +45,5 @@ export type { SmoothOptions } from './smooth.ts'
 export { smooth } from './smooth.ts'
 export type { WebSocketClass, WebSocketLike } from './socket.ts'
 export type { InputTaken, Position } from './stream.ts'
+export type { UploadOptions } from './upload.ts'
+export { upload } from './upload.ts'

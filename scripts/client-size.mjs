@@ -1,6 +1,6 @@
 // What a browser downloads for `import { createClient } from 'millrace/client'`: bundled, minified and gzipped from the
-// built package. Fails above the budget, and when anything of the server's side came along, or a transform that was not
-// asked for. What each transform adds to that is said as well.
+// built package. Fails above the budget, and when anything of the server's side came along, or a further export that was not
+// asked for. What each further export adds to that is said as well.
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
@@ -8,14 +8,14 @@ import { build } from 'esbuild'
 const budgetBytes = 11_920
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
-const transforms = ['only', 'smooth']
+const extras = ['only', 'smooth', 'upload']
 
 const bundle = await bundled('createClient')
 const stowaways = Object.entries(bundle.metafile.inputs)
   .flatMap(([path, { imports }]) => [path, ...imports.filter((line) => line.external).map((line) => line.path)])
   .filter((path) => forbidden.some((pattern) => pattern.test(path)))
 for (const [path, { bytesInOutput }] of Object.entries(Object.values(bundle.metafile.outputs)[0].inputs))
-  if (bytesInOutput > 0 && transforms.some((name) => path.endsWith(`/${name}.js`))) stowaways.push(path)
+  if (bytesInOutput > 0 && extras.some((name) => path.endsWith(`/${name}.js`))) stowaways.push(path)
 if (stowaways.length > 0) fail(`the browser bundle of the client contains ${stowaways.join(', ')}`)
 
 const alone = sizeOf(bundle)
@@ -25,7 +25,7 @@ const figures = `client: ${alone.minified} B minified, ${alone.gzipped} B gzippe
 if (alone.gzipped > budgetBytes) fail(`${figures}: ${alone.gzipped - budgetBytes} B too much`)
 console.log(figures)
 
-for (const name of transforms) {
+for (const name of extras) {
   const { minified, gzipped } = sizeOf(await bundled('createClient', name))
   console.log(`${name}: ${minified - alone.minified} B minified, ${gzipped - alone.gzipped} B gzipped, beside it`)
 }

@@ -83,6 +83,15 @@ test.concurrent('the example of MCP says what to set, and uses the tools of the 
   expect(stdout).toContain('> mcp_weather {}\n< ok { celsius: 21 }\n')
 })
 
+test.concurrent('the example of files uploads one, asks about it, and refuses what is not allowed', async () => {
+  const said = await outputOf('files.ts')
+  expect(said).toContain('uploaded 800000 bytes of text/csv in more than ten steps: true\n')
+  expect(said).toContain('You sent me report.csv, text/csv of 800,000 bytes. ')
+  expect(said).toContain('What is the average?')
+  expect(said).toContain('bob: MillraceError: unknown upload: it has expired, or another principal made it\n')
+  expect(said).toContain('refused: MillraceError: the bytes are not of the type image/png\n')
+})
+
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'PROTOCOL.md', 'CHANGELOG.md', 'SECURITY.md', 'server/README.md'],
   ...readdirSync(`${root}docs`, { recursive: true, encoding: 'utf8' })
