@@ -15,7 +15,7 @@ import { SocketCount } from './connections/socket-count.ts'
 import { LEVELS, type Logger, ServerLog } from './logging/logger.ts'
 import { stderrLogger, writeError } from './logging/stderr-logger.ts'
 import type { Model } from './models/model.ts'
-import { type ModelRegistry, modelRegistry } from './models/model-registry.ts'
+import { type ModelProvider, type ModelRegistry, modelRegistry } from './models/model-registry.ts'
 import { Closing } from './process/closing.ts'
 import { type ErrorHandler, errorReport } from './process/error-report.ts'
 import { memoryWatch } from './process/memory-watch.ts'
@@ -49,6 +49,11 @@ export type ServerOptions<Actors extends ActorMap> = {
   authorize?: Authorize | undefined
   /** Models that actors may name by id. Default: only `defaultModel`. */
   models?: readonly Model[] | undefined
+  /**
+   * Providers that make models on demand: with `{ openai }`, actors may name every model of OpenAI as `openai:NAME`.
+   * A key that is missing is reported when such a model is first named. Default: none.
+   */
+  providers?: { readonly [name: string]: ModelProvider } | undefined
   /** The model of agents that name no other. */
   defaultModel?: Model | undefined
   /** Limits that differ from the defaults. `createServer` checks them together. */
@@ -89,6 +94,7 @@ export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
   authenticate: 'a function',
   authorize: 'a function',
   models: 'a list',
+  providers: 'an object',
   defaultModel: 'an object',
   limits: 'an object',
   origins: 'a list of strings, such as ["https://app.example"]',
@@ -199,6 +205,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const models = modelRegistry({
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
     models: options.models ?? [],
+    ...(options.providers && { providers: options.providers }),
   })
   const permissions = new Permissions(options.authorize ?? defaultAuthorize, (error) => report(error, {}))
   const registry = new Registry({

@@ -9,6 +9,11 @@ export class AnswerCheck {
   #hasSaid = false
   #hasFinished = false
 
+  /** Whether readers have seen a part of the answer. */
+  get hasSaid(): boolean {
+    return this.#hasSaid
+  }
+
   /**
    * Returns whether the event counts: nothing does after `finish`.
    * @throws MillraceError `truncated` for a retry after a part of the answer. Readers have seen that part, and it cannot
