@@ -89,16 +89,19 @@ import { createServer as createHttp } from 'node:http'
 import { agent, bearer, createServer, jwt } from 'millrace/server'
 import { uws } from 'millrace/server/uws'
 import { openai } from 'millrace/models/openai'
+import { anthropic } from 'millrace/models/anthropic'
+import { fromAISDK } from 'millrace/models/ai-sdk'
+import { gemini } from 'millrace/models/gemini'
 import { ollama } from 'millrace/models/ollama'
 import { mcpTools } from 'millrace/tools/mcp'
 import { FEATURES } from 'millrace/protocol'
 import { actors } from './actors.ts'
 const authenticate = FEATURES.length > 0 ? jwt({ key: new Uint8Array(32), algorithms: ['HS256'] }) : bearer({ a: 'b' })
-await using server = createServer({ actors, authenticate, models: [openai('a'), ollama('b')] })
+await using server = createServer({ actors, authenticate, models: [openai('a'), ollama('b'), anthropic('c'), gemini('d')] })
 server.attach(createHttp(), { path: '/agents' })
 await using tools = await mcpTools({ files: { command: 'files' } })
 agent({ tools: { ...tools } })
-export { uws }
+export { fromAISDK, uws }
 `
   expect(await compile('server', NODE, { 'actors.ts': ACTORS, 'server.ts': server })).toBe('')
 })

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { createClient } from '../client-sdk/node.ts'
 import type { Actor } from '../server/index.ts'
 import { Command, type CommandOptions, root } from './helpers/command.ts'
+import { FakeProvider } from './helpers/fake-provider.ts'
 
 function example(name: string, options: CommandOptions = {}): Command {
   return new Command(process.execPath, ['--import', 'tsx', `examples/${name}`], options)
@@ -40,6 +41,47 @@ test.concurrent.each(['express.ts', 'fastify.ts', 'hono.ts'])(
     expect(await server.ended).toMatchObject({ code: 0, signal: null, stderr: '' })
   },
 )
+
+const noKeys: Record<string, string> = {
+  ANTHROPIC_API_KEY: '',
+  GEMINI_API_KEY: '',
+  GOOGLE_API_KEY: '',
+  OPENAI_API_KEY: '',
+  OLLAMA_HOST: '',
+}
+
+test('the example of models says what to set where no key is set', async () => {
+  await using models = example('models.ts', { env: noKeys })
+  const { code, stdout, stderr } = await models.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  for (const what of ['ANTHROPIC_API_KEY', 'GEMINI_API_KEY or GOOGLE_API_KEY', 'OPENAI_API_KEY', 'OLLAMA_HOST'])
+    expect(stdout).toContain(what)
+})
+
+test('the example of models asks every provider whose key is set', async () => {
+  await using provider = await FakeProvider.start()
+  const calls = [{ name: 'weather', args: '{"city":"Oslo"}' }]
+  const names = { ANTHROPIC_MODEL: 'a', GEMINI_MODEL: 'g', OPENAI_MODEL: 'o', OLLAMA_MODEL: 'l' }
+  for (const name of Object.values(names))
+    await provider.behave(name, { calls, finish: 'tool_calls' }, { texts: ['Rain.'] })
+  const env = {
+    ...names,
+    ANTHROPIC_API_KEY: 'k',
+    ANTHROPIC_BASE_URL: provider.host,
+    GEMINI_API_KEY: 'k',
+    GOOGLE_GEMINI_BASE_URL: provider.host,
+    OPENAI_API_KEY: 'k',
+    OPENAI_BASE_URL: provider.baseURL,
+    OLLAMA_HOST: provider.host,
+  }
+  await using models = example('models.ts', { env })
+  const { code, stdout, stderr } = await models.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  for (const name of ['anthropic', 'gemini', 'openai', 'ollama']) {
+    expect(stdout).toContain(`${name} calls weather\n`)
+    expect(stdout).toContain(`${name}: Rain. (22 tokens in, `)
+  }
+})
 
 test.each(['server.ts', 'client.ts'])('the first screen of the README shows examples/%s as it is', (name) => {
   const readme = readFileSync(`${root}README.md`, 'utf8')

@@ -27,6 +27,8 @@ export type ModelUnderTest = {
   canary?: string
   /** Whether it streams a tool call's arguments before the call is complete. */
   streamsArgs: boolean
+  /** Whether it skips malformed lines. Default true. False: the package that reads them makes an error of each. */
+  skipsMalformed?: boolean
 }
 
 /** How often each moment is met: enough for a p99 worth printing. */
@@ -115,7 +117,13 @@ export function modelSuite(name: string, make: () => Promise<Model>): void {
 }
 
 /** What every model does that asks a provider over HTTP. */
-export function providerSuite({ provider: name, make, canary, streamsArgs }: ModelUnderTest): void {
+export function providerSuite({
+  provider: name,
+  make,
+  canary,
+  streamsArgs,
+  skipsMalformed = true,
+}: ModelUnderTest): void {
   let provider: FakeProvider
   let lastModel = 0
 
@@ -216,8 +224,15 @@ export function providerSuite({ provider: name, make, canary, streamsArgs }: Mod
       expect(textOf(said.events)).toBe('t0 \u{fffd}\u{fffd}t1 ')
     })
 
-    test('skips a malformed line with a warning, and goes on', async () => {
+    const malformed = skipsMalformed ? 'is skipped with a warning' : 'ends it with an error'
+    test(`with a malformed line: the line ${malformed}`, async () => {
       const said = await events({ tokens: 2, malformed: true })
+      if (!skipsMalformed) {
+        expect(textOf(said.events)).toBe('t0 ')
+        expect(said.error).toMatchObject({ code: 'provider_error' })
+        expectNoSecret(said.error)
+        return
+      }
       expect(said.error).toBeUndefined()
       expect(textOf(said.events)).toBe('t0 t1 ')
       expect(said.events.filter(({ type }) => type === 'warning')).toMatchObject([{ code: 'malformed_line' }])

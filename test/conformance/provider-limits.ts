@@ -1,5 +1,9 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { MillraceError } from '../../protocol/errors.ts'
 import type { Model, ModelEvent } from '../../server/models/model.ts'
+import { ModelFailure } from '../../server/models/model-failure.ts'
 import type { ProviderOptions } from '../../server/models/provider/attempts.ts'
 import type { ProviderTimeouts } from '../../server/models/provider/timeouts.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
@@ -104,6 +108,43 @@ export function limitsSuite({ provider: name, make }: Adapter): void {
     })
   })
 
+  describe(`a redirect of ${name}`, () => {
+    const headers = { 'x-secret': 'canary-header' }
+
+    test.each([301, 302, 303, 307, 308])(
+      'with status %i to another origin is not followed: nothing of the request goes there',
+      async (status) => {
+        await using elsewhere = await listening()
+        const location = `${elsewhere.url}/v1/elsewhere`
+        const { model, at } = await answered({ status, headers: { location } }, { headers })
+        const { events, error } = await answerOf(model)
+        expect(events).toEqual([])
+        expect(error).toMatchObject({ code: 'provider_error', retryable: false })
+        expect((error as Error).message).toContain('the provider redirects the request, which is not followed')
+        expect((error as Error).message).not.toContain(elsewhere.url)
+        expect(new ModelFailure('m', error as MillraceError).body).toContain(`to ${elsewhere.url}`)
+        expect(elsewhere.got).toEqual([])
+        expect(await provider.count(at)).toBe(1)
+      },
+    )
+
+    test('within one origin is followed with the whole request', async () => {
+      const at = `limited-${++lastModel}`
+      await provider.behave(at, { status: 307, headers: { location: '?again=1' } }, { tokens: 1 })
+      const { error } = await answerOf(make(at, provider.host, { headers }))
+      expect(error).toBeUndefined()
+      const [first, second] = [await provider.request(at, 1), await provider.request(at, 2)]
+      expect(second.body).toEqual(first.body)
+      expect(second.path).toContain('again=1')
+    })
+
+    test('in a circle ends', async () => {
+      const { model, at } = await answered({ status: 308, headers: { location: '?again=1' } }, {})
+      expect((await answerOf(model)).error).toMatchObject({ code: 'provider_error', retryable: false })
+      expect(await provider.count(at)).toBe(4)
+    })
+  })
+
   describe(`a fetch that the application gives to ${name}`, () => {
     test('sends the requests', async () => {
       const asked: string[] = []
@@ -139,6 +180,28 @@ export function limitsSuite({ provider: name, make }: Adapter): void {
       expect(asked).toBe(1)
     })
   })
+}
+
+/** A server that answers every request, and the headers and bodies that it got. */
+async function listening(): Promise<AsyncDisposable & { url: string; got: string[] }> {
+  const got: string[] = []
+  const server = createServer((request, response) => {
+    let body = ''
+    request.setEncoding('utf8').on('data', (chunk: string) => (body += chunk))
+    request.on('end', () => {
+      got.push(`${request.method} ${request.url} ${JSON.stringify(request.headers)} ${body}`)
+      response.end('{}')
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    got,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
 }
 
 /** Gives Node's own `fetch` time limits that no held answer keeps. */

@@ -39,6 +39,7 @@ const WORDS: { readonly [End in AnswerEnd]: readonly string[] } = {
     'cancel',
     'cancelled',
     'canceled',
+    'interrupted',
     'timeout',
     'network_error',
     'insufficient_system_resource',

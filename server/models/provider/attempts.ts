@@ -2,6 +2,7 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import type { OptionKinds } from '../../../protocol/options.ts'
 import type { Runtime } from '../../../protocol/runtime.ts'
 import { retry } from '../../streams/retry.ts'
+import { textOf } from '../message-parts.ts'
 import type { ModelEvent, ModelRequest } from '../model.ts'
 import { Exchange, type ExchangeOptions } from './exchange.ts'
 import { patientFetch } from './patient-fetch.ts'
@@ -153,7 +154,7 @@ export async function* answer(
           signal.throwIfAborted()
           return begin()
         }
-        const failure = explain(cause, words)
+        const failure = explain(cause, wordsOf(request, words))
         // The provider may still work on it: sending it again would only make it busier.
         if (isTimeout(cause)) return { failure }
         throw failure
@@ -175,9 +176,21 @@ export async function* answer(
     await exchange.finish()
   } catch (error) {
     signal.throwIfAborted()
-    throw explain(exchange.failure ?? error, words)
+    throw explain(exchange.failure ?? error, wordsOf(request, words))
   } finally {
     await exchange.close()
   }
   signal.throwIfAborted()
+}
+
+/** Shorter texts of a conversation are words that stand in any error. */
+const MIN_TEXT_CHARACTERS = 12
+
+/** The words of a provider, with what no report may repeat: a provider may quote the conversation in its error. */
+function wordsOf({ messages }: ModelRequest, words: ProviderWords): ProviderWords {
+  const texts = messages.map(textOf)
+  const lines = texts.at(-1)?.split('\n') ?? []
+  const said = [...texts, ...lines].filter(({ length }) => length >= MIN_TEXT_CHARACTERS)
+  const escaped = said.map((text) => JSON.stringify(text).slice(1, -1))
+  return { ...words, secrets: [...(words.secrets ?? []), ...said, ...escaped] }
 }

@@ -1,3 +1,4 @@
+import { untilAborted } from '../../streams/until-aborted.ts'
 import { Refusal, retryAfterMs } from './refusal.ts'
 import { ProviderTimeout, type TimeoutName, type Timeouts } from './timeouts.ts'
 
@@ -8,8 +9,12 @@ const REFUSAL_MS = 1_000
 /** Limits for reading the rest of a response after its last event: milliseconds and bytes. */
 const REST_MS = 100
 const REST_BYTES = 65_536
+/** Maximum number of redirects that one request follows. */
+const MAX_REDIRECTS = 3
 /** The longest timer that Node has, in milliseconds: a longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
+
+type ReadResult<Item> = Awaited<ReturnType<ReadableStreamDefaultReader<Item>['read']>>
 
 /** How the requests of one model are sent. */
 export type ExchangeOptions = {
@@ -30,8 +35,8 @@ export class Exchange {
   readonly #caller: AbortSignal
   readonly #options: ExchangeOptions
   readonly #stop: () => void
-  #request: Promise<Response> | undefined
-  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+  #request: Promise<unknown> | undefined
+  #reader: ReadableStreamDefaultReader<unknown> | undefined
   #ended = false
   #failure: unknown
   /** Stops the clock of the first event. */
@@ -74,9 +79,45 @@ export class Exchange {
     this.#reader = reader
     // It rejects with every closed socket. The pending read reports that failure.
     reader?.closed.catch(() => {})
-    if (!response.ok) throw (this.#failure = new Refusal(status, await this.#text(), retryAfterMs(headers)))
+    if (!response.ok) {
+      const text = await this.#text()
+      const said = status >= 300 && status < 400 ? `to ${originOf(headers)}: ${text}` : text
+      throw (this.#failure = new Refusal(status, said, retryAfterMs(headers)))
+    }
     this.#heard = this.#limit('firstTokenMs')
     return new Response(reader ? this.#body(reader) : '', { status: 200, headers })
+  }
+
+  /**
+   * Yields what a package gives in place of a response, under the same limits. It reads the stream on demand.
+   * @param start sends the request with this signal, and returns the stream.
+   */
+  async *open<Item>(
+    start: (signal: AbortSignal) => Promise<ReadableStream<Item>>,
+  ): AsyncGenerator<Item, void, undefined> {
+    const { signal } = this.#controller
+    const starting = start(signal)
+    const started = untilAborted(starting, signal)
+    this.#request = started
+    // A package may ignore its signal.
+    signal.addEventListener('abort', () => void starting.then((stream) => stream.cancel()).catch(() => {}), {
+      once: true,
+    })
+    const reader = (await this.#inTime('headersMs', started)).getReader()
+    this.#reader = reader
+    reader.closed.catch(() => {})
+    this.#heard = this.#limit('firstTokenMs')
+    for (;;) {
+      const { done, value } = await this.#inTime(this.#isAnswering ? 'betweenTokensMs' : undefined, this.#read(reader))
+      if (done) break
+      yield value
+    }
+    this.#ended = true
+  }
+
+  /** The next item of a stream, or the reason of an abort: a package may ignore its signal. */
+  #read<Item>(reader: ReadableStreamDefaultReader<Item>): Promise<ReadResult<Item>> {
+    return untilAborted(reader.read(), this.#controller.signal)
   }
 
   /** Reads the rest of the response after its last event, so that the connection can serve another request. */
@@ -112,9 +153,26 @@ export class Exchange {
   }
 
   #send(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    const sent = (async () => this.#options.fetch(input, { ...init, signal: this.#controller.signal }))()
+    const sent = this.#follow(input, { ...init, redirect: 'manual', signal: this.#controller.signal })
     this.#request = sent
     return sent
+  }
+
+  /**
+   * Follows redirects within one origin that repeat the request. A key or prompt never goes to an address that the
+   * configuration does not name, and a redirect that turns the request into a GET has no answer.
+   */
+  async #follow(input: string | URL | Request, init: RequestInit): Promise<Response> {
+    let url = new URL(input instanceof Request ? input.url : input)
+    let response = await this.#options.fetch(input, init)
+    for (let n = 0; n < MAX_REDIRECTS && (response.status === 307 || response.status === 308); n++) {
+      const location = response.headers.get('location') ?? ''
+      if (!URL.canParse(location, url.href) || new URL(location, url).origin !== url.origin) break
+      url = new URL(location, url)
+      await response.body?.cancel()
+      response = await this.#options.fetch(url.href, init)
+    }
+    return response
   }
 
   async #inTime<T>(limit: TimeoutName | undefined, step: Promise<T>): Promise<T> {
@@ -158,8 +216,10 @@ export class Exchange {
         if (result === undefined || result.done) {
           this.#ended = true
         } else {
-          bytes += result.value.length
-          take(result.value)
+          const { value } = result
+          // An item of a package has no size that we know.
+          bytes += value instanceof Uint8Array ? value.length : 1
+          if (value instanceof Uint8Array) take(value)
         }
       }
     } catch {
@@ -168,4 +228,10 @@ export class Exchange {
       clearTimeout(timer)
     }
   }
+}
+
+/** Where a redirect leads, for the operator. */
+function originOf(headers: Headers): string {
+  const location = headers.get('location') ?? ''
+  return URL.canParse(location) ? new URL(location).origin : 'another path'
 }

@@ -150,6 +150,10 @@ function explainRefusal(refusal: Refusal, words: ProviderWords): MillraceError {
     new MillraceError(code, message, { cause: refusal, ...options })
   const wait = afterMs === undefined ? {} : { details: { afterMs } }
 
+  if (status !== undefined && status >= 300 && status < 400) {
+    const message = `the provider redirects the request, which is not followed: ${words.unreachable}`
+    return error('provider_error', message, { retryable: false })
+  }
   // Not `unauthenticated`: that is about the client's own token.
   if (status === 401 || status === 403) {
     const message = `the provider refused the server's key: ${words.key}`

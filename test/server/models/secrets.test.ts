@@ -1,0 +1,90 @@
+import { inspect } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { agent, type Logger, type Model, tool } from '../../../server/index.ts'
+import { fromAISDK } from '../../../server/models/ai-sdk.ts'
+import { anthropic } from '../../../server/models/anthropic.ts'
+import { gemini } from '../../../server/models/gemini.ts'
+import { ollama } from '../../../server/models/ollama.ts'
+import { openai } from '../../../server/models/openai.ts'
+import { FakeProvider } from '../../helpers/fake-provider.ts'
+import type { Behaviour } from '../../helpers/fake-provider-wire.ts'
+import { sdkModel } from '../../helpers/sdk-model.ts'
+import { testServer } from '../../helpers/server.ts'
+import { stderrOf } from '../../helpers/stderr.ts'
+
+// As keys are: the AI SDK does not tell its key, so only its form gives it away.
+const KEY = 'sk-canary-key-7c1f0b'
+const HEADER = 'canary-header-3f9c'
+const PROMPT = 'canary-prompt-77ab'
+const SECRET = /canary-(?:key|header|prompt)/
+
+/** Headers in which a key may come, for the provider that takes none. */
+const headers = { 'x-own-key': HEADER }
+
+const adapters: [name: string, make: (name: string, host: string) => Model][] = [
+  ['openai', (name, host) => openai(name, { apiKey: KEY, headers, baseURL: `${host}/v1`, env: {}, maxRetries: 1 })],
+  [
+    'openai responses',
+    (name, host) =>
+      openai(name, { api: 'responses', apiKey: KEY, headers, baseURL: `${host}/v1`, env: {}, maxRetries: 1 }),
+  ],
+  ['anthropic', (name, host) => anthropic(name, { apiKey: KEY, headers, baseURL: host, env: {}, maxRetries: 1 })],
+  ['gemini', (name, host) => gemini(name, { apiKey: KEY, headers, baseURL: host, env: {}, maxRetries: 1 })],
+  ['ollama', (name, host) => ollama(name, { headers: { ...headers, authorization: `Bearer ${KEY}` }, host, env: {} })],
+  ['the AI SDK', (name, host) => fromAISDK(sdkModel(name, host, KEY), { maxRetries: 1 })],
+]
+
+const echo = `the key ${KEY} of Bearer ${HEADER} and the words ${PROMPT}`
+const soon = { 'retry-after': '0' }
+const faults: [what: string, behaviour: Behaviour][] = [
+  ...[300, 307, 400, 401, 402, 403, 404, 413, 418, 429, 500, 503, 529].map((status): [string, Behaviour] => [
+    `status ${status}`,
+    { status, headers: { ...soon, location: `http://127.0.0.1:1/${KEY}` } },
+  ]),
+  ['an error that repeats all it was sent', { status: 400, error: echo }],
+  ['an error in the answer', { tokens: 2, end: 'error', error: echo }],
+  ['an error before the answer', { end: 'error', error: { message: echo, code: KEY, type: KEY } }],
+  ['a cut', { tokens: 2, end: 'cut' }],
+  ['no end', { tokens: 2, end: 'no-marker' }],
+  ['malformed lines', { raw: `data: {"${echo}\n\n${echo}\n{"${echo}\n`, tokens: 2 }],
+  ['an unknown end', { tokens: 1, finish: echo }],
+  ['a page', { chunks: [`<html>${echo}</html>`], contentType: 'text/html' }],
+  ['JSON of another kind', { chunks: [JSON.stringify({ detail: echo })], contentType: 'application/json' }],
+  ['a tool that is not there', { calls: [{ name: KEY, args: '{}', id: KEY }], finish: 'tool_calls' }],
+]
+
+describe.each(adapters)('keys and prompts of a request to %s', (_name, make) => {
+  let provider: FakeProvider
+  beforeAll(async () => {
+    provider = await FakeProvider.start()
+  })
+  afterAll(() => provider[Symbol.asyncDispose]())
+
+  test('are in no log, no error and no frame, whatever the provider answers', async () => {
+    for (const [what, behaviour] of faults) {
+      await provider.behave(what, behaviour, { tokens: 1 })
+      const errors: unknown[] = []
+      const records: unknown[] = []
+      const write = (fields: object, message?: string): void => void records.push([fields, message])
+      const logger: Logger = { debug: write, info: write, warn: write, error: write }
+      let frames: readonly unknown[] = []
+      const printed = await stderrOf(async () => {
+        const look = tool({ description: 'Looks', input: z.object({}), run: () => 'ok' })
+        const chat = agent({ model: make(what, provider.host), tools: { look } })
+        await using server = await testServer({ chat }, { logger, onError: (error) => errors.push(error) })
+        await using client = await server.client()
+        client.start(1, 'chat', PROMPT)
+        await client.next('end', 1)
+        frames = client.frames
+      })
+      // What the model itself says is the answer: readers get it.
+      const said = what === 'a tool that is not there' ? [] : frames
+      expect(JSON.stringify(said), what).not.toMatch(SECRET)
+      expect(printed + inspect(records, { depth: 10 }), what).not.toMatch(SECRET)
+      // The operator sees what the provider said, without keys.
+      expect(inspect(errors, { depth: 10 }), what).not.toMatch(/canary-(?:key|header)/)
+      expect(records.length).toBeGreaterThan(0)
+    }
+  }, 30_000)
+})
