@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { tool } from '../../../server/index.ts'
+import { type ModelEvent, tool } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { latch } from '../../helpers/test-actors.ts'
 
 const wanted = { call: 'c1', name: 'order', args: {} }
 
@@ -22,13 +23,21 @@ describe('a tool that asks the clients', () => {
   })
 
   test('is withdrawn with its call, and the agent goes on', async () => {
+    const held = latch()
+    const heldBack = async function* (): AsyncGenerator<ModelEvent> {
+      await held.opened
+      yield* says('ok')
+    }
     const order = tool({ description: 'Orders', run: (_, { request }) => request({ kind: 'text' }) })
-    await using served = await servedAgent({ model: scriptedModel(calls(wanted), says('ok')), tools: { order } })
+    await using served = await servedAgent({ model: scriptedModel(calls(wanted), heldBack), tools: { order } })
     const watched = new Watched(served.client.start('agent', 'go'))
     const { id } = await watched.first('request')
     expect(await watched.run.cancel({ call: 'c1' })).toMatchObject({ outcome: 'cancelled', settled: true })
+    await expect(watched.run.send('answer', { request: id, value: 'late' })).rejects.toMatchObject({
+      code: 'not_found',
+    })
+    held.open()
     await watched.over
-    await expect(watched.run.send('answer', { request: id, value: 'late' })).rejects.toMatchObject({ code: 'not_found' })
     expect(watched.text).toBe('ok')
   })
 
