@@ -37,6 +37,8 @@ export type {
   StartOptions,
 } from './client.ts'
 export { createClient } from './client.ts'
+export type { ClientTool, ClientToolContext, ClientToolsOptions } from './client-tools.ts'
+export { clientTools } from './client-tools.ts'
 export type { Delays, Status } from './connection.ts'
 export { only } from './only.ts'
 export type { InputType, Run } from './run.ts'

@@ -8,14 +8,14 @@ import { build } from 'esbuild'
 const budgetBytes = 11_920
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
-const extras = ['only', 'smooth', 'upload']
+const extras = ['only', 'smooth', 'upload', 'clientTools']
 
 const bundle = await bundled('createClient')
 const stowaways = Object.entries(bundle.metafile.inputs)
   .flatMap(([path, { imports }]) => [path, ...imports.filter((line) => line.external).map((line) => line.path)])
   .filter((path) => forbidden.some((pattern) => pattern.test(path)))
 for (const [path, { bytesInOutput }] of Object.entries(Object.values(bundle.metafile.outputs)[0].inputs))
-  if (bytesInOutput > 0 && extras.some((name) => path.endsWith(`/${name}.js`))) stowaways.push(path)
+  if (bytesInOutput > 0 && extras.some((name) => path.endsWith(`/${fileOf(name)}.js`))) stowaways.push(path)
 if (stowaways.length > 0) fail(`the browser bundle of the client contains ${stowaways.join(', ')}`)
 
 const alone = sizeOf(bundle)
@@ -43,6 +43,11 @@ async function bundled(...names) {
     metafile: true,
     logLevel: 'silent',
   }).catch((error) => fail(`the client does not bundle for a browser (is dist/ built?): ${error.message}`))
+}
+
+/** The file of an export: `client-tools` for `clientTools`. */
+function fileOf(name) {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
 function sizeOf({ outputFiles: [{ contents }] }) {

@@ -116,6 +116,11 @@ export interface Actor<Input = unknown, Result = unknown, Data extends AnyData =
   readonly description: string | undefined
   /** Whether its runs take inputs other than answers to their own requests. */
   readonly interactive: boolean
+  /**
+   * The names that its own tools have, if clients may declare tools of its runs. False: such a declaration is refused.
+   * Undefined: it is an input like others.
+   */
+  readonly clientTools?: { readonly reserved: readonly string[] } | false | undefined
   /** The schema of its input. Undefined: it takes anything. */
   readonly input: StandardSchema | undefined
   /** Returns one answer. */

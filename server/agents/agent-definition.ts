@@ -62,6 +62,11 @@ export type AgentDefinition<Context = unknown, Tools extends ToolMap<never> = To
   /** The tools that the model may call, by name: 1 to 64 of the characters `a-z A-Z 0-9 _ -`. Default: none. */
   tools?: Tools | undefined
   /**
+   * Whether clients may declare tools that they run themselves, with `clientTools` of `millrace/client`. Their names and
+   * descriptions go to the model, with the tools of each turn. Default false.
+   */
+  clientTools?: boolean | undefined
+  /**
    * Makes what belongs to one run, such as the customer or a connection. Tools, `needsApproval`, `turn`, `onStep` and
    * `onFinish` are given it. It is called once, before the first turn. If it throws, the run fails, and `onFinish` is
    * not called. Default: the context is undefined.
@@ -140,6 +145,7 @@ export type NeedsContext<Context, Tools> =
 export const AGENT_OPTIONS: OptionKinds<AgentDefinition> = {
   model: 'a string or an object',
   tools: 'an object',
+  clientTools: 'true or false',
   instructions: 'a string',
   maxIterations: 'a number',
   interactive: 'true or false',

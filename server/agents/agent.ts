@@ -48,6 +48,7 @@ export function agent<Context = unknown, Tools extends ToolMap<never> = ToolMap<
     stream: (asked, context) => new AgentLoop(loop, asked, context).run(),
   })
   return Object.assign(made, {
+    clientTools: definition.clientTools === true && { reserved: Object.keys(tools) },
     onRegister(server: ServerView): Actor {
       server.findModel(definition.model)
       return made

@@ -307,7 +307,7 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#admitted(sid, (client) => {
       const { run, own, reused } = find(client.principal)
       const { credit, rate, ts = false } = options
-      const settings = { sid, own, from, credit, policy, rate, ts, reused }
+      const settings = { sid, own, client: client.session.client, from, credit, policy, rate, ts, reused }
       const subscription = new Subscription(this.#outbox, this.#runtime, limits, run, settings, () => {
         this.#subscriptions.delete(sid)
         this.#options.streamOver()
@@ -392,7 +392,8 @@ export class Connection implements SocketEvents, SessionSocket {
       const message = `this principal may not ${action === 'input' ? 'send the run input' : 'answer for the run'}`
       return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
     }
-    this.#when(subscription.run.input(midName(mid), { type, data }, bytes), ({ status, note }) =>
+    const from = subscription.own ? subscription.client : undefined
+    this.#when(subscription.run.input(midName(mid), { type, data }, bytes, from), ({ status, note }) =>
       this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) }),
     )
   }

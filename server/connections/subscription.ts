@@ -30,6 +30,8 @@ export type SubscriptionSettings = {
   sid: number
   /** The reader is the run's principal. */
   own: boolean
+  /** The client instance that reads, if it is known. */
+  client?: string | undefined
   from: StartPosition
   credit: number | undefined
   policy: Policy
@@ -62,6 +64,7 @@ export class Subscription implements Reader, FrameSource, View {
   readonly merges: boolean
   readonly policy: Policy
   readonly own: boolean
+  readonly client: string | undefined
   readonly #runtime: Runtime
   readonly #creditUnit: number
   #settledSent = false
@@ -79,12 +82,13 @@ export class Subscription implements Reader, FrameSource, View {
     settings: SubscriptionSettings,
     closed: () => void,
   ) {
-    const { sid, own, policy, ts, rate } = settings
+    const { sid, own, client, policy, ts, rate } = settings
     this.#sink = sink
     this.#runtime = runtime
     this.#onClose = closed
     this.run = run
     this.own = own
+    this.client = client
     this.policy = policy
     this.sid = sid
     this.ts = ts

@@ -10,6 +10,8 @@ export interface Reader {
   readonly own: boolean
   /** Whether the client behind it may answer the run and send it inputs. Default: if the reader is `own`. */
   readonly answers?: boolean
+  /** The client instance behind it, if it is one of a connection. It is a secret of that client. */
+  readonly client?: string | undefined
   readonly cursor: Cursor
   /** Whether its rate is 0. */
   readonly paused: boolean

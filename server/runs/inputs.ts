@@ -41,6 +41,8 @@ export type InputsCallbacks = {
   /** Why nothing more is accepted, once that is so. */
   stopReason(): MillraceError
   waitingChanged(): void
+  /** Takes an input that is for tools of clients. Undefined: it is not. */
+  toClientTools?(input: RunInput, client: string | undefined): InputAnswer | undefined
 }
 
 type RequestEvent = Extract<RunEvent, { type: 'request' }>
@@ -91,11 +93,12 @@ export class Inputs {
   /**
    * Takes an input, once per `mid`. The first answer is kept and repeated, an accepted one as `duplicate`.
    * @param bytes its size as encoded.
+   * @param client the client instance that sent it, if it is one of the run's own principal.
    */
-  take(mid: string, input: RunInput, bytes: number): InputAnswer {
+  take(mid: string, input: RunInput, bytes: number, client?: string): InputAnswer {
     const known = this.#answers.get(mid)
     if (known) return known.status === 'accepted' ? { status: 'duplicate' } : known
-    const answer = this.#accept(input, bytes)
+    const answer = this.#accept(input, bytes, client)
     this.#answers.set(mid, answer)
     if (this.#answers.size > MAX_MIDS) {
       const [oldest] = this.#answers.keys()
@@ -104,9 +107,11 @@ export class Inputs {
     return answer
   }
 
-  #accept(input: RunInput, bytes: number): InputAnswer {
+  #accept(input: RunInput, bytes: number, client: string | undefined): InputAnswer {
     if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
     if (input.type === 'answer' || input.type === 'approve') return this.#answer(input)
+    const taken = this.#callbacks.toClientTools?.(input, client)
+    if (taken) return taken
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
     if (this.#isRefusing) return { status: 'unwanted', note: 'the run is ending and takes no more inputs' }

@@ -53,7 +53,8 @@ export interface ReadableRun {
    * Takes an input, once for each `mid`.
    * @param mid the client's name for this input. The same name gives the same answer, or `duplicate`.
    * @param bytes its size as encoded.
+   * @param client the client instance that sent it, if it is one of the run's own principal.
    * @returns what became of it, which the client is told. A promise never rejects.
    */
-  input(mid: string, input: RunInput, bytes: number): InputAnswer | Promise<InputAnswer>
+  input(mid: string, input: RunInput, bytes: number, client?: string): InputAnswer | Promise<InputAnswer>
 }

@@ -15,6 +15,7 @@ import { countValues, packPayload } from '../log/payload.ts'
 import { type Reader, Readers } from '../log/readers.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
+import { ClientTools } from '../tools/client-tools.ts'
 import { actorStream } from './actor-stream.ts'
 import { CallIds } from './call-ids.ts'
 import { type ChildEvents, type ChildLabels, Children, NO_CHILDREN } from './children.ts'
@@ -102,6 +103,8 @@ export class Run implements ReadableRun {
   #phase: 'opening' | 'running' | 'waiting_input' = 'opening'
 
   readonly #inputs: Inputs
+  /** The tools of its clients, if its actor takes any. */
+  readonly #clientTools: ClientTools | undefined
 
   readonly #clocks: Clocks
 
@@ -131,6 +134,7 @@ export class Run implements ReadableRun {
     this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
+    this.#clientTools = actor.clientTools ? this.#makeClientTools(actor.clientTools.reserved) : undefined
     this.#inputs = new Inputs(
       {
         runtime: this.#guarded,
@@ -139,6 +143,8 @@ export class Run implements ReadableRun {
         ids: this.#ids,
         stopReason: () => this.#ending.stopReason(),
         waitingChanged: () => this.#waitingChanged(),
+        toClientTools: (input, client) =>
+          this.#clientTools ? this.#clientTools.take(input, client) : refusedTools(actor, input),
       },
       actor.interactive,
     )
@@ -243,6 +249,7 @@ export class Run implements ReadableRun {
       refuseInputs: () => this.#inputs.refuse(),
       runtime: this.#guarded,
       limits: this.#limits,
+      clientTools: this.#clientTools,
       emit: (event) => this.#emit(event),
       request: (question) => {
         const answer = this.#request(question)
@@ -270,6 +277,14 @@ export class Run implements ReadableRun {
       spent: () => this.#ending.spent,
       answered: (stop) => this.#usage.answered(stop),
     }
+  }
+
+  #makeClientTools(reserved: readonly string[]): ClientTools {
+    const isPresent = (client: string): boolean => {
+      for (const reader of this.#readers) if (reader.client === client && reader.own) return true
+      return false
+    }
+    return new ClientTools({ runtime: this.#guarded, isPresent, emit: (event) => this.#emit(event) }, reserved)
   }
 
   /** Aborts when the run is over. */
@@ -332,6 +347,7 @@ export class Run implements ReadableRun {
       this.#clocks.attached()
       this.#holdDeadline()
     }
+    this.#clientTools?.presenceChanged()
     this.reconsider(reader)
   }
 
@@ -345,6 +361,7 @@ export class Run implements ReadableRun {
     if (!this.#readers.leave(reader) || this.#ending.isOver) return
     if (this.detached) this.#clocks.detached()
     this.#holdDeadline()
+    this.#clientTools?.presenceChanged()
     this.reconsider(reader)
   }
 
@@ -364,8 +381,8 @@ export class Run implements ReadableRun {
   // --- inputs and requests
 
   /** Takes an input of a client, once per `mid`. `bytes` is its encoded size. */
-  input(mid: string, input: RunInput, bytes: number): InputAnswer {
-    return this.#inputs.take(mid, input, bytes)
+  input(mid: string, input: RunInput, bytes: number, client?: string): InputAnswer {
+    return this.#inputs.take(mid, input, bytes, client)
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */
@@ -572,4 +589,10 @@ function isAbort(error: unknown): boolean {
 /** The limits of an item of a child: its parent adds the agent when it forwards the item. */
 function forChild(limits: Limits): Limits {
   return { ...limits, maxEvent: limits.maxEvent - WHOSE.bytes, maxValues: limits.maxValues - WHOSE.values }
+}
+
+/** The refusal of a declaration of tools, by an actor that refuses it. */
+function refusedTools({ clientTools }: Actor, { type }: RunInput): InputAnswer | undefined {
+  if (clientTools !== false || type !== 'tools') return undefined
+  return { status: 'invalid', note: 'this agent takes no tools of clients; set `clientTools: true`' }
 }

@@ -11,6 +11,7 @@ import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } f
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
+import type { ClientTools } from './client-tools.ts'
 import { ProgressReport } from './progress-report.ts'
 import { TimeLimit } from './time-limit.ts'
 import { type ToolOutput, toolOutput } from './tool-output.ts'
@@ -48,6 +49,8 @@ export interface ToolCallbacks {
   /** Returns an id that no other call of this run, its parents or its children has. */
   claimCall(given: string): string
   readonly spawn: Spawn
+  /** The tools of its clients, if its actor takes any. */
+  readonly clientTools: Pick<ClientTools, 'tools'> | undefined
   /** The number of the run's present life. */
   gen(): number
   /** Logs an event. Resolves with its item number; rejects when the run is over. */
@@ -70,12 +73,17 @@ export interface ToolCallbacks {
  */
 export function bindTools(callbacks: ToolCallbacks, tools: ToolMap<never>, context: unknown): RunTools {
   // A map, because names come from a model: a plain object would also find `constructor`.
-  const byName = new Map<string, AnyTool>(Object.entries(tools))
+  const own = new Map<string, AnyTool>(Object.entries(tools))
+  const { clientTools } = callbacks
+  const all = (): ReadonlyMap<string, AnyTool> => (clientTools ? new Map([...clientTools.tools, ...own]) : own)
   return {
     claimId: (given) => callbacks.claimCall(given),
-    specs: [...byName].map(([name, { description, parameters }]) => ({ name, description, parameters })),
+    // Clients may declare tools at any time.
+    get specs() {
+      return Array.from(all(), ([name, { description, parameters }]) => ({ name, description, parameters }))
+    },
     call(asked) {
-      const answer = new ToolRun(callbacks, byName, asked, context).answer()
+      const answer = new ToolRun(callbacks, all(), asked, context).answer()
       // A caller may stop waiting before the run stops: that must not be an unhandled rejection.
       answer.catch(() => {})
       return answer

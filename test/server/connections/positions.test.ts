@@ -39,6 +39,7 @@ function received(run: Run, after: number, policy: Policy, most: number): { seqs
   const settings = {
     sid: 1,
     own: true,
+    client: 'c',
     from,
     credit: undefined,
     policy,
