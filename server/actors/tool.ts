@@ -208,7 +208,14 @@ function objectSchema(schema: unknown): unknown {
 type StatesItself = { readonly jsonSchema?: { input(options: { target: string }): unknown } }
 
 function parametersOf(schema: StandardSchema | undefined): unknown {
-  if (schema === undefined) return { type: 'object' }
+  return schema === undefined ? { type: 'object' } : schemaOf(schema)
+}
+
+/**
+ * Returns the JSON Schema of what a schema accepts.
+ * @throws MillraceError `bad_request` when its library does not provide one, or it has none.
+ */
+export function schemaOf(schema: StandardSchema): unknown {
   const standard = schema['~standard'] as StandardSchema['~standard'] & StatesItself
   try {
     if (standard.jsonSchema) return standard.jsonSchema.input({ target: 'draft-2020-12' })

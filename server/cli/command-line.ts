@@ -3,6 +3,7 @@ import { attach } from './attach.ts'
 import { cancel } from './cancel.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
 import { ls } from './ls.ts'
+import { mcp } from './mcp.ts'
 import type { Output } from './output.ts'
 import { run } from './run.ts'
 import { send } from './send.ts'
@@ -10,7 +11,7 @@ import { serve } from './serve.ts'
 import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
 
-const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls]
+const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, mcp]
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {

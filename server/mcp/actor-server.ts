@@ -1,0 +1,120 @@
+import { type CallToolResult, McpServer, type ServerContext, type Tool } from '@modelcontextprotocol/server'
+import { z } from 'zod'
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Actor } from '../actors/actor.ts'
+import type { StandardSchema } from '../actors/standard-schema.ts'
+import { schemaOf } from '../actors/tool.ts'
+import { excerpt } from '../text.ts'
+import { RunProgress } from './progress.ts'
+import { type Reading, readRun } from './reading.ts'
+import type { RunClient } from './run-client.ts'
+import { callRunTool, RUN_TOOLS } from './run-tools.ts'
+import { endOf, failureOf, resultOf } from './tool-result.ts'
+
+const MAX_NAME_CHARACTERS = 64
+
+/** One actor as a tool. */
+type ActorTool = { readonly actor: string; readonly spec: Tool; inputOf(args: Record<string, unknown>): unknown }
+
+/**
+ * Makes an MCP server whose tools are actors. A call of an actor's tool runs the actor to its end: its progress and a
+ * cancel are carried over. Further tools start a run, read on in it, send it something, and cancel it, by its id.
+ * @param client runs the actors.
+ * @throws MillraceError `bad_request` for two actors whose tools would have one name.
+ */
+export function actorServer(actors: ReadonlyMap<string, Actor>, client: RunClient, version: string): () => McpServer {
+  const tools = new Map<string, ActorTool>()
+  for (const [name, actor] of actors) {
+    const tool = actorTool(name, actor)
+    if (tools.has(tool.spec.name) || RUN_TOOLS.some(({ name }) => name === tool.spec.name))
+      throw new MillraceError('bad_request', `two tools would be named ${tool.spec.name}: rename the actor ${name}`)
+    tools.set(tool.spec.name, tool)
+  }
+  const listed = [...Array.from(tools.values(), ({ spec }) => spec), ...(RUN_TOOLS as readonly Tool[])]
+
+  async function call(name: string, args: Record<string, unknown>, context: ServerContext): Promise<CallToolResult> {
+    const { signal } = context.mcpReq
+    const tool = tools.get(name)
+    try {
+      return tool
+        ? await runActor(client, tool, args, context)
+        : resultOf(await callRunTool(client, name, args, signal))
+    } catch (error) {
+      return failureOf(error)
+    }
+  }
+
+  return () => {
+    const mcp = new McpServer({ name: 'millrace', version }, { capabilities: { tools: {} } })
+    // Below `registerTool`, because the schemas are data here, and the actors check their own input.
+    const { server } = mcp
+    server.setRequestHandler('tools/list', () => ({ tools: listed }))
+    server.setRequestHandler('tools/call', ({ params }, context) => call(params.name, params.arguments ?? {}, context))
+    return mcp
+  }
+}
+
+async function runActor(
+  client: RunClient,
+  tool: ActorTool,
+  args: Record<string, unknown>,
+  { mcpReq }: ServerContext,
+): Promise<CallToolResult> {
+  const { signal } = mcpReq
+  const run = client.start(tool.actor, tool.inputOf(args), { onDetach: 'continue' })
+  const stop = (): void => void run.cancel({ note: 'cancelled by the MCP client' })
+  if (signal.aborted) stop()
+  signal.addEventListener('abort', stop, { once: true })
+  const progressToken = mcpReq._meta?.progressToken
+  const progress = new RunProgress()
+  try {
+    const reading = await readRun(run, NEVER, (event) => {
+      const report = progressToken === undefined ? undefined : progress.take(event)
+      // The client may have gone: then its cancel comes, or the end of the connection.
+      if (report && progressToken !== undefined)
+        mcpReq.notify({ method: 'notifications/progress', params: { progressToken, ...report } }).catch(() => {})
+    })
+    const { id } = await run.opened
+    return reading.end ? endOf(reading.end, reading.text) : waitingResult(id, reading)
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+/** The run asks something, and this client may not be the one who answers: it goes on without the call. */
+function waitingResult(run: string, { waiting, seq, text }: Reading): CallToolResult {
+  return resultOf({
+    run,
+    status: 'waiting',
+    text,
+    seq,
+    waiting,
+    advice: `answer with steer_run { run, request, answer }, then read on with attach_run { run, after: ${seq} }`,
+  })
+}
+
+const NEVER = new AbortController().signal
+
+/** The JSON Schema of an input, as far as it can be written: the actor checks what it is given in any case. */
+function knownSchema(input: StandardSchema): unknown {
+  try {
+    return schemaOf(input)
+  } catch {
+    if (input['~standard'].vendor !== 'zod') return undefined
+    return z.toJSONSchema(input as unknown as z.ZodType, { io: 'input', unrepresentable: 'any' })
+  }
+}
+
+function actorTool(name: string, { description, input }: Actor): ActorTool {
+  const schema = input === undefined ? undefined : knownSchema(input)
+  const isMap = typeof schema === 'object' && schema !== null && 'type' in schema && schema.type === 'object'
+  const spec: Tool = {
+    name: excerpt(name, MAX_NAME_CHARACTERS).replace(/[^a-zA-Z0-9_-]/g, '_'),
+    description: description ?? `Runs ${name} and returns its answer.`,
+    // The arguments of a tool are a map. Other inputs are put into one.
+    inputSchema: (isMap
+      ? schema
+      : { type: 'object', properties: { input: schema ?? {} }, required: ['input'] }) as Tool['inputSchema'],
+  }
+  return { actor: name, spec, inputOf: (args) => (isMap ? args : args['input']) }
+}

@@ -1,0 +1,2 @@
+export { StdioServerTransport, serveStdio } from '@modelcontextprotocol/server/stdio'
+export { actorServer } from './actor-server.ts'
