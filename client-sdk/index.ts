@@ -41,6 +41,8 @@ export type { ClientTool, ClientToolContext, ClientToolsOptions } from './client
 export { clientTools } from './client-tools.ts'
 export type { Delays, Status } from './connection.ts'
 export { only } from './only.ts'
+export type { Partially } from './partial-object.ts'
+export { partialObject } from './partial-object.ts'
 export type { InputType, Run } from './run.ts'
 export type { ListedRun } from './run-list.ts'
 export type { SmoothOptions } from './smooth.ts'

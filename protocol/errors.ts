@@ -10,6 +10,7 @@ const RETRYABLE = [
   'unavailable',
   'timeout',
   'truncated',
+  'invalid_output',
   'stalled',
   'interrupted',
   'store_unavailable',

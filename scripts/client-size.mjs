@@ -8,7 +8,7 @@ import { build } from 'esbuild'
 const budgetBytes = 11_920
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
-const extras = ['only', 'smooth', 'upload', 'clientTools']
+const extras = ['only', 'smooth', 'partialObject', 'upload', 'clientTools']
 
 const bundle = await bundled('createClient')
 const stowaways = Object.entries(bundle.metafile.inputs)
@@ -28,6 +28,11 @@ console.log(figures)
 for (const name of extras) {
   const { minified, gzipped } = sizeOf(await bundled('createClient', name))
   console.log(`${name}: ${minified - alone.minified} B minified, ${gzipped - alone.gzipped} B gzipped, beside it`)
+}
+
+/** The file of an export: `partialObject` is in `partial-object`. */
+function fileOf(name) {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
 /** The client with these exports, for a browser. */

@@ -74,7 +74,18 @@ export type { Part } from './models/message-parts.ts'
 export { textOf } from './models/message-parts.ts'
 export type { ModelMiddleware } from './models/middleware.ts'
 export { withMiddleware } from './models/middleware.ts'
-export type { Extra, Message, Model, ModelEvent, ModelRequest, StopReason, ToolCall, ToolSpec } from './models/model.ts'
+export type {
+  Extra,
+  Message,
+  Model,
+  ModelEvent,
+  ModelRequest,
+  OutputFormat,
+  StopReason,
+  Structured,
+  ToolCall,
+  ToolSpec,
+} from './models/model.ts'
 export { ModelFailure } from './models/model-failure.ts'
 export type { ModelProvider } from './models/model-registry.ts'
 export type { Effort, ModelSettings, SettingName, ToolChoice } from './models/model-settings.ts'

@@ -5,7 +5,7 @@ import type { WireMap } from '../../protocol/frames.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import type { Sendable } from '../../protocol/sendable.ts'
-import type { Message, Model, ModelEvent, ToolSpec } from '../models/model.ts'
+import type { Message, Model, ModelEvent, OutputFormat, Structured, ToolSpec } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
 import type { Spawn } from './child-run.ts'
 import type { Principal } from './principal.ts'
@@ -30,6 +30,8 @@ export type ModelCall = ModelSettings & {
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[] | undefined
+  /** The form of the answer. Only for a model whose `structured` is not `none`. Default: text. */
+  output?: OutputFormat | undefined
 }
 
 /** A model that is bound to one run: a cancel of the run stops its requests. */
@@ -38,6 +40,8 @@ export interface RunModel {
   readonly id: string
   /** The name of the provider, such as `openai`. */
   readonly provider: string
+  /** Whether it takes the `output` of a request. */
+  readonly structured: Structured
   /**
    * Sends a request to the model. A cancel of the run closes the provider's socket, and the run's receipt reports it.
    * Yield or emit the model's `usage` events to add them to the usage of the run.

@@ -1,9 +1,9 @@
-import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Progress, RunEvent, ToolOutcome } from '../../protocol/events.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { ToolCall, ToolSpec } from '../models/model.ts'
 import type { Spawn } from './child-run.ts'
+import { jsonSchemaOf, objectSchema } from './json-schema.ts'
 import type { Principal } from './principal.ts'
 import type { Question } from './question.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
@@ -180,57 +180,14 @@ export function tool<const Schema extends StandardSchema | undefined = undefined
   return {
     description,
     input,
-    parameters: objectSchema(definition.parameters ?? parametersOf(input)),
+    parameters: objectSchema(
+      definition.parameters ?? jsonSchemaOf(input, 'pass the JSON Schema as `parameters`'),
+      'the arguments of a tool',
+    ),
     run,
     needsApproval,
     approvalMs,
     timeoutMs,
     maxOutputBytes,
   }
-}
-
-/**
- * The schema as every provider accepts it. One that is no object, or that lacks `properties`, makes OpenAI refuse the
- * whole request.
- */
-function objectSchema(schema: unknown): unknown {
-  const isObject = typeof schema === 'object' && schema !== null && 'type' in schema && schema.type === 'object'
-  if (!isObject) {
-    throw new MillraceError(
-      'bad_request',
-      'the arguments of a tool must be an object: put other values into one, such as { value: ... }',
-    )
-  }
-  return 'properties' in schema ? schema : { ...schema, properties: {} }
-}
-
-/** The optional JSON Schema part of a Standard Schema: https://standardschema.dev/json-schema. */
-type StatesItself = { readonly jsonSchema?: { input(options: { target: string }): unknown } }
-
-function parametersOf(schema: StandardSchema | undefined): unknown {
-  return schema === undefined ? { type: 'object' } : schemaOf(schema)
-}
-
-/**
- * Returns the JSON Schema of what a schema accepts.
- * @throws MillraceError `bad_request` when its library does not provide one, or it has none.
- */
-export function schemaOf(schema: StandardSchema): unknown {
-  const standard = schema['~standard'] as StandardSchema['~standard'] & StatesItself
-  try {
-    if (standard.jsonSchema) return standard.jsonSchema.input({ target: 'draft-2020-12' })
-    if (standard.vendor === 'zod') return z.toJSONSchema(schema as unknown as z.ZodType, { io: 'input' })
-  } catch (cause) {
-    throw new MillraceError(
-      'bad_request',
-      'this schema cannot be written as JSON Schema for the model: pass the JSON Schema as `parameters`',
-      {
-        cause,
-      },
-    )
-  }
-  throw new MillraceError(
-    'bad_request',
-    `a schema of ${standard.vendor} does not provide its JSON Schema: pass the JSON Schema as \`parameters\``,
-  )
 }

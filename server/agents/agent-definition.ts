@@ -2,13 +2,18 @@ import type { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { OptionKinds } from '../../protocol/options.ts'
 import type { Usage } from '../../protocol/receipt.ts'
+import type { Sendable } from '../../protocol/sendable.ts'
 import type { ActorContext } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
+import type { InferOutput, StandardSchema } from '../actors/standard-schema.ts'
 import type { Tool, ToolMap } from '../actors/tool.ts'
 import type { Message, Model, StopReason } from '../models/model.ts'
 import type { ModelSettings, SettingName } from '../models/model-settings.ts'
 import type { ClientFiles } from './client-files.ts'
 import type { AgentTurn, TurnOptions } from './turn-plan.ts'
+
+/** A schema whose output can travel. */
+type Gives<Output> = { readonly '~standard': { readonly types?: { readonly output: Sendable<Output> } | undefined } }
 
 /** What `context` of an agent receives when a run begins. */
 export type AgentStart = {
@@ -55,8 +60,13 @@ export type FinishContext<Context = unknown> = ActorContext & {
  *
  * @typeParam Context What its `context` makes for each run.
  * @typeParam Tools Its tools.
+ * @typeParam Schema The schema of its output.
  */
-export type AgentDefinition<Context = unknown, Tools extends ToolMap<never> = ToolMap<Context>> = {
+export type AgentDefinition<
+  Context = unknown,
+  Tools extends ToolMap<never> = ToolMap<Context>,
+  Schema extends StandardSchema | undefined = StandardSchema | undefined,
+> = {
   /** A model, or the id of one that the server has (`openai:gpt-5-mini`). Default: the server's default model. */
   model?: Model | string | undefined
   /** The tools that the model may call, by name: 1 to 64 of the characters `a-z A-Z 0-9 _ -`. Default: none. */
@@ -94,6 +104,13 @@ export type AgentDefinition<Context = unknown, Tools extends ToolMap<never> = To
   interactive?: boolean | undefined
   /** Whether the input may have messages of role `system`. Clients could then overrule the instructions. Default false. */
   allowSystem?: boolean | undefined
+  /**
+   * Makes the answer an object of this schema, checked and transformed by it, which is the result of the run; any Standard
+   * Schema that provides its JSON Schema, as zod does. A model that supports it is sent the schema, any other is told. An
+   * answer that does not fit is a `warning` event, and the model is asked again in a further turn, at most twice; then
+   * the run fails with `invalid_output`. The text of the run is the JSON as the model writes it. Default: text.
+   */
+  output?: (Schema & Gives<InferOutput<Schema>>) | undefined
   /** How the model answers. Default: as its provider does. */
   settings?: ModelSettings | undefined
   /**
@@ -156,6 +173,7 @@ export const AGENT_OPTIONS: OptionKinds<AgentDefinition> = {
   clientSettings: 'a list',
   files: 'an object or false',
   description: 'a string',
+  output: 'anything',
   context: 'a function',
   turn: 'a function',
   onStep: 'a function',

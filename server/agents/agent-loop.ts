@@ -4,6 +4,7 @@ import type { RunTools, ToolMap } from '../actors/tool.ts'
 import type { Message } from '../models/model.ts'
 import type { AgentDefinition, AgentStart, FinishContext } from './agent-definition.ts'
 import type { Asked } from './agent-input.ts'
+import { type AgentOutput, askAgain, MAX_REASKS } from './agent-output.ts'
 import type { AgentSettings } from './agent-settings.ts'
 import { ConversationFiles, type FileRules } from './client-files.ts'
 import { validConversation } from './conversation.ts'
@@ -12,11 +13,12 @@ import { Turn, type TurnOutput } from './turn.ts'
 import { checkTurn, planTurn, type TurnDefaults, type TurnOptions, type TurnPlan } from './turn-plan.ts'
 
 /** An agent as its loop sees it. The type checker has compared what `context` makes with what the others take. */
-export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings' | 'files'> & {
+export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings' | 'files' | 'output'> & {
   readonly tools: ToolMap<never>
   readonly maxIterations: number
   readonly settings: AgentSettings
   readonly files: FileRules
+  readonly output: AgentOutput | undefined
   readonly context?: AgentDefinition['context']
 }
 
@@ -48,19 +50,25 @@ export class AgentLoop {
   }
 
   /** The actor of the agent. A cancel leaves it at any `yield`. */
-  async *run(): AsyncGenerator<TurnOutput, void> {
-    const { maxIterations, onStep, turn: decides } = this.#agent
+  async *run(): AsyncGenerator<TurnOutput, unknown> {
+    const { maxIterations, onStep, turn: decides, output } = this.#agent
     const context = this.#context
     const conversation = this.#conversation
     await this.#begin()
+    /** How often the model was asked again for an answer that fits. */
+    let reasks = 0
+    let isReask = false
     let failure: { error: unknown } | undefined
     try {
       for (let n = 1; ; n++) {
         // No turn follows the last one, so a later message would never reach the model.
         if (n >= maxIterations) context.refuseInputs()
         yield* this.#takeInputs(conversation)
-        const plan = decides ? await this.#decided(n) : this.#plan(n, {})
-        if (plan === undefined) return
+        const plan = decides ? await this.#decided(n, isReask) : this.#plan(n, {}, isReask)
+        if (plan === undefined) {
+          if (output) throw invalidOutput('the run was ended before it had one')
+          return undefined
+        }
         yield { type: 'iteration', n, max: maxIterations }
         const turn = new Turn(plan.tools, plan.model.provider)
         this.#turn = turn
@@ -83,11 +91,19 @@ export class AgentLoop {
         if (onStep) await onStep({ n, stop, messages, usage: turn.usage, model: plan.model.id, ...this.#given() })
         yield { type: 'iteration.end', n, stop }
         const answered = conversation.length
+        const answer = calls.length === 0 ? await output?.read(turn.text) : undefined
         yield* this.#takeInputs(conversation)
-        if (calls.length === 0 && conversation.length === answered) {
+        isReask = false
+        if (calls.length > 0 || conversation.length > answered) continue
+        if (answer?.problem === undefined) {
           context.refuseInputs()
-          return
+          return answer?.value
         }
+        if (reasks === MAX_REASKS || n >= maxIterations) throw invalidOutput(answer.problem)
+        reasks++
+        isReask = true
+        yield reasked(answer.problem, reasks)
+        conversation.push({ role: 'user', content: askAgain(answer.problem) })
       }
     } catch (error) {
       failure = { error }
@@ -126,9 +142,9 @@ export class AgentLoop {
   }
 
   #setDefaults(model: RunModel): void {
-    const { instructions, settings, tools } = this.#agent
+    const { instructions, settings, tools, output } = this.#agent
     const bound = this.#bind(tools)
-    this.#defaults = { model, tools: bound, instructions, settings: settings.forRun(this.#asked.settings) }
+    this.#defaults = { model, tools: bound, instructions, settings: settings.forRun(this.#asked.settings), output }
     for (const message of this.#conversation) if (message.role === 'tool') bound.claimId(message.call)
   }
 
@@ -143,22 +159,29 @@ export class AgentLoop {
   }
 
   /** The plan of a turn, as `turn` of the agent decides. Undefined: the run ends before it. */
-  async #decided(n: number): Promise<TurnPlan | undefined> {
+  async #decided(n: number, isReask: boolean): Promise<TurnPlan | undefined> {
     const { usage, signal } = this.#context
     const given = { n, messages: [...this.#conversation], usage, ...this.#given() }
     const options = (await this.#agent.turn?.(given)) ?? {}
     signal.throwIfAborted()
     checkTurn(options)
-    return options.stop === true ? undefined : this.#plan(n, options)
+    return options.stop === true ? undefined : this.#plan(n, options, isReask)
   }
 
-  #plan(n: number, options: TurnOptions<never>): TurnPlan {
+  #plan(n: number, options: TurnOptions<never>, isReask: boolean): TurnPlan {
     const bind = (tools: ToolMap<never>): RunTools => this.#bind(tools)
-    return planTurn(n, this.#conversation, this.#defaults, options, {
-      settings: this.#agent.settings,
-      model: (which) => this.#context.model(which),
-      bind,
-    })
+    return planTurn(
+      n,
+      this.#conversation,
+      this.#defaults,
+      options,
+      {
+        settings: this.#agent.settings,
+        model: (which) => this.#context.model(which),
+        bind,
+      },
+      isReask,
+    )
   }
 
   async #callTools(tools: RunTools, calls: Turn['calls']): Promise<void> {
@@ -223,6 +246,15 @@ function finishContext(
   const end = { outcome, error, context: runContext as never } as const
   // Its members are accessors: they are read when they are asked for.
   return Object.defineProperties(end, Object.getOwnPropertyDescriptors(context)) as typeof end & ActorContext
+}
+
+function invalidOutput(problem: string): MillraceError {
+  return new MillraceError('invalid_output', `the model gave no answer that fits the output of this agent: ${problem}`)
+}
+
+function reasked(problem: string, n: number): TurnOutput {
+  const message = `the answer does not fit: ${problem}; the model is asked again (${n} of ${MAX_REASKS})`
+  return { type: 'warning', code: 'invalid_output', message }
 }
 
 function tooManyTurns(max: number): MillraceError {

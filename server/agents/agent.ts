@@ -2,10 +2,12 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions } from '../../protocol/options.ts'
 import { type Actor, actor } from '../actors/actor.ts'
 import type { ServerView } from '../actors/server-view.ts'
+import type { InferOutput, StandardSchema } from '../actors/standard-schema.ts'
 import type { Tool, ToolMap } from '../actors/tool.ts'
 import { AGENT_OPTIONS, type AgentDefinition, type NeedsContext } from './agent-definition.ts'
 import { type AgentInput, agentInput } from './agent-input.ts'
 import { AgentLoop, type LoopDefinition } from './agent-loop.ts'
+import { AgentOutput } from './agent-output.ts'
 import { AgentSettings } from './agent-settings.ts'
 import { FileRules } from './client-files.ts'
 import { misnamedTool } from './tool-names.ts'
@@ -22,9 +24,13 @@ const DEFAULT_MAX_ITERATIONS = 8
  * @throws MillraceError `bad_request` for an unknown or invalid option, for a tool name that providers reject, for invalid
  * settings or `files`, and for a `maxIterations` below 1. `createServer` throws it for an agent whose model the server does not have.
  */
-export function agent<Context = unknown, Tools extends ToolMap<never> = ToolMap<Context>>(
-  definition: AgentDefinition<Context, Tools> & NeedsContext<NoInfer<Context>, NoInfer<Tools>>,
-): Actor<AgentInput, undefined, never> {
+export function agent<
+  Context = unknown,
+  Tools extends ToolMap<never> = ToolMap<Context>,
+  const Schema extends StandardSchema | undefined = undefined,
+>(
+  definition: AgentDefinition<Context, Tools, Schema> & NeedsContext<NoInfer<Context>, NoInfer<Tools>>,
+): Actor<AgentInput, Schema extends undefined ? undefined : InferOutput<Schema>, never> {
   checkOptions('agent()', definition, AGENT_OPTIONS)
   const { description, interactive = true, tools = {}, maxIterations = DEFAULT_MAX_ITERATIONS } = definition
   const misnamed = misnamedTool(tools)
@@ -39,15 +45,18 @@ export function agent<Context = unknown, Tools extends ToolMap<never> = ToolMap<
   }
   const settings = new AgentSettings(own, clientSettings, Object.keys(tools))
   const files = new FileRules(definition.files)
-  const loop: LoopDefinition = { ...(definition as AgentDefinition), tools, maxIterations, settings, files }
+  const output = definition.output && new AgentOutput(definition.output)
+  const loop: LoopDefinition = { ...(definition as AgentDefinition), tools, maxIterations, settings, files, output }
   const input = agentInput(definition.allowSystem ?? false, settings, files)
+  type Result = Schema extends undefined ? undefined : InferOutput<Schema>
   const made = actor<typeof input, TurnOutput>({
     ...(description !== undefined && { description }),
     interactive,
     input,
-    stream: (asked, context) => new AgentLoop(loop, asked, context).run(),
+    stream: (asked, context) => new AgentLoop(loop, asked, context).run() as AsyncIterable<TurnOutput, undefined>,
   })
-  return Object.assign(made, {
+  // The type of its result is that of `output`, which the loop has checked.
+  return Object.assign(made as Actor as Actor<AgentInput, Result, never>, {
     clientTools: definition.clientTools === true && { reserved: Object.keys(tools) },
     onRegister(server: ServerView): Actor {
       server.findModel(definition.model)

@@ -89,7 +89,7 @@ function toolOf(orchestrator: Orchestrator, { name, description, parameters }: T
  */
 export function taskAgent(definition: TaskAgentDefinition): Actor<TaskRequest, TaskResult, never> {
   const { orchestrator, ...own } = definition
-  const made = (onFinish?: AgentDefinition['onFinish']): Actor<AgentInput, undefined, never> =>
+  const made = (onFinish?: AgentDefinition['onFinish']): Actor<AgentInput, unknown, never> =>
     agent({ ...own, onFinish, tools: { ...orchestratorTools(orchestrator), ...own.tools } })
   // Whatever is wrong with the definition is known before the first run.
   const { interactive, description, onRegister, close } = made()

@@ -6,6 +6,7 @@ import type { Principal } from '../actors/principal.ts'
 import type { RunTools, ToolMap } from '../actors/tool.ts'
 import type { Message, Model } from '../models/model.ts'
 import type { ModelSettings, ToolChoice } from '../models/model-settings.ts'
+import type { AgentOutput } from './agent-output.ts'
 import { type AgentSettings, settingsOfTurn } from './agent-settings.ts'
 import { validConversation } from './conversation.ts'
 import { misnamedTool } from './tool-names.ts'
@@ -65,6 +66,7 @@ export type TurnDefaults = {
   readonly tools: RunTools
   readonly instructions: string | undefined
   readonly settings: ModelSettings
+  readonly output: AgentOutput | undefined
 }
 
 /** What a plan takes from the run. */
@@ -78,6 +80,7 @@ type PlanCallbacks = {
 /**
  * Makes the plan of turn `n`.
  * @param options what `turn` decided.
+ * @param isReask whether the model is asked again for an answer that fits the output.
  * @throws TypeError for invalid settings, and what `callbacks.model` throws.
  */
 export function planTurn(
@@ -86,8 +89,10 @@ export function planTurn(
   defaults: TurnDefaults,
   options: TurnOptions<never>,
   callbacks: PlanCallbacks,
+  isReask: boolean,
 ): TurnPlan {
-  const { instructions = defaults.instructions, messages, toolChoice } = options
+  // A model that is asked for its answer again has made its calls.
+  const { instructions = defaults.instructions, messages, toolChoice = isReask ? 'none' : undefined } = options
   const tools = options.tools ? callbacks.bind(options.tools) : defaults.tools
   const settings: ModelSettings = {
     ...settingsOfTurn(defaults.settings, n),
@@ -99,15 +104,23 @@ export function planTurn(
     const problem = callbacks.settings.problemIn(settings, names)
     if (problem !== undefined) throw new TypeError(`turn() returned invalid settings: ${problem}`)
   }
+  const model = options.model === undefined ? defaults.model : callbacks.model(options.model)
+  const { output } = defaults
+  // A model that only tries to keep to a form often makes no calls while it does.
+  const isFree = tools.specs.length === 0 || settings.toolChoice === 'none'
+  const isSent = model.structured === 'enforced' || (model.structured === 'best-effort' && isFree)
+  const words = [instructions, model.structured === 'enforced' ? undefined : output?.instructions]
+  const system = words.filter((part) => part !== undefined).join('\n\n')
   return {
-    model: options.model === undefined ? defaults.model : callbacks.model(options.model),
+    model,
     tools,
     call: {
       messages: [
-        ...(instructions === undefined ? [] : [{ role: 'system', content: instructions } as const]),
+        ...(instructions === undefined && system === '' ? [] : [{ role: 'system', content: system } as const]),
         ...(messages ? validConversation(messages) : conversation),
       ],
       ...(tools.specs.length > 0 && { tools: tools.specs }),
+      ...(output && isSent && { output: output.format }),
       ...settings,
     },
   }

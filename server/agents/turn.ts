@@ -34,6 +34,11 @@ export class Turn {
     this.#provider = provider
   }
 
+  /** The text of the answer so far. */
+  get text(): string {
+    return this.#content
+  }
+
   /** The complete tool calls of the model. */
   get calls(): readonly ToolCall[] {
     return this.#calls

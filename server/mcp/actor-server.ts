@@ -2,8 +2,8 @@ import { type CallToolResult, McpServer, type ServerContext, type Tool } from '@
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Actor } from '../actors/actor.ts'
+import { jsonSchemaOf } from '../actors/json-schema.ts'
 import type { StandardSchema } from '../actors/standard-schema.ts'
-import { schemaOf } from '../actors/tool.ts'
 import { excerpt } from '../text.ts'
 import { RunProgress } from './progress.ts'
 import { type Reading, readRun } from './reading.ts'
@@ -98,7 +98,7 @@ const NEVER = new AbortController().signal
 /** The JSON Schema of an input, as far as it can be written: the actor checks what it is given in any case. */
 function knownSchema(input: StandardSchema): unknown {
   try {
-    return schemaOf(input)
+    return jsonSchemaOf(input, 'give the actor a schema that provides it')
   } catch {
     if (input['~standard'].vendor !== 'zod') return undefined
     return z.toJSONSchema(input as unknown as z.ZodType, { io: 'input', unrepresentable: 'any' })

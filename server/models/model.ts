@@ -45,12 +45,27 @@ export type ToolSpec = {
   parameters: unknown
 }
 
+/**
+ * Whether a model keeps to a JSON Schema: its provider enforces it, or the model tries to, or it cannot be sent one.
+ */
+export type Structured = 'enforced' | 'best-effort' | 'none'
+
+/** The form that the answer of a model is to have: a JSON object. */
+export type OutputFormat = {
+  /** A name of 1 to 64 of the characters `a-z A-Z 0-9 _ -`, for providers that want one. */
+  readonly name: string
+  /** Its JSON Schema. */
+  readonly schema: unknown
+}
+
 /** One request to a model. A setting that it does not support becomes a `warning`, and is never dropped in silence. */
 export type ModelRequest = ModelSettings & {
   /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
   tools?: readonly ToolSpec[] | undefined
+  /** The form of the answer. Only for a model whose `structured` is not `none`. Default: text. */
+  output?: OutputFormat | undefined
   /** Aborting it closes the provider's socket in every state of the request. */
   signal: AbortSignal
 }
@@ -85,6 +100,8 @@ export interface Model {
   readonly id: string
   /** The name of the provider, such as `openai`. */
   readonly provider: string
+  /** Whether it takes the `output` of a request. Default `none`: it is told of the form in words. */
+  readonly structured?: Structured | undefined
   /**
    * Asks the model. The first `next()` sends the request. While no event is pulled, the provider's socket stays unread.
    * Aborting `signal` closes the socket, and then the iterator throws the signal's reason.

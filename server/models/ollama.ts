@@ -68,6 +68,7 @@ export function ollama(name: string, options: OllamaOptions = {}): Model {
   return {
     id: idOf(options, `ollama:${name}`),
     provider: 'ollama',
+    structured: 'best-effort',
     stream: (request) =>
       answer(
         request,
@@ -156,7 +157,8 @@ async function* ask(
 
 function chatOf(model: string, own: OllamaOptions, request: ModelRequest): ChatRequest & { stream: true } {
   const { messages, tools = [], toolChoice, temperature, topP, maxTokens, stop, seed, effort } = request
-  const { keepAlive, format } = own
+  const { keepAlive } = own
+  const format = request.output ? objectIn(request.output.schema) : own.format
   const think = effort === undefined ? own.think : LEVELS[effort]
   return {
     model,

@@ -2,7 +2,7 @@ import OpenAI from 'openai'
 import { MillraceError } from '../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ChatCompletion } from './chat-completion.ts'
-import type { Model, ModelEvent, ModelRequest } from './model.ts'
+import type { Model, ModelEvent, ModelRequest, Structured } from './model.ts'
 import { unsupportedSettings } from './model-settings.ts'
 import { chatRequest } from './openai/chat-request.ts'
 import { ResponsesAnswer } from './openai/responses-answer.ts'
@@ -35,6 +35,11 @@ export type OpenAIOptions = ProviderOptions & {
    * that refuse them; the usage is then unknown. Only for `'chat'`. Default: none.
    */
   streamOptions?: { readonly [name: string]: unknown } | false | undefined
+  /**
+   * Whether the model keeps to a JSON Schema that it is sent as `response_format`. Default: `enforced` at OpenAI,
+   * `best-effort` at a compatible server. `none`: it is told in words.
+   */
+  structured?: Structured | undefined
 }
 
 const OPTIONS: OptionKinds<OpenAIOptions> = {
@@ -45,6 +50,7 @@ const OPTIONS: OptionKinds<OpenAIOptions> = {
   api: 'a string',
   body: 'an object',
   streamOptions: 'anything',
+  structured: 'a string',
 }
 
 /**
@@ -76,6 +82,7 @@ export function openai(name: string, options: OpenAIOptions = {}): Model {
   return {
     id: idOf(options, `openai:${name}`),
     provider: 'openai',
+    structured: options.structured ?? (endpoint.own ? 'enforced' : 'best-effort'),
     stream: (request) =>
       answer(
         request,

@@ -102,5 +102,5 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
     }
   }
 
-  return { id: model.id, provider: model.provider, stream, text }
+  return { id: model.id, provider: model.provider, structured: model.structured ?? 'none', stream, text }
 }

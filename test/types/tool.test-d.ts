@@ -1,5 +1,7 @@
 import { expectTypeOf } from 'vitest'
 import { z } from 'zod'
+import { partialObject } from '../../client-sdk/index.ts'
+import type { AnswerOf, ResultOf } from '../../protocol/actors.ts'
 import {
   type ApprovalContext,
   actor,
@@ -121,3 +123,16 @@ expectTypeOf(agentTool(agent({}), { description: 'x', input: city })).toEqualTyp
 agent({ tools: { research: agentTool(agent({}), { description: 'x' }) } })
 // @ts-expect-error an agent takes no such input
 agentTool(agent({}), { description: 'x', input: z.object({ city: z.string() }) })
+
+// The output of an agent is the result of its runs, and of the call where it is a tool.
+const forecast = agent({ output: z.object({ city: z.string(), celsius: z.number().transform(String) }) })
+type Forecast = { city: string; celsius: string }
+expectTypeOf<ResultOf<typeof forecast>>().toEqualTypeOf<Forecast>()
+expectTypeOf<AnswerOf<typeof forecast>>().toEqualTypeOf<Forecast>()
+export const plain = agent({})
+expectTypeOf<AnswerOf<typeof plain>>().toEqualTypeOf<string>()
+expectTypeOf(agentTool(forecast, { description: 'x' })).toEqualTypeOf<Tool<{ prompt: string }, Forecast>>()
+expectTypeOf(partialObject<Forecast>('{')).toEqualTypeOf<{ city?: string; celsius?: string } | undefined>()
+expectTypeOf(partialObject<{ list: { n: number }[] }>('{')?.list?.[0]?.n).toEqualTypeOf<number | undefined>()
+// @ts-expect-error a date cannot travel
+agent({ output: z.object({ at: z.string().transform((text) => new Date(text)) }) })

@@ -5,6 +5,7 @@ import type { Extra, Message, ModelRequest } from '../model.ts'
 import type { ToolChoice } from '../model-settings.ts'
 import { objectIn, type Wire } from '../provider/json.ts'
 import { dataURL, inlineText, type PartPlace, unsupportedPart } from '../provider/parts.ts'
+import { schemaIn } from '../strict-schema.ts'
 import { validCall } from '../valid-call.ts'
 
 /**
@@ -12,7 +13,14 @@ import { validCall } from '../valid-call.ts'
  * @param own whether it goes to OpenAI itself.
  */
 export function chatRequest(request: ModelRequest, own: boolean): Wire {
-  return { messages: request.messages.map(toWire), ...settingsOf(request, own) }
+  const { output } = request
+  return {
+    messages: request.messages.map(toWire),
+    ...settingsOf(request, own),
+    ...(output && {
+      response_format: { type: 'json_schema', json_schema: { name: output.name, ...schemaIn(output) } },
+    }),
+  }
 }
 
 function settingsOf(request: ModelRequest, own: boolean): object {

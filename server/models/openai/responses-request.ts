@@ -5,6 +5,7 @@ import { CallIdMap } from '../provider/call-id-map.ts'
 import { objectIn, objectsIn, textIn, type Wire } from '../provider/json.ts'
 import { partsOf } from '../provider/part-order.ts'
 import { dataURL, inlineText, type PartPlace, unsupportedPart } from '../provider/parts.ts'
+import { schemaIn } from '../strict-schema.ts'
 import { validCall } from '../valid-call.ts'
 import { RESPONSES } from './responses-answer.ts'
 
@@ -14,7 +15,7 @@ const NO_REASONING = /^(?:gpt-[34]|chatgpt-)/
 
 /** The body of a request to the Responses API, but for the model. The provider stores nothing of it. */
 export function responsesRequest(model: string, request: ModelRequest): Wire {
-  const { tools = [], temperature, topP, maxTokens, toolChoice, effort, parallelToolCalls } = request
+  const { tools = [], output, temperature, topP, maxTokens, toolChoice, effort, parallelToolCalls } = request
   return {
     input: inputOf(request.messages),
     store: false,
@@ -30,6 +31,7 @@ export function responsesRequest(model: string, request: ModelRequest): Wire {
     ...(topP !== undefined && { top_p: topP }),
     ...(maxTokens !== undefined && { max_output_tokens: maxTokens }),
     ...(effort !== undefined && { reasoning: { effort } }),
+    ...(output && { text: { format: { type: 'json_schema', name: output.name, ...schemaIn(output) } } }),
   }
 }
 

@@ -46,6 +46,7 @@ function contextOf(
       return {
         id: model.id,
         provider: model.provider,
+        structured: model.structured ?? 'none',
         stream: (call) => model.stream({ ...call, signal }),
         text: () => expect.unreachable('an agent shows thinking and usage too'),
       }

@@ -51,6 +51,12 @@ describe('the options of ollama()', () => {
     return { ...sent!, model, warnings: events.filter(({ type }) => type === 'warning') }
   }
 
+  test('send the output of a request as the form of the answer, in place of their own', async () => {
+    const schema = { type: 'object', properties: { city: { type: 'string' } } }
+    const { body, model } = await sent({ format: 'json' }, { output: { name: 'output', schema } })
+    expect([body['format'], model.structured]).toEqual([schema, 'best-effort'])
+  })
+
   test('merge `options` last', async () => {
     const { body } = await sent({ options: { num_ctx: 8_192, temperature: 1 } })
     expect(body['options']).toEqual({ temperature: 1, num_predict: 7, num_ctx: 8_192 })

@@ -225,6 +225,40 @@ describe('the settings of a request to openai()', () => {
   })
 })
 
+describe('the output of a request to openai()', () => {
+  const closed = {
+    type: 'object',
+    properties: { city: { type: 'string' } },
+    required: ['city'],
+    additionalProperties: false,
+  }
+
+  test('is sent as a strict schema, closed as the API demands', async () => {
+    const schema = { type: 'object', properties: { city: { type: 'string', minLength: 1 } }, required: ['city'] }
+    const { body } = await sent({ baseURL: 'http://host/v1' }, { output: { name: 'output', schema } })
+    expect(body['response_format']).toEqual({
+      type: 'json_schema',
+      json_schema: { name: 'output', schema: closed, strict: true },
+    })
+  })
+
+  test('is sent as it is, and not strictly, where a member may be missing', async () => {
+    const schema = { type: 'object', properties: { city: { type: 'string' } } }
+    const { body } = await sent({ baseURL: 'http://host/v1' }, { output: { name: 'output', schema } })
+    expect(body['response_format']).toEqual({
+      type: 'json_schema',
+      json_schema: { name: 'output', schema, strict: false },
+    })
+  })
+
+  test('is enforced at OpenAI, and best effort elsewhere, unless you say otherwise', () => {
+    const env = {}
+    expect(openai('m', { env, apiKey: 'sk-1' }).structured).toBe('enforced')
+    expect(openai('m', { env, baseURL: 'http://host/v1' }).structured).toBe('best-effort')
+    expect(openai('m', { env, baseURL: 'http://host/v1', structured: 'none' }).structured).toBe('none')
+  })
+})
+
 describe('openai() on the wire', () => {
   let provider: FakeProvider
   beforeAll(async () => {
