@@ -15,7 +15,7 @@ export function deferred<T>(): Deferred<T> {
 }
 
 /** The same promise. Its rejection may stay unhandled. */
-export function quiet<T>(promise: Promise<T>): Promise<T> {
+export function quiet<Waited extends Promise<unknown>>(promise: Waited): Waited {
   promise.catch(() => {})
   return promise
 }

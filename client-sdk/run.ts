@@ -9,10 +9,17 @@ import { deferred, quiet } from './deferred.ts'
 import { MAX_NOTE } from './own-limits.ts'
 import { prepare } from './prepare.ts'
 import { createReader, failureOf } from './reader.ts'
-import { createStream, type InputTaken, type Position, type StreamEnd } from './stream.ts'
+import { createStream, type Position, type SentInput, type StreamEnd } from './stream.ts'
 
 /** The types of input that agents take. An actor may take others. */
-export type InputType = 'message' | 'approve' | 'answer' | 'tool.result' | (string & {})
+export type InputType =
+  | 'message'
+  | 'message.now'
+  | 'message.after'
+  | 'approve'
+  | 'answer'
+  | 'tool.result'
+  | (string & {})
 
 /**
  * One run, as the client that started it or attached to it uses it.
@@ -88,9 +95,12 @@ export interface Run<Data extends AnyData = AnyData, Result = unknown>
    * Sends an input to the run. Resolves when the run has accepted it. Rejects with `not_found` (nothing waits for it,
    * or somebody else has answered), `invalid_input` (the actor does not take such inputs), `overloaded` (too many
    * inputs wait: try again later), `forbidden`, `bad_request` (the data cannot travel), or `connection_lost` (the
-   * stream ended before the answer).
+   * stream ended before the answer). `delivery` of what it returns says what becomes of the input.
+   *
+   * `message.now` cuts the answer short that an agent gives, `message` comes in its next turn, and `message.after` behind
+   * its answer. The first and the last need a server newer than 0.1.0: it rejects with `unsupported` otherwise.
    */
-  send(type: InputType, data: unknown): Promise<InputTaken>
+  send(type: InputType, data: unknown): SentInput
 }
 
 /** A run as a client's `close` uses it. */

@@ -49,6 +49,18 @@ export type Position = {
 /** The run has the input: it is new, or it was accepted before (`duplicate`). */
 export type InputTaken = Extract<InputStatus, 'accepted' | 'duplicate'>
 
+/** What became of an input: the turn of the agent that answers it, or how the run ended before it was taken. */
+export type Delivery = { n: number | undefined } | { lost: RunEnd['outcome'] | 'unknown' }
+
+/** The answer to an input, and later what becomes of it. */
+export type SentInput = Promise<InputTaken> & {
+  /**
+   * Resolves when the actor takes the input, with the turn of the agent (`n`) that is the first to answer it; or with
+   * `lost`, when the run has ended without that. `unknown`: this client does not learn it. It never rejects.
+   */
+  readonly delivery: Promise<Delivery>
+}
+
 const INPUT_ERRORS: { readonly [status in InputStatus]?: ErrorCode } = {
   unwanted: 'not_found',
   invalid: 'invalid_input',
@@ -76,7 +88,7 @@ export interface Stream extends ConnectedStream {
   /** Stops the target of `frame`, one tool call or sub-agent. Never rejects. */
   cancelTarget(frame: CancelFrame): Promise<CancelResult>
   /** Sends an input to the run. Rejects with the reason when the run does not take it. */
-  input(type: string, data: unknown): Promise<InputTaken>
+  input(type: string, data: unknown): SentInput
   /**
    * Sets the rate in items a second. 0 pauses, null lifts it.
    * @throws MillraceError `bad_request` for anything but null and integers of at least 0.
@@ -102,6 +114,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
   const window = new CreditWindow(credit)
   const inbox = createInbox(window, runtime, after, gen)
   const questions = new Questions()
+  /** The inputs that the actor has not taken. */
+  const untaken = new Questions()
   /** START and ATTACH state this each time. `credit` is the credit last asked for. */
   const reading = { policy, rate, ts, credit, gen }
   let state: 'lost' | 'opening' | 'open' | 'cancelling' | 'closed' = 'lost'
@@ -122,7 +136,16 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
   const isUp = (): boolean => state === 'opening' || state === 'open'
 
-  const send = (frame: StreamFrame): void => connection.send({ ...frame, sid: stream.sid })
+  const send = (frame: StreamFrame): void => {
+    const feature = featureOf(frame)
+    // WELCOME says what the server can do: `opened` sends it then.
+    if (feature && state !== 'open') return
+    if (feature && !connection.features.includes(feature))
+      questions
+        .take((frame as Input).mid)!
+        .reject(new MillraceError('unsupported', 'the server is older than this input'))
+    else connection.send({ ...frame, sid: stream.sid })
+  }
 
   const giveCredit = (): void => {
     const n = isUp() ? window.due() : 0
@@ -174,6 +197,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
     retry?.clear()
     connection.remove(stream)
     rejectQuestions()
+    const lost = (connection.features.includes('steer') && (ending as RunEnd).outcome) || 'unknown'
+    for (const { resolve } of untaken.values()) resolve({ lost })
     listener.closed(ending)
   }
 
@@ -253,6 +278,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       stream.run = run
       inbox.opened(frame, !wasOpened)
       wasOpened = true
+      for (const { frame } of questions.values()) if (featureOf(frame)) send(frame)
       listener.opened({ id: run, gen })
       arrived()
     },
@@ -270,6 +296,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       // The end of a tool call or sub-agent answers its cancel.
       const target = type === EVENT.toolResult ? 'call' : type === EVENT.agentEnd ? 'agent' : ''
       const outcome = OUTCOMES[data['outcome'] as number]
+      if (type === EVENT.notice) untaken.take(data['input'])?.resolve({ n: data['n'] })
       questions.take([target, data[target]])?.resolve({
         ...(data['receipt'] ? readReceipt(data['receipt']) : {}),
         outcome,
@@ -372,10 +399,14 @@ export function createStream(connection: Connection, request: Start | Attach, li
       }) as Promise<CancelResult>
     },
 
-    async input(type, data) {
+    input(type, data) {
       const mid = runtime.randomBytes(16)
-      const frame = prepare<Input>({ kind: 'input', sid: 1, mid, type, data }, connection.stated)
-      return ask(mid, frame) as Promise<InputTaken>
+      const taken = async (): Promise<InputTaken> => {
+        const frame = prepare<Input>({ kind: 'input', sid: 1, mid, type, data }, connection.stated)
+        return ask(mid, frame) as Promise<InputTaken>
+      }
+      const delivery = untaken.ask(mid, { kind: 'detach' }) as Promise<Delivery>
+      return Object.assign(taken(), { delivery })
     },
 
     setRate(perSec) {
@@ -393,6 +424,12 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
   wait()
   return stream
+}
+
+/** The feature that a server needs for an input. */
+function featureOf(frame: StreamFrame): string | undefined {
+  if (frame.kind !== 'input') return undefined
+  return frame.type === 'govern' ? frame.type : /^message\./.test(frame.type) ? 'steer' : undefined
 }
 
 /** The error of what waits because the connection has as many streams as the server allows. */

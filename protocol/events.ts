@@ -1,5 +1,5 @@
 import * as EVENT from './event-type.ts'
-import type { WireMap } from './frames.ts'
+import type { Key, WireMap } from './frames.ts'
 import { type Receipt, readReceipt, type TargetReceipt, type Usage, writeReceipt } from './receipt.ts'
 
 /** How a tool call or sub-agent ended. The wire's number is the index. */
@@ -77,8 +77,11 @@ export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
   /** An event of the application's own. */
   | ({ type: 'data' } & Data)
   | { type: 'warning'; code: string; message: string }
-  /** Something happened to the run itself: `restarted`, `degraded`, `recovered`. */
-  | { type: 'notice'; code: string }
+  /**
+   * Something happened to the run itself: `restarted`, `degraded`, `recovered`. `input_taken`: the actor took the input
+   * of that id, an agent for its turn `n`.
+   */
+  | { type: 'notice'; code: string; input?: Key; n?: number }
 )
 
 /** Items `from` to `next - 1` are missing. `rewound`: items from `next` on that were already read no longer count. */

@@ -1,7 +1,7 @@
 import type { ActorTypes } from '../../protocol/actors.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { AnyData, RunEvent } from '../../protocol/events.ts'
-import type { WireMap } from '../../protocol/frames.ts'
+import type { Key, WireMap } from '../../protocol/frames.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import type { Sendable } from '../../protocol/sendable.ts'
@@ -18,7 +18,12 @@ export type { Principal, Question }
 
 /** An input that a client sends to a live run. */
 export type RunInput = {
-  /** `message`, `approve`, `tool.result`, `answer`, or a type of the application. */
+  /**
+   * Names it. An actor that yields `{ type: 'notice', code: 'input_taken', input: id }` tells its sender that it took it;
+   * an agent does so by itself.
+   */
+  readonly id: Key
+  /** `message`, `message.now`, `message.after`, `tool.result`, or a type of the application. */
   readonly type: string
   /** The data that the client sent; no schema checks it. */
   readonly data: unknown
@@ -26,6 +31,8 @@ export type RunInput = {
 
 /** A request to a model. The run adds its own signal. */
 export type ModelCall = ModelSettings & {
+  /** Aborting it ends this request alone, and the iterator throws its reason. Default: none. */
+  signal?: AbortSignal | undefined
   /** The conversation. The model answers its last message. */
   messages: readonly Message[]
   /** Tools that the model may call. Default: none. */
@@ -81,6 +88,10 @@ export interface ActorContext {
   readonly inputs: AsyncIterable<RunInput>
   /** Returns the inputs that `inputs` has not yielded yet, without waiting. */
   readonly takeInputs: () => RunInput[]
+  /**
+   * Calls back for each input that is accepted from now on, before it is taken. At most one callback is kept.
+   */
+  readonly onInput: (callback: (input: RunInput) => void) => void
   /**
    * Refuses all further inputs, except answers to requests. Call it when you have decided to end, directly after a
    * `takeInputs` that returned none: no input that was accepted is lost then.

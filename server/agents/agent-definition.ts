@@ -33,8 +33,8 @@ export type AgentStart = {
 export type AgentStep<Context = unknown> = Pick<AgentStart, 'principal' | 'run' | 'signal'> & {
   /** The number of the turn, from 1. */
   readonly n: number
-  /** Why the model stopped. */
-  readonly stop: StopReason
+  /** Why the model stopped. `interrupted`: a message cut its answer short. */
+  readonly stop: StopReason | 'interrupted'
   /** The messages of this turn: what the model said, and the results of the tools that it called. */
   readonly messages: readonly Message[]
   /** What the turn cost, as far as the provider states it. Without the children of tools. */
@@ -96,8 +96,9 @@ export type AgentDefinition<
   /** Maximum number of turns in one run; a run that needs more fails with `max_iterations`. Default 8. */
   maxIterations?: number | undefined
   /**
-   * Whether the run takes inputs of type `message`. The model gets them as user messages before its next turn. One that
-   * arrives while the model gives its final answer starts another turn. In the last turn that `maxIterations` allows,
+   * Whether the run takes messages of clients. The model gets them as user messages in its next turn: at once, with
+   * `message.now`, which cuts its answer short; or behind its answer, with `message.after`. One that arrives while the
+   * model gives its final answer starts another turn. In the last turn that `maxIterations` allows,
    * and once the agent has decided to end, messages are refused. Inputs of other types become a `warning` event. Default
    * true.
    */

@@ -4,11 +4,11 @@ import type { RunTools, ToolMap } from '../actors/tool.ts'
 import type { Message } from '../models/model.ts'
 import type { AgentDefinition, AgentStart, FinishContext } from './agent-definition.ts'
 import type { Asked } from './agent-input.ts'
+import { AgentMessages } from './agent-messages.ts'
 import { type AgentOutput, askAgain, MAX_REASKS } from './agent-output.ts'
 import type { AgentSettings } from './agent-settings.ts'
 import { ConversationFiles, type FileRules } from './client-files.ts'
 import { validConversation } from './conversation.ts'
-import { takeMessages } from './message-input.ts'
 import { Turn, type TurnOutput } from './turn.ts'
 import { checkTurn, planTurn, type TurnDefaults, type TurnOptions, type TurnPlan } from './turn-plan.ts'
 
@@ -37,6 +37,7 @@ export class AgentLoop {
   /** The messages of the current turn, until it is complete. */
   #unfinished: Message[] = []
   #turn: Turn | undefined
+  readonly #messages: AgentMessages
   /** Messages that were accepted and that no turn will answer: the next run gets them. */
   readonly #unread: Message[] = []
   /** The warnings about settings that readers have got: every turn gives them again. */
@@ -47,6 +48,7 @@ export class AgentLoop {
     this.#asked = asked
     this.#context = context
     this.#files = new ConversationFiles(agent.files, context.principal)
+    this.#messages = new AgentMessages(context, this.#files)
   }
 
   /** The actor of the agent. A cancel leaves it at any `yield`. */
@@ -54,6 +56,7 @@ export class AgentLoop {
     const { maxIterations, onStep, turn: decides, output } = this.#agent
     const context = this.#context
     const conversation = this.#conversation
+    const messages = this.#messages
     await this.#begin()
     /** How often the model was asked again for an answer that fits. */
     let reasks = 0
@@ -63,52 +66,71 @@ export class AgentLoop {
       for (let n = 1; ; n++) {
         // No turn follows the last one, so a later message would never reach the model.
         if (n >= maxIterations) context.refuseInputs()
-        yield* this.#takeInputs(conversation)
+        const cut = messages.beginTurn()
+        yield* messages.takeInto(conversation)
         const plan = decides ? await this.#decided(n, isReask) : this.#plan(n, {}, isReask)
         if (plan === undefined) {
           if (output) throw invalidOutput('the run was ended before it had one')
           return undefined
         }
+        if (cut.aborted) {
+          // It came while `turn` decided, which did not know it.
+          n--
+          continue
+        }
         yield { type: 'iteration', n, max: maxIterations }
+        yield* messages.report(n)
         const turn = new Turn(plan.tools, plan.model.provider)
         this.#turn = turn
-        for await (const event of plan.model.stream(plan.call)) {
-          const output = turn.take(event)
-          if (output !== undefined && !this.#isRepeated(output)) yield output
+        let isCut = false
+        try {
+          for await (const event of plan.model.stream({ ...plan.call, signal: cut })) {
+            // A model may have more at hand that came before the cut. Only an answer that is whole still counts.
+            isCut = cut.aborted && event.type !== 'finish'
+            if (isCut) break
+            const output = turn.take(event)
+            if (output !== undefined && !this.#isRepeated(output)) yield output
+          }
+        } catch (error) {
+          isCut = cut.aborted && !context.signal.aborted
+          if (!isCut) throw error
         }
         if (turn.dropped > 0) yield tooManyCalls(turn.dropped)
-        const { calls, stop } = turn
-        this.#unfinished = [turn.message(true)]
+        const calls = isCut ? [] : turn.calls
+        const stop = isCut ? 'interrupted' : turn.stop
+        this.#unfinished = [turn.message(!isCut)]
         this.#turn = undefined
         if (calls.length > 0 && n >= maxIterations) {
           yield { type: 'iteration.end', n, stop }
           throw tooManyTurns(maxIterations)
         }
         await this.#callTools(plan.tools, calls)
-        const messages = validConversation(this.#unfinished)
-        conversation.push(...messages)
+        const said = validConversation(this.#unfinished)
+        conversation.push(...said)
         this.#unfinished = []
-        if (onStep) await onStep({ n, stop, messages, usage: turn.usage, model: plan.model.id, ...this.#given() })
+        const { id } = plan.model
+        if (onStep) await onStep({ n, stop, messages: said, usage: turn.usage, model: id, ...this.#given() })
         yield { type: 'iteration.end', n, stop }
         const answered = conversation.length
-        const answer = calls.length === 0 ? await output?.read(turn.text) : undefined
-        yield* this.#takeInputs(conversation)
+        const answer = calls.length === 0 && !isCut ? await output?.read(turn.text) : undefined
+        yield* messages.takeInto(conversation)
         isReask = false
         if (calls.length > 0 || conversation.length > answered) continue
-        if (answer?.problem === undefined) {
+        if (answer?.problem !== undefined) {
+          if (reasks === MAX_REASKS || n >= maxIterations) throw invalidOutput(answer.problem)
+          reasks++
+          isReask = true
+          yield reasked(answer.problem, reasks)
+          conversation.push({ role: 'user', content: askAgain(answer.problem) })
+        } else if (n >= maxIterations || !(yield* messages.takeAfterInto(conversation))) {
           context.refuseInputs()
           return answer?.value
         }
-        if (reasks === MAX_REASKS || n >= maxIterations) throw invalidOutput(answer.problem)
-        reasks++
-        isReask = true
-        yield reasked(answer.problem, reasks)
-        conversation.push({ role: 'user', content: askAgain(answer.problem) })
       }
     } catch (error) {
       failure = { error }
       context.refuseInputs()
-      if (!context.signal.aborted) yield* this.#takeInputs(this.#unread)
+      if (!context.signal.aborted) yield* this.#messages.takeInto(this.#unread)
       throw error
     } finally {
       context.refuseInputs()
@@ -193,19 +215,6 @@ export class AgentLoop {
     )
   }
 
-  /**
-   * Adds the messages that wait to a conversation, and warns about other inputs. More may arrive while a warning waits
-   * for a slow reader, and the run may stop there: messages are kept first.
-   */
-  *#takeInputs(conversation: Message[]): Generator<TurnOutput> {
-    const context = this.#context
-    for (let inputs = context.takeInputs(); inputs.length > 0; inputs = context.takeInputs()) {
-      const { messages, warnings } = takeMessages(inputs, this.#files)
-      conversation.push(...messages)
-      yield* warnings
-    }
-  }
-
   /** Whether an output is a warning about settings that readers have got. */
   #isRepeated(output: TurnOutput): boolean {
     if (typeof output === 'string' || output.type !== 'warning' || output.code !== 'unsupported_setting') return false
@@ -218,7 +227,7 @@ export class AgentLoop {
   async #finish(failure: { error: unknown } | undefined): Promise<void> {
     const context = this.#context
     if (this.#turn) this.#unfinished = [this.#turn.message(false)]
-    this.#unread.push(...takeMessages(context.takeInputs(), this.#files).messages)
+    this.#unread.push(...this.#messages.rest())
     const { onFinish } = this.#agent
     if (!onFinish) return
     const conversation = validConversation([...this.#conversation, ...this.#unfinished, ...this.#unread])

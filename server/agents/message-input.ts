@@ -5,23 +5,20 @@ import { clientParts } from './agent-input.ts'
 import type { ConversationFiles } from './client-files.ts'
 import type { TurnOutput } from './turn.ts'
 
-/** What inputs of a run become: messages of the user, and warnings for the readers about the others. */
-export type TakenInputs = { readonly messages: Message[]; readonly warnings: TurnOutput[] }
+type Warning = Extract<TurnOutput, { type: 'warning' }>
 
-/** Turns inputs into messages. Images and files that the agent does not accept are a warning: the run goes on. */
-export function takeMessages(inputs: readonly RunInput[], files: ConversationFiles): TakenInputs {
-  const taken: TakenInputs = { messages: [], warnings: [] }
-  for (const { type, data } of inputs) {
-    try {
-      if (type === 'message') taken.messages.push({ role: 'user', content: contentOf(data, files) })
-      else taken.warnings.push(ignored(`an agent ignores inputs of type ${type}; it takes type message`))
-    } catch (error) {
-      if (!MillraceError.is(error)) throw error
-      taken.warnings.push(ignored(`a message was left out: ${error.message}`))
-    }
+/** What an input of a run becomes: a message of the user, or a warning for the readers. The run goes on in any case. */
+export function messageOf({ type, data }: RunInput, files: ConversationFiles): Message | Warning {
+  if (!MESSAGE_TYPES.has(type)) return ignored(`an agent ignores inputs of type ${type}; it takes type message`)
+  try {
+    return { role: 'user', content: contentOf(data, files) }
+  } catch (error) {
+    if (!MillraceError.is(error)) throw error
+    return ignored(`a message was left out: ${error.message}`)
   }
-  return taken
 }
+
+const MESSAGE_TYPES: ReadonlySet<string> = new Set(['message', 'message.now', 'message.after'])
 
 function contentOf(data: unknown, files: ConversationFiles): Extract<Message, { role: 'user' }>['content'] {
   if (!isParts(data)) return typeof data === 'string' && data !== '' ? data : JSON.stringify(data)
@@ -39,6 +36,6 @@ function isParts(data: unknown): boolean {
 
 const PART_TYPES: ReadonlySet<unknown> = new Set(['text', 'image', 'file'])
 
-function ignored(message: string): TurnOutput {
+function ignored(message: string): Warning {
   return { type: 'warning', code: 'input_ignored', message }
 }

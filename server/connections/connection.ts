@@ -393,7 +393,7 @@ export class Connection implements SocketEvents, SessionSocket {
       return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
     }
     const from = subscription.own ? subscription.client : undefined
-    this.#when(subscription.run.input(midName(mid), { type, data }, bytes, from), ({ status, note }) =>
+    this.#when(subscription.run.input(midName(mid), { id: mid, type, data }, bytes, from), ({ status, note }) =>
       this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) }),
     )
   }

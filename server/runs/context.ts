@@ -14,6 +14,8 @@ export type OpenProvider = {
   readonly stated: () => void
   /** The socket is closed. */
   readonly closed: () => void
+  /** The actor has cut the answer off, and the run goes on. Call it before the others. */
+  readonly cut: () => void
 }
 
 /** What a run offers to the context of its actor. */
@@ -22,6 +24,7 @@ export interface ContextCallbacks extends ToolCallbacks {
   readonly meta: WireMap | undefined
   readonly inputs: AsyncIterable<RunInput>
   takeInputs(): RunInput[]
+  onInput(callback: (input: RunInput) => void): void
   refuseInputs(): void
   request(question: Question): Promise<unknown>
   findModel(which: string | Model | undefined): Model
@@ -48,6 +51,7 @@ export function createContext(run: ContextCallbacks): ActorContext {
       return run.inputs
     },
     takeInputs: () => run.takeInputs(),
+    onInput: (callback) => run.onInput(callback),
     refuseInputs: () => run.refuseInputs(),
     tools: (tools, ...[context]) => bindTools(run, tools, context),
     get usage() {
@@ -68,24 +72,27 @@ export function createContext(run: ContextCallbacks): ActorContext {
 function bind(run: ContextCallbacks, model: Model): RunModel {
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()
+    call.signal?.throwIfAborted()
+    const signal = call.signal ? AbortSignal.any([run.signal, call.signal]) : run.signal
     const open = run.openProvider(() => requestTokens(call))
     const answer = new AnswerCheck()
     try {
-      for await (const event of model.stream({ ...call, signal: run.signal })) {
+      for await (const event of model.stream({ ...call, signal })) {
         if (!answer.accepts(event)) continue
         if (event.type === 'finish') run.answered(event.stop)
         yield event
         // Whoever pulls the next event has logged this one.
         if (event.type === 'usage') open.stated()
       }
-      run.signal.throwIfAborted()
+      signal.throwIfAborted()
       answer.end()
     } catch (thrown) {
-      if (!MillraceError.is(thrown) || run.signal.aborted) throw thrown
+      if (!MillraceError.is(thrown) || signal.aborted) throw thrown
       const error = modelError(thrown)
       run.failed(new ModelFailure(model.id, error))
       throw error
     } finally {
+      if (signal.aborted && !run.signal.aborted) open.cut()
       if (!run.signal.aborted) open.stated()
       open.closed()
     }

@@ -43,6 +43,8 @@ export type InputsCallbacks = {
   waitingChanged(): void
   /** Takes an input that is for tools of clients. Undefined: it is not. */
   toClientTools?(input: RunInput, client: string | undefined): InputAnswer | undefined
+  /** Reports an error that clients must not see. */
+  failed(error: unknown): void
 }
 
 type RequestEvent = Extract<RunEvent, { type: 'request' }>
@@ -60,6 +62,8 @@ export class Inputs {
   readonly #answers = new Map<string, InputAnswer>()
   readonly #pending = new Map<string, Pending>()
   /** Room in an OPENED of the requests that wait for their answer, or to be logged. */
+  /** Called for each input that goes into the queue. */
+  onAccepted: ((input: RunInput) => void) | undefined
   #taken: Room = { bytes: 0, values: 0 }
   #bytes = 0
   #reading = false
@@ -120,6 +124,11 @@ export class Inputs {
     if (!this.#queue.push({ input, bytes }))
       return { status: 'busy', note: `${this.#queue.capacity} inputs wait already; try again later` }
     this.#bytes += bytes
+    try {
+      this.onAccepted?.(input)
+    } catch (error) {
+      this.#callbacks.failed(error)
+    }
     return { status: 'accepted' }
   }
 
@@ -279,6 +288,7 @@ export class Inputs {
   /** The run has settled: the actor takes none of the inputs that are left. */
   release(): void {
     this.takeAll()
+    this.onAccepted = undefined
   }
 
   #forget(id: string): void {

@@ -145,6 +145,7 @@ export class Run implements ReadableRun {
         waitingChanged: () => this.#waitingChanged(),
         toClientTools: (input, client) =>
           this.#clientTools ? this.#clientTools.take(input, client) : refusedTools(actor, input),
+        failed: (error) => callbacks.failed(this, error),
       },
       actor.interactive,
     )
@@ -246,6 +247,7 @@ export class Run implements ReadableRun {
         return inputs()
       },
       takeInputs: () => this.#inputs.takeAll(),
+      onInput: (callback) => (this.#inputs.onAccepted = callback),
       refuseInputs: () => this.#inputs.refuse(),
       runtime: this.#guarded,
       limits: this.#limits,
@@ -261,6 +263,7 @@ export class Run implements ReadableRun {
       openProvider: (inputTokens) => ({
         stated: this.#usage.asked(inputTokens),
         closed: this.#openWork.openProvider(),
+        cut: () => this.#usage.cut(inputTokens(), this.#producer.texts),
       }),
       openTool: (call, stop) => ({
         finished: this.#openWork.openTool(call),

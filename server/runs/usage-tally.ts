@@ -33,6 +33,18 @@ export class UsageTally {
     return () => void this.#unstated.delete(inputTokens)
   }
 
+  /**
+   * A request was cut off, and the run goes on: its provider will not state what it cost. It is estimated as in a receipt.
+   * @param inputTokens about how many tokens of input it has.
+   * @param texts the number of texts logged.
+   */
+  cut(inputTokens: number, texts: number): void {
+    addUsage(this.#spent, { input: inputTokens, output: texts - this.#stated })
+    this.#stated = texts
+    this.#used = true
+    this.#inexact = true
+  }
+
   /** Adds what a child has cost. */
   childSpent(usage: Usage & { exact?: boolean }): void {
     this.#used = true

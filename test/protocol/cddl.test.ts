@@ -231,7 +231,7 @@ describe('the words and numbers of the schema', () => {
 })
 
 /** Nothing optional is left out. */
-type Full<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]-?: Full<T[K]> } : T
+type Full<T> = T extends readonly unknown[] | Uint8Array ? T : T extends object ? { [K in keyof T]-?: Full<T[K]> } : T
 
 const usage: Full<Usage> = { input: 10, output: 2, cached: 3, thinking: 1, cost: 0.25 }
 const progress = { current: 1, total: 2, message: 'half' }
@@ -265,7 +265,7 @@ const events: { [T in PlainEvent['type']]: Full<Extract<PlainEvent, { type: T }>
   'agent.end': { type: 'agent.end', agent: 'a', outcome: 'error', usage, receipt: targetReceipt },
   data: { type: 'data', agent: 'a', name: 'row', value: [1, null] },
   warning: { type: 'warning', agent: 'a', code: 'x', message: 'y' },
-  notice: { type: 'notice', agent: 'a', code: 'restarted' },
+  notice: { type: 'notice', agent: 'a', code: 'input_taken', input: 'm', n: 2 },
 }
 
 /** The same with only what an event of its type must say. */

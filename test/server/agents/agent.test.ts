@@ -31,9 +31,10 @@ function contextOf(
   signal: AbortSignal,
   inputs: RunInput[],
 ): ActorContext {
-  const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs' | 'refuseInputs'> = {
+  const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs' | 'onInput' | 'refuseInputs'> = {
     signal,
     takeInputs: () => inputs.splice(0),
+    onInput: () => {},
     refuseInputs: () => {},
     tools: () => ({
       claimId: (given: string) => given,
@@ -192,11 +193,14 @@ describe('an agent', () => {
   test('warns about inputs of other types that came before its only turn, and takes the messages', async () => {
     const model = scripted([FINISH])
     const inputs = [
-      { type: 'whatever', data: 1 },
-      { type: 'message', data: 'shorter' },
+      { id: 'a', type: 'whatever', data: 1 },
+      { id: 'b', type: 'message', data: 'shorter' },
     ]
     const { said } = await run({ model, maxIterations: 1 }, 'hi', new Map(), inputs)
-    expect(said).toMatchObject([{ type: 'warning', code: 'input_ignored' }])
+    expect(said).toMatchObject([
+      { type: 'warning', code: 'input_ignored' },
+      { type: 'notice', code: 'input_taken', input: 'b', n: 1 },
+    ])
     expect(model.asked[0]!.messages.at(-1)).toEqual({ role: 'user', content: 'shorter' })
   })
 
