@@ -16,6 +16,7 @@ export type InputType =
   | 'message'
   | 'message.now'
   | 'message.after'
+  | 'govern'
   | 'approve'
   | 'answer'
   | 'tool.result'

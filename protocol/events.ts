@@ -78,7 +78,7 @@ export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
   | ({ type: 'data' } & Data)
   | { type: 'warning'; code: string; message: string }
   /**
-   * Something happened to the run itself: `restarted`, `degraded`, `recovered`. `input_taken`: the actor took the input
+   * Something happened to the run itself: `restarted`, `degraded`, `recovered`, `paused`, `resumed`, `governed`. `input_taken`: the actor took the input
    * of that id, an agent for its turn `n`.
    */
   | { type: 'notice'; code: string; input?: Key; n?: number }

@@ -8,7 +8,7 @@ import type { Principal } from './principal.ts'
  * | `start` | to start a run of an actor |
  * | `attach` | to read a run of its own, and to find it on a list |
  * | `observe` | to read a run of another principal |
- * | `govern` | to hold a run back: to attach with the policy `pace` |
+ * | `govern` | to hold a run back: to attach with the policy `pace`, and to pause it, slow it down or limit what it spends |
  * | `input` | to send a run inputs, such as `message` |
  * | `approve` | to answer its questions: inputs of the types `approve` and `answer` |
  * | `cancel` | to cancel a run, one of its tool calls or one of its sub-agents |

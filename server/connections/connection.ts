@@ -34,6 +34,13 @@ import type { StartPosition } from './start-position.ts'
 import { Subscription } from './subscription.ts'
 
 const CANCEL_CODE_MAX = 255
+/** What a principal needs to send an input of that type. An `answer` can be that of a question for approval, too. */
+const ACTIONS = new Map([
+  ['approve', 'approve'],
+  ['answer', 'approve'],
+  ['govern', 'govern'],
+] as const)
+const ACTION_WORDS = { input: 'send the run input', approve: 'answer for the run', govern: 'govern the run' }
 /** The longest reason of a close: a WebSocket takes 123 bytes. */
 const MAX_REASON_BYTES = 120
 /** Closes that report a limit of the server. */
@@ -385,11 +392,10 @@ export class Connection implements SocketEvents, SessionSocket {
   #input({ sid, mid, type, data }: Input, bytes: number): void {
     const subscription = this.#subscriptions.get(sid)
     if (!subscription) return
-    // An `answer` can be that of a question for approval, too.
-    const action = type === 'approve' || type === 'answer' ? 'approve' : 'input'
+    const action = ACTIONS.get(type as 'approve') ?? 'input'
     if (!this.#mayDo(action, subscription)) {
       const ref = { tag: TAG.input, sid, detail: mid }
-      const message = `this principal may not ${action === 'input' ? 'send the run input' : 'answer for the run'}`
+      const message = `this principal may not ${ACTION_WORDS[action]}`
       return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
     }
     const from = subscription.own ? subscription.client : undefined

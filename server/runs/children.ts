@@ -133,6 +133,20 @@ export class Children {
     for (const child of this.#unreported.keys()) child.abandon(this.#callbacks.stopReason() as MillraceError)
   }
 
+  /** A child that goes on, or one below it, by its id. */
+  find(id: string): ChildRunHandle | undefined {
+    for (const { run } of this.#live) {
+      const found = run.id === id ? run : run.descendant(id)
+      if (found && !found.end) return found
+    }
+    return undefined
+  }
+
+  /** Their parent, or a run above it, was paused or resumed. */
+  pauseMoved(): void {
+    for (const { run } of this.#live) run.pauseMoved()
+  }
+
   /** Logs the ends of stopped children now, whatever has not finished. */
   endNow(): void {
     for (const { run } of this.#live) run.endNow()

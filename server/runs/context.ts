@@ -35,6 +35,12 @@ export interface ContextCallbacks extends ToolCallbacks {
   openProvider(inputTokens: () => number): OpenProvider
   /** What the run and its children have cost so far. */
   spent(): Receipt['usage']
+  /** Waits until the orders of clients let a request be sent. Undefined: they do. */
+  mayAsk(signal: AbortSignal): Promise<void> | undefined
+  /** Waits until they let the next piece of an answer come. Undefined: they do. */
+  mayGoOn(signal: AbortSignal): Promise<void> | undefined
+  /** A model has stated what an answer cost. */
+  spentMore(): void
   /** A model's answer is complete. `stop`: why it ended. */
   answered(stop: StopReason): void
 }
@@ -74,6 +80,8 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
     run.signal.throwIfAborted()
     call.signal?.throwIfAborted()
     const signal = call.signal ? AbortSignal.any([run.signal, call.signal]) : run.signal
+    // Another order may have come while it waited for one.
+    for (let wait = run.mayAsk(signal); wait; wait = run.mayAsk(signal)) await wait
     const open = run.openProvider(() => requestTokens(call))
     const answer = new AnswerCheck()
     try {
@@ -82,7 +90,13 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
         if (event.type === 'finish') run.answered(event.stop)
         yield event
         // Whoever pulls the next event has logged this one.
-        if (event.type === 'usage') open.stated()
+        if (event.type === 'usage') {
+          open.stated()
+          run.spentMore()
+        } else if (event.type !== 'finish') {
+          const wait = run.mayGoOn(signal)
+          if (wait) await wait
+        }
       }
       signal.throwIfAborted()
       answer.end()

@@ -141,7 +141,8 @@ export class Ending {
     if (!stop || this.#end) return
     // The grace of the children is over as well, and what they cost belongs to this end.
     this.#run.children().endNow()
-    if (stop.outcome === 'error') this.fail(stop.error)
+    if (stop.outcome === 'error')
+      this.#endWith('error', errorData(stop.error, this.#run.limits, this.#spent(stop.cutOff)))
     else this.#endWith('cancelled', this.#receipt(stop))
   }
 

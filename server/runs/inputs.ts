@@ -43,6 +43,8 @@ export type InputsCallbacks = {
   waitingChanged(): void
   /** Takes an input that is for tools of clients. Undefined: it is not. */
   toClientTools?(input: RunInput, client: string | undefined): InputAnswer | undefined
+  /** Carries out an order of a client. */
+  govern(data: unknown): InputAnswer
   /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }
@@ -116,6 +118,7 @@ export class Inputs {
     if (input.type === 'answer' || input.type === 'approve') return this.#answer(input)
     const taken = this.#callbacks.toClientTools?.(input, client)
     if (taken) return taken
+    if (input.type === 'govern') return this.#callbacks.govern(input.data)
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
     if (this.#isRefusing) return { status: 'unwanted', note: 'the run is ending and takes no more inputs' }

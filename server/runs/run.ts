@@ -18,10 +18,12 @@ import { GuardedRuntime } from '../runtime.ts'
 import { ClientTools } from '../tools/client-tools.ts'
 import { actorStream } from './actor-stream.ts'
 import { CallIds } from './call-ids.ts'
+import type { ChildRunHandle } from './child.ts'
 import { type ChildEvents, type ChildLabels, Children, NO_CHILDREN } from './children.ts'
 import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
+import { type GovernOrder, Governor, readOrder } from './governor.ts'
 import { type InputAnswer, Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Member } from './open-ids.ts'
@@ -105,6 +107,8 @@ export class Run implements ReadableRun {
   readonly #inputs: Inputs
   /** The tools of its clients, if its actor takes any. */
   readonly #clientTools: ClientTools | undefined
+  /** What clients have ordered. */
+  #governor: Governor | undefined
 
   readonly #clocks: Clocks
 
@@ -145,6 +149,7 @@ export class Run implements ReadableRun {
         waitingChanged: () => this.#waitingChanged(),
         toClientTools: (input, client) =>
           this.#clientTools ? this.#clientTools.take(input, client) : refusedTools(actor, input),
+        govern: (data) => this.#govern(data),
         failed: (error) => callbacks.failed(this, error),
       },
       actor.interactive,
@@ -278,6 +283,9 @@ export class Run implements ReadableRun {
       canSay: (event) => this.#producer.accepts(event),
       failed: (error) => this.#callbacks.failed(this, error),
       spent: () => this.#ending.spent,
+      mayAsk: (signal) => this.#hold(signal),
+      mayGoOn: (signal) => this.#pace(signal),
+      spentMore: () => this.#spentMore(),
       answered: (stop) => this.#usage.answered(stop),
     }
   }
@@ -418,6 +426,68 @@ export class Run implements ReadableRun {
     this.#parentLink?.waitingChanged()
   }
 
+  // --- orders of clients
+
+  #govern(data: unknown): InputAnswer {
+    const order = readOrder(data)
+    if (!order) return { status: 'invalid', note: 'an order has paused, perSec, budget and agent, and nothing else' }
+    const { agent } = order
+    const run = agent === undefined ? this : this.descendant(agent)
+    if (!run) return { status: 'unwanted', note: 'no sub-agent of this id goes on' }
+    run.govern(order)
+    return { status: 'accepted' }
+  }
+
+  /** Carries out an order, for this run and all below it. */
+  govern(order: GovernOrder): void {
+    this.#governor ??= new Governor({
+      runtime: this.#guarded,
+      startedAt: this.startedAt,
+      spent: () => this.#ending.spent,
+      exceeded: (error) => this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }),
+    })
+    const wasPaused = this.#governor.isPaused
+    this.#governor.order(order)
+    if (this.isOver) return
+    const { isPaused } = this.#governor
+    const code = isPaused === wasPaused ? 'governed' : isPaused ? 'paused' : 'resumed'
+    void this.#emit({ type: 'notice', code })
+    this.pauseMoved()
+  }
+
+  /** A run below this one that goes on. */
+  descendant(id: string): ChildRunHandle | undefined {
+    return this.#children.find(id)
+  }
+
+  /** It, or a run above it, was paused or resumed. */
+  pauseMoved(): void {
+    this.#holdDeadline()
+    this.#children.pauseMoved()
+  }
+
+  /** What holds for a run holds for all below it. */
+  #hold(signal: AbortSignal): Promise<void> | undefined {
+    const above = this.#parentLink?.parent
+    return this.#governor?.hold(signal) ?? (above && above.#hold(signal))
+  }
+
+  #pace(signal: AbortSignal): Promise<void> | undefined {
+    const above = this.#parentLink?.parent
+    return this.#governor?.pace(signal) ?? (above && above.#pace(signal))
+  }
+
+  #spentMore(): void {
+    this.#governor?.spentMore()
+    const above = this.#parentLink?.parent
+    if (above) above.#spentMore()
+  }
+
+  get #isPaused(): boolean {
+    const above = this.#parentLink?.parent
+    return this.#governor?.isPaused === true || (above !== undefined && above.#isPaused)
+  }
+
   // --- children
 
   #makeChildren(): Children {
@@ -513,6 +583,7 @@ export class Run implements ReadableRun {
       children: () => this.#children,
       over: () => {
         this.#clocks.clear()
+        this.#governor?.clear()
         this.#callbacks.changed(this)
       },
       abort: (reason) => this.#controller?.abort(reason),
@@ -569,7 +640,9 @@ export class Run implements ReadableRun {
 
   /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
   #holdDeadline(): void {
-    this.#clocks.holdDeadline(this.gated || (this.#phase === 'waiting_input' && this.#readers.canAnswer))
+    this.#clocks.holdDeadline(
+      this.gated || this.#isPaused || (this.#phase === 'waiting_input' && this.#readers.canAnswer),
+    )
   }
 
   /** A child waits for what its parent waits for, which stops both. */

@@ -189,10 +189,11 @@ describe('a server of 0.1.0', () => {
     expect([client.status, side.proxy.connections.length]).toEqual(['open', 1])
   })
 
-  test('gets no message in a mode that it does not know, and no delivery is known of the others', async () => {
+  test('gets no order, and no message in a mode that it does not know, and no delivery is known of the others', async () => {
     await using side = await connected({ name: '', client: { createClient }, server: await oldServer() })
     const run = side.client().start('listener', null)
     await expect(run.send('message.now', 'enough')).rejects.toMatchObject({ code: 'unsupported' })
+    await expect(run.send('govern', { paused: true })).rejects.toMatchObject({ code: 'unsupported' })
     const sent = run.send('message', 'enough')
     expect(await sent).toBe('accepted')
     await run.cancel()

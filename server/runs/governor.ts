@@ -1,0 +1,151 @@
+import { z } from 'zod'
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Usage } from '../../protocol/receipt.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import { untilAborted } from '../streams/until-aborted.ts'
+
+/** How often a budget is compared with what an answer that is under way costs by estimate. */
+const CHECK_MS = 100
+
+type Limit = number | null
+
+/**
+ * What a client orders: to pause, to slow down, to spend no more than that. What is left out stays as it is; null lifts a
+ * limit.
+ */
+export type GovernOrder = {
+  agent?: string
+  paused?: boolean
+  perSec?: Limit
+  budget?: { tokens?: Limit; ms?: Limit; cost?: Limit } | null
+}
+
+const limit = z.number().min(0).nullable().exactOptional()
+
+/** The data of an input of type `govern`. */
+const ORDER: z.ZodType<GovernOrder> = z.strictObject({
+  agent: z.string().exactOptional(),
+  paused: z.boolean().exactOptional(),
+  perSec: z.number().gt(0).nullable().exactOptional(),
+  budget: z.strictObject({ tokens: limit, ms: limit, cost: limit }).nullable().exactOptional(),
+})
+
+/** Reads an order. Undefined: it is none. */
+export function readOrder(data: unknown): GovernOrder | undefined {
+  const { success, data: order } = ORDER.safeParse(data)
+  return success ? order : undefined
+}
+
+/** What a governor takes from its run. */
+export type GovernorCallbacks = {
+  readonly runtime: Runtime
+  readonly startedAt: number
+  /** What the run and its children have cost so far, if anything. */
+  spent(): Usage | undefined
+  /** Stops the run. */
+  exceeded(error: MillraceError): void
+}
+
+/** The orders that hold for a run and all below it. It is made for the first one. */
+export class Governor {
+  readonly #run: GovernorCallbacks
+  #pause: { readonly over: Promise<void>; end(): void } | undefined
+  #perSec: number | undefined
+  /** When the next piece of an answer may come. */
+  #nextAt = 0
+  #budget: { tokens?: Limit; ms?: Limit; cost?: Limit } = {}
+  #deadline: Timer | undefined
+  #check: Timer | undefined
+
+  constructor(run: GovernorCallbacks) {
+    this.#run = run
+  }
+
+  get isPaused(): boolean {
+    return this.#pause !== undefined
+  }
+
+  /** Carries out an order. */
+  order({ paused, perSec, budget }: GovernOrder): void {
+    if (paused === true) this.#pause ??= pause()
+    else if (paused === false) this.#resume()
+    if (perSec !== undefined) this.#perSec = perSec ?? undefined
+    if (budget === undefined) return
+    this.#budget = budget === null ? {} : { ...this.#budget, ...budget }
+    this.#arm()
+    this.spentMore()
+  }
+
+  /** Waits until requests may be sent. Undefined: now. */
+  hold(signal: AbortSignal): Promise<void> | undefined {
+    return this.#pause && untilAborted(this.#pause.over, signal)
+  }
+
+  /** Waits until the next piece of an answer may come. Undefined: now. */
+  pace(signal: AbortSignal): Promise<void> | undefined {
+    if (this.#perSec === undefined) return undefined
+    const { runtime } = this.#run
+    const now = runtime.now()
+    const at = Math.max(now, this.#nextAt)
+    this.#nextAt = at + 1_000 / this.#perSec
+    if (at <= now) return undefined
+    let timer: Timer | undefined
+    const wait = new Promise<void>((resolve) => {
+      timer = runtime.setTimer(at - now, resolve)
+    })
+    return untilAborted(wait, signal).finally(() => timer?.clear())
+  }
+
+  /** The run has cost something: stops it if that is more than it may. */
+  spentMore(): void {
+    const { tokens, cost } = this.#budget
+    const spent = this.#run.spent()
+    if (!spent) return
+    if (typeof tokens === 'number' && spent.input + spent.output >= tokens)
+      this.#exceeded(`its budget of ${tokens} tokens`)
+    else if (typeof cost === 'number' && (spent.cost ?? 0) >= cost) this.#exceeded(`its budget: it cost ${spent.cost}`)
+  }
+
+  /** The run is over. */
+  clear(): void {
+    this.#budget = {}
+    this.#arm()
+    this.#resume()
+  }
+
+  #resume(): void {
+    this.#pause?.end()
+    this.#pause = undefined
+  }
+
+  #exceeded(what: string): void {
+    this.#run.exceeded(new MillraceError('budget_exceeded', `the run has used up ${what}`))
+  }
+
+  #arm(): void {
+    const { runtime, startedAt } = this.#run
+    const { tokens, ms, cost } = this.#budget
+    this.#deadline?.clear()
+    this.#check?.clear()
+    this.#deadline = this.#check = undefined
+    if (typeof ms === 'number') {
+      const left = Math.max(0, startedAt + ms - runtime.now())
+      this.#deadline = runtime.setTimer(left, () => this.#exceeded(`its budget of ${ms} ms`))
+    }
+    if (typeof tokens === 'number' || typeof cost === 'number') this.#watch()
+  }
+
+  /** An answer may be long, and its usage comes at its end. */
+  #watch(): void {
+    this.#check = this.#run.runtime.setTimer(CHECK_MS, () => {
+      this.#watch()
+      this.spentMore()
+    })
+  }
+}
+
+function pause(): { readonly over: Promise<void>; end(): void } {
+  let end = (): void => {}
+  const over = new Promise<void>((resolve) => (end = resolve))
+  return { over, end }
+}

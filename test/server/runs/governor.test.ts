@@ -1,0 +1,270 @@
+import { describe, expect, test } from 'vitest'
+import { tool } from '../../../server/actors/tool.ts'
+import { actor, agent, agentTool, type ModelRequest } from '../../../server/index.ts'
+import { servedAgent, Watched } from '../../helpers/agent-run.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually, testServer } from '../../helpers/server.ts'
+import { aborted, latch } from '../../helpers/test-actors.ts'
+
+const GATE = { call: 'c', name: 'gate', args: {} }
+
+/** An agent whose first turn calls a tool that waits for the test, and whose second turn answers. */
+function twoTurns() {
+  const [begun, release] = [latch(), latch()]
+  const gate = tool({
+    description: 'x',
+    async run() {
+      begun.open()
+      await release.opened
+      return 'ok'
+    },
+  })
+  const model = scriptedModel(calls(GATE), says('Done.'))
+  return { model, begun, release, definition: { model, tools: { gate } } }
+}
+
+/** A model that says words until its signal aborts. */
+const endless = () =>
+  scriptedModel(async function* ({ signal }: ModelRequest) {
+    for (let n = 0; !signal.aborted; n++) {
+      yield { type: 'text', text: `${n} ` }
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    signal.throwIfAborted()
+  })
+
+describe('a run that is paused', () => {
+  test('sends no request until it is resumed', async () => {
+    const { model, begun, release, definition } = twoTurns()
+    await using served = await servedAgent(definition)
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await begun.opened
+    expect(await watched.run.send('govern', { paused: true })).toBe('accepted')
+    await watched.first('notice', ({ code }) => code === 'paused')
+    release.open()
+    await watched.first('iteration', ({ n }) => n === 2)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(model.asked).toHaveLength(1)
+    await watched.run.send('govern', { paused: false })
+    expect(await watched.run.result).toBe('Done.')
+    expect(watched.all('notice').map(({ code }) => code)).toEqual(['paused', 'resumed'])
+  })
+
+  test('is stopped by a cancel at once', async () => {
+    const { model, begun, release, definition } = twoTurns()
+    await using served = await servedAgent(definition)
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await begun.opened
+    await watched.run.send('govern', { paused: true })
+    release.open()
+    await watched.first('iteration', ({ n }) => n === 2)
+    expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true, provider: 'none' })
+    expect(model.asked).toHaveLength(1)
+  })
+
+  test('does not use up its deadline', async () => {
+    const { begun, release, definition } = twoTurns()
+    await using served = await servedAgent(definition)
+    const watched = new Watched(served.client.start('agent', 'go', { timeoutMs: 300 }))
+    await begun.opened
+    await watched.run.send('govern', { paused: true })
+    release.open()
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    await watched.run.send('govern', { paused: false })
+    expect(await watched.run.result).toBe('Done.')
+  })
+
+  test('holds the runs below it, and a run below it may be paused alone', async () => {
+    const child = twoTurns()
+    const other = twoTurns()
+    const tools = {
+      one: agentTool(agent(child.definition), { description: 'x' }),
+      two: agentTool(agent(other.definition), { description: 'x' }),
+    }
+    const args = { prompt: 'go' }
+    const model = scriptedModel(
+      calls({ call: '1', name: 'one', args }, { call: '2', name: 'two', args }),
+      says('Both.'),
+    )
+    await using served = await servedAgent({ model, tools })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await Promise.all([child.begun.opened, other.begun.opened])
+    const [first] = watched.all('agent.start')
+    expect(await watched.run.send('govern', { agent: first!.agent, paused: true })).toBe('accepted')
+    child.release.open()
+    other.release.open()
+    await watched.first('tool.result', ({ call }) => call === '2')
+    expect([child.model.asked.length, other.model.asked.length]).toEqual([1, 2])
+    await watched.run.send('govern', { paused: true })
+    await watched.run.send('govern', { agent: first!.agent, paused: false })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(child.model.asked).toHaveLength(1)
+    await watched.run.send('govern', { paused: false })
+    expect(await watched.run.result).toBe('Both.')
+  })
+})
+
+describe('a run with a budget', () => {
+  test('ends when its tokens are used up, with its text and its usage', async () => {
+    await using served = await servedAgent({ model: endless() })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('token')
+    await watched.run.send('govern', { budget: { tokens: 50 } })
+    const end = await watched.run.end
+    expect(end).toMatchObject({ outcome: 'error', error: { code: 'budget_exceeded' }, usage: { exact: false } })
+    expect(end.usage!.output).toBeGreaterThanOrEqual(40)
+    expect(watched.text).toMatch(/^0 1 2 /)
+    expect(watched.all('token').length).toBe(end.usage!.output)
+    await eventually(() => served.server.liveRuns === 0, 'it has settled')
+  })
+
+  test('that is used up already ends at once, and one that is raised in time does not', async () => {
+    const { begun, release, definition } = twoTurns()
+    await using served = await servedAgent(definition)
+    const used = served.client.start('agent', 'go')
+    await begun.opened
+    await used.send('govern', { budget: { tokens: 15 } })
+    expect((await used.end).error).toMatchObject({ code: 'budget_exceeded', retryable: false })
+    expect((await used.end).usage).toMatchObject({ input: 10, output: 5 })
+
+    const next = twoTurns()
+    await using again = await servedAgent(next.definition)
+    const raised = again.client.start('agent', 'go')
+    await next.begun.opened
+    await raised.send('govern', { budget: { tokens: 16, ms: 60_000 } })
+    await raised.send('govern', { budget: { tokens: 1_000 } })
+    next.release.open()
+    expect(await raised.result).toBe('Done.')
+    release.open()
+  })
+
+  test('counts what its children cost', async () => {
+    const model = scriptedModel(calls({ call: '1', name: 'one', args: { prompt: 'go' } }), says('Done.'))
+    await using served = await servedAgent({
+      model,
+      tools: { one: agentTool(agent({ model: endless() }), { description: 'x' }) },
+    })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('token')
+    await watched.run.send('govern', { budget: { tokens: 60 } })
+    expect((await watched.run.end).error?.code).toBe('budget_exceeded')
+  })
+
+  test('of one run below it ends only that one', async () => {
+    const model = scriptedModel(calls({ call: '1', name: 'one', args: { prompt: 'go' } }), says('Without it.'))
+    await using served = await servedAgent({
+      model,
+      tools: { one: agentTool(agent({ model: endless() }), { description: 'x' }) },
+    })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const { agent: id } = await watched.first('token')
+    await watched.run.send('govern', { agent: id, budget: { tokens: 20 } })
+    expect(await watched.run.result).toBe('Without it.')
+    expect((await watched.first('tool.result')).error).toContain('budget of 20 tokens')
+  })
+
+  test.each([
+    ['time', { ms: 30 }, 'budget of 30 ms'],
+    ['price', { cost: 1 }, 'it cost 2'],
+  ])('ends when its %s is used up', async (_, budget, words) => {
+    const model = scriptedModel(async function* ({ signal }) {
+      yield { type: 'text', text: 'x' }
+      yield { type: 'usage', input: 1, output: 1, cost: 2 }
+      await aborted(signal)
+      signal.throwIfAborted()
+    })
+    await using served = await servedAgent({ model })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('usage')
+    await watched.run.send('govern', { budget })
+    expect((await watched.run.end).error).toMatchObject({
+      code: 'budget_exceeded',
+      message: expect.stringContaining(words) as string,
+    })
+  })
+})
+
+describe('a run with a rate', () => {
+  test('takes no more of its model than that, until the rate is lifted', async () => {
+    let asked = 0
+    const model = scriptedModel(function* () {
+      for (; asked < 400; asked++) yield { type: 'text', text: 'x' } as const
+      yield { type: 'finish', stop: 'stop' } as const
+    } as never)
+    const hold = latch()
+    const waits = {
+      ...model,
+      async *stream(request: ModelRequest) {
+        await hold.opened
+        yield* model.stream(request)
+      },
+    }
+    await using served = await servedAgent({ model: waits })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.run.opened
+    await watched.run.send('govern', { perSec: 100 })
+    hold.open()
+    await watched.first('token')
+    const before = asked
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(asked - before).toBeLessThan(30)
+    await watched.run.send('govern', { perSec: null })
+    await watched.over
+    expect(watched.text).toHaveLength(400)
+  })
+})
+
+describe('an order that cannot be carried out', () => {
+  test.each([
+    [{ pause: true }, 'invalid_input'],
+    [{ perSec: 0 }, 'invalid_input'],
+    [{ budget: { tokens: -1 } }, 'invalid_input'],
+    ['stop', 'invalid_input'],
+    [{ agent: 'r_other', paused: true }, 'not_found'],
+  ])('is refused: %j', async (order, code) => {
+    await using served = await servedAgent({ model: endless() })
+    const run = served.client.start('agent', 'go')
+    await run.opened
+    await expect(run.send('govern', order)).rejects.toMatchObject({ code })
+    await run.cancel()
+  })
+
+  test('comes from a principal that may not govern the run', async () => {
+    const model = endless()
+    await using served = await testServer(
+      { agent: agent({ model }) },
+      { authorize: (principal, action) => action !== 'govern' || principal.id === 'bob' },
+    )
+    await using client = await served.client({ auth: 'alice' })
+    client.start(1, 'agent', 'go')
+    await client.next('opened')
+    client.send({ kind: 'input', sid: 1, mid: 'm', type: 'govern', data: { paused: true } })
+    expect(await client.next('notice')).toMatchObject({ code: 'forbidden', ref: { sid: 1, detail: 'm' } })
+  })
+
+  test('is for actors of your own too: their requests to models wait', async () => {
+    const asked: number[] = []
+    const model = scriptedModel((request) => (asked.push(request.messages.length), says('hi')))
+    const begun = latch()
+    const release = latch()
+    const mine = actor({
+      async *stream(_: unknown, context) {
+        begun.open()
+        await release.opened
+        yield* context.model(model).text('hello')
+      },
+    })
+    await using served = await testServer({ mine })
+    await using client = await served.client()
+    client.start(1, 'mine')
+    await begun.opened
+    client.send({ kind: 'input', sid: 1, mid: 'm', type: 'govern', data: { paused: true } })
+    expect(await client.next('input_ack')).toMatchObject({ status: 'accepted' })
+    release.open()
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(asked).toEqual([])
+    client.send({ kind: 'input', sid: 1, mid: 'n', type: 'govern', data: { paused: false } })
+    await client.next('end')
+    expect(client.text(1)).toBe('hi')
+  })
+})
