@@ -429,6 +429,9 @@ export function createStream(connection: Connection, request: Start | Attach, li
 /** The feature that a server needs for an input. */
 function featureOf(frame: StreamFrame): string | undefined {
   if (frame.kind !== 'input') return undefined
+  const { args, remember } = Object(frame.data) as { args?: unknown; remember?: unknown }
+  // An older server would run the call with the arguments of the model.
+  if (frame.type === 'approve') return (args ?? remember) === undefined ? undefined : frame.type
   return frame.type === 'govern' ? frame.type : /^message\./.test(frame.type) ? 'steer' : undefined
 }
 

@@ -45,6 +45,8 @@ export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
       output?: unknown
       error?: string
       ms: number
+      /** The arguments with which the call ran, if whoever approved it has changed them. */
+      args?: unknown
       truncated?: boolean
       receipt?: TargetReceipt
     }

@@ -1,8 +1,8 @@
 /**
  * A right over the runs of others. `observe`: to attach to them without pacing them, and to see all runs in an
- * inspector. `cancel`: to cancel them. A function of your own that decides (`authorize`) may use words of its own.
+ * inspector. `cancel`: to cancel them. `approve`: to answer their questions. A function of your own that decides (`authorize`) may use words of its own.
  */
-export type Right = 'observe' | 'cancel' | (string & {})
+export type Right = 'observe' | 'cancel' | 'approve' | (string & {})
 
 /** The owner of runs, as `authenticate` identifies a client. Connections with the same `id` share their runs. */
 export type Principal = {

@@ -1,3 +1,5 @@
+import type { Principal } from './principal.ts'
+
 /** A question to the attached clients. */
 export type Question = {
   /** The expected sort of answer: `confirm`, `text`, `choice`, or one of the application. */
@@ -10,6 +12,11 @@ export type Question = {
   call?: string | undefined
   /** Milliseconds until `request` rejects with `timeout`. Default: no limit besides the run's own. */
   expiresMs?: number | undefined
+  /**
+   * Whether a principal may answer, of those whom the server's `authorize` allows to. The answer of any other is refused as
+   * `forbidden`, and the question stays open. Default: all of them.
+   */
+  who?: ((principal: Principal) => boolean) | undefined
   /** Aborting it withdraws the question: `request` rejects with the signal's reason. Default: none. */
   signal?: AbortSignal | undefined
 }

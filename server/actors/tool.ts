@@ -78,6 +78,13 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output, Co
     | boolean
     | ((input: InferOutput<Schema>, context: ApprovalContext<Context>) => boolean | Promise<boolean>)
     | undefined
+  /**
+   * Whether a principal may approve or refuse a call, of those whom the server's `authorize` allows to answer. Default: all
+   * of them: the owner of the run, and principals with the right `approve`.
+   */
+  approvedBy?:
+    | ((principal: Principal, input: InferOutput<Schema>, context: ApprovalContext<Context>) => boolean)
+    | undefined
   /** Time limit for an approval, in milliseconds. A call without an answer is refused. Default 300,000. */
   approvalMs?: number | undefined
   /** Time limit for `run`, in milliseconds, without the time for an approval. Default 30,000. */
@@ -102,6 +109,8 @@ export interface Tool<Input = unknown, Output = unknown, Context = unknown> {
   readonly run: (input: never, context: ToolContext<Context>) => Running<unknown>
   /** Whether a call must be approved, or a function that decides it. */
   readonly needsApproval: boolean | ((input: never, context: ApprovalContext<Context>) => boolean | Promise<boolean>)
+  /** Whether a principal may approve or refuse a call. Default: whoever may answer for the run. */
+  readonly approvedBy?: ((principal: Principal, input: never, context: ApprovalContext<Context>) => boolean) | undefined
   /** Time limit for an approval, in milliseconds. */
   readonly approvalMs: number
   /** Time limit for `run`, in milliseconds. */
@@ -153,6 +162,7 @@ const OPTIONS: OptionKinds<ToolDefinition<undefined, unknown>> = {
   parameters: 'anything',
   run: 'a function',
   needsApproval: 'a function, or true or false',
+  approvedBy: 'a function',
   approvalMs: 'a number',
   timeoutMs: 'a number',
   maxOutputBytes: 'a number',
@@ -168,7 +178,7 @@ export function tool<const Schema extends StandardSchema | undefined = undefined
 ): Tool<InferInput<Schema>, Output, NoInfer<Context>> {
   checkOptions('tool()', definition, OPTIONS)
   if (definition.run === undefined) throw new MillraceError('bad_request', 'a tool needs `run`, the code of a call')
-  const { description, input, run, needsApproval = false } = definition
+  const { description, input, run, needsApproval = false, approvedBy } = definition
   const {
     approvalMs = DEFAULT_APPROVAL_MS,
     timeoutMs = DEFAULT_TIMEOUT_MS,
@@ -186,6 +196,7 @@ export function tool<const Schema extends StandardSchema | undefined = undefined
     ),
     run,
     needsApproval,
+    approvedBy,
     approvalMs,
     timeoutMs,
     maxOutputBytes,

@@ -398,10 +398,15 @@ export class Connection implements SocketEvents, SessionSocket {
       const message = `this principal may not ${ACTION_WORDS[action]}`
       return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
     }
-    const from = subscription.own ? subscription.client : undefined
-    this.#when(subscription.run.input(midName(mid), { id: mid, type, data }, bytes, from), ({ status, note }) =>
-      this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) }),
-    )
+    const { client } = subscription
+    const from = this.#client && { principal: this.#client.principal, instance: subscription.own ? client : undefined }
+    this.#when(subscription.run.input(midName(mid), { id: mid, type, data }, bytes, from), ({ status, note }) => {
+      if (status === 'forbidden') {
+        const ref = { tag: TAG.input, sid, detail: mid }
+        return this.#outbox.notify({ kind: 'notice', code: status, message: note ?? status, ref })
+      }
+      this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) })
+    })
   }
 
   #mayDo(action: Action, { run }: Subscription): boolean {

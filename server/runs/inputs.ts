@@ -1,24 +1,25 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
-import type { InputStatus, WireMap } from '../../protocol/frames.ts'
+import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question, RunInput } from '../actors/actor.ts'
+import type { Principal } from '../actors/principal.ts'
 import { countValues, unpackPayload } from '../log/payload.ts'
 import { Channel } from '../streams/channel.ts'
 import type { CallIds } from './call-ids.ts'
+import type { Answering, InputAnswer, InputSender } from './input-answer.ts'
 import type { Member } from './open-ids.ts'
 
 /** Message ids kept per run. Older ones are no longer recognised as duplicates. */
 const MAX_MIDS = 1_024
+/** Answered requests kept per run. */
+const MAX_ANSWERED = 64
 /** The bytes that one of them takes, approximately. */
 const MID_BYTES = 200
 
 /** Room that something takes, or may take, in an OPENED. */
 export type Room = { readonly bytes: number; readonly values: number }
-
-/** What becomes of an input. */
-export type InputAnswer = { status: InputStatus; note?: string }
 
 type Pending = {
   taken: Room
@@ -63,6 +64,8 @@ export class Inputs {
   readonly #queue: Channel<{ input: RunInput; bytes: number }>
   readonly #answers = new Map<string, InputAnswer>()
   readonly #pending = new Map<string, Pending>()
+  /** The latest requests that were answered here, for the words of a second answer. */
+  readonly #answered = new Set<string>()
   /** Room in an OPENED of the requests that wait for their answer, or to be logged. */
   /** Called for each input that goes into the queue. */
   onAccepted: ((input: RunInput) => void) | undefined
@@ -88,7 +91,7 @@ export class Inputs {
 
   /** The bytes that the kept message ids take, approximately. */
   get retainedBytes(): number {
-    return this.#answers.size * MID_BYTES
+    return (this.#answers.size + this.#answered.size) * MID_BYTES
   }
 
   /** Inputs accepted and not yet taken. */
@@ -99,12 +102,14 @@ export class Inputs {
   /**
    * Takes an input, once per `mid`. The first answer is kept and repeated, an accepted one as `duplicate`.
    * @param bytes its size as encoded.
-   * @param client the client instance that sent it, if it is one of the run's own principal.
+   * @param from the client that sends it. Questions may be for some only.
    */
-  take(mid: string, input: RunInput, bytes: number, client?: string): InputAnswer {
+  take(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer {
     const known = this.#answers.get(mid)
     if (known) return known.status === 'accepted' ? { status: 'duplicate' } : known
-    const answer = this.#accept(input, bytes, client)
+    const answer = this.#accept(input, bytes, from)
+    // Another principal may have chosen the same name.
+    if (answer.status === 'forbidden') return answer
     this.#answers.set(mid, answer)
     if (this.#answers.size > MAX_MIDS) {
       const [oldest] = this.#answers.keys()
@@ -113,10 +118,11 @@ export class Inputs {
     return answer
   }
 
-  #accept(input: RunInput, bytes: number, client: string | undefined): InputAnswer {
+  #accept(input: RunInput, bytes: number, from: InputSender | undefined): InputAnswer {
+    if (this.#answered.has(nameOf(input))) return { status: 'unwanted', note: 'somebody has answered before' }
     if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
-    if (input.type === 'answer' || input.type === 'approve') return this.#answer(input)
-    const taken = this.#callbacks.toClientTools?.(input, client)
+    if (input.type === 'answer' || input.type === 'approve') return this.#answer(input, from?.principal)
+    const taken = this.#callbacks.toClientTools?.(input, from?.instance)
     if (taken) return taken
     if (input.type === 'govern') return this.#callbacks.govern(input.data)
     if (!this.#interactive)
@@ -136,16 +142,21 @@ export class Inputs {
   }
 
   /** Answers the request that this is for, if one waits for it. An invalid answer leaves it open. */
-  #answer(input: RunInput): InputAnswer {
+  #answer(input: RunInput, by: Principal | undefined): InputAnswer {
     const data = isMap(input.data) ? input.data : {}
     const isPlain = input.type === 'answer'
     const id = isPlain ? data['request'] : data['call']
     const { ids, run } = this.#callbacks
     const [asked] = typeof id === 'string' ? ids.open.of(isPlain ? 'request' : 'requestOfCall', id, run) : []
     if (!asked) return { status: 'unwanted', note: 'nothing waits for this answer' }
-    const value = isPlain ? data['value'] : { ok: data['ok'], note: data['note'] }
-    if ((!isPlain && !isDecision(value)) || !asked.answer(value))
-      return { status: 'invalid', note: 'an approval needs `ok`: true or false' }
+    const value = isPlain ? data['value'] : approvalIn(data)
+    const refusal = !isPlain && !isDecision(value) ? NO_DECISION : asked.answer(value, by)
+    if (refusal) return refusal
+    for (const [known] of this.#answered.size < MAX_ANSWERED ? [] : this.#answered.entries()) {
+      this.#answered.delete(known)
+      break
+    }
+    this.#answered.add(nameOf(input))
     return { status: 'accepted' }
   }
 
@@ -181,7 +192,7 @@ export class Inputs {
 
   /** The event that asks `question`, under a new id. */
   requestEvent(question: Question): RequestEvent {
-    const { expiresMs, signal: _, ...rest } = question
+    const { expiresMs, signal: _, who: __, ...rest } = question
     const event: RequestEvent = { type: 'request', id: this.#callbacks.ids.newRequest(), ...rest }
     if (expiresMs !== undefined) event.expiresAt = this.#runtime.wallClock() + expiresMs
     return event
@@ -207,7 +218,7 @@ export class Inputs {
   }
 
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
-  answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal }: Question): Promise<unknown> {
+  answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal, who }: Question): Promise<unknown> {
     return new Promise((answer, fail) => {
       if (this.#isClosed) return fail(this.#callbacks.stopReason())
       if (signal?.aborted) return fail(signal.reason)
@@ -224,12 +235,14 @@ export class Inputs {
       // A copy: the actor may change its object later.
       const data = unpackPayload(packed) as WireMap
       const taken = { bytes: packed.length, values: countValues(packed, this.#limits) }
-      const found = this.#open(id, data['call'], (value) => {
+      const found = this.#open(id, data['call'], (value, by) => {
+        if (who && !this.#may(who, by))
+          return { status: 'forbidden', note: 'this principal may not answer this request' }
         // A question is answered once: a typing mistake must not use it up.
-        if (data['kind'] === 'approve' && !isDecision(value)) return false
+        if (data['kind'] === 'approve' && !isDecision(value)) return NO_DECISION
         this.#forget(id)
         answer(value)
-        return true
+        return undefined
       })
       this.#pending.set(id, {
         taken,
@@ -247,8 +260,18 @@ export class Inputs {
     })
   }
 
+  /** Whether a question is for this principal. */
+  #may(who: (principal: Principal) => boolean, by: Principal | undefined): boolean {
+    try {
+      return by !== undefined && who(by)
+    } catch (error) {
+      this.#callbacks.failed(error)
+      return false
+    }
+  }
+
   /** Lets clients answer a request, until the function that this returns is called. */
-  #open(id: string, call: unknown, answer: (value: unknown) => boolean): () => void {
+  #open(id: string, call: unknown, answer: Answering): () => void {
     const { ids, run } = this.#callbacks
     const request = { run, answer }
     const found = ids.open.add('request', id, request)
@@ -306,6 +329,21 @@ export class Inputs {
   #takeRoom({ bytes, values }: Room, times: 1 | -1): void {
     this.#taken = { bytes: this.#taken.bytes + times * bytes, values: this.#taken.values + times * values }
   }
+}
+
+/** The request that an input answers, by its type. Other inputs have no such name. */
+function nameOf({ type, data }: RunInput): string {
+  if (type !== 'answer' && type !== 'approve') return ''
+  const { request, call } = isMap(data) ? data : {}
+  return `${type} ${String(type === 'answer' ? request : call)}`
+}
+
+const NO_DECISION: InputAnswer = { status: 'invalid', note: 'an approval needs `ok`: true or false' }
+
+/** The members of an approval that it has. */
+function approvalIn(data: WireMap): WireMap {
+  const names = ['ok', 'note', 'args', 'remember'].filter((name) => data[name] !== undefined)
+  return Object.fromEntries(names.map((name) => [name, data[name]]))
 }
 
 /** Whether a value says yes or no, as it is or under `ok`. */

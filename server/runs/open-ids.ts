@@ -1,4 +1,5 @@
 import type { CancelCause } from '../../protocol/receipt.ts'
+import type { Answering } from './input-answer.ts'
 
 /** The members of a run that say where it stands in a tree of runs. */
 export type Member = {
@@ -17,8 +18,8 @@ type Target = {
   stop(why: CancelCause): boolean
 }
 
-/** A request of `run` that waits for its answer. `answer` returns false, and leaves it open, for what is no answer to it. */
-type Request = { readonly run: Member; answer(value: unknown): boolean }
+/** A request of `run` that waits for its answer. */
+type Request = { readonly run: Member; readonly answer: Answering }
 
 /** What can be open, by the type of its id. A request is found by its own id and by that of the call it asks about. */
 type Open = {

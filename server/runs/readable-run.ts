@@ -5,7 +5,7 @@ import type { Principal } from '../actors/principal.ts'
 import type { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
 import type { Reader } from '../log/readers.ts'
-import type { InputAnswer } from './inputs.ts'
+import type { InputAnswer, InputSender } from './input-answer.ts'
 
 /**
  * A run as its readers see it: what can be followed, stopped and spoken to, wherever it is executed. `Run` implements it
@@ -53,8 +53,8 @@ export interface ReadableRun {
    * Takes an input, once for each `mid`.
    * @param mid the client's name for this input. The same name gives the same answer, or `duplicate`.
    * @param bytes its size as encoded.
-   * @param client the client instance that sent it, if it is one of the run's own principal.
+   * @param from the client that sends it. Questions may be for some only.
    * @returns what became of it, which the client is told. A promise never rejects.
    */
-  input(mid: string, input: RunInput, bytes: number, client?: string): InputAnswer | Promise<InputAnswer>
+  input(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer | Promise<InputAnswer>
 }

@@ -24,7 +24,8 @@ import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
 import { type GovernOrder, Governor, readOrder } from './governor.ts'
-import { type InputAnswer, Inputs } from './inputs.ts'
+import type { InputAnswer, InputSender } from './input-answer.ts'
+import { Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Member } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
@@ -392,8 +393,8 @@ export class Run implements ReadableRun {
   // --- inputs and requests
 
   /** Takes an input of a client, once per `mid`. `bytes` is its encoded size. */
-  input(mid: string, input: RunInput, bytes: number, client?: string): InputAnswer {
-    return this.#inputs.take(mid, input, bytes, client)
+  input(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer {
+    return this.#inputs.take(mid, input, bytes, from)
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */

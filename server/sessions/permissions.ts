@@ -7,11 +7,17 @@ import { isThenable } from '../streams/thenable.ts'
 export const LOCAL: Principal = Object.freeze({ id: '\u0000local' })
 
 /** The right that an action on a run of somebody else needs. Without one, only the owner may do it. */
-const RIGHTS: { readonly [action in Action]?: string } = { observe: 'observe', inspect: 'observe', cancel: 'cancel' }
+const RIGHTS: { readonly [action in Action]?: string } = {
+  observe: 'observe',
+  inspect: 'observe',
+  cancel: 'cancel',
+  approve: 'approve',
+}
 
 /**
  * What a server allows without an `authorize` of its own: every principal may start every actor and do everything with
- * its own runs. The right `observe` allows `observe` and `inspect` for all runs, and the right `cancel` allows `cancel`.
+ * its own runs. The right `observe` allows `observe` and `inspect` for all runs, the right `cancel` allows
+ * `cancel`, and the right `approve` allows `approve`.
  */
 export const defaultAuthorize: Authorize = (principal, action, target) => {
   if (action === 'start') return true

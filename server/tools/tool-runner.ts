@@ -11,6 +11,7 @@ import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } f
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
+import { approvalOf } from './approval.ts'
 import type { ClientTools } from './client-tools.ts'
 import { ProgressReport } from './progress-report.ts'
 import { TimeLimit } from './time-limit.ts'
@@ -23,13 +24,6 @@ const MAX_MESSAGE_CHARACTERS = 1_000
 const MAX_QUOTED_CHARACTERS = 200
 /** Maximum number of argument issues that are reported to the model. */
 const MAX_ISSUES = 5
-
-/** JSON Schema of the answer to a request for approval. */
-const APPROVAL = {
-  type: 'object',
-  properties: { ok: { type: 'boolean' }, note: { type: 'string' } },
-  required: ['ok'],
-} as const
 
 /** An open tool call of a run. The tool runner calls both functions, each once, in any order. */
 type OpenTool = {
@@ -111,6 +105,8 @@ class ToolRun {
   /** The latest call into the tool's own code: its schema, its `needsApproval` or its `run`. */
   #running: Promise<unknown> | undefined
   #cancel: Cancel | undefined
+  /** The arguments that an approver has put in the place of those of the model. */
+  #changed: object | undefined
   #decided = false
 
   constructor(callbacks: ToolCallbacks, tools: ReadonlyMap<string, AnyTool>, asked: ToolCall, runContext: unknown) {
@@ -161,9 +157,9 @@ class ToolRun {
     if (!isObject(this.#call.args)) throw noObject(this.#call.args)
     const input = await this.#watched(checked(tool, this.#call.args))
     signal.throwIfAborted()
-    await this.#approve(tool, input)
+    const approved = await this.#approved(tool, input)
     signal.throwIfAborted()
-    return this.#run(tool, input)
+    return this.#run(tool, approved)
   }
 
   /** Records code of the tool, so that a cancel can wait until it has finished. */
@@ -180,22 +176,23 @@ class ToolRun {
     return this.#callbacks.canSay(event) ? event : { ...event, args: quoted(JSON.stringify(args) ?? '') }
   }
 
-  async #approve({ needsApproval, approvalMs }: AnyTool, input: unknown): Promise<void> {
+  /** The input with which the call may run: that of the model, or the one that an approver has put in its place. */
+  async #approved(tool: AnyTool, input: unknown): Promise<unknown> {
+    const { needsApproval, approvedBy, approvalMs: expiresMs } = tool
+    const context = this.#context()
     const needed =
-      typeof needsApproval === 'function'
-        ? await this.#watched(needsApproval(input as never, this.#context()))
-        : needsApproval
-    if (!needed) return
-    const { call, name, args } = this.#call
+      typeof needsApproval === 'function' ? await this.#watched(needsApproval(input as never, context)) : needsApproval
+    const remembered = rememberedBy(this.#callbacks)
+    if (!needed || remembered.has(tool)) return input
     const { signal } = this.#controller
-    const prompt = `Allow ${name} ${quoted(JSON.stringify(args) ?? '')}?`
-    const question: Question = { kind: 'approve', call, prompt, schema: APPROVAL, expiresMs: approvalMs, signal }
-    const answer = await this.#callbacks.request(question).catch((error: unknown) => {
-      if (!MillraceError.is(error, 'timeout')) throw error
-      throw new MillraceError('tool_failed', `no answer to the request for approval within ${approvalMs} ms`)
-    })
-    const { ok, note } = approvalOf(answer)
-    if (!ok) throw new MillraceError('tool_failed', `refused by the user${note && `: ${note}`}`)
+    const who = approvedBy && ((by: Principal) => approvedBy(by, input as never, context))
+    const request = { ...this.#call, expiresMs, signal, who }
+    const { args, remember } = await approvalOf((question) => this.#callbacks.request(question), request)
+    if (remember) remembered.add(tool)
+    if (args === undefined) return input
+    if (!isObject(args)) throw noObject(args)
+    this.#changed = args
+    return this.#watched(checked(tool, args))
   }
 
   /** Runs the tool itself, within its time limit. */
@@ -278,7 +275,7 @@ class ToolRun {
     const whole = { ...event, output }
     return {
       event: this.#callbacks.canSay(whole) ? whole : { ...event, output: content },
-      answer: { outcome: 'ok', content },
+      answer: { outcome: 'ok', content: this.#noted(content) },
     }
   }
 
@@ -286,7 +283,14 @@ class ToolRun {
     if (!MillraceError.is(thrown)) this.#callbacks.failed(thrown)
     const { message } = MillraceError.from(thrown, 'tool_failed', 'the tool failed')
     const error = quoted(message, MAX_MESSAGE_CHARACTERS)
-    return { event: { ...this.#event('error'), error }, answer: { outcome: 'error', content: `Error: ${error}` } }
+    const content = this.#noted(`Error: ${error}`)
+    return { event: { ...this.#event('error'), error }, answer: { outcome: 'error', content } }
+  }
+
+  /** What the model is told of a call: also, that it ran with other arguments than its own. */
+  #noted(content: string): string {
+    if (!this.#changed) return content
+    return `The user changed the arguments to ${quoted(JSON.stringify(this.#changed), MAX_MESSAGE_CHARACTERS)}.\n${content}`
   }
 
   async #cancelled({ cause, at }: Cancel): Promise<CallEnding> {
@@ -317,8 +321,20 @@ class ToolRun {
 
   #event(outcome: ToolOutcome): Extract<PlainEvent, { type: 'tool.result' }> {
     const ms = Math.round(this.#callbacks.runtime.now() - this.#startedAt)
-    return { type: 'tool.result', call: this.#call.call, outcome, ms }
+    const event = { type: 'tool.result' as const, call: this.#call.call, outcome, ms }
+    if (!this.#changed) return event
+    const changed = { ...event, args: this.#changed }
+    return this.#callbacks.canSay(changed) ? changed : event
   }
+}
+
+/** The tools whose calls need no further approval, by the run that they are bound to. */
+const REMEMBERED = new WeakMap<ToolCallbacks, Set<AnyTool>>()
+
+function rememberedBy(run: ToolCallbacks): Set<AnyTool> {
+  const known = REMEMBERED.get(run) ?? new Set()
+  REMEMBERED.set(run, known)
+  return known
 }
 
 /** @throws MillraceError `invalid_input` with the issues of the schema. */
@@ -333,7 +349,7 @@ async function checked(tool: AnyTool, args: unknown): Promise<unknown> {
   throw new MillraceError('invalid_input', `invalid arguments: ${issues.join('; ')}`)
 }
 
-function isObject(value: unknown): boolean {
+function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
@@ -346,13 +362,6 @@ function noObject(args: unknown): MillraceError {
 function unknownTool(name: string, names: readonly string[]): MillraceError {
   const known = names.length > 0 ? names.join(', ') : 'none'
   return new MillraceError('not_found', `unknown tool ${quoted(name)}; known tools: ${known}`)
-}
-
-/** Reads the answer to a request for approval: a map from an `approve` input, or any value from an `answer` input. */
-function approvalOf(answer: unknown): { ok: boolean; note: string } {
-  const { ok, note } =
-    typeof answer === 'object' && answer !== null ? (answer as Record<string, unknown>) : { ok: answer }
-  return { ok: ok === true, note: typeof note === 'string' ? quoted(note, MAX_MESSAGE_CHARACTERS) : '' }
 }
 
 function cancelWords({ by, note }: CancelCause): string {

@@ -8,7 +8,7 @@ import { Log } from '../../server/log/log.ts'
 import type { LoggedEnd } from '../../server/log/logged-end.ts'
 import { packPayload } from '../../server/log/payload.ts'
 import type { Reader } from '../../server/log/readers.ts'
-import type { InputAnswer } from '../../server/runs/inputs.ts'
+import type { InputAnswer } from '../../server/runs/input-answer.ts'
 import type { ReadableRun } from '../../server/runs/readable-run.ts'
 
 type Asked =

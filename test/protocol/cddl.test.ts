@@ -249,7 +249,7 @@ const events: { [T in PlainEvent['type']]: Full<Extract<PlainEvent, { type: T }>
   'tool.progress': { type: 'tool.progress', agent: 'a', call: 'c1', progress, note: 'reading' },
   'tool.result': {
     ...{ type: 'tool.result', agent: 'a', call: 'c1', outcome: 'cancelled', output: [1], error: 'no', ms: 3.5 },
-    ...{ truncated: true, receipt: targetReceipt },
+    ...{ args: { q: 2 }, truncated: true, receipt: targetReceipt },
   },
   request: {
     ...{ type: 'request', agent: 'a', id: 'q1', kind: 'confirm', prompt: 'Deploy?', schema: { type: 'boolean' } },
@@ -338,7 +338,7 @@ const contents: [rule: string, full: object, least: object][] = [
   ['usage-in-all', usage, spent],
   ['usage-of-child', { ...usage, exact: true }, spent],
   ['usage-of-cancelled', receipt.usage, { ...spent, exact: true }],
-  ['approval', { call: 'c1', ok: true, note: 'go on' }, { call: 'c1', ok: false }],
+  ['approval', { call: 'c1', ok: true, note: 'go on', args: {}, remember: true }, { call: 'c1', ok: false }],
   ['answer', { request: 'q1', value: [1] }, { request: 'q1' }],
   ['listed-facts', listedFacts, { actor: 'chat', state: 'opening', gen: 1, seq: 0, startedAt: 5 }],
   ['inspector-update', inspectorUpdate, { at: 5 }],

@@ -286,8 +286,8 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
       Inputs.prototype,
       'take',
       (original) =>
-        function (this: Inputs, _mid, input, bytes) {
-          return original.call(this, `m${++madeUp}`, input, bytes)
+        function (this: Inputs, _mid, input, bytes, by) {
+          return original.call(this, `m${++madeUp}`, input, bytes, by)
         },
     ),
   },

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { tool } from '../../../server/index.ts'
+import { type ApprovalContext, bearer, type Principal, tool } from '../../../server/index.ts'
 import { type ServedAgent, servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { TcpProxy } from '../../helpers/tcp-proxy.ts'
 
 const wanted = { call: 'p1', name: 'pay', args: { euros: 50 } }
 
@@ -156,5 +157,149 @@ describe('a tool that needs approval', () => {
     expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true, tools: ['p1'] })
     expect(served.paid).toEqual([])
     expect(served.server.liveRuns).toBe(0)
+  })
+})
+
+type ApprovedBy = (principal: Principal, input: { euros: number }, context: ApprovalContext) => boolean
+
+describe('whoever answers a request for approval', () => {
+  /** An agent that pays twice, in two turns. */
+  async function twice(more: { approvedBy?: ApprovedBy } = {}, options: Parameters<typeof servedAgent>[1] = {}) {
+    const paid: number[] = []
+    const pay = tool({
+      description: 'Pays',
+      input: z.object({ euros: z.number() }),
+      needsApproval: true,
+      ...more,
+      run: ({ euros }) => {
+        paid.push(euros)
+        return 'paid'
+      },
+    })
+    const model = scriptedModel(calls(wanted), calls({ ...wanted, call: 'p2' }), says('ok'), calls(wanted), says('ok'))
+    return Object.assign(await servedAgent({ model, tools: { pay } }, options), { paid, model })
+  }
+
+  test('may change the arguments, which the schema checks and the model learns', async () => {
+    await using served = await paying()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('request')
+    await watched.run.send('approve', { call: 'p1', ok: true, args: { euros: 20 } })
+    await watched.over
+    expect(served.paid).toEqual([20])
+    expect(watched.all('tool.result')).toMatchObject([{ outcome: 'ok', args: { euros: 20 } }])
+    expect(served.model.asked[1]?.at(-1)).toMatchObject({
+      content: 'The user changed the arguments to {"euros":20}.\npaid',
+    })
+    expect(served.model.asked[1]?.at(-2)).toMatchObject({ calls: [wanted] })
+  })
+
+  test.each([{ euros: 'twenty' }, [20], 'twenty'])(
+    'and changes them to what does not fit runs nothing: %j',
+    async (args) => {
+      await using served = await paying()
+      const watched = new Watched(served.client.start('agent', 'go'))
+      await watched.first('request')
+      await watched.run.send('approve', { call: 'p1', ok: true, args })
+      await watched.over
+      expect(served.paid).toEqual([])
+      expect((await watched.first('tool.result')).error).toMatch(/^invalid arguments: /)
+    },
+  )
+
+  test('may approve all later calls of the tool in this run, and not in the next', async () => {
+    await using served = await twice()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('request')
+    await watched.run.send('approve', { call: 'p1', ok: true, remember: true })
+    await watched.over
+    expect([served.paid, watched.all('request').length]).toEqual([[50, 50], 1])
+
+    const next = new Watched(served.client.start('agent', 'go'))
+    await next.first('request')
+    expect(await next.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
+  })
+
+  test('and refuses a call is asked again about the next, even if that was to be remembered', async () => {
+    await using served = await twice()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('request')
+    await watched.run.send('approve', { call: 'p1', ok: false, remember: true })
+    await watched.first('request', ({ call }) => call === 'p2')
+    await watched.run.send('approve', { call: 'p2', ok: true })
+    await watched.over
+    expect(served.paid).toEqual([50])
+  })
+
+  test('must be one of those whom the tool accepts, and the request waits for one', async () => {
+    const asked: unknown[] = []
+    await using served = await twice(
+      {
+        approvedBy: (principal, input, { call }) => {
+          asked.push([principal.id, input, call])
+          return principal.id === 'eve'
+        },
+      },
+      { authorize: () => true },
+    )
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const { id } = await watched.run.opened
+    const eve = served.another(undefined, 'eve').attach('agent', id)
+    await watched.first('request')
+    await expect(watched.run.send('approve', { call: 'p1', ok: true })).rejects.toMatchObject({ code: 'forbidden' })
+    expect(served.paid).toEqual([])
+    expect(await eve.send('approve', { call: 'p1', ok: true, remember: true })).toBe('accepted')
+    await watched.over
+    expect(served.paid).toEqual([50, 50])
+    expect(asked).toEqual(['alice', 'eve'].map((name) => [name, { euros: 50 }, 'p1']))
+  })
+
+  test('may be another principal that has the right to, and nobody else', async () => {
+    const authenticate = bearer({
+      alice: 'alice',
+      bob: { id: 'bob', rights: ['observe'] },
+      eve: { id: 'eve', rights: ['observe', 'approve'] },
+    })
+    await using served = await paying(true, { authenticate })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const { id } = await watched.run.opened
+    await watched.first('request')
+    const [bob, eve] = ['bob', 'eve'].map((name) => served.another(undefined, name).attach('agent', id))
+    await expect(bob!.send('approve', { call: 'p1', ok: true })).rejects.toMatchObject({ code: 'forbidden' })
+    expect(await eve!.send('approve', { call: 'p1', ok: true })).toBe('accepted')
+    await watched.over
+    expect(served.paid).toEqual([50])
+  })
+
+  test('that comes second learns that somebody has answered before', async () => {
+    await using served = await paying()
+    const watched = new Watched(served.client.start('agent', 'go'))
+    const { id } = await watched.run.opened
+    await watched.first('request')
+    const other = served.another().attach('agent', id)
+    await other.opened
+    const [first, second] = await Promise.allSettled([
+      watched.run.send('approve', { call: 'p1', ok: true }),
+      other.send('approve', { call: 'p1', ok: false }),
+    ])
+    const [taken, late] = first.status === 'fulfilled' ? [first, second] : [second, first]
+    expect(taken).toMatchObject({ value: 'accepted' })
+    expect(late).toMatchObject({ reason: { code: 'not_found', message: 'somebody has answered before' } })
+    await watched.over
+  })
+
+  test('finds the request again after a lost connection', async () => {
+    await using served = await paying()
+    await using proxy = await TcpProxy.to(Number(new URL(served.url).port))
+    const client = served.another(proxy.url)
+    const watched = new Watched(client.start('agent', 'go'))
+    const { call } = await watched.first('request')
+    const { id } = await watched.run.opened
+    for (const connection of proxy.connections) connection.cut()
+    const back = new Watched(served.another(proxy.url).attach('agent', id, { after: 'start' }))
+    expect((await back.first('request')).call).toBe(call)
+    expect(await watched.run.send('approve', { call, ok: true })).toBe('accepted')
+    await watched.over
+    expect(served.paid).toEqual([50])
   })
 })
