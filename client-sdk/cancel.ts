@@ -6,6 +6,12 @@ export type CancelOptions = {
   reason?: CancelReason | undefined
   /** A note for people, on the receipt. Cut after 85 characters (UTF-16 code units). */
   note?: string | undefined
+  /**
+   * The `seq` of the last item that the user saw. The run is stopped only if its agent has begun no turn since then;
+   * otherwise the result is `confirmed: false` with the code `stale`, and the run and its loop go on. Not for a target.
+   * Default: the run is stopped in any case.
+   */
+  ifSeq?: number | undefined
 }
 
 /** The target to stop: one tool call or one sub-agent of a run, by its id. */

@@ -14,6 +14,8 @@ export interface Reader {
   closed(ending: StreamEnd): void
   /** Ends the loop now. Nothing more is read. Does nothing once the reader has come to the end. */
   detach(): void
+  /** A stop was asked for that may be refused. If it is what ends the run, the loop ends as after `detach`. */
+  isStopping: boolean
   /** Begins the loop. @throws MillraceError `already_reading` for a second one. */
   read<T>(as: 'events' | 'text'): AsyncIterableIterator<T, undefined>
   /** The text of the answer, as far as it was read. */
@@ -68,7 +70,7 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
       const event = take()
       if (!event) {
         if (!isOver && !ending) return undefined
-        if (!isOver) failure = failureOf(ending!)
+        if (!isOver && !(reader.isStopping && 'receipt' in ending!)) failure = failureOf(ending!)
         break
       }
       if (use === 'events') return { value: event, done: false }
@@ -86,9 +88,10 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
     return failure ? Promise.reject(failure) : { value: undefined, done: true }
   }
 
-  return {
+  const reader: Reader = {
     text,
     arrived,
+    isStopping: false,
 
     closed(how) {
       ending ??= how
@@ -129,6 +132,7 @@ export function createReader(stream: Pick<Stream, 'take' | 'detach'>, onReturn: 
       return quiet(over.promise.then(answer))
     },
   }
+  return reader
 }
 
 /** The error that this end is for a reader, if it is one. */

@@ -17,6 +17,7 @@ export type InputType =
   | 'message.now'
   | 'message.after'
   | 'govern'
+  | 'stop'
   | 'approve'
   | 'answer'
   | 'tool.result'
@@ -178,7 +179,7 @@ export function createRun<Data extends AnyData, Result>(
 
     cancel(options?: CancelOptions & Partial<CancelTarget>): Promise<CancelResult> {
       const given = Object(options) as CancelOptions & Partial<CancelTarget>
-      const { reason = 'user', note, call, agent } = given
+      const { reason = 'user', note, call, agent, ifSeq } = given
       const frame = prepare({
         kind: 'cancel',
         sid: 1,
@@ -190,6 +191,22 @@ export function createRun<Data extends AnyData, Result>(
         }),
       } as Cancel)
       if (frame.target) return stream.cancelTarget(frame)
+      if (ifSeq !== undefined) {
+        reader.isStopping = true
+        const { code, note } = frame
+        return stream.input('stop', { ifSeq, code, ...(note !== undefined && { note }) }).then(
+          () => {
+            reader.detach()
+            return reader.end(cancelResult)
+          },
+          (error: unknown) => {
+            const { code } = error as MillraceError
+            reader.isStopping = false
+            // The end of the run came first, or nothing does.
+            return code === 'connection_lost' ? reader.end(cancelResult) : { confirmed: false, code }
+          },
+        )
+      }
       reader.detach()
       stream.cancel(frame)
       return reader.end(cancelResult)

@@ -432,7 +432,11 @@ function featureOf(frame: StreamFrame): string | undefined {
   const { args, remember } = Object(frame.data) as { args?: unknown; remember?: unknown }
   // An older server would run the call with the arguments of the model.
   if (frame.type === 'approve') return (args ?? remember) === undefined ? undefined : frame.type
-  return frame.type === 'govern' ? frame.type : /^message\./.test(frame.type) ? 'steer' : undefined
+  return frame.type === 'govern' || frame.type === 'stop'
+    ? frame.type
+    : /^message\./.test(frame.type)
+      ? 'steer'
+      : undefined
 }
 
 /** The error of what waits because the connection has as many streams as the server allows. */

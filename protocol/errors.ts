@@ -39,6 +39,7 @@ export type ErrorCode =
   | 'internal'
   | 'cancelled'
   | 'already_reading'
+  | 'stale'
   | 'unsupported'
 
 /** The third argument of `MillraceError`. */

@@ -4,7 +4,6 @@
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
-// What the client may weigh until steering and approvals are in.
 const budgetBytes = 11_920
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 

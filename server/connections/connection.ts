@@ -39,8 +39,14 @@ const ACTIONS = new Map([
   ['approve', 'approve'],
   ['answer', 'approve'],
   ['govern', 'govern'],
+  ['stop', 'cancel'],
 ] as const)
-const ACTION_WORDS = { input: 'send the run input', approve: 'answer for the run', govern: 'govern the run' }
+const ACTION_WORDS = {
+  input: 'send the run input',
+  approve: 'answer for the run',
+  govern: 'govern the run',
+  cancel: 'cancel the run',
+}
 /** The longest reason of a close: a WebSocket takes 123 bytes. */
 const MAX_REASON_BYTES = 120
 /** Closes that report a limit of the server. */
@@ -401,7 +407,8 @@ export class Connection implements SocketEvents, SessionSocket {
     const { client } = subscription
     const from = this.#client && { principal: this.#client.principal, instance: subscription.own ? client : undefined }
     this.#when(subscription.run.input(midName(mid), { id: mid, type, data }, bytes, from), ({ status, note }) => {
-      if (status === 'forbidden') {
+      if (type === 'stop' && status === 'accepted') subscription.skip()
+      if (status === 'forbidden' || status === 'stale') {
         const ref = { tag: TAG.input, sid, detail: mid }
         return this.#outbox.notify({ kind: 'notice', code: status, message: note ?? status, ref })
       }

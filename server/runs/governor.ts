@@ -36,6 +36,22 @@ export function readOrder(data: unknown): GovernOrder | undefined {
   return success ? order : undefined
 }
 
+/** A stop, of the turn in which a client saw item `ifSeq`. */
+type GuardedStop = { ifSeq: number; code?: number; note?: string }
+
+/** The data of an input of type `stop`. */
+const STOP: z.ZodType<GuardedStop> = z.object({
+  ifSeq: z.int().min(0),
+  code: z.int().min(0).exactOptional(),
+  note: z.string().max(256).exactOptional(),
+})
+
+/** Reads a stop. Undefined: it is none. */
+export function readStop(data: unknown): GuardedStop | undefined {
+  const { success, data: stop } = STOP.safeParse(data)
+  return success ? stop : undefined
+}
+
 /** What a governor takes from its run. */
 export type GovernorCallbacks = {
   readonly runtime: Runtime

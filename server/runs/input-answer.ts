@@ -1,8 +1,8 @@
 import type { InputStatus } from '../../protocol/frames.ts'
 import type { Principal } from '../actors/principal.ts'
 
-/** What becomes of an input. `forbidden`: this principal may not send it. */
-export type InputAnswer = { status: InputStatus | 'forbidden'; note?: string }
+/** What becomes of an input. `forbidden`: this principal may not send it. `stale`: the run has gone on since. */
+export type InputAnswer = { status: InputStatus | 'forbidden' | 'stale'; note?: string }
 
 /** Takes an answer to a request. It returns why that is none, and leaves the request open. */
 export type Answering = (value: unknown, by: Principal | undefined) => InputAnswer | undefined

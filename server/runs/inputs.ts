@@ -46,6 +46,8 @@ export type InputsCallbacks = {
   toClientTools?(input: RunInput, client: string | undefined): InputAnswer | undefined
   /** Carries out an order of a client. */
   govern(data: unknown): InputAnswer
+  /** Stops the run, if it is still in the turn that a client means. */
+  stop(data: unknown): InputAnswer
   /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }
@@ -124,6 +126,7 @@ export class Inputs {
     if (input.type === 'answer' || input.type === 'approve') return this.#answer(input, from?.principal)
     const taken = this.#callbacks.toClientTools?.(input, from?.instance)
     if (taken) return taken
+    if (input.type === 'stop') return this.#callbacks.stop(input.data)
     if (input.type === 'govern') return this.#callbacks.govern(input.data)
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }

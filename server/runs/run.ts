@@ -23,7 +23,7 @@ import { type ChildEvents, type ChildLabels, Children, NO_CHILDREN } from './chi
 import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
-import { type GovernOrder, Governor, readOrder } from './governor.ts'
+import { type GovernOrder, Governor, readOrder, readStop } from './governor.ts'
 import type { InputAnswer, InputSender } from './input-answer.ts'
 import { Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
@@ -39,6 +39,8 @@ import { UsageTally } from './usage-tally.ts'
 const RUN_BYTES = 7_168
 /** Heap of a small value of a decoded map, such as an empty list, measured. */
 const VALUE_BYTES = 56
+/** The largest reason of a cancel. */
+const CANCEL_CODE_MAX = 255
 /** Room that the agent of a forwarded event takes. */
 const WHOSE = { bytes: 64, values: 2 }
 
@@ -108,6 +110,8 @@ export class Run implements ReadableRun {
   readonly #inputs: Inputs
   /** The tools of its clients, if its actor takes any. */
   readonly #clientTools: ClientTools | undefined
+  /** The item with which the present turn of its agent began. */
+  #turnAt = 0
   /** What clients have ordered. */
   #governor: Governor | undefined
 
@@ -151,6 +155,7 @@ export class Run implements ReadableRun {
         toClientTools: (input, client) =>
           this.#clientTools ? this.#clientTools.take(input, client) : refusedTools(actor, input),
         govern: (data) => this.#govern(data),
+        stop: (data) => this.#stopIf(data),
         failed: (error) => callbacks.failed(this, error),
       },
       actor.interactive,
@@ -320,6 +325,7 @@ export class Run implements ReadableRun {
         if (!isText) this.#parentLink?.logged(event, seq)
         if (this.#children.passed(event, seq)) return false
         if (isText) return true
+        if (event.type === 'iteration') this.#turnAt = seq
         this.#usage.note(event, this.#producer.texts)
         return false
       },
@@ -428,6 +434,15 @@ export class Run implements ReadableRun {
   }
 
   // --- orders of clients
+
+  #stopIf(data: unknown): InputAnswer {
+    const stop = readStop(data)
+    if (!stop)
+      return { status: 'invalid', note: 'a stop has `ifSeq`, the number of an item, and may have `code` and `note`' }
+    if (stop.ifSeq < this.#turnAt) return { status: 'stale', note: 'a later turn has begun' }
+    this.cancel({ by: 'client', code: Math.min(stop.code ?? CANCEL_CODES.user, CANCEL_CODE_MAX), note: stop.note })
+    return { status: 'accepted' }
+  }
 
   #govern(data: unknown): InputAnswer {
     const order = readOrder(data)

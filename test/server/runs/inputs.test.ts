@@ -53,8 +53,8 @@ describe('an input', () => {
     go()
     await back.until(() => back.count(1) === 2)
     expect(taken).toEqual([
-      { type: 'message', data: 1 },
-      { type: 'message', data: 2 },
+      { id: 'a', type: 'message', data: 1 },
+      { id: new TextEncoder().encode('a'), type: 'message', data: 2 },
     ])
   })
 
