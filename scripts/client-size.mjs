@@ -29,11 +29,6 @@ for (const name of extras) {
   console.log(`${name}: ${minified - alone.minified} B minified, ${gzipped - alone.gzipped} B gzipped, beside it`)
 }
 
-/** The file of an export: `partialObject` is in `partial-object`. */
-function fileOf(name) {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-}
-
 /** The client with these exports, for a browser. */
 async function bundled(...names) {
   return build({

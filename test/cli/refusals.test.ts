@@ -30,7 +30,10 @@ afterAll(() => vi.unstubAllEnvs())
 describe('a command that cannot work is refused in one line, with exit code 2:', () => {
   test.each<[string, RegExp]>([
     ['', /^Usage: millrace <command>/],
-    ['wat', /unknown command wat; known commands: serve, run, attach, send, answer, cancel, ls, mcp; see millrace --help/],
+    [
+      'wat',
+      /unknown command wat; known commands: serve, run, attach, send, answer, cancel, ls, mcp; see millrace --help/,
+    ],
     ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
     ['serve --port 65536', /--port takes a whole number/],
     ['serve --port', /option '--port <value>' argument missing; see millrace serve --help/],
