@@ -25,8 +25,8 @@ beforeAll(async () => {
     const view = actor({
       interactive: true,
       async *stream(_, { inputs }) {
-        for await (const input of inputs) {
-          yield JSON.stringify(input)
+        for await (const { type, data } of inputs) {
+          yield JSON.stringify({ type, data })
           return
         }
       },

@@ -72,7 +72,7 @@ test('all that a server says of lanes, requests, answers, gaps and ends is in th
 
   client.send({ kind: 'input', sid: 1, mid: 'm0', type: 'answer', data: { request: 'nobody asked', value: true } })
   expect((await client.next('input_ack')).note).toBeDefined()
-  const approval = { call: 'c1', ok: true, note: 'go on' }
+  const approval = { call: 'c1', ok: true, note: 'go on', args: { q: 2 }, remember: true }
   client.send({ kind: 'input', sid: 1, mid: 'm1', type: 'approve', data: approval })
   expect((await client.next('input_ack')).status).toBe('accepted')
   const answer = { request: (await eventOf(client, 'inputRequest')).data['request'], value: false }
