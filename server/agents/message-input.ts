@@ -1,6 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunInput } from '../actors/actor.ts'
 import type { Message } from '../models/model.ts'
+import { excerpt } from '../text.ts'
 import { clientParts } from './agent-input.ts'
 import type { ConversationFiles } from './client-files.ts'
 import type { TurnOutput } from './turn.ts'
@@ -9,7 +10,8 @@ type Warning = Extract<TurnOutput, { type: 'warning' }>
 
 /** What an input of a run becomes: a message of the user, or a warning for the readers. The run goes on in any case. */
 export function messageOf({ type, data }: RunInput, files: ConversationFiles): Message | Warning {
-  if (!MESSAGE_TYPES.has(type)) return ignored(`an agent ignores inputs of type ${type}; it takes type message`)
+  if (!MESSAGE_TYPES.has(type))
+    return ignored(`an agent ignores inputs of type ${excerpt(type, QUOTED_CHARACTERS)}; it takes type message`)
   try {
     return { role: 'user', content: contentOf(data, files) }
   } catch (error) {
@@ -17,6 +19,9 @@ export function messageOf({ type, data }: RunInput, files: ConversationFiles): M
     return ignored(`a message was left out: ${error.message}`)
   }
 }
+
+/** The most of a type that a warning repeats, in characters. */
+const QUOTED_CHARACTERS = 100
 
 const MESSAGE_TYPES: ReadonlySet<string> = new Set(['message', 'message.now', 'message.after'])
 

@@ -68,9 +68,9 @@ export class Inputs {
   readonly #pending = new Map<string, Pending>()
   /** The latest requests that were answered here, for the words of a second answer. */
   readonly #answered = new Set<string>()
-  /** Room in an OPENED of the requests that wait for their answer, or to be logged. */
   /** Called for each input that goes into the queue. */
   onAccepted: ((input: RunInput) => void) | undefined
+  /** Room in an OPENED of the requests that wait for their answer, or to be logged. */
   #taken: Room = { bytes: 0, values: 0 }
   #bytes = 0
   #reading = false
@@ -338,7 +338,8 @@ export class Inputs {
 function nameOf({ type, data }: RunInput): string {
   if (type !== 'answer' && type !== 'approve') return ''
   const { request, call } = isMap(data) ? data : {}
-  return `${type} ${String(type === 'answer' ? request : call)}`
+  const id = type === 'answer' ? request : call
+  return typeof id === 'string' ? `${type} ${id}` : ''
 }
 
 const NO_DECISION: InputAnswer = { status: 'invalid', note: 'an approval needs `ok`: true or false' }

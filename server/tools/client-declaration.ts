@@ -4,6 +4,8 @@ const MAX_TOOLS = 32
 const MAX_ID_CHARACTERS = 64
 const MAX_DESCRIPTION_CHARACTERS = 4_096
 const MAX_SCHEMA_BYTES = 16_384
+/** The most issues that the refusal of a declaration names. */
+const MAX_ISSUES = 5
 
 /** A tool as a client declares it. */
 type DeclaredTool = { readonly description: string; readonly parameters: unknown }
@@ -41,7 +43,10 @@ const declaration = z.object({
 export function declarationIn(data: unknown, reserved: readonly string[]): ClientDeclaration | string {
   const { success, data: read, error } = declaration.safeParse(data)
   if (!success)
-    return `invalid tools: ${error.issues.map(({ path, message }) => [...path, message].join(': ')).join('; ')}`
+    return `invalid tools: ${error.issues
+      .slice(0, MAX_ISSUES)
+      .map(({ path, message }) => [...path, message].join(': '))
+      .join('; ')}`
   const taken = read.tools.find(({ name }) => reserved.includes(name))
   if (taken) return `the agent has a tool ${taken.name} of its own: choose another name`
   return { id: read.id, tools: new Map(read.tools.map(({ name, ...rest }) => [name, rest])) }
