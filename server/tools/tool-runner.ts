@@ -182,17 +182,28 @@ class ToolRun {
     const context = this.#context()
     const needed =
       typeof needsApproval === 'function' ? await this.#watched(needsApproval(input as never, context)) : needsApproval
+    if (!needed) return input
     const remembered = rememberedBy(this.#callbacks)
-    if (!needed || remembered.has(tool)) return input
+    const isFor = (by: Principal | undefined, what: unknown): boolean =>
+      !approvedBy || (by !== undefined && approvedBy(by, what as never, context))
+    if (remembered.has(tool) && isFor(remembered.get(tool), input)) return input
     const { signal } = this.#controller
-    const who = approvedBy && ((by: Principal) => approvedBy(by, input as never, context))
-    const request = { ...this.#call, expiresMs, signal, who }
+    let approver: Principal | undefined
+    const who = (by: Principal): boolean => {
+      if (!isFor(by, input)) return false
+      approver = by
+      return true
+    }
+    const request = { ...this.#call, expiresMs, signal, who: approvedBy && who }
     const { args, remember } = await approvalOf((question) => this.#callbacks.request(question), request)
-    if (remember) remembered.add(tool)
+    if (remember) remembered.set(tool, approver)
     if (args === undefined) return input
     if (!isObject(args)) throw noObject(args)
     this.#changed = args
-    return this.#watched(checked(tool, args))
+    const changed = await this.#watched(checked(tool, args))
+    if (!isFor(approver, changed))
+      throw new MillraceError('tool_failed', 'the approver may not approve the changed arguments')
+    return changed
   }
 
   /** Runs the tool itself, within its time limit. */
@@ -328,11 +339,11 @@ class ToolRun {
   }
 }
 
-/** The tools whose calls need no further approval, by the run that they are bound to. */
-const REMEMBERED = new WeakMap<ToolCallbacks, Set<AnyTool>>()
+/** The tools whose further calls are approved, and by whom, for each run. */
+const REMEMBERED = new WeakMap<ToolCallbacks, Map<AnyTool, Principal | undefined>>()
 
-function rememberedBy(run: ToolCallbacks): Set<AnyTool> {
-  const known = REMEMBERED.get(run) ?? new Set()
+function rememberedBy(run: ToolCallbacks): Map<AnyTool, Principal | undefined> {
+  const known = REMEMBERED.get(run) ?? new Map<AnyTool, Principal | undefined>()
   REMEMBERED.set(run, known)
   return known
 }

@@ -251,7 +251,11 @@ describe('whoever answers a request for approval', () => {
     expect(await eve.send('approve', { call: 'p1', ok: true, remember: true })).toBe('accepted')
     await watched.over
     expect(served.paid).toEqual([50, 50])
-    expect(asked).toEqual(['alice', 'eve'].map((name) => [name, { euros: 50 }, 'p1']))
+    expect(asked).toEqual([
+      ['alice', { euros: 50 }, 'p1'],
+      ['eve', { euros: 50 }, 'p1'],
+      ['eve', { euros: 50 }, 'p2'],
+    ])
   })
 
   test('may be another principal that has the right to, and nobody else', async () => {
