@@ -5,9 +5,9 @@ import { CANCEL_CODES, type CancelCause, readReceipt, type Usage } from '../../p
 import type { ChildRun } from '../actors/child-run.ts'
 import { endData, errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { excerpt, wellFormed } from '../text.ts'
-import type { GovernOrder } from './governor.ts'
 import { LocalReader } from './local-reader.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
+import type { Orders } from './orders.ts'
 import type { ReadableRun } from './readable-run.ts'
 
 /** How far a child may be ahead of its reader in addition to `readAhead`. No network is between them. */
@@ -22,8 +22,8 @@ export interface ChildRunHandle extends ReadableRun {
   readonly openWork: OpenWorkSnapshot
   readonly spent: Usage | undefined
   endNow(): void
-  /** Carries out an order of a client. */
-  govern(order: GovernOrder): void
+  /** What clients have ordered of it. */
+  readonly orders: Orders
   /** A run below it that goes on. */
   descendant(id: string): ChildRunHandle | undefined
   /** A run above it was paused or resumed. */

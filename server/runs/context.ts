@@ -7,6 +7,7 @@ import type { Model, ModelEvent, StopReason } from '../models/model.ts'
 import { ModelFailure } from '../models/model-failure.ts'
 import { requestTokens } from '../models/request-tokens.ts'
 import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
+import type { Orders } from './orders.ts'
 
 /** An open request to a provider. */
 export type OpenProvider = {
@@ -35,12 +36,8 @@ export interface ContextCallbacks extends ToolCallbacks {
   openProvider(inputTokens: () => number): OpenProvider
   /** What the run and its children have cost so far. */
   spent(): Receipt['usage']
-  /** Waits until the orders of clients let a request be sent. Undefined: they do. */
-  mayAsk(signal: AbortSignal): Promise<void> | undefined
-  /** Waits until they let the next piece of an answer come. Undefined: they do. */
-  mayGoOn(signal: AbortSignal): Promise<void> | undefined
-  /** A model has stated what an answer cost. */
-  spentMore(): void
+  /** What clients have ordered of it. */
+  readonly orders: Orders
   /** A model's answer is complete. `stop`: why it ended. */
   answered(stop: StopReason): void
 }
@@ -76,12 +73,13 @@ export function createContext(run: ContextCallbacks): ActorContext {
 
 /** A model whose requests count as open work of the run, and end with its signal. */
 function bind(run: ContextCallbacks, model: Model): RunModel {
+  const { orders } = run
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()
     call.signal?.throwIfAborted()
     const signal = call.signal ? AbortSignal.any([run.signal, call.signal]) : run.signal
     // Another order may have come while it waited for one.
-    for (let wait = run.mayAsk(signal); wait; wait = run.mayAsk(signal)) await wait
+    for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await wait
     const open = run.openProvider(() => requestTokens(call))
     const answer = new AnswerCheck()
     try {
@@ -92,9 +90,9 @@ function bind(run: ContextCallbacks, model: Model): RunModel {
         // Whoever pulls the next event has logged this one.
         if (event.type === 'usage') {
           open.stated()
-          run.spentMore()
+          orders.spentMore()
         } else if (event.type !== 'finish') {
-          const wait = run.mayGoOn(signal)
+          const wait = orders.pace(signal)
           if (wait) await wait
         }
       }

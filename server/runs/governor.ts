@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
@@ -14,42 +13,9 @@ type Limit = number | null
  * limit.
  */
 export type GovernOrder = {
-  agent?: string
   paused?: boolean
   perSec?: Limit
   budget?: { tokens?: Limit; ms?: Limit; cost?: Limit } | null
-}
-
-const limit = z.number().min(0).nullable().exactOptional()
-
-/** The data of an input of type `govern`. */
-const ORDER: z.ZodType<GovernOrder> = z.strictObject({
-  agent: z.string().exactOptional(),
-  paused: z.boolean().exactOptional(),
-  perSec: z.number().gt(0).nullable().exactOptional(),
-  budget: z.strictObject({ tokens: limit, ms: limit, cost: limit }).nullable().exactOptional(),
-})
-
-/** Reads an order. Undefined: it is none. */
-export function readOrder(data: unknown): GovernOrder | undefined {
-  const { success, data: order } = ORDER.safeParse(data)
-  return success ? order : undefined
-}
-
-/** A stop, of the turn in which a client saw item `ifSeq`. */
-type GuardedStop = { ifSeq: number; code?: number; note?: string }
-
-/** The data of an input of type `stop`. */
-const STOP: z.ZodType<GuardedStop> = z.object({
-  ifSeq: z.int().min(0),
-  code: z.int().min(0).exactOptional(),
-  note: z.string().max(256).exactOptional(),
-})
-
-/** Reads a stop. Undefined: it is none. */
-export function readStop(data: unknown): GuardedStop | undefined {
-  const { success, data: stop } = STOP.safeParse(data)
-  return success ? stop : undefined
 }
 
 /** What a governor takes from its run. */

@@ -10,6 +10,7 @@ import { Channel } from '../streams/channel.ts'
 import type { CallIds } from './call-ids.ts'
 import type { Answering, InputAnswer, InputSender } from './input-answer.ts'
 import type { Member } from './open-ids.ts'
+import type { Orders } from './orders.ts'
 
 /** Message ids kept per run. Older ones are no longer recognised as duplicates. */
 const MAX_MIDS = 1_024
@@ -43,11 +44,8 @@ export type InputsCallbacks = {
   stopReason(): MillraceError
   waitingChanged(): void
   /** Takes an input that is for tools of clients. Undefined: it is not. */
-  toClientTools?(input: RunInput, client: string | undefined): InputAnswer | undefined
-  /** Carries out an order of a client. */
-  govern(data: unknown): InputAnswer
-  /** Stops the run, if it is still in the turn that a client means. */
-  stop(data: unknown): InputAnswer
+  toClientTools(input: RunInput, client: string | undefined): InputAnswer | undefined
+  readonly orders: Orders
   /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }
@@ -124,10 +122,8 @@ export class Inputs {
     if (this.#answered.has(nameOf(input))) return { status: 'unwanted', note: 'somebody has answered before' }
     if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
     if (input.type === 'answer' || input.type === 'approve') return this.#answer(input, from?.principal)
-    const taken = this.#callbacks.toClientTools?.(input, from?.instance)
+    const taken = this.#callbacks.toClientTools(input, from?.instance) ?? this.#callbacks.orders.take(input)
     if (taken) return taken
-    if (input.type === 'stop') return this.#callbacks.stop(input.data)
-    if (input.type === 'govern') return this.#callbacks.govern(input.data)
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
     if (this.#isRefusing) return { status: 'unwanted', note: 'the run is ending and takes no more inputs' }

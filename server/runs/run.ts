@@ -23,12 +23,12 @@ import { type ChildEvents, type ChildLabels, Children, NO_CHILDREN } from './chi
 import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
-import { type GovernOrder, Governor, readOrder, readStop } from './governor.ts'
 import type { InputAnswer, InputSender } from './input-answer.ts'
 import { Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Member } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
+import { Orders, type OrdersCallbacks } from './orders.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -39,8 +39,6 @@ import { UsageTally } from './usage-tally.ts'
 const RUN_BYTES = 7_168
 /** Heap of a small value of a decoded map, such as an empty list, measured. */
 const VALUE_BYTES = 56
-/** The largest reason of a cancel. */
-const CANCEL_CODE_MAX = 255
 /** Room that the agent of a forwarded event takes. */
 const WHOSE = { bytes: 64, values: 2 }
 
@@ -110,10 +108,8 @@ export class Run implements ReadableRun {
   readonly #inputs: Inputs
   /** The tools of its clients, if its actor takes any. */
   readonly #clientTools: ClientTools | undefined
-  /** The item with which the present turn of its agent began. */
-  #turnAt = 0
   /** What clients have ordered. */
-  #governor: Governor | undefined
+  readonly orders: Orders
 
   readonly #clocks: Clocks
 
@@ -144,6 +140,7 @@ export class Run implements ReadableRun {
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
     this.#clientTools = actor.clientTools ? this.#makeClientTools(actor.clientTools.reserved) : undefined
+    this.orders = new Orders(this.#ordersCallbacks(), parentLink?.parent.orders)
     this.#inputs = new Inputs(
       {
         runtime: this.#guarded,
@@ -154,8 +151,7 @@ export class Run implements ReadableRun {
         waitingChanged: () => this.#waitingChanged(),
         toClientTools: (input, client) =>
           this.#clientTools ? this.#clientTools.take(input, client) : refusedTools(actor, input),
-        govern: (data) => this.#govern(data),
-        stop: (data) => this.#stopIf(data),
+        orders: this.orders,
         failed: (error) => callbacks.failed(this, error),
       },
       actor.interactive,
@@ -289,9 +285,7 @@ export class Run implements ReadableRun {
       canSay: (event) => this.#producer.accepts(event),
       failed: (error) => this.#callbacks.failed(this, error),
       spent: () => this.#ending.spent,
-      mayAsk: (signal) => this.#hold(signal),
-      mayGoOn: (signal) => this.#pace(signal),
-      spentMore: () => this.#spentMore(),
+      orders: this.orders,
       answered: (stop) => this.#usage.answered(stop),
     }
   }
@@ -325,7 +319,7 @@ export class Run implements ReadableRun {
         if (!isText) this.#parentLink?.logged(event, seq)
         if (this.#children.passed(event, seq)) return false
         if (isText) return true
-        if (event.type === 'iteration') this.#turnAt = seq
+        if (event.type === 'iteration') this.orders.turnBegan(seq)
         this.#usage.note(event, this.#producer.texts)
         return false
       },
@@ -433,43 +427,7 @@ export class Run implements ReadableRun {
     this.#parentLink?.waitingChanged()
   }
 
-  // --- orders of clients
-
-  #stopIf(data: unknown): InputAnswer {
-    const stop = readStop(data)
-    if (!stop)
-      return { status: 'invalid', note: 'a stop has `ifSeq`, the number of an item, and may have `code` and `note`' }
-    if (stop.ifSeq < this.#turnAt) return { status: 'stale', note: 'a later turn has begun' }
-    this.cancel({ by: 'client', code: Math.min(stop.code ?? CANCEL_CODES.user, CANCEL_CODE_MAX), note: stop.note })
-    return { status: 'accepted' }
-  }
-
-  #govern(data: unknown): InputAnswer {
-    const order = readOrder(data)
-    if (!order) return { status: 'invalid', note: 'an order has paused, perSec, budget and agent, and nothing else' }
-    const { agent } = order
-    const run = agent === undefined ? this : this.descendant(agent)
-    if (!run) return { status: 'unwanted', note: 'no sub-agent of this id goes on' }
-    run.govern(order)
-    return { status: 'accepted' }
-  }
-
-  /** Carries out an order, for this run and all below it. */
-  govern(order: GovernOrder): void {
-    this.#governor ??= new Governor({
-      runtime: this.#guarded,
-      startedAt: this.startedAt,
-      spent: () => this.#ending.spent,
-      exceeded: (error) => this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }),
-    })
-    const wasPaused = this.#governor.isPaused
-    this.#governor.order(order)
-    if (this.isOver) return
-    const { isPaused } = this.#governor
-    const code = isPaused === wasPaused ? 'governed' : isPaused ? 'paused' : 'resumed'
-    void this.#emit({ type: 'notice', code })
-    this.pauseMoved()
-  }
+  // --- children
 
   /** A run below this one that goes on. */
   descendant(id: string): ChildRunHandle | undefined {
@@ -482,29 +440,22 @@ export class Run implements ReadableRun {
     this.#children.pauseMoved()
   }
 
-  /** What holds for a run holds for all below it. */
-  #hold(signal: AbortSignal): Promise<void> | undefined {
-    const above = this.#parentLink?.parent
-    return this.#governor?.hold(signal) ?? (above && above.#hold(signal))
+  #ordersCallbacks(): OrdersCallbacks {
+    const isOver = (): boolean => this.isOver
+    return {
+      runtime: this.#guarded,
+      startedAt: this.startedAt,
+      get isOver() {
+        return isOver()
+      },
+      spent: () => this.#ending.spent,
+      exceeded: (error) => this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }),
+      cancel: (why) => this.cancel(why),
+      emit: (event) => void this.#emit(event),
+      below: (agent) => this.descendant(agent)?.orders,
+      pauseMoved: () => this.pauseMoved(),
+    }
   }
-
-  #pace(signal: AbortSignal): Promise<void> | undefined {
-    const above = this.#parentLink?.parent
-    return this.#governor?.pace(signal) ?? (above && above.#pace(signal))
-  }
-
-  #spentMore(): void {
-    this.#governor?.spentMore()
-    const above = this.#parentLink?.parent
-    if (above) above.#spentMore()
-  }
-
-  get #isPaused(): boolean {
-    const above = this.#parentLink?.parent
-    return this.#governor?.isPaused === true || (above !== undefined && above.#isPaused)
-  }
-
-  // --- children
 
   #makeChildren(): Children {
     const callbacks = this.#callbacks
@@ -599,7 +550,7 @@ export class Run implements ReadableRun {
       children: () => this.#children,
       over: () => {
         this.#clocks.clear()
-        this.#governor?.clear()
+        this.orders.clear()
         this.#callbacks.changed(this)
       },
       abort: (reason) => this.#controller?.abort(reason),
@@ -627,6 +578,7 @@ export class Run implements ReadableRun {
     this.#controller = undefined
     this.#children = NO_CHILDREN
     this.#parentLink = undefined
+    this.orders.release()
     if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true, isHidden: false }
     else this.#ids.release()
   }
@@ -657,7 +609,7 @@ export class Run implements ReadableRun {
   /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
   #holdDeadline(): void {
     this.#clocks.holdDeadline(
-      this.gated || this.#isPaused || (this.#phase === 'waiting_input' && this.#readers.canAnswer),
+      this.gated || this.orders.isPaused || (this.#phase === 'waiting_input' && this.#readers.canAnswer),
     )
   }
 

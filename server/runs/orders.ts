@@ -1,0 +1,130 @@
+import { z } from 'zod'
+import type { RunEvent } from '../../protocol/events.ts'
+import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
+import type { RunInput } from '../actors/actor.ts'
+import { type GovernOrder, Governor, type GovernorCallbacks } from './governor.ts'
+import type { InputAnswer } from './input-answer.ts'
+
+/** The largest reason of a cancel. */
+const CANCEL_CODE_MAX = 255
+
+const limit = z.number().min(0).nullable().exactOptional()
+
+/** The data of an input of type `govern`. */
+const ORDER: z.ZodType<GovernOrder & { agent?: string }> = z.strictObject({
+  agent: z.string().exactOptional(),
+  paused: z.boolean().exactOptional(),
+  perSec: z.number().gt(0).nullable().exactOptional(),
+  budget: z.strictObject({ tokens: limit, ms: limit, cost: limit }).nullable().exactOptional(),
+})
+
+/** The data of an input of type `stop`: of the turn in which a client saw item `ifSeq`. */
+const STOP: z.ZodType<{ ifSeq: number; code?: number; note?: string }> = z.object({
+  ifSeq: z.int().min(0),
+  code: z.int().min(0).exactOptional(),
+  note: z.string().max(256).exactOptional(),
+})
+
+/** What orders take from their run. */
+export type OrdersCallbacks = GovernorCallbacks & {
+  /** It is stopping, or has ended. */
+  readonly isOver: boolean
+  cancel(why: CancelCause): void
+  emit(event: RunEvent): void
+  /** The orders of a run below it that goes on. */
+  below(agent: string): Orders | undefined
+  /** It was paused or resumed, and all below it. */
+  pauseMoved(): void
+}
+
+/** What clients order of a run: to stop in the turn that they see, or to pause, slow down and spend less. */
+export class Orders {
+  readonly #run: OrdersCallbacks
+  /** The orders of the run that began this one: they hold here, too. */
+  #above: Orders | undefined
+  /** Made for the first order. */
+  #governor: Governor | undefined
+  /** The item with which the present turn of the agent began. */
+  #turnAt = 0
+
+  /** @param above absent for a run that is not a child. */
+  constructor(run: OrdersCallbacks, above: Orders | undefined) {
+    this.#run = run
+    this.#above = above
+  }
+
+  /** The run, or one above it, is paused. */
+  get isPaused(): boolean {
+    return this.#governor?.isPaused === true || this.#above?.isPaused === true
+  }
+
+  /** Takes an input that is an order. Undefined: it is none. */
+  take({ type, data }: RunInput): InputAnswer | undefined {
+    if (type === 'stop') return this.#stop(data)
+    if (type === 'govern') return this.#govern(data)
+    return undefined
+  }
+
+  /** A turn of the agent began with item `seq`. */
+  turnBegan(seq: number): void {
+    this.#turnAt = seq
+  }
+
+  /** Waits until a request may be sent. Undefined: now. */
+  hold(signal: AbortSignal): Promise<void> | undefined {
+    return this.#governor?.hold(signal) ?? this.#above?.hold(signal)
+  }
+
+  /** Waits until the next piece of an answer may come. Undefined: now. */
+  pace(signal: AbortSignal): Promise<void> | undefined {
+    return this.#governor?.pace(signal) ?? this.#above?.pace(signal)
+  }
+
+  /** The run has cost something: stops it, or a run above it, if that is more than it may. */
+  spentMore(): void {
+    this.#governor?.spentMore()
+    this.#above?.spentMore()
+  }
+
+  /** The run is over. */
+  clear(): void {
+    this.#governor?.clear()
+  }
+
+  /** The run has settled: the runs above it may be forgotten before it. */
+  release(): void {
+    this.#above = undefined
+  }
+
+  #stop(data: unknown): InputAnswer {
+    const { data: stop } = STOP.safeParse(data)
+    if (!stop)
+      return { status: 'invalid', note: 'a stop has `ifSeq`, the number of an item, and may have `code` and `note`' }
+    if (stop.ifSeq < this.#turnAt) return { status: 'stale', note: 'a later turn has begun' }
+    const code = Math.min(stop.code ?? CANCEL_CODES.user, CANCEL_CODE_MAX)
+    this.#run.cancel({ by: 'client', code, note: stop.note })
+    return { status: 'accepted' }
+  }
+
+  #govern(data: unknown): InputAnswer {
+    const { data: order } = ORDER.safeParse(data)
+    if (!order) return { status: 'invalid', note: 'an order has paused, perSec, budget and agent, and nothing else' }
+    const { agent } = order
+    const orders = agent === undefined ? this : this.#run.below(agent)
+    if (!orders) return { status: 'unwanted', note: 'no sub-agent of this id goes on' }
+    orders.#carryOut(order)
+    return { status: 'accepted' }
+  }
+
+  /** Carries out an order, for the run and all below it. */
+  #carryOut(order: GovernOrder): void {
+    this.#governor ??= new Governor(this.#run)
+    const wasPaused = this.#governor.isPaused
+    this.#governor.order(order)
+    if (this.#run.isOver) return
+    const { isPaused } = this.#governor
+    const code = isPaused === wasPaused ? 'governed' : isPaused ? 'paused' : 'resumed'
+    this.#run.emit({ type: 'notice', code })
+    this.#run.pauseMoved()
+  }
+}
