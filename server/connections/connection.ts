@@ -1,21 +1,8 @@
 import { CLOSE, MillraceError, ProtocolFault } from '../../protocol/errors.ts'
-import type {
-  Attach,
-  Cancel,
-  Hello,
-  Input,
-  Key,
-  List,
-  Start,
-  SubscriptionOptions,
-  UpFrame,
-} from '../../protocol/frames.ts'
-import { TAG } from '../../protocol/frames.ts'
-import type { CancelCause } from '../../protocol/receipt.ts'
+import type { Attach, Hello, List, Start, SubscriptionOptions, UpFrame } from '../../protocol/frames.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
-import type { Action } from '../actors/authorize.ts'
 import { errorData } from '../log/error-data.ts'
 import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
@@ -23,8 +10,9 @@ import { GuardedRuntime } from '../runtime.ts'
 import { TokenBucket } from '../sessions/admission.ts'
 import type { ListableRun } from '../sessions/run-lists.ts'
 import type { SessionSocket } from '../sessions/session.ts'
-import { excerpt, excerptBytes, wellFormed } from '../text.ts'
+import { excerptBytes, wellFormed } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
+import { Commands } from './commands.ts'
 import type { FlushQueue } from './flush-queue.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
@@ -33,20 +21,6 @@ import { Outbox } from './outbox.ts'
 import type { StartPosition } from './start-position.ts'
 import { Subscription } from './subscription.ts'
 
-const CANCEL_CODE_MAX = 255
-/** What a principal needs to send an input of that type. An `answer` can be that of a question for approval, too. */
-const ACTIONS = new Map([
-  ['approve', 'approve'],
-  ['answer', 'approve'],
-  ['govern', 'govern'],
-  ['stop', 'cancel'],
-] as const)
-const ACTION_WORDS = {
-  input: 'send the run input',
-  approve: 'answer for the run',
-  govern: 'govern the run',
-  cancel: 'cancel the run',
-}
 /** The longest reason of a close: a WebSocket takes 123 bytes. */
 const MAX_REASON_BYTES = 120
 /** Closes that report a limit of the server. */
@@ -55,10 +29,6 @@ const LIMIT_CODES: readonly number[] = [CLOSE.tooMany, CLOSE.slow, CLOSE.tooLarg
 const LIMIT_ERRORS: readonly string[] = ['too_many_streams', 'rate_limited', 'overloaded']
 /** Frames of one message that count as one against `messagesPerSec`. */
 const FRAMES_PER_MESSAGE = 16
-/** Most characters of a client's text that an error message quotes. */
-const QUOTED_CHARACTERS = 64
-/** The longest text of a client that an answer repeats. */
-const MAX_ECHOED_CHARACTERS = 1_024
 
 /** Of a connection that has opened no stream: an empty Map of its own takes 240 bytes. */
 const NO_SUBSCRIPTIONS = new Map<number, Subscription>()
@@ -86,6 +56,8 @@ export class Connection implements SocketEvents, SessionSocket {
   readonly #messages: TokenBucket
   #subscriptions: Map<number, Subscription> = NO_SUBSCRIPTIONS
   readonly #listings = new Listings()
+  /** Made for the first CANCEL or INPUT. */
+  #commands: Commands | undefined
   /** Known from WELCOME on. */
   #client: WelcomedClient | undefined
   #isClosed = false
@@ -279,9 +251,9 @@ export class Connection implements SocketEvents, SessionSocket {
       case 'list':
         return this.#list(frame)
       case 'cancel':
-        return this.#cancel(frame)
+        return this.#command(frame.sid, (commands, subscription) => commands.cancel(frame, subscription))
       case 'input':
-        return this.#input(frame, bytes.length)
+        return this.#command(frame.sid, (commands, subscription) => commands.input(frame, bytes.length, subscription))
       case 'pong':
         return this.#outbox.answered(frame.nonce)
     }
@@ -366,28 +338,6 @@ export class Connection implements SocketEvents, SessionSocket {
     }
   }
 
-  #cancel({ sid, code, note, target }: Cancel): void {
-    const subscription = this.#subscriptions.get(sid)
-    if (!subscription) return
-    const isNamed = target !== undefined && target.id.length <= MAX_ECHOED_CHARACTERS
-    const ref = { tag: TAG.cancel, sid, ...(isNamed ? { detail: [target.type, target.id] } : {}) }
-    if (!this.#mayDo('cancel', subscription)) {
-      const message = 'this principal may not cancel the run'
-      return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
-    }
-    const cause: CancelCause = { by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note }
-    if (target) {
-      const { type, id } = target
-      const { run } = subscription
-      const message = `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`
-      return this.#when(type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause), (isGoingOn) => {
-        if (!isGoingOn) subscription.answer({ kind: 'notice', code: 'not_found', message, ref })
-      })
-    }
-    subscription.skip()
-    subscription.run.cancel(cause)
-  }
-
   /** Only a limit's message is written. Others may quote what the client sent. */
   #recordRefusal({ code, message }: MillraceError): void {
     const { log } = this.#options
@@ -395,39 +345,19 @@ export class Connection implements SocketEvents, SessionSocket {
     else log.write('run.refused', { ...this.#fields, code })
   }
 
-  #input({ sid, mid, type, data }: Input, bytes: number): void {
+  #command(sid: number, run: (commands: Commands, subscription: Subscription) => void): void {
     const subscription = this.#subscriptions.get(sid)
-    if (!subscription) return
-    const action = ACTIONS.get(type as 'approve') ?? 'input'
-    if (!this.#mayDo(action, subscription)) {
-      const ref = { tag: TAG.input, sid, detail: mid }
-      const message = `this principal may not ${ACTION_WORDS[action]}`
-      return this.#outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
-    }
-    const { client } = subscription
-    const from = this.#client && { principal: this.#client.principal, instance: subscription.own ? client : undefined }
-    this.#when(subscription.run.input(midName(mid), { id: mid, type, data }, bytes, from), ({ status, note }) => {
-      if (type === 'stop' && status === 'accepted') subscription.skip()
-      if (status === 'forbidden' || status === 'stale') {
-        const ref = { tag: TAG.input, sid, detail: mid }
-        return this.#outbox.notify({ kind: 'notice', code: status, message: note ?? status, ref })
-      }
-      this.#outbox.send({ kind: 'input_ack', sid, mid, status, ...(note === undefined ? {} : { note }) })
-    })
-  }
-
-  #mayDo(action: Action, { run }: Subscription): boolean {
     const client = this.#client
-    return client !== undefined && this.#options.registry.permits(client.principal, action, run)
-  }
-
-  /** Passes on the answer of a run: at once if the run is executed here, later if another process has to answer. */
-  #when<T>(answer: T | Promise<T>, then: (answer: T) => void): void {
-    if (!(answer instanceof Promise)) return then(answer)
-    answer.then(
-      (found) => this.#runtime.enter(() => !this.#isClosed && then(found)),
-      (error: unknown) => this.#broke(error),
-    )
+    if (!subscription || !client) return
+    this.#commands ??= new Commands({
+      outbox: this.#outbox,
+      runtime: this.#runtime,
+      registry: this.#options.registry,
+      client,
+      isClosed: () => this.#isClosed,
+      broke: (error) => this.#broke(error),
+    })
+    run(this.#commands, subscription)
   }
 }
 
@@ -449,9 +379,4 @@ function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSi
     sid = frame.sid
   }
   return sid
-}
-
-/** A message id as the key of a Map. A binary id and a text id are never the same. */
-function midName(mid: Key): string {
-  return typeof mid === 'string' ? `s${mid}` : `b${Buffer.from(mid).toString('base64')}`
 }
