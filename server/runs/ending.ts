@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { CancelCause, Receipt, Sent } from '../../protocol/receipt.ts'
+import type { Receipt, Sent } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { errorData } from '../log/error-data.ts'
 import type { Log } from '../log/log.ts'
@@ -11,17 +11,11 @@ import type { Children } from './children.ts'
 import type { Inputs } from './inputs.ts'
 import type { OpenWork, OpenWorkSnapshot } from './open-work.ts'
 import type { Producer } from './producer.ts'
+import type { StopCause } from './stop-cause.ts'
 import type { UsageTally } from './usage-tally.ts'
 
 /** Bytes that an id takes in a list in addition to its text, at most. */
 const ID_HEADER_BYTES = 5
-
-/** Why a run is stopped before its actor has finished. */
-export type StopCause = CancelCause & {
-  outcome: 'cancelled' | 'error'
-  error: MillraceError
-  note?: string | undefined
-}
 
 /** A stop, and what was open when it came. */
 type Stop = StopCause & {

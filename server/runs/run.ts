@@ -4,7 +4,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, toWire } from '../../protocol/events.ts'
 import type { OnDetach, RunState, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, type Receipt } from '../../protocol/receipt.ts'
+import type { CancelCause, Receipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, ActorContext, Principal, Question, RunInput } from '../actors/actor.ts'
 import type { ChildRun } from '../actors/child-run.ts'
@@ -16,6 +16,7 @@ import { type Reader, Readers } from '../log/readers.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { ClientTools } from '../tools/client-tools.ts'
+import { actorFailure, isAbort } from './actor-failure.ts'
 import { actorStream } from './actor-stream.ts'
 import { CallIds } from './call-ids.ts'
 import type { ChildRunHandle } from './child.ts'
@@ -32,6 +33,7 @@ import { Orders, type OrdersCallbacks } from './orders.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import type { Scheduler } from './scheduler.ts'
+import { cancelledBy, stoppedWith } from './stop-cause.ts'
 import { cancelTarget, expectEnd } from './targets.ts'
 import { UsageTally } from './usage-tally.ts'
 
@@ -158,7 +160,7 @@ export class Run implements ReadableRun {
     )
     this.#ending = new Ending(this.#endingCallbacks())
     this.#clocks = new Clocks(this.#guarded, callbacks.limits, options, {
-      failed: (error) => this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }),
+      failed: (error) => this.#ending.stop(stoppedWith(error)),
       left: (why) => this.cancel(why),
     })
   }
@@ -449,7 +451,7 @@ export class Run implements ReadableRun {
         return isOver()
       },
       spent: () => this.#ending.spent,
-      exceeded: (error) => this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }),
+      exceeded: (error) => this.#ending.stop(stoppedWith(error)),
       cancel: (why) => this.cancel(why),
       emit: (event) => void this.#emit(event),
       below: (agent) => this.descendant(agent)?.orders,
@@ -518,17 +520,12 @@ export class Run implements ReadableRun {
   /** Stops the run at once, whatever its actor waits for. It has no effect on a run that is stopping or has ended. */
   cancel(why: CancelCause): void {
     if (this.isOver) return
-    const message =
-      why.note === undefined || why.note === ''
-        ? `cancelled by the ${why.by}`
-        : `cancelled by the ${why.by}: ${why.note}`
-    this.#ending.stop({ ...why, outcome: 'cancelled', error: new MillraceError('cancelled', message) })
+    this.#ending.stop(cancelledBy(why))
   }
 
   /** The server goes away before the run is finished. */
   interrupt(message: string): void {
-    const error = new MillraceError('interrupted', message)
-    this.#ending.stop({ outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified })
+    this.#ending.stop(stoppedWith(new MillraceError('interrupted', message)))
   }
 
   /** Logs the end of a run that is stopped, whatever of it has not finished. */
@@ -586,12 +583,7 @@ export class Run implements ReadableRun {
   #fail(error: unknown): void {
     if (this.#ending.isOver) return this.#ending.check()
     if (!MillraceError.is(error)) this.#callbacks.failed(this, error)
-    // `cancelled` is not the stop of this run here, which is no failure: a child of it was stopped.
-    const stopped = MillraceError.is(error, 'cancelled')
-    const ours = stopped
-      ? new MillraceError('actor_failed', 'a child of this run was cancelled, and its actor did not go on without it')
-      : MillraceError.from(error, 'actor_failed', `actor ${this.actorName} failed; the server's log says why`)
-    this.#ending.fail(ours)
+    this.#ending.fail(actorFailure(error, this.actorName))
   }
 
   /** The actor has finished after its run was over. An error of its clean-up is reported, unless it is the stop itself. */
@@ -616,17 +608,6 @@ export class Run implements ReadableRun {
   /** A child waits for what its parent waits for, which stops both. */
   #watchStall(): void {
     this.#clocks.watchStall(this.gated && this.parent === undefined)
-  }
-}
-
-/** Whether an error comes from an abort: the reason of our signal, or a library's own abort error. */
-function isAbort(error: unknown): boolean {
-  if (MillraceError.is(error)) return true
-  try {
-    return error instanceof Error && /abort/i.test(`${error.name} ${error.constructor.name}`)
-  } catch {
-    // Anything can be thrown, also an object whose getters throw.
-    return false
   }
 }
 

@@ -1,0 +1,21 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
+
+/** Why a run is stopped before its actor has finished. */
+export type StopCause = CancelCause & {
+  outcome: 'cancelled' | 'error'
+  error: MillraceError
+  note?: string | undefined
+}
+
+/** Somebody wants the run no longer. */
+export function cancelledBy(why: CancelCause): StopCause {
+  const message =
+    why.note === undefined || why.note === '' ? `cancelled by the ${why.by}` : `cancelled by the ${why.by}: ${why.note}`
+  return { ...why, outcome: 'cancelled', error: new MillraceError('cancelled', message) }
+}
+
+/** The server does not let the run go on. */
+export function stoppedWith(error: MillraceError): StopCause {
+  return { outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }
+}
