@@ -1,6 +1,7 @@
 import { jsonSchemaOf, objectSchema } from '../actors/json-schema.ts'
 import { type Issue, type StandardSchema, validate } from '../actors/standard-schema.ts'
 import type { OutputFormat } from '../models/model.ts'
+import { outputWords } from '../models/output-words.ts'
 import { excerpt, wellFormed } from '../text.ts'
 
 /** How often a model is asked again for an answer that fits. */
@@ -25,7 +26,7 @@ export class AgentOutput {
     this.#schema = schema
     const json = jsonSchemaOf(schema, 'use one that does, such as zod')
     this.format = { name: 'output', schema: objectSchema(json, 'the output of an agent') }
-    this.instructions = `Give your final answer as one JSON object and nothing else. It must fit this JSON Schema:\n${JSON.stringify(this.format.schema)}`
+    this.instructions = outputWords(this.format.schema)
   }
 
   /** Reads an answer. @throws what the schema throws. */

@@ -2,7 +2,7 @@ import Anthropic from '@anthropic-ai/sdk'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ANTHROPIC, MessagesAnswer } from './anthropic/messages-answer.ts'
 import { messagesRequest, unsupportedIn } from './anthropic/messages-request.ts'
-import type { Model, ModelEvent, ModelRequest } from './model.ts'
+import type { Model, ModelEvent, ModelRequest, Structured } from './model.ts'
 import { unsupportedSettings } from './model-settings.ts'
 import { type Asking, answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import { type Endpoint, endpointOf, type KeyedProvider, withoutCustomHeaders } from './provider/endpoint.ts'
@@ -21,6 +21,11 @@ export type AnthropicOptions = ProviderOptions & {
   baseURL?: string | undefined
   /** Further members of every request. They take the place of those that millrace sets. Default: none. */
   body?: { readonly [name: string]: unknown } | undefined
+  /**
+   * Whether the model keeps to a JSON Schema that it is sent as `output_config.format`. Default: `enforced` at Anthropic,
+   * `none` at a compatible server: it is told in words.
+   */
+  structured?: Structured | undefined
 }
 
 const OPTIONS: OptionKinds<AnthropicOptions> = {
@@ -28,6 +33,7 @@ const OPTIONS: OptionKinds<AnthropicOptions> = {
   apiKey: 'a string',
   baseURL: 'a string',
   body: 'an object',
+  structured: 'a string',
 }
 
 const PROVIDER: KeyedProvider = {
@@ -69,6 +75,7 @@ export function anthropic(name: string, options: AnthropicOptions = {}): Model {
   return {
     id: idOf(options, `${ANTHROPIC}:${name}`),
     provider: ANTHROPIC,
+    structured: options.structured ?? (endpoint.own ? 'enforced' : 'none'),
     stream: (request) =>
       wholeAnswer(
         request,

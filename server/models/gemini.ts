@@ -1,8 +1,8 @@
 import { GoogleGenAI } from '@google/genai'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { GEMINI, GenerateContentAnswer } from './gemini/generate-content-answer.ts'
-import { generateContentRequest, toolNames, unsupportedIn } from './gemini/generate-content-request.ts'
-import type { Model, ModelEvent, ModelRequest } from './model.ts'
+import { generateContentRequest, isOlder, toolNames, unsupportedIn } from './gemini/generate-content-request.ts'
+import type { Model, ModelEvent, ModelRequest, Structured } from './model.ts'
 import { unsupportedSettings } from './model-settings.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import { type Endpoint, endpointOf, type KeyedProvider } from './provider/endpoint.ts'
@@ -24,6 +24,11 @@ export type GeminiOptions = ProviderOptions & {
    * They take the place of those that millrace sets. Default: none.
    */
   config?: { readonly [name: string]: unknown } | undefined
+  /**
+   * Whether the model keeps to a JSON Schema that it is sent as `responseJsonSchema`. Default: `enforced` from Gemini 3 on,
+   * `best-effort` for older models, which take no tools together with it. `none`: it is told in words.
+   */
+  structured?: Structured | undefined
 }
 
 const OPTIONS: OptionKinds<GeminiOptions> = {
@@ -31,6 +36,7 @@ const OPTIONS: OptionKinds<GeminiOptions> = {
   apiKey: 'a string',
   baseURL: 'a string',
   config: 'an object',
+  structured: 'a string',
 }
 
 const PROVIDER: KeyedProvider = {
@@ -70,6 +76,7 @@ export function gemini(name: string, options: GeminiOptions = {}): Model {
   return {
     id: idOf(options, `${GEMINI}:${name}`),
     provider: GEMINI,
+    structured: options.structured ?? (isOlder(name) ? 'best-effort' : 'enforced'),
     stream: (request) =>
       answer(
         request,

@@ -103,6 +103,13 @@ function anthropic(body: Json): void {
     must(isText(name) && NAME.test(name), 'a tool has a valid name')
     mustBeSchema(schema)
   }
+  const { effort, format, ...unknown } = (body['output_config'] ?? {}) as Json
+  must(Object.keys(unknown).length === 0, 'output_config has effort and format')
+  must(effort === undefined || ['low', 'medium', 'high'].includes(effort as string), 'effort is a level')
+  if (format !== undefined) {
+    must(isObject(format) && format['type'] === 'json_schema', 'the format is a JSON Schema')
+    mustBeStructured(format['schema'])
+  }
   mustBeDistinct(
     tools.map(({ name }) => name),
     'tool names',
@@ -175,6 +182,24 @@ function isPaused({ content }: Json): boolean {
   return listIn(content).some(({ type }) => type === 'server_tool_use')
 }
 
+const STRUCTURED_KEYWORDS = new Set(
+  'type properties required additionalProperties items enum const anyOf $ref $defs description title'.split(' '),
+)
+
+/** The schemas that structured outputs of Anthropic take. */
+function mustBeStructured(schema: unknown): void {
+  must(isObject(schema), 'a schema is an object')
+  const extra = Object.keys(schema).find((name) => !STRUCTURED_KEYWORDS.has(name))
+  must(extra === undefined, `the keyword ${extra} is not supported`)
+  if (schema['type'] === 'object')
+    must(schema['additionalProperties'] === false, 'additionalProperties of an object is false')
+  for (const parts of [schema['properties'], schema['$defs']])
+    if (isObject(parts)) Object.values(parts).forEach(mustBeStructured)
+  listIn(schema['anyOf']).forEach(mustBeStructured)
+  if ('items' in schema) mustBeStructured(schema['items'])
+  must(!JSON.stringify(schema['$defs'] ?? {}).includes('"$ref"'), 'schemas are not recursive')
+}
+
 const GEMINI_NAME = /^[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}$/
 /** Stands for the signature of a call that another model made. */
 const NO_SIGNATURE = 'skip_thought_signature_validator'
@@ -205,6 +230,8 @@ function gemini(body: Json): void {
       listIn(system['parts']).every(({ text }) => isSaid(text)),
       'the instruction has text',
     )
+  const { responseJsonSchema: schema, responseMimeType: type } = (body['generationConfig'] ?? {}) as Json
+  must(schema === undefined || type === 'application/json', 'a schema of the answer needs the type application/json')
   must(contents.length > 0, 'contents are not empty')
   must(contents.at(-1)!['role'] === 'user', 'the last turn is of the user')
   contents.forEach(({ role, parts: given }, at) => {

@@ -1,11 +1,13 @@
 import { bareType, isTextType } from '../message-parts.ts'
 import type { Message, ModelRequest } from '../model.ts'
 import type { Effort, SettingName } from '../model-settings.ts'
+import { outputWords } from '../output-words.ts'
 import { type AnswerTurn, alternationOf, type PlacedPart, type UserTurn } from '../provider/alternation.ts'
 import { CallIdMap } from '../provider/call-id-map.ts'
 import { objectIn, textIn, type Wire } from '../provider/json.ts'
 import { type AnswerPart, partsOf } from '../provider/part-order.ts'
 import { base64, inlineText, unsupportedPart } from '../provider/parts.ts'
+import { anthropicSchema } from '../strict-schema.ts'
 import { validCall } from '../valid-call.ts'
 import { ANTHROPIC } from './messages-answer.ts'
 
@@ -15,20 +17,28 @@ const DEFAULT_MAX_TOKENS = 32_000
 /** The body of a request to the messages API, but for the model. */
 export function messagesRequest(request: ModelRequest): Wire {
   const { system, turns } = alternationOf(request.messages)
-  const { tools = [], toolChoice, maxTokens, stop, effort, parallelToolCalls } = request
+  const { tools = [], toolChoice, maxTokens, stop, effort, parallelToolCalls, output } = request
   const ids = new CallIdMap()
   const messages = turns.map((turn) => (turn.role === 'user' ? userMessage(turn, ids) : answerMessage(turn, ids)))
   const described = tools.length > 0 ? tools.map(toTool) : toolsOf(request.messages)
   const choice = tools.length > 0 ? toToolChoice(toolChoice, parallelToolCalls) : { type: 'none' }
+  const schema = output && anthropicSchema(output.schema)
+  // A schema that the provider does not take is told in words.
+  const words = [system, ...(output && !schema ? [outputWords(output.schema)] : [])].filter((text) => text !== '')
+  const config = {
+    ...(effort !== undefined && effort !== 'none' && { effort: LEVELS[effort] }),
+    ...(schema && { format: { type: 'json_schema', schema } }),
+  }
   return {
     max_tokens: maxTokens ?? DEFAULT_MAX_TOKENS,
-    ...(system !== '' && { system }),
+    ...(words.length > 0 && { system: words.join('\n\n') }),
     messages,
     // A conversation with calls is refused without the tools that were called.
     ...(described.length > 0 && { tools: described, ...(choice && { tool_choice: choice }) }),
     ...(stop !== undefined && { stop_sequences: [...stop] }),
     // Thinking and a forced call exclude each other.
-    ...(effort !== undefined && effortOf(effort, isForced(choice))),
+    ...(effort !== undefined && thinkingOf(effort, isForced(choice))),
+    ...(Object.keys(config).length > 0 && { output_config: config }),
   }
 }
 
@@ -41,12 +51,9 @@ const LEVELS = { minimal: 'low', low: 'low', medium: 'medium', high: 'high' } as
   [Level in Exclude<Effort, 'none'>]: string
 }
 
-function effortOf(effort: Effort, forced: boolean): Wire {
+function thinkingOf(effort: Effort, forced: boolean): Wire {
   if (effort === 'none') return { thinking: { type: 'disabled' } }
-  return {
-    ...(!forced && { thinking: { type: 'adaptive', display: 'summarized' } }),
-    output_config: { effort: LEVELS[effort] },
-  }
+  return forced ? {} : { thinking: { type: 'adaptive', display: 'summarized' } }
 }
 
 function isForced(choice: Wire | undefined): boolean {

@@ -17,11 +17,11 @@ export type GenerateContentRequest = { readonly contents: Wire[]; readonly confi
 /** @param model the name of the model: older ones have a thinking budget in place of a level, and sign nothing. */
 export function generateContentRequest(model: string, request: ModelRequest): GenerateContentRequest {
   const { system, turns } = alternationOf(request.messages)
-  const { tools = [], toolChoice, temperature, topP, maxTokens, stop, seed, effort } = request
-  const isOlder = /gemini-[12]\b/.test(model)
+  const { tools = [], toolChoice, temperature, topP, maxTokens, stop, seed, effort, output } = request
+  const older = isOlder(model)
   return {
     contents: turns.map((turn, at) =>
-      turn.role === 'user' ? userContent(turn, turns[at - 1]) : modelContent(turn, isOlder),
+      turn.role === 'user' ? userContent(turn, turns[at - 1]) : modelContent(turn, older),
     ),
     config: {
       ...(system !== '' && { systemInstruction: system }),
@@ -34,9 +34,23 @@ export function generateContentRequest(model: string, request: ModelRequest): Ge
       ...(maxTokens !== undefined && { maxOutputTokens: maxTokens }),
       ...(stop !== undefined && { stopSequences: [...stop] }),
       ...(seed !== undefined && { seed }),
-      ...(effort !== undefined && { thinkingConfig: thinkingOf(effort, isOlder) }),
+      ...(effort !== undefined && { thinkingConfig: thinkingOf(effort, older) }),
+      ...(output && { responseMimeType: 'application/json', responseJsonSchema: withoutConst(output.schema) }),
     },
   }
+}
+
+/** Whether a model is of the generations that sign nothing and take no tools together with a schema of the answer. */
+export function isOlder(model: string): boolean {
+  return /gemini-[12]\b/.test(model)
+}
+
+/** The schema with lists of one value in place of `const`, which the API ignores. */
+function withoutConst(schema: unknown): unknown {
+  return JSON.parse(JSON.stringify(schema), (_, value: unknown) => {
+    const { const: only, ...rest } = objectIn(value)
+    return typeof only === 'string' || typeof only === 'number' ? { ...rest, enum: [only] } : value
+  })
 }
 
 /** The settings that Gemini does not have. */

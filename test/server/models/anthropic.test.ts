@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { type AnthropicOptions, anthropic } from '../../../server/models/anthropic.ts'
 import type { Message, ModelRequest } from '../../../server/models/model.ts'
 import type { ModelSettings } from '../../../server/models/model-settings.ts'
+import { outputWords } from '../../../server/models/output-words.ts'
 import { providerSuite } from '../../conformance/model.ts'
 import { limitsSuite } from '../../conformance/provider-limits.ts'
 import { readToEnd } from '../../helpers/read-all.ts'
@@ -155,6 +157,53 @@ describe('the settings of a request to anthropic()', () => {
   test('are those of the option body in the end', async () => {
     const { body } = await sent({ apiKey: 'sk-1', body: { max_tokens: 5, temperature: 1 } }, { maxTokens: 9 })
     expect(body).toMatchObject({ max_tokens: 5, temperature: 1 })
+  })
+})
+
+describe('the output of a request to anthropic()', () => {
+  const outputOf = (schema: z.ZodType) => ({ name: 'output', schema: z.toJSONSchema(schema, { io: 'input' }) })
+
+  test('is sent closed and without the keywords that the API refuses, beside the effort', async () => {
+    const output = outputOf(z.object({ city: z.string().min(1).optional(), n: z.int().min(0).max(9) }))
+    const { body } = await sent({ apiKey: 'sk-1' }, { output, effort: 'low' })
+    expect(body['output_config']).toEqual({
+      effort: 'low',
+      format: {
+        type: 'json_schema',
+        schema: {
+          type: 'object',
+          properties: { city: { type: 'string' }, n: { type: 'integer' } },
+          required: ['n'],
+          additionalProperties: false,
+        },
+      },
+    })
+    expect(problemIn('anthropic', body)).toBeUndefined()
+  })
+
+  const tree: z.ZodType = z.object({ name: z.string(), below: z.lazy(() => z.array(tree)) })
+  test.each([
+    ['has members of any name', z.object({ prices: z.record(z.string(), z.number()) })],
+    ['has a tuple', z.object({ at: z.tuple([z.number(), z.number()]) })],
+    ['is recursive', tree],
+    ['is recursive deep below', z.object({ tree })],
+  ])('is told in words, behind the instructions, where the schema %s', async (_, schema) => {
+    const output = outputOf(schema)
+    const messages: Message[] = [
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: 'hi' },
+    ]
+    const { body } = await sent({ apiKey: 'sk-1' }, { output, messages })
+    expect(body).not.toHaveProperty('output_config')
+    expect(body['system']).toBe(`Be brief.\n\n${outputWords(output.schema)}`)
+    expect(problemIn('anthropic', body)).toBeUndefined()
+  })
+
+  test('is enforced at Anthropic, and told in words elsewhere, unless you say otherwise', () => {
+    const env = {}
+    expect(anthropic('m', { env, apiKey: 'sk-1' }).structured).toBe('enforced')
+    expect(anthropic('m', { env, baseURL: 'http://host' }).structured).toBe('none')
+    expect(anthropic('m', { env, baseURL: 'http://host', structured: 'enforced' }).structured).toBe('enforced')
   })
 })
 

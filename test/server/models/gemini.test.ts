@@ -150,6 +150,36 @@ describe('the settings of a request to gemini()', () => {
   })
 })
 
+describe('the output of a request to gemini()', () => {
+  test('is sent as JSON Schema, with a list of one value for each constant', async () => {
+    const schema = {
+      type: 'object',
+      properties: {
+        kind: { type: 'string', const: 'city' },
+        n: { const: 1 },
+        const: { type: 'string' },
+        prices: { type: 'object', additionalProperties: { type: 'number' } },
+      },
+    }
+    const { body } = await sent({ apiKey: 'k' }, { output: { name: 'output', schema } })
+    expect(body['generationConfig']).toEqual({
+      responseMimeType: 'application/json',
+      responseJsonSchema: {
+        ...schema,
+        properties: { ...schema.properties, kind: { type: 'string', enum: ['city'] }, n: { enum: [1] } },
+      },
+    })
+    expect(problemIn('gemini', body)).toBeUndefined()
+  })
+
+  test('is enforced from Gemini 3 on, and best effort before, unless you say otherwise', () => {
+    const given = { env: {}, apiKey: 'k' }
+    expect(gemini('gemini-3-flash', given).structured).toBe('enforced')
+    expect(gemini('gemini-2.5-pro', given).structured).toBe('best-effort')
+    expect(gemini('gemini-3-flash', { ...given, structured: 'none' }).structured).toBe('none')
+  })
+})
+
 describe('a conversation for gemini()', () => {
   const odd: [what: string, messages: Message[]][] = [
     ['with nothing but a system message', [{ role: 'system', content: 'be brief' }]],
