@@ -83,6 +83,13 @@ test.concurrent('the example of MCP says what to set, and uses the tools of the 
   expect(stdout).toContain('> mcp_weather {}\n< ok { celsius: 21 }\n')
 })
 
+test.concurrent('the example of steering cuts an answer short, changes an approved call, pauses a run and ends one by its budget', async () => {
+  const said = await outputOf('steering.ts')
+  expect(said).toContain('turn 1 ended: interrupted\nturn 2 ended: stop\nthe message was taken in { n: 2 }\n')
+  expect(said).toContain('the run is paused\ntool: paid Bob\nthe run is resumed\nanswer: payment says: ')
+  expect(said).toContain('budget: budget_exceeded, with its usage\n')
+})
+
 test.concurrent('the example of files uploads one, asks about it, and refuses what is not allowed', async () => {
   const said = await outputOf('files.ts')
   expect(said).toContain('uploaded 800000 bytes of text/csv in more than ten steps: true\n')
