@@ -146,6 +146,19 @@ test('server/README.md lists every room of the server, and names its files in th
   expect(astray).toEqual([])
 })
 
+test('every test that docs/capabilities.md names is there', () => {
+  const page = readFileSync(`${root}docs/capabilities.md`, 'utf8')
+  const rows = page.split('\n').filter((line) => /^\| (?!what |---)/.test(line))
+  expect(rows.length).toBeGreaterThan(30)
+  const missing = rows.filter((row) => {
+    const [, file = '', title = ''] = /\| `(test\/[^`]+\.ts)`: “(.+)” \|$/.exec(row) ?? []
+    if (file === '') return true
+    const source = readFileSync(`${root}${file}`, 'utf8')
+    return !["'", '"', '`'].some((quote) => source.includes(`${quote}${title}${quote}, `))
+  })
+  expect(missing).toEqual([])
+})
+
 /** The anchors that a page's headings get where it is shown. */
 function anchorsOf(markdown: string): string[] {
   return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
