@@ -1,6 +1,9 @@
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
-import { MillraceError } from '../../../protocol/errors.ts'
+import { type ErrorCode, MillraceError } from '../../../protocol/errors.ts'
 import { LOST_ANSWER } from './endpoint-transport.ts'
+import type { ServerSettings } from './server-options.ts'
+
+type Named = Pick<ServerSettings, 'name' | 'hide'>
 
 const CLOSED: readonly string[] = [SdkErrorCode.ConnectionClosed, SdkErrorCode.NotConnected, SdkErrorCode.SendFailed]
 /** The status of a request whose session the server does not know, such as after it was started again. */
@@ -22,20 +25,28 @@ export function isUnsent(error: unknown): boolean {
 }
 
 /** The error of a call, in words that the model may see. What an HTTP server wrote is not among them. */
-export function callError(server: string, error: unknown): MillraceError {
-  const of = `the MCP server ${server}`
+export function callError({ name, hide }: Named, error: unknown): MillraceError {
+  const of = `the MCP server ${name}`
   if (MillraceError.is(error, 'tool_failed') || MillraceError.is(error, 'unavailable')) return error
   if (MillraceError.is(error)) return new MillraceError('tool_failed', `${of}: ${error.message}`, { cause: error })
   if (isGone(error)) return new MillraceError('tool_failed', `${of} went away during the call`, { cause: error })
-  const words = error instanceof ProtocolError ? `answered: ${error.message}` : failureOf(error)
-  return new MillraceError('tool_failed', `${of} ${words}`, { cause: error })
+  return failure('tool_failed', `${of} ${wordsOf(error)}`, hide, error)
 }
 
 /** The error of a server that cannot be reached, or started, or asked for its tools. */
-export function reachError(server: string, error: unknown): MillraceError {
+export function reachError({ name, hide }: Named, error: unknown): MillraceError {
   if (MillraceError.is(error)) return error
-  const said = error instanceof ProtocolError ? `answered: ${error.message}` : failureOf(error)
-  return new MillraceError('unavailable', `the MCP server ${server} ${said}`, { cause: error })
+  return failure('unavailable', `the MCP server ${name} ${wordsOf(error)}`, hide, error)
+}
+
+/** What a server says may repeat what it was configured with. Then, neither the words nor the cause are passed on. */
+function failure(code: ErrorCode, said: string, hide: Named['hide'], cause: unknown): MillraceError {
+  const message = hide(said)
+  return new MillraceError(code, message, message === said && !(cause instanceof ProtocolError) ? { cause } : {})
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof ProtocolError ? `answered: ${error.message}` : failureOf(error)
 }
 
 function failureOf(error: unknown): string {

@@ -78,7 +78,7 @@ export class Connection {
       } catch (error) {
         context.signal.throwIfAborted()
         if (isGone(error)) this.#drop(live)
-        if (attempt > 1 || !isUnsent(error)) throw callError(this.#settings.name, error)
+        if (attempt > 1 || !isUnsent(error)) throw callError(this.#settings, error)
       }
     }
   }
@@ -94,7 +94,7 @@ export class Connection {
   }
 
   async #connect(): Promise<Live> {
-    const { name, connectMs } = this.#settings
+    const { connectMs } = this.#settings
     const link = openLink(this.#settings)
     const client = new Client(
       { name: 'millrace', version: '1' },
@@ -121,7 +121,7 @@ export class Connection {
     } catch (error) {
       this.#prior = undefined
       await link.close().catch(() => {})
-      throw reachError(name, error)
+      throw reachError(this.#settings, error)
     }
     if (client.getProtocolEra() === 'legacy') this.#prior = { kind: 'legacy' }
     // Changes of the list are no longer reported: the next call connects anew, and lists the tools.
@@ -140,7 +140,7 @@ export class Connection {
     try {
       this.#callbacks.tools(await this.#list(live.client))
     } catch (error) {
-      if (!live.isDropped) this.#callbacks.failed(reachError(this.#settings.name, error))
+      if (!live.isDropped) this.#callbacks.failed(reachError(this.#settings, error))
     }
   }
 

@@ -115,6 +115,6 @@ class Source {
     const now = this.#made.get(name)?.now
     if (!now)
       throw new MillraceError('not_found', `the MCP server ${this.#settings.name} no longer has the tool ${name}`)
-    return outputOf(await this.connection.call(now, args, context))
+    return outputOf(await this.connection.call(now, args, context), this.#settings.hide)
   }
 }

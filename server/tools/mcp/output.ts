@@ -4,11 +4,15 @@ import { MillraceError } from '../../../protocol/errors.ts'
 /**
  * The output of an MCP call: its structured content if there is one, else its texts. What is neither, such as an image,
  * is named in a note, because a model gets text.
+ * @param hide takes secrets out of the words of an error.
  * @throws MillraceError `tool_failed` with the texts, if the server says that the call failed.
  */
-export function outputOf({ content, structuredContent, isError }: CallToolResult): unknown {
+export function outputOf(
+  { content, structuredContent, isError }: CallToolResult,
+  hide: (text: string) => string,
+): unknown {
   const texts = content.map(textOf)
-  if (isError === true) throw new MillraceError('tool_failed', texts.join('\n') || 'the tool failed')
+  if (isError === true) throw new MillraceError('tool_failed', hide(texts.join('\n')) || 'the tool failed')
   if (structuredContent === undefined) return texts.join('\n')
   const notes = texts.filter((_, at) => content[at]?.type !== 'text')
   return notes.length === 0 ? structuredContent : [JSON.stringify(structuredContent), ...notes].join('\n')

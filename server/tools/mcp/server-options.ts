@@ -1,5 +1,6 @@
 import { MillraceError } from '../../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../../protocol/options.ts'
+import { hiderOf } from './configured-secrets.ts'
 
 /** What the tools of every MCP server may be given, however it is reached. */
 export type McpToolOptions = {
@@ -68,6 +69,8 @@ export type ServerSettings = {
   readonly name: string
   readonly tools: readonly string[] | undefined
   readonly reach: Program | Endpoint
+  /** Takes what may be secret of `reach` out of a text. */
+  readonly hide: (text: string) => string
 }
 
 const TOOL_OPTIONS: OptionKinds<McpToolOptions> = {
@@ -118,8 +121,10 @@ export function serverSettings(name: string, given: McpServer): ServerSettings {
   for (const [option, value] of Object.entries(settings))
     if (typeof value === 'number' && !(value > 0))
       throw new MillraceError('bad_request', `${of}: ${option} must be above 0, not ${value}`)
-  if (isEndpoint)
-    return { ...settings, reach: { type: 'endpoint', url: urlOf(of, given.url), headers: given.headers ?? {} } }
+  if (isEndpoint) {
+    const { url, headers = {} } = given
+    return { ...settings, reach: { type: 'endpoint', url: urlOf(of, url), headers }, hide: hiderOf(headers) }
+  }
   const program = given as McpProgram
   const { command, args = [], env = {}, stderr = 'inherit' } = program
   if (command.trim() === '') throw new MillraceError('bad_request', `${of}: command is empty`)
@@ -127,7 +132,7 @@ export function serverSettings(name: string, given: McpServer): ServerSettings {
     throw new MillraceError('bad_request', `${of}: args and the values of env must be strings`)
   if (stderr !== 'inherit' && stderr !== 'ignore')
     throw new MillraceError('bad_request', `${of}: stderr must be inherit or ignore`)
-  return { ...settings, reach: { type: 'program', program } }
+  return { ...settings, reach: { type: 'program', program }, hide: hiderOf(env) }
 }
 
 function urlOf(of: string, given: string): URL {

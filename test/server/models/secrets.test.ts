@@ -22,17 +22,22 @@ const SECRET = /canary-(?:key|header|prompt)/
 /** Headers in which a key may come, for the provider that takes none. */
 const headers = { 'x-own-key': HEADER }
 
+const timeouts = { headersMs: 100, firstTokenMs: 100, betweenTokensMs: 100 }
+const given = { apiKey: KEY, headers, env: {}, maxRetries: 1, timeouts }
+
 const adapters: [name: string, make: (name: string, host: string) => Model][] = [
-  ['openai', (name, host) => openai(name, { apiKey: KEY, headers, baseURL: `${host}/v1`, env: {}, maxRetries: 1 })],
+  ['openai', (name, host) => openai(name, { ...given, baseURL: `${host}/v1` })],
+  ['openai responses', (name, host) => openai(name, { ...given, api: 'responses', baseURL: `${host}/v1` })],
+  ['anthropic', (name, host) => anthropic(name, { ...given, baseURL: host })],
+  ['gemini', (name, host) => gemini(name, { ...given, baseURL: host })],
   [
-    'openai responses',
-    (name, host) =>
-      openai(name, { api: 'responses', apiKey: KEY, headers, baseURL: `${host}/v1`, env: {}, maxRetries: 1 }),
+    'ollama',
+    (name, host) => {
+      const { apiKey, ...rest } = given
+      return ollama(name, { ...rest, headers: { ...headers, authorization: `Bearer ${apiKey}` }, host })
+    },
   ],
-  ['anthropic', (name, host) => anthropic(name, { apiKey: KEY, headers, baseURL: host, env: {}, maxRetries: 1 })],
-  ['gemini', (name, host) => gemini(name, { apiKey: KEY, headers, baseURL: host, env: {}, maxRetries: 1 })],
-  ['ollama', (name, host) => ollama(name, { headers: { ...headers, authorization: `Bearer ${KEY}` }, host, env: {} })],
-  ['the AI SDK', (name, host) => fromAISDK(sdkModel(name, host, KEY), { maxRetries: 1 })],
+  ['the AI SDK', (name, host) => fromAISDK(sdkModel(name, host, KEY), { maxRetries: 1, timeouts })],
 ]
 
 const echo = `the key ${KEY} of Bearer ${HEADER} and the words ${PROMPT}`
@@ -45,6 +50,8 @@ const faults: [what: string, behaviour: Behaviour][] = [
   ['an error that repeats all it was sent', { status: 400, error: echo }],
   ['an error in the answer', { tokens: 2, end: 'error', error: echo }],
   ['an error before the answer', { end: 'error', error: { message: echo, code: KEY, type: KEY } }],
+  ['silence before the headers', { hold: 'headers' }],
+  ['silence in the answer', { tokens: 1, hold: 'tokens' }],
   ['a cut', { tokens: 2, end: 'cut' }],
   ['no end', { tokens: 2, end: 'no-marker' }],
   ['malformed lines', { raw: `data: {"${echo}\n\n${echo}\n{"${echo}\n`, tokens: 2 }],
