@@ -249,9 +249,10 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   }
   for (const [name, actor] of actors) actors.set(name, registered(name, actor, view, models))
 
+  const flushes = new FlushQueue(runtime)
   const connectionOptions: ConnectionOptions = {
     runtime,
-    flushes: new FlushQueue(runtime),
+    flushes,
     limits,
     log,
     registry,
@@ -351,6 +352,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       const said = wellFormed(excerpt(reason, MAX_REASON_CHARACTERS))
       if (first) log.write('server.closing', { reason: said, runs: registry.live.size, connections: connections.size })
       await closing.close(drainMs, said)
+      flushes.close()
       if (first) log.write('server.closed')
       log.close()
     },

@@ -1,4 +1,4 @@
-import type { Runtime } from '../../protocol/runtime.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { SharedMessage } from './shared-message.ts'
 
 /** An outbox whose time to send has come. */
@@ -20,7 +20,7 @@ export class FlushQueue {
   readonly #runtime: Runtime
   #due: Flushable[] = []
   /** The held outboxes, by the millisecond of the runtime's clock until which they are held. */
-  readonly #held = new Map<number, Flushable[]>()
+  readonly #held = new Map<number, { readonly outboxes: Flushable[]; readonly timer: Timer }>()
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime
@@ -39,18 +39,24 @@ export class FlushQueue {
     const now = this.#runtime.now()
     const until = Math.ceil(now + ms)
     const held = this.#held.get(until)
-    if (held) held.push(outbox)
+    if (held) held.outboxes.push(outbox)
     else {
-      this.#held.set(until, [outbox])
-      this.#runtime.setTimer(until - now, () => this.#release(until))
+      const timer = this.#runtime.setTimer(until - now, () => this.#release(until))
+      this.#held.set(until, { outboxes: [outbox], timer })
     }
     return until
+  }
+
+  /** Stops all timers. The connections of the server are closed, and none of them has anything to send. */
+  close(): void {
+    for (const { timer } of this.#held.values()) timer.clear()
+    this.#held.clear()
   }
 
   #release(until: number): void {
     const held = this.#held.get(until)
     this.#held.delete(until)
-    for (const outbox of held ?? []) if (outbox.heldUntil === until) outbox.flush()
+    for (const outbox of held?.outboxes ?? []) if (outbox.heldUntil === until) outbox.flush()
   }
 
   readonly #flushAll = (): void => {
