@@ -48,11 +48,23 @@ export type TaskAgentDefinition = Omit<AgentDefinition, 'clientSettings'> & {
   orchestrator: Orchestrator
 }
 
-const taskRequest = z.object({
+const request = z.object({
   task: z.string().min(1),
   context: z.unknown().optional(),
-  messages: z.custom<Message[]>(Array.isArray, 'a list of messages').optional(),
+  messages: z.array(z.unknown()).optional(),
 })
+
+/**
+ * Makes the schema of a task agent's input.
+ * @param input that of the agent, which takes the conversation with the task at its end.
+ */
+function taskInput(input: z.ZodType<Asked, AgentInput>): z.ZodType<Asked> {
+  return request.transform((given, context): Asked => {
+    const { data, error } = input.safeParse({ messages: [...(given.messages ?? []), questionOf(given)] })
+    for (const { message, path } of error?.issues ?? []) context.addIssue({ code: 'custom', message, path })
+    return data ?? z.NEVER
+  })
+}
 
 /**
  * Makes tools of what an orchestrator can run. Each call reports as its progress `executing`, then `completed` or
@@ -92,18 +104,17 @@ export function taskAgent(definition: TaskAgentDefinition): Actor<TaskRequest, T
   const made = (onFinish?: AgentDefinition['onFinish']): Actor<AgentInput, unknown, never> =>
     agent({ ...own, onFinish, tools: { ...orchestratorTools(orchestrator), ...own.tools } })
   // Whatever is wrong with the definition is known before the first run.
-  const { interactive, description, onRegister, close } = made()
-  const task = actor<typeof taskRequest, TurnOutput, TaskResult>({
+  const { interactive, description, onRegister, close, input } = made()
+  const task = actor<z.ZodType<Asked>, TurnOutput, TaskResult>({
     description,
     interactive,
-    input: taskRequest,
-    async *stream(request: z.output<typeof taskRequest>, context) {
+    input: taskInput(input as z.ZodType<Asked, AgentInput>),
+    async *stream(asked: Asked, context) {
       let messages: Message[] = []
       const runner = made(async (conversation, ...rest) => {
         messages = conversation
         await own.onFinish?.(conversation, ...rest)
       })
-      const asked: Asked = { messages: [...(request.messages ?? []), questionOf(request)], settings: {} }
       yield* (runner.stream as NonNullable<Actor['stream']>)(asked as never, context) as AsyncIterable<TurnOutput>
       const last = messages.at(-1)
       return { text: last?.role === 'assistant' ? last.content : '', messages }
