@@ -22,6 +22,8 @@ export interface ChildRunHandle extends ReadableRun {
   readonly openWork: OpenWorkSnapshot
   readonly spent: Usage | undefined
   endNow(): void
+  /** It is stopping, or has ended. */
+  readonly isOver: boolean
   /** What clients have ordered of it. */
   readonly orders: Orders
   /** A run below it that goes on. */

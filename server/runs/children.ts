@@ -137,7 +137,7 @@ export class Children {
   find(id: string): ChildRunHandle | undefined {
     for (const { run } of this.#live) {
       const found = run.id === id ? run : run.descendant(id)
-      if (found && !found.end) return found
+      if (found && !found.isOver) return found
     }
     return undefined
   }

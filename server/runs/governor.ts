@@ -35,6 +35,8 @@ export class Governor {
   #perSec: number | undefined
   /** When the next piece of an answer may come. */
   #nextAt = 0
+  /** Let the pieces pass that wait for their time. */
+  readonly #waiting = new Set<() => void>()
   #budget: { tokens?: Limit; ms?: Limit; cost?: Limit } = {}
   #deadline: Timer | undefined
   #check: Timer | undefined
@@ -51,7 +53,7 @@ export class Governor {
   order({ paused, perSec, budget }: GovernOrder): void {
     if (paused === true) this.#pause ??= pause()
     else if (paused === false) this.#resume()
-    if (perSec !== undefined) this.#perSec = perSec ?? undefined
+    if (perSec !== undefined) this.#setRate(perSec ?? undefined)
     if (budget === undefined) return
     this.#budget = budget === null ? {} : { ...this.#budget, ...budget }
     this.#arm()
@@ -70,22 +72,37 @@ export class Governor {
     const now = runtime.now()
     const at = Math.max(now, this.#nextAt)
     this.#nextAt = at + 1_000 / this.#perSec
-    if (at <= now) return undefined
-    let timer: Timer | undefined
-    const wait = new Promise<void>((resolve) => {
-      timer = runtime.setTimer(at - now, resolve)
-    })
-    return untilAborted(wait, signal).finally(() => timer?.clear())
+    return at <= now ? undefined : this.#wait(at - now, signal)
+  }
+
+  async #wait(ms: number, signal: AbortSignal): Promise<void> {
+    let pass = (): void => {}
+    const waited = new Promise<void>((resolve) => (pass = resolve))
+    const timer = this.#run.runtime.setTimer(ms, pass)
+    this.#waiting.add(pass)
+    try {
+      await untilAborted(waited, signal)
+    } finally {
+      timer.clear()
+      this.#waiting.delete(pass)
+    }
+  }
+
+  /** A piece that waits by the rate before passes now: that one may have been very low. */
+  #setRate(perSec: number | undefined): void {
+    this.#perSec = perSec
+    this.#nextAt = 0
+    for (const pass of this.#waiting) pass()
   }
 
   /** The run has cost something: stops it if that is more than it may. */
   spentMore(): void {
     const { tokens, cost } = this.#budget
-    const spent = this.#run.spent()
-    if (!spent) return
+    const spent: Usage = this.#run.spent() ?? { input: 0, output: 0 }
     if (typeof tokens === 'number' && spent.input + spent.output >= tokens)
       this.#exceeded(`its budget of ${tokens} tokens`)
-    else if (typeof cost === 'number' && (spent.cost ?? 0) >= cost) this.#exceeded(`its budget: it cost ${spent.cost}`)
+    else if (typeof cost === 'number' && (spent.cost ?? 0) >= cost)
+      this.#exceeded(`its budget: it cost ${spent.cost ?? 0}`)
   }
 
   /** The run is over. */

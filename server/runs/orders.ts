@@ -7,6 +7,8 @@ import type { InputAnswer } from './input-answer.ts'
 
 /** The largest reason of a cancel. */
 const CANCEL_CODE_MAX = 255
+/** Orders whose notices may wait for the readers of the run. */
+const MAX_UNTOLD = 256
 
 const limit = z.number().min(0).nullable().exactOptional()
 
@@ -30,7 +32,8 @@ export type OrdersCallbacks = GovernorCallbacks & {
   /** It is stopping, or has ended. */
   readonly isOver: boolean
   cancel(why: CancelCause): void
-  emit(event: RunEvent): void
+  /** Logs an event. Settles when that is done, or never will be. */
+  emit(event: RunEvent): Promise<unknown>
   /** The orders of a run below it that goes on. */
   below(agent: string): Orders | undefined
   /** It was paused or resumed, and all below it. */
@@ -46,6 +49,8 @@ export class Orders {
   #governor: Governor | undefined
   /** The item with which the present turn of the agent began. */
   #turnAt = 0
+  /** The number of orders whose notices wait. */
+  #untold = 0
 
   /** @param above absent for a run that is not a child. */
   constructor(run: OrdersCallbacks, above: Orders | undefined) {
@@ -94,6 +99,7 @@ export class Orders {
   /** The run has settled: the runs above it may be forgotten before it. */
   release(): void {
     this.#above = undefined
+    this.#governor = undefined
   }
 
   #stop(data: unknown): InputAnswer {
@@ -112,19 +118,25 @@ export class Orders {
     const { agent } = order
     const orders = agent === undefined ? this : this.#run.below(agent)
     if (!orders) return { status: 'unwanted', note: 'no sub-agent of this id goes on' }
-    orders.#carryOut(order)
+    if (this.#untold >= MAX_UNTOLD)
+      return { status: 'busy', note: `${MAX_UNTOLD} orders wait to be reported; read the run` }
+    this.#untold++
+    const told = (): void => {
+      this.#untold--
+    }
+    orders.#carryOut(order).then(told, told)
     return { status: 'accepted' }
   }
 
   /** Carries out an order, for the run and all below it. */
-  #carryOut(order: GovernOrder): void {
+  #carryOut(order: GovernOrder): Promise<unknown> {
     this.#governor ??= new Governor(this.#run)
     const wasPaused = this.#governor.isPaused
     this.#governor.order(order)
-    if (this.#run.isOver) return
     const { isPaused } = this.#governor
     const code = isPaused === wasPaused ? 'governed' : isPaused ? 'paused' : 'resumed'
-    this.#run.emit({ type: 'notice', code })
-    this.#run.pauseMoved()
+    const told = this.#run.emit({ type: 'notice', code })
+    if (!this.#run.isOver) this.#run.pauseMoved()
+    return told
   }
 }

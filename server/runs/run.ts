@@ -109,7 +109,7 @@ export class Run implements ReadableRun {
 
   readonly #inputs: Inputs
   /** The tools of its clients, if its actor takes any. */
-  readonly #clientTools: ClientTools | undefined
+  #clientTools: ClientTools | undefined
   /** What clients have ordered. */
   readonly orders: Orders
 
@@ -359,7 +359,7 @@ export class Run implements ReadableRun {
     this.#readers.join(reader)
     if (reader.own) {
       this.#clocks.attached()
-      this.#holdDeadline()
+      this.#presenceChanged()
     }
     this.#clientTools?.presenceChanged()
     this.reconsider(reader)
@@ -374,9 +374,21 @@ export class Run implements ReadableRun {
   leave(reader: Reader): void {
     if (!this.#readers.leave(reader) || this.#ending.isOver) return
     if (this.detached) this.#clocks.detached()
-    this.#holdDeadline()
+    this.#presenceChanged()
     this.#clientTools?.presenceChanged()
     this.reconsider(reader)
+  }
+
+  /** Somebody who may answer it, and resume it, has come or gone. */
+  #presenceChanged(): void {
+    if (this.orders.isPaused) this.pauseMoved()
+    else this.#holdDeadline()
+  }
+
+  /** Whether a pause holds the deadline. A run that goes on without readers would otherwise stay for ever. */
+  get #mayBeResumed(): boolean {
+    const above = this.#parentLink?.parent
+    return above ? above.#mayBeResumed : this.options.onDetach !== 'continue' || this.#readers.canAnswer
   }
 
   /** Drops the log of an ended run, and dismisses its readers. */
@@ -453,7 +465,7 @@ export class Run implements ReadableRun {
       spent: () => this.#ending.spent,
       exceeded: (error) => this.#ending.stop(stoppedWith(error)),
       cancel: (why) => this.cancel(why),
-      emit: (event) => void this.#emit(event),
+      emit: (event) => this.#emit(event),
       below: (agent) => this.descendant(agent)?.orders,
       pauseMoved: () => this.pauseMoved(),
     }
@@ -576,6 +588,7 @@ export class Run implements ReadableRun {
     this.#children = NO_CHILDREN
     this.#parentLink = undefined
     this.orders.release()
+    this.#clientTools = undefined
     if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true, isHidden: false }
     else this.#ids.release()
   }
@@ -601,7 +614,7 @@ export class Run implements ReadableRun {
   /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
   #holdDeadline(): void {
     this.#clocks.holdDeadline(
-      this.gated || this.orders.isPaused || (this.#phase === 'waiting_input' && this.#readers.canAnswer),
+      this.gated || (this.orders.isPaused && this.#mayBeResumed) || (this.#phase === 'waiting_input' && this.#readers.canAnswer),
     )
   }
 

@@ -13,6 +13,8 @@ const LEASE_MS = 60_000
 const TIMEOUT_MS = 300_000
 /** Clients that may declare tools for one run. */
 const MAX_CLIENTS = 64
+/** Events that give calls to clients and wait for the readers of the run. */
+const MAX_UNTOLD = 256
 const MAX_ERROR_CHARACTERS = 1_000
 
 /** The name of the event that gives a call to a client. */
@@ -55,6 +57,8 @@ export class ClientTools {
   /** What each client has declared, in the order of the first declarations. */
   readonly #declared = new Map<string, ClientDeclaration>()
   readonly #open = new Map<string, OpenCall>()
+  /** The number of calls that were given to a client whose event waits for the gate. */
+  #untold = 0
 
   constructor(run: ClientToolsCallbacks, reserved: readonly string[]) {
     this.#run = run
@@ -98,6 +102,8 @@ export class ClientTools {
   #declare(client: string, data: unknown): Taken {
     const declared = declarationIn(data, this.#reserved)
     if (typeof declared === 'string') return { status: 'invalid', note: declared }
+    if (this.#untold >= MAX_UNTOLD)
+      return { status: 'busy', note: `${MAX_UNTOLD} events for clients wait to be read; read the run` }
     // A page that was reloaded is another client with the same name.
     const before = [...this.#declared].find(([_, { id }]) => id === declared.id)?.[0]
     if (before !== undefined && before !== client) this.#declared.delete(before)
@@ -117,6 +123,8 @@ export class ClientTools {
     if (!open) return { status: 'unwanted', note: 'nothing waits for a result of this call: it has ended' }
     if (open.holder !== client)
       return { status: 'unwanted', note: 'this call was given to another client, because this one was away too long' }
+    // The first result counts, also where a second one comes in the same message.
+    this.#open.delete(open.call)
     if (error === undefined) open.settle(output)
     else open.fail(new MillraceError('tool_failed', wordsOf(error)))
     return { status: 'accepted' }
@@ -160,7 +168,11 @@ export class ClientTools {
     const { call, name, args } = open
     const to = this.#declared.get(client)?.id
     // Waits while the gate is closed: the client reads it then. If the run is over, the call is as well.
-    this.#run.emit({ type: 'data', name: CALL_EVENT, value: { to, call, name, args } }).catch(() => {})
+    this.#untold++
+    const told = (): void => {
+      this.#untold--
+    }
+    this.#run.emit({ type: 'data', name: CALL_EVENT, value: { to, call, name, args } }).then(told, told)
   }
 
   #endLease(open: OpenCall): void {
