@@ -58,6 +58,54 @@ describe.each([onWs, onUws])('a client of a server on $name', (transport) => {
   })
 })
 
+describe('a start behind many open streams', () => {
+  /** A client with so many open runs, of at most 64. */
+  async function crowded(count: number) {
+    const made = await connected(64)
+    const runs = Array.from({ length: count }, (_, n) => made.start(String(n)))
+    await made.server.settle()
+    made.server.socket.say(...runs.map((_, n) => opened(n + 1, { run: `r_${n}` })))
+    await made.server.settle()
+    made.server.socket.said()
+    return { ...made, runs }
+  }
+
+  test('is sent, whether or not other frames were sent since the last one', async () => {
+    const { server, start, started, runs } = await crowded(50)
+    for (const run of runs) void run.send('message', 'x').catch(() => {})
+    await server.settle()
+    expect(server.socket.said()).toEqual(Array.from({ length: 50 }, () => 'input'))
+    start('later')
+    await server.settle()
+    expect([started().at(-1), server.socket.said()]).toEqual(['later', ['start']])
+  })
+
+  test('is sent in the message of the frames that others send in the same loop turn', async () => {
+    const { server, start, started, runs } = await crowded(50)
+    const before = server.socket.messages.length
+    void runs[0]!.send('message', 'x').catch(() => {})
+    start('one')
+    void runs[1]!.send('message', 'y').catch(() => {})
+    start('two')
+    await server.settle()
+    expect(started().slice(-2)).toEqual(['one', 'two'])
+    expect(server.socket.messages).toHaveLength(before + 1)
+  })
+
+  test('takes the last place, and the one behind it waits although frames of others are sent', async () => {
+    const { server, start, started, runs } = await crowded(63)
+    start('last')
+    start('waits')
+    await server.settle()
+    for (const run of runs) void run.send('message', 'x').catch(() => {})
+    await server.settle()
+    expect(started().at(-1)).toBe('last')
+    server.socket.say(done(30, 1))
+    await server.settle()
+    expect(started().at(-1)).toBe('waits')
+  })
+})
+
 describe('a start beyond maxStreams', () => {
   test('waits until a stream ends, and then its turn', async () => {
     const { server, start, started } = await connected(2)
