@@ -614,7 +614,9 @@ export class Run implements ReadableRun {
   /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
   #holdDeadline(): void {
     this.#clocks.holdDeadline(
-      this.gated || (this.orders.isPaused && this.#mayBeResumed) || (this.#phase === 'waiting_input' && this.#readers.canAnswer),
+      this.gated ||
+        (this.orders.isPaused && this.#mayBeResumed) ||
+        (this.#phase === 'waiting_input' && this.#readers.canAnswer),
     )
   }
 

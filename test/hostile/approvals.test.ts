@@ -68,7 +68,8 @@ function dataOf(client: WireClient): { [name: string]: unknown }[] {
   return client.items(1).flatMap(({ data }) => (typeof data === 'object' && data !== null ? [data as never] : []))
 }
 
-const resultsOf = (client: WireClient): unknown[] => dataOf(client).filter((data) => 'outcome' in data && 'call' in data)
+const resultsOf = (client: WireClient): unknown[] =>
+  dataOf(client).filter((data) => 'outcome' in data && 'call' in data)
 
 describe('an approver with little authority', () => {
   test('cannot approve a payment and make it one that is not theirs to approve', async () => {

@@ -21,7 +21,7 @@ const input = (mid: string, type: string, data: unknown) => ({ kind: 'input', si
 async function run(model: string, definition: Partial<AgentDefinition>, ...answers: Behaviour[]) {
   await provider.behave(model, ...answers)
   const made = openai(model, { apiKey: 'k', baseURL: provider.baseURL, env: {} })
-  const served = await testServer({ agent: agent({ ...definition, model: made } as AgentDefinition) })
+  const served = await testServer({ agent: agent({ ...definition, model: made }) })
   const client = await served.client()
   return Object.assign(served, { client })
 }
