@@ -10,8 +10,8 @@ import { AgentTree } from '../log/agent-tree.ts'
 import { endData, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import { Child, type ChildCallbacks, type ChildRunHandle, PARENT, shown } from './child.ts'
-import type { Room } from './inputs.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
+import type { Room } from './requests.ts'
 
 /** The most bytes of the `meta` of a run, as in a START. */
 const MAX_META_BYTES = 1_024

@@ -11,6 +11,7 @@ import type { Children } from './children.ts'
 import type { Inputs } from './inputs.ts'
 import type { OpenWork, OpenWorkSnapshot } from './open-work.ts'
 import type { Producer } from './producer.ts'
+import type { Requests } from './requests.ts'
 import type { StopCause } from './stop-cause.ts'
 import type { UsageTally } from './usage-tally.ts'
 
@@ -33,6 +34,7 @@ export type EndingCallbacks = {
   readonly log: Log
   readonly producer: Producer
   readonly inputs: Inputs
+  readonly requests: Requests
   readonly openWork: OpenWork
   readonly usage: UsageTally
   /** Gives the children that the run has now. */
@@ -217,6 +219,7 @@ export class Ending {
   /** Nothing more is logged: inputs end, requests and waiting events fail. */
   #quiet(): void {
     this.#run.inputs.close()
+    this.#run.requests.close()
     this.#run.producer.quiet()
   }
 

@@ -1,12 +1,12 @@
 import { setMaxListeners } from 'node:events'
 import type { AnswerOf, DataOf } from '../../protocol/actors.ts'
 import { MillraceError } from '../../protocol/errors.ts'
-import { type RunEvent, toWire } from '../../protocol/events.ts'
+import type { RunEvent } from '../../protocol/events.ts'
 import type { OnDetach, RunState, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause, Receipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { Actor, ActorContext, Principal, Question, RunInput } from '../actors/actor.ts'
+import type { Actor, ActorContext, Principal, RunInput } from '../actors/actor.ts'
 import type { ChildRun } from '../actors/child-run.ts'
 import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
@@ -32,6 +32,7 @@ import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Orders, type OrdersCallbacks } from './orders.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
+import { Requests } from './requests.ts'
 import type { Scheduler } from './scheduler.ts'
 import { cancelledBy, stoppedWith } from './stop-cause.ts'
 import { cancelTarget, expectEnd } from './targets.ts'
@@ -108,6 +109,7 @@ export class Run implements ReadableRun {
   #phase: 'opening' | 'running' | 'waiting_input' = 'opening'
 
   readonly #inputs: Inputs
+  readonly #requests: Requests
   /** The tools of its clients, if its actor takes any. */
   #clientTools: ClientTools | undefined
   /** What clients have ordered. */
@@ -143,18 +145,27 @@ export class Run implements ReadableRun {
     this.#openWork = new OpenWork(() => this.#ending.check())
     this.#clientTools = actor.clientTools ? this.#makeClientTools(actor.clientTools.reserved) : undefined
     this.orders = new Orders(this.#ordersCallbacks(), parentLink?.parent.orders)
+    const waitingChanged = (): void => this.#waitingChanged()
+    const failed = (error: unknown): void => callbacks.failed(this, error)
+    this.#requests = new Requests({
+      runtime: this.#guarded,
+      limits: callbacks.limits,
+      run: this,
+      ids: this.#ids,
+      stopReason: () => this.#ending.stopReason(),
+      waitingChanged,
+      emit: (event) => this.#emit(event),
+      failed,
+    })
     this.#inputs = new Inputs(
       {
-        runtime: this.#guarded,
         limits: callbacks.limits,
-        run: this,
-        ids: this.#ids,
-        stopReason: () => this.#ending.stopReason(),
-        waitingChanged: () => this.#waitingChanged(),
+        waitingChanged,
+        requests: this.#requests,
         toClientTools: (input, client) =>
           this.#clientTools ? this.#clientTools.take(input, client) : refusedTools(actor, input),
         orders: this.orders,
-        failed: (error) => callbacks.failed(this, error),
+        failed,
       },
       actor.interactive,
     )
@@ -203,7 +214,8 @@ export class Run implements ReadableRun {
   get retainedBytes(): number {
     const { meta } = this.options
     const end = this.#ending.end?.packed.length ?? 0
-    return RUN_BYTES + this.log.size + end + this.#inputs.retainedBytes + (meta ? this.#weightOf(meta) : 0)
+    const inputs = this.#inputs.retainedBytes + this.#requests.retainedBytes
+    return RUN_BYTES + this.log.size + end + inputs + (meta ? this.#weightOf(meta) : 0)
   }
 
   #weightOf(data: WireMap): number {
@@ -263,7 +275,7 @@ export class Run implements ReadableRun {
       clientTools: this.#clientTools,
       emit: (event) => this.#emit(event),
       request: (question) => {
-        const answer = this.#request(question)
+        const answer = this.#requests.ask(question)
         // The actor may stop waiting for the answer before it rejects: that must not be an unhandled rejection.
         answer.catch(() => {})
         return answer
@@ -413,25 +425,13 @@ export class Run implements ReadableRun {
 
   /** Data of the requests logged before item `seq` and not yet answered. */
   pendingAt(seq: number): WireMap[] {
-    return [...this.#inputs.pendingAt(seq), ...this.#children.pendingAt(seq, this.#inputs.room)]
-  }
-
-  async #request(question: Question): Promise<unknown> {
-    const event = this.#inputs.requestEvent(question)
-    const packed = packPayload(toWire(event).data, this.#limits)
-    const release = this.#inputs.reserve(packed)
-    if (!release)
-      throw new MillraceError(
-        'bad_event',
-        'the requests that wait for an answer are too large together; ask one after the other',
-      )
-    const seq = await this.#emit(event).finally(release)
-    return this.#inputs.answerTo(event.id, packed, seq, question)
+    return [...this.#requests.pendingAt(seq), ...this.#children.pendingAt(seq, this.#requests.room)]
   }
 
   #waitingChanged(): void {
     if (this.#ending.isOver || this.#phase === 'opening') return
-    const phase = this.#inputs.waiting || this.#children.waiting ? 'waiting_input' : 'running'
+    const waits = this.#inputs.waiting || this.#requests.waiting || this.#children.waiting
+    const phase = waits ? 'waiting_input' : 'running'
     if (phase !== this.#phase) {
       this.#phase = phase
       this.#callbacks.changed(this)
@@ -554,6 +554,7 @@ export class Run implements ReadableRun {
       log: this.log,
       producer: this.#producer,
       inputs: this.#inputs,
+      requests: this.#requests,
       openWork: this.#openWork,
       usage: this.#usage,
       children: () => this.#children,

@@ -12,6 +12,7 @@ import { Inputs } from '../../server/runs/inputs.ts'
 import { LocalReader } from '../../server/runs/local-reader.ts'
 import { OpenIds } from '../../server/runs/open-ids.ts'
 import { OpenWork } from '../../server/runs/open-work.ts'
+import { Requests } from '../../server/runs/requests.ts'
 import { Run } from '../../server/runs/run.ts'
 import { UsageTally } from '../../server/runs/usage-tally.ts'
 import { Quota } from '../../server/sessions/admission.ts'
@@ -101,7 +102,7 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
     ),
   },
   'an approval is waited for': {
-    patch: method(Inputs.prototype, 'answerTo', () => () => Promise.resolve({ ok: true })),
+    patch: method(Requests.prototype, 'answerTo', () => () => Promise.resolve({ ok: true })),
   },
   'a result is of its call': { tamper: events(EVENT.toolResult, (data) => ({ ...data, call: 'other' })) },
   'all readers see the same': {

@@ -1,0 +1,252 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import { type RunEvent, toWire } from '../../protocol/events.ts'
+import type { WireMap } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { Question, RunInput } from '../actors/actor.ts'
+import type { Principal } from '../actors/principal.ts'
+import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
+import type { CallIds } from './call-ids.ts'
+import type { Answering, InputAnswer } from './input-answer.ts'
+import type { Member } from './open-ids.ts'
+
+/** Answered requests kept per run. */
+const MAX_ANSWERED = 64
+/** The bytes that one of them takes, approximately. */
+const ANSWERED_BYTES = 200
+
+/** Room that something takes, or may take, in an OPENED. */
+export type Room = { readonly bytes: number; readonly values: number }
+
+type Pending = {
+  taken: Room
+  data: WireMap
+  seq: number
+  fail: (reason: unknown) => void
+  /** Removes its timer and its listener. */
+  over: () => void
+}
+
+type RequestEvent = Extract<RunEvent, { type: 'request' }>
+
+/** What requests take from their run. */
+export type RequestsCallbacks = {
+  readonly runtime: Runtime
+  readonly limits: Pick<Limits, 'maxEvent' | 'maxDepth' | 'maxValues'>
+  readonly run: Member
+  /** The ids of the tree of runs: a request may be answered wherever it was forwarded to. */
+  readonly ids: CallIds
+  /** Why nothing more is accepted, once that is so. */
+  stopReason(): MillraceError
+  /** The run began or stopped waiting for an answer. */
+  waitingChanged(): void
+  /** Logs an event. Resolves with its item number; rejects when the run is over. */
+  emit(event: RunEvent): Promise<number>
+  /** Reports an error that clients must not see. */
+  failed(error: unknown): void
+}
+
+/** The questions of an actor that wait for the answer of a client. */
+export class Requests {
+  readonly #run: RequestsCallbacks
+  readonly #pending = new Map<string, Pending>()
+  /** The latest requests that were answered here, for the words of a second answer. */
+  readonly #answered = new Set<string>()
+  /** Room in an OPENED of the requests that wait for their answer, or to be logged. */
+  #taken: Room = { bytes: 0, values: 0 }
+  #isClosed = false
+
+  constructor(run: RequestsCallbacks) {
+    this.#run = run
+  }
+
+  /** The bytes that the kept names take, approximately. */
+  get retainedBytes(): number {
+    return this.#answered.size * ANSWERED_BYTES
+  }
+
+  /** A question waits for its answer. */
+  get waiting(): boolean {
+    return this.#pending.size > 0
+  }
+
+  /** Room in an OPENED that requests of children may take, in addition to those that wait here. */
+  get room(): Room {
+    const { maxEvent, maxValues } = this.#run.limits
+    const { bytes, values } = this.#taken
+    return { bytes: maxEvent / 2 - bytes, values: maxValues / 2 - values }
+  }
+
+  /** Data of the requests logged before item `seq` and not yet answered. */
+  pendingAt(seq: number): WireMap[] {
+    return [...this.#pending.values()].filter((pending) => pending.seq < seq).map((pending) => pending.data)
+  }
+
+  /** Asks a question, and waits for the answer. */
+  async ask(question: Question): Promise<unknown> {
+    const event = this.#eventOf(question)
+    const packed = packPayload(toWire(event).data, this.#run.limits)
+    const release = this.#reserve(packed)
+    if (!release)
+      throw new MillraceError(
+        'bad_event',
+        'the requests that wait for an answer are too large together; ask one after the other',
+      )
+    const seq = await this.#run.emit(event).finally(release)
+    return this.answerTo(event.id, packed, seq, question)
+  }
+
+  /** Takes an answer, of type `answer` or `approve`, for the request that it names. An invalid one leaves that open. */
+  take(input: RunInput, by: Principal | undefined): InputAnswer {
+    if (this.#answered.has(nameOf(input))) return { status: 'unwanted', note: 'somebody has answered before' }
+    if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
+    const data = isMap(input.data) ? input.data : {}
+    const isPlain = input.type === 'answer'
+    const id = isPlain ? data['request'] : data['call']
+    const { ids, run } = this.#run
+    const [asked] = typeof id === 'string' ? ids.open.of(isPlain ? 'request' : 'requestOfCall', id, run) : []
+    if (!asked) return { status: 'unwanted', note: 'nothing waits for this answer' }
+    const value = isPlain ? data['value'] : approvalIn(data)
+    const refusal = !isPlain && !isDecision(value) ? NO_DECISION : asked.answer(value, by)
+    if (refusal) return refusal
+    for (const [known] of this.#answered.size < MAX_ANSWERED ? [] : this.#answered.entries()) {
+      this.#answered.delete(known)
+      break
+    }
+    this.#answered.add(nameOf(input))
+    return { status: 'accepted' }
+  }
+
+  /** The run is over: the requests fail. */
+  close(): void {
+    this.#isClosed = true
+    for (const [id, pending] of [...this.#pending]) {
+      this.#forget(id)
+      pending.fail(this.#run.stopReason())
+    }
+  }
+
+  /** The event that asks `question`, under a new id. */
+  #eventOf(question: Question): RequestEvent {
+    const { expiresMs, signal: _, who: __, ...rest } = question
+    const event: RequestEvent = { type: 'request', id: this.#run.ids.newRequest(), ...rest }
+    if (expiresMs !== undefined) event.expiresAt = this.#run.runtime.wallClock() + expiresMs
+    return event
+  }
+
+  /**
+   * Reserves room for a request while it waits to be logged. All requests that wait may have half of what an OPENED may
+   * hold. Returns a function that releases the room, or undefined when there is none.
+   */
+  #reserve(packed: Uint8Array): (() => void) | undefined {
+    const asked = { bytes: packed.length, values: countValues(packed, this.#run.limits) }
+    const { bytes, values } = this.room
+    if (asked.bytes > bytes || asked.values > values) return undefined
+    this.#takeRoom(asked, 1)
+    return () => this.#takeRoom(asked, -1)
+  }
+
+  /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
+  answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal, who }: Question): Promise<unknown> {
+    return new Promise((answer, fail) => {
+      if (this.#isClosed) return fail(this.#run.stopReason())
+      if (signal?.aborted) return fail(signal.reason)
+      const expire = (): void => {
+        this.#forget(id)
+        fail(new MillraceError('timeout', `nobody answered within ${String(expiresMs)} ms`))
+      }
+      const withdraw = (): void => {
+        this.#forget(id)
+        fail(signal?.reason)
+      }
+      signal?.addEventListener('abort', withdraw, { once: true })
+      const timer = expiresMs === undefined ? undefined : this.#run.runtime.setTimer(expiresMs, expire)
+      // A copy: the actor may change its object later.
+      const data = unpackPayload(packed) as WireMap
+      const taken = { bytes: packed.length, values: countValues(packed, this.#run.limits) }
+      const found = this.#open(id, data['call'], (value, by) => {
+        if (who && !this.#may(who, by))
+          return { status: 'forbidden', note: 'this principal may not answer this request' }
+        // A question is answered once: a typing mistake must not use it up.
+        if (data['kind'] === 'approve' && !isDecision(value)) return NO_DECISION
+        this.#forget(id)
+        answer(value)
+        return undefined
+      })
+      this.#pending.set(id, {
+        taken,
+        data,
+        seq,
+        fail,
+        over: () => {
+          found()
+          timer?.clear()
+          signal?.removeEventListener('abort', withdraw)
+        },
+      })
+      this.#takeRoom(taken, 1)
+      this.#run.waitingChanged()
+    })
+  }
+
+  /** Whether a question is for this principal. */
+  #may(who: (principal: Principal) => boolean, by: Principal | undefined): boolean {
+    try {
+      return by !== undefined && who(by)
+    } catch (error) {
+      this.#run.failed(error)
+      return false
+    }
+  }
+
+  /** Lets clients answer a request, until the function that this returns is called. */
+  #open(id: string, call: unknown, answer: Answering): () => void {
+    const { ids, run } = this.#run
+    const request = { run, answer }
+    const found = ids.open.add('request', id, request)
+    if (typeof call !== 'string') return found
+    const foundByCall = ids.open.add('requestOfCall', call, request)
+    return () => {
+      found()
+      foundByCall()
+    }
+  }
+
+  #forget(id: string): void {
+    const pending = this.#pending.get(id)
+    if (!pending) return
+    this.#pending.delete(id)
+    this.#takeRoom(pending.taken, -1)
+    pending.over()
+    this.#run.waitingChanged()
+  }
+
+  #takeRoom({ bytes, values }: Room, times: 1 | -1): void {
+    this.#taken = { bytes: this.#taken.bytes + times * bytes, values: this.#taken.values + times * values }
+  }
+}
+
+/** The request that an input answers, by its type. Other inputs have no such name. */
+function nameOf({ type, data }: RunInput): string {
+  if (type !== 'answer' && type !== 'approve') return ''
+  const { request, call } = isMap(data) ? data : {}
+  const id = type === 'answer' ? request : call
+  return typeof id === 'string' ? `${type} ${id}` : ''
+}
+
+const NO_DECISION: InputAnswer = { status: 'invalid', note: 'an approval needs `ok`: true or false' }
+
+/** The members of an approval that it has. */
+function approvalIn(data: WireMap): WireMap {
+  const names = ['ok', 'note', 'args', 'remember'].filter((name) => data[name] !== undefined)
+  return Object.fromEntries(names.map((name) => [name, data[name]]))
+}
+
+/** Whether a value says yes or no, as it is or under `ok`. */
+function isDecision(value: unknown): boolean {
+  return typeof (isMap(value) ? value['ok'] : value) === 'boolean'
+}
+
+function isMap(value: unknown): value is WireMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
