@@ -83,7 +83,14 @@ export class Requests {
   }
 
   /** Asks a question, and waits for the answer. */
-  async ask(question: Question): Promise<unknown> {
+  ask(question: Question): Promise<unknown> {
+    const answer = this.#ask(question)
+    // The actor may stop waiting for the answer before it rejects: that must not be an unhandled rejection.
+    answer.catch(() => {})
+    return answer
+  }
+
+  async #ask(question: Question): Promise<unknown> {
     const event = this.#eventOf(question)
     const packed = packPayload(toWire(event).data, this.#run.limits)
     const release = this.#reserve(packed)

@@ -254,7 +254,6 @@ export class Run implements ReadableRun {
 
   #contextCallbacks(): ContextCallbacks {
     const signal = (): AbortSignal => this.#signal()
-    const inputs = (): AsyncIterable<RunInput> => this.#inputs.queue
     return {
       id: this.id,
       actorName: this.actorName,
@@ -264,28 +263,17 @@ export class Run implements ReadableRun {
         return signal()
       },
       gen: () => this.log.gen,
-      get inputs() {
-        return inputs()
-      },
-      takeInputs: () => this.#inputs.takeAll(),
-      onInput: (callback) => (this.#inputs.onAccepted = callback),
-      refuseInputs: () => this.#inputs.refuse(),
+      inputs: this.#inputs,
+      producer: this.#producer,
+      openWork: this.#openWork,
+      usage: this.#usage,
+      orders: this.orders,
       runtime: this.#guarded,
       limits: this.#limits,
       clientTools: this.#clientTools,
       emit: (event) => this.#emit(event),
-      request: (question) => {
-        const answer = this.#requests.ask(question)
-        // The actor may stop waiting for the answer before it rejects: that must not be an unhandled rejection.
-        answer.catch(() => {})
-        return answer
-      },
+      request: (question) => this.#requests.ask(question),
       findModel: (which) => this.#callbacks.findModel(which),
-      openProvider: (inputTokens) => ({
-        stated: this.#usage.asked(inputTokens),
-        closed: this.#openWork.openProvider(),
-        cut: () => this.#usage.cut(inputTokens(), this.#producer.texts),
-      }),
       openTool: (call, stop) => ({
         finished: this.#openWork.openTool(call),
         reported: this.#openTarget('call', call, stop),
@@ -299,8 +287,6 @@ export class Run implements ReadableRun {
       canSay: (event) => this.#producer.accepts(event),
       failed: (error) => this.#callbacks.failed(this, error),
       spent: () => this.#ending.spent,
-      orders: this.orders,
-      answered: (stop) => this.#usage.answered(stop),
     }
   }
 

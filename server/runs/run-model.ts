@@ -1,0 +1,81 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { RunEvent } from '../../protocol/events.ts'
+import type { ModelCall, RunModel } from '../actors/actor.ts'
+import { AnswerCheck, modelError } from '../models/answer-check.ts'
+import type { Model, ModelEvent } from '../models/model.ts'
+import { ModelFailure } from '../models/model-failure.ts'
+import { requestTokens } from '../models/request-tokens.ts'
+import type { OpenWork } from './open-work.ts'
+import type { Orders } from './orders.ts'
+import type { Producer } from './producer.ts'
+import type { UsageTally } from './usage-tally.ts'
+
+/** What a model takes from the run that asks it. */
+export type RunModelCallbacks = {
+  readonly signal: AbortSignal
+  readonly producer: Producer
+  readonly openWork: OpenWork
+  readonly usage: UsageTally
+  readonly orders: Orders
+  /** Logs an event. Rejects when the run is over. */
+  emit(event: RunEvent): Promise<number>
+  /** Reports an error that clients must not see. */
+  failed(error: unknown): void
+}
+
+/** A model as an actor asks it: its requests are open work of the run, follow its orders, and end with its signal. */
+export function runModel(run: RunModelCallbacks, model: Model): RunModel {
+  const { producer, openWork, usage, orders } = run
+
+  async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
+    run.signal.throwIfAborted()
+    call.signal?.throwIfAborted()
+    const signal = call.signal ? AbortSignal.any([run.signal, call.signal]) : run.signal
+    // Another order may have come while it waited for one.
+    for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await wait
+    const inputTokens = (): number => requestTokens(call)
+    const stated = usage.asked(inputTokens)
+    const closed = openWork.openProvider()
+    const answer = new AnswerCheck()
+    try {
+      for await (const event of model.stream({ ...call, signal })) {
+        if (!answer.accepts(event)) continue
+        if (event.type === 'finish') usage.answered(event.stop)
+        yield event
+        // Whoever pulls the next event has logged this one.
+        if (event.type === 'usage') {
+          stated()
+          orders.spentMore()
+        } else if (event.type !== 'finish') {
+          const wait = orders.pace(signal)
+          if (wait) await wait
+        }
+      }
+      signal.throwIfAborted()
+      answer.end()
+    } catch (thrown) {
+      if (!MillraceError.is(thrown) || signal.aborted) throw thrown
+      const error = modelError(thrown)
+      run.failed(new ModelFailure(model.id, error))
+      throw error
+    } finally {
+      // The actor has cut the answer off, and the run goes on.
+      if (signal.aborted && !run.signal.aborted) usage.cut(inputTokens(), producer.texts)
+      if (!run.signal.aborted) stated()
+      closed()
+    }
+  }
+
+  async function* text(call: ModelCall | string): AsyncGenerator<string, void> {
+    const asked: ModelCall = typeof call === 'string' ? { messages: [{ role: 'user', content: call }] } : call
+    for await (const event of stream(asked)) {
+      if (event.type === 'text') yield event.text
+      else if (event.type === 'tool.call') {
+        const { extra: _, ...call } = event
+        await run.emit(call)
+      } else if (event.type !== 'finish') await run.emit(event)
+    }
+  }
+
+  return { id: model.id, provider: model.provider, structured: model.structured ?? 'none', stream, text }
+}
