@@ -63,6 +63,12 @@ export class Readers {
     return this.#readers.values()
   }
 
+  /** Whether this client, one of the principal of the run, reads it. */
+  isPresent(client: string): boolean {
+    for (const reader of this.#readers) if (reader.client === client && reader.own) return true
+    return false
+  }
+
   get size(): number {
     return this.#readers.size
   }

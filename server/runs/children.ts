@@ -18,6 +18,14 @@ const MAX_META_BYTES = 1_024
 /** The longest name of a child. */
 const MAX_NAME_CHARACTERS = 256
 
+/** Room that the agent of a forwarded event takes. */
+const WHOSE = { bytes: 64, values: 2 }
+
+/** The limits of an item of a child: its parent adds the agent when it forwards the item. */
+export function childLimits(limits: Limits): Limits {
+  return { ...limits, maxEvent: limits.maxEvent - WHOSE.bytes, maxValues: limits.maxValues - WHOSE.values }
+}
+
 /** What its parent says about a child, where it says anything. */
 export type ChildLabels = { readonly name: string | undefined; readonly meta: WireMap | undefined }
 

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { AnswerOf, DataOf } from '../../protocol/actors.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
-import type { OnDetach, RunState, WireMap } from '../../protocol/frames.ts'
+import type { RunState, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause, Receipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
@@ -11,16 +11,15 @@ import type { ChildRun } from '../actors/child-run.ts'
 import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
-import { countValues, packPayload } from '../log/payload.ts'
 import { type Reader, Readers } from '../log/readers.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
-import { ClientTools } from '../tools/client-tools.ts'
+import { ClientTools, refusedTools } from '../tools/client-tools.ts'
 import { actorFailure, isAbort } from './actor-failure.ts'
 import { actorStream } from './actor-stream.ts'
 import { CallIds } from './call-ids.ts'
 import type { ChildRunHandle } from './child.ts'
-import { type ChildEvents, type ChildLabels, Children, NO_CHILDREN } from './children.ts'
+import { type ChildEvents, type ChildLabels, Children, childLimits, NO_CHILDREN } from './children.ts'
 import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
@@ -33,26 +32,12 @@ import { Orders, type OrdersCallbacks } from './orders.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import { Requests } from './requests.ts'
+import { retainedBytes } from './retained-bytes.ts'
+import type { RunOptions } from './run-options.ts'
 import type { Scheduler } from './scheduler.ts'
 import { cancelledBy, stoppedWith } from './stop-cause.ts'
-import { cancelTarget, expectEnd } from './targets.ts'
+import { cancelTarget, expectEnd, openTarget } from './targets.ts'
 import { UsageTally } from './usage-tally.ts'
-
-/** Heap of a run besides its log and inputs: 6.1 to 6.7 KB, measured on runs that logged two words. */
-const RUN_BYTES = 7_168
-/** Heap of a small value of a decoded map, such as an empty list, measured. */
-const VALUE_BYTES = 56
-/** Room that the agent of a forwarded event takes. */
-const WHOSE = { bytes: 64, values: 2 }
-
-export type RunOptions = {
-  onDetach: OnDetach
-  detachMs: number | undefined
-  timeoutMs: number | undefined
-  meta: WireMap | undefined
-  /** Whether to run the actor's `ask`, if it has one. */
-  ask: boolean
-}
 
 /** What a run takes from the registry that made it. */
 export type RunCallbacks = {
@@ -131,7 +116,7 @@ export class Run implements ReadableRun {
     this.#guarded = new GuardedRuntime(callbacks.runtime, (error) => this.#broke(error))
     this.parent = parentLink?.parent
     this.#parentLink = parentLink
-    this.#limits = parentLink ? forChild(parentLink.parent.#limits) : callbacks.limits
+    this.#limits = parentLink ? childLimits(parentLink.parent.#limits) : callbacks.limits
     this.#ids = parentLink ? parentLink.parent.#ids : new CallIds()
     this.#actor = actor
     this.id = id
@@ -143,7 +128,7 @@ export class Run implements ReadableRun {
     this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
-    this.#clientTools = actor.clientTools ? this.#makeClientTools(actor.clientTools.reserved) : undefined
+    this.#clientTools = this.#makeClientTools()
     this.orders = new Orders(this.#ordersCallbacks(), parentLink?.parent.orders)
     const waitingChanged = (): void => this.#waitingChanged()
     const failed = (error: unknown): void => callbacks.failed(this, error)
@@ -163,7 +148,7 @@ export class Run implements ReadableRun {
         waitingChanged,
         requests: this.#requests,
         toClientTools: (input, client) =>
-          this.#clientTools ? this.#clientTools.take(input, client) : refusedTools(actor, input),
+          this.#clientTools?.take(input, client) ?? refusedTools(actor.clientTools, input),
         orders: this.orders,
         failed,
       },
@@ -212,15 +197,9 @@ export class Run implements ReadableRun {
 
   /** The bytes that it takes once it has ended, approximately. */
   get retainedBytes(): number {
-    const { meta } = this.options
-    const end = this.#ending.end?.packed.length ?? 0
+    const { log, end, options } = this
     const inputs = this.#inputs.retainedBytes + this.#requests.retainedBytes
-    return RUN_BYTES + this.log.size + end + inputs + (meta ? this.#weightOf(meta) : 0)
-  }
-
-  #weightOf(data: WireMap): number {
-    const packed = packPayload(data, this.#callbacks.limits)
-    return packed.length + countValues(packed, this.#callbacks.limits) * VALUE_BYTES
+    return inputs + retainedBytes(log, end, options.meta, this.#callbacks.limits)
   }
 
   /** The number of its readers. */
@@ -276,7 +255,7 @@ export class Run implements ReadableRun {
       findModel: (which) => this.#callbacks.findModel(which),
       openTool: (call, stop) => ({
         finished: this.#openWork.openTool(call),
-        reported: this.#openTarget('call', call, stop),
+        reported: openTarget(this.#ids.open, this, 'call', call, stop),
       }),
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) => {
@@ -290,12 +269,12 @@ export class Run implements ReadableRun {
     }
   }
 
-  #makeClientTools(reserved: readonly string[]): ClientTools {
-    const isPresent = (client: string): boolean => {
-      for (const reader of this.#readers) if (reader.client === client && reader.own) return true
-      return false
-    }
-    return new ClientTools({ runtime: this.#guarded, isPresent, emit: (event) => this.#emit(event) }, reserved)
+  #makeClientTools(): ClientTools | undefined {
+    const { clientTools } = this.#actor
+    if (!clientTools) return undefined
+    const isPresent = (client: string): boolean => this.#readers.isPresent(client)
+    const emit = (event: RunEvent): Promise<number> => this.#emit(event)
+    return new ClientTools({ runtime: this.#guarded, isPresent, emit }, clientTools.reserved)
   }
 
   /** Aborts when the run is over. */
@@ -465,7 +444,7 @@ export class Run implements ReadableRun {
       create: (actor, input, labels, events) => callbacks.spawn({ parent: this, ...events }, actor, input, labels),
       began: (event) => void this.#emit(event),
       ended: (event) => this.#emit(event, true),
-      openAgent: (id, stop) => this.#openTarget('agent', id, stop),
+      openAgent: (id, stop) => openTarget(this.#ids.open, this, 'agent', id, stop),
       expect: (event, isComing) => expectEnd(this.#ids.open, this, event, isComing),
       asks: (request) => this.#ids.open.of('request', request, this).length > 0,
       nextTurn: (callback) => this.#guarded.nextTurn(callback),
@@ -491,17 +470,6 @@ export class Run implements ReadableRun {
   }
 
   // --- what clients name by id
-
-  /** Lets clients stop a call or an agent, until the function that this returns is called. */
-  #openTarget(type: 'call' | 'agent', id: string, stop: (why: CancelCause) => void): () => void {
-    return this.#ids.open.add(type, id, {
-      run: this,
-      stop: (why) => {
-        stop(why)
-        return true
-      },
-    })
-  }
 
   /** Stops one tool call of this run or of a child at once. Returns false when no call of this id has its result to come. */
   cancelCall(call: string, why: CancelCause): boolean {
@@ -611,15 +579,4 @@ export class Run implements ReadableRun {
   #watchStall(): void {
     this.#clocks.watchStall(this.gated && this.parent === undefined)
   }
-}
-
-/** The limits of an item of a child: its parent adds the agent when it forwards the item. */
-function forChild(limits: Limits): Limits {
-  return { ...limits, maxEvent: limits.maxEvent - WHOSE.bytes, maxValues: limits.maxValues - WHOSE.values }
-}
-
-/** The refusal of a declaration of tools, by an actor that refuses it. */
-function refusedTools({ clientTools }: Actor, { type }: RunInput): InputAnswer | undefined {
-  if (clientTools !== false || type !== 'tools') return undefined
-  return { status: 'invalid', note: 'this agent takes no tools of clients; set `clientTools: true`' }
 }

@@ -5,6 +5,23 @@ import { isShownIn, type Member, type OpenIds } from './open-ids.ts'
 /** The parts of a run that a client can stop by their id: a tool call, or a sub-agent. */
 type TargetType = 'call' | 'agent'
 
+/** Lets clients stop a call or an agent of `run`, until the function that this returns is called. */
+export function openTarget(
+  open: OpenIds,
+  run: Member,
+  type: TargetType,
+  id: string,
+  stop: (why: CancelCause) => void,
+): () => void {
+  return open.add(type, id, {
+    run,
+    stop: (why) => {
+      stop(why)
+      return true
+    },
+  })
+}
+
 /** Stops the targets of this id in `run` and below it. Returns false when none of them has its end to come. */
 export function cancelTarget(open: OpenIds, run: Member, type: TargetType, id: string, why: CancelCause): boolean {
   let isFound = false

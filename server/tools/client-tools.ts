@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
-import type { RunInput } from '../actors/actor.ts'
+import type { Actor, RunInput } from '../actors/actor.ts'
 import { type Tool, tool } from '../actors/tool.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
@@ -190,4 +190,10 @@ export class ClientTools {
 
 function wordsOf(error: unknown): string {
   return typeof error === 'string' ? wellFormed(excerpt(error, MAX_ERROR_CHARACTERS)) : 'the tool failed'
+}
+
+/** Refuses a declaration for an actor that takes no tools of clients. Undefined: the input is none, or the actor does. */
+export function refusedTools(clientTools: Actor['clientTools'], { type }: RunInput): Taken | undefined {
+  if (clientTools !== false || type !== 'tools') return undefined
+  return { status: 'invalid', note: 'this agent takes no tools of clients; set `clientTools: true`' }
 }
