@@ -1,6 +1,7 @@
 import { type Cancel, type Input, type Key, type Notice, TAG } from '../../protocol/frames.ts'
-import type { CancelCause } from '../../protocol/receipt.ts'
+import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import type { Action } from '../actors/authorize.ts'
+import { byClient } from '../runs/stop-cause.ts'
 import type { GuardedRuntime } from '../runtime.ts'
 import type { Registry } from '../sessions/registry.ts'
 import { excerpt } from '../text.ts'
@@ -8,7 +9,6 @@ import type { WelcomedClient } from './greeting.ts'
 import type { Outbox } from './outbox.ts'
 import type { Subscription } from './subscription.ts'
 
-const CANCEL_CODE_MAX = 255
 /** What a principal needs to send an input of that type. An `answer` can be that of a question for approval, too. */
 const ACTIONS = new Map<string, keyof typeof ACTION_WORDS>([
   ['approve', 'approve'],
@@ -52,7 +52,7 @@ export class Commands {
     const ref = { tag: TAG.cancel, sid, ...(isNamed ? { detail: [target.type, target.id] } : {}) }
     if (!this.#mayDo('cancel', subscription)) return this.#forbid('cancel', ref)
     const { run } = subscription
-    const cause: CancelCause = { by: 'client', code: Math.min(code ?? 0, CANCEL_CODE_MAX), note }
+    const cause = byClient(code ?? CANCEL_CODES.unspecified, note)
     if (target) {
       const { type, id } = target
       const message = `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`

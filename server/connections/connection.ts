@@ -14,6 +14,7 @@ import { excerptBytes, wellFormed } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
 import { Commands } from './commands.ts'
 import type { FlushQueue } from './flush-queue.ts'
+import { checkOrder } from './frame-order.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Listing, Listings } from './listing.ts'
@@ -359,24 +360,4 @@ export class Connection implements SocketEvents, SessionSocket {
     })
     run(this.#commands, subscription)
   }
-}
-
-/**
- * Checks a whole message before any of it is applied: HELLO comes first and once, and stream ids rise. Returns the
- * highest stream id.
- * @throws ProtocolFault
- */
-function checkOrder(received: readonly ReceivedFrame[], greeted: boolean, lastSid: number): number {
-  let hello = greeted
-  let sid = lastSid
-  for (const { frame } of received) {
-    if (frame.kind === 'hello') {
-      if (hello) throw new ProtocolFault('a second HELLO')
-      hello = true
-    } else if (!hello) throw new ProtocolFault('HELLO must come first')
-    if (frame.kind !== 'start' && frame.kind !== 'attach' && frame.kind !== 'list') continue
-    if (frame.sid <= sid) throw new ProtocolFault(`stream id ${frame.sid} does not rise`)
-    sid = frame.sid
-  }
-  return sid
 }

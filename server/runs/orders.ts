@@ -4,9 +4,8 @@ import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
 import type { RunInput } from '../actors/actor.ts'
 import { type GovernOrder, Governor, type GovernorCallbacks } from './governor.ts'
 import type { InputAnswer } from './input-answer.ts'
+import { byClient } from './stop-cause.ts'
 
-/** The largest reason of a cancel. */
-const CANCEL_CODE_MAX = 255
 /** Orders whose notices may wait for the readers of the run. */
 const MAX_UNTOLD = 256
 
@@ -107,8 +106,7 @@ export class Orders {
     if (!stop)
       return { status: 'invalid', note: 'a stop has `ifSeq`, the number of an item, and may have `code` and `note`' }
     if (stop.ifSeq < this.#turnAt) return { status: 'stale', note: 'a later turn has begun' }
-    const code = Math.min(stop.code ?? CANCEL_CODES.user, CANCEL_CODE_MAX)
-    this.#run.cancel({ by: 'client', code, note: stop.note })
+    this.#run.cancel(byClient(stop.code ?? CANCEL_CODES.user, stop.note))
     return { status: 'accepted' }
   }
 

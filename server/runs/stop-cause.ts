@@ -1,6 +1,9 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
 
+/** The largest code of a cancel. */
+const MAX_CODE = 255
+
 /** Why a run is stopped before its actor has finished. */
 export type StopCause = CancelCause & {
   outcome: 'cancelled' | 'error'
@@ -18,4 +21,9 @@ export function cancelledBy(why: CancelCause): StopCause {
 /** The server does not let the run go on. */
 export function stoppedWith(error: MillraceError): StopCause {
   return { outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }
+}
+
+/** The cause of a cancel by a client. A larger code than there is counts as the largest. */
+export function byClient(code: number, note: string | undefined): CancelCause {
+  return { by: 'client', code: Math.min(code, MAX_CODE), note }
 }
