@@ -31,11 +31,15 @@ export function jsonSchemaOf(schema: StandardSchema | undefined, advice: string)
  * @throws MillraceError `bad_request` for one that describes no object.
  */
 export function objectSchema(schema: unknown, what: string): unknown {
-  const isObject = typeof schema === 'object' && schema !== null && 'type' in schema && schema.type === 'object'
-  if (!isObject)
+  if (!describesObject(schema))
     throw new MillraceError(
       'bad_request',
       `${what} must be an object: put other values into one, such as { value: ... }`,
     )
   return 'properties' in schema ? schema : { ...schema, properties: {} }
+}
+
+/** Whether a JSON Schema is one of an object. */
+export function describesObject(schema: unknown): schema is { readonly type: 'object' } {
+  return typeof schema === 'object' && schema !== null && 'type' in schema && schema.type === 'object'
 }

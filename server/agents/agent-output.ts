@@ -1,3 +1,4 @@
+import { issueWords } from '../actors/issue-words.ts'
 import { jsonSchemaOf, objectSchema } from '../actors/json-schema.ts'
 import { type Issue, type StandardSchema, validate } from '../actors/standard-schema.ts'
 import type { OutputFormat } from '../models/model.ts'
@@ -6,8 +7,7 @@ import { excerpt, wellFormed } from '../text.ts'
 
 /** How often a model is asked again for an answer that fits. */
 export const MAX_REASKS = 2
-/** The most issues that are named, and the longest text of one, in characters. */
-const MAX_ISSUES = 5
+/** The longest text of an issue, in characters. */
 const MAX_ISSUE_CHARACTERS = 200
 
 /** What an answer is: a value that fits, or what is wrong with it. */
@@ -54,9 +54,7 @@ function jsonIn(text: string): string {
 }
 
 function wordsOf(issues: readonly Issue[]): string {
-  const words = issues.slice(0, MAX_ISSUES).map(({ message, path = [] }) => {
-    const where = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
-    return wellFormed(excerpt(where === '' ? message : `${where}: ${message}`, MAX_ISSUE_CHARACTERS))
-  })
-  return words.join('; ')
+  return issueWords(issues)
+    .map((words) => wellFormed(excerpt(words, MAX_ISSUE_CHARACTERS)))
+    .join('; ')
 }

@@ -2,7 +2,7 @@ import { type CallToolResult, McpServer, type ServerContext, type Tool } from '@
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Actor } from '../actors/actor.ts'
-import { jsonSchemaOf } from '../actors/json-schema.ts'
+import { describesObject, jsonSchemaOf } from '../actors/json-schema.ts'
 import type { StandardSchema } from '../actors/standard-schema.ts'
 import { excerpt } from '../text.ts'
 import { RunProgress } from './progress.ts'
@@ -107,7 +107,7 @@ function knownSchema(input: StandardSchema): unknown {
 
 function actorTool(name: string, { description, input }: Actor): ActorTool {
   const schema = input === undefined ? undefined : knownSchema(input)
-  const isMap = typeof schema === 'object' && schema !== null && 'type' in schema && schema.type === 'object'
+  const isMap = describesObject(schema)
   const spec: Tool = {
     name: excerpt(name, MAX_NAME_CHARACTERS).replace(/[^a-zA-Z0-9_-]/g, '_'),
     description: description ?? `Runs ${name} and returns its answer.`,

@@ -4,6 +4,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import { type CancelCause, readReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Spawn } from '../actors/child-run.ts'
+import { issueWords } from '../actors/issue-words.ts'
 import type { Principal } from '../actors/principal.ts'
 import type { Question } from '../actors/question.ts'
 import { validate } from '../actors/standard-schema.ts'
@@ -22,8 +23,6 @@ const RESULT_BYTES = 1_024
 /** Maximum length of an error message, and of a name or arguments that it quotes, in UTF-16 units. */
 const MAX_MESSAGE_CHARACTERS = 1_000
 const MAX_QUOTED_CHARACTERS = 200
-/** Maximum number of argument issues that are reported to the model. */
-const MAX_ISSUES = 5
 
 /** An open tool call of a run. The tool runner calls both functions, each once, in any order. */
 type OpenTool = {
@@ -353,11 +352,7 @@ async function checked(tool: AnyTool, args: unknown): Promise<unknown> {
   if (!tool.input) return args
   const result = await validate(tool.input, args)
   if (!result.issues) return result.value
-  const issues = result.issues.slice(0, MAX_ISSUES).map(({ message, path = [] }) => {
-    const where = path.map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
-    return where === '' ? message : `${where}: ${message}`
-  })
-  throw new MillraceError('invalid_input', `invalid arguments: ${issues.join('; ')}`)
+  throw new MillraceError('invalid_input', `invalid arguments: ${issueWords(result.issues).join('; ')}`)
 }
 
 function isObject(value: unknown): value is object {
