@@ -55,7 +55,12 @@ export type Task = { readonly who: string; readonly depth: number }
 export type Execution = { stoppedAt: number | undefined; overAt: number | undefined }
 
 /** Where children are begun: in an actor, or in a tool that it calls. */
-type Place = Pick<ActorContext, 'signal' | 'spawn' | 'emit'> & { readonly id: string; readonly depth: number }
+type Place = Pick<ActorContext, 'signal' | 'spawn' | 'emit'> & {
+  readonly id: string
+  readonly depth: number
+  /** The actor has failed. Its end may still wait for its last events, and nothing further is taken of it. */
+  hasFailed?: boolean
+}
 
 type Child = ChildRun
 
@@ -283,11 +288,21 @@ export class SimAgents {
       else if (dice < 0.66) await this.#ask(`${who}.${n}?`, context)
       else if (dice < 0.7) await this.#pause(undefined)
       else if (depth >= MAX_DEPTH) yield { type: 'progress', current: n }
-      else if (dice < 0.8) await Promise.all(Array.from({ length: 2 + chance.int(2) }, () => this.#delegate(place)))
+      else if (dice < 0.8) await this.#delegateSeveral(place, 2 + chance.int(2))
       else yield* this.#pass(place)
     }
     if (chance.of(0.1)) throw new MillraceError('tool_failed', 'as planned')
     return chance.of(0.5) ? { who } : undefined
+  }
+
+  /** The failure of one is the failure of the actor, while the others go on. */
+  async #delegateSeveral(place: Place, n: number): Promise<void> {
+    try {
+      await Promise.all(Array.from({ length: n }, () => this.#delegate(place)))
+    } catch (error) {
+      place.hasFailed = true
+      throw error
+    }
   }
 
   async #ask(prompt: string, { request, signal }: ActorContext): Promise<void> {
@@ -374,7 +389,11 @@ export class SimAgents {
 
   /** A child has failed. Its parent may go on without it. */
   #cope(place: Place, bond: Bond, error: unknown): void {
-    if (this.#isOver(place)) throw error
+    if (this.#isOver(place)) {
+      // Nobody takes what it says any more, so it is left.
+      if (place.hasFailed) bond.letGo = true
+      throw error
+    }
     if (!MillraceError.is(error) || !FAILURES.includes(error.code))
       this.#stage.fail('child-failed', `${bond.child} ${String(error)}`)
     bond.awaited = true
@@ -382,8 +401,8 @@ export class SimAgents {
   }
 
   /** It is stopped, or its run is over: one of several children may have failed meanwhile. */
-  #isOver({ id, signal }: Place): boolean {
-    return signal.aborted || !this.#ledger.goesOn(id)
+  #isOver({ id, signal, hasFailed }: Place): boolean {
+    return signal.aborted || hasFailed === true || !this.#ledger.goesOn(id)
   }
 
   #spawn(place: Place, use: Use): { child: Child; bond: Bond } | undefined {
