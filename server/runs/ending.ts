@@ -34,7 +34,7 @@ export type EndingCallbacks = {
   readonly log: Log
   readonly producer: Producer
   readonly inputs: Inputs
-  readonly requests: Requests
+  requests(): Requests | undefined
   readonly openWork: OpenWork
   readonly usage: UsageTally
   /** Gives the children that the run has now. */
@@ -219,7 +219,7 @@ export class Ending {
   /** Nothing more is logged: inputs end, requests and waiting events fail. */
   #quiet(): void {
     this.#run.inputs.close()
-    this.#run.requests.close()
+    this.#run.requests()?.close()
     this.#run.producer.quiet()
   }
 

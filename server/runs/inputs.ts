@@ -1,9 +1,8 @@
 import type { Limits } from '../../protocol/limits.ts'
 import type { RunInput } from '../actors/actor.ts'
+import type { Principal } from '../actors/principal.ts'
 import { Channel } from '../streams/channel.ts'
-import type { InputAnswer, InputSender } from './input-answer.ts'
-import type { Orders } from './orders.ts'
-import type { Requests } from './requests.ts'
+import { type InputAnswer, type InputSender, OVER } from './input-answer.ts'
 
 /** Message ids kept per run. Older ones are no longer recognised as duplicates. */
 const MAX_MIDS = 1_024
@@ -17,11 +16,12 @@ export type InputsCallbacks = {
   readonly limits: InputLimits
   /** The actor began or stopped waiting for an input. */
   waitingChanged(): void
-  /** What answers are for. */
-  readonly requests: Requests
+  /** Takes an answer to a request. */
+  answer(input: RunInput, by: Principal | undefined): InputAnswer
   /** Takes an input that is for tools of clients. Undefined: it is not. */
   toClientTools(input: RunInput, client: string | undefined): InputAnswer | undefined
-  readonly orders: Orders
+  /** Takes an order for the run. Undefined: it is none. */
+  order(input: RunInput): InputAnswer | undefined
   /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }
@@ -82,10 +82,9 @@ export class Inputs {
   }
 
   #accept(input: RunInput, bytes: number, from: InputSender | undefined): InputAnswer {
-    if (input.type === 'answer' || input.type === 'approve')
-      return this.#callbacks.requests.take(input, from?.principal)
-    if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
-    const taken = this.#callbacks.toClientTools(input, from?.instance) ?? this.#callbacks.orders.take(input)
+    if (input.type === 'answer' || input.type === 'approve') return this.#callbacks.answer(input, from?.principal)
+    if (this.#isClosed) return OVER
+    const taken = this.#callbacks.toClientTools(input, from?.instance) ?? this.#callbacks.order(input)
     if (taken) return taken
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }

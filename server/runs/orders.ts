@@ -29,7 +29,7 @@ const STOP: z.ZodType<{ ifSeq: number; code?: number; note?: string }> = z.objec
 /** What orders take from their run. */
 export type OrdersCallbacks = GovernorCallbacks & {
   /** It is stopping, or has ended. */
-  readonly isOver: boolean
+  isOver(): boolean
   cancel(why: CancelCause): void
   /** Logs an event. Settles when that is done, or never will be. */
   emit(event: RunEvent): Promise<unknown>
@@ -43,7 +43,7 @@ export type OrdersCallbacks = GovernorCallbacks & {
 export class Orders {
   readonly #run: OrdersCallbacks
   /** The orders of the run that began this one: they hold here, too. */
-  #above: Orders | undefined
+  readonly #above: Orders | undefined
   /** Made for the first order. */
   #governor: Governor | undefined
   /** The item with which the present turn of the agent began. */
@@ -79,9 +79,11 @@ export class Orders {
     return this.#governor?.hold(signal) ?? this.#above?.hold(signal)
   }
 
-  /** Waits until the next piece of an answer may come. Undefined: now. */
-  pace(signal: AbortSignal): Promise<void> | undefined {
-    return this.#governor?.pace(signal) ?? this.#above?.pace(signal)
+  /** Waits until the next piece of an answer may come, by every rate that holds. Undefined: now. */
+  pace(signal: AbortSignal): Promise<unknown> | undefined {
+    const own = this.#governor?.pace(signal)
+    const above = this.#above?.pace(signal)
+    return own && above ? Promise.all([own, above]) : (own ?? above)
   }
 
   /** The run has cost something: stops it, or a run above it, if that is more than it may. */
@@ -93,12 +95,6 @@ export class Orders {
   /** The run is over. */
   clear(): void {
     this.#governor?.clear()
-  }
-
-  /** The run has settled: the runs above it may be forgotten before it. */
-  release(): void {
-    this.#above = undefined
-    this.#governor = undefined
   }
 
   #stop(data: unknown): InputAnswer {
@@ -134,7 +130,7 @@ export class Orders {
     const { isPaused } = this.#governor
     const code = isPaused === wasPaused ? 'governed' : isPaused ? 'paused' : 'resumed'
     const told = this.#run.emit({ type: 'notice', code })
-    if (!this.#run.isOver) this.#run.pauseMoved()
+    if (!this.#run.isOver()) this.#run.pauseMoved()
     return told
   }
 }

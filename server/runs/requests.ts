@@ -7,7 +7,7 @@ import type { Question, RunInput } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import type { CallIds } from './call-ids.ts'
-import type { Answering, InputAnswer } from './input-answer.ts'
+import { type Answering, type InputAnswer, OVER } from './input-answer.ts'
 import type { Member } from './open-ids.ts'
 
 /** Answered requests kept per run. */
@@ -25,6 +25,11 @@ type Pending = {
   fail: (reason: unknown) => void
   /** Removes its timer and its listener. */
   over: () => void
+}
+
+/** Room in an OPENED for all requests that wait, of a run and its children. */
+export function roomFor({ maxEvent, maxValues }: Pick<Limits, 'maxEvent' | 'maxValues'>): Room {
+  return { bytes: maxEvent / 2, values: maxValues / 2 }
 }
 
 type RequestEvent = Extract<RunEvent, { type: 'request' }>
@@ -72,9 +77,9 @@ export class Requests {
 
   /** Room in an OPENED that requests of children may take, in addition to those that wait here. */
   get room(): Room {
-    const { maxEvent, maxValues } = this.#run.limits
+    const all = roomFor(this.#run.limits)
     const { bytes, values } = this.#taken
-    return { bytes: maxEvent / 2 - bytes, values: maxValues / 2 - values }
+    return { bytes: all.bytes - bytes, values: all.values - values }
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */
@@ -106,7 +111,7 @@ export class Requests {
   /** Takes an answer, of type `answer` or `approve`, for the request that it names. An invalid one leaves that open. */
   take(input: RunInput, by: Principal | undefined): InputAnswer {
     if (this.#answered.has(nameOf(input))) return { status: 'unwanted', note: 'somebody has answered before' }
-    if (this.#isClosed) return { status: 'unwanted', note: 'the run is over' }
+    if (this.#isClosed) return OVER
     const data = isMap(input.data) ? input.data : {}
     const isPlain = input.type === 'answer'
     const id = isPlain ? data['request'] : data['call']

@@ -16,7 +16,7 @@ export type RunModelCallbacks = {
   readonly producer: Producer
   readonly openWork: OpenWork
   readonly usage: UsageTally
-  readonly orders: Orders
+  orders(): Orders
   /** Logs an event. Rejects when the run is over. */
   emit(event: RunEvent): Promise<number>
   /** Reports an error that clients must not see. */
@@ -25,7 +25,8 @@ export type RunModelCallbacks = {
 
 /** A model as an actor asks it: its requests are open work of the run, follow its orders, and end with its signal. */
 export function runModel(run: RunModelCallbacks, model: Model): RunModel {
-  const { producer, openWork, usage, orders } = run
+  const { producer, openWork, usage } = run
+  const orders = run.orders()
 
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
     run.signal.throwIfAborted()

@@ -23,7 +23,7 @@ import { type ChildEvents, type ChildLabels, Children, childLimits, NO_CHILDREN 
 import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
-import type { InputAnswer, InputSender } from './input-answer.ts'
+import { type InputAnswer, type InputSender, OVER } from './input-answer.ts'
 import { Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
 import type { Member } from './open-ids.ts'
@@ -31,7 +31,7 @@ import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Orders, type OrdersCallbacks } from './orders.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
-import { Requests } from './requests.ts'
+import { Requests, roomFor } from './requests.ts'
 import { retainedBytes } from './retained-bytes.ts'
 import type { RunOptions } from './run-options.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -94,11 +94,12 @@ export class Run implements ReadableRun {
   #phase: 'opening' | 'running' | 'waiting_input' = 'opening'
 
   readonly #inputs: Inputs
-  readonly #requests: Requests
+  /** Made for the first question or answer: most runs have neither. */
+  #requests: Requests | undefined
   /** The tools of its clients, if its actor takes any. */
   #clientTools: ClientTools | undefined
-  /** What clients have ordered. */
-  readonly orders: Orders
+  /** Made when something asks for them: most runs get no orders. */
+  #orders: Orders | undefined
 
   readonly #clocks: Clocks
 
@@ -129,28 +130,15 @@ export class Run implements ReadableRun {
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
     this.#clientTools = this.#makeClientTools()
-    this.orders = new Orders(this.#ordersCallbacks(), parentLink?.parent.orders)
-    const waitingChanged = (): void => this.#waitingChanged()
-    const failed = (error: unknown): void => callbacks.failed(this, error)
-    this.#requests = new Requests({
-      runtime: this.#guarded,
-      limits: callbacks.limits,
-      run: this,
-      ids: this.#ids,
-      stopReason: () => this.#ending.stopReason(),
-      waitingChanged,
-      emit: (event) => this.#emit(event),
-      failed,
-    })
     this.#inputs = new Inputs(
       {
         limits: callbacks.limits,
-        waitingChanged,
-        requests: this.#requests,
+        waitingChanged: () => this.#waitingChanged(),
+        answer: (input, by) => (this.isOver && !this.#requests ? OVER : this.#asked().take(input, by)),
         toClientTools: (input, client) =>
           this.#clientTools?.take(input, client) ?? refusedTools(actor.clientTools, input),
-        orders: this.orders,
-        failed,
+        order: (input) => this.orders.take(input),
+        failed: (error) => callbacks.failed(this, error),
       },
       actor.interactive,
     )
@@ -190,6 +178,16 @@ export class Run implements ReadableRun {
     return this.#ending.isSettled
   }
 
+  /** What clients have ordered. */
+  get orders(): Orders {
+    return (this.#orders ??= new Orders(this.#ordersCallbacks(), this.#parentLink?.parent.orders))
+  }
+
+  /** An order to it, or to a run above it, pauses it. */
+  get isPaused(): boolean {
+    return this.#orders?.isPaused ?? this.#parentLink?.parent.isPaused ?? false
+  }
+
   /** The actor of its parent only waits for its result. */
   get isHidden(): boolean {
     return this.#parentLink?.isHidden() ?? false
@@ -198,7 +196,7 @@ export class Run implements ReadableRun {
   /** The bytes that it takes once it has ended, approximately. */
   get retainedBytes(): number {
     const { log, end, options } = this
-    const inputs = this.#inputs.retainedBytes + this.#requests.retainedBytes
+    const inputs = this.#inputs.retainedBytes + (this.#requests?.retainedBytes ?? 0)
     return inputs + retainedBytes(log, end, options.meta, this.#callbacks.limits)
   }
 
@@ -246,12 +244,12 @@ export class Run implements ReadableRun {
       producer: this.#producer,
       openWork: this.#openWork,
       usage: this.#usage,
-      orders: this.orders,
+      orders: () => this.orders,
       runtime: this.#guarded,
       limits: this.#limits,
       clientTools: this.#clientTools,
       emit: (event) => this.#emit(event),
-      request: (question) => this.#requests.ask(question),
+      request: (question) => this.#asked().ask(question),
       findModel: (which) => this.#callbacks.findModel(which),
       openTool: (call, stop) => ({
         finished: this.#openWork.openTool(call),
@@ -358,7 +356,7 @@ export class Run implements ReadableRun {
 
   /** Somebody who may answer it, and resume it, has come or gone. */
   #presenceChanged(): void {
-    if (this.orders.isPaused) this.pauseMoved()
+    if (this.isPaused) this.pauseMoved()
     else this.#holdDeadline()
   }
 
@@ -390,12 +388,31 @@ export class Run implements ReadableRun {
 
   /** Data of the requests logged before item `seq` and not yet answered. */
   pendingAt(seq: number): WireMap[] {
-    return [...this.#requests.pendingAt(seq), ...this.#children.pendingAt(seq, this.#requests.room)]
+    const room = this.#requests?.room ?? roomFor(this.#callbacks.limits)
+    return [...(this.#requests?.pendingAt(seq) ?? []), ...this.#children.pendingAt(seq, room)]
+  }
+
+  #asked(): Requests {
+    if (this.#requests) return this.#requests
+    const callbacks = this.#callbacks
+    const requests = new Requests({
+      runtime: this.#guarded,
+      limits: callbacks.limits,
+      run: this,
+      ids: this.#ids,
+      stopReason: () => this.#ending.stopReason(),
+      waitingChanged: () => this.#waitingChanged(),
+      emit: (event) => this.#emit(event),
+      failed: (error) => callbacks.failed(this, error),
+    })
+    if (this.isOver) requests.close()
+    this.#requests = requests
+    return requests
   }
 
   #waitingChanged(): void {
     if (this.#ending.isOver || this.#phase === 'opening') return
-    const waits = this.#inputs.waiting || this.#requests.waiting || this.#children.waiting
+    const waits = this.#inputs.waiting || this.#requests?.waiting === true || this.#children.waiting
     const phase = waits ? 'waiting_input' : 'running'
     if (phase !== this.#phase) {
       this.#phase = phase
@@ -420,13 +437,10 @@ export class Run implements ReadableRun {
   }
 
   #ordersCallbacks(): OrdersCallbacks {
-    const isOver = (): boolean => this.isOver
     return {
       runtime: this.#guarded,
       startedAt: this.startedAt,
-      get isOver() {
-        return isOver()
-      },
+      isOver: () => this.isOver,
       spent: () => this.#ending.spent,
       exceeded: (error) => this.#ending.stop(stoppedWith(error)),
       cancel: (why) => this.cancel(why),
@@ -508,13 +522,13 @@ export class Run implements ReadableRun {
       log: this.log,
       producer: this.#producer,
       inputs: this.#inputs,
-      requests: this.#requests,
+      requests: () => this.#requests,
       openWork: this.#openWork,
       usage: this.#usage,
       children: () => this.#children,
       over: () => {
         this.#clocks.clear()
-        this.orders.clear()
+        this.#orders?.clear()
         this.#callbacks.changed(this)
       },
       abort: (reason) => this.#controller?.abort(reason),
@@ -542,7 +556,7 @@ export class Run implements ReadableRun {
     this.#controller = undefined
     this.#children = NO_CHILDREN
     this.#parentLink = undefined
-    this.orders.release()
+    this.#orders = undefined
     this.#clientTools = undefined
     if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true, isHidden: false }
     else this.#ids.release()
@@ -570,7 +584,7 @@ export class Run implements ReadableRun {
   #holdDeadline(): void {
     this.#clocks.holdDeadline(
       this.gated ||
-        (this.orders.isPaused && this.#mayBeResumed) ||
+        (this.isPaused && this.#mayBeResumed) ||
         (this.#phase === 'waiting_input' && this.#readers.canAnswer),
     )
   }
