@@ -5,7 +5,13 @@ import { messagesRequest, unsupportedIn } from './anthropic/messages-request.ts'
 import type { Model, ModelEvent, ModelRequest, Structured } from './model.ts'
 import { unsupportedSettings } from './model-settings.ts'
 import { type Asking, answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
-import { type Endpoint, endpointOf, type KeyedProvider, withoutCustomHeaders } from './provider/endpoint.ts'
+import {
+  type Endpoint,
+  endpointOf,
+  endpointWords,
+  type KeyedProvider,
+  withoutCustomHeaders,
+} from './provider/endpoint.ts'
 import type { Exchange } from './provider/exchange.ts'
 import { objectsIn, type Wire } from './provider/json.ts'
 import { readAnswer } from './provider/read-answer.ts'
@@ -60,18 +66,7 @@ const MAX_PAUSES = 16
 export function anthropic(name: string, options: AnthropicOptions = {}): Model {
   checkOptions('anthropic()', options, OPTIONS)
   const endpoint = endpointOf(name, options, PROVIDER)
-  const { apiKey } = endpoint
-  const asking = askingOf(
-    {
-      model: name,
-      missing: 'check the name, and whether this key may use it',
-      key: endpoint.advice,
-      ...(apiKey !== undefined && { secrets: [apiKey] }),
-      unreachable: `check ${endpoint.addressName} and the network`,
-    },
-    options,
-    { asksWhole: true },
-  )
+  const asking = askingOf(endpointWords(name, endpoint), options, { asksWhole: true })
   return {
     id: idOf(options, `${ANTHROPIC}:${name}`),
     provider: ANTHROPIC,

@@ -5,7 +5,7 @@ import { generateContentRequest, isOlder, toolNames, unsupportedIn } from './gem
 import type { Model, ModelEvent, ModelRequest, Structured } from './model.ts'
 import { unsupportedSettings } from './model-settings.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
-import { type Endpoint, endpointOf, type KeyedProvider } from './provider/endpoint.ts'
+import { type Endpoint, endpointOf, endpointWords, type KeyedProvider } from './provider/endpoint.ts'
 import type { Exchange } from './provider/exchange.ts'
 import type { Wire } from './provider/json.ts'
 import { readAnswer } from './provider/read-answer.ts'
@@ -62,17 +62,7 @@ const KEY_HEADER = 'x-goog-api-key'
 export function gemini(name: string, options: GeminiOptions = {}): Model {
   checkOptions('gemini()', options, OPTIONS)
   const endpoint = endpointOf(name, options, PROVIDER)
-  const { apiKey } = endpoint
-  const asking = askingOf(
-    {
-      model: name,
-      missing: 'check the name, and whether this key may use it',
-      key: endpoint.advice,
-      ...(apiKey !== undefined && { secrets: [apiKey] }),
-      unreachable: `check ${endpoint.addressName} and the network`,
-    },
-    options,
-  )
+  const asking = askingOf(endpointWords(name, endpoint), options)
   return {
     id: idOf(options, `${GEMINI}:${name}`),
     provider: GEMINI,

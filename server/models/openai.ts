@@ -8,7 +8,13 @@ import { chatRequest } from './openai/chat-request.ts'
 import { ResponsesAnswer } from './openai/responses-answer.ts'
 import { responsesRequest, unsupportedIn } from './openai/responses-request.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
-import { type Endpoint, endpointOf, type KeyedProvider, withoutCustomHeaders } from './provider/endpoint.ts'
+import {
+  type Endpoint,
+  endpointOf,
+  endpointWords,
+  type KeyedProvider,
+  withoutCustomHeaders,
+} from './provider/endpoint.ts'
 import type { Exchange } from './provider/exchange.ts'
 import { readAnswer } from './provider/read-answer.ts'
 
@@ -63,22 +69,11 @@ const OPTIONS: OptionKinds<OpenAIOptions> = {
 export function openai(name: string, options: OpenAIOptions = {}): Model {
   checkOptions('openai()', options, OPTIONS)
   const endpoint = endpointOf(name, options, OPENAI)
-  const { apiKey } = endpoint
   const account = accountOf(options, endpoint)
   const { api = 'chat' } = options
   if (api !== 'chat' && api !== 'responses')
     throw new MillraceError('bad_request', "`api` of openai() must be 'chat' or 'responses'")
-  const asking = askingOf(
-    {
-      model: name,
-      missing: 'check the name, and whether this key may use it',
-      key: endpoint.advice,
-      ...(apiKey !== undefined && { secrets: [apiKey] }),
-      unreachable: `check ${endpoint.addressName} and the network`,
-    },
-    options,
-    { asksWhole: true },
-  )
+  const asking = askingOf(endpointWords(name, endpoint), options, { asksWhole: true })
   return {
     id: idOf(options, `openai:${name}`),
     provider: 'openai',

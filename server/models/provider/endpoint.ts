@@ -1,5 +1,6 @@
 import { MillraceError } from '../../../protocol/errors.ts'
 import type { ProviderOptions } from './attempts.ts'
+import type { ProviderWords } from './refusal.ts'
 
 /** The options that say where a provider is and who asks. */
 export type EndpointOptions = Pick<ProviderOptions, 'headers' | 'env'> & {
@@ -74,6 +75,17 @@ export function endpointOf(name: string, options: EndpointOptions, keyed: KeyedP
   const advice =
     apiKey !== '' || usual ? `check ${keyName}` : `pass \`apiKey\`; ${keyVariable} is not sent to another \`baseURL\``
   return { apiKey: apiKey === '' ? undefined : apiKey, baseURL: address, own, usual, advice, addressName }
+}
+
+/** The words for what goes wrong at an endpoint. */
+export function endpointWords(model: string, { apiKey, advice, addressName }: Endpoint): ProviderWords {
+  return {
+    model,
+    missing: 'check the name, and whether this key may use it',
+    key: advice,
+    ...(apiKey !== undefined && { secrets: [apiKey] }),
+    unreachable: `check ${addressName} and the network`,
+  }
 }
 
 /** @param where where it was set. */
