@@ -57,6 +57,7 @@ export class FlushQueue {
     const held = this.#held.get(until)
     this.#held.delete(until)
     for (const outbox of held?.outboxes ?? []) if (outbox.heldUntil === until) outbox.flush()
+    this.lastShared.clear()
   }
 
   readonly #flushAll = (): void => {
@@ -64,5 +65,6 @@ export class FlushQueue {
     // What becomes due meanwhile comes in a later loop turn, after what the sockets have received.
     this.#due = []
     for (const outbox of due) outbox.flush()
+    this.lastShared.clear()
   }
 }

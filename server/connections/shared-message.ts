@@ -18,9 +18,9 @@ export type Stretch = {
 }
 
 /**
- * The last message of a server that held nothing but new items of one run. Watchers of a run that stand at the same item
+ * The last message of a flush that held nothing but new items of one run. Watchers of a run that stand at the same item
  * are flushed one after another, and the next one may need the same bytes. It is one message, whatever the number of
- * runs and watchers, and the next one takes its place.
+ * runs and watchers: the next one takes its place, and nothing of it stays after the flush.
  */
 export class SharedMessage {
   #stretch: Stretch | undefined
@@ -56,5 +56,10 @@ export class SharedMessage {
     this.#ts = ts
     this.#merges = merges
     this.#stretch = stretch
+  }
+  /** Lets go of it. */
+  clear(): void {
+    this.#log = undefined
+    this.#stretch = undefined
   }
 }
