@@ -10,7 +10,7 @@ import { type Config, loadConfig } from './config-file.ts'
 import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
-import { parseModel } from './model-option.ts'
+import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { terminalLogger } from './terminal-logger.ts'
 import { type Command, readArgs } from './usage.ts'
@@ -28,7 +28,7 @@ const usage = {
     model: {
       type: 'string',
       value: 'MODEL',
-      about: 'Model of the agents: demo, ollama:NAME or openai:NAME. Default: MILLRACE_MODEL, else demo.',
+      about: `Model of the agents: ${MODEL_NAMES}. Default: MILLRACE_MODEL, else demo.`,
     },
     config: {
       type: 'string',
