@@ -1,9 +1,8 @@
-import { MillraceError } from '../../protocol/errors.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../streams/sse.ts'
 import { CallsInProgress } from './calls-in-progress.ts'
-import type { ModelEvent, StopReason } from './model.ts'
-import { type AnswerEnd, answerEnd, malformedLines, unknownEnd } from './provider/answer-end.ts'
+import type { ModelEvent } from './model.ts'
+import { type AnswerEnd, answerEnd, malformedLines, stopReasonOf, unknownEnd } from './provider/answer-end.ts'
 import { contentIn, countIn, isWire, objectIn, objectsIn, parsedWire, textIn, type Wire } from './provider/json.ts'
 import { Refusal, refusalIn } from './provider/refusal.ts'
 
@@ -64,7 +63,7 @@ export class ChatCompletion {
    * @throws MillraceError or Refusal for an answer that is not whole
    */
   *end(): Generator<ModelEvent> {
-    let stop = this.#stop()
+    let stop = stopReasonOf(this.#word === '' ? this.#endWithoutWord() : answerEnd(this.#word), this.#word)
     if (stop === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(this.#word) }
     // In an answer that was cut off by length, the arguments of a call are incomplete.
     if (stop !== 'length') {
@@ -81,25 +80,6 @@ export class ChatCompletion {
   /** Yields the usage that the provider has stated. It counts also if the answer is not whole. */
   *usage(): Generator<ModelEvent> {
     if (this.#usage) yield { type: 'usage', ...this.#usage }
-  }
-
-  #stop(): StopReason {
-    const end: AnswerEnd | undefined = this.#word === '' ? this.#endWithoutWord() : answerEnd(this.#word)
-    switch (end) {
-      case undefined:
-        throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
-      case 'filtered':
-        throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
-      case 'failed':
-        throw new Refusal(undefined, this.#word)
-      case 'stop':
-      case 'tool_calls':
-      case 'length':
-      case 'other':
-        return end
-      case 'paused':
-        return 'other'
-    }
   }
 
   /** Some servers give no word. With both other marks of an end, the answer is whole. */

@@ -5,7 +5,7 @@ import { ndjsonFilter } from '../streams/ndjson.ts'
 import { isTextType, type Part } from './message-parts.ts'
 import type { Message, Model, ModelEvent, ModelRequest } from './model.ts'
 import { type Effort, type SettingName, unsupportedSettings } from './model-settings.ts'
-import { answerEnd, malformedLines, unknownEnd } from './provider/answer-end.ts'
+import { answerEnd, malformedLines, stopReasonOf, truncated, unknownEnd } from './provider/answer-end.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
 import {
@@ -142,16 +142,13 @@ async function* ask(
   }
   if (!began && malformed > 0) throw new TypeError('the provider answered with something else than lines of JSON')
   if (malformed > 0) yield malformedLines(malformed)
-  if (last === undefined)
-    throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
+  if (last === undefined) throw truncated()
   const word = textIn(last['done_reason'])
   const known = word === '' ? 'stop' : answerEnd(word)
-  const end = known === 'paused' ? 'other' : known
-  if (end === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(word) }
+  if (known === 'other' || known === 'paused')
+    yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(word) }
   yield { type: 'usage', input: countIn(last['prompt_eval_count']), output: countIn(last['eval_count']) }
-  if (end === 'failed') throw new Refusal(undefined, word)
-  if (end === 'filtered')
-    throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
+  const end = stopReasonOf(known, word)
   yield { type: 'finish', stop: end !== 'length' && calls > 0 ? 'tool_calls' : end }
 }
 

@@ -1,10 +1,8 @@
-import { MillraceError } from '../../../protocol/errors.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ModelEvent } from '../model.ts'
-import { answerEnd, unknownEnd } from '../provider/answer-end.ts'
+import { answerEnd, stopReasonOf, truncated, unknownEnd } from '../provider/answer-end.ts'
 import { argsOf, callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from '../provider/json.ts'
 import { PartOrder } from '../provider/part-order.ts'
-import { Refusal } from '../provider/refusal.ts'
 
 /** The name under which a message and a call keep what goes back. */
 export const AI_SDK = 'aiSDK'
@@ -79,13 +77,8 @@ export class StreamParts {
   *end(): Generator<ModelEvent> {
     // Some providers make this end of a response that was cut.
     const isCut = this.#word === 'unknown' || this.#word === 'other' || this.#word === ''
-    if (this.#word === undefined || (isCut && !this.#usage))
-      throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
-    const known = answerEnd(this.#word.replaceAll('-', '_'))
-    if (known === 'filtered')
-      throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
-    if (known === 'failed') throw new Refusal(undefined, this.#word)
-    const end = known === 'paused' ? 'other' : known
+    if (this.#word === undefined || (isCut && !this.#usage)) throw truncated()
+    const end = stopReasonOf(answerEnd(this.#word.replaceAll('-', '_')), this.#word)
     if (end === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(this.#word) }
     yield* this.usage()
     const extra = this.#order.extra(AI_SDK)

@@ -1,8 +1,7 @@
-import { MillraceError } from '../../../protocol/errors.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../../streams/sse.ts'
 import type { ModelEvent, StopReason } from '../model.ts'
-import { answerEnd, malformedLines, unknownEnd } from '../provider/answer-end.ts'
+import { answerEnd, malformedLines, stopReasonOf, unknownEnd } from '../provider/answer-end.ts'
 import {
   argsOf,
   callIdIn,
@@ -88,16 +87,12 @@ export class MessagesAnswer {
    * @throws MillraceError or Refusal for an answer that is not whole
    */
   *end(): Generator<ModelEvent> {
-    const end = this.#isDone ? answerEnd(this.#word || 'end_turn') : undefined
-    if (end === undefined)
-      throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
-    if (end === 'filtered')
-      throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
-    if (end === 'failed') throw new Refusal(undefined, this.#word)
-    if (end === 'paused') {
+    const known = this.#isDone ? answerEnd(this.#word || 'end_turn') : undefined
+    if (known === 'paused') {
       yield* this.usage()
       return
     }
+    const end = stopReasonOf(known, this.#word)
     if (end === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(this.#word) }
     let stop: StopReason = end
     const order = new PartOrder()

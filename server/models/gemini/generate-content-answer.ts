@@ -2,7 +2,7 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../../streams/sse.ts'
 import type { Extra, ModelEvent } from '../model.ts'
-import { answerEnd, malformedLines, unknownEnd } from '../provider/answer-end.ts'
+import { answerEnd, malformedLines, stopReasonOf, unknownEnd } from '../provider/answer-end.ts'
 import {
   argsOf,
   callIdIn,
@@ -14,7 +14,7 @@ import {
   textIn,
   type Wire,
 } from '../provider/json.ts'
-import { Refusal, refusalIn } from '../provider/refusal.ts'
+import { refusalIn } from '../provider/refusal.ts'
 
 /** The name under which a message and a call keep what goes back. */
 export const GEMINI = 'gemini'
@@ -84,13 +84,7 @@ export class GenerateContentAnswer {
    * @throws MillraceError or Refusal for an answer that is not whole
    */
   *end(): Generator<ModelEvent> {
-    const known = this.#word === '' ? undefined : answerEnd(this.#word)
-    if (known === undefined)
-      throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
-    if (known === 'filtered')
-      throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
-    if (known === 'failed') throw new Refusal(undefined, this.#word)
-    const end = known === 'paused' ? 'other' : known
+    const end = stopReasonOf(this.#word === '' ? undefined : answerEnd(this.#word), this.#word)
     if (end === 'other') yield { type: 'warning', code: 'unknown_finish', message: unknownEnd(this.#word) }
     yield* this.usage()
     const extra: Extra | undefined =

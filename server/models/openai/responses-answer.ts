@@ -1,8 +1,7 @@
-import { MillraceError } from '../../../protocol/errors.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../../streams/sse.ts'
 import type { ModelEvent, StopReason } from '../model.ts'
-import { malformedLines, unknownEnd } from '../provider/answer-end.ts'
+import { filtered, malformedLines, truncated, unknownEnd } from '../provider/answer-end.ts'
 import {
   argsOf,
   callIdIn,
@@ -96,8 +95,7 @@ export class ResponsesAnswer {
    */
   *end(): Generator<ModelEvent> {
     let stop = this.#end
-    if (stop === undefined)
-      throw new MillraceError('truncated', "the model's answer ended too early: start the run again")
+    if (stop === undefined) throw truncated()
     const order = new PartOrder()
     for (const { item, call, args, length } of this.#items.values()) {
       const { type, name, arguments: whole } = item
@@ -153,8 +151,7 @@ export class ResponsesAnswer {
     if (refusal) throw refusal
     const { status } = response
     const reason = textIn(objectIn(response['incomplete_details'])['reason'])
-    if (reason === 'content_filter')
-      throw new MillraceError('content_filtered', "the provider's content filter stopped the answer")
+    if (reason === 'content_filter') throw filtered()
     if (status === 'failed' || status === 'cancelled') throw new Refusal(undefined, textIn(status))
     this.#end = status === 'completed' ? 'stop' : reason === 'max_output_tokens' ? 'length' : 'other'
     if (this.#end === 'other')

@@ -1,4 +1,6 @@
+import { MillraceError } from '../../../protocol/errors.ts'
 import type { ModelEvent, StopReason } from '../model.ts'
+import { Refusal } from './refusal.ts'
 
 /** The meaning of the word with which a provider ends an answer. */
 export type AnswerEnd = StopReason | 'filtered' | 'failed' | 'paused'
@@ -62,6 +64,37 @@ const ENDS = new Map(Object.entries(WORDS).flatMap(([end, words]) => words.map((
 /** Returns what the word means: `other` for an unknown one. Gemini puts a word of its own in front of some. */
 export function answerEnd(word: string): AnswerEnd {
   return ENDS.get(word.toLowerCase().replace(/^.*: /s, '')) ?? 'other'
+}
+
+/**
+ * Why a whole answer has stopped.
+ * @param end undefined where the provider has given no mark of an end.
+ * @param word the provider's own word for it.
+ * @throws MillraceError or Refusal for an answer that is not whole.
+ */
+export function stopReasonOf(end: AnswerEnd | undefined, word: string): StopReason {
+  switch (end) {
+    case undefined:
+      throw truncated()
+    case 'filtered':
+      throw filtered()
+    case 'failed':
+      throw new Refusal(undefined, word)
+    case 'paused':
+      return 'other'
+    default:
+      return end
+  }
+}
+
+/** The error of an answer without a mark of its end. */
+export function truncated(): MillraceError {
+  return new MillraceError('truncated', "the model's answer ended too early: start the run again")
+}
+
+/** The error of an answer that the provider has filtered. */
+export function filtered(): MillraceError {
+  return new MillraceError('content_filtered', "the provider's content filter stopped the answer")
 }
 
 /** A message for people about an end that is `other`. Only a plain word is quoted: anything else may be anything. */
