@@ -1,0 +1,180 @@
+import type { Outcome } from '../../protocol/frames.ts'
+
+/** Adjacent items of one life of a log, encoded as the log has them. A store keeps the bytes and never looks into them. */
+export type Batch = {
+  /** The life that wrote them. */
+  readonly gen: number
+  /** The number of the first item, and of the last. */
+  readonly first: number
+  readonly last: number
+  /** When the first was logged, in epoch milliseconds. */
+  readonly at: number
+  /** Where each item begins, what it costs, and when it was logged. */
+  readonly index: Uint8Array
+  /** The items, adjacent. */
+  readonly bodies: Uint8Array
+  /** The lanes that were open just before the first item, and the requests that waited. Absent: none. */
+  readonly open?: Uint8Array | undefined
+}
+
+/** One life of a stored log: its number, and its first item. Items of earlier lives from there on are void. */
+export type StoredLife = { readonly gen: number; readonly first: number }
+
+/** The end of a run. It is the last entry of its log, and never changes. */
+export type StoredEnd = {
+  readonly seq: number
+  readonly outcome: Exclude<Outcome, 'unsubscribed'>
+  readonly packed: Uint8Array
+}
+
+/** An input of a client that a run has accepted. */
+export type StoredInput = {
+  /** The client's name for it, as the key of a Map. */
+  readonly mid: string
+  readonly type: string
+  /** Its id and data, and the principal that sent it. */
+  readonly packed: Uint8Array
+}
+
+/** What never changes of a run. */
+export type RunFacts = {
+  readonly actor: string
+  /** The id of the principal that the run belongs to. */
+  readonly principal: string
+  /** In epoch milliseconds. */
+  readonly startedAt: number
+  /** The input, and the options of the start. */
+  readonly packed: Uint8Array
+}
+
+/** A run as it is stored. */
+export type StoredRun = {
+  readonly id: string
+  readonly facts: RunFacts
+  /** The last life that was begun. */
+  readonly gen: number
+  readonly lives: readonly StoredLife[]
+  /** The oldest item that is kept; equal to `next` when none is. */
+  readonly first: number
+  /** The number of the next item. */
+  readonly next: number
+  readonly end?: StoredEnd | undefined
+  /** Present while the run only waits: what its actor needs to wait again in another process. */
+  readonly parked?: Uint8Array | undefined
+  /** Inputs that were accepted since the run was parked, in order. */
+  readonly inputs: readonly StoredInput[]
+  /** What the run had cost with its last append. */
+  readonly usage?: Uint8Array | undefined
+}
+
+/** A run that begins. */
+export type NewRun = {
+  readonly facts: RunFacts
+  /** The key of its START. Its `name` is unique among all runs that are stored; `input` says to what the key is bound. */
+  readonly key?: { readonly name: string; readonly input: string } | undefined
+}
+
+/** Who takes a key first has the run: for everyone else it is that run, whatever became of it. */
+export type StoredKey = { readonly run: string; readonly input: string }
+
+/** What one append adds to a run. All of it is stored, or nothing. */
+export type Append = {
+  /** Items that follow those that are stored. */
+  readonly batch?: Batch | undefined
+  /** The end, behind the batch. The run is not parked any more, and takes no further append. */
+  readonly end?: StoredEnd | undefined
+  /** The run only waits now, and goes on from this; null: it goes on. Without it, nothing changes. */
+  readonly parked?: Uint8Array | null | undefined
+  readonly inputs?: readonly StoredInput[] | undefined
+  readonly usage?: Uint8Array | undefined
+}
+
+/** Why an append was not stored. */
+export type AppendRefusal =
+  /** Another holder has taken the run over, or it was removed. This holder must stop. */
+  | 'fenced'
+  /** The run has its end. */
+  | 'ended'
+  /** Its first item does not follow the last that is stored. */
+  | 'gap'
+
+/** The right to append to one run. There is one holder at a time. */
+export interface Lease {
+  /** The life of the log that this holder writes. */
+  readonly gen: number
+  /**
+   * Stores what one append adds, all or nothing, and resolves when it would survive the death of this process. A repeated
+   * append, of the same life and items, changes nothing and succeeds: after an error, send the same again. Appends are
+   * stored in the order of the calls.
+   * @returns undefined once it is stored, or why it never will be.
+   * @throws MillraceError `unavailable` when the store failed. It may or may not have stored it.
+   */
+  append(what: Append): Promise<AppendRefusal | undefined>
+  /** Gives the run up: somebody else may take it over at once. */
+  release(): Promise<void>
+}
+
+/** Batches of a log, in order. */
+export type Page = {
+  /** The first has the item that was asked for, which need not be its first. */
+  readonly batches: readonly Batch[]
+  /** Whether more items were stored behind them. */
+  readonly more: boolean
+}
+
+/** What a store can do. */
+export type StoreCaps = {
+  /** Its runs outlive the process. */
+  readonly durable: boolean
+  /** Other processes can take part. */
+  readonly shared: boolean
+  /** The most bytes of one batch. */
+  readonly maxBatchBytes: number
+  /** How long text may wait for others before it is appended, in milliseconds. */
+  readonly flushMs: number
+}
+
+/**
+ * Where runs are kept when memory is not enough: their logs, ends, keys and inputs, and what a waiting run goes on from.
+ * All effects of one call are in one run, so that a store may be divided by run.
+ *
+ * Every method throws MillraceError `unavailable` when the store cannot be reached or cannot write.
+ */
+export interface RunStore {
+  readonly caps: StoreCaps
+  /** Connects, or opens the file. @throws MillraceError `unavailable` with what to do. */
+  open(): Promise<void>
+  /** Finishes what was begun, and lets go of everything. */
+  close(): Promise<void>
+
+  /**
+   * Begins a run, which then has its first holder. A key that is taken begins nothing: it gives the run that has it.
+   * Repeated with the same `id`, it gives the same.
+   */
+  begin(id: string, run: NewRun): Promise<Lease | StoredKey>
+  /**
+   * Takes over a run whose holder is gone, in a new life that begins behind the last stored item.
+   * @returns `busy` while its holder lives; `ended`; `missing`.
+   */
+  takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'>
+  /** Ids of runs that have no end and whose holder is gone, at most `most` of them. */
+  abandoned(most: number): Promise<string[]>
+
+  find(id: string): Promise<StoredRun | undefined>
+  findKey(name: string): Promise<StoredKey | undefined>
+  /**
+   * The runs of a principal, the newest first.
+   * @param before Only runs that began before this one of the same principal. Undefined: from the newest.
+   */
+  list(principal: string, before: string | undefined, most: number): Promise<StoredRun[]>
+  /**
+   * Reads the items from `from` on. Items of void lives are left out. Beyond the last item the page is empty.
+   * @param maxBytes At least one batch is given, however large; no further one that would exceed this.
+   */
+  read(id: string, from: number, maxBytes: number): Promise<Page>
+
+  /** Removes a run with all that belongs to it. Its holder, if it has one, is fenced. */
+  remove(id: string): Promise<void>
+  /** Removes all runs of a principal. Returns how many. */
+  removeAll(principal: string): Promise<number>
+}
