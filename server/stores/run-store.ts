@@ -1,6 +1,9 @@
 import type { Outcome } from '../../protocol/frames.ts'
 
-/** Adjacent items of one life of a log, encoded as the log has them. A store keeps the bytes and never looks into them. */
+/**
+ * Adjacent items of one life of a log, encoded as the log has them. A store keeps the bytes and never looks into them;
+ * whoever appends them does not change them afterwards.
+ */
 export type Batch = {
   /** The life that wrote them. */
   readonly gen: number
@@ -43,6 +46,8 @@ export type RunFacts = {
   readonly principal: string
   /** In epoch milliseconds. */
   readonly startedAt: number
+  /** What a list shows of it besides. Small: `list` reads it, and leaves `packed` alone. */
+  readonly meta?: Uint8Array | undefined
   /** The input, and the options of the start. */
   readonly packed: Uint8Array
 }
@@ -67,6 +72,20 @@ export type StoredRun = {
   readonly usage?: Uint8Array | undefined
 }
 
+/** A run as a list has it: without its input, and without what it waits with. */
+export type StoredRunSummary = Omit<RunFacts, 'packed'> & {
+  readonly id: string
+  readonly gen: number
+  /** The number of the next item. */
+  readonly next: number
+  readonly outcome?: StoredEnd['outcome'] | undefined
+  /** Whether it only waits. */
+  readonly isParked: boolean
+}
+
+/** A place in the list of a principal: the run that has it need not exist any more. */
+export type ListPosition = Pick<StoredRunSummary, 'startedAt' | 'id'>
+
 /** A run that begins. */
 export type NewRun = {
   readonly facts: RunFacts
@@ -83,8 +102,12 @@ export type Append = {
   readonly batch?: Batch | undefined
   /** The end, behind the batch. The run is not parked any more, and takes no further append. */
   readonly end?: StoredEnd | undefined
-  /** The run only waits now, and goes on from this; null: it goes on. Without it, nothing changes. */
+  /**
+   * The run only waits now, and goes on from this; null: it goes on. Both drop the inputs that were stored, because
+   * the run has taken them. Without it, nothing changes.
+   */
   readonly parked?: Uint8Array | null | undefined
+  /** Inputs that were accepted. One whose `mid` is stored already is left out. */
   readonly inputs?: readonly StoredInput[] | undefined
   readonly usage?: Uint8Array | undefined
 }
@@ -104,19 +127,19 @@ export interface Lease {
   readonly gen: number
   /**
    * Stores what one append adds, all or nothing, and resolves when it would survive the death of this process. A repeated
-   * append, of the same life and items, changes nothing and succeeds: after an error, send the same again. Appends are
-   * stored in the order of the calls.
+   * append, of the same life and items, changes nothing and succeeds: after an error, send the same again, before any
+   * other. Appends are stored in the order of the calls.
    * @returns undefined once it is stored, or why it never will be.
-   * @throws MillraceError `unavailable` when the store failed. It may or may not have stored it.
+   * @throws MillraceError `store_unavailable` when the store failed. It may or may not have stored it.
    */
   append(what: Append): Promise<AppendRefusal | undefined>
-  /** Gives the run up: somebody else may take it over at once. */
+  /** Gives the run up: somebody else may take it over at once. Does nothing when that has happened already. */
   release(): Promise<void>
 }
 
-/** Batches of a log, in order. */
+/** Batches of a log, in order, and none is missing between two of them. */
 export type Page = {
-  /** The first has the item that was asked for, which need not be its first. */
+  /** The first has the item that was asked for, which need not be its first; or, if that was dropped, the oldest kept. */
   readonly batches: readonly Batch[]
   /** Whether more items were stored behind them. */
   readonly more: boolean
@@ -128,7 +151,7 @@ export type StoreCaps = {
   readonly durable: boolean
   /** Other processes can take part. */
   readonly shared: boolean
-  /** The most bytes of one batch. */
+  /** The most bytes of one batch. A single item may exceed it. */
   readonly maxBatchBytes: number
   /** How long text may wait for others before it is appended, in milliseconds. */
   readonly flushMs: number
@@ -138,13 +161,16 @@ export type StoreCaps = {
  * Where runs are kept when memory is not enough: their logs, ends, keys and inputs, and what a waiting run goes on from.
  * All effects of one call are in one run, so that a store may be divided by run.
  *
- * Every method throws MillraceError `unavailable` when the store cannot be reached or cannot write.
+ * Every method throws MillraceError `store_unavailable` when the store cannot be reached or cannot write.
  */
 export interface RunStore {
   readonly caps: StoreCaps
-  /** Connects, or opens the file. @throws MillraceError `unavailable` with what to do. */
+  /** Connects, or opens the file. @throws MillraceError `store_unavailable` with what to do. */
   open(): Promise<void>
-  /** Finishes what was begun, and lets go of everything. */
+  /**
+   * Finishes what was begun, and lets go of everything. Opened again, the store has the same runs, and none of them has
+   * a holder.
+   */
   close(): Promise<void>
 
   /**
@@ -153,7 +179,8 @@ export interface RunStore {
    */
   begin(id: string, run: NewRun): Promise<Lease | StoredKey>
   /**
-   * Takes over a run whose holder is gone, in a new life that begins behind the last stored item.
+   * Takes over a run whose holder is gone, in a new life that begins behind the last stored item. The number of a life
+   * only grows, also when the store was restored from an older copy: a durable store takes the wall clock if it is larger.
    * @returns `busy` while its holder lives; `ended`; `missing`.
    */
   takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'>
@@ -163,17 +190,18 @@ export interface RunStore {
   find(id: string): Promise<StoredRun | undefined>
   findKey(name: string): Promise<StoredKey | undefined>
   /**
-   * The runs of a principal, the newest first.
-   * @param before Only runs that began before this one of the same principal. Undefined: from the newest.
+   * The runs of a principal, the newest first; of those that began in the same millisecond, the one with the larger id.
+   * @param before Only runs behind this place of the list. Undefined: from the newest.
    */
-  list(principal: string, before: string | undefined, most: number): Promise<StoredRun[]>
+  list(principal: string, before: ListPosition | undefined, most: number): Promise<StoredRunSummary[]>
   /**
-   * Reads the items from `from` on. Items of void lives are left out. Beyond the last item the page is empty.
+   * Reads the items from `from` on. Items of void lives are left out. Beyond the last item, and for a
+   * run that is not stored, the page is empty.
    * @param maxBytes At least one batch is given, however large; no further one that would exceed this.
    */
   read(id: string, from: number, maxBytes: number): Promise<Page>
 
-  /** Removes a run with all that belongs to it. Its holder, if it has one, is fenced. */
+  /** Removes a run with all that belongs to it, its key too. Its holder, if it has one, is fenced. */
   remove(id: string): Promise<void>
   /** Removes all runs of a principal. Returns how many. */
   removeAll(principal: string): Promise<number>
