@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import type { Run } from '../../../client-sdk/node.ts'
 import { tool } from '../../../server/actors/tool.ts'
 import { actor, agent, agentTool, type ModelRequest } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { aborted, latch } from '../../helpers/test-actors.ts'
@@ -33,6 +35,11 @@ const endless = () =>
     signal.throwIfAborted()
   })
 
+/** Waits until the server has answered an order that changes nothing: what a run does at once, it has done then. */
+async function roundTrip(run: Run): Promise<void> {
+  expect(await run.send('govern', {})).toBe('accepted')
+}
+
 describe('a run that is paused', () => {
   test('sends no request until it is resumed', async () => {
     const { model, begun, release, definition } = twoTurns()
@@ -43,11 +50,11 @@ describe('a run that is paused', () => {
     await watched.first('notice', ({ code }) => code === 'paused')
     release.open()
     await watched.first('iteration', ({ n }) => n === 2)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await roundTrip(watched.run)
     expect(model.asked).toHaveLength(1)
     await watched.run.send('govern', { paused: false })
     expect(await watched.run.result).toBe('Done.')
-    expect(watched.all('notice').map(({ code }) => code)).toEqual(['paused', 'resumed'])
+    expect(watched.all('notice').map(({ code }) => code)).toEqual(['paused', 'governed', 'resumed'])
   })
 
   test('is stopped by a cancel at once', async () => {
@@ -64,14 +71,15 @@ describe('a run that is paused', () => {
 
   test('does not use up its deadline', async () => {
     const { begun, release, definition } = twoTurns()
-    await using served = await servedAgent(definition)
-    const watched = new Watched(served.client.start('agent', 'go', { timeoutMs: 300 }))
+    const clock = handClock()
+    await using served = await servedAgent(definition, { runtime: clock })
+    const run = served.client.start('agent', 'go', { timeoutMs: 300 })
     await begun.opened
-    await watched.run.send('govern', { paused: true })
+    await run.send('govern', { paused: true })
+    clock.advance(400)
+    await run.send('govern', { paused: false })
     release.open()
-    await new Promise((resolve) => setTimeout(resolve, 400))
-    await watched.run.send('govern', { paused: false })
-    expect(await watched.run.result).toBe('Done.')
+    expect(await run.result).toBe('Done.')
   })
 
   test('holds the runs below it, and a run below it may be paused alone', async () => {
@@ -97,8 +105,7 @@ describe('a run that is paused', () => {
     expect([child.model.asked.length, other.model.asked.length]).toEqual([1, 2])
     await watched.run.send('govern', { paused: true })
     await watched.run.send('govern', { agent: first.agent, paused: false })
-    // Another round trip: a request to the model would have begun before its answer.
-    await watched.run.send('govern', { paused: true })
+    await roundTrip(watched.run)
     expect(child.model.asked).toHaveLength(1)
     await watched.run.send('govern', { paused: false })
     expect(await watched.run.result).toBe('Both.')
@@ -188,30 +195,31 @@ describe('a run with a budget', () => {
 describe('a run with a rate', () => {
   test('takes no more of its model than that, until the rate is lifted', async () => {
     let asked = 0
-    const model = scriptedModel(function* () {
-      for (; asked < 400; asked++) yield { type: 'text', text: 'x' } as const
-      yield { type: 'finish', stop: 'stop' } as const
-    } as never)
     const hold = latch()
-    const waits = {
-      ...model,
-      async *stream(request: ModelRequest) {
-        await hold.opened
-        yield* model.stream(request)
-      },
-    }
-    await using served = await servedAgent({ model: waits })
-    const watched = new Watched(served.client.start('agent', 'go'))
-    await watched.run.opened
-    await watched.run.send('govern', { perSec: 100 })
+    const model = scriptedModel(async function* () {
+      await hold.opened
+      while (asked < 100) {
+        asked++
+        yield { type: 'text', text: 'x' }
+      }
+      yield { type: 'finish', stop: 'stop' }
+    })
+    const clock = handClock()
+    await using served = await servedAgent({ model }, { runtime: clock })
+    const run = served.client.start('agent', 'go')
+    await run.opened
+    await run.send('govern', { perSec: 100 })
     hold.open()
-    await watched.first('token')
-    const before = asked
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    expect(asked - before).toBeLessThan(30)
-    await watched.run.send('govern', { perSec: null })
-    await watched.over
-    expect(watched.text).toHaveLength(400)
+    for (let piece = 1; piece <= 20; piece++) {
+      // One more waits for its time.
+      await eventually(() => asked > piece, `piece ${piece} is taken`)
+      await roundTrip(run)
+      expect(asked).toBe(piece + 1)
+      clock.advance(10)
+    }
+    await run.send('govern', { perSec: null })
+    await eventually(() => asked === 100, 'all are taken')
+    expect(await run.result).toHaveLength(100)
   })
 })
 
@@ -262,7 +270,7 @@ describe('an order that cannot be carried out', () => {
     client.send({ kind: 'input', sid: 1, mid: 'm', type: 'govern', data: { paused: true } })
     expect(await client.next('input_ack')).toMatchObject({ status: 'accepted' })
     release.open()
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await client.settle()
     expect(asked).toEqual([])
     client.send({ kind: 'input', sid: 1, mid: 'n', type: 'govern', data: { paused: false } })
     await client.next('end')
