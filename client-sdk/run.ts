@@ -95,8 +95,8 @@ export interface Run<Data extends AnyData = AnyData, Result = unknown>
   throttle(perSec: number | null): void
   /**
    * Sends an input to the run. Resolves when the run has accepted it. Rejects with `not_found` (nothing waits for it,
-   * or somebody else has answered), `invalid_input` (the actor does not take such inputs), `overloaded` (too many
-   * inputs wait: try again later), `forbidden`, `bad_request` (the data cannot travel), or `connection_lost` (the
+   * or somebody else has answered), `invalid_input` (the actor does not take such inputs, or none of this size),
+   * `overloaded` (too many inputs wait: try again later), `forbidden`, `bad_request` (the data cannot travel), or `connection_lost` (the
    * stream ended before the answer). `delivery` of what it returns says what becomes of the input.
    *
    * `message.now` cuts the answer short that an agent gives, `message` comes in its next turn, and `message.after` behind

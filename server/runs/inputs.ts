@@ -89,7 +89,13 @@ export class Inputs {
     if (!this.#interactive)
       return { status: 'invalid', note: 'this actor takes no inputs; declare it `interactive: true`' }
     if (this.#isRefusing) return { status: 'unwanted', note: 'the run is ending and takes no more inputs' }
-    if (this.#bytes + bytes > this.#limits.maxInputBytes)
+    const { maxInputBytes } = this.#limits
+    if (bytes > maxInputBytes)
+      return {
+        status: 'invalid',
+        note: `an input of ${bytes} bytes is larger than the ${maxInputBytes} bytes that this server takes (limits.maxInputBytes)`,
+      }
+    if (this.#bytes + bytes > maxInputBytes)
       return { status: 'busy', note: 'the inputs that wait are too large together; try again later' }
     if (!this.#queue.push({ input, bytes }))
       return { status: 'busy', note: `${this.#queue.capacity} inputs wait already; try again later` }

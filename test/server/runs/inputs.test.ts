@@ -89,6 +89,22 @@ describe('an input', () => {
     expect((await client.next('input_ack')).status).toBe('accepted')
   })
 
+  test('larger than all that may wait is invalid, and its note names the limit: it would never fit', async () => {
+    const { actor: repeat, go } = repeater()
+    await using served = await testServer({ repeat }, { limits: { maxInputBytes: 1_000 } })
+    await using client = await served.client()
+    client.start(1, 'repeat')
+    say(client, 'a', 'x'.repeat(1_001))
+    const { status, note } = await client.next('input_ack')
+    expect(status).toBe('invalid')
+    expect(note).toMatch(/^an input of 10\d\d bytes is larger than the 1000 bytes that this server takes/)
+    // It takes no room.
+    say(client, 'b', 'x'.repeat(900))
+    expect((await client.next('input_ack')).status).toBe('accepted')
+    go()
+    await client.until(() => client.count(1) === 1)
+  })
+
   test('to an actor that takes none is invalid, and after the end unwanted', async () => {
     const deaf = actor({
       async *stream(_: unknown, { signal }: ActorContext) {
