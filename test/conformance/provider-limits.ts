@@ -11,13 +11,18 @@ import type { Behaviour } from '../helpers/fake-provider-wire.ts'
 import { readToEnd } from '../helpers/read-all.ts'
 
 /** One adapter, made for the fake provider at `host`. */
-type Adapter = { provider: string; make(name: string, host: string, options: ProviderOptions): Model }
+type Adapter = {
+  provider: string
+  make(name: string, host: string, options: ProviderOptions): Model
+  /** Whether the adapter sends the requests itself, and redirects and `fetch` are its own. Default true. */
+  sends?: boolean
+}
 
 /** Where Node keeps the dispatcher of its `fetch`. */
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1')
 
-/** The time limits of every model that asks a provider over HTTP, and the `fetch` that it may be given. */
-export function limitsSuite({ provider: name, make }: Adapter): void {
+/** The time limits of every model that asks a provider over HTTP, and its redirects and the `fetch` that it may be given. */
+export function limitsSuite({ provider: name, make, sends = true }: Adapter): void {
   let provider: FakeProvider
   let lastModel = 0
   beforeAll(async () => {
@@ -92,8 +97,12 @@ export function limitsSuite({ provider: name, make }: Adapter): void {
       const { model } = await answered({ tokens: 1 }, { timeouts })
       expect((await answerOf(model)).error).toBeUndefined()
     })
+  })
 
-    test("takes the place of the limits of Node's own fetch", async () => {
+  if (!sends) return
+
+  describe(`a request of ${name}`, () => {
+    test("waits as long as its model says, not as Node's own `fetch` would", async () => {
       using _ = impatientNode()
       const { model, at } = await answered({ hold: 'headers', tokens: 1 }, { maxRetries: 0 })
       const answer = answerOf(model)
