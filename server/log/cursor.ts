@@ -70,7 +70,8 @@ export class Cursor {
   /** The last item that may be sent now. */
   get reach(): number {
     while (this.#remaining > 0 && this.#reach < this.#log.last) {
-      const units = Math.min(this.#remaining, this.#log.unitsFrom(this.#reach + 1))
+      const shown = this.#log.last - this.#reach
+      const units = Math.min(this.#remaining, shown, this.#log.unitsFrom(this.#reach + 1))
       if (units > 0) {
         this.#reach += units
         this.#remaining -= units

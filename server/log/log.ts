@@ -3,6 +3,8 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { EVENT } from '../../protocol/events.ts'
 import type { OpenLane, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
+import { BatchWriter, itemsOf, type LogBatch, lanesBefore } from './log-batch.ts'
+import { unpackPayload } from './payload.ts'
 import { type Chunk, Segment } from './segment.ts'
 
 export type { Chunk } from './segment.ts'
@@ -57,9 +59,20 @@ export class Log {
   /** High surrogates at the end of a text, each held for the next text of its lane. */
   readonly #held = new Map<number, string>()
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
+  /** The last item that readers may be sent. Undefined: every one. */
+  #shown: number | undefined
 
   constructor(limits: LogLimits) {
     this.#limits = limits
+  }
+
+  /** A log that begins at item `next`, without those before it. Their lives are known; the last one writes on. */
+  static behind(limits: LogLimits, next: number, lives: readonly Life[]): Log {
+    const log = new Log(limits)
+    log.#next = log.#first = next
+    log.#gen = lives[lives.length - 1]?.gen ?? 1
+    log.#lives.splice(0, 1, ...lives)
+    return log
   }
 
   /** The oldest item kept; equal to `next` when none is kept. */
@@ -72,8 +85,19 @@ export class Log {
     return this.#next
   }
 
+  /** The last item that readers may be sent. Behind it there may be others that are to be stored first. */
   get last(): number {
+    return this.#shown ?? this.#next - 1
+  }
+
+  /** The last item that was logged. */
+  get written(): number {
     return this.#next - 1
+  }
+
+  /** Shows readers the items up to `seq` from now on, and no others until the next call. */
+  showThrough(seq: number): void {
+    this.#shown = seq
   }
 
   /** The number of the log's current life. */
@@ -162,13 +186,7 @@ export class Log {
     this.#bytes = segment.bytes
     const seq = this.#next++
     if (cost > 1) this.#lastCostly = seq
-    if (type === EVENT.laneStart) {
-      this.#open.push({ lane: Number(data['lane']), data, bytes: packed.length, opened: seq, closed: OPEN })
-      this.#openBytes += packed.length
-    } else if (type === EVENT.laneEnd) {
-      const lane = this.#open.find((open) => open.lane === data['lane'])
-      if (lane) this.#close(lane, seq)
-    }
+    this.#laneEvent(type, data, packed.length, seq)
   }
 
   /** Logs U+FFFD in place of a high surrogate that the lane's next text did not complete. */
@@ -211,9 +229,14 @@ export class Log {
   newLife(first: number): void {
     this.#lives.push({ gen: ++this.#gen, first })
     this.#lastCostly = Math.min(this.#lastCostly, first - 1)
+    if (this.#shown !== undefined) this.#shown = Math.min(this.#shown, first - 1)
     // A held surrogate was never logged, so it belongs to no life.
     this.#held.clear()
-    if (first >= this.#next) return
+    if (first >= this.#next) {
+      // A log that keeps nothing can begin further on: what was between was never logged.
+      if (this.#first === this.#next) this.#first = this.#next = first
+      return
+    }
     while (this.#segments.length > 0 && (this.#segments[this.#segments.length - 1] as Segment).first >= first)
       this.#segments.pop()
     this.#tail = this.#segments[this.#segments.length - 1]
@@ -252,6 +275,66 @@ export class Log {
   chunk(seq: number, through: number, maxBytes: number): Chunk | undefined {
     if (seq < this.#first || seq > through) return undefined
     return this.#segmentOf(seq)?.chunk(seq, through, maxBytes)
+  }
+
+  /** The items from `from` on, none after `through`: as many as `maxBytes` allows, and at least one. It has `from`. */
+  batch(from: number, through: number, maxBytes: number): LogBatch {
+    const batch = new BatchWriter(from)
+    const gen = this.genAt(from)
+    const end = Math.min(through, (this.lifeAfter(gen)?.first ?? Number.POSITIVE_INFINITY) - 1)
+    while (batch.last < end) {
+      const segment = this.#segmentOf(batch.last + 1)
+      if (!segment || !batch.add(segment, batch.last + 1, maxBytes)) break
+    }
+    return batch.take(gen, this.lanesAt(from))
+  }
+
+  /**
+   * Adds a batch of another log. Items that this one has are passed over. A log that keeps nothing takes from the batch
+   * which lanes are open.
+   */
+  add(batch: LogBatch): void {
+    const isEmpty = this.#first === this.#next
+    if (batch.last < this.#next && !isEmpty) return
+    if (isEmpty) {
+      if (batch.first > this.#next) this.#first = this.#next = batch.first
+      const open = lanesBefore(batch)
+      // When each was opened is not known, only in which order.
+      this.#setLanes(open.map(([lane, data], i) => ({ lane, data, bytes: 0, opened: i - open.length, closed: OPEN })))
+    }
+    if (batch.gen > this.#gen) this.#lives.push({ gen: (this.#gen = batch.gen), first: this.#next })
+    for (const { seq, mark, at, body } of itemsOf(batch)) {
+      const isNew = seq >= this.#next
+      if (isNew) this.#copyItem(mark, at, body)
+      if (mark < 0 && (isNew || isEmpty)) this.#noteLane(body, seq)
+    }
+  }
+
+  #copyItem(mark: number, at: number, body: Uint8Array): void {
+    const segment = this.#segment(body.length, at)
+    segment.begin(mark, at)
+    segment.body.raw(body)
+    this.#bytes = segment.bytes
+    const seq = this.#next++
+    if (mark < -1) this.#lastCostly = seq
+  }
+
+  /** An event that was logged elsewhere may open or close a lane. */
+  #noteLane(body: Uint8Array, seq: number): void {
+    const type = body[0]
+    if (type !== EVENT.laneStart && type !== EVENT.laneEnd) return
+    const data = unpackPayload(body.subarray(1)) as WireMap
+    this.#laneEvent(type, data, body.length - 1, seq)
+  }
+
+  #laneEvent(type: number | string, data: WireMap, bytes: number, seq: number): void {
+    if (type === EVENT.laneStart) {
+      this.#open.push({ lane: Number(data['lane']), data, bytes, opened: seq, closed: OPEN })
+      this.#openBytes += bytes
+    } else if (type === EVENT.laneEnd) {
+      const lane = this.#open.find((open) => open.lane === data['lane'])
+      if (lane) this.#close(lane, seq)
+    }
   }
 
   /** The lanes open just before item `seq`. */

@@ -134,7 +134,7 @@ export class Segment {
 
   /** The cost of item `seq`, in credits. */
   costOf(seq: number): number {
-    const mark = this.#markOf(seq)
+    const mark = this.markOf(seq)
     return mark < 0 ? -mark : 1
   }
 
@@ -145,12 +145,16 @@ export class Segment {
 
   /** The items from `seq` on that fit into one frame of about `maxBytes`, none after `through`. */
   chunk(seq: number, through: number, maxBytes: number): Chunk {
-    const mark = this.#markOf(seq)
+    const mark = this.markOf(seq)
     const start = this.#startOf(seq)
     let next = mark < 0 ? seq + 1 : Math.min(through + 1, this.#spanEnd(seq))
     while (next > seq + 1 && this.#startOf(next) - start > maxBytes) next--
-    const at = this.#at + ((this.#entries[seq - this.first] as number) % TIME_SPAN)
-    return new Chunk(seq, next - seq, mark, at, this.body, start, this.#startOf(next))
+    return new Chunk(seq, next - seq, mark, this.timeOf(seq), this.body, start, this.#startOf(next))
+  }
+
+  /** When item `seq` was logged, in epoch milliseconds. */
+  timeOf(seq: number): number {
+    return this.#at + ((this.#entries[seq - this.first] as number) % TIME_SPAN)
   }
 
   /** The number after the last consecutive item with the same mark as item `seq`. */
@@ -158,8 +162,14 @@ export class Segment {
     return this.#marks ? Math.min(this.#next, this.first + this.#marks.end(seq - this.first)) : this.#next
   }
 
-  #markOf(seq: number): number {
+  /** The lane of text, or the negative cost of an event. */
+  markOf(seq: number): number {
     return this.#marks ? this.#marks.at(seq - this.first) : this.#mark
+  }
+
+  /** The bytes of item `seq`, in the body of this segment. */
+  spanOf(seq: number): { start: number; end: number } {
+    return { start: this.#startOf(seq), end: this.#startOf(seq + 1) }
   }
 
   #startOf(seq: number): number {

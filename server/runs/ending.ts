@@ -177,7 +177,7 @@ export class Ending {
       unsettled: asManyAsFit(unsettled, limits),
       provider: open.provider ? 'open' : stop.open.provider ? 'closed' : 'none',
       tools: asManyAsFit(stopped, limits),
-      kept: log.last,
+      kept: log.written,
       ms: Math.round((runtime.now() - stop.at) * 1000) / 1000,
       ...this.#spent(stop.cutOff),
     }
@@ -202,7 +202,7 @@ export class Ending {
     }
     log.flushAllHeld(runtime.wallClock())
     // A receipt counts what was kept, and half a character that was held back has just become an item.
-    if (outcome === 'cancelled' && data['kept'] !== log.last) packed = packPayload({ ...data, kept: log.last }, limits)
+    if (outcome === 'cancelled' && data['kept'] !== log.written) packed = packPayload({ ...data, kept: log.written }, limits)
     this.#end = { seq: log.next, outcome, packed }
     this.#grace?.clear()
     this.#run.over()

@@ -117,7 +117,7 @@ export class Producer implements PullerCallbacks {
         this.#freeUntil = 0
         this.#readers.wakeAll()
       }
-      if (typeof said === 'string' || this.#callbacks.logged(said, this.#log.last)) this.#texts++
+      if (typeof said === 'string' || this.#callbacks.logged(said, this.#log.written)) this.#texts++
       if (this.#tellsNext) {
         this.#tellsNext = false
         this.#callbacks.said()
@@ -148,7 +148,7 @@ export class Producer implements PullerCallbacks {
       const held = !this.#mayGoOn()
       // An actor that emits in a loop runs in microtasks, as one that yields does: it needs a slice as well.
       if (this.#waiting !== undefined || held || !this.#puller.allows()) return this.#wait({ event, done, fail }, held)
-      if (this.say(event)) done(this.#log.last)
+      if (this.say(event)) done(this.#log.written)
       else fail(unsaid())
     })
     emitted.catch(() => {})
@@ -246,7 +246,7 @@ export class Producer implements PullerCallbacks {
     if (!first) return true
     first.over?.()
     const isSaid = this.say(first.event)
-    if (isSaid) first.done(this.#log.last)
+    if (isSaid) first.done(this.#log.written)
     else first.fail(unsaid())
     return isSaid
   }

@@ -239,6 +239,52 @@ describe('a log', () => {
     )
   })
 
+  test('is the same in another log after it went there in batches, from whichever item on', () => {
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 120, size: 'max' }),
+        fc.nat(10_000),
+        fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 5 }),
+        (steps, somewhere, sizes) => {
+          const log = new Log(LIMITS)
+          const naive = new NaiveLog()
+          apply(log, naive, steps)
+          const from = log.first + (somewhere % (log.next - log.first + 1))
+          const copy = Log.behind(LIMITS, from, naive.lives)
+          expect([copy.first, copy.next, copy.gen]).toEqual([from, from, log.gen])
+          // Batches begin before the item that is wanted: a store gives the whole batch that has it.
+          let n = 0
+          for (let seq = log.first; seq < log.next; ) {
+            const batch = log.batch(seq, log.last, sizes[n++ % sizes.length] ?? 1)
+            expect(batch.first).toBe(seq)
+            copy.add(batch)
+            copy.add(batch)
+            seq = batch.last + 1
+          }
+          expect(copy.next).toBe(log.next)
+          expect(readAll(copy, from, 100)).toEqual(readAll(log, from, 100))
+          for (let seq = from; seq <= log.next; seq++) {
+            expect(copy.lanesAt(seq)).toEqual(log.lanesAt(seq))
+            expect([copy.costOf(seq), copy.genAt(seq)]).toEqual([log.costOf(seq), log.genAt(seq)])
+          }
+        },
+      ),
+      { numRuns: 100 },
+    )
+  })
+
+  test('shows its readers no item that is not to be shown, and counts it for its writer', () => {
+    const log = new Log(LIMITS)
+    log.showThrough(0)
+    const cursor = new Cursor(log, { last: 0, gen: 1 }, 20, 40)
+    for (let i = 0; i < 5; i++) log.appendText(0, 'x', i)
+    expect([log.last, log.written, cursor.reach]).toEqual([0, 5, 0])
+    log.showThrough(3)
+    expect([log.last, log.written, cursor.reach]).toEqual([3, 5, 3])
+    log.newLife(2)
+    expect([log.last, log.written]).toEqual([1, 1])
+  })
+
   test('reads no further than its bound', () => {
     const log = new Log(DEFAULT_LIMITS)
     for (let i = 0; i < 600; i++) log.appendText(0, 'ab', i)
