@@ -67,6 +67,8 @@ export type Limits = {
   slowMs: number
   /** Deadline of a run. It stops while the run waits for input or for credit. Default 600,000. */
   timeoutMs: number
+  /** How long a run may wait for people (an answer, a client's tool, the end of a pause), in milliseconds. */
+  maxWaitMs: number
   /**
    * How long a run may wait for readers that give no sign (no credit, no rate) before it ends as `stalled`. A client
    * grants credit when it has read half its window: allow for that time. 0: a run waits for ever. Default 0.
@@ -134,6 +136,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   highWater: 262_144,
   slowMs: 30_000,
   timeoutMs: 600_000,
+  maxWaitMs: 604_800_000,
   stallMs: 0,
   startsPerSec: 50,
   startBurst: 100,

@@ -106,7 +106,13 @@ export function createRouter<Actors extends ActorMap>(
   const alive = new KeepAlive()
   const released = (): void => alive.release()
 
-  function begin(address: string, payload: unknown, ask: boolean, options: RouterOptions): ReadableRun {
+  /** Gives the run at once, so that its reader joins before its first item, unless a store has to answer. */
+  function begin(
+    address: string,
+    payload: unknown,
+    ask: boolean,
+    options: RouterOptions,
+  ): ReadableRun | Promise<ReadableRun> {
     if (options.signal?.aborted)
       throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run started')
     const { principal = LOCAL, timeout } = options
@@ -123,14 +129,16 @@ export function createRouter<Actors extends ActorMap>(
       options: { ask, ...(timeout === undefined ? {} : { timeoutMs: timeout }) },
     }
     const owner = principal === LOCAL ? LOCAL : checkedPrincipal(principal)
-    return registry.start(owner, start, NO_BYTES).run
+    const started = registry.start(owner, start, NO_BYTES)
+    return started instanceof Promise ? started.then(({ run }) => run) : started.run
   }
 
   async function* read(
     call: Call,
-    begun: ReadableRun,
+    started: ReadableRun | Promise<ReadableRun>,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<StreamEvent, LoggedEnd> {
+    const begun = started instanceof Promise ? await started : started
     const stop = (): void => begun.cancel({ by: 'client', code: CANCEL_CODES.user })
     const reader = new LocalReader(begun, limits, limits.initialCredit)
     const events = readRun(begun, reader)

@@ -20,11 +20,13 @@ import { Closing } from './process/closing.ts'
 import { type ErrorHandler, errorReport } from './process/error-report.ts'
 import { memoryWatch } from './process/memory-watch.ts'
 import { createRouter, type Router } from './router.ts'
+import type { Durability } from './runs/journal.ts'
 import { GuardedRuntime, nodeRuntime } from './runtime.ts'
 import { type Authenticate, anonymous, bearer, jwt } from './sessions/auth.ts'
 import { clientAddress } from './sessions/client-address.ts'
 import { defaultAuthorize, Permissions } from './sessions/permissions.ts'
 import { Registry } from './sessions/registry.ts'
+import type { RunStore } from './stores/run-store.ts'
 import { excerpt, wellFormed } from './text.ts'
 import type { HttpServer, SocketAcceptor, Transport, TransportLimits, UpgradeRequest } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
@@ -70,6 +72,17 @@ export type ServerOptions<Actors extends ActorMap> = {
    * if no client can reach the server past that proxy. Default false: `Host` and the address of the peer count.
    */
   trustProxy?: boolean | undefined
+  /**
+   * Keeps runs beyond this process: `sqlite({ path })` of `millrace/server/sqlite`. After a restart, clients read on
+   * where they were. Default: runs are kept in memory only.
+   */
+  store?: RunStore | undefined
+  /**
+   * When clients are sent what a run logs, where there is a `store`. `eager`: at once. What was not stored when the
+   * process dies is lost, and clients are told with a GAP. `logged`: once it is stored. Ends and accepted inputs always
+   * wait for the store. Default `eager`.
+   */
+  durability?: Durability | undefined
   /** Accepts the sockets. Default: `ws()`. */
   transport?: Transport | undefined
   /** The server's name, which WELCOME sends to clients. At most 256 characters. */
@@ -99,6 +112,8 @@ export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
   limits: 'an object',
   origins: 'a list of strings, such as ["https://app.example"]',
   trustProxy: 'true or false',
+  store: 'an object',
+  durability: 'a string',
   transport: 'an object',
   name: 'a string',
   onError: 'a function',
@@ -192,6 +207,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       'bad_request',
       `the name of a server must be well-formed text of at most ${MAX_NAME_CHARACTERS} characters`,
     )
+  const { store, durability = 'eager' } = options
+  if (store !== undefined && typeof store.begin !== 'function')
+    throw new MillraceError('bad_request', 'store must be a run store, such as sqlite({ path })')
+  if (durability !== 'eager' && durability !== 'logged')
+    throw new MillraceError('bad_request', "durability must be 'eager' or 'logged'")
   const transport = options.transport ?? ws()
   if (typeof transport.listen !== 'function')
     throw new MillraceError('bad_request', 'transport must be a transport, such as ws() or uws({ module })')
@@ -214,6 +234,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     log,
     actors,
     permissions,
+    storage: store && { store, durability },
     findModel: (which) => models.find(which),
     overloaded: memoryWatch(runtime),
     actorFailed: (run, error) => report(error, { actor: run.actorName, run: run.id }),
@@ -316,7 +337,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
           'bad_request',
           'this server is already listening; create another one for another address',
         )
-      listening = binding = transport.listen(acceptor, transportLimits, { port, host: address })
+      const bind = (): Promise<{ port: number }> => {
+        if (closing.leaving) throw closedEarly()
+        return transport.listen(acceptor, transportLimits, { port, host: address })
+      }
+      listening = binding = store ? registry.open().then(bind) : bind()
       let bound: { port: number }
       try {
         bound = await binding
@@ -326,8 +351,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       } finally {
         binding = undefined
       }
-      if (closing.leaving)
-        throw new MillraceError('bad_request', 'this server was closed before it listened; create another one')
+      if (closing.leaving) throw closedEarly()
       const url = `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}`
       log.write('server.listening', { url, host: address, port: bound.port, transport: transport.name })
       return { port: bound.port, url }
@@ -341,6 +365,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
         )
       }
       transport.attach(acceptor, transportLimits, httpServer, path)
+      registry.open().catch((error: unknown) => report(error, {}))
     },
     async close(closeOptions = {}) {
       checkOptions('close', closeOptions, CLOSE_OPTIONS)
@@ -360,6 +385,10 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return this.close({ drainMs: 0 })
     },
   }
+}
+
+function closedEarly(): MillraceError {
+  return new MillraceError('bad_request', 'this server was closed before it listened; create another one')
 }
 
 function checkActor(name: string, actor: unknown): void {

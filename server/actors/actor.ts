@@ -84,6 +84,17 @@ export interface ActorContext {
    * the reason of the stop when the run is over.
    */
   readonly request: (question: Question) => Promise<unknown>
+  /**
+   * Tells a server with a store how this actor goes on after a restart. While the run only waits, for an answer or a
+   * pause, the server calls `state` and stores what it returns. If the process dies then, another one calls the actor
+   * again with that as `restored`; what the actor asks again is the request that clients see already. Calling this
+   * again replaces `state`. Without a store it has no effect, and a run that was not waiting ends as `interrupted`.
+   * @param state returns plain data, or undefined when the actor could not go on from here. `waiting` has the ids of the
+   * tool calls that wait; every other call must have its result in the state.
+   */
+  readonly checkpoint: (state: (waiting: readonly string[]) => unknown) => void
+  /** What `checkpoint` gave before the process died that had begun this run. Undefined: the run begins. */
+  readonly restored: unknown
   /** The inputs of clients, in order, each once; only for an actor declared `interactive`. Ends with the run. */
   readonly inputs: AsyncIterable<RunInput>
   /** Returns the inputs that `inputs` has not yielded yet, without waiting. */
@@ -136,6 +147,8 @@ export interface Actor<Input = unknown, Result = unknown, Data extends AnyData =
    * Undefined: it is an input like others.
    */
   readonly clientTools?: { readonly reserved: readonly string[] } | false | undefined
+  /** False: a server with a store keeps its runs in memory only. Default: it stores them. */
+  readonly stored?: boolean | undefined
   /** The schema of its input. Undefined: it takes anything. */
   readonly input: StandardSchema | undefined
   /** Returns one answer. */
@@ -178,6 +191,8 @@ type Definition<Schema extends StandardSchema | undefined, Item extends string |
   description?: string | undefined
   /** Whether it reads `context.inputs`. If false, its runs accept only answers to their own requests. Default false. */
   interactive?: boolean | undefined
+  /** Whether a server with a store keeps its runs there. If false, they end with the process. Default true. */
+  stored?: boolean | undefined
   /**
    * Checks and transforms the input; any Standard Schema (zod, valibot, arktype). Without one the input is `unknown`.
    */
@@ -196,6 +211,7 @@ type Definition<Schema extends StandardSchema | undefined, Item extends string |
 const OPTIONS: OptionKinds<Definition<undefined, string, unknown>> = {
   description: 'a string',
   interactive: 'true or false',
+  stored: 'true or false',
   input: 'anything',
   ask: 'a function',
   stream: 'a function',
@@ -221,6 +237,7 @@ export function actor<
   return {
     description: definition.description,
     interactive: definition.interactive ?? false,
+    ...(definition.stored === false && { stored: false }),
     input: definition.input,
     ask: definition.ask,
     stream: definition.stream as Actor['stream'],

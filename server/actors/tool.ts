@@ -117,6 +117,8 @@ export interface Tool<Input = unknown, Output = unknown, Context = unknown> {
   readonly timeoutMs: number
   /** Maximum output, in bytes of UTF-8. */
   readonly maxOutputBytes: number
+  /** A client performs it: while it does, the run only waits. Default false. */
+  readonly atClient?: boolean | undefined
   /**
    * Ends what the tool keeps open between calls, such as a process. A server whose agents have the tool calls it when it
    * has closed. The next call may open it again.

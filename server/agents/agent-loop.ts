@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import type { ActorContext, RunModel } from '../actors/actor.ts'
+import type { ActorContext, RunInput, RunModel } from '../actors/actor.ts'
 import type { RunTools, ToolMap } from '../actors/tool.ts'
-import type { Message } from '../models/model.ts'
+import type { Message, StopReason } from '../models/model.ts'
 import type { AgentDefinition, AgentStart, FinishContext } from './agent-definition.ts'
 import type { Asked } from './agent-input.ts'
 import { AgentMessages } from './agent-messages.ts'
@@ -20,6 +20,26 @@ export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings'
   readonly files: FileRules
   readonly output: AgentOutput | undefined
   readonly context?: AgentDefinition['context']
+}
+
+/** Where a run stands. */
+type Where = { readonly n: number; readonly reasks: number; readonly isReask: boolean }
+
+/** What the model has answered in a turn. */
+type TurnAnswer = Pick<Turn, 'calls' | 'text' | 'usage'> & {
+  readonly stop: StopReason | 'interrupted'
+  readonly isCut: boolean
+}
+
+/** From what a run goes on in another process. */
+type AgentState = Where & {
+  readonly conversation: readonly Message[]
+  /** Of this turn: its answer, and the results that are there. */
+  readonly unfinished: readonly Message[]
+  /** Messages that wait for the end of the answer. */
+  readonly after: readonly RunInput[]
+  /** Absent: the model was not asked yet. */
+  readonly answer?: TurnAnswer
 }
 
 /** One run of an agent: model, tools, model again, until the model makes no more tool calls. */
@@ -57,17 +77,21 @@ export class AgentLoop {
     const context = this.#context
     const conversation = this.#conversation
     const messages = this.#messages
-    await this.#begin()
+    /** The turn in which another process left the run. */
+    let restored = context.restored as AgentState | undefined
+    await this.#begin(restored)
     /** How often the model was asked again for an answer that fits. */
-    let reasks = 0
-    let isReask = false
+    let reasks = restored?.reasks ?? 0
+    let isReask = restored?.isReask ?? false
     let failure: { error: unknown } | undefined
     try {
-      for (let n = 1; ; n++) {
+      for (let n = restored?.n ?? 1; ; n++) {
+        const again = restored
+        restored = undefined
         // No turn follows the last one, so a later message would never reach the model.
         if (n >= maxIterations) context.refuseInputs()
         const cut = messages.beginTurn()
-        yield* messages.takeInto(conversation)
+        if (!again) yield* messages.takeInto(conversation)
         const plan = decides ? await this.#decided(n, isReask) : this.#plan(n, {}, isReask)
         if (plan === undefined) {
           if (output) throw invalidOutput('the run was ended before it had one')
@@ -78,41 +102,26 @@ export class AgentLoop {
           n--
           continue
         }
-        yield { type: 'iteration', n, max: maxIterations }
-        yield* messages.report(n)
-        const turn = new Turn(plan.tools, plan.model.provider)
-        this.#turn = turn
-        let isCut = false
-        try {
-          for await (const event of plan.model.stream({ ...plan.call, signal: cut })) {
-            // A model may have more at hand that came before the cut. Only an answer that is whole still counts.
-            isCut = cut.aborted && event.type !== 'finish'
-            if (isCut) break
-            const output = turn.take(event)
-            if (output !== undefined && !this.#isRepeated(output)) yield output
-          }
-        } catch (error) {
-          isCut = cut.aborted && !context.signal.aborted
-          if (!isCut) throw error
+        if (!again) {
+          yield { type: 'iteration', n, max: maxIterations }
+          yield* messages.report(n)
         }
-        if (turn.dropped > 0) yield tooManyCalls(turn.dropped)
-        const calls = isCut ? [] : turn.calls
-        const stop = isCut ? 'interrupted' : turn.stop
-        this.#unfinished = [turn.message(!isCut)]
-        this.#turn = undefined
+        const where = { n, reasks, isReask }
+        const asked = again?.answer ?? (yield* this.#ask(plan, cut, where))
+        const { calls, stop, text, usage, isCut } = asked
         if (calls.length > 0 && n >= maxIterations) {
           yield { type: 'iteration.end', n, stop }
           throw tooManyTurns(maxIterations)
         }
-        await this.#callTools(plan.tools, calls)
+        await this.#callTools(plan.tools, asked, where)
         const said = validConversation(this.#unfinished)
         conversation.push(...said)
         this.#unfinished = []
         const { id } = plan.model
-        if (onStep) await onStep({ n, stop, messages: said, usage: turn.usage, model: id, ...this.#given() })
+        if (onStep) await onStep({ n, stop, messages: said, usage, model: id, ...this.#given() })
         yield { type: 'iteration.end', n, stop }
         const answered = conversation.length
-        const answer = calls.length === 0 && !isCut ? await output?.read(turn.text) : undefined
+        const answer = calls.length === 0 && !isCut ? await output?.read(text) : undefined
         yield* messages.takeInto(conversation)
         isReask = false
         if (calls.length > 0 || conversation.length > answered) continue
@@ -142,13 +151,55 @@ export class AgentLoop {
     }
   }
 
+  /** Asks the model. The turn is unfinished then. */
+  async *#ask(plan: TurnPlan, cut: AbortSignal, where: Where): AsyncGenerator<TurnOutput, TurnAnswer> {
+    const { signal } = this.#context
+    const turn = new Turn(plan.tools, plan.model.provider)
+    this.#turn = turn
+    let isCut = false
+    // An order may hold the request back before it is sent.
+    this.#context.checkpoint((waiting) => (waiting.length === 0 ? this.#state(where) : undefined))
+    try {
+      for await (const event of plan.model.stream({ ...plan.call, signal: cut })) {
+        // A model may have more at hand that came before the cut. Only an answer that is whole still counts.
+        isCut = cut.aborted && event.type !== 'finish'
+        if (isCut) break
+        const output = turn.take(event)
+        if (output !== undefined && !this.#isRepeated(output)) yield output
+      }
+    } catch (error) {
+      isCut = cut.aborted && !signal.aborted
+      if (!isCut) throw error
+    }
+    if (turn.dropped > 0) yield tooManyCalls(turn.dropped)
+    this.#unfinished = [turn.message(!isCut)]
+    this.#turn = undefined
+    const { text, usage } = turn
+    return { calls: isCut ? [] : turn.calls, stop: isCut ? 'interrupted' : turn.stop, text, usage, isCut }
+  }
+
+  /** From what another process goes on: in this turn, before its request or after its answer. */
+  #state(where: Where, answer?: TurnAnswer): AgentState {
+    return {
+      ...where,
+      conversation: [...this.#conversation],
+      unfinished: [...this.#unfinished],
+      after: this.#messages.after,
+      ...(answer && { answer }),
+    }
+  }
+
   /** Reads the input, and makes what the turns need. */
-  async #begin(): Promise<void> {
+  async #begin(restored: AgentState | undefined): Promise<void> {
     const { messages, settings } = this.#asked
     const model = this.#context.model(this.#agent.model)
     try {
-      const input = { messages: this.#files.accept(messages), settings }
+      const input = { messages: restored ? restored.conversation : this.#files.accept(messages), settings }
       this.#conversation.push(...validConversation(input.messages))
+      if (restored) {
+        this.#unfinished.push(...restored.unfinished)
+        this.#messages.restore(restored.after)
+      }
       if (this.#agent.context) await this.#makeContext(input)
       this.#setDefaults(model)
     } catch (error) {
@@ -167,7 +218,8 @@ export class AgentLoop {
     const { instructions, settings, tools, output } = this.#agent
     const bound = this.#bind(tools)
     this.#defaults = { model, tools: bound, instructions, settings: settings.forRun(this.#asked.settings), output }
-    for (const message of this.#conversation) if (message.role === 'tool') bound.claimId(message.call)
+    for (const message of [...this.#conversation, ...this.#unfinished])
+      if (message.role === 'tool') bound.claimId(message.call)
   }
 
   /** What all callbacks are given. */
@@ -206,11 +258,21 @@ export class AgentLoop {
     )
   }
 
-  async #callTools(tools: RunTools, calls: Turn['calls']): Promise<void> {
+  /** Runs the calls of a turn that have no result yet. */
+  async #callTools(tools: RunTools, answer: TurnAnswer, where: Where): Promise<void> {
+    const hasResult = (id: string): boolean => this.#unfinished.some((said) => said.role === 'tool' && said.call === id)
+    const open = answer.calls.filter(({ call }) => !hasResult(call))
+    const checkpoint = (): void =>
+      this.#context.checkpoint((waiting) => {
+        const isSafe = open.every(({ call }) => hasResult(call) || waiting.includes(call))
+        return isSafe ? this.#state(where, answer) : undefined
+      })
+    if (open.length > 0) checkpoint()
     await Promise.all(
-      calls.map(async (call) => {
+      open.map(async (call) => {
         const { content } = await tools.call(call)
         this.#unfinished.push({ role: 'tool', call: call.call, name: call.name, content })
+        checkpoint()
       }),
     )
   }

@@ -28,6 +28,16 @@ export class AgentMessages {
     })
   }
 
+  /** The messages that wait for the end of an answer. */
+  get after(): readonly RunInput[] {
+    return [...this.#after]
+  }
+
+  /** Goes on with those of another process. */
+  restore(after: readonly RunInput[]): void {
+    this.#after.push(...after)
+  }
+
   /** Begins a turn. The signal aborts when a message cuts it short. */
   beginTurn(): AbortSignal {
     if (this.#cut.signal.aborted) this.#cut = new AbortController()

@@ -1,5 +1,5 @@
 import { CLOSE, MillraceError, ProtocolFault } from '../../protocol/errors.ts'
-import type { Attach, Hello, List, Start, SubscriptionOptions, UpFrame } from '../../protocol/frames.ts'
+import type { Attach, List, Start, SubscriptionOptions } from '../../protocol/frames.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
@@ -8,6 +8,7 @@ import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { TokenBucket } from '../sessions/admission.ts'
+import type { FoundRun } from '../sessions/registry.ts'
 import type { ListableRun } from '../sessions/run-lists.ts'
 import type { SessionSocket } from '../sessions/session.ts'
 import { excerptBytes, wellFormed } from '../text.ts'
@@ -18,6 +19,7 @@ import { checkOrder } from './frame-order.ts'
 import { Greeting, type GreetingOptions, type WelcomedClient } from './greeting.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Listing, Listings } from './listing.ts'
+import { OpeningStreams, type StreamFrame } from './opening-streams.ts'
 import { Outbox } from './outbox.ts'
 import type { StartPosition } from './start-position.ts'
 import { Subscription } from './subscription.ts'
@@ -33,6 +35,9 @@ const FRAMES_PER_MESSAGE = 16
 
 /** Of a connection that has opened no stream: an empty Map of its own takes 240 bytes. */
 const NO_SUBSCRIPTIONS = new Map<number, Subscription>()
+
+/** The run of a stream that opens. */
+type FoundStream = { readonly run: ReadableRun; readonly own: boolean; readonly reused: boolean }
 
 export type ConnectionOptions = GreetingOptions & {
   readonly runtime: Runtime
@@ -57,6 +62,8 @@ export class Connection implements SocketEvents, SessionSocket {
   readonly #messages: TokenBucket
   #subscriptions: Map<number, Subscription> = NO_SUBSCRIPTIONS
   readonly #listings = new Listings()
+  /** The streams for which a store has not answered yet. */
+  readonly #opening: OpeningStreams
   /** Made for the first CANCEL or INPUT. */
   #commands: Commands | undefined
   /** Known from WELCOME on. */
@@ -87,6 +94,13 @@ export class Connection implements SocketEvents, SessionSocket {
       socket.dropRequest?.()
       this.#heartbeat.start()
       runtime.enter(() => this.#apply(early))
+    })
+    this.#opening = new OpeningStreams({
+      runtime,
+      isClosed: () => this.#isClosed,
+      apply: (frame, bytes) => this.#applyOne(frame, bytes),
+      refuse: (sid, error) => this.#refuse(sid, error),
+      fault,
     })
     this.#heartbeat = new Heartbeat(
       runtime,
@@ -211,7 +225,7 @@ export class Connection implements SocketEvents, SessionSocket {
 
   /** No stream of a run is open. A list is no reason to wait. */
   get idle(): boolean {
-    return this.#subscriptions.size === 0
+    return this.#subscriptions.size === 0 && this.#opening.size === 0
   }
 
   /** Nothing is left that credit and rate allow to send. False while a run goes on. */
@@ -236,7 +250,8 @@ export class Connection implements SocketEvents, SessionSocket {
     if (ping !== undefined && !this.#isClosed) this.#outbox.pong(ping)
   }
 
-  #applyOne(frame: Exclude<UpFrame, Hello | { kind: 'ping' }>, bytes: Uint8Array): void {
+  #applyOne(frame: StreamFrame, bytes: Uint8Array): void {
+    if (this.#opening.size > 0 && this.#opening.hold(frame, bytes)) return
     switch (frame.kind) {
       case 'start':
         return this.#start(frame, element(bytes, 3))
@@ -265,20 +280,24 @@ export class Connection implements SocketEvents, SessionSocket {
   #start(frame: Start, inputBytes: Uint8Array): void {
     const { options } = frame
     this.#open(frame.sid, options, options.policy ?? 'pace', { after: 0, gen: undefined }, (principal) => {
-      const { run, reused } = this.#options.registry.start(principal, frame, inputBytes)
-      return { run, own: true, reused }
+      const own = true
+      const started = this.#options.registry.start(principal, frame, inputBytes)
+      return started instanceof Promise ? started.then((given) => ({ ...given, own })) : { ...started, own }
     })
   }
 
   #attach(frame: Attach): void {
-    const { options } = frame
+    const { options, after } = frame
     const policy = options.policy ?? 'log'
-    this.#open(frame.sid, options, policy, { after: frame.after, gen: options.gen }, (principal) => {
+    this.#open(frame.sid, options, policy, { after, gen: options.gen }, (principal) => {
       const { registry } = this.#options
-      const { run, own } = registry.find(principal, frame.run)
-      if (policy === 'pace' && !registry.permits(principal, 'govern', run))
-        throw new MillraceError('forbidden', 'this principal may not pace the run; attach with another policy')
-      return { run, own, reused: false }
+      const checked = ({ run, own }: FoundRun): FoundStream => {
+        if (policy === 'pace' && !registry.permits(principal, 'govern', run))
+          throw new MillraceError('forbidden', 'this principal may not pace the run; attach with another policy')
+        return { run, own, reused: false }
+      }
+      const found = registry.find(principal, frame.run, after)
+      return found instanceof Promise ? found.then(checked) : checked(found)
     })
   }
 
@@ -287,22 +306,34 @@ export class Connection implements SocketEvents, SessionSocket {
     options: SubscriptionOptions,
     policy: NonNullable<SubscriptionOptions['policy']>,
     from: StartPosition,
-    find: (principal: Principal) => { run: ReadableRun; own: boolean; reused: boolean },
+    find: (principal: Principal) => FoundStream | Promise<FoundStream>,
+  ): void {
+    this.#admitted(sid, (client) => {
+      const found = find(client.principal)
+      const subscribe = (to: FoundStream): void => this.#subscribe(client, sid, options, policy, from, to)
+      if (found instanceof Promise) this.#opening.wait(sid, found, subscribe)
+      else subscribe(found)
+    })
+  }
+
+  #subscribe(
+    { session }: WelcomedClient,
+    sid: number,
+    { credit, rate, ts = false }: SubscriptionOptions,
+    policy: NonNullable<SubscriptionOptions['policy']>,
+    from: StartPosition,
+    { run, own, reused }: FoundStream,
   ): void {
     const { limits, registry } = this.#options
-    this.#admitted(sid, (client) => {
-      const { run, own, reused } = find(client.principal)
-      const { credit, rate, ts = false } = options
-      const settings = { sid, own, client: client.session.client, from, credit, policy, rate, ts, reused }
-      const subscription = new Subscription(this.#outbox, this.#runtime, limits, run, settings, () => {
-        this.#subscriptions.delete(sid)
-        this.#options.streamOver()
-      })
-      if (this.#subscriptions === NO_SUBSCRIPTIONS) this.#subscriptions = new Map()
-      this.#subscriptions.set(sid, subscription)
-      registry.opened(client.session, run)
-      subscription.open()
+    const settings = { sid, own, client: session.client, from, credit, policy, rate, ts, reused }
+    const subscription = new Subscription(this.#outbox, this.#runtime, limits, run, settings, () => {
+      this.#subscriptions.delete(sid)
+      this.#options.streamOver()
     })
+    if (this.#subscriptions === NO_SUBSCRIPTIONS) this.#subscriptions = new Map()
+    this.#subscriptions.set(sid, subscription)
+    registry.opened(session, run)
+    subscription.open()
   }
 
   #list({ sid, watch = false }: List): void {
@@ -323,7 +354,7 @@ export class Connection implements SocketEvents, SessionSocket {
     const client = this.#client
     if (!client) return
     try {
-      if (this.#subscriptions.size + this.#listings.size >= limits.maxStreams) {
+      if (this.#subscriptions.size + this.#opening.size + this.#listings.size >= limits.maxStreams) {
         throw new MillraceError(
           'too_many_streams',
           `${limits.maxStreams} streams are open on this connection, as many as allowed; end one first`,
@@ -332,11 +363,16 @@ export class Connection implements SocketEvents, SessionSocket {
       client.quota.takeStart()
       open(client)
     } catch (error) {
-      if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
-      const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
-      this.#recordRefusal(refusal)
-      this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: errorData(refusal, limits) })
+      this.#refuse(sid, error)
     }
+  }
+
+  #refuse(sid: number, error: unknown): void {
+    const { limits } = this.#options
+    if (!MillraceError.is(error) || error.cause !== undefined) this.#options.report(error)
+    const refusal = MillraceError.from(error, 'internal', 'the server failed to open this stream')
+    this.#recordRefusal(refusal)
+    this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: errorData(refusal, limits) })
   }
 
   /** Only a limit's message is written. Others may quote what the client sent. */

@@ -290,6 +290,11 @@ export class Subscription implements Reader, FrameSource, View {
     this.wake(true)
   }
 
+  /** Without an END, the client attaches again where it connects next. */
+  drop(): void {
+    this.close()
+  }
+
   #comesFirst(frame: DownFrame): void {
     if (this.#head === undefined) this.#head = [frame]
     else this.#head.push(frame)

@@ -114,6 +114,7 @@ export function uploads(options: UploadsOptions = {}): Uploads {
         description,
         interactive: true,
         input,
+        stored: false,
         stream: (asked, context) => take(asked, context, kept, settings, view),
       }),
   }

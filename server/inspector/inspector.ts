@@ -65,7 +65,7 @@ export function inspector(): Actor<
     ...made,
     onRegister(view) {
       const sampler = samplerAt(view)
-      return actor({ description, input, stream: (asked, context) => watch(sampler, asked, context) })
+      return actor({ description, input, stored: false, stream: (asked, context) => watch(sampler, asked, context) })
     },
   }
 }

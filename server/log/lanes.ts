@@ -17,12 +17,19 @@ export class Lanes {
   readonly #write: WriteLane
   readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
   readonly #agents = new AgentTree()
-  #next = 1
+  #next: number
   /** Whether no lane is open, so that plain text needs no lookup. */
   plain = true
 
-  constructor(write: WriteLane) {
+  /** @param first The number of the first lane. */
+  constructor(write: WriteLane, first: number) {
     this.#write = write
+    this.#next = first
+  }
+
+  /** The number of the next lane. */
+  get next(): number {
+    return this.#next
   }
 
   /** Returns the lane of a text. Declares the lane if it is new. */

@@ -1,5 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import { type PlainEvent, type RunEvent, toWire } from '../../protocol/events.ts'
+import { EVENT, type PlainEvent, type RunEvent, toWire } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Usage } from '../../protocol/receipt.ts'
@@ -42,6 +42,7 @@ export class LogWriter {
   readonly #limits: Limits
   /** Created for the first output that is not plain text. */
   #lanes: Lanes | undefined
+  #nextLane = 1
   /** Whether the current call of `write` has logged an event. */
   #wroteEvent = false
 
@@ -49,6 +50,17 @@ export class LogWriter {
     this.#log = log
     this.#clock = clock
     this.#limits = limits
+  }
+
+  /** The number of the next lane. */
+  get nextLane(): number {
+    return this.#lanes?.next ?? this.#nextLane
+  }
+
+  /** Goes on in another process: lanes that are open are closed, and new ones begin with this number. */
+  restore(nextLane: number): void {
+    this.#nextLane = nextLane
+    for (const [lane] of this.#log.lanesAt(this.#log.next)) this.#writeEvent(EVENT.laneEnd, { lane })
   }
 
   /**
@@ -80,7 +92,7 @@ export class LogWriter {
 
   /** Writes an event, or text on its lane. Returns true when text was logged. */
   #writeOnLane(event: RunEvent): boolean {
-    this.#lanes ??= new Lanes((type, data) => this.#writeEvent(type, data))
+    this.#lanes ??= new Lanes((type, data) => this.#writeEvent(type, data), this.#nextLane)
     if (event.type !== 'token' && event.type !== 'thinking' && event.type !== 'tool.args') {
       this.#writePlain(event, this.#lanes)
       return false

@@ -95,8 +95,8 @@ export class Log {
     return this.#next - 1
   }
 
-  /** Shows readers the items up to `seq` from now on, and no others until the next call. */
-  showThrough(seq: number): void {
+  /** Shows readers the items up to `seq` from now on, and no others until the next call. Without `seq`, all of them. */
+  showThrough(seq?: number): void {
     this.#shown = seq
   }
 

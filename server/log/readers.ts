@@ -28,6 +28,16 @@ export interface Reader {
   wake(urgent: boolean): void
   /** Ends this reader before the end of the run: the run is being forgotten. */
   dismiss(code: string, message: string): void
+  /** The process ends and another one goes on with the run: its client will come back there. Default: `dismiss`. */
+  drop?(): void
+}
+
+/** Something other than a reader for which the actor waits, and for which the log keeps items: a store, for example. */
+export interface Pacer {
+  /** At least this many texts can be logged before the caller must ask again; 0: the actor must wait. */
+  room(): number
+  /** The last item that the log need not keep for it. */
+  readonly safeThrough: number
 }
 
 /** A pacing reader that has left: its position, and what its rate had let through. */
@@ -52,6 +62,7 @@ export class Readers {
   #lastPacer: AbsentPacer | undefined
   #own = 0
   #answering = 0
+  #pacer: Pacer | undefined
 
   constructor(log: Log, limits: Limits, onDetach: OnDetach) {
     this.#log = log
@@ -81,6 +92,11 @@ export class Readers {
   /** Whether a reader may answer what the run waits for. */
   get canAnswer(): boolean {
     return this.#answering > 0
+  }
+
+  /** The actor waits for `pacer` as well from now on. */
+  pacedBy(pacer: Pacer): void {
+    this.#pacer = pacer
   }
 
   join(reader: Reader): void {
@@ -160,12 +176,12 @@ export class Readers {
    */
   room(): number {
     this.#holding = undefined
+    let room = this.#pacer?.room() ?? Number.POSITIVE_INFINITY
     if (this.#pacing.size === 0) {
       const absent = this.#absentPacer()
-      if (!absent) return Number.POSITIVE_INFINITY
-      return absent.paused ? 0 : absent.cursor.room(this.#limits, absent.allowance)
+      if (!absent) return room
+      return absent.paused ? 0 : Math.min(room, absent.cursor.room(this.#limits, absent.allowance))
     }
-    let room = Number.POSITIVE_INFINITY
     for (const reader of this.#pacing) {
       const most = this.#roomFor(reader)
       if (most <= 0) (this.#holding ??= new Set()).add(reader)
@@ -194,7 +210,7 @@ export class Readers {
 
   /** The oldest item that must be kept for a pacing reader. */
   keepFrom(): number {
-    let keep = this.#log.next
+    let keep = Math.min(this.#log.next, (this.#pacer?.safeThrough ?? Number.POSITIVE_INFINITY) + 1)
     for (const reader of this.#pacing) keep = Math.min(keep, reader.cursor.safeThrough + 1)
     const absent = this.#pacing.size > 0 ? undefined : this.#absentPacer()
     return absent ? Math.min(keep, absent.cursor.safeThrough + 1) : keep
@@ -210,6 +226,14 @@ export class Readers {
   /** Dismisses every reader, because the run is being forgotten. */
   dismiss(code: string, message: string): void {
     for (const reader of [...this.#readers]) reader.dismiss(code, message)
+  }
+
+  /** Lets all readers go, because another process goes on with the run. */
+  drop(): void {
+    for (const reader of [...this.#readers]) {
+      if (reader.drop) reader.drop()
+      else reader.dismiss('interrupted', 'the server went away; another one goes on with this run')
+    }
   }
 
   /** The reader that limits a detached run without a pacing reader. A run that continues detached has none. */

@@ -48,6 +48,10 @@ export const RECORDS = {
   'run.refused': ['info', 'a start or an attach was refused', 20],
   'run.dropped': ['debug', 'an ended run was dropped to make room', 20],
   'run.failed': ['error', 'an actor failed', null],
+  'run.interrupted': ['warn', 'a run of the last process ended as interrupted', 20],
+  'run.restored': ['info', 'a run that waits was restored', 20],
+  'store.failed': ['error', 'the store failed: live runs wait for it, and no run starts', 20],
+  'store.recovered': ['info', 'the store works again', 20],
   'model.failed': ['error', 'a model request failed', null],
 } as const
 

@@ -81,15 +81,19 @@ export class Closing {
       const binding = this.#parts.binding()
       if (binding) await this.#settled(binding)
       transport.stopAccepting()
-      await this.#until(() => registry.live.size === 0 && [...connections].every(({ idle }) => idle))
+      // A run that is parked is as safe now as it will ever be: another process goes on with it.
+      await this.#until(() => {
+        const isOver = [...registry.live].every((run) => run.isParked)
+        return isOver && (registry.live.size > 0 || [...connections].every(({ idle }) => idle))
+      })
+      registry.leaveParked()
       for (const run of registry.live) run.interrupt('the server went away before the run was finished; start it again')
       this.#deadline = this.#runtime.now() + cancelGraceMs + DELIVERY_MS
       await this.#until(
         () => [...registry.live].every((run) => run.end) && [...connections].every(({ delivered }) => delivered),
       )
       for (const connection of [...connections]) connection.fault(CLOSE.draining, 'the server went away')
-      registry.close()
-      await Promise.all([transport.close(), this.#parts.closeActors()])
+      await Promise.all([registry.close(), transport.close(), this.#parts.closeActors()])
     } finally {
       alive.release()
     }

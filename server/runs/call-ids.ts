@@ -26,6 +26,17 @@ export class CallIds {
     return id
   }
 
+  /** These ids were given in another process, and `requests` as the number of the last request. */
+  restore(calls: readonly string[], requests: number): void {
+    for (const call of calls) this.#calls.set(call, 1)
+    this.#requests = requests
+  }
+
+  /** The number of the last request. */
+  get requests(): number {
+    return this.#requests
+  }
+
   /** The tree of runs has settled: no id is given any more. */
   release(): void {
     this.#calls.clear()

@@ -18,6 +18,8 @@ const MAX_NOTE_CHARACTERS = 84
 
 /** The run of a child. */
 export interface ChildRunHandle extends ReadableRun {
+  /** It waits for people, and not only for an input. */
+  readonly waitsForPeople: boolean
   readonly state: string
   readonly openWork: OpenWorkSnapshot
   readonly spent: Usage | undefined

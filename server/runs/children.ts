@@ -96,6 +96,12 @@ export class Children {
     return false
   }
 
+  /** A child waits for people, and not only for an input. */
+  get waitsForPeople(): boolean {
+    for (const { run } of this.#waiting) if (run.waitsForPeople) return true
+    return false
+  }
+
   /** Ids of the children that go on. */
   get ids(): string[] {
     return Array.from(this.#live, ({ id }) => id)

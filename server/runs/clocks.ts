@@ -17,7 +17,18 @@ export type ClockCallbacks = {
   left(why: CancelCause): void
 }
 
-/** The times after which a run ends by itself: as a whole, while its readers hold it back, and while it has none. */
+/** What a run waits for, as far as its clocks are concerned. */
+export type Waiting = {
+  /** Its readers let it say nothing more, or it waits for an input of one of them. */
+  readonly isForReaders: boolean
+  /** It waits for people: for an answer, for a client's tool, for the end of a pause. */
+  readonly isForPeople: boolean
+}
+
+/**
+ * The times after which a run ends by itself: as a whole, while its readers hold it back, while it has none, and while it
+ * waits for people. The first and the third stand still while it waits for people.
+ */
 export class Clocks {
   readonly #runtime: Runtime
   readonly #callbacks: ClockCallbacks
@@ -26,10 +37,16 @@ export class Clocks {
   /** Undefined for a run that goes on detached. */
   readonly #detachMs: number | undefined
   #detach: Timer | undefined
+  /** Its principal has no reader. */
+  #isDetached = false
+  readonly #maxWaitMs: number
+  #wait: Timer | undefined
+  /** A client asked that it does not outlive its readers. */
+  readonly #isCancelledDetached: boolean
 
   constructor(
     runtime: Runtime,
-    limits: Pick<Limits, 'timeoutMs' | 'stallMs' | 'resumeMs'>,
+    limits: Pick<Limits, 'timeoutMs' | 'stallMs' | 'resumeMs' | 'maxWaitMs'>,
     options: { timeoutMs: number | undefined; detachMs: number | undefined; onDetach: OnDetach },
     callbacks: ClockCallbacks,
   ) {
@@ -37,6 +54,8 @@ export class Clocks {
     const { onDetach, detachMs } = options
     this.#runtime = runtime
     this.#callbacks = callbacks
+    this.#maxWaitMs = limits.maxWaitMs
+    this.#isCancelledDetached = onDetach === 'cancel'
     this.#stall = new StallClock(runtime, stallMs, () =>
       callbacks.failed(new MillraceError('stalled', `no reader let the run go on for ${stallMs} ms`)),
     )
@@ -48,10 +67,24 @@ export class Clocks {
     this.#detachMs = onDetach === 'continue' ? undefined : Math.min(wantedMs, resumeMs)
   }
 
-  /** Whether the time of the run stands still: it waits for its readers, or for an input of a client. */
-  holdDeadline(isHeld: boolean): void {
-    if (isHeld) this.#deadline.hold()
+  /** What is left of the time of the run, in milliseconds. */
+  get leftMs(): number {
+    return this.#deadline.leftMs
+  }
+
+  /** The run waits for something, or for nothing any more. */
+  waits({ isForReaders, isForPeople }: Waiting): void {
+    if (isForReaders || isForPeople) this.#deadline.hold()
     else this.#deadline.release()
+    if (isForPeople === (this.#wait !== undefined)) return
+    this.#wait?.clear()
+    this.#wait = isForPeople ? this.#runtime.setTimer(this.#maxWaitMs, () => this.#waitedTooLong()) : undefined
+    this.#armDetach()
+  }
+
+  #waitedTooLong(): void {
+    const message = `the run waited longer than ${this.#maxWaitMs} ms for an answer`
+    this.#callbacks.failed(new MillraceError('timeout', message))
   }
 
   /** Whether the run waits for its readers. While it does, each call says that one of them may have given a sign. */
@@ -62,8 +95,19 @@ export class Clocks {
 
   /** The principal of the run has no reader any more. */
   detached(): void {
-    if (this.#detach || this.#detachMs === undefined) return
-    this.#detach = this.#runtime.setTimer(this.#detachMs, () => {
+    this.#isDetached = true
+    this.#armDetach()
+  }
+
+  /** A run that waits for people keeps, so that they have time, unless a client has asked for the contrary. */
+  #armDetach(): void {
+    const isHeld = this.#wait !== undefined && !this.#isCancelledDetached
+    if (!this.#isDetached || isHeld || this.#detachMs === undefined) {
+      this.#detach?.clear()
+      this.#detach = undefined
+      return
+    }
+    this.#detach ??= this.#runtime.setTimer(this.#detachMs, () => {
       this.#detach = undefined
       this.#callbacks.left({ by: 'server', code: CANCEL_CODES.detached, note: 'nobody came back to it' })
     })
@@ -71,14 +115,16 @@ export class Clocks {
 
   /** The principal of the run has a reader again. */
   attached(): void {
-    this.#detach?.clear()
-    this.#detach = undefined
+    this.#isDetached = false
+    this.#armDetach()
   }
 
   /** Stops all of them. */
   clear(): void {
     this.#deadline.clear()
     this.#stall.clear()
+    this.#wait?.clear()
+    this.#wait = undefined
     this.attached()
   }
 }

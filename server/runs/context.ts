@@ -4,6 +4,7 @@ import type { ActorContext } from '../actors/actor.ts'
 import type { Model } from '../models/model.ts'
 import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
 import type { Inputs } from './inputs.ts'
+import type { Parking } from './parking.ts'
 import { type RunModelCallbacks, runModel } from './run-model.ts'
 
 /** What a run offers to the context of its actor. */
@@ -12,6 +13,9 @@ export interface ContextCallbacks extends ToolCallbacks, RunModelCallbacks {
   readonly actorName: string
   readonly meta: WireMap | undefined
   readonly inputs: Inputs
+  readonly parking: Parking
+  /** What its actor goes on from. */
+  readonly restored: unknown
   emit: ToolCallbacks['emit']
   failed: ToolCallbacks['failed']
   findModel(which: string | Model | undefined): Model
@@ -39,7 +43,9 @@ export function createContext(run: ContextCallbacks): ActorContext {
       return run.spent()
     },
     emit: (event) => run.emit(event),
-    request: (question) => run.request(question),
+    request: (question) => run.wait(run.request(question)),
+    checkpoint: (state) => run.parking.checkpoint(state),
+    restored: run.restored,
     spawn: (actor, input, options) => run.spawn(actor, input, options),
     model: (which) => runModel(run, run.findModel(which)),
     reportError: (error) => run.failed(error),

@@ -34,6 +34,12 @@ export class Deadline {
     this.#arm(Math.max(0, this.#left()))
   }
 
+  /** What is left, in milliseconds. */
+  get leftMs(): number {
+    const heldNow = this.#heldSince === undefined ? 0 : this.#runtime.now() - this.#heldSince
+    return this.#left() + heldNow
+  }
+
   clear(): void {
     this.#timer?.clear()
     this.#timer = undefined

@@ -43,7 +43,9 @@ export type EndingCallbacks = {
   over(): void
   /** Aborts the signal of the actor. */
   abort(reason: MillraceError): void
-  /** The end is logged. */
+  /** Calls `publish` once the end is safe: readers may see it then. */
+  store(end: LoggedEnd, publish: () => void): void
+  /** The end is logged, and may be seen. */
   ended(): void
   /** Everything has finished. After `ended`. */
   settled(): void
@@ -57,6 +59,7 @@ export class Ending {
   readonly #run: EndingCallbacks
   #stop: Stop | undefined
   #end: LoggedEnd | undefined
+  #isPublished = false
   #isSettled = false
   #grace: Timer | undefined
 
@@ -64,9 +67,9 @@ export class Ending {
     this.#run = run
   }
 
-  /** The one end, once it is logged. */
+  /** The one end, once readers may see it. */
   get end(): LoggedEnd | undefined {
-    return this.#end
+    return this.#isPublished ? this.#end : undefined
   }
 
   /** The run is stopping, or has ended: nothing more is logged. */
@@ -148,6 +151,7 @@ export class Ending {
     if (this.#isSettled || !this.isOver || !producer.finished || !openWork.idle || !children().idle) return
     // Logging the end comes back here.
     if (!this.#end) return this.endNow()
+    if (!this.#isPublished) return
     this.#isSettled = true
     this.#run.settled()
   }
@@ -202,12 +206,19 @@ export class Ending {
     }
     log.flushAllHeld(runtime.wallClock())
     // A receipt counts what was kept, and half a character that was held back has just become an item.
-    if (outcome === 'cancelled' && data['kept'] !== log.written) packed = packPayload({ ...data, kept: log.written }, limits)
+    if (outcome === 'cancelled' && data['kept'] !== log.written)
+      packed = packPayload({ ...data, kept: log.written }, limits)
     this.#end = { seq: log.next, outcome, packed }
     this.#grace?.clear()
     this.#run.over()
     this.#quiet()
-    this.#run.ended()
+    let isLater = false
+    this.#run.store(this.#end, () => {
+      this.#isPublished = true
+      this.#run.ended()
+      if (isLater) this.check()
+    })
+    isLater = true
     if (!this.#stop) {
       // An actor that waits for its signal would otherwise keep its slot for ever.
       if (!producer.finished || !openWork.idle) this.#run.abort(this.stopReason())

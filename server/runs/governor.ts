@@ -60,6 +60,11 @@ export class Governor {
     this.spentMore()
   }
 
+  /** The orders that hold, as one. */
+  get orders(): GovernOrder {
+    return { paused: this.isPaused, perSec: this.#perSec ?? null, budget: this.#budget }
+  }
+
   /** Waits until requests may be sent. Undefined: now. */
   hold(signal: AbortSignal): Promise<void> | undefined {
     return this.#pause && untilAborted(this.#pause.over, signal)

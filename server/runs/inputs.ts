@@ -11,6 +11,12 @@ const MID_BYTES = 200
 
 type InputLimits = Pick<Limits, 'maxInputs' | 'maxInputBytes'>
 
+/** The inputs that wait, and the names of those that were accepted, as another process goes on with them. */
+export type KeptInputs = {
+  readonly waiting: readonly { readonly input: RunInput; readonly bytes: number }[]
+  readonly accepted: readonly string[]
+}
+
 /** What the inputs of a run take from it. */
 export type InputsCallbacks = {
   readonly limits: InputLimits
@@ -106,6 +112,21 @@ export class Inputs {
       this.#callbacks.failed(error)
     }
     return { status: 'accepted' }
+  }
+
+  /** What another process needs to go on with them. */
+  get kept(): KeptInputs {
+    const waiting = [...this.#queue.items]
+    const accepted = [...this.#answers].filter(([, { status }]) => status === 'accepted').map(([mid]) => mid)
+    return { waiting, accepted }
+  }
+
+  restore({ waiting, accepted }: KeptInputs): void {
+    for (const mid of accepted) this.#answers.set(mid, { status: 'accepted' })
+    for (const item of waiting) {
+      this.#queue.push(item)
+      this.#bytes += item.bytes
+    }
   }
 
   /** Takes all inputs that wait, without waiting for more. */

@@ -1,3 +1,6 @@
+import type { CallWait } from '../tools/tool-runner.ts'
+import type { WaitingCall } from './parked-run.ts'
+
 /** What was open when a run was stopped. */
 export type OpenWorkSnapshot = { provider: boolean; tools: string[] }
 
@@ -5,7 +8,7 @@ export type OpenWorkSnapshot = { provider: boolean; tools: string[] }
 export class OpenWork {
   #providers = 0
   /** Calls that have not finished. */
-  readonly #calls = new Set<{ readonly id: string }>()
+  readonly #calls = new Set<{ readonly id: string; waits: CallWait | undefined }>()
   readonly #onIdle: () => void
 
   constructor(onIdle: () => void) {
@@ -28,13 +31,29 @@ export class OpenWork {
     }
   }
 
-  /** Begins a tool call. Call the function it returns once the tool has finished; a second call does nothing. */
-  openTool(id: string): () => void {
-    const call = { id }
+  /** Begins a tool call. Call `finished` once the tool has finished; a second call does nothing. */
+  openTool(id: string): { finished: () => void; waits: (waits: CallWait | undefined) => void } {
+    const call = { id, waits: undefined as CallWait | undefined }
     this.#calls.add(call)
-    return () => {
-      if (this.#calls.delete(call)) this.#checkIdle()
+    return {
+      finished: () => {
+        if (this.#calls.delete(call)) this.#checkIdle()
+      },
+      waits: (waits) => {
+        call.waits = waits
+      },
     }
+  }
+
+  /** The calls that are open, if all of them wait and no provider is asked. */
+  get waiting(): WaitingCall[] | undefined {
+    if (this.#providers > 0) return undefined
+    const waiting: WaitingCall[] = []
+    for (const { id, waits } of this.#calls) {
+      if (!waits) return undefined
+      waiting.push({ id, ...waits })
+    }
+    return waiting
   }
 
   /** What is open now. */

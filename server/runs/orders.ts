@@ -62,6 +62,18 @@ export class Orders {
     return this.#governor?.isPaused === true || this.#above?.isPaused === true
   }
 
+  /** The orders that hold, and where the present turn began. */
+  get kept(): { readonly order: GovernOrder; readonly turnAt: number } {
+    return { order: this.#governor?.orders ?? {}, turnAt: this.#turnAt }
+  }
+
+  /** Goes on with the orders of another process. */
+  restore({ order, turnAt }: Orders['kept']): void {
+    this.#turnAt = turnAt
+    this.#governor ??= new Governor(this.#run)
+    this.#governor.order(order)
+  }
+
   /** Takes an input that is an order. Undefined: it is none. */
   take({ type, data }: RunInput): InputAnswer | undefined {
     if (type === 'stop') return this.#stop(data)

@@ -4,6 +4,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Log } from '../log/log.ts'
 import { LogWriter, type Written } from '../log/log-writer.ts'
 import type { Reader, Readers } from '../log/readers.ts'
+import type { Journal } from './journal.ts'
 import { type ActorOutput, Puller, type PullerCallbacks } from './puller.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -60,6 +61,8 @@ export class Producer implements PullerCallbacks {
   #finish: (() => void) | undefined
   readonly #writer: LogWriter
   readonly #callbacks: ProducerCallbacks
+  /** Stores what is logged, if anything does. */
+  #journal: Journal | undefined
 
   constructor(callbacks: ProducerCallbacks, log: Log, readers: Readers, scheduler: Scheduler, limits: Limits) {
     this.#callbacks = callbacks
@@ -90,6 +93,28 @@ export class Producer implements PullerCallbacks {
     return this.#puller.finished
   }
 
+  /** Events of `emit` wait for the gate. */
+  get holdsEvents(): boolean {
+    return this.#waiting !== undefined
+  }
+
+  /** The number of the next lane. */
+  get nextLane(): number {
+    return this.#writer.nextLane
+  }
+
+  /** Goes on in another process, with what was counted before. */
+  restore(texts: number, nextLane: number): void {
+    this.#texts = texts
+    this.#isPlain = false
+    this.#writer.restore(nextLane)
+  }
+
+  /** What is logged from now on is stored by `journal`. */
+  storedBy(journal: Journal): void {
+    this.#journal = journal
+  }
+
   /** Starts to pull. */
   begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
     this.#puller.begin(iterator)
@@ -111,6 +136,7 @@ export class Producer implements PullerCallbacks {
     try {
       const written = this.#write(said)
       if (this.#log.full) this.#log.trim(this.#readers.keepFrom())
+      if (this.#journal !== undefined && written !== 'nothing') this.#journal.dirty(written === 'event')
       if (written === 'text') this.#readers.wakeResting()
       else if (written === 'event') {
         // An event may cost more than text.

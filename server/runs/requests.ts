@@ -18,7 +18,11 @@ const ANSWERED_BYTES = 200
 /** Room that something takes, or may take, in an OPENED. */
 export type Room = { readonly bytes: number; readonly values: number }
 
+/** A request as another process asks it again: its id, its data, and the item that it was logged as. */
+export type AskedRequest = { readonly id: string; readonly packed: Uint8Array; readonly seq: number }
+
 type Pending = {
+  readonly packed: Uint8Array
   taken: Room
   data: WireMap
   seq: number
@@ -60,6 +64,11 @@ export class Requests {
   /** Room in an OPENED of the requests that wait for their answer, or to be logged. */
   #taken: Room = { bytes: 0, values: 0 }
   #isClosed = false
+  /** Requests of another process that the actor has not asked again. */
+  #restored: AskedRequest[] = []
+  #allAsked = (): void => {}
+  /** Resolves once the actor has asked them again, or never will. */
+  restored: Promise<void> | undefined
 
   constructor(run: RequestsCallbacks) {
     this.#run = run
@@ -72,7 +81,24 @@ export class Requests {
 
   /** A question waits for its answer. */
   get waiting(): boolean {
-    return this.#pending.size > 0
+    return this.#pending.size > 0 || this.#restored.length > 0
+  }
+
+  /** The requests that wait. */
+  get asked(): AskedRequest[] {
+    const asked = Array.from(this.#pending, ([id, { packed, seq }]) => ({ id, packed, seq }))
+    return [...this.#restored, ...asked]
+  }
+
+  /** Goes on with the requests of another process: the actor asks them again. */
+  restore(asked: readonly AskedRequest[]): void {
+    this.#restored = [...asked]
+    this.restored = new Promise((resolve) => (this.#allAsked = resolve))
+  }
+
+  /** The actor has still to ask requests of another process again. */
+  get isRestoring(): boolean {
+    return this.#restored.length > 0
   }
 
   /** Room in an OPENED that requests of children may take, in addition to those that wait here. */
@@ -84,7 +110,8 @@ export class Requests {
 
   /** Data of the requests logged before item `seq` and not yet answered. */
   pendingAt(seq: number): WireMap[] {
-    return [...this.#pending.values()].filter((pending) => pending.seq < seq).map((pending) => pending.data)
+    const restored = this.#restored.map(({ packed, seq }) => ({ seq, data: unpackPayload(packed) as WireMap }))
+    return [...restored, ...this.#pending.values()].filter((asked) => asked.seq < seq).map(({ data }) => data)
   }
 
   /** Asks a question, and waits for the answer. */
@@ -96,6 +123,8 @@ export class Requests {
   }
 
   async #ask(question: Question): Promise<unknown> {
+    const restored = this.#takeRestored(question)
+    if (restored) return this.answerTo(restored.id, restored.packed, restored.seq, question, this.#leftMs(restored))
     const event = this.#eventOf(question)
     const packed = packPayload(toWire(event).data, this.#run.limits)
     const release = this.#reserve(packed)
@@ -106,6 +135,26 @@ export class Requests {
       )
     const seq = await this.#run.emit(event).finally(release)
     return this.answerTo(event.id, packed, seq, question)
+  }
+
+  /** The request of another process that asks the same. Its time goes on from when it was asked first. */
+  #takeRestored({ kind, prompt, call }: Question): AskedRequest | undefined {
+    const i = this.#restored.findIndex(({ packed }) => {
+      const asked = unpackPayload(packed) as WireMap
+      return call === undefined
+        ? asked['call'] === undefined && asked['kind'] === kind && asked['prompt'] === prompt
+        : asked['call'] === call
+    })
+    const found = i < 0 ? undefined : this.#restored.splice(i, 1)[0]
+    // The request is open for answers before anybody who waits goes on.
+    if (found && this.#restored.length === 0) this.#allAsked()
+    return found
+  }
+
+  /** What is left of the time of a request of another process. */
+  #leftMs({ packed }: AskedRequest): number | undefined {
+    const { expiresAt } = unpackPayload(packed) as WireMap
+    return typeof expiresAt === 'number' ? Math.max(0, expiresAt - this.#run.runtime.wallClock()) : undefined
   }
 
   /** Takes an answer, of type `answer` or `approve`, for the request that it names. An invalid one leaves that open. */
@@ -129,9 +178,18 @@ export class Requests {
     return { status: 'accepted' }
   }
 
+  /** The run goes on elsewhere: nothing is answered here any more, nor expires. */
+  freeze(): void {
+    this.#isClosed = true
+    for (const { over } of this.#pending.values()) over()
+    this.#pending.clear()
+  }
+
   /** The run is over: the requests fail. */
   close(): void {
     this.#isClosed = true
+    this.#restored = []
+    this.#allAsked()
     for (const [id, pending] of [...this.#pending]) {
       this.#forget(id)
       pending.fail(this.#run.stopReason())
@@ -159,7 +217,13 @@ export class Requests {
   }
 
   /** Waits for the answer to request `id`, whose `packed` data was logged as item `seq`. */
-  answerTo(id: string, packed: Uint8Array, seq: number, { expiresMs, signal, who }: Question): Promise<unknown> {
+  answerTo(
+    id: string,
+    packed: Uint8Array,
+    seq: number,
+    { expiresMs, signal, who }: Question,
+    leftMs: number | undefined = expiresMs,
+  ): Promise<unknown> {
     return new Promise((answer, fail) => {
       if (this.#isClosed) return fail(this.#run.stopReason())
       if (signal?.aborted) return fail(signal.reason)
@@ -172,9 +236,9 @@ export class Requests {
         fail(signal?.reason)
       }
       signal?.addEventListener('abort', withdraw, { once: true })
-      const timer = expiresMs === undefined ? undefined : this.#run.runtime.setTimer(expiresMs, expire)
       // A copy: the actor may change its object later.
       const data = unpackPayload(packed) as WireMap
+      const timer = leftMs === undefined ? undefined : this.#run.runtime.setTimer(leftMs, expire)
       const taken = { bytes: packed.length, values: countValues(packed, this.#run.limits) }
       const found = this.#open(id, data['call'], (value, by) => {
         if (who && !this.#may(who, by))
@@ -186,6 +250,7 @@ export class Requests {
         return undefined
       })
       this.#pending.set(id, {
+        packed,
         taken,
         data,
         seq,

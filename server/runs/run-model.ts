@@ -17,6 +17,8 @@ export type RunModelCallbacks = {
   readonly openWork: OpenWork
   readonly usage: UsageTally
   orders(): Orders
+  /** Waits for what a client gives. The run may be parked meanwhile. */
+  wait<T>(what: Promise<T>): Promise<T>
   /** Logs an event. Rejects when the run is over. */
   emit(event: RunEvent): Promise<number>
   /** Reports an error that clients must not see. */
@@ -33,7 +35,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
     call.signal?.throwIfAborted()
     const signal = call.signal ? AbortSignal.any([run.signal, call.signal]) : run.signal
     // Another order may have come while it waited for one.
-    for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await wait
+    for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await run.wait(wait)
     const inputTokens = (): number => requestTokens(call)
     const stated = usage.asked(inputTokens)
     const closed = openWork.openProvider()

@@ -1,4 +1,8 @@
 import type { OnDetach, WireMap } from '../../protocol/frames.ts'
+import type { Log } from '../log/log.ts'
+import type { Lease } from '../stores/run-store.ts'
+import type { JournalCallbacks } from './journal.ts'
+import type { ParkedRun } from './parked-run.ts'
 
 /** What a client, or the actor of its parent, says about a run besides its input. */
 export type RunOptions = {
@@ -8,4 +12,15 @@ export type RunOptions = {
   meta: WireMap | undefined
   /** Whether to run the actor's `ask`, if it has one. */
   ask: boolean
+}
+
+/** What a run that is stored has in addition: its log, and the right to append to it. */
+export type RunStorage = Omit<JournalCallbacks, 'usage' | 'stored' | 'parked' | 'lost' | 'creditUnit'> & {
+  /** Of a run that goes on after a restart. Absent: a new one. */
+  readonly log?: Log
+  readonly parked?: ParkedRun
+  /** How long ago it began there. */
+  readonly elapsedMs?: number
+  /** It never rejects. Undefined: somebody else has the run, or it could not begin. */
+  readonly lease: Lease | Promise<Lease | undefined>
 }

@@ -14,7 +14,9 @@ import type { LoggedEnd } from '../log/logged-end.ts'
 import { type Reader, Readers } from '../log/readers.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
+import type { StoredInput } from '../stores/run-store.ts'
 import { ClientTools, refusedTools } from '../tools/client-tools.ts'
+import type { OpenTool } from '../tools/tool-runner.ts'
 import { actorFailure, isAbort } from './actor-failure.ts'
 import { actorStream } from './actor-stream.ts'
 import { CallIds } from './call-ids.ts'
@@ -26,18 +28,21 @@ import { Ending, type EndingCallbacks } from './ending.ts'
 import { type InputAnswer, type InputSender, OVER } from './input-answer.ts'
 import { Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
+import { Journal } from './journal.ts'
 import type { Member } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Orders, type OrdersCallbacks } from './orders.ts'
+import { type ParkedRun, packInput, unpackInput } from './parked-run.ts'
+import { Parking } from './parking.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import { Requests, roomFor } from './requests.ts'
 import { retainedBytes } from './retained-bytes.ts'
-import type { RunOptions } from './run-options.ts'
+import type { RunOptions, RunStorage } from './run-options.ts'
 import type { Scheduler } from './scheduler.ts'
 import { cancelledBy, stoppedWith } from './stop-cause.ts'
 import { cancelTarget, expectEnd, openTarget } from './targets.ts'
-import { UsageTally } from './usage-tally.ts'
+import { packUsage, UsageTally } from './usage-tally.ts'
 
 /** What a run takes from the registry that made it. */
 export type RunCallbacks = {
@@ -102,8 +107,16 @@ export class Run implements ReadableRun {
   #orders: Orders | undefined
 
   readonly #clocks: Clocks
+  /** Absent for a run that is not stored. */
+  readonly #journal: Journal | undefined
+  readonly #parking: Parking
+  /** What it goes on from, if another process began it. */
+  readonly #restored: ParkedRun | undefined
 
-  /** @param parentLink absent for a run that is not a child. */
+  /**
+   * @param parentLink absent for a run that is not a child.
+   * @param storage absent for a run that is not stored.
+   */
   constructor(
     callbacks: RunCallbacks,
     id: string,
@@ -112,6 +125,7 @@ export class Run implements ReadableRun {
     principal: Principal,
     options: RunOptions,
     parentLink?: ParentLink,
+    storage?: RunStorage,
   ) {
     this.#callbacks = callbacks
     this.#guarded = new GuardedRuntime(callbacks.runtime, (error) => this.#broke(error))
@@ -124,11 +138,14 @@ export class Run implements ReadableRun {
     this.actorName = actorName
     this.principal = principal
     this.options = options
-    this.startedAt = callbacks.runtime.now()
-    this.log = new Log(callbacks.limits)
+    this.startedAt = callbacks.runtime.now() - (storage?.elapsedMs ?? 0)
+    this.log = storage?.log ?? new Log(callbacks.limits)
     this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
+    this.#journal = storage && this.#makeJournal(storage)
+    this.#parking = this.#makeParking()
+    this.#restored = storage?.parked
     this.#clientTools = this.#makeClientTools()
     this.#inputs = new Inputs(
       {
@@ -143,10 +160,17 @@ export class Run implements ReadableRun {
       actor.interactive,
     )
     this.#ending = new Ending(this.#endingCallbacks())
-    this.#clocks = new Clocks(this.#guarded, callbacks.limits, options, {
-      failed: (error) => this.#ending.stop(stoppedWith(error)),
-      left: (why) => this.cancel(why),
-    })
+    const timeoutMs = storage?.parked?.leftMs ?? options.timeoutMs
+    this.#clocks = new Clocks(
+      this.#guarded,
+      callbacks.limits,
+      { ...options, timeoutMs },
+      {
+        failed: (error) => this.#ending.stop(stoppedWith(error)),
+        left: (why) => this.cancel(why),
+      },
+    )
+    if (storage?.parked) this.#restore(storage.parked)
   }
 
   get state(): RunState {
@@ -188,6 +212,12 @@ export class Run implements ReadableRun {
     return this.#orders?.isPaused ?? this.#parentLink?.parent.isPaused ?? false
   }
 
+  /** It waits for an answer, for the tool of a client, or for the end of a pause. */
+  get waitsForPeople(): boolean {
+    const own = this.isPaused || this.#parking.isWaiting || this.#requests?.waiting === true
+    return own || this.#children.waitsForPeople
+  }
+
   /** The actor of its parent only waits for its result. */
   get isHidden(): boolean {
     return this.#parentLink?.isHidden() ?? false
@@ -224,6 +254,8 @@ export class Run implements ReadableRun {
     if (input.issues) return this.#ending.fail(invalidInput(input.issues))
     this.#phase = 'running'
     this.#callbacks.changed(this)
+    // Who started it was gone before it began.
+    if (this.detached && !this.parent) this.#clocks.detached()
     const ours = { name: this.actorName, actor: this.#actor }
     const context = (): ActorContext => createContext(this.#contextCallbacks())
     this.#producer.begin(actorStream(ours, this.options.ask, input.value, context))
@@ -248,13 +280,14 @@ export class Run implements ReadableRun {
       runtime: this.#guarded,
       limits: this.#limits,
       clientTools: this.#clientTools,
+      parking: this.#parking,
+      restored: this.#restored?.actor,
+      wait: (what) => this.#parking.wait(what),
+      restoredCall: (call) => this.#restored?.calls.find(({ id }) => id === call),
       emit: (event) => this.#emit(event),
       request: (question) => this.#asked().ask(question),
       findModel: (which) => this.#callbacks.findModel(which),
-      openTool: (call, stop) => ({
-        finished: this.#openWork.openTool(call),
-        reported: openTarget(this.#ids.open, this, 'call', call, stop),
-      }),
+      openTool: (call, stop) => this.#openTool(call, stop),
       claimCall: (given) => this.#ids.claimCall(given),
       spawn: (actor, input, options) => {
         if (this.#children === NO_CHILDREN) this.#children = this.#makeChildren()
@@ -267,12 +300,91 @@ export class Run implements ReadableRun {
     }
   }
 
+  #openTool(call: string, stop: (cause: CancelCause) => void): OpenTool {
+    const { finished, waits } = this.#openWork.openTool(call)
+    return {
+      finished: () => {
+        finished()
+        this.#parking.review()
+      },
+      reported: openTarget(this.#ids.open, this, 'call', call, stop),
+      wait: (why, what) => {
+        waits(why)
+        return this.#parking.wait(what.finally(() => waits(undefined)))
+      },
+    }
+  }
+
+  #makeParking(): Parking {
+    return new Parking({
+      runtime: this.#guarded,
+      journal: this.#journal,
+      waitingChanged: () => this.#holdDeadline(),
+      waitingCalls: () => {
+        const isBusy = !this.#children.idle || this.#producer.holdsEvents || this.#ending.isOver
+        return isBusy ? undefined : this.#openWork.waiting
+      },
+      state: (actor, calls) => ({
+        actor,
+        requests: this.#requests?.asked ?? [],
+        asked: this.#ids.requests,
+        calls,
+        inputs: this.#inputs.kept,
+        usage: this.#usage.tally,
+        texts: this.#producer.texts,
+        lane: this.#producer.nextLane,
+        orders: this.#orders?.kept,
+        clientTools: this.#clientTools?.declared ?? [],
+        leftMs: this.#clocks.leftMs,
+      }),
+    })
+  }
+
+  /** Goes on from where another process left it. Its actor begins next. */
+  #restore(parked: ParkedRun): void {
+    this.#ids.restore(
+      parked.calls.map(({ id }) => id),
+      parked.asked,
+    )
+    this.#usage.restore(parked.usage)
+    this.#producer.restore(parked.texts, parked.lane)
+    this.#inputs.restore(parked.inputs)
+    if (parked.requests.length > 0) this.#asked().restore(parked.requests)
+    if (parked.orders) this.orders.restore(parked.orders)
+    this.#clientTools?.restore(parked.clientTools)
+  }
+
   #makeClientTools(): ClientTools | undefined {
     const { clientTools } = this.#actor
     if (!clientTools) return undefined
     const isPresent = (client: string): boolean => this.#readers.isPresent(client)
     const emit = (event: RunEvent): Promise<number> => this.#emit(event)
-    return new ClientTools({ runtime: this.#guarded, isPresent, emit }, clientTools.reserved)
+    const isAttended = (): boolean => !this.#readers.detached
+    return new ClientTools({ runtime: this.#guarded, isPresent, isAttended, emit }, clientTools.reserved)
+  }
+
+  #makeJournal(storage: RunStorage): Journal {
+    const { creditUnit } = this.#callbacks.limits
+    const { runtime } = storage
+    const journal = new Journal(
+      {
+        ...storage,
+        creditUnit,
+        runtime: new GuardedRuntime(runtime, (error) => this.#broke(error)),
+        usage: () => packUsage(this.#ending.spent),
+        stored: () => {
+          if (storage.durability === 'logged') this.#readers.wakeAll()
+          this.reconsider()
+        },
+        parked: () => this.#callbacks.changed(this),
+        lost: () => this.interrupt('another server has this run'),
+      },
+      this.log,
+      storage.lease,
+    )
+    this.#readers.pacedBy(journal)
+    this.#producer.storedBy(journal)
+    return journal
   }
 
   /** Aborts when the run is over. */
@@ -360,12 +472,6 @@ export class Run implements ReadableRun {
     else this.#holdDeadline()
   }
 
-  /** Whether a pause holds the deadline. A run that goes on without readers would otherwise stay for ever. */
-  get #mayBeResumed(): boolean {
-    const above = this.#parentLink?.parent
-    return above ? above.#mayBeResumed : this.options.onDetach !== 'continue' || this.#readers.canAnswer
-  }
-
   /** Drops the log of an ended run, and dismisses its readers. */
   evict(): void {
     this.log.clear()
@@ -381,9 +487,51 @@ export class Run implements ReadableRun {
 
   // --- inputs and requests
 
-  /** Takes an input of a client, once per `mid`. `bytes` is its encoded size. */
-  input(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer {
-    return this.#inputs.take(mid, input, bytes, from)
+  /**
+   * Takes an input of a client, once per `mid`. `bytes` is its encoded size. While the run is parked, the answer waits
+   * for the store: what was accepted must not be lost.
+   */
+  input(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer | Promise<InputAnswer> {
+    if (this.#requests?.isRestoring) return this.#restoredInput(mid, input, bytes, from)
+    const wasParked = this.#journal?.isParked
+    const answer = this.#inputs.take(mid, input, bytes, from)
+    if (!wasParked || answer.status !== 'accepted') return answer
+    const packed = packInput(input, bytes, from)
+    return (this.#journal?.keep({ mid, type: input.type, packed }) ?? Promise.resolve()).then(() => answer)
+  }
+
+  /** Its actor has still to ask again what it had asked in another process. */
+  async #restoredInput(
+    mid: string,
+    input: RunInput,
+    bytes: number,
+    from: InputSender | undefined,
+  ): Promise<InputAnswer> {
+    await this.#requests?.restored
+    return this.input(mid, input, bytes, from)
+  }
+
+  /** Inputs that were accepted while it was parked in another process, in order. */
+  takeStored(inputs: readonly StoredInput[]): void {
+    for (const { mid, packed } of inputs) {
+      const { input, bytes, from } = unpackInput(packed)
+      void this.input(mid, input, bytes, from)
+    }
+  }
+
+  /** A restart would go on with it where it waits. */
+  get isParked(): boolean {
+    return this.#journal?.isSafelyParked === true
+  }
+
+  /** The process ends, and another one goes on with it: nothing of it happens here any more. */
+  leaveParked(): void {
+    this.#journal?.close()
+    this.#parking.close()
+    this.#requests?.freeze()
+    this.#clocks.clear()
+    this.#clientTools?.freeze()
+    this.#readers.drop()
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */
@@ -420,6 +568,7 @@ export class Run implements ReadableRun {
     }
     if (this.#inputs.waiting) this.#producer.tellNext()
     this.#holdDeadline()
+    this.#parking.review()
     this.#parentLink?.waitingChanged()
   }
 
@@ -527,11 +676,16 @@ export class Run implements ReadableRun {
       usage: this.#usage,
       children: () => this.#children,
       over: () => {
+        this.#parking.close()
         this.#clocks.clear()
         this.#orders?.clear()
         this.#callbacks.changed(this)
       },
       abort: (reason) => this.#controller?.abort(reason),
+      store: (end, publish) => {
+        if (this.#journal) void this.#journal.end(end).then(() => this.#guarded.enter(publish))
+        else publish()
+      },
       ended: () => {
         this.#readers.wakeAll()
         this.#callbacks.ended(this)
@@ -562,6 +716,11 @@ export class Run implements ReadableRun {
     else this.#ids.release()
   }
 
+  /** Nothing of it is stored any more: the process ends, or the run was removed. */
+  stopStoring(): void {
+    this.#journal?.close()
+  }
+
   #fail(error: unknown): void {
     if (this.#ending.isOver) return this.#ending.check()
     if (!MillraceError.is(error)) this.#callbacks.failed(this, error)
@@ -580,13 +739,13 @@ export class Run implements ReadableRun {
     this.#ending.fail(new MillraceError('internal', 'the server failed in this run; its log says why'))
   }
 
-  /** Holds the deadline while the run waits for its reader, or for an input that an attached client may send. */
+  /** Its clocks stand still while it waits for its readers or for people. */
   #holdDeadline(): void {
-    this.#clocks.holdDeadline(
-      this.gated ||
-        (this.isPaused && this.#mayBeResumed) ||
-        (this.#phase === 'waiting_input' && this.#readers.canAnswer),
-    )
+    // A loop over its inputs waits for whoever is there.
+    const isForReaders = this.gated || (this.#phase === 'waiting_input' && this.#readers.canAnswer)
+    // Somebody answers, or may come back to do so.
+    const isAnswerable = this.#readers.canAnswer || this.detached || this.parent !== undefined
+    this.#clocks.waits({ isForReaders, isForPeople: isAnswerable && this.waitsForPeople })
   }
 
   /** A child waits for what its parent waits for, which stops both. */

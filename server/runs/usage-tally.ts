@@ -1,5 +1,17 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import { addUsage, type Receipt, type Usage } from '../../protocol/receipt.ts'
+import { Writer } from '../../protocol/writer.ts'
+import { unpackPayload } from '../log/payload.ts'
+
+/** What a tally has counted. */
+export type Tally = {
+  readonly spent: Usage
+  readonly used: boolean
+  readonly inexact: boolean
+  readonly stated: number
+  readonly iterations: number
+  readonly stop?: string | undefined
+}
 
 /** The usage and the iterations of a run, as its end reports them. */
 export class UsageTally {
@@ -14,6 +26,29 @@ export class UsageTally {
   #iterations = 0
   /** Why the last answer of a model ended. */
   #stop: string | undefined
+
+  /** What it has counted so far. */
+  get tally(): Tally {
+    const stop = this.#stop
+    return {
+      spent: { ...this.#spent },
+      used: this.#used,
+      inexact: this.#inexact,
+      stated: this.#stated,
+      iterations: this.#iterations,
+      ...(stop !== undefined && { stop }),
+    }
+  }
+
+  /** Goes on from what another has counted. */
+  restore({ spent, used, inexact, stated, iterations, stop }: Tally): void {
+    addUsage(this.#spent, spent)
+    this.#used = used
+    this.#inexact = inexact
+    this.#stated = stated
+    this.#iterations = iterations
+    this.#stop = stop
+  }
 
   /** Counts an event that the run logged. `texts`: the number of texts logged before it. */
   note(event: RunEvent, texts: number): void {
@@ -88,4 +123,17 @@ export class UsageTally {
     }
     return usage ? { usage: { ...usage, exact: !this.#inexact } } : {}
   }
+}
+
+/** What a run has cost, as bytes for a store. Undefined: nothing is known to cost anything. */
+export function packUsage(usage: Receipt['usage']): Uint8Array | undefined {
+  if (!usage) return undefined
+  const writer = new Writer()
+  writer.value(usage)
+  return writer.take()
+}
+
+/** Unpacks what `packUsage` packed. */
+export function unpackUsage(packed: Uint8Array | undefined): { usage?: Usage } {
+  return packed ? { usage: unpackPayload(packed) as Usage } : {}
 }

@@ -15,12 +15,14 @@ import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks } from '../runs/run.ts'
 import type { RunOptions } from '../runs/run-options.ts'
 import { Scheduler } from '../runs/scheduler.ts'
+import type { Lease } from '../stores/run-store.ts'
 import { excerpt } from '../text.ts'
 import { type Quota, Quotas } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { NodeBudget } from './node-budget.ts'
 import { type Permissions, targetOf } from './permissions.ts'
 import { RunLists } from './run-lists.ts'
+import { type RestoredRun, RunStorage, type StorableRun, type StorageOptions } from './run-storage.ts'
 import { Session, type SessionSocket } from './session.ts'
 
 /** Ids have 128 random bits, so that nobody can guess a run. */
@@ -36,6 +38,8 @@ export type RegistryOptions = {
   readonly log: ServerLog
   readonly actors: ReadonlyMap<string, Actor>
   readonly permissions: Permissions
+  /** Where runs are kept beyond this process. Default: nowhere. */
+  readonly storage?: StorageOptions | undefined
   findModel(which: string | Model | undefined): Model
   /** Whether the process has no room for more runs. */
   overloaded(): boolean
@@ -44,6 +48,25 @@ export type RegistryOptions = {
   /** Reports that a run has ended or has settled. */
   runChanged(): void
 }
+
+/** The run of a START, and whether it is one that its key named already. */
+export type Started = { readonly run: ReadableRun; readonly reused: boolean }
+
+/** A START as the registry takes it. */
+type StartOf = Pick<Start, 'actor' | 'input' | 'options'>
+
+/** A run that may begin now: its actor exists, its principal may start it, and its input fits. */
+type CheckedStart = {
+  readonly name: string
+  readonly actor: Actor
+  readonly principal: Principal
+  readonly input: unknown
+  readonly checked: ReturnType<typeof validated>
+  readonly options: RunOptions
+}
+
+/** A run, and whether it belongs to the principal that asked. */
+export type FoundRun = { readonly run: ReadableRun; readonly own: boolean }
 
 /** The execution that a key names. `run` is undefined once its log was dropped to make room. */
 type KeyEntry = { readonly inputName: string; run: Run | undefined }
@@ -65,6 +88,9 @@ export class Registry {
   readonly #budget: NodeBudget
   /** The runs of each principal, as its clients may list and watch them. */
   readonly lists: RunLists
+  readonly #storage: RunStorage | undefined
+  /** Starts that wait for the store, by their key. */
+  readonly #starting = new Map<string, Promise<unknown>>()
   #draining = false
 
   constructor(options: RegistryOptions) {
@@ -82,13 +108,19 @@ export class Registry {
       endedBytes: () => this.#ended.bytes,
       shrinkEnded: (bytes) => this.#ended.shrinkTo(bytes),
     })
+    this.#storage =
+      options.storage &&
+      new RunStorage(options.storage, { runtime, limits, log: options.log, restore: (run) => this.#restore(run) })
     this.#callbacks = {
       runtime,
       limits,
       scheduler: new Scheduler(runtime),
       findModel: (which) => options.findModel(which),
       spawn: (parentLink, actor, input, labels) => this.#spawn(parentLink, actor, input, labels),
-      changed: (run) => this.lists.changed(run),
+      changed: (run) => {
+        this.lists.changed(run)
+        if (this.#draining) options.runChanged()
+      },
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
       failed: (run, error) => options.actorFailed(run, error),
@@ -161,34 +193,100 @@ export class Registry {
   // --- runs
 
   /**
-   * Begins the run that a START asks for, or finds the run that its key names.
+   * Opens the store, if there is one: the runs of the last process have ended then, or go on.
+   * @throws MillraceError `store_unavailable` when it cannot be opened.
+   */
+  async open(): Promise<void> {
+    await this.#storage?.open()
+  }
+
+  /**
+   * Begins the run that a START asks for, or finds the run that its key names. It takes time only where a store has to
+   * answer.
    * @param inputBytes The input as received. The key is bound to it.
    * @throws MillraceError The reason of a refusal. A refused START takes no key.
    */
-  start(
-    principal: Principal,
-    start: Pick<Start, 'actor' | 'input' | 'options'>,
-    inputBytes: Uint8Array,
-  ): { run: ReadableRun; reused: boolean } {
+  start(principal: Principal, start: StartOf, inputBytes: Uint8Array): Started | Promise<Started> {
+    const storage = this.#storage
+    if (storage && !storage.isOpen) return storage.open().then(() => this.start(principal, start, inputBytes))
     const key = start.options.key === undefined ? undefined : keyName(principal, start.actor, start.options.key)
-    const inputName = key === undefined ? '' : nameOfInput(inputBytes)
-    const known = key === undefined ? undefined : this.#keys.get(key)
-    if (known) {
-      if (known.inputName !== inputName)
-        throw new MillraceError('key_conflict', 'this key was used with another input; take a new key')
-      if (!known.run || !this.permits(principal, 'attach', known.run))
-        throw new MillraceError('not_found', 'the run of this key has ended, and its log was dropped to make room')
-      return { run: known.run, reused: true }
-    }
-    const run = this.#newRun(principal, start)
-    if (key !== undefined) {
-      this.#keys.set(key, { inputName, run })
-      this.#keyOf.set(run, key)
-    }
+    if (key === undefined) return { run: this.#launch(this.#check(principal, start)), reused: false }
+    const inputName = nameOfInput(inputBytes)
+    const known = this.#keys.get(key)
+    if (known?.run || (known && !storage)) return this.#reused(principal, known, inputName)
+    if (storage && this.#isStored(start.actor)) return this.#startStored(storage, principal, start, key, inputName)
+    const run = this.#launch(this.#check(principal, start))
+    this.#keep(key, inputName, run)
     return { run, reused: false }
   }
 
-  #newRun(principal: Principal, { actor: name, input, options }: Pick<Start, 'actor' | 'input' | 'options'>): Run {
+  #keep(key: string, inputName: string, run: Run): void {
+    this.#keys.set(key, { inputName, run })
+    this.#keyOf.set(run, key)
+  }
+
+  #reused(
+    principal: Principal,
+    { inputName, run }: { inputName: string; run: ReadableRun | undefined },
+    asked: string,
+  ): Started {
+    if (inputName !== asked)
+      throw new MillraceError('key_conflict', 'this key was used with another input; take a new key')
+    if (!run || !this.permits(principal, 'attach', run))
+      throw new MillraceError('not_found', 'the run of this key has ended, and its log was dropped to make room')
+    return { run, reused: true }
+  }
+
+  /** Asks the store who has the key. Of several starts at once, one after the other. */
+  async #startStored(
+    storage: RunStorage,
+    principal: Principal,
+    start: StartOf,
+    key: string,
+    inputName: string,
+  ): Promise<Started> {
+    const before = this.#starting.get(key)
+    const started = (before ?? Promise.resolve()).then(() => this.#startOnce(storage, principal, start, key, inputName))
+    const settled = started.then(
+      () => {},
+      () => {},
+    )
+    this.#starting.set(key, settled)
+    void settled.then(() => {
+      if (this.#starting.get(key) === settled) this.#starting.delete(key)
+    })
+    return started
+  }
+
+  async #startOnce(
+    storage: RunStorage,
+    principal: Principal,
+    start: StartOf,
+    key: string,
+    input: string,
+  ): Promise<Started> {
+    const known = this.#keys.get(key)
+    if (known?.run) return this.#reused(principal, known, input)
+    const checked = this.#check(principal, start)
+    const id = this.#newId('r')
+    const begun = await storage.begin(id, storable(checked), { name: key, input })
+    if ('run' in begun) {
+      const run = this.#runs.get(begun.run) ?? (await (await storage.ended(begun.run))?.view(0))
+      return this.#reused(principal, { inputName: begun.input, run }, input)
+    }
+    try {
+      // Meanwhile others may have begun.
+      const run = this.#launch(this.#check(principal, start), { id, lease: begun })
+      this.#keep(key, input, run)
+      return { run, reused: false }
+    } catch (error) {
+      await storage.remove(id)
+      throw error
+    }
+  }
+
+  /** @throws MillraceError The reason for which this run may not begin now. */
+  #check(principal: Principal, { actor: name, input, options }: StartOf): CheckedStart {
     const { actors } = this.#options
     if (this.#draining) throw new MillraceError('draining', 'this server is going away; connect again and start there')
     const actor = actors.get(name)
@@ -200,13 +298,19 @@ export class Registry {
     }
     if (!this.#options.permissions.allows(principal, 'start', { type: 'actor', actor: name }))
       throw new MillraceError('forbidden', `this principal may not start the actor ${name}`)
-    return this.#begin(principal, name, actor, input, {
+    if (this.#isStored(name)) this.#storage?.checkRoom()
+    return this.#checkRun(principal, name, actor, input, {
       onDetach: options.onDetach ?? 'pause',
       detachMs: options.detachMs,
       timeoutMs: options.timeoutMs,
       meta: options.meta,
       ask: options.ask ?? false,
     })
+  }
+
+  /** Whether the runs of this actor are stored. */
+  #isStored(name: string): boolean {
+    return this.#storage !== undefined && this.#options.actors.get(name)?.stored !== false
   }
 
   /** Begins a child of a run. It begins even while the server is going away, because its parent exists already. */
@@ -219,7 +323,8 @@ export class Registry {
       meta: meta ?? parents.meta,
       ask: false,
     }
-    return this.#begin(principal, name ?? this.#nameOf(actor), actor, input, options, parentLink)
+    const checked = this.#checkRun(principal, name ?? this.#nameOf(actor), actor, input, options)
+    return this.#launch(checked, { parentLink })
   }
 
   #nameOf(actor: Actor): string {
@@ -227,30 +332,50 @@ export class Registry {
     return 'agent'
   }
 
-  #begin(
-    principal: Principal,
-    name: string,
-    actor: Actor,
-    input: unknown,
-    options: RunOptions,
-    parentLink?: ParentLink,
-  ): Run {
-    const quota = this.quota(principal)
-    quota.checkRuns()
+  #checkRun(principal: Principal, name: string, actor: Actor, input: unknown, options: RunOptions): CheckedStart {
+    this.quota(principal).checkRuns()
     this.#budget.checkRoom()
     if (this.#options.overloaded())
       throw new MillraceError('overloaded', 'the server has too little memory for another run; try again later')
     const checked = validated(actor, input)
     if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
-    const run = new Run(this.#callbacks, this.#newId('r'), name, actor, principal, options, parentLink)
-    this.#runs.set(run.id, run)
-    this.#unsettled.add(run)
-    quota.runBegins()
-    this.#options.log.write('run.started', runFields(run))
+    return { name, actor, principal, input, checked, options }
+  }
+
+  #launch(
+    start: CheckedStart,
+    { id = this.#newId('r'), lease, parentLink }: { id?: string; lease?: Lease; parentLink?: ParentLink } = {},
+  ): Run {
+    const { name, actor, principal, options, checked } = start
+    const isStored = !parentLink && this.#isStored(name)
+    const storage = isStored ? this.#storage?.of(id, storable(start), lease) : undefined
+    const run = new Run(this.#callbacks, id, name, actor, principal, options, parentLink, storage)
+    this.#add(run)
     if (!parentLink) this.lists.add(run)
     // The caller must subscribe before the first item.
-    queueMicrotask(() => run.begin(checked))
+    const begin = (): void => run.begin(checked)
+    if (lease) this.#options.runtime.nextTurn(begin)
+    else queueMicrotask(begin)
     return run
+  }
+
+  #add(run: Run): void {
+    this.#runs.set(run.id, run)
+    this.#unsettled.add(run)
+    this.quota(run.principal).runBegins()
+    this.#options.log.write('run.started', runFields(run))
+  }
+
+  /** A run that only waited when its process died waits again. Its actor may be gone. */
+  #restore({ id, actor: name, principal, input, options, storage, inputs }: RestoredRun): boolean {
+    const actor = this.#options.actors.get(name)
+    if (!actor) return false
+    const run = new Run(this.#callbacks, id, name, actor, principal, options, undefined, storage)
+    this.#add(run)
+    this.lists.add(run)
+    run.begin(validated(actor, input))
+    run.takeStored(inputs)
+    return true
   }
 
   /** Whether `principal` may do something with a run. */
@@ -259,11 +384,28 @@ export class Registry {
   }
 
   /**
-   * Returns the run with this id, if `principal` may read it. `own`: whether the run belongs to the principal.
+   * Returns the run with this id, if `principal` may read it. `own`: whether the run belongs to the principal. It takes
+   * time only for a run that is not in memory, where there is a store.
+   * @param after where its reader begins: behind this item, or behind the last one.
    * @throws MillraceError `not_found`, with the same message for a run of another principal as for none.
    */
-  find(principal: Principal, id: string): { run: ReadableRun; own: boolean } {
+  find(principal: Principal, id: string, after: number | null): FoundRun | Promise<FoundRun> {
+    const storage = this.#storage
     const run = this.#runs.get(id)
+    if (run || !storage) return this.#readable(principal, run)
+    return storage.open().then(async () => {
+      const begun = this.#runs.get(id)
+      if (begun) return this.#readable(principal, begun)
+      const { run: ended, own } = this.#readable(principal, await storage.ended(id))
+      return { run: await ended.view(after), own }
+    })
+  }
+
+  /** @throws MillraceError `not_found` */
+  #readable<Run extends Parameters<typeof targetOf>[0]>(
+    principal: Principal,
+    run: Run | undefined,
+  ): { run: Run; own: boolean } {
     const own = run?.principal.id === principal.id
     if (!run || !this.permits(principal, own ? 'attach' : 'observe', run))
       throw new MillraceError('not_found', 'there is no such run; it may have ended long ago')
@@ -290,10 +432,22 @@ export class Registry {
     this.#draining = true
   }
 
-  /** Forgets all sessions and stops all timers. */
-  close(): void {
+  /** Leaves the runs that are parked to another process. */
+  leaveParked(): void {
+    for (const run of [...this.#unsettled]) {
+      if (!run.isParked) continue
+      run.leaveParked()
+      this.#runSettled(run)
+      this.#runs.delete(run.id)
+      this.lists.remove(run)
+    }
+  }
+
+  /** Forgets all sessions, stops all timers, and lets go of the store. */
+  async close(): Promise<void> {
     this.#ended.clear()
     for (const session of [...this.#sessions.values()]) this.#forgetSession(session)
+    await this.#storage?.close()
   }
 
   #runEnded(run: Run): void {
@@ -352,6 +506,10 @@ export class Registry {
   #newId(prefix: 'r' | 's'): string {
     return `${prefix}_${bytesOf(this.#options.runtime.randomBytes(ID_BYTES)).toString('base64url')}`
   }
+}
+
+function storable({ name, principal, input, options }: CheckedStart): StorableRun {
+  return { actor: name, principal, input, options }
 }
 
 /** Whether a run has this id, or is a child, at any depth, of one that has. */

@@ -22,6 +22,11 @@ export class Channel<T> implements AsyncIterableIterator<T> {
     return this.#items.length
   }
 
+  /** The queued items, which stay there. */
+  get items(): readonly T[] {
+    return this.#items
+  }
+
   /** Queues `item`. Returns false when the channel is full or closed. */
   push(item: T): boolean {
     if (this.#closed) return false

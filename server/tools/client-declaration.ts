@@ -8,7 +8,7 @@ const MAX_SCHEMA_BYTES = 16_384
 const MAX_ISSUES = 5
 
 /** A tool as a client declares it. */
-type DeclaredTool = { readonly description: string; readonly parameters: unknown }
+export type DeclaredTool = { readonly description: string; readonly parameters: unknown }
 
 /** The tools that one client declares. */
 export type ClientDeclaration = {

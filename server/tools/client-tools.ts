@@ -5,7 +5,7 @@ import type { Actor, RunInput } from '../actors/actor.ts'
 import { type Tool, tool } from '../actors/tool.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
-import { type ClientDeclaration, declarationIn } from './client-declaration.ts'
+import { type ClientDeclaration, type DeclaredTool, declarationIn } from './client-declaration.ts'
 
 /** How long a call waits for its client to come back, or for a client that runs it. It covers a reload of the page. */
 const LEASE_MS = 60_000
@@ -25,11 +25,20 @@ export type ClientToolsCallbacks = {
   readonly runtime: Pick<Runtime, 'setTimer'>
   /** Whether this client reads the run now. */
   isPresent(client: string): boolean
+  /** Whether any client of its principal reads the run now. */
+  isAttended(): boolean
   emit(event: RunEvent): Promise<number>
 }
 
 /** What became of an input for client tools. */
 type Taken = { status: 'accepted' | 'invalid' | 'unwanted' | 'busy'; note?: string }
+
+/** The tools that each client has declared: the secret of the client, its name, and its tools. */
+export type DeclaredTools = readonly {
+  readonly client: string
+  readonly id: string
+  readonly tools: readonly (readonly [string, DeclaredTool])[]
+}[]
 
 type OpenCall = {
   readonly call: string
@@ -71,15 +80,15 @@ export class ClientTools {
     for (const declaration of this.#declared.values())
       for (const [name, { description, parameters }] of declaration.tools)
         if (!tools.has(name))
-          tools.set(
-            name,
-            tool({
+          tools.set(name, {
+            ...tool({
               description,
               parameters,
               timeoutMs: TIMEOUT_MS,
               run: (args, { call, signal }) => this.#perform(call, name, args, signal),
             }),
-          )
+            atClient: true,
+          })
     return tools
   }
 
@@ -92,6 +101,22 @@ export class ClientTools {
     if (client === undefined)
       return { status: 'invalid', note: 'only clients of the principal that the run belongs to have tools of it' }
     return type === 'tools' ? this.#declare(client, data) : this.#finish(client, data)
+  }
+
+  /** What clients have declared, as another process goes on with it. */
+  get declared(): DeclaredTools {
+    return Array.from(this.#declared, ([client, { id, tools }]) => ({ client, id, tools: [...tools] }))
+  }
+
+  /** Goes on with what clients have declared in another process. */
+  restore(declared: DeclaredTools): void {
+    for (const { client, id, tools } of declared) this.#declared.set(client, { id, tools: new Map(tools) })
+  }
+
+  /** The run goes on elsewhere: nothing expires here any more. */
+  freeze(): void {
+    for (const open of this.#open.values()) this.#endLease(open)
+    this.#open.clear()
   }
 
   /** A client has begun or stopped to read the run. */
@@ -159,7 +184,9 @@ export class ClientTools {
     open.holder = undefined
     const next = this.#candidate(open)
     if (next !== undefined) this.#give(open, next)
-    else open.fail(new MillraceError('unavailable', `no client that runs ${open.name} is connected`))
+    // While nobody is there, the run waits for its clients.
+    else if (this.#run.isAttended())
+      open.fail(new MillraceError('unavailable', `no client that runs ${open.name} is connected`))
   }
 
   #give(open: OpenCall, client: string): void {

@@ -24,8 +24,13 @@ const RESULT_BYTES = 1_024
 const MAX_MESSAGE_CHARACTERS = 1_000
 const MAX_QUOTED_CHARACTERS = 200
 
+/** What a call waits for: an approval, or the client that performs it, with these arguments. */
+export type CallWait = { readonly for: 'approval' | 'client'; readonly args?: unknown }
+
 /** An open tool call of a run. The tool runner calls both functions, each once, in any order. */
-type OpenTool = {
+export type OpenTool = {
+  /** The call waits for a person until `what` settles. The run may be parked meanwhile. */
+  readonly wait: <T>(waits: CallWait, what: Promise<T>) => Promise<T>
   /** Marks the tool's own code as finished: the run no longer waits for it to settle. */
   readonly finished: () => void
   /** Marks the result as logged: a cancel no longer finds this call. */
@@ -56,6 +61,8 @@ export interface ToolCallbacks {
    * result of the call is decided.
    */
   openTool(call: string, stop: (cause: CancelCause) => void): OpenTool
+  /** What a call waited for when the process died that had begun it. Undefined: it begins here. */
+  restoredCall(call: string): CallWait | undefined
   /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }
@@ -107,6 +114,7 @@ class ToolRun {
   /** The arguments that an approver has put in the place of those of the model. */
   #changed: object | undefined
   #decided = false
+  #open: OpenTool | undefined
 
   constructor(callbacks: ToolCallbacks, tools: ReadonlyMap<string, AnyTool>, asked: ToolCall, runContext: unknown) {
     this.#callbacks = callbacks
@@ -127,7 +135,8 @@ class ToolRun {
     signal.throwIfAborted()
     const stopWithRun = (): void => this.#controller.abort(signal.reason)
     signal.addEventListener('abort', stopWithRun, { once: true })
-    const { finished, reported } = this.#callbacks.openTool(this.#call.call, (cause) => this.#stop(cause))
+    this.#open = this.#callbacks.openTool(this.#call.call, (cause) => this.#stop(cause))
+    const { finished, reported } = this.#open
     const work = this.#perform()
     work.then(finished, finished)
     try {
@@ -150,13 +159,16 @@ class ToolRun {
 
   async #perform(): Promise<ToolOutput> {
     const { signal } = this.#controller
-    await this.#callbacks.emit(this.#callEvent())
+    const restored = this.#callbacks.restoredCall(this.#call.call)
+    if (!restored) await this.#callbacks.emit(this.#callEvent())
     const tool = this.#tools.get(this.#call.name)
     if (!tool) throw unknownTool(this.#call.name, [...this.#tools.keys()])
     if (!isObject(this.#call.args)) throw noObject(this.#call.args)
+    // It was approved, and has its arguments, if it waited for a client.
+    if (restored?.for === 'client') return this.#run(tool, restored.args)
     const input = await this.#watched(checked(tool, this.#call.args))
     signal.throwIfAborted()
-    const approved = await this.#approved(tool, input)
+    const approved = await this.#approved(tool, input, restored !== undefined)
     signal.throwIfAborted()
     return this.#run(tool, approved)
   }
@@ -176,12 +188,12 @@ class ToolRun {
   }
 
   /** The input with which the call may run: that of the model, or the one that an approver has put in its place. */
-  async #approved(tool: AnyTool, input: unknown): Promise<unknown> {
+  async #approved(tool: AnyTool, input: unknown, isAsked: boolean): Promise<unknown> {
     const { needsApproval, approvedBy, approvalMs: expiresMs } = tool
     const context = this.#context()
     const needed =
       typeof needsApproval === 'function' ? await this.#watched(needsApproval(input as never, context)) : needsApproval
-    if (!needed) return input
+    if (!needed && !isAsked) return input
     const remembered = rememberedBy(this.#callbacks)
     const isFor = (by: Principal | undefined, what: unknown): boolean =>
       !approvedBy || (by !== undefined && approvedBy(by, what as never, context))
@@ -194,7 +206,8 @@ class ToolRun {
       return true
     }
     const request = { ...this.#call, expiresMs, signal, who: approvedBy && who }
-    const { args, remember } = await approvalOf((question) => this.#callbacks.request(question), request)
+    const asked = approvalOf((question) => this.#callbacks.request(question), request)
+    const { args, remember } = await this.#wait({ for: 'approval' }, asked)
     if (remember) remembered.set(tool, approver)
     if (args === undefined) return input
     if (!isObject(args)) throw noObject(args)
@@ -222,8 +235,16 @@ class ToolRun {
     }
   }
 
+  /** Waits for a person. */
+  #wait<T>(waits: CallWait, what: Promise<T>): Promise<T> {
+    return this.#open ? this.#open.wait(waits, what) : what
+  }
+
   async #outputOf(tool: AnyTool, input: unknown, limit: TimeLimit): Promise<unknown> {
-    const given = await tool.run(input as never, this.#context(limit))
+    const running = tool.run(input as never, this.#context(limit))
+    const given = await (tool.atClient
+      ? this.#wait({ for: 'client', args: input }, running as Promise<unknown>)
+      : running)
     if (!isGenerator(given)) return given
     const { signal } = this.#controller
     try {

@@ -41,6 +41,7 @@ describe('limits', () => {
       highWater: 262_144,
       slowMs: 30_000,
       timeoutMs: 600_000,
+      maxWaitMs: 604_800_000,
       stallMs: 0,
     })
   })

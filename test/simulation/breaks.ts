@@ -96,8 +96,7 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
       'openTool',
       (original) =>
         function (this: OpenWork, id) {
-          original.call(this, id)
-          return () => {}
+          return { ...original.call(this, id), finished: () => {} }
         },
     ),
   },
@@ -277,8 +276,8 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
       Registry.prototype,
       'find',
       (original) =>
-        function (this: Registry, principal, id) {
-          return original.call(this, { ...principal, rights: ['observe'] }, id)
+        function (this: Registry, principal, id, after) {
+          return original.call(this, { ...principal, rights: ['observe'] }, id, after)
         },
     ),
   },

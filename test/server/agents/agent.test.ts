@@ -31,11 +31,16 @@ function contextOf(
   signal: AbortSignal,
   inputs: RunInput[],
 ): ActorContext {
-  const context: Pick<ActorContext, 'signal' | 'model' | 'tools' | 'takeInputs' | 'onInput' | 'refuseInputs'> = {
+  const context: Pick<
+    ActorContext,
+    'signal' | 'model' | 'tools' | 'takeInputs' | 'onInput' | 'refuseInputs' | 'checkpoint' | 'restored'
+  > = {
     signal,
     takeInputs: () => inputs.splice(0),
     onInput: () => {},
     refuseInputs: () => {},
+    checkpoint: () => {},
+    restored: undefined,
     tools: () => ({
       claimId: (given: string) => given,
       specs: [],

@@ -99,24 +99,26 @@ describe('a run without readers', () => {
     expect(back.text(1)).toBe(counted(477, 500))
   })
 
-  test('that waits for an input ends at its deadline, since no client can send one', async () => {
+  test('that waits for an answer keeps its time, and ends when it has waited for maxWaitMs', async () => {
     const runtime = handClock()
     const asking = actor({
       async *stream(_, { request }) {
         yield String(await request({ kind: 'text', prompt: 'which?' }))
       },
     })
-    await using served = await testServer({ asking }, { runtime, limits: { ...LIMITS, timeoutMs: 60_000 } })
+    const limits = { ...LIMITS, timeoutMs: 60_000, maxWaitMs: 604_800_000 }
+    await using served = await testServer({ asking }, { runtime, limits })
     await using client = await served.client()
-    client.start(1, 'asking', null, { onDetach: 'continue' })
+    client.start(1, 'asking', null)
     const { run } = await client.next('opened')
     await client.next('event', 1)
     runtime.advance(50_000)
     client.send({ kind: 'detach', sid: 1 })
     await client.settle()
-    runtime.advance(59_000)
+    // Far more than `resumeMs` and `timeoutMs`.
+    runtime.advance(604_700_000)
     expect(served.server.liveRuns).toBe(1)
-    runtime.advance(1_000)
+    runtime.advance(50_000)
     await eventually(() => served.server.liveRuns === 0, 'the deadline')
     client.attach(2, run, 0)
     expect(await client.next('end', 2)).toMatchObject({ outcome: 'error', data: { code: 'timeout' } })

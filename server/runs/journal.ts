@@ -1,0 +1,222 @@
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Log } from '../log/log.ts'
+import type { Pacer } from '../log/readers.ts'
+import type { Append, AppendRefusal, Lease, StoredEnd, StoredInput } from '../stores/run-store.ts'
+import type { JournalQueue } from './journal-queue.ts'
+
+/** The most bytes that may be logged and not yet stored. Beyond them the actor waits for the store. */
+const MAX_UNSTORED_BYTES = 1_048_576
+/** An item takes no more than a credit unit and this. */
+const HEADER_BYTES = 5
+/** How long after a failure the store is asked again, in milliseconds: at first, and at most. */
+const RETRY_MS = 50
+const MAX_RETRY_MS = 2_000
+
+/**
+ * When readers are sent an item. `eager`: at once; the store follows, and what it has not got when the process dies is
+ * lost. `logged`: once it is stored.
+ */
+export type Durability = 'eager' | 'logged'
+
+/** What a journal takes from its run and its node. */
+export type JournalCallbacks = {
+  readonly runtime: Runtime
+  readonly queue: JournalQueue
+  readonly durability: Durability
+  readonly maxBatchBytes: number
+  readonly creditUnit: number
+  /** What the run has cost so far, packed. */
+  usage(): Uint8Array | undefined
+  /** More is stored. Readers may be sent more, and the actor may go on. */
+  stored(): void
+  /** It is stored that the run waits. */
+  parked(): void
+  /** Somebody else has the run: nothing of it is stored any more. */
+  lost(): void
+  /** The store failed, and is asked again. */
+  failed(error: unknown): void
+  /** The store has taken something. */
+  succeeded(): void
+}
+
+/** What the next append has besides items. */
+type Extras = Pick<Append, 'end' | 'parked'> & { inputs?: StoredInput[] }
+
+/**
+ * Sends the log of one run to the store, one append after the other, and paces the actor: no more than 1 MiB is logged
+ * and not stored. A failed append is repeated until the store takes it.
+ */
+export class Journal implements Pacer {
+  readonly #run: JournalCallbacks
+  readonly #log: Log
+  #lease: Lease | undefined
+  /** The last item that is stored, and the bytes of all up to it. */
+  #stored: number
+  #storedBytes: number
+  #isQueued = false
+  #isSending = false
+  #hasBegun = false
+  #isClosed = false
+  #extras: Extras | undefined
+  /** Wait until the extras are stored, or never will be. */
+  #waiting: (() => void)[] = []
+  #retryMs = RETRY_MS
+  #retry: Timer | undefined
+  /** The state that was stored last, or is about to be, has the run waiting. */
+  #isParked = false
+  /** An event was logged since the last append: the run may have cost more. */
+  #hasEvents = false
+
+  /** @param lease The right to append, once the store has given it. It never rejects. */
+  constructor(run: JournalCallbacks, log: Log, lease: Lease | Promise<Lease | undefined>) {
+    this.#run = run
+    this.#log = log
+    this.#stored = log.written
+    this.#storedBytes = log.bytesThrough(log.written)
+    if (run.durability === 'logged') log.showThrough(log.last)
+    if (lease instanceof Promise) void lease.then((given) => this.#begin(given))
+    else this.#lease = lease
+  }
+
+  /** After a restart, the run would wait again as it was stored. */
+  get isParked(): boolean {
+    return this.#isParked
+  }
+
+  /** It is stored that the run waits, with all that came before. */
+  get isSafelyParked(): boolean {
+    return this.#isParked && !this.#isSending && !this.#extras && this.#stored === this.#log.written
+  }
+
+  get safeThrough(): number {
+    return this.#isClosed ? this.#log.written : this.#stored
+  }
+
+  room(): number {
+    if (this.#isClosed) return Number.POSITIVE_INFINITY
+    const unstored = this.#log.bytesThrough(this.#log.written) - this.#storedBytes
+    return Math.max(0, Math.ceil((MAX_UNSTORED_BYTES - unstored) / (this.#run.creditUnit + HEADER_BYTES)))
+  }
+
+  /** Something was logged. @param urgent whether it is an event, which does not wait for more. */
+  dirty(urgent: boolean): void {
+    if (urgent) this.#hasEvents = true
+    if (this.#isClosed || (this.#isQueued && !urgent)) return
+    if (urgent || !this.#hasBegun) this.#run.queue.soon(this)
+    else this.#run.queue.later(this)
+    this.#hasBegun = this.#isQueued = true
+  }
+
+  /** Stores the end, behind all items. Resolves once it is stored, or never will be. */
+  end(end: StoredEnd): Promise<void> {
+    return this.#store({ end })
+  }
+
+  /** The run only waits: stores from what it goes on in another process. */
+  park(state: Uint8Array): Promise<void> {
+    this.#isParked = true
+    // The state has the inputs that came before it.
+    if (this.#extras?.inputs) this.#extras = { ...this.#extras, inputs: [] }
+    return this.#store({ parked: state })
+  }
+
+  /** The run goes on. Until this resolves, a restart would return to the wait: nothing must be done before that. */
+  goOn(): Promise<void> | undefined {
+    if (!this.#isParked) return undefined
+    this.#isParked = false
+    return this.#store({ parked: null, inputs: [] })
+  }
+
+  /** Stores an input of a run that waits. */
+  keep(input: StoredInput): Promise<void> {
+    return this.#store({ inputs: [...(this.#extras?.inputs ?? []), input] })
+  }
+
+  #store(extras: Extras): Promise<void> {
+    if (this.#isClosed) return Promise.resolve()
+    this.#extras = { ...this.#extras, ...extras }
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      this.#run.queue.soon(this)
+    })
+  }
+
+  flush(): void {
+    this.#isQueued = false
+    if (this.#isSending || this.#isClosed || !this.#lease || this.#retry) return
+    const first = this.#stored + 1
+    const { written } = this.#log
+    const batch = first <= written ? this.#log.batch(first, written, this.#run.maxBatchBytes) : undefined
+    // The end, and what a waiting run goes on from, are behind all items.
+    const isWhole = (batch?.last ?? this.#stored) === written
+    const extras = isWhole ? this.#extras : undefined
+    if (!batch && !extras) return
+    const waiting = extras ? this.#waiting : []
+    if (extras) {
+      this.#extras = undefined
+      this.#waiting = []
+    }
+    this.#isSending = true
+    const usage = this.#hasEvents ? this.#run.usage() : undefined
+    this.#hasEvents = false
+    this.#send({ batch, ...extras, ...(usage && { usage }) }, waiting)
+  }
+
+  #send(what: Append, waiting: readonly (() => void)[]): void {
+    this.#lease?.append(what).then(
+      (refusal) => this.#sent(what, refusal, waiting),
+      (error: unknown) => {
+        this.#run.failed(error)
+        this.#again(() => this.#send(what, waiting))
+      },
+    )
+  }
+
+  #sent({ batch, end }: Append, refusal: AppendRefusal | undefined, waiting: readonly (() => void)[]): void {
+    this.#isSending = false
+    this.#retryMs = RETRY_MS
+    this.#run.succeeded()
+    if (refusal !== undefined) this.#lose()
+    else if (batch) {
+      this.#stored = batch.last
+      this.#storedBytes = this.#log.bytesThrough(batch.last)
+      if (this.#run.durability === 'logged') this.#log.showThrough(batch.last)
+    }
+    if (end) this.close()
+    for (const done of waiting) done()
+    if (refusal === undefined && batch) this.#run.stored()
+    if (this.isSafelyParked) this.#run.parked()
+    if (this.#stored < this.#log.written || this.#extras) this.flush()
+  }
+
+  #again(call: () => void): void {
+    if (this.#isClosed) return
+    this.#retry = this.#run.runtime.setTimer(this.#retryMs, () => {
+      this.#retry = undefined
+      call()
+    })
+    this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
+  }
+
+  #begin(lease: Lease | undefined): void {
+    if (this.#isClosed) return
+    this.#lease = lease
+    if (lease) this.flush()
+    else this.#lose()
+  }
+
+  #lose(): void {
+    if (this.#isClosed) return
+    this.close()
+    this.#run.lost()
+  }
+
+  /** Nothing more is stored. Readers see everything, and nobody waits. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#retry?.clear()
+    this.#log.showThrough()
+    for (const done of this.#waiting.splice(0)) done()
+  }
+}

@@ -1,0 +1,61 @@
+import { Writer } from '../../protocol/writer.ts'
+import type { RunInput } from '../actors/actor.ts'
+import { unpackPayload } from '../log/payload.ts'
+import type { DeclaredTools } from '../tools/client-tools.ts'
+import type { CallWait } from '../tools/tool-runner.ts'
+import type { GovernOrder } from './governor.ts'
+import type { InputSender } from './input-answer.ts'
+import type { KeptInputs } from './inputs.ts'
+import type { AskedRequest } from './requests.ts'
+import type { Tally } from './usage-tally.ts'
+
+/** The depth of data that an actor may give. */
+const MAX_DEPTH = 64
+
+/** A tool call that waits. */
+export type WaitingCall = CallWait & { readonly id: string }
+
+/** All that a run goes on from in another process, while it only waits. */
+export type ParkedRun = {
+  /** What its actor gave. */
+  readonly actor: unknown
+  readonly requests: readonly AskedRequest[]
+  /** The number of the last request. */
+  readonly asked: number
+  readonly calls: readonly WaitingCall[]
+  readonly inputs: KeptInputs
+  readonly usage: Tally
+  readonly texts: number
+  /** The number of the next lane. */
+  readonly lane: number
+  readonly orders: { readonly order: GovernOrder; readonly turnAt: number } | undefined
+  readonly clientTools: DeclaredTools
+  /** What is left of its time, in milliseconds. */
+  readonly leftMs: number
+}
+
+/** Packs it for the store. Undefined where the actor gave what cannot be packed. */
+export function packParked(run: ParkedRun): Uint8Array | undefined {
+  const writer = new Writer()
+  try {
+    writer.value(run, MAX_DEPTH)
+    return writer.take()
+  } catch {
+    return undefined
+  }
+}
+
+/** Packs an input for the store. It came from a client, so that it can be packed. */
+export function packInput(input: RunInput, bytes: number, from: InputSender | undefined): Uint8Array {
+  const writer = new Writer()
+  writer.value({ input, bytes, from }, MAX_DEPTH)
+  return writer.take()
+}
+
+export function unpackInput(packed: Uint8Array): { input: RunInput; bytes: number; from?: InputSender } {
+  return unpackPayload(packed) as ReturnType<typeof unpackInput>
+}
+
+export function unpackParked(packed: Uint8Array): ParkedRun {
+  return unpackPayload(packed) as ParkedRun
+}

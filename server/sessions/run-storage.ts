@@ -1,0 +1,245 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import { Writer } from '../../protocol/writer.ts'
+import type { Principal } from '../actors/principal.ts'
+import { errorData } from '../log/error-data.ts'
+import { Log } from '../log/log.ts'
+import { packPayload, unpackPayload } from '../log/payload.ts'
+import type { ServerLog } from '../logging/logger.ts'
+import type { Durability } from '../runs/journal.ts'
+import { JournalQueue } from '../runs/journal-queue.ts'
+import { unpackParked } from '../runs/parked-run.ts'
+import type { ReadableRun } from '../runs/readable-run.ts'
+import type { RunOptions, RunStorage as StorageOfRun } from '../runs/run-options.ts'
+import { StoredRunView } from '../runs/stored-run.ts'
+import { unpackUsage } from '../runs/usage-tally.ts'
+import type { Lease, NewRun, RunFacts, RunStore, StoredInput, StoredKey, StoredRun } from '../stores/run-store.ts'
+
+/** Runs that are taken over at once when a server begins. */
+const TAKE_OVER = 256
+/** Bytes of a log that are read from the store at once. */
+const PAGE_BYTES = 1_048_576
+
+/** How a server stores its runs. */
+export type StorageOptions = { readonly store: RunStore; readonly durability: Durability }
+
+/** What the registry knows of a run that is to be stored. */
+export type StorableRun = {
+  readonly actor: string
+  readonly principal: Principal
+  readonly input: unknown
+  readonly options: RunOptions
+}
+
+/** What storage takes from the registry. */
+export type RunStorageCallbacks = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly log: ServerLog
+  /** Lets a run go on that only waited when its process died. Returns false when it cannot. */
+  restore(run: RestoredRun): boolean
+}
+
+/** A run that only waited when its process died, with all that it goes on from. */
+export type RestoredRun = StorableRun & {
+  readonly id: string
+  readonly storage: StorageOfRun
+  /** What it accepted while it waited. */
+  readonly inputs: readonly StoredInput[]
+}
+
+/** A run that has ended, of which only the store has the log. */
+export type EndedRun = {
+  readonly id: string
+  readonly actorName: string
+  readonly principal: Principal
+  /** A view for one reader, behind item `after`; null: behind the last one. */
+  view(after: number | null): Promise<ReadableRun>
+}
+
+/** The runs of a node in its store: how they get there, and how they come back. */
+export class RunStorage {
+  readonly #options: StorageOptions
+  readonly #registry: RunStorageCallbacks
+  readonly #queue: JournalQueue
+  #opening: Promise<void> | undefined
+  #isOpen = false
+  /** The store has failed, and has taken nothing since. */
+  #isDown = false
+
+  constructor(options: StorageOptions, registry: RunStorageCallbacks) {
+    this.#options = options
+    this.#registry = registry
+    this.#queue = new JournalQueue(registry.runtime, options.store.caps.flushMs)
+  }
+
+  /** The store is open, and the runs of the last process have ended or go on. */
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /**
+   * Opens the store, ends the runs that the last process left, and lets those go on that only waited. Calling it again
+   * waits for the same.
+   * @throws MillraceError `store_unavailable` when the store cannot be opened.
+   */
+  open(): Promise<void> {
+    this.#opening ??= this.#open()
+    return this.#opening
+  }
+
+  async #open(): Promise<void> {
+    const { store } = this.#options
+    await store.open()
+    for (let ids = await store.abandoned(TAKE_OVER); ids.length > 0; ids = await store.abandoned(TAKE_OVER))
+      await Promise.all(ids.map((id) => this.#takeOver(id)))
+    this.#isOpen = true
+  }
+
+  /** @throws MillraceError `store_unavailable` while the store fails: a run could begin, and nobody would find it again. */
+  checkRoom(): void {
+    if (this.#isDown) throw new MillraceError('store_unavailable', 'the server cannot store runs now; try again later')
+  }
+
+  /**
+   * Begins a run in the store.
+   * @param key of its START. The run that has it already is given then.
+   */
+  begin(id: string, run: StorableRun, key: NewRun['key']): Promise<Lease | StoredKey> {
+    return this.#options.store.begin(id, { facts: this.#factsOf(run), key })
+  }
+
+  /** What a run needs that is stored. Without a lease it begins in the store by itself. */
+  of(id: string, run: StorableRun, lease?: Lease): StorageOfRun {
+    return this.#storage(lease ?? this.#beginLater(id, run))
+  }
+
+  /** The run of this id, if it has ended and its log is stored. */
+  async ended(id: string): Promise<EndedRun | undefined> {
+    const { store } = this.#options
+    const stored = await store.find(id)
+    if (!stored?.end) return undefined
+    const { limits } = this.#registry
+    const { principal } = unpackPayload(stored.facts.packed) as PackedFacts
+    const failed = (error: unknown): void => this.#failed(error)
+    return {
+      id,
+      actorName: stored.facts.actor,
+      principal,
+      view: (after) => new StoredRunView(store, stored, principal, after, limits, failed).open(),
+    }
+  }
+
+  /** The run did not begin after all. */
+  async remove(id: string): Promise<void> {
+    await this.#options.store.remove(id)
+  }
+
+  /** Lets go of the store, once it has all that it was given. */
+  async close(): Promise<void> {
+    this.#queue.close()
+    if (this.#opening) await this.#opening.then(() => this.#options.store.close()).catch(() => {})
+  }
+
+  // --- what the last process left
+
+  async #takeOver(id: string): Promise<void> {
+    const taken = await this.#options.store.takeOver(id)
+    if (typeof taken === 'string') return
+    const { lease, run } = taken
+    if (run.parked && (await this.#goOn(lease, run, run.parked))) return
+    const message = 'the server ended before the run was finished; start it again'
+    const data = errorData(new MillraceError('interrupted', message), this.#registry.limits, unpackUsage(run.usage))
+    const packed = packPayload(data, this.#registry.limits)
+    await lease.append({ end: { seq: run.next, outcome: 'error', packed } })
+    this.#registry.log.write('run.interrupted', { run: id, actor: run.facts.actor, principal: run.facts.principal })
+  }
+
+  async #goOn(lease: Lease, stored: StoredRun, parked: Uint8Array): Promise<boolean> {
+    const { principal, options, input } = unpackPayload(stored.facts.packed) as PackedFacts
+    const { id, inputs } = stored
+    const { actor, startedAt } = stored.facts
+    const { limits, runtime } = this.#registry
+    const log = Log.behind(limits, Math.max(stored.first, stored.next - limits.retainEvents), stored.lives)
+    while (log.next < stored.next) {
+      const { batches } = await this.#options.store.read(stored.id, log.next, PAGE_BYTES)
+      if (batches.length === 0) return false
+      for (const batch of batches) log.add(batch)
+      log.trim(log.next)
+    }
+    const elapsedMs = Math.max(0, runtime.wallClock() - startedAt)
+    const storage = { ...this.#storage(lease), log, parked: unpackParked(parked), elapsedMs }
+    if (!this.#registry.restore({ id, actor, principal, input, options, storage, inputs })) return false
+    this.#registry.log.write('run.restored', { run: id, actor, principal: principal.id })
+    return true
+  }
+
+  // --- journals
+
+  #storage(lease: StorageOfRun['lease']): StorageOfRun {
+    const { store, durability } = this.#options
+    return {
+      runtime: this.#registry.runtime,
+      queue: this.#queue,
+      durability,
+      maxBatchBytes: store.caps.maxBatchBytes,
+      lease,
+      failed: (error) => this.#failed(error),
+      succeeded: () => this.#succeeded(),
+    }
+  }
+
+  /** Begins a run that goes on meanwhile. Its journal waits, and paces it. */
+  async #beginLater(id: string, run: StorableRun): Promise<Lease | undefined> {
+    for (;;) {
+      try {
+        const begun = await this.begin(id, run, undefined)
+        this.#succeeded()
+        return 'run' in begun ? undefined : begun
+      } catch (error) {
+        this.#failed(error)
+        await new Promise<void>((resolve) => this.#registry.runtime.setTimer(RETRY_MS, resolve))
+      }
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (!this.#isDown) this.#registry.log.write('store.failed', { err: error })
+    this.#isDown = true
+  }
+
+  #succeeded(): void {
+    if (this.#isDown) this.#registry.log.write('store.recovered')
+    this.#isDown = false
+  }
+
+  #factsOf({ actor, principal, input, options }: StorableRun): RunFacts {
+    const startedAt = Math.floor(this.#registry.runtime.wallClock())
+    return { actor, principal: principal.id, startedAt, packed: packed({ principal, options, input }) }
+  }
+}
+
+/** How long after a failure a begin is repeated, in milliseconds. */
+const RETRY_MS = 250
+
+type PackedFacts = { principal: Principal; options: RunOptions; input?: unknown }
+
+/** An input of this process may be anything. What cannot be packed is left out: that run is not restored. */
+function packed(facts: PackedFacts): Uint8Array {
+  try {
+    return pack(facts)
+  } catch {
+    const { input: _, ...rest } = facts
+    return pack(rest)
+  }
+}
+
+function pack(value: unknown): Uint8Array {
+  const writer = new Writer()
+  writer.value(value, PACKED_DEPTH)
+  return writer.take()
+}
+
+/** An input may nest as deep as a frame allows, inside the facts. */
+const PACKED_DEPTH = 64

@@ -1,0 +1,40 @@
+import type { Lease, RunStore } from '../../server/stores/run-store.ts'
+
+/** One process's access to a store, which can die like the process. */
+export type MortalStore = RunStore & {
+  /** From now on, nothing that this process asked is answered, and nothing more gets through. */
+  kill(): void
+}
+
+/** The access of one process to a store that outlives it. */
+export function mortal(store: RunStore): MortalStore {
+  let isDead = false
+  const never = new Promise<never>(() => {})
+  const live = <T>(call: () => Promise<T>): Promise<T> =>
+    isDead ? never : call().then((value) => (isDead ? never : value))
+  const lease = (inner: Lease): Lease => ({
+    gen: inner.gen,
+    append: (what) => live(() => inner.append(what)),
+    release: () => live(() => inner.release()),
+  })
+  return {
+    caps: store.caps,
+    kill() {
+      isDead = true
+    },
+    open: () => live(() => store.open()),
+    close: () => Promise.resolve(),
+    begin: (id, run) => live(() => store.begin(id, run)).then((begun) => ('run' in begun ? begun : lease(begun))),
+    takeOver: (id) =>
+      live(() => store.takeOver(id)).then((taken) =>
+        typeof taken === 'string' ? taken : { ...taken, lease: lease(taken.lease) },
+      ),
+    abandoned: (most) => live(() => store.abandoned(most)),
+    find: (id) => live(() => store.find(id)),
+    findKey: (name) => live(() => store.findKey(name)),
+    list: (principal, before, most) => live(() => store.list(principal, before, most)),
+    read: (id, from, maxBytes) => live(() => store.read(id, from, maxBytes)),
+    remove: (id) => live(() => store.remove(id)),
+    removeAll: (principal) => live(() => store.removeAll(principal)),
+  }
+}

@@ -1,0 +1,316 @@
+import { describe, expect, test } from 'vitest'
+import { type Actor, actor, agent, type ServerOptions, tool } from '../../../server/index.ts'
+import { memoryStore } from '../../../server/stores/memory-store.ts'
+import type { StoredRun } from '../../../server/stores/run-store.ts'
+import { mortal } from '../../helpers/mortal-store.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { type TestServer, testServer } from '../../helpers/server.ts'
+
+const counter = actor({
+  async *stream(input: unknown, { signal }) {
+    const { to, stay = false } = input as { to: number; stay?: boolean }
+    for (let i = 1; i <= to; i++) yield `${i},`
+    if (stay) await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+    return { counted: to }
+  },
+})
+
+const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${i + 1},`).join('')
+
+/** Looks at the store, one a loop turn, after which what was waited for will never come. */
+const MOST_LOOKS = 5_000
+
+/** Servers, one after the other, that have one store. */
+function onOneStore<const Actors extends Record<string, Actor>>(actors: Actors) {
+  const kept = memoryStore()
+  return {
+    kept,
+    /** Waits until the store has of a run what `holds` says. */
+    async stored(run: string, holds: (stored: StoredRun) => boolean): Promise<void> {
+      let stored: StoredRun | undefined
+      const looks = async (): Promise<void> => {
+        stored = await kept.find(run)
+      }
+      for (let turn = 0; !stored || !holds(stored); turn++) {
+        if (turn > MOST_LOOKS) throw new Error(`the store never had that: ${JSON.stringify(stored)}`)
+        await new Promise((resolve) => setImmediate(resolve))
+        await looks()
+      }
+    },
+    /** A server whose process can die. */
+    async begin(options: Partial<ServerOptions<Actors>> = {}): Promise<TestServer<Actors> & { kill(): void }> {
+      const store = mortal(kept)
+      const served = await testServer<Actors>(actors, { store, ...options })
+      return Object.assign(served, { kill: () => store.kill() })
+    },
+  }
+}
+
+describe('a run that is stored', () => {
+  test('can be read again after it ended and the server began anew, from any item on', async () => {
+    const { begin } = onOneStore({ counter })
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'counter', { to: 500 }, { credit: 600 })
+      ;({ run } = await client.next('opened'))
+      expect(await client.next('end')).toMatchObject({ outcome: 'done', seq: 501 })
+    }
+    await using second = await begin()
+    await using client = await second.client()
+    client.attach(1, run, 0, { credit: 600 })
+    expect(await client.next('end', 1)).toMatchObject({ outcome: 'done', seq: 501, data: { result: { counted: 500 } } })
+    expect(client.text(1)).toBe(counted(500))
+    client.attach(2, run, 490, { gen: 1, credit: 600 })
+    await client.next('end', 2)
+    expect(client.text(2)).toBe('491,492,493,494,495,496,497,498,499,500,')
+    client.attach(3, run, null, { credit: 1 })
+    expect(await client.next('end', 3)).toMatchObject({ seq: 501 })
+    expect(client.count(3)).toBe(0)
+  })
+
+  test('is read page by page, as fast as its reader has credit', async () => {
+    const { begin } = onOneStore({ counter })
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'counter', { to: 20_000 }, { credit: 256 })
+      ;({ run } = await client.next('opened'))
+      for (let read = 0; read < 20_000; read = client.count(1)) {
+        client.send({ kind: 'credit', sid: 1, n: 256 })
+        await client.until(() => client.count(1) > read)
+      }
+      await client.next('end')
+    }
+    await using second = await begin()
+    await using client = await second.client()
+    client.attach(1, run, 0, { credit: 100 })
+    await client.until(() => client.count(1) === 100)
+    await client.settle()
+    expect(client.count(1)).toBe(100)
+    for (let read = 100; read < 20_000; read = client.count(1)) {
+      client.send({ kind: 'credit', sid: 1, n: 4_096 })
+      await client.until(() => client.count(1) > read)
+    }
+    await client.next('end', 1)
+    expect(client.text(1)).toBe(counted(20_000))
+  })
+
+  test('is hidden from others as one in memory is', async () => {
+    const { begin } = onOneStore({ counter })
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'counter', { to: 3 })
+      ;({ run } = await client.next('opened'))
+      await client.next('end')
+    }
+    await using second = await begin()
+    await using bob = await second.client({ auth: 'bob' })
+    bob.attach(1, run, 0)
+    bob.attach(2, 'r_nothing', 0)
+    const [foreign, missing] = [await bob.next('end', 1), await bob.next('end', 2)]
+    expect(foreign).toEqual({ ...missing, sid: 1 })
+    expect(foreign).toMatchObject({ outcome: 'error', data: { code: 'not_found' } })
+  })
+
+  test.each(['eager', 'logged'] as const)(
+    'ends as interrupted, once, when its process dies (%s)',
+    async (durability) => {
+      const { begin, stored } = onOneStore({ counter })
+      let run = ''
+      let seen = ''
+      {
+        await using first = await begin({ durability })
+        await using client = await first.client()
+        client.start(1, 'counter', { to: 40, stay: true })
+        ;({ run } = await client.next('opened'))
+        await client.until(() => client.count(1) === 40)
+        seen = client.text(1)
+        // What was sent eagerly is stored a moment later.
+        await stored(run, ({ next }) => next === 41)
+        first.kill()
+        client.cut()
+      }
+      for (const _ of ['again', 'and again']) {
+        await using next = await begin({ durability })
+        await using client = await next.client()
+        client.attach(1, run, 0)
+        expect(await client.next('end', 1)).toMatchObject({ outcome: 'error', seq: 41, data: { code: 'interrupted' } })
+        expect(client.text(1)).toBe(seen)
+        next.kill()
+      }
+    },
+  )
+
+  test('is found by its key, also after the server began anew', async () => {
+    const { begin } = onOneStore({ counter })
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'counter', { to: 3 }, { key: 'mine' })
+      client.start(2, 'counter', { to: 3 }, { key: 'mine' })
+      ;({ run } = await client.next('opened', 1))
+      expect(await client.next('opened', 2)).toMatchObject({ run, reused: true })
+      await client.next('end', 2)
+    }
+    await using second = await begin()
+    await using client = await second.client()
+    client.start(1, 'counter', { to: 3 }, { key: 'mine' })
+    expect(await client.next('opened', 1)).toMatchObject({ run, reused: true })
+    await client.next('end', 1)
+    expect(client.text(1)).toBe('1,2,3,')
+    client.start(2, 'counter', { to: 4 }, { key: 'mine' })
+    expect(await client.next('end', 2)).toMatchObject({ outcome: 'error', data: { code: 'key_conflict' } })
+  })
+
+  test('takes the frames in order that came while the store had not answered', async () => {
+    const { begin } = onOneStore({ counter })
+    await using served = await begin()
+    await using client = await served.client()
+    client.send(
+      { kind: 'start', sid: 1, actor: 'counter', input: { to: 50 }, options: { key: 'k', credit: 1 } },
+      { kind: 'credit', sid: 1, n: 9 },
+      { kind: 'cancel', sid: 1 },
+      { kind: 'start', sid: 2, actor: 'counter', input: { to: 3 }, options: { key: 'j' } },
+      { kind: 'detach', sid: 2 },
+      { kind: 'attach', sid: 3, run: 'r_nothing', after: 0, options: {} },
+    )
+    expect(await client.next('end', 1)).toMatchObject({ outcome: 'cancelled' })
+    expect(await client.next('end', 3)).toMatchObject({ data: { code: 'not_found' } })
+    await client.settle()
+    expect(client.count(2)).toBe(0)
+  })
+})
+
+describe('a run that only waits', () => {
+  const wanted = { call: 'p1', name: 'pay', args: { euros: 50 } }
+
+  function paying() {
+    const paid: unknown[] = []
+    const pay = tool({
+      description: 'Pays',
+      parameters: { type: 'object' },
+      needsApproval: true,
+      run: (args) => {
+        paid.push(args)
+        return 'paid'
+      },
+    })
+    const model = scriptedModel(calls(wanted), says('thanks'))
+    return { paid, model, ...onOneStore({ payer: agent({ model, tools: { pay } }) }) }
+  }
+
+  test('for an approval waits on after its process died, and the tool runs once when somebody answers', async () => {
+    const { begin, paid, model, stored } = paying()
+    let run = ''
+    let seen = 0
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'payer', 'go')
+      ;({ run } = await client.next('opened'))
+      await stored(run, ({ parked }) => parked !== undefined)
+      await client.settle()
+      seen = client.count(1)
+      first.kill()
+      client.cut()
+    }
+    await using second = await begin()
+    await using back = await second.client()
+    back.attach(1, run, seen, { gen: 1 })
+    const { pending } = await back.next('opened', 1)
+    expect(pending).toMatchObject([{ kind: 'approve', call: 'p1' }])
+    expect(paid).toEqual([])
+    await using other = await second.client()
+    other.attach(1, run, null)
+    other.send({ kind: 'input', sid: 1, mid: 'm', type: 'approve', data: { call: 'p1', ok: true } })
+    expect(await other.next('input_ack')).toMatchObject({ status: 'accepted' })
+    expect(await back.next('end', 1)).toMatchObject({ outcome: 'done' })
+    expect(back.text(1)).toBe('thanks')
+    expect(paid).toEqual([{ euros: 50 }])
+    // The model was asked once for each turn, and the second time with the result.
+    expect(model.asked).toHaveLength(2)
+    expect(model.asked[1]?.at(-1)).toMatchObject({ role: 'tool', call: 'p1', content: 'paid' })
+  })
+
+  test('is left to the next process by an orderly close, and its clients go on reading there', async () => {
+    const { begin, paid } = paying()
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'payer', 'go')
+      ;({ run } = await client.next('opened'))
+      await client.until(() => client.items(1).length >= 3)
+      await first.server.close({ drainMs: 5_000 })
+      expect(await client.closed).toBe(4503)
+      expect(client.frames.some(({ kind }) => kind === 'end')).toBe(false)
+    }
+    await using second = await begin()
+    await using back = await second.client()
+    back.attach(1, run, 0)
+    await back.next('opened', 1)
+    back.send({ kind: 'input', sid: 1, mid: 'm', type: 'approve', data: { call: 'p1', ok: false } })
+    expect(await back.next('end', 1)).toMatchObject({ outcome: 'done' })
+    expect(paid).toEqual([])
+  })
+
+  test('keeps what it accepted meanwhile: a message reaches the model in the next process', async () => {
+    const { begin, stored, model } = paying()
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'payer', 'go')
+      ;({ run } = await client.next('opened'))
+      await stored(run, ({ parked }) => parked !== undefined)
+      client.send({ kind: 'input', sid: 1, mid: 'm', type: 'message', data: 'make it quick' })
+      expect(await client.next('input_ack')).toMatchObject({ status: 'accepted' })
+      first.kill()
+      client.cut()
+    }
+    await using second = await begin()
+    await using back = await second.client()
+    back.attach(1, run, 0)
+    back.send(
+      { kind: 'input', sid: 1, mid: 'm', type: 'message', data: 'make it quick' },
+      { kind: 'input', sid: 1, mid: 'a', type: 'approve', data: { call: 'p1', ok: true } },
+    )
+    expect(await back.next('input_ack')).toMatchObject({ mid: 'm', status: 'duplicate' })
+    expect(await back.next('end', 1)).toMatchObject({ outcome: 'done' })
+    expect(model.asked[1]?.filter(({ role }) => role === 'user').map(({ content }) => content)).toEqual([
+      'go',
+      'make it quick',
+    ])
+  })
+
+  test('for the end of a pause waits on after its process died', async () => {
+    const { begin, model, stored } = paying()
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.send(
+        { kind: 'start', sid: 1, actor: 'payer', input: 'go', options: {} },
+        { kind: 'input', sid: 1, mid: 'p', type: 'govern', data: { paused: true } },
+      )
+      ;({ run } = await client.next('opened'))
+      await stored(run, ({ parked }) => parked !== undefined)
+      first.kill()
+      client.cut()
+    }
+    expect(model.asked).toHaveLength(0)
+    await using second = await begin()
+    await using back = await second.client()
+    back.attach(1, run, 0)
+    await back.settle()
+    expect(model.asked).toHaveLength(0)
+    back.send({ kind: 'input', sid: 1, mid: 'r', type: 'govern', data: { paused: false } })
+    await back.until(() => model.asked.length === 1, 'the model asked')
+  })
+})
