@@ -26,6 +26,7 @@ import { type Authenticate, anonymous, bearer, jwt } from './sessions/auth.ts'
 import { clientAddress } from './sessions/client-address.ts'
 import { defaultAuthorize, Permissions } from './sessions/permissions.ts'
 import { Registry } from './sessions/registry.ts'
+import { Sessions } from './sessions/sessions.ts'
 import type { RunStore } from './stores/run-store.ts'
 import { excerpt, wellFormed } from './text.ts'
 import type { HttpServer, SocketAcceptor, Transport, TransportLimits, UpgradeRequest } from './transports/transport.ts'
@@ -228,6 +229,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     ...(options.providers && { providers: options.providers }),
   })
   const permissions = new Permissions(options.authorize ?? defaultAuthorize, (error) => report(error, {}))
+  const sessions = new Sessions(runtime, limits)
   const registry = new Registry({
     runtime,
     limits,
@@ -239,6 +241,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     overloaded: memoryWatch(runtime),
     actorFailed: (run, error) => report(error, { actor: run.actorName, run: run.id }),
     runChanged: () => closing.check(),
+    ended: (run) => sessions.ended(run),
   })
   const connections = new Set<Connection>()
   let binding: Promise<{ port: number }> | undefined
@@ -246,6 +249,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     transport,
     connections,
     registry,
+    sessions,
     cancelGraceMs: limits.cancelGraceMs,
     closeActors: () => Promise.all([...actors].map(([actor, { close }]) => closeActor(actor, close))),
     binding: () => binding,
@@ -266,7 +270,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     permits: (principal, action, target) => permissions.allows(principal, action, target),
     runs: () => registry.live,
     run: (id) => registry.run(id),
-    sessions: () => registry.sessions,
+    sessions: () => sessions,
   }
   for (const [name, actor] of actors) actors.set(name, registered(name, actor, view, models))
 
@@ -277,6 +281,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     limits,
     log,
     registry,
+    sessions,
     authenticate: options.authenticate,
     addressOf,
     earlyBytes: new EarlyBytes(limits),

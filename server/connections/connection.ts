@@ -324,7 +324,7 @@ export class Connection implements SocketEvents, SessionSocket {
     from: StartPosition,
     { run, own, reused }: FoundStream,
   ): void {
-    const { limits, registry } = this.#options
+    const { limits, registry, sessions } = this.#options
     const settings = { sid, own, client: session.client, from, credit, policy, rate, ts, reused }
     const subscription = new Subscription(this.#outbox, this.#runtime, limits, run, settings, () => {
       this.#subscriptions.delete(sid)
@@ -332,7 +332,7 @@ export class Connection implements SocketEvents, SessionSocket {
     })
     if (this.#subscriptions === NO_SUBSCRIPTIONS) this.#subscriptions = new Map()
     this.#subscriptions.set(sid, subscription)
-    registry.opened(session, run)
+    if (registry.run(run.id) === run) sessions.opened(session, run)
     subscription.open()
   }
 

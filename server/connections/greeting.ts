@@ -11,6 +11,7 @@ import type { Quota } from '../sessions/admission.ts'
 import { type Authenticate, type Credentials, type Identity, identityOf } from '../sessions/auth.ts'
 import type { Registry } from '../sessions/registry.ts'
 import type { Session, SessionSocket } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { isThenable } from '../streams/thenable.ts'
 import type { Socket, UpgradeRequest } from '../transports/transport.ts'
 import type { EarlyBytes, EarlyShare } from './early-bytes.ts'
@@ -25,6 +26,7 @@ export type GreetingOptions = {
   readonly limits: Limits
   readonly log: ServerLog
   readonly registry: Registry
+  readonly sessions: Sessions
   readonly authenticate: Authenticate
   /** The IP address of the client behind a request. */
   addressOf(request: UpgradeRequest): string
@@ -159,7 +161,7 @@ export class Greeting {
     const client = this.#client
     if (!client) return
     client.quota.disconnected()
-    this.#options.registry.lost(client.session, this.#connection)
+    this.#options.sessions.lost(client.session, this.#connection)
   }
 
   #credentials({ auth, client }: Hello): Credentials {
@@ -190,9 +192,9 @@ export class Greeting {
     const { expiresAt } = identity
     if (expiresAt !== undefined && expiresAt <= this.#runtime.wallClock())
       return this.#refuse('the credentials have expired')
-    const { registry } = this.#options
+    const { registry, sessions } = this.#options
     const quota = registry.quota(identity)
-    const moved = registry.hello(identity, hello, this.#connection)
+    const moved = sessions.hello(identity, hello, this.#connection)
     if (!moved) return this.#connection.fault(CLOSE.takenOver, 'a newer connection of this client instance exists')
     const client = { session: moved.session, principal: identity, quota }
     this.#client = client

@@ -3,6 +3,7 @@ import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Connection } from '../connections/connection.ts'
 import { KeepAlive } from '../runtime.ts'
 import type { Registry } from '../sessions/registry.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { Transport } from '../transports/transport.ts'
 
 /** The longest wait that GOAWAY states: 24 days, which fits into 31 bits. A longer one is stated as that. */
@@ -17,6 +18,7 @@ export type ClosingParts = {
   readonly transport: Transport
   readonly connections: ReadonlySet<Connection>
   readonly registry: Registry
+  readonly sessions: Sessions
   /** How long a cancelled run may take to settle. */
   readonly cancelGraceMs: number
   /** Ends what actors keep open between runs. Never rejects. */
@@ -93,6 +95,7 @@ export class Closing {
         () => [...registry.live].every((run) => run.end) && [...connections].every(({ delivered }) => delivered),
       )
       for (const connection of [...connections]) connection.fault(CLOSE.draining, 'the server went away')
+      this.#parts.sessions.close()
       await Promise.all([registry.close(), transport.close(), this.#parts.closeActors()])
     } finally {
       alive.release()

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { Hello, Key, Start } from '../../protocol/frames.ts'
+import type { Key, Start } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, Principal } from '../actors/actor.ts'
@@ -19,14 +19,12 @@ import type { Lease } from '../stores/run-store.ts'
 import { excerpt } from '../text.ts'
 import { type Quota, Quotas } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
+import { bytesOf, newId } from './ids.ts'
 import { NodeBudget } from './node-budget.ts'
 import { type Permissions, targetOf } from './permissions.ts'
 import { RunLists } from './run-lists.ts'
 import { type RestoredRun, RunStorage, type StorableRun, type StorageOptions } from './run-storage.ts'
-import { Session, type SessionSocket } from './session.ts'
 
-/** Ids have 128 random bits, so that nobody can guess a run. */
-const ID_BYTES = 16
 /** The length of a hash as text. */
 const HASH_CHARACTERS = 44
 /** The most characters of an unknown actor's name that a message quotes. */
@@ -47,6 +45,8 @@ export type RegistryOptions = {
   actorFailed(run: Run, error: unknown): void
   /** Reports that a run has ended or has settled. */
   runChanged(): void
+  /** Reports that a run has ended. */
+  ended(run: ReadableRun): void
 }
 
 /** The run of a START, and whether it is one that its key named already. */
@@ -71,17 +71,13 @@ export type FoundRun = { readonly run: ReadableRun; readonly own: boolean }
 /** The execution that a key names. `run` is undefined once its log was dropped to make room. */
 type KeyEntry = { readonly inputName: string; run: Run | undefined }
 
-/** Everything that a node keeps by name: sessions, runs, and the keys that name executions. */
+/** The runs that a node keeps by name, and the keys that name executions. In front of a store, it also finds those there. */
 export class Registry {
   readonly #options: RegistryOptions
   readonly #callbacks: RunCallbacks
-  readonly #sessions = new Map<string, Session>()
-  /** Sessions without a connection, by principal; the session that lost its connection first comes first. */
-  readonly #lost = new Map<string, Set<Session>>()
   readonly #runs = new Map<string, Run>()
   readonly #keys = new Map<string, KeyEntry>()
   readonly #keyOf = new Map<Run, string>()
-  readonly #sessionsOf = new Map<ReadableRun, Set<Session>>()
   readonly #unsettled = new Set<Run>()
   readonly #quotas: Quotas
   readonly #ended: EndedRuns<Run>
@@ -127,70 +123,10 @@ export class Registry {
     }
   }
 
-  // --- sessions
-
-  /**
-   * Finds or creates the session of a client instance that sent HELLO. An `attempt` higher than any before moves the
-   * session to this connection, and closes the old one with 4409. Any other `attempt` is a late duplicate: nothing
-   * changes, and the result is undefined. `known`: whether the session existed before.
-   */
-  hello(principal: Principal, hello: Hello, socket: SessionSocket): { session: Session; known: boolean } | undefined {
-    const client = Buffer.from(hello.client).toString('hex')
-    const id = client + principal.id
-    const known = this.#sessions.get(id)
-    if (known && hello.attempt <= known.attempt) return undefined
-    const session = known ?? new Session(this.#newId('s'), principal, client)
-    this.#sessions.set(id, session)
-    const old = session.socket
-    session.attempt = hello.attempt
-    session.socket = socket
-    this.#found(session)
-    old?.fault(4409, 'this client instance has connected again')
-    return { session, known: known !== undefined }
-  }
-
-  /** A connection is lost. Its session is kept for `resumeMs`, or forgotten at once if no run of it is live. */
-  lost(session: Session, socket: SessionSocket): void {
-    if (session.socket !== socket) return
-    session.socket = undefined
-    if (!session.hasLiveRun) return this.#forgetSession(session)
-    const { runtime, limits } = this.#options
-    session.forget = runtime.setTimer(limits.resumeMs, () => this.#forgetSession(session))
-    const lost = this.#lost.get(session.principal.id) ?? new Set()
-    this.#lost.set(session.principal.id, lost.add(session))
-    const [oldest] = lost
-    if (oldest && lost.size > limits.maxSessions) this.#forgetSession(oldest)
-  }
-
-  #found(session: Session): void {
-    session.forget?.clear()
-    session.forget = undefined
-    const lost = this.#lost.get(session.principal.id)
-    if (lost?.delete(session) && lost.size === 0) this.#lost.delete(session.principal.id)
-  }
-
-  #forgetSession(session: Session): void {
-    this.#found(session)
-    const id = session.client + session.principal.id
-    if (this.#sessions.get(id) === session) this.#sessions.delete(id)
-    for (const run of session.runs) this.#sessionsOf.get(run)?.delete(session)
-    session.leaveRuns()
-  }
-
-  /** Records that a session opened a view of a run. */
-  opened(session: Session, run: ReadableRun): void {
-    if (run.end) return
-    session.opened(run)
-    const sessions = this.#sessionsOf.get(run) ?? new Set()
-    this.#sessionsOf.set(run, sessions.add(session))
-  }
-
   /** Returns the quota of a principal. */
   quota(principal: Principal): Quota {
     return this.#quotas.of(principal)
   }
-
-  // --- runs
 
   /**
    * Opens the store, if there is one: the runs of the last process have ended then, or go on.
@@ -268,7 +204,7 @@ export class Registry {
     const known = this.#keys.get(key)
     if (known?.run) return this.#reused(principal, known, input)
     const checked = this.#check(principal, start)
-    const id = this.#newId('r')
+    const id = newId('r', this.#options.runtime)
     const begun = await storage.begin(id, storable(checked), { name: key, input })
     if ('run' in begun) {
       const run = this.#runs.get(begun.run) ?? (await (await storage.ended(begun.run))?.view(0))
@@ -344,7 +280,11 @@ export class Registry {
 
   #launch(
     start: CheckedStart,
-    { id = this.#newId('r'), lease, parentLink }: { id?: string; lease?: Lease; parentLink?: ParentLink } = {},
+    {
+      id = newId('r', this.#options.runtime),
+      lease,
+      parentLink,
+    }: { id?: string; lease?: Lease; parentLink?: ParentLink } = {},
   ): Run {
     const { name, actor, principal, options, checked } = start
     const isStored = !parentLink && this.#isStored(name)
@@ -417,11 +357,6 @@ export class Registry {
     return this.#runs.get(id)
   }
 
-  /** All sessions that are not forgotten. */
-  get sessions(): Iterable<Session> {
-    return this.#sessions.values()
-  }
-
   /** The runs that have not settled. Each takes a slot. */
   get live(): ReadonlySet<Run> {
     return this.#unsettled
@@ -443,10 +378,9 @@ export class Registry {
     }
   }
 
-  /** Forgets all sessions, stops all timers, and lets go of the store. */
+  /** Stops all timers, and lets go of the store. */
   async close(): Promise<void> {
     this.#ended.clear()
-    for (const session of [...this.#sessions.values()]) this.#forgetSession(session)
     await this.#storage?.close()
   }
 
@@ -454,12 +388,7 @@ export class Registry {
     this.#ended.add(run)
     this.#options.log.write('run.ended', { ...runFields(run), ...endFields(run, this.#options.runtime.now()) })
     this.#options.runChanged()
-    const sessions = this.#sessionsOf.get(run)
-    this.#sessionsOf.delete(run)
-    for (const session of sessions ?? []) {
-      session.ended(run)
-      if (!session.socket && !session.hasLiveRun) this.#forgetSession(session)
-    }
+    this.#options.ended(run)
   }
 
   /**
@@ -502,10 +431,6 @@ export class Registry {
     if (key !== undefined) this.#keys.delete(key)
     this.#keyOf.delete(run)
   }
-
-  #newId(prefix: 'r' | 's'): string {
-    return `${prefix}_${bytesOf(this.#options.runtime.randomBytes(ID_BYTES)).toString('base64url')}`
-  }
 }
 
 function storable({ name, principal, input, options }: CheckedStart): StorableRun {
@@ -527,11 +452,6 @@ function keyName({ id }: Principal, actor: string, key: Key): string {
 /** An input as the key of a START is bound to it: the input itself where its hash would be longer. */
 function nameOfInput(input: Uint8Array): string {
   return input.length <= HASH_CHARACTERS ? `=${bytesOf(input).toString('latin1')}` : hash('sha256', input, 'base64')
-}
-
-/** The same memory as a buffer, not a copy. */
-function bytesOf({ buffer, byteOffset, length }: Uint8Array): Buffer {
-  return Buffer.from(buffer, byteOffset, length)
 }
 
 /** The run, its actor and its owner, as the log has them. */

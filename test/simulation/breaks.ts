@@ -19,6 +19,7 @@ import { Quota } from '../../server/sessions/admission.ts'
 import { Registry } from '../../server/sessions/registry.ts'
 import { RunLists } from '../../server/sessions/run-lists.ts'
 import type { Session } from '../../server/sessions/session.ts'
+import { Sessions } from '../../server/sessions/sessions.ts'
 import type { Tamper } from './network.ts'
 
 const SCAN = { maxBytes: 1e7, maxDepth: DEFAULT_LIMITS.maxDepth, maxValues: 1e6 }
@@ -251,20 +252,20 @@ export const BREAKS: { readonly [sentence: string]: Break } = {
   },
   'a HELLO of an earlier attempt changes nothing': {
     patch: method(
-      Registry.prototype,
+      Sessions.prototype,
       'hello',
       (original) =>
-        function (this: Registry, principal, hello, socket) {
+        function (this: Sessions, principal, hello, socket) {
           return original.call(this, principal, { ...hello, attempt: ++lateAttempt }, socket)
         },
     ),
   },
   'losing the connection cancels nothing': {
     patch: method(
-      Registry.prototype,
+      Sessions.prototype,
       'lost',
       (original) =>
-        function (this: Registry, session: Session, socket) {
+        function (this: Sessions, session: Session, socket) {
           for (const run of session.runs) run.cancel({ by: 'server', code: 5 })
           original.call(this, session, socket)
         },
