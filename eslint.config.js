@@ -45,7 +45,12 @@ export default defineConfig(
   },
   {
     // The core is handed its clock, timers and chance, so that a simulation can run it with its own.
-    files: ['server/{log,runs,sessions,connections,inspector,agents,tools}/**', 'client-sdk/!(node|runtime).ts'],
+    files: [
+      'server/{log,runs,sessions,connections,inspector,agents,tools}/**',
+      'formats/**',
+      'adapters/**',
+      'client-sdk/!(node|runtime).ts',
+    ],
     rules: {
       'no-restricted-globals': [
         'error',
@@ -57,6 +62,11 @@ export default defineConfig(
         { object: 'Math', property: 'random', message: 'Take it from the Runtime.' },
       ],
     },
+  },
+  {
+    // What an adapter cannot tell apart, it says to the developer, in the console of the page.
+    files: ['adapters/**'],
+    rules: { 'no-console': ['error', { allow: ['warn'] }] },
   },
   {
     files: ['test/**', 'scripts/**', 'examples/**', 'bench/**', 'server/cli/**'],

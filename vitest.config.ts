@@ -14,6 +14,6 @@ export default defineConfig({
     maxWorkers: 3,
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
-    coverage: { include: ['protocol/**', 'client-sdk/**', 'server/**'] },
+    coverage: { include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'server/**'] },
   },
 })

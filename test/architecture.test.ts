@@ -33,6 +33,7 @@ const homes: Record<string, readonly string[]> = {
   jose: ['server/sessions/auth.ts'],
   tsx: ['server/cli/config-file.ts'],
   'uWebSockets.js': ['server/cli/transport-option.ts'],
+  ai: ['adapters/ai-sdk.ts'],
 }
 
 /**
@@ -98,7 +99,7 @@ const within = (folder: string) => (path: string) => path.startsWith(`${folder}/
 /** Whether a file stands in a room: below a folder, or the file itself. */
 const standsIn = (room: string) => (path: string) => (room.endsWith('/') ? path.startsWith(room) : path === room)
 const isOurs = (path: string) =>
-  ['protocol/', 'client-sdk/', 'server/', 'test/'].some((folder) => path.startsWith(folder))
+  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'server/', 'test/'].some((folder) => path.startsWith(folder))
 const line = ({ from, to }: Import) => `${from} imports ${to}`
 
 /** The files of `folder` import only what `allowed` accepts. */
@@ -120,14 +121,24 @@ const rules: Record<string, Rule> = {
     within('protocol'),
   ),
 
+  'formats import the protocol and themselves: both ends use them, and so can a page': importsOnly(
+    'formats',
+    (to) => within('protocol')(to) || within('formats')(to),
+  ),
+
+  'adapters import the client by its public entry, formats, and the types of what they adapt to': importsOnly(
+    'adapters',
+    (to) => to === 'client-sdk/index.ts' || within('formats')(to) || within('adapters')(to) || !isOurs(to),
+  ),
+
   'the client imports the protocol and itself; only its Node entry imports ws': importsOnly(
     'client-sdk',
     (to, from) => within('protocol')(to) || within('client-sdk')(to) || (from === 'client-sdk/node.ts' && to === 'ws'),
   ),
 
-  'the server never imports the client, except its command line, which is one': importsOnly(
+  'the server never imports the client or its adapters, except its command line, which is a client': importsOnly(
     'server',
-    (to, from) => !within('client-sdk')(to) || within('server/cli')(from),
+    (to, from) => !within('adapters')(to) && (!within('client-sdk')(to) || within('server/cli')(from)),
   ),
 
   'every file of the server stands in a room': ({ files }) =>
@@ -177,7 +188,7 @@ const rules: Record<string, Rule> = {
   },
 }
 
-const graph = importGraph(readSources(root, ['protocol', 'client-sdk', 'server']))
+const graph = importGraph(readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'server']))
 
 describe('the import lines of the package', () => {
   test('are found in many files', () => {
@@ -203,6 +214,8 @@ describe('a rule about imports is broken by an import that contradicts it', () =
   const violations: Record<string, Record<string, string>> = {
     'protocol imports nothing': { 'protocol/frames.ts': `import { pack } from 'msgpackr'` },
     'the client imports the protocol': { 'client-sdk/client.ts': `import { WebSocket } from 'ws'` },
+    'formats import the protocol': { 'formats/a.ts': `import '../server/text.ts'` },
+    'adapters import the client': { 'adapters/a.ts': `import '../client-sdk/run.ts'` },
     'the server never imports the client': {
       'server/runs/run.ts': `import type { Run } from '../../client-sdk/run.ts'`,
     },

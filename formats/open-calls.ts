@@ -1,0 +1,64 @@
+/** One tool call, as far as a reader of another protocol has got it. */
+export type Call = {
+  readonly id: string
+  name: string
+  /** The sub-agent that made it. Undefined: the run itself. */
+  readonly agent: string | undefined
+  /**
+   * `writing`: its arguments are being written. `running`: they are complete. `approval`: a person has to approve it.
+   * `client`: a page runs it. `done`: it has its result.
+   */
+  state: 'writing' | 'running' | 'approval' | 'client' | 'done'
+  /** The id of the request for its approval, once there was one. */
+  approval?: string
+}
+
+/** A call that an earlier answer has told the reader about. */
+export type KnownCall = Readonly<Call>
+
+/** The tool calls of a run and of its sub-agents, and whether all work of it waits for a person or a page. */
+export class OpenCalls {
+  readonly #calls = new Map<string, Call>()
+  /** The sub-agents that are at work, with the agent that started each. */
+  readonly #agents = new Map<string, string | undefined>()
+
+  constructor(known: readonly KnownCall[] = []) {
+    for (const call of known) this.#calls.set(call.id, { ...call })
+  }
+
+  /** The call of that id, if it is known. */
+  find(id: string): Call | undefined {
+    return this.#calls.get(id)
+  }
+
+  /** A call is new. */
+  add(id: string, name: string, agent: string | undefined, state: Call['state']): Call {
+    const call: Call = { id, name, agent, state }
+    this.#calls.set(id, call)
+    return call
+  }
+
+  /** The calls without a result. */
+  get open(): Call[] {
+    return [...this.#calls.values()].filter(({ state }) => state !== 'done')
+  }
+
+  agentBegan(agent: string, parent: string | undefined): void {
+    this.#agents.set(agent, parent)
+  }
+
+  agentEnded(agent: string): void {
+    this.#agents.delete(agent)
+  }
+
+  /**
+   * Whether some call waits for a person or a page, and no other call is at work. The call of an agent that waits for its
+   * sub-agents is not at work.
+   */
+  get isWaiting(): boolean {
+    const busy = new Set(this.#agents.values())
+    const open = this.open
+    const waits = ({ state }: Call): boolean => state === 'approval' || state === 'client'
+    return open.some(waits) && open.every((call) => waits(call) || busy.has(call.agent))
+  }
+}

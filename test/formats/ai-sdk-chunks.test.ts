@@ -1,0 +1,267 @@
+import type { UIMessage } from 'ai'
+import { describe, expect, test } from 'vitest'
+import type { UiChunk } from '../../formats/ai-sdk-chunk.ts'
+import { type UiChunkOptions, UiChunks } from '../../formats/ai-sdk-chunks.ts'
+import { continuationOf } from '../../formats/ai-sdk-messages.ts'
+import type { RunEnd, RunEvent, StreamEvent } from '../../protocol/events.ts'
+import { type RecordedRun, randomRun } from '../helpers/random-run.ts'
+import { repetitions } from '../helpers/tier.ts'
+import { AI, type Generation, readMessage } from '../helpers/ui-messages.ts'
+
+const RUN = 'r_1'
+const seeds = Array.from({ length: repetitions({ quick: 40, full: 2_000 }) }, (_, n) => 1_000 + n)
+
+function chunksOf(
+  { events, end }: Partial<RecordedRun>,
+  options: Partial<UiChunkOptions> = {},
+): { chunks: UiChunk[]; taken: number; isOver: boolean } {
+  const format = new UiChunks({ run: RUN, ...options })
+  const chunks = format.begin()
+  let taken = 0
+  for (const event of events ?? []) {
+    if (format.isOver) break
+    taken++
+    chunks.push(...format.take(event))
+  }
+  const { isOver } = format
+  if (end) chunks.push(...format.end(end))
+  return { chunks, taken, isOver }
+}
+
+function textOf({ parts }: UIMessage): string {
+  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('')
+}
+
+function answerOf(events: readonly StreamEvent[]): string {
+  return events.map((event) => (event.type === 'token' && event.agent === undefined ? event.text : '')).join('')
+}
+
+/** The chunks of `types`, in order. */
+function ofType<Type extends UiChunk['type']>(
+  chunks: readonly UiChunk[],
+  type: Type,
+): Extract<UiChunk, { type: Type }>[] {
+  return chunks.filter((chunk): chunk is Extract<UiChunk, { type: Type }> => chunk.type === type)
+}
+
+const at = 1_700_000_000_000
+let lastSeq = 0
+function event(said: RunEvent): StreamEvent {
+  return { ...said, seq: ++lastSeq, at }
+}
+const done: RunEnd = { outcome: 'done', seq: 99 }
+
+describe.each([6, 7] as const)('the chunks of a run, read by ai %i,', (version: Generation) => {
+  test('are valid for any run, cut anywhere, and end as the run did', { timeout: 60_000 }, async () => {
+    for (const seed of seeds) {
+      const run = randomRun(seed, { rewinds: true })
+      try {
+        const cut = seed % (run.events.length + 1)
+        await readMessage(version, chunksOf({ events: run.events.slice(0, cut) }, { version }).chunks)
+        const { chunks, isOver } = chunksOf(run, { version })
+        await readMessage(version, chunks)
+        expectEnd(chunks, isOver, run.end)
+      } catch (cause) {
+        throw new Error(`seed ${seed}`, { cause })
+      }
+    }
+  })
+
+  test('give the whole answer, also where it was interrupted for approvals and goes on in further requests', async () => {
+    for (const seed of seeds) {
+      const run = randomRun(seed)
+      let { chunks, taken, isOver } = chunksOf(run, { version })
+      let { message } = await readMessage(version, chunks)
+      const calls = new Set(run.events.map((event) => (event as { call?: string }).call))
+      while (isOver) {
+        const answered = answerAll(message as UIMessage)
+        const continued = continuationOf([answered])
+        if (!continued) throw new Error(`seed ${seed}: the message continues nothing`)
+        expect(calls).toEqual(new Set([...calls, ...continued.known.map(({ id }) => id)]))
+        const rest = { ...run, events: run.events.slice(taken) }
+        const next = chunksOf(rest, { version, known: continued.known, refused: continued.refused })
+        ;({ isOver } = next)
+        taken += next.taken
+        chunks = next.chunks
+        ;({ message } = await readMessage(version, chunks, answered))
+      }
+      expect(textOf(message as UIMessage), `seed ${seed}`).toBe(answerOf(run.events))
+      expectEnd(chunks, false, run.end)
+    }
+  })
+
+  test('give the same message when they are replayed from the beginning', async () => {
+    for (const seed of seeds.slice(0, 10)) {
+      const run = randomRun(seed)
+      const whole = await readMessage(version, chunksOf(run, { version }).chunks)
+      const again = await readMessage(version, chunksOf(structuredClone(run), { version }).chunks)
+      expect(again.message).toEqual(whole.message)
+    }
+  })
+
+  test('of one turn with tools make a message that the AI SDK would store', async () => {
+    const events = [
+      event({ type: 'iteration', n: 1, max: 5 }),
+      event({ type: 'thinking', text: 'hm' }),
+      event({ type: 'token', text: 'I look. ' }),
+      event({ type: 'tool.args', call: 'c1', name: 'weather', text: '{"city":' }),
+      event({ type: 'tool.args', call: 'c1', text: '"Oslo"}' }),
+      event({ type: 'tool.call', call: 'c1', name: 'weather', args: { city: 'Oslo' } }),
+      event({ type: 'tool.progress', call: 'c1', note: 'asking' }),
+      event({ type: 'tool.result', call: 'c1', outcome: 'ok', output: { degrees: 4 }, ms: 3 }),
+      event({ type: 'iteration.end', n: 1, stop: 'tool_calls' }),
+      event({ type: 'iteration', n: 2, max: 5 }),
+      event({ type: 'token', text: 'Four degrees.' }),
+      event({ type: 'iteration.end', n: 2, stop: 'stop' }),
+    ]
+    const { message } = await readMessage(version, chunksOf({ events, end: done }, { version }).chunks)
+    expect(message).toMatchObject({
+      id: RUN,
+      role: 'assistant',
+      metadata: { millrace: { run: RUN, outcome: 'done' } },
+      parts: [
+        { type: 'step-start' },
+        { type: 'reasoning', text: 'hm', state: 'done' },
+        { type: 'text', text: 'I look. ', state: 'done' },
+        { type: 'tool-weather', state: 'output-available', input: { city: 'Oslo' }, output: { degrees: 4 } },
+        { type: 'step-start' },
+        { type: 'text', text: 'Four degrees.', state: 'done' },
+      ],
+    })
+    const valid = await AI[version].safeValidateUIMessages({ messages: [message] })
+    expect(valid.success).toBe(true)
+  })
+
+  test('never let a message be sent again by itself, however the run ends after a tool', async () => {
+    const events = [
+      event({ type: 'tool.call', call: 'c1', name: 'weather', args: {} }),
+      event({ type: 'tool.result', call: 'c1', outcome: 'ok', output: 1, ms: 3 }),
+      event({ type: 'tool.call', call: 'c2', name: 'weather', args: {} }),
+    ]
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      const { message } = await readMessage(version, chunksOf({ events, end: randomRun(seed).end }, { version }).chunks)
+      const { lastAssistantMessageIsCompleteWithToolCalls: resends } = AI[version]
+      expect(resends({ messages: [message as UIMessage] })).toBe(false)
+    }
+  })
+
+  test('do not mix the words and calls of sub-agents with the answer', async () => {
+    const events = [
+      event({ type: 'agent.start', agent: 'a1', name: 'helper', run: 'r_2' }),
+      event({ type: 'token', agent: 'a1', text: 'aside' }),
+      event({ type: 'tool.call', agent: 'a1', call: 'c1', name: 'find', args: {} }),
+      event({ type: 'tool.result', agent: 'a1', call: 'c1', outcome: 'ok', output: 1, ms: 1 }),
+      event({ type: 'agent.end', agent: 'a1', outcome: 'ok' }),
+      event({ type: 'token', text: 'answer' }),
+    ]
+    const { chunks } = chunksOf({ events, end: done }, { version })
+    const { message } = await readMessage(version, chunks)
+    expect(textOf(message as UIMessage)).toBe('answer')
+    expect(chunks).toContainEqual({
+      type: 'data-agent-token',
+      data: { agent: 'a1', text: 'aside' },
+      transient: true,
+    })
+    expect(message?.parts).toMatchObject([
+      { type: 'step-start' },
+      { type: 'data-agent', id: 'a1', data: { status: 'ok' } },
+      { type: 'dynamic-tool', toolName: 'find', callProviderMetadata: { millrace: { agent: 'a1' } } },
+      { type: 'text' },
+      { type: 'step-start' },
+    ])
+  })
+})
+
+test('the answer is over once all that goes on waits for approvals, and not while another tool is at work', () => {
+  const format = new UiChunks({ run: RUN })
+  format.begin()
+  format.take(event({ type: 'tool.call', call: 'c1', name: 'pay', args: {} }))
+  format.take(event({ type: 'tool.call', call: 'c2', name: 'look', args: {} }))
+  format.take(event({ type: 'request', id: 'q1', kind: 'approve', call: 'c1' }))
+  expect(format.isOver).toBe(false)
+  const last = format.take(event({ type: 'tool.result', call: 'c2', outcome: 'ok', output: 1, ms: 1 }))
+  expect(format.isOver).toBe(true)
+  expect(last.at(-1)).toMatchObject({ type: 'finish', finishReason: 'tool-calls' })
+})
+
+test('the approval of a sub-agent is not hidden behind the call of the agent that waits for it', () => {
+  const format = new UiChunks({ run: RUN })
+  format.begin()
+  format.take(event({ type: 'tool.call', call: 'c1', name: 'helper', args: {} }))
+  format.take(event({ type: 'agent.start', agent: 'a1', name: 'helper' }))
+  format.take(event({ type: 'tool.call', agent: 'a1', call: 'c2', name: 'pay', args: {} }))
+  format.take(event({ type: 'request', agent: 'a1', id: 'q1', kind: 'approve', call: 'c2' }))
+  expect(format.isOver).toBe(true)
+})
+
+test('a call that is given to a page ends the answer, and one that another page runs does not', () => {
+  for (const [to, isOver] of [
+    ['mine', true],
+    ['other', false],
+  ] as const) {
+    const format = new UiChunks({ run: RUN, page: 'mine' })
+    format.begin()
+    format.take(event({ type: 'tool.call', call: 'c1', name: 'ask', args: {} }))
+    format.take(event({ type: 'data', name: 'client.tool', value: { to, call: 'c1', name: 'ask', args: {} } }))
+    expect(format.isOver).toBe(isOver)
+  }
+})
+
+test('a rewind to the beginning of a step takes back that step, and one to an earlier item ends the stream with an error', async () => {
+  const step = [
+    event({ type: 'iteration', n: 1, max: 2 }),
+    event({ type: 'token', text: 'kept ' }),
+    event({ type: 'iteration.end', n: 1, stop: 'stop' }),
+  ]
+  const second = event({ type: 'iteration', n: 2, max: 2 })
+  const events = [
+    ...step,
+    second,
+    event({ type: 'token', text: 'void' }),
+    { type: 'gap', from: second.seq, next: second.seq, reason: 'rewound', seq: second.seq, at } as const,
+    event({ type: 'iteration', n: 2, max: 2 }),
+    event({ type: 'token', text: 'said again' }),
+  ]
+  const { chunks } = chunksOf({ events, end: done })
+  expect(ofType(chunks, 'reset-step')).toHaveLength(1)
+  const { message } = await readMessage(7, chunks)
+  expect(textOf(message as UIMessage)).toBe('kept said again')
+
+  for (const [version, next] of [
+    [6, second.seq],
+    [7, second.seq - 1],
+  ] as const) {
+    const gap = { type: 'gap', from: next, next, reason: 'rewound', seq: next, at } as const
+    const { chunks, isOver } = chunksOf(
+      { events: [...events.slice(0, 5), gap, ...events.slice(6)], end: done },
+      { version },
+    )
+    expect(isOver).toBe(true)
+    expect(chunks.at(-1)).toMatchObject({ type: 'error' })
+  }
+})
+
+/** The end of the chunks says how the run ended, and nothing else does. */
+function expectEnd(chunks: readonly UiChunk[], isOver: boolean, end: RunEnd): void {
+  const reasons = ofType(chunks, 'finish').map(({ finishReason }) => finishReason)
+  const { outcome } = end
+  if (isOver) {
+    expect([['tool-calls'], []]).toContainEqual(reasons)
+    return
+  }
+  expect(ofType(chunks, 'abort')).toHaveLength(outcome === 'cancelled' ? 1 : 0)
+  expect(ofType(chunks, 'error')).toHaveLength(outcome === 'error' ? 1 : 0)
+  if (outcome === 'done') expect([['stop'], ['length'], ['other']]).toContainEqual(reasons)
+  else expect([[], ['interrupted']]).toContainEqual(reasons)
+}
+
+/** The message after a person has answered everything in it. */
+function answerAll(message: UIMessage): UIMessage {
+  const parts = message.parts.map((part) => {
+    const { state, approval } = part as { state?: string; approval?: { id: string } }
+    if (state === 'approval-requested')
+      return { ...part, state: 'approval-responded', approval: { ...approval, approved: true } }
+    return part
+  })
+  return { ...message, parts } as UIMessage
+}
