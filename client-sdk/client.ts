@@ -11,9 +11,9 @@ import type {
   StartOptions as WireStartOptions,
 } from '../protocol/frames.ts'
 import { cancelOf } from './abort.ts'
-import { type ConnectionOptions, createConnection, type Status } from './connection.ts'
+import { type ConnectionOptions, createConnection, type Status, type StatusListener } from './connection.ts'
 import { prepare } from './prepare.ts'
-import { createRun, type Leavable, type Run } from './run.ts'
+import { createRun, type Leavable, type OnRequest, type Run } from './run.ts'
 import { createRunList, type ListedRun } from './run-list.ts'
 
 /** The options of `createClient`. */
@@ -39,8 +39,19 @@ export type ReadOptions = {
   rate?: number | undefined
 }
 
+/** Options that answer what a run asks. */
+export type AnswerOptions = {
+  /**
+   * Called with each request of the run, once, when it is read, and its answer is sent: for an approval a boolean or `{
+   * ok, note, args, remember }`, for any other request its value, or a promise of either. undefined sends nothing, and
+   * the request stays open. The first answer of all readers counts. An error that it throws is reported as an event
+   * listener's is. Default: none.
+   */
+  onRequest?: OnRequest | undefined
+}
+
 /** The options of `ask`. */
-export type AskOptions = {
+export type AskOptions = AnswerOptions & {
   /**
    * Cancels the run when it is aborted. The receipt has the reason of the abort: `user` for `abort()`, `timeout` for
    * `AbortSignal.timeout`, the reason itself for one of the `CancelReason`s, and `unspecified` for any other, with its
@@ -72,14 +83,15 @@ export type StartOptions = ReadOptions &
   }
 
 /** The options of `attach`. */
-export type AttachOptions = ReadOptions & {
-  /**
-   * The position to begin at: the first item (`start`, the default), the next item (`live`), or behind item `after`.
-   */
-  after?: number | 'start' | 'live' | undefined
-  /** The `gen` of the position that a number in `after` is from. Default 1. */
-  gen?: number | undefined
-}
+export type AttachOptions = ReadOptions &
+  AnswerOptions & {
+    /**
+     * The position to begin at: the first item (`start`, the default), the next item (`live`), or behind item `after`.
+     */
+    after?: number | 'start' | 'live' | undefined
+    /** The `gen` of the position that a number in `after` is from. Default 1. */
+    gen?: number | undefined
+  }
 
 /** The options of `close`. */
 export type CloseOptions = {
@@ -94,6 +106,11 @@ export type RunOf<A> = Run<DataOf<A>, AnswerOf<A>>
 export interface Client<Actors extends ActorMap = ActorMap> {
   /** The state of the connection. */
   readonly status: Status
+  /**
+   * Calls `listener` at once with the status, and then with each change of it, until the function that it returns is
+   * called. `error` says why the status is `lost` or `closed`.
+   */
+  readonly onStatus: (listener: StatusListener) => () => void
   /**
    * Opens the connection before it is needed, or again after it was closed: by `close`, by the server, or because the
    * credentials were refused. A `token` function is then asked for new ones. Runs that ended with the connection stay
@@ -186,18 +203,19 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   const begin = <Data extends AnyData, Result>(
     actor: string,
     input: unknown,
-    { signal, ...rest }: StartOptions & { ask?: true },
+    { signal, onRequest, ...rest }: StartOptions & { ask?: true },
   ): Run<Data, Result> => {
     const options: WireStartOptions = { ts, ...rest, policy: rest.policy ?? 'pace' }
     const request = prepare<Start>({ kind: 'start', sid: 1, actor, input, options }, connection.stated)
     if (signal && !signal.addEventListener) throw new MillraceError('bad_request', 'signal must be an AbortSignal')
-    return createRun(connection, request, started, signal, abort)
+    return createRun(connection, request, onRequest, started, signal, abort)
   }
 
   return {
     get status() {
       return connection.status()
     },
+    onStatus: connection.onStatus,
     connect() {
       connects++
       connection.connect()
@@ -207,13 +225,14 @@ export function createClient<Actors extends ActorMap = ActorMap>(
       begin<never, AnswerOf<Actors[typeof actor]>>(actor, input, { ...options, ask: true }).result,
 
     attach(_actor, run, options) {
-      const { after: place = 'start', gen = 1, ...reading } = options ?? {}
+      const { after: place = 'start', gen = 1, onRequest, ...reading } = options ?? {}
       // null is live on the wire. An application that passes it has lost its position.
       const after = place === 'start' ? 0 : place === 'live' ? null : (place ?? -1)
       const request = { ts, ...reading, policy: reading.policy ?? 'log', gen: after ? gen : undefined } as const
       return createRun(
         connection,
         prepare<Attach>({ kind: 'attach', sid: 1, run, after, options: request }, connection.stated),
+        onRequest,
       )
     },
 

@@ -24,6 +24,9 @@ import {
  */
 export type Status = 'idle' | 'connecting' | 'open' | 'lost' | 'closed'
 
+/** Receives a status, and for `lost` and `closed` the reason. */
+export type StatusListener = (status: Status, error?: MillraceError) => void
+
 /** Times for tests and for unusual networks, in milliseconds. */
 export type Delays = {
   /** Silence after which the client sends a PING. Default: the server's `heartbeatMs`; 10,000 before WELCOME. */
@@ -64,7 +67,7 @@ export type ConnectionOptions = {
    * wait. Undefined for every other status, and after `close`. An error that it throws changes nothing here: it is
    * reported as an event listener's is, to `error` of the page or `uncaughtException` of Node.
    */
-  onStatus?: ((status: Status, error?: MillraceError) => void) | undefined
+  onStatus?: StatusListener | undefined
   /** The class of sockets. Default: `globalThis.WebSocket`; in Node the class of `ws`. */
   WebSocket?: WebSocketClass | undefined
   /** Clock, timers and random numbers. Default: the system's. */
@@ -105,6 +108,8 @@ export interface Connection {
   /** What the server can do beyond release 0.1.0, as the last WELCOME lists it. */
   readonly features: readonly string[]
   status(): Status
+  /** Calls `listener` with the present status and with each later one, until the function that it returns is called. */
+  readonly onStatus: (listener: StatusListener) => () => void
   /** The reason why there is no connection. */
   error(): MillraceError
   /** Connects, if the status is `idle` or `closed`. */
@@ -150,6 +155,9 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   const greeting = prepare({ kind: 'hello', client, attempt: 0, name, flushMs, auth: isFetched ? null : auth } as Hello)
   const streams = new Set<ConnectedStream>()
   let status: Status = 'idle'
+  /** The reason that was reported with it. */
+  let statusError: MillraceError | undefined
+  const listeners = new Set<StatusListener>(onStatus && [onStatus])
   let attempt = 0
   let socket: Socket | undefined
   /** The time of the last WELCOME. */
@@ -180,11 +188,17 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
   const become = (next: Status, error?: MillraceError): void => {
     if (status === next) return
     status = next
+    statusError = error
     // At rest, nothing is to be woken. Adding a listener again changes nothing.
     const isAtRest = next === 'idle' || next === 'closed'
     for (const type of WAKING) page[isAtRest ? 'removeEventListener' : 'addEventListener']?.(type, wake)
+    // A listener may connect or close: the others have had the newer status then.
+    for (const listener of listeners) if (status === next) tell(listener)
+  }
+
+  const tell = (listener: StatusListener): void => {
     try {
-      onStatus?.(next, error)
+      listener(status, statusError)
     } catch (thrown) {
       report(thrown)
     }
@@ -296,6 +310,12 @@ export function createConnection(url: string, options: ConnectionOptions): Conne
 
     status: () => status,
     error: explain,
+
+    onStatus(listener) {
+      listeners.add(listener)
+      tell(listener)
+      return () => void listeners.delete(listener)
+    },
 
     connect() {
       if (over) {

@@ -23,10 +23,12 @@ export type {
 } from '../protocol/inspector.ts'
 export { InspectorState } from '../protocol/inspector.ts'
 export type { CancelReason, Receipt, TargetReceipt, Usage } from '../protocol/receipt.ts'
+export { addUsage } from '../protocol/receipt.ts'
 export type { ClientRuntime, Runtime, Timer } from '../protocol/runtime.ts'
 export type { UploadReference } from '../protocol/upload.ts'
 export type { CancelOptions, CancelResult, CancelTarget, TargetCancelResult } from './cancel.ts'
 export type {
+  AnswerOptions,
   AskOptions,
   AttachOptions,
   Client,
@@ -39,11 +41,11 @@ export type {
 export { createClient } from './client.ts'
 export type { ClientTool, ClientToolContext, ClientToolsOptions } from './client-tools.ts'
 export { clientTools } from './client-tools.ts'
-export type { Delays, Status } from './connection.ts'
+export type { Delays, Status, StatusListener } from './connection.ts'
 export { only } from './only.ts'
 export type { Partially } from './partial-object.ts'
 export { partialObject } from './partial-object.ts'
-export type { InputType, Run } from './run.ts'
+export type { InputType, OnRequest, RequestEvent, Run } from './run.ts'
 export type { ListedRun } from './run-list.ts'
 export type { SmoothOptions } from './smooth.ts'
 export { smooth } from './smooth.ts'

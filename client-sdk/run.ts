@@ -1,5 +1,5 @@
 import { MillraceError } from '../protocol/errors.ts'
-import type { AnyData, RunEnd, StreamEvent } from '../protocol/events.ts'
+import type { AnyData, RunEnd, RunEvent, StreamEvent } from '../protocol/events.ts'
 import type { Attach, Cancel, Start } from '../protocol/frames.ts'
 import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
 import { incomplete } from './answer-text.ts'
@@ -9,6 +9,7 @@ import { deferred, quiet } from './deferred.ts'
 import { MAX_NOTE } from './own-limits.ts'
 import { prepare } from './prepare.ts'
 import { createReader, failureOf } from './reader.ts'
+import { report } from './report.ts'
 import { createStream, type Position, type SentInput, type StreamEnd } from './stream.ts'
 
 /** The types of input that agents take. An actor may take others. */
@@ -22,6 +23,12 @@ export type InputType =
   | 'answer'
   | 'tool.result'
   | (string & {})
+
+/** A request of a run for an approval (`call` names the tool call) or for another answer. */
+export type RequestEvent = Extract<RunEvent, { type: 'request' }>
+
+/** Answers a request. */
+export type OnRequest = (request: RequestEvent) => unknown
 
 /**
  * One run, as the client that started it or attached to it uses it.
@@ -109,12 +116,14 @@ export interface Run<Data extends AnyData = AnyData, Result = unknown>
 export type Leavable = Pick<Run, 'cancel' | 'detach'>
 
 /**
+ * @param onRequest Answers the requests that are read.
  * @param started The runs that were started here and go on, with their signals. The run adds and removes itself.
  * @param abort Cancels those whose signal is aborted. It is on each signal once, however many runs have that signal.
  */
 export function createRun<Data extends AnyData, Result>(
   connection: Connection,
   request: Start | Attach,
+  onRequest?: OnRequest,
   started?: Map<Leavable, AbortSignal | undefined>,
   signal?: AbortSignal,
   abort?: () => void,
@@ -138,7 +147,27 @@ export function createRun<Data extends AnyData, Result>(
     },
   })
 
-  const reader = createReader(stream, () => {
+  /** A request comes again where items are missing. */
+  const asked = new Set<string>()
+  const answer = async (request: RequestEvent): Promise<void> => {
+    // The application is called when the event has been read, and not while it is.
+    const value = await Promise.resolve(request).then(onRequest)
+    const { id, call } = request
+    if (value === undefined) return
+    if (call === undefined) void run.send('answer', { request: id, value })
+    else void run.send('approve', { call, ...(typeof value === 'boolean' ? { ok: value } : Object(value)) })
+  }
+
+  const take = (): StreamEvent | undefined => {
+    const event = stream.take()
+    if (event?.type === 'request' && !asked.has(event.id)) {
+      asked.add(event.id)
+      answer(event).catch(report)
+    }
+    return event
+  }
+
+  const reader = createReader(onRequest ? { take, detach: (reason) => stream.detach(reason) } : stream, () => {
     if (request.kind === 'start') void run.cancel()
     else run.detach()
   })

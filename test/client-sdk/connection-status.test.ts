@@ -254,3 +254,34 @@ describe('a client that is closed while it connects', () => {
     expect([client.status, server.socket.closeCode]).toEqual(['lost', null])
   })
 })
+
+describe('client.onStatus', () => {
+  test('gives the present status with its reason, and then each change, until it is ended', async () => {
+    const { server, client } = watched()
+    client.start('chat', {})
+    server.socket.end(1012, 'the service restarts')
+    const changes: Change[] = []
+    const stop = client.onStatus((status, error) => void changes.push(error ? [status, error.message] : [status]))
+    const reason = 'the server closed with 1012: the service restarts'
+    expect(changes).toEqual([['lost', reason]])
+    client.connect()
+    await client.close()
+    expect(changes).toEqual([['lost', reason], ['closed']])
+    stop()
+    client.connect()
+    expect(changes).toHaveLength(2)
+  })
+
+  test('gives a listener the newest status only, where another one has changed it', async () => {
+    const { client } = watched()
+    client.onStatus((status) => {
+      if (status === 'closed') client.connect()
+    })
+    const statuses: Status[] = []
+    client.onStatus((status) => void statuses.push(status))
+    client.connect()
+    await client.close()
+    expect(client.status).toBe('connecting')
+    expect(statuses.filter((status, at) => status !== statuses[at - 1])).toEqual(['idle', 'connecting'])
+  })
+})
