@@ -65,6 +65,8 @@ export type { AgentTurn, TurnOptions } from './agents/turn-plan.ts'
 export type { Upload } from './files/upload-store.ts'
 export type { Uploads, UploadsOptions } from './files/uploads.ts'
 export { uploads } from './files/uploads.ts'
+export type { HttpOptions } from './http/http-server.ts'
+export type { Peer } from './http/http-surface.ts'
 export type { InspectorInput } from './inspector/inspector.ts'
 export { inspector } from './inspector/inspector.ts'
 export type { LogFields, Logger } from './logging/logger.ts'
@@ -103,6 +105,8 @@ export { memory } from './transports/memory.ts'
 export type { MemoryWebSocket, MemoryWebSocketOptions } from './transports/memory-socket.ts'
 export type {
   HttpServer,
+  RequestPlace,
+  RequestTaker,
   Socket,
   SocketAcceptor,
   SocketEvents,

@@ -12,6 +12,8 @@ import { EarlyBytes } from './connections/early-bytes.ts'
 import { FlushQueue } from './connections/flush-queue.ts'
 import { OriginCheck } from './connections/origin.ts'
 import { SocketCount } from './connections/socket-count.ts'
+import { type HttpOptions, httpServer } from './http/http-server.ts'
+import type { Peer } from './http/http-surface.ts'
 import { LEVELS, type Logger, ServerLog } from './logging/logger.ts'
 import { stderrLogger, writeError } from './logging/stderr-logger.ts'
 import type { Model } from './models/model.ts'
@@ -29,6 +31,7 @@ import { Registry } from './sessions/registry.ts'
 import { Sessions } from './sessions/sessions.ts'
 import type { RunStore } from './stores/run-store.ts'
 import { excerpt, wellFormed } from './text.ts'
+import { PlainPort } from './transports/plain-port.ts'
 import type { HttpServer, SocketAcceptor, Transport, TransportLimits, UpgradeRequest } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
 
@@ -86,6 +89,16 @@ export type ServerOptions<Actors extends ActorMap> = {
   durability?: Durability | undefined
   /** Accepts the sockets. Default: `ws()`. */
   transport?: Transport | undefined
+  /**
+   * Serves runs over plain HTTP, too: on the port of the WebSockets, and below the path of each `attach`. An object has
+   * its options. Default: false, unless `httpPort` is set.
+   */
+  http?: boolean | HttpOptions | undefined
+  /**
+   * A port of its own for plain HTTP, for a transport that takes WebSockets only, such as `uws`. 0 takes a free port.
+   * Default: the port of the WebSockets.
+   */
+  httpPort?: number | undefined
   /** The server's name, which WELCOME sends to clients. At most 256 characters. */
   name?: string | undefined
   /**
@@ -116,6 +129,8 @@ export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
   store: 'an object',
   durability: 'a string',
   transport: 'an object',
+  http: 'anything',
+  httpPort: 'a number',
   name: 'a string',
   onError: 'a function',
   logger: 'an object',
@@ -158,8 +173,9 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
    * @param host Default 127.0.0.1. `0.0.0.0` is every address of the machine.
    * @throws MillraceError `unavailable` when the address is in use, or is not one of this machine. `bad_request` when
    * the server listens already, and when `close` is called before or during it.
+   * @returns the port, and the address for clients. `httpUrl`: the address of plain HTTP, if it is served.
    */
-  listen(port?: number, host?: string): Promise<{ port: number; url: string }>
+  listen(port?: number, host?: string): Promise<{ port: number; url: string; httpUrl?: string }>
   /**
    * Takes the WebSockets of one path of an existing HTTP server: of `node:http` or `node:https`, the result of
    * Express's `listen`, Fastify's `server`, or the result of `serve` from `@hono/node-server`. The HTTP server keeps
@@ -170,6 +186,14 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
    * cannot be attached, and once `close` was called.
    */
   attach(httpServer: HttpServer, options: { path: string }): void
+  /**
+   * Answers one request over plain HTTP, for servers that hand requests to a function: routes of Next, `Bun.serve`, Hono.
+   * It needs neither `listen` nor the option `http`, and never rejects.
+   * @param request The request. Its URL is matched behind `basePath`.
+   * @param peer What is known of the client: its address, and the base path. Without an address, limits per address do
+   *   not apply.
+   */
+  fetch(request: Request, peer?: Peer): Promise<Response>
   /**
    * Shuts the server down. It accepts no new connection or run, and sends GOAWAY to all clients. Live runs go on for
    * `drainMs`, then end as `interrupted`. Connections are closed with 4503, and the promise resolves. A second call
@@ -244,10 +268,17 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     ended: (run) => sessions.ended(run),
   })
   const connections = new Set<Connection>()
-  let binding: Promise<{ port: number }> | undefined
+  const httpOn = checkHttp(options)
+  const plainPort = options.httpPort === undefined ? undefined : new PlainPort((...asked) => http.takeRequest(...asked))
+  let binding: Promise<unknown> | undefined
   const closing = new Closing(runtime, {
-    transport,
-    connections,
+    ports: [transport, ...(plainPort ? [plainPort] : [])],
+    clients: {
+      *[Symbol.iterator]() {
+        yield* connections
+        yield* http.streams
+      },
+    },
     registry,
     sessions,
     cancelGraceMs: limits.cancelGraceMs,
@@ -299,7 +330,25 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const { origins, trustProxy } = options
   const originCheck = new OriginCheck({ origins, trustProxy }, (refusal) => log.write('origin.refused', refusal))
 
+  const http = httpServer(
+    {
+      runtime,
+      limits,
+      log,
+      registry,
+      authenticate: options.authenticate,
+      origins: originCheck,
+      sockets,
+      actors: actors.keys(),
+      addressOf,
+      report: (error) => report(error, {}),
+      streamOver: () => closing.check(),
+    },
+    typeof options.http === 'object' ? options.http : {},
+  )
+
   const acceptor: SocketAcceptor = {
+    takeRequest: httpOn && !plainPort ? http.takeRequest : undefined,
     verify(request) {
       const verdict = originCheck.verify(request)
       if (!verdict.ok) return verdict
@@ -325,7 +374,22 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     maxBuffered: limits.highWater * 4 + limits.maxDown,
   }
 
-  let listening: Promise<{ port: number }> | undefined
+  async function bindPorts(port: number, host: string): Promise<Bound> {
+    if (!plainPort) {
+      const bound = await transport.listen(acceptor, transportLimits, { port, host })
+      return { ...bound, httpPort: acceptor.takeRequest && transport.takesRequests ? bound.port : undefined }
+    }
+    // First, because this port can be given back, and that of a transport may not.
+    const { port: httpPort } = await plainPort.listen({ port: options.httpPort ?? 0, host })
+    try {
+      return { ...(await transport.listen(acceptor, transportLimits, { port, host })), httpPort }
+    } catch (error) {
+      await plainPort.close()
+      throw error
+    }
+  }
+
+  let listening: Promise<unknown> | undefined
   return {
     router: createRouter(registry, actors, limits),
     get liveRuns() {
@@ -335,6 +399,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       return connections.size
     },
     release: (run) => registry.release(run),
+    fetch: (request, peer) => http.surface.fetch(request, peer),
     async listen(port = DEFAULT_PORT, address = '127.0.0.1') {
       if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one')
       if (listening)
@@ -342,14 +407,15 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
           'bad_request',
           'this server is already listening; create another one for another address',
         )
-      const bind = (): Promise<{ port: number }> => {
+      const bind = (): Promise<Bound> => {
         if (closing.leaving) throw closedEarly()
-        return transport.listen(acceptor, transportLimits, { port, host: address })
+        return bindPorts(port, address)
       }
-      listening = binding = store ? registry.open().then(bind) : bind()
-      let bound: { port: number }
+      const begun = store ? registry.open().then(bind) : bind()
+      listening = binding = begun
+      let bound: Bound
       try {
-        bound = await binding
+        bound = await begun
       } catch (error) {
         listening = undefined
         throw error
@@ -358,8 +424,12 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       }
       if (closing.leaving) throw closedEarly()
       const url = `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}`
-      log.write('server.listening', { url, host: address, port: bound.port, transport: transport.name })
-      return { port: bound.port, url }
+      const httpUrl = bound.httpPort === undefined ? undefined : `http://${urlHost(address)}:${bound.httpPort}`
+      const place = { url, ...(httpUrl === undefined ? {} : { httpUrl }) }
+      log.write('server.listening', { ...place, host: address, port: bound.port, transport: transport.name })
+      if (httpOn && httpUrl === undefined)
+        log.write('http.off', { hint: `the transport ${transport.name} takes WebSockets only: set httpPort` })
+      return { port: bound.port, ...place }
     },
     attach(httpServer, { path }) {
       if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one to attach')
@@ -383,6 +453,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       if (first) log.write('server.closing', { reason: said, runs: registry.live.size, connections: connections.size })
       await closing.close(drainMs, said)
       flushes.close()
+      http.close()
       if (first) log.write('server.closed')
       log.close()
     },
@@ -392,8 +463,25 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   }
 }
 
+/** The ports that a server listens on. */
+type Bound = { readonly port: number; readonly httpPort: number | undefined }
+
 function closedEarly(): MillraceError {
   return new MillraceError('bad_request', 'this server was closed before it listened; create another one')
+}
+
+/**
+ * Whether ports serve plain HTTP.
+ * @throws MillraceError `bad_request` for options that do not fit together.
+ */
+function checkHttp({ http, httpPort }: Pick<ServerOptions<ActorMap>, 'http' | 'httpPort'>): boolean {
+  if (http !== undefined && typeof http !== 'boolean' && (typeof http !== 'object' || http === null))
+    throw new MillraceError('bad_request', 'http must be true, false or an object of options')
+  if (httpPort !== undefined && !(Number.isInteger(httpPort) && httpPort >= 0 && httpPort <= 65_535))
+    throw new MillraceError('bad_request', `httpPort must be a port: 0 to 65535, not ${String(httpPort)}`)
+  if (http === false && httpPort !== undefined)
+    throw new MillraceError('bad_request', 'httpPort is set and http is false: leave one of them out')
+  return http !== undefined ? http !== false : httpPort !== undefined
 }
 
 function checkActor(name: string, actor: unknown): void {

@@ -19,7 +19,8 @@ const DEFAULT_DRAIN_S = 10
 
 const usage = {
   name: 'serve',
-  about: 'Serves actors over WebSocket. Ctrl-C or SIGTERM drains the server; a second Ctrl-C quits at once.',
+  about:
+    'Serves actors over WebSocket and plain HTTP. Ctrl-C or SIGTERM drains the server; a second Ctrl-C quits at once.',
   notes: [
     'Keys of models come from ANTHROPIC_API_KEY, GEMINI_API_KEY and OPENAI_API_KEY, addresses from OLLAMA_HOST and OPENAI_BASE_URL (a compatible server needs no key).',
   ],
@@ -50,6 +51,11 @@ const usage = {
       type: 'string',
       value: 'NAME',
       about: 'Transport: ws, or uws, which needs the package uWebSockets.js. Default ws.',
+    },
+    'http-port': {
+      type: 'string',
+      value: 'PORT',
+      about: 'Port of its own for plain HTTP; 0 takes a free one. Default: that of the WebSockets. uws needs one.',
     },
     drain: {
       type: 'string',
@@ -84,9 +90,11 @@ export const serve: Command = {
     const config = values.config === undefined ? {} : await loadConfig(values.config)
     const access = accessOf(values, config)
     const options = await optionsOf(values, config, access, output)
+    if (values['http-port'] !== undefined)
+      options.httpPort = readNumber('--http-port', values['http-port'], { min: 0, max: 65_535 })
     const server = create(options, values.config)
-    const { url } = await server.listen(port, values.host)
-    await output.answer(greeting(url, options, access))
+    const { url, httpUrl } = await server.listen(port, values.host)
+    await output.answer(greeting(url, httpUrl, options, access))
     await drained(server, drainS, output)
     return EXIT.ok
   },
@@ -108,6 +116,7 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
   return {
     actors: demoActors,
     authenticate: access.kind === 'own' ? access.authenticate : bearer({ [access.token]: 'cli' }),
+    http: true,
     logger: terminalLogger(output, { errors: !config.onError, verbose: values.verbose ?? false }),
     ...config,
     ...(named === undefined ? {} : { defaultModel: await parseModel(named) }),
@@ -124,7 +133,8 @@ function create(options: Options, configFile: string | undefined): MillraceServe
 }
 
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
-function greeting(url: string, { actors, defaultModel }: Options, access: Access): string {
+function greeting(url: string, httpUrl: string | undefined, options: Options, access: Access): string {
+  const { actors, defaultModel } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
     `${invocation()} run ${actor} --stream`,
@@ -138,6 +148,7 @@ function greeting(url: string, { actors, defaultModel }: Options, access: Access
     `  actors  ${Object.keys(actors).join(', ')}`,
     `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
     `  token   ${tokenWords(access)}`,
+    `  http    ${httpWords(httpUrl, options)}`,
     '',
     access.kind === 'made'
       ? 'Paste this into a second terminal, in the same folder:'
@@ -148,6 +159,13 @@ function greeting(url: string, { actors, defaultModel }: Options, access: Access
     'Ctrl-C there cancels the run. Ctrl-C here drains this server.',
     '',
   ].join('\n')
+}
+
+function httpWords(httpUrl: string | undefined, { http }: Options): string {
+  if (httpUrl !== undefined) return `${httpUrl}/runs (${httpUrl}/openapi.json lists all paths)`
+  return http === false
+    ? 'off, as set by the config file'
+    : 'off: this transport takes WebSockets only; set --http-port'
 }
 
 function tokenWords(access: Access): string {

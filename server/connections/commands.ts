@@ -27,6 +27,21 @@ const QUOTED_CHARACTERS = 64
 /** The longest text of a client that an answer repeats. */
 const MAX_ECHOED_CHARACTERS = 1_024
 
+/** What a principal needs to be allowed to send an input of that type. */
+export function actionOf(type: string): keyof typeof ACTION_WORDS {
+  return ACTIONS.get(type) ?? 'input'
+}
+
+/** Says to a client that its principal may not do that. */
+export function forbiddenWords(action: keyof typeof ACTION_WORDS): string {
+  return `this principal may not ${ACTION_WORDS[action]}`
+}
+
+/** Says to a client that there is nothing to stop. */
+export function nothingCalled(id: string): string {
+  return `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`
+}
+
 /** What commands take from their connection. */
 export type CommandsCallbacks = {
   readonly outbox: Outbox
@@ -55,7 +70,7 @@ export class Commands {
     const cause = byClient(code ?? CANCEL_CODES.unspecified, note)
     if (target) {
       const { type, id } = target
-      const message = `nothing called ${excerpt(id, QUOTED_CHARACTERS)} is going on in this run`
+      const message = nothingCalled(id)
       return this.#when(type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause), (isGoingOn) => {
         if (!isGoingOn) subscription.answer({ kind: 'notice', code: 'not_found', message, ref })
       })
@@ -67,7 +82,7 @@ export class Commands {
   /** @param bytes of the frame. */
   input({ sid, mid, type, data }: Input, bytes: number, subscription: Subscription): void {
     const { outbox, client } = this.#connection
-    const action = ACTIONS.get(type) ?? 'input'
+    const action = actionOf(type)
     const ref = { tag: TAG.input, sid, detail: mid }
     if (!this.#mayDo(action, subscription)) return this.#forbid(action, ref)
     const { run, own } = subscription
@@ -86,8 +101,7 @@ export class Commands {
   }
 
   #forbid(action: keyof typeof ACTION_WORDS, ref: Notice['ref'] & object): void {
-    const message = `this principal may not ${ACTION_WORDS[action]}`
-    this.#connection.outbox.notify({ kind: 'notice', code: 'forbidden', message, ref })
+    this.#connection.outbox.notify({ kind: 'notice', code: 'forbidden', message: forbiddenWords(action), ref })
   }
 
   /** Passes on the answer of a run: at once if the run is executed here, later if another process has to answer. */
@@ -102,6 +116,6 @@ export class Commands {
 }
 
 /** A message id as the key of a Map. A binary id and a text id are never the same. */
-function midName(mid: Key): string {
+export function midName(mid: Key): string {
   return typeof mid === 'string' ? `s${mid}` : `b${Buffer.from(mid).toString('base64')}`
 }

@@ -1,5 +1,5 @@
 import { beginDelta, beginEnd, beginEvent, endDelta, endEvent, writeDown } from '../../protocol/encode.ts'
-import { type DownFrame, type Gap, type Notice, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
+import { type DownFrame, type Notice, OUTCOMES, type Policy, TAG } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
@@ -11,7 +11,15 @@ import type { ReadableRun } from '../runs/readable-run.ts'
 import type { FrameSink, FrameSource } from './outbox.ts'
 import { RateBucket } from './rate-bucket.ts'
 import type { SharedMessage, Stretch, View } from './shared-message.ts'
-import { locate, type StartPosition, surroundings } from './start-position.ts'
+import {
+  isMissing,
+  type Jump,
+  jumpOverMissing,
+  lifeJump,
+  locate,
+  type StartPosition,
+  surroundings,
+} from './start-position.ts'
 
 /** A stream's share of one message. Only its last item may exceed it. */
 const SHARE_BYTES = 16_384
@@ -196,9 +204,9 @@ export class Subscription implements Reader, FrameSource, View {
       if (this.paused || this.cursor.balance <= 0) return 'idle'
       const allowed = this.allowance()
       if (allowed < 1) return 'idle'
-      if (this.#isMissing()) {
+      if (isMissing(log, this.cursor, this.policy)) {
         if (this.#mustWaitForGap()) return 'idle'
-        this.#skipMissing()
+        this.#jump(jumpOverMissing(log, this.cursor))
         continue
       }
       if (out.length >= shareEnd) return 'more'
@@ -241,7 +249,7 @@ export class Subscription implements Reader, FrameSource, View {
       cursor.gen === log.gen &&
       cursor.last < log.last &&
       cursor.reach >= log.last &&
-      !this.#isMissing()
+      !isMissing(log, cursor, this.policy)
     if (!isPlain) return undefined
     const from = cursor.last + 1
     let stretch = last.find(log, from, this)
@@ -318,25 +326,9 @@ export class Subscription implements Reader, FrameSource, View {
 
   /** Passes from one life of the log to the next. A GAP reports it before the first item of the new life. */
   #enterNextLife(): boolean {
-    const { log } = this.run
-    const { gen, last } = this.cursor
-    const life = gen < log.gen ? log.lifeAfter(gen) : undefined
-    if (life && last >= life.first - 1) {
-      this.#moveTo(life.first, life.gen, life.first, 'rewound')
-      return true
-    }
-    if (gen === log.gen && last > log.last) {
-      this.#moveTo(log.first, log.genAt(log.first), log.first, 'store_lost')
-      return true
-    }
-    return false
-  }
-
-  /** Items are missing before the next one that can be sent. */
-  #isMissing(): boolean {
-    const { log } = this.run
-    const from = this.cursor.last + 1
-    return from < log.first || (this.policy === 'latest' && from < log.last)
+    const jump = lifeJump(this.run.log, this.cursor)
+    if (jump) this.#jump(jump)
+    return jump !== undefined
   }
 
   /** A GAP of one credit unit is paid for by the item behind it. */
@@ -356,22 +348,13 @@ export class Subscription implements Reader, FrameSource, View {
     return true
   }
 
-  /** Passes over items that are no longer kept, and with `latest` over all but the newest. */
-  #skipMissing(): void {
-    const { log } = this.run
-    const from = this.cursor.last + 1
-    const isGone = from < log.first
-    const next = isGone ? log.first : log.last
-    this.#moveTo(next, log.genAt(next), from, isGone ? 'retention' : 'policy')
-  }
-
   #sendAnswers(last: number): void {
     const waiting = this.#answers
     while (waiting?.[0] && waiting[0].after <= last) this.#sink.notify(waiting.shift()!.frame)
     if (waiting?.length === 0) this.#answers = undefined
   }
 
-  #moveTo(next: number, gen: number, from: number, reason: Gap['reason']): void {
+  #jump({ from, next, gen, reason }: Jump): void {
     this.cursor.moveTo(next - 1, gen)
     // Behind missing items the others still come. In place of void ones they may not.
     this.#sendAnswers(from < next ? next - 1 : Number.POSITIVE_INFINITY)

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
+import { type RunEnd, readEnd } from '../../protocol/events.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import { readReceipt } from '../../protocol/receipt.ts'
 import { unpackPayload } from './payload.ts'
@@ -16,6 +17,11 @@ export type LoggedEnd = {
 /** Returns a copy of the data of an end, as a client receives it. */
 export function endData({ packed }: LoggedEnd): WireMap {
   return unpackPayload(packed) as WireMap
+}
+
+/** Returns an end as a consumer reads it. */
+export function runEndOf(end: LoggedEnd): RunEnd {
+  return readEnd(end.outcome, end.seq, endData(end))
 }
 
 /** Returns the error that an end other than `done` throws. */

@@ -37,6 +37,7 @@ export const RECORDS = {
   'server.closing': ['info', 'the server is shutting down', 20],
   'server.closed': ['info', 'the server is closed', 20],
   'server.failed': ['error', 'the server failed', 20],
+  'http.off': ['warn', 'plain HTTP is not served', 20],
   'origin.refused': ['warn', 'a page was refused', 20],
   'connection.opened': ['info', 'a client connected', 1_000],
   'connection.closed': ['info', 'a client disconnected', 1_000],

@@ -1,6 +1,5 @@
 import { CLOSE } from '../../protocol/errors.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
-import type { Connection } from '../connections/connection.ts'
 import { KeepAlive } from '../runtime.ts'
 import type { Registry } from '../sessions/registry.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -13,10 +12,23 @@ const DELIVERY_MS = 500
 /** How long a port may take to be bound before it is closed all the same. */
 const BINDING_MS = 5_000
 
+/** A client that is connected, as a shutdown sees it: over a WebSocket, or with a stream of events over plain HTTP. */
+export interface ServedClient {
+  /** It reads no run. */
+  readonly idle: boolean
+  /** It has been sent all that it can take. */
+  readonly delivered: boolean
+  /** Tells it that the server goes away. */
+  goaway(reason: string, graceMs: number): void
+  /** Closes it with a code of the protocol. */
+  fault(code: number, reason: string): void
+}
+
 /** What a shutdown closes, from the outside in. */
 export type ClosingParts = {
-  readonly transport: Transport
-  readonly connections: ReadonlySet<Connection>
+  /** Its port of WebSockets, and that of plain HTTP if it is another. */
+  readonly ports: readonly Pick<Transport, 'stopAccepting' | 'close'>[]
+  readonly clients: Iterable<ServedClient>
   readonly registry: Registry
   readonly sessions: Sessions
   /** How long a cancelled run may take to settle. */
@@ -73,30 +85,30 @@ export class Closing {
 
   async #shutDown(reason: string): Promise<void> {
     this.#reason = reason
-    const { transport, connections, registry, cancelGraceMs } = this.#parts
+    const { ports, clients, registry, cancelGraceMs } = this.#parts
     const alive = new KeepAlive()
     alive.hold()
     try {
       registry.drain()
-      for (const connection of connections) connection.goaway(reason, this.#graceMs())
+      for (const client of clients) client.goaway(reason, this.#graceMs())
       // A port that is being bound cannot be closed: it would be open afterwards, or never reported.
       const binding = this.#parts.binding()
       if (binding) await this.#settled(binding)
-      transport.stopAccepting()
+      for (const port of ports) port.stopAccepting()
       // A run that is parked is as safe now as it will ever be: another process goes on with it.
       await this.#until(() => {
         const isOver = [...registry.live].every((run) => run.isParked)
-        return isOver && (registry.live.size > 0 || [...connections].every(({ idle }) => idle))
+        return isOver && (registry.live.size > 0 || [...clients].every(({ idle }) => idle))
       })
       registry.leaveParked()
       for (const run of registry.live) run.interrupt('the server went away before the run was finished; start it again')
       this.#deadline = this.#runtime.now() + cancelGraceMs + DELIVERY_MS
       await this.#until(
-        () => [...registry.live].every((run) => run.end) && [...connections].every(({ delivered }) => delivered),
+        () => [...registry.live].every((run) => run.end) && [...clients].every(({ delivered }) => delivered),
       )
-      for (const connection of [...connections]) connection.fault(CLOSE.draining, 'the server went away')
+      for (const client of [...clients]) client.fault(CLOSE.draining, 'the server went away')
       this.#parts.sessions.close()
-      await Promise.all([registry.close(), transport.close(), this.#parts.closeActors()])
+      await Promise.all([registry.close(), ...ports.map((port) => port.close()), this.#parts.closeActors()])
     } finally {
       alive.release()
     }

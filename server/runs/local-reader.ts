@@ -1,12 +1,12 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import { EVENT, fromWire, type RunEvent, type StreamEvent, textEvent } from '../../protocol/events.ts'
+import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
+import { eventsOf } from '../log/chunk-events.ts'
 import { Cursor } from '../log/cursor.ts'
 import type { Chunk } from '../log/log.ts'
 import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
-import { unpackAll } from '../log/payload.ts'
 import type { Reader } from '../log/readers.ts'
 import type { ReadableRun } from './readable-run.ts'
 
@@ -112,7 +112,7 @@ export class LocalReader implements Reader {
     const chunk = log.chunk(this.cursor.last + 1, log.last, CHUNK_BYTES)
     if (!chunk) return false
     this.#chunk = chunk
-    this.#events = eventsOf(chunk.lane, unpackAll(chunk.bodies), this.#lanes)
+    this.#events = eventsOf(chunk, this.#lanes)
     this.#read = 0
     return true
   }
@@ -143,13 +143,4 @@ export async function* readRun(run: ReadableRun, reader: LocalReader): AsyncGene
     run.cancel({ by: 'client', code: CANCEL_CODES.user })
     reader.leave()
   }
-}
-
-/** The events of a chunk; undefined for the start and the end of a lane, which readers do not see. */
-function eventsOf(lane: number | undefined, values: unknown[], lanes: Map<unknown, WireMap>): (RunEvent | undefined)[] {
-  if (lane !== undefined) return values.map((text) => textEvent(lanes.get(lane), String(text)))
-  const [type, data] = values as [number | string, WireMap]
-  if (type === EVENT.laneStart) lanes.set(data['lane'], data)
-  if (type === EVENT.laneEnd) lanes.delete(data['lane'])
-  return [fromWire(type, data)]
 }

@@ -49,7 +49,10 @@ export class TokenBucket {
 }
 
 /** Limits by which a quota is counted. */
-type QuotaLimits = Pick<Limits, 'maxRuns' | 'maxConnections' | 'startsPerSec' | 'startBurst' | 'principalsPerPool'>
+type QuotaLimits = Pick<
+  Limits,
+  'maxRuns' | 'maxConnections' | 'startsPerSec' | 'startBurst' | 'principalsPerPool' | 'messagesPerSec'
+>
 
 /**
  * What one principal uses of a node: its live runs, its connections, and its starts per second. The principals of a pool
@@ -63,6 +66,9 @@ export class Quota {
   /** How many times as large as the limits of one principal it is. */
   readonly #size: number
   readonly #starts: TokenBucket
+  readonly #runtime: Runtime
+  /** Made for the first request over plain HTTP. */
+  #requests: TokenBucket | undefined
   /** The quota of its pool, if it has one. */
   readonly pool: Quota | undefined
 
@@ -72,12 +78,13 @@ export class Quota {
     const size = this.#isPool ? limits.principalsPerPool : 1
     this.#size = size
     this.pool = pool
+    this.#runtime = runtime
     this.#starts = new TokenBucket(runtime, limits.startsPerSec * size, limits.startBurst * size)
   }
 
   /** Whether nothing is in use, so that the quota can be forgotten. */
   get idle(): boolean {
-    return this.liveRuns === 0 && this.connections === 0 && this.#starts.full
+    return this.liveRuns === 0 && this.connections === 0 && this.#starts.full && this.#requests?.full !== false
   }
 
   /**
@@ -88,6 +95,19 @@ export class Quota {
     if (this.#starts.take()) return this.pool?.takeStart()
     throw new MillraceError('rate_limited', 'too many starts and attaches at once; try again later', {
       details: { afterMs: this.#starts.waitMs },
+    })
+  }
+
+  /**
+   * Counts one request over plain HTTP, which may be any.
+   * @throws MillraceError `rate_limited`, with the milliseconds to wait in `details.afterMs`.
+   */
+  takeRequest(): void {
+    const { messagesPerSec } = this.#limits
+    this.#requests ??= new TokenBucket(this.#runtime, messagesPerSec * this.#size, messagesPerSec * this.#size)
+    if (this.#requests.take()) return this.pool?.takeRequest()
+    throw new MillraceError('rate_limited', 'too many requests at once; try again later', {
+      details: { afterMs: this.#requests.waitMs },
     })
   }
 

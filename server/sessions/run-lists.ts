@@ -93,6 +93,11 @@ export class RunLists {
     return this.#lists.get(id)?.runs.values() ?? []
   }
 
+  /** The place of a run on the list of its principal. Undefined for a child, and for a run that is not listed. */
+  find({ id }: Principal, run: string): ListedRun | undefined {
+    return this.#lists.get(id)?.runs.get(run)
+  }
+
   /** Adds a run that begins. */
   add(run: ListableRun): void {
     const list = this.#listOf(run.principal)

@@ -79,6 +79,22 @@ export type UpgradeVerdict =
 /** The body of the response 426 to any request on the transport's own port that is not an upgrade. */
 export const NO_WEBSOCKET: string = 'This is a WebSocket server: connect with the millrace client.\n'
 
+/** Where a plain request came in. */
+export type RequestPlace = {
+  /** The part of the path that is not the server's: the path of an `attach`. Empty on a port of its own. */
+  readonly prefix: string
+  /** The address that the HTTP server is bound to, such as `127.0.0.1`. Undefined if it is not known. */
+  readonly listensAt: string | undefined
+  /** Nobody else answers requests there. */
+  readonly isOnly: boolean
+}
+
+/**
+ * Answers a plain request, given as Node's request and response.
+ * @returns false, and does nothing, for a path that is not its own. Where it is the only one, it answers every path.
+ */
+export type RequestTaker = (request: object, response: object, place: RequestPlace) => boolean
+
 /** The members of a server that a transport uses. */
 export interface SocketAcceptor {
   /** Decides about a request before the upgrade. A request that it refuses never comes to `accept`. */
@@ -88,6 +104,8 @@ export interface SocketAcceptor {
    * @param subprotocol `known`: the client offered the subprotocol of millrace. `unknown`: it did not.
    */
   accept(socket: Socket, subprotocol: 'known' | 'unknown'): SocketEvents
+  /** Answers requests that are no upgrades. Undefined: the server has no plain HTTP. */
+  readonly takeRequest?: RequestTaker | undefined
 }
 
 /** Limits of each socket, from the limits of the server. */
@@ -119,6 +137,8 @@ export interface Transport {
   readonly name: string
   /** Whether its own port uses TLS, so that clients connect with `wss:`. Default false. */
   readonly secure?: boolean
+  /** Whether it passes plain requests to the `takeRequest` of the server: on its own port, and where it is attached. */
+  readonly takesRequests?: boolean
   /**
    * Listens on a port of its own. Resolves with the bound port.
    * @param at Port 0 takes a free port.

@@ -1,14 +1,12 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
 import { refuseUpgrade, takeUpgrades, type Upgrade } from './http-upgrades.ts'
-import { listenError } from './listen-error.ts'
+import { HEADERS_MS, PlainPort, takeRequests } from './plain-port.ts'
 import {
   type HttpServer,
   knownRequest,
-  NO_WEBSOCKET,
   type Socket,
   type SocketAcceptor,
   type SocketEvents,
@@ -18,10 +16,6 @@ import {
 } from './transport.ts'
 import { binaryFrame } from './ws-frame.ts'
 
-/** Maximum size of a request's headers, in bytes. */
-const HEADERS_BYTES = 16_384
-/** Interval of the check for slow requests, in milliseconds. */
-const LOOK_MS = 1_000
 /** Maximum number of pieces of one message: of its frames, and of the reads in which a frame arrived. */
 const MAX_FRAGMENTS = 4_096
 const MAX_CHUNKS = 16_384
@@ -37,8 +31,8 @@ export type WsOptions = {
 }
 
 /** Makes the default transport, on the package `ws`: with an HTTP server of its own, or attached to others. */
-export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
-  let http: Server | undefined
+export function ws({ headersMs = HEADERS_MS }: WsOptions = {}): Transport {
+  let port: PlainPort | undefined
   let sockets: WebSocketServer | undefined
   /** Completes the handshakes of refused requests. Any message ends such a socket before it is held. */
   let refusals: WebSocketServer | undefined
@@ -64,29 +58,19 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
 
   return {
     name: 'ws',
+    takesRequests: true,
     async listen(acceptor, limits, at) {
-      const server = createServer(
-        {
-          maxHeaderSize: HEADERS_BYTES,
-          headersTimeout: headersMs,
-          requestTimeout: headersMs,
-          connectionsCheckingInterval: Math.min(LOOK_MS, headersMs),
-        },
-        (_, response) => {
-          response.writeHead(426, { 'content-type': 'text/plain' }).end(NO_WEBSOCKET)
-        },
-      )
-      http = server
-      server.on('upgrade', upgrades(acceptor, limits, server))
-      await bind(server, at)
-      return { port: (server.address() as AddressInfo).port }
+      port = new PlainPort(acceptor.takeRequest, headersMs)
+      port.server.on('upgrade', upgrades(acceptor, limits, port.server))
+      return await port.listen(at)
     },
     attach(acceptor, limits, server, path) {
       detaches.push(takeUpgrades(server, path, upgrades(acceptor, limits, server)))
+      if (acceptor.takeRequest) detaches.push(takeRequests(server, path, acceptor.takeRequest))
     },
     stopAccepting() {
       leaving = true
-      http?.close()
+      port?.stopAccepting()
     },
     async close() {
       leaving = true
@@ -94,10 +78,7 @@ export function ws({ headersMs = 5_000 }: WsOptions = {}): Transport {
       for (const detach of detaches.splice(0)) detach()
       sockets?.close()
       refusals?.close()
-      const server = http
-      if (!server) return
-      server.closeAllConnections()
-      await new Promise<void>((resolve) => server.close(() => resolve()))
+      await port?.close(CLOSING_MS)
     },
   }
 }
@@ -133,13 +114,6 @@ function webSocketServer(maxPayload: number): WebSocketServer {
     maxBufferedChunks: MAX_CHUNKS,
     // A browser that names subprotocols gives up unless it gets one. The server closes an unknown one with 4406.
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : ([...offered][0] ?? false)),
-  })
-}
-
-async function bind(server: Server, { port, host }: { port: number; host: string }): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port)))
-    server.listen(port, host, resolve)
   })
 }
 

@@ -1,0 +1,94 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { OriginCheck } from '../connections/origin.ts'
+import type { SocketCount } from '../connections/socket-count.ts'
+import type { ServerLog } from '../logging/logger.ts'
+import type { Authenticate } from '../sessions/auth.ts'
+import type { Registry } from '../sessions/registry.ts'
+import type { RequestTaker, UpgradeRequest } from '../transports/transport.ts'
+import { actorRoutes } from './actor-routes.ts'
+import { Callers } from './caller.ts'
+import { HttpSurface } from './http-surface.ts'
+import { answerOnNode } from './node-adapter.ts'
+import { OpenStreams } from './open-streams.ts'
+import { openApiRoute } from './openapi.ts'
+import type { Route } from './route.ts'
+import { RunAccess } from './run-access.ts'
+import { runRoutes } from './run-routes.ts'
+import { ticketRoutes } from './ticket-routes.ts'
+import { Tickets } from './tickets.ts'
+
+/** The option `http` of `createServer`. */
+export type HttpOptions = {
+  /**
+   * Names of the actors that `GET /actors/NAME/stream?input=` starts, for a page with an `EventSource`. A GET can come
+   * from a link, so name only actors that may be started by one. Default: none.
+   */
+  eventSource?: readonly string[] | undefined
+}
+
+const OPTIONS: OptionKinds<HttpOptions> = { eventSource: 'a list' }
+
+/** What plain HTTP takes from the server. */
+export type HttpParts = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly log: ServerLog
+  readonly registry: Registry
+  readonly authenticate: Authenticate
+  readonly origins: OriginCheck
+  readonly sockets: SocketCount
+  /** The names of the actors. */
+  readonly actors: Iterable<string>
+  addressOf(request: UpgradeRequest): string
+  report(error: unknown): void
+  /** One of the streams is over. */
+  streamOver(): void
+}
+
+/** A server over plain HTTP: its routes, and what is open. */
+export type HttpServerParts = {
+  readonly surface: HttpSurface
+  readonly streams: OpenStreams
+  /** Answers requests of an HTTP server of Node. */
+  readonly takeRequest: RequestTaker
+  /** Forgets all tickets. */
+  close(): void
+}
+
+/**
+ * Puts plain HTTP together.
+ * @throws MillraceError `bad_request` for an unknown or invalid option, or an actor that the server does not have.
+ */
+export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerParts {
+  checkOptions('http', options, OPTIONS)
+  const { runtime, limits, log, registry } = parts
+  const names = new Set(parts.actors)
+  for (const name of options.eventSource ?? []) {
+    if (!names.has(name))
+      throw new MillraceError(
+        'bad_request',
+        `http.eventSource: unknown actor ${name}; known actors: ${[...names].join(', ')}`,
+      )
+  }
+  const streams = new OpenStreams(runtime, limits, () => parts.streamOver())
+  const tickets = new Tickets(runtime, limits)
+  const access = new RunAccess({ runtime, limits, log, registry, streams })
+  const routes: Route[] = [
+    ...runRoutes({ runtime, access, streams }),
+    ...actorRoutes(access, new Set(options.eventSource)),
+    ...ticketRoutes(access, tickets),
+  ]
+  const surface = new HttpSurface({ ...parts, callers: new Callers(parts), tickets }, [...routes, openApiRoute(routes)])
+  const node = { slowMs: limits.slowMs, runtime, report: (error: unknown) => parts.report(error) }
+  return {
+    surface,
+    streams,
+    takeRequest: (request, response, place) =>
+      answerOnNode(surface, node, request as IncomingMessage, response as ServerResponse, place),
+    close: () => tickets.close(),
+  }
+}

@@ -1,0 +1,207 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { OriginCheck } from '../connections/origin.ts'
+import type { SocketCount } from '../connections/socket-count.ts'
+import type { ServerLog } from '../logging/logger.ts'
+import type { UpgradeRequest } from '../transports/transport.ts'
+import { Call, type Params } from './call.ts'
+import { type Caller, type Callers, INSTANCE_HEADER } from './caller.ts'
+import { errorHeaders, HttpError, problem } from './problem.ts'
+import { type Route, RouteTable } from './route.ts'
+import { positionOf } from './stream-position.ts'
+import type { Tickets, TicketTarget } from './tickets.ts'
+
+/** Errors that report a limit of the server. */
+const LIMIT_ERRORS: readonly string[] = ['too_many_streams', 'rate_limited', 'overloaded']
+/** How long a browser may keep the answer to a preflight, in seconds. */
+const PREFLIGHT_S = 600
+const REQUEST_HEADERS = 'authorization, content-type, last-event-id, millrace-client'
+const RESPONSE_HEADERS = 'location, retry-after, millrace-client, millrace-run'
+
+/** The other end of a request, as far as the server knows it. */
+export type Peer = {
+  /** The IP address. Empty: unknown. */
+  readonly remoteAddress?: string | undefined
+  /** The address that the server is bound to. */
+  readonly listensAt?: string | undefined
+  /** The part of the path in front of the routes, such as `/api/agents`. Default: none. */
+  readonly basePath?: string | undefined
+  /** Calls back when the response was sent or its client has left. Default: when its body was read. */
+  onClose?(closed: () => void): void
+}
+
+export type SurfaceParts = {
+  readonly limits: Limits
+  readonly log: ServerLog
+  readonly origins: OriginCheck
+  readonly sockets: SocketCount
+  readonly callers: Callers
+  readonly tickets: Tickets
+  addressOf(request: UpgradeRequest): string
+  report(error: unknown): void
+}
+
+/**
+ * The server over plain HTTP, as a function from a request to its response. It checks where a request comes from and who
+ * sends it, finds its route, and turns every error into an answer.
+ */
+export class HttpSurface {
+  readonly #parts: SurfaceParts
+  readonly #routes: RouteTable
+
+  constructor(parts: SurfaceParts, routes: readonly Route[]) {
+    this.#parts = parts
+    this.#routes = new RouteTable(routes)
+  }
+
+  /** Whether a path, without its query, is one of this surface. */
+  has(path: string): boolean {
+    return this.#routes.has(path)
+  }
+
+  /** Answers a request. It never rejects. */
+  async fetch(request: Request, peer: Peer = {}): Promise<Response> {
+    const { origins, sockets, log } = this.#parts
+    const facts = factsOf(request, peer)
+    const address = this.#parts.addressOf(facts)
+    const verdict = origins.verify(facts)
+    // No headers of CORS: the page may not learn more.
+    if (!verdict.ok) {
+      const reason = 'reason' in verdict ? verdict.reason : verdict.message
+      return problem(new MillraceError('forbidden', reason), this.#parts.limits)
+    }
+    const room = sockets.verify(address)
+    if (!room.ok) {
+      log.write('limit.met', { address, reason: room.message })
+      return this.#withCors(facts, problem(new MillraceError('overloaded', room.message), this.#parts.limits))
+    }
+    sockets.opened(address)
+    let isOpen = true
+    const closed = (): void => {
+      if (isOpen) sockets.closed(address)
+      isOpen = false
+    }
+    peer.onClose?.(closed)
+    const response = this.#withCors(facts, await this.#answer(request, facts, address, peer))
+    if (peer.onClose) return response
+    if (response.body) return new Response(watched(response.body, closed), response)
+    closed()
+    return response
+  }
+
+  async #answer(request: Request, facts: UpgradeRequest, address: string, peer: Peer): Promise<Response> {
+    let found: { route: Route; params: Params } | undefined
+    let caller: Caller | undefined
+    try {
+      const url = new URL(request.url)
+      const path = pathWithin(url.pathname, peer.basePath)
+      if (request.method === 'OPTIONS') return this.#preflight(path)
+      found = this.#routes.match(request.method, path)
+      caller = await this.#callerOf(found.route, found.params, facts, url)
+      caller?.quota.takeRequest()
+      const response = await found.route.handle(new Call(request, url, found.params, facts, caller, this.#parts.limits))
+      if (caller?.given !== undefined) response.headers.set(INSTANCE_HEADER, caller.given)
+      return response
+    } catch (error) {
+      return this.#refuse(error, found?.route, caller, address)
+    }
+  }
+
+  /** Who sends a request: nobody in particular where a route is for anybody. */
+  async #callerOf(
+    { access = 'principal' }: Route,
+    { run, actor }: Params,
+    facts: UpgradeRequest,
+    url: URL,
+  ): Promise<Caller | undefined> {
+    if (access === 'anybody') return undefined
+    const { callers, tickets } = this.#parts
+    const ticket = url.searchParams.get('ticket')
+    if (ticket === null) return await callers.identify(facts)
+    const target: TicketTarget | undefined = run === undefined ? (actor === undefined ? undefined : { actor }) : { run }
+    if (access !== 'ticket' || !target)
+      throw new MillraceError('unauthenticated', 'this path takes no tickets: send Authorization: Bearer')
+    const resume = positionOf(facts.headers.get('last-event-id') ?? '')?.tail
+    return callers.ofTicket(tickets.use(ticket, target, resume))
+  }
+
+  #preflight(path: string): Response {
+    const methods = this.#routes.methods(path)
+    if (methods.length === 0) throw new HttpError(404, 'not_found', 'there is nothing at this path')
+    return new Response(null, {
+      status: 204,
+      headers: {
+        allow: methods.join(', '),
+        'access-control-allow-methods': methods.join(', '),
+        'access-control-allow-headers': REQUEST_HEADERS,
+        'access-control-max-age': String(PREFLIGHT_S),
+      },
+    })
+  }
+
+  #refuse(error: unknown, route: Route | undefined, caller: Caller | undefined, address: string): Response {
+    const { log, limits } = this.#parts
+    const isOwn = MillraceError.is(error)
+    if (!isOwn || (error.cause !== undefined && error.code !== 'unavailable')) this.#parts.report(error)
+    const refusal = MillraceError.from(error, 'internal', 'the server failed to answer this request')
+    const { code, message } = refusal
+    const who = { address, ...(caller && { principal: caller.principal.id }) }
+    if (LIMIT_ERRORS.includes(code)) log.write('limit.met', { ...who, code, reason: message })
+    else if (code === 'unauthenticated') log.write('connection.refused', { ...who, code, over: 'http' })
+    if (!route?.errors) return problem(refusal, limits)
+    const response = route.errors(refusal)
+    for (const [name, value] of Object.entries(errorHeaders(refusal))) response.headers.set(name, value)
+    return response
+  }
+
+  /** Lets the page of an allowed origin read the answer. */
+  #withCors({ origin }: UpgradeRequest, response: Response): Response {
+    const { headers } = response
+    headers.append('vary', 'Origin')
+    headers.set('x-content-type-options', 'nosniff')
+    if (origin === undefined) return response
+    headers.set('access-control-allow-origin', origin)
+    headers.set('access-control-allow-credentials', 'true')
+    headers.set('access-control-expose-headers', RESPONSE_HEADERS)
+    return response
+  }
+}
+
+/** A request as the checks of an upgrade see it. */
+function factsOf({ url, headers }: Request, { remoteAddress = '', listensAt }: Peer): UpgradeRequest {
+  // Several Origin headers are joined, and match no list of allowed origins.
+  return { url, headers: new Map(headers), origin: headers.get('origin') ?? undefined, remoteAddress, listensAt }
+}
+
+/** @throws HttpError 404 for a path that is not below the base. */
+function pathWithin(path: string, base = ''): string {
+  const root = base.replace(/\/+$/, '')
+  if (path.startsWith(`${root}/`)) return path.slice(root.length)
+  throw new HttpError(404, 'not_found', 'this path is outside the base path of the server')
+}
+
+/** The same body, which reports once that it was read to its end, or will not be. */
+function watched(body: ReadableStream<Uint8Array>, over: () => void): ReadableStream<Uint8Array> {
+  const reader = body.getReader()
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read()
+          if (done) {
+            over()
+            controller.close()
+          } else controller.enqueue(value)
+        } catch (error) {
+          over()
+          controller.error(error)
+        }
+      },
+      async cancel(reason) {
+        over()
+        await reader.cancel(reason)
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}

@@ -1,0 +1,148 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { RequestPlace } from '../transports/transport.ts'
+import type { HttpSurface } from './http-surface.ts'
+
+/** How long a socket stays open for a client that still sends the body of a request that was refused, in milliseconds. */
+const LINGER_MS = 500
+
+/** What a surface is served with on an HTTP server of Node. */
+export type NodeAdapterOptions = {
+  /** How long a response may wait for a client that does not read it, in milliseconds. A stream of events may wait longer. */
+  readonly slowMs: number
+  readonly runtime: Runtime
+  /** The server itself failed. */
+  report(error: unknown): void
+}
+
+/**
+ * Answers a request of an HTTP server of Node.
+ * @returns false for a path that is not of this surface. Nothing was done then.
+ */
+export function answerOnNode(
+  surface: HttpSurface,
+  options: NodeAdapterOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { prefix, listensAt, isOnly }: RequestPlace,
+): boolean {
+  const url = urlOf(request)
+  const path = url?.pathname ?? ''
+  if (!isOnly && !(path.startsWith(`${prefix}/`) && surface.has(path.slice(prefix.length)))) return false
+  if (!url) {
+    refuse(response)
+    return true
+  }
+  const left = new AbortController()
+  response.on('close', () => left.abort())
+  response.on('error', () => response.destroy())
+  const peer = {
+    remoteAddress: request.socket.remoteAddress ?? '',
+    listensAt,
+    basePath: prefix,
+    onClose: (closed: () => void) => void response.on('close', closed),
+  }
+  surface
+    .fetch(webRequest(request, url, left.signal), peer)
+    .then((answer) => send(answer, request, response, options))
+    .catch((error: unknown) => {
+      if (!response.destroyed) options.report(error)
+      response.destroy()
+    })
+  return true
+}
+
+/** The address of a request. Undefined for one that is no path: only those go to this server. */
+function urlOf({ url = '' }: IncomingMessage): URL | undefined {
+  const address = `http://localhost${url}`
+  return url.startsWith('/') && URL.canParse(address) ? new URL(address) : undefined
+}
+
+function refuse(response: ServerResponse): void {
+  response
+    .writeHead(400, { 'content-type': 'text/plain', connection: 'close' })
+    .end('the target of a request is a path\n')
+}
+
+function webRequest(request: IncomingMessage, url: URL, signal: AbortSignal): Request {
+  const headers = new Headers()
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined && !name.startsWith(':')) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
+  }
+  const method = request.method ?? 'GET'
+  const hasBody = method !== 'GET' && method !== 'HEAD'
+  const body = hasBody ? bodyOf(request) : null
+  return new Request(url, { method, headers, body, signal, duplex: 'half' })
+}
+
+/** The body of a request, of which no byte is read before it is asked for. */
+function bodyOf(request: IncomingMessage): ReadableStream<Uint8Array> {
+  let chunks: AsyncIterator<Uint8Array> | undefined
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        chunks ??= request.iterator({ destroyOnReturn: false })
+        const step = await chunks.next()
+        if (step.done) controller.close()
+        else controller.enqueue(step.value)
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}
+
+/** Sends a response, and reads its body only as fast as the client takes it. */
+async function send(
+  answer: Response,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { slowMs, runtime }: NodeAdapterOptions,
+): Promise<void> {
+  const body = answer.body as ReadableStream<Uint8Array> | null
+  if (response.destroyed) return await body?.cancel()
+  const headers: { [name: string]: string | string[] } = Object.fromEntries(answer.headers)
+  const cookies = answer.headers.getSetCookie()
+  if (cookies.length > 0) headers['set-cookie'] = cookies
+  // What is left of a body that nobody reads would stand before the next request of this connection.
+  const isUnread = !request.complete
+  if (isUnread) headers['connection'] = 'close'
+  response.writeHead(answer.status, headers)
+  const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
+  if (isStream) {
+    response.flushHeaders()
+    request.socket.setNoDelay(true)
+  } else response.setTimeout(slowMs, () => response.destroy())
+  if (body) await copy(body, response)
+  response.end()
+  if (isUnread) linger(request, runtime)
+}
+
+async function copy(body: ReadableStream<Uint8Array>, response: ServerResponse): Promise<void> {
+  const reader = body.getReader()
+  const leave = (): void => void reader.cancel().catch(() => {})
+  response.once('close', leave)
+  for (let step = await reader.read(); !step.done; step = await reader.read()) {
+    if (response.destroyed) return
+    if (!response.write(step.value)) await drained(response)
+  }
+  response.off('close', leave)
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done)
+      response.off('close', done)
+      resolve()
+    }
+    response.on('drain', done)
+    response.on('close', done)
+  })
+}
+
+/** Takes the rest of a body for a moment, so that the client reads the answer before it finds the socket closed. */
+function linger(request: IncomingMessage, runtime: Runtime): void {
+  request.resume()
+  const timer = runtime.setTimer(LINGER_MS, () => request.socket.destroy())
+  request.socket.once('close', () => timer.clear())
+}

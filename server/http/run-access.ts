@@ -1,0 +1,274 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { RunEnd, StreamEvent } from '../../protocol/events.ts'
+import type { ListedFacts, Policy, StartOptions } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import { CANCEL_CODES, type CancelReason, type TargetReceipt } from '../../protocol/receipt.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { RunInput } from '../actors/actor.ts'
+import { actionOf, forbiddenWords, midName, nothingCalled } from '../connections/commands.ts'
+import type { StartPosition } from '../connections/start-position.ts'
+import { runEndOf } from '../log/logged-end.ts'
+import type { ServerLog } from '../logging/logger.ts'
+import type { InputAnswer } from '../runs/input-answer.ts'
+import type { ReadableRun } from '../runs/readable-run.ts'
+import { byClient } from '../runs/stop-cause.ts'
+import type { FoundRun, Registry } from '../sessions/registry.ts'
+import type { Caller } from './caller.ts'
+import type { Step } from './event-reader.ts'
+import { packed } from './json-body.ts'
+import type { OpenStreams } from './open-streams.ts'
+import { watchRun } from './run-watch.ts'
+import type { StreamFormat } from './stream-format.ts'
+import { positionText } from './stream-position.ts'
+
+/** How long an answer waits for the end of a cancelled run beyond `cancelGraceMs`, which the run may take to settle. */
+const DELIVERY_MS = 2_000
+/** The bytes of an INPUT besides its data. */
+const INPUT_BYTES = 64
+/** The most that one answer in JSON has. */
+const MAX_EVENTS = 1_000
+const MAX_CHARACTERS = 262_144
+/** Headers of every stream. A proxy must neither collect nor change it. */
+const STREAM_HEADERS = { 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' }
+
+/** A run to start. */
+export type StartRequest = {
+  readonly actor: string
+  readonly input: unknown
+  readonly options: Omit<StartOptions, 'credit' | 'policy' | 'rate' | 'ts'>
+}
+
+/** How a response follows a run. */
+export type StreamSettings = {
+  readonly from: StartPosition
+  readonly policy: Policy
+  readonly credit?: number | undefined
+  readonly rate?: number | undefined
+  /** Whether the run is cancelled when the client leaves the stream before its end. */
+  readonly cancels?: boolean | undefined
+  /** Added to the id of each event. Default: the secret of the caller's ticket, if it has one. */
+  readonly tail?: string | undefined
+  readonly format: StreamFormat
+  readonly headers?: { readonly [name: string]: string } | undefined
+}
+
+/** What a cancel did. */
+export type Cancelled = {
+  /** False: the end had not come in time. */
+  readonly confirmed: boolean
+  readonly outcome?: RunEnd['outcome'] | 'ok' | undefined
+  readonly receipt?: TargetReceipt | undefined
+}
+
+/** Events of a run, as one answer. */
+export type EventPage = {
+  readonly events: readonly StreamEvent[]
+  /** The position behind them. */
+  readonly next: string
+  readonly more: boolean
+  readonly end?: RunEnd | undefined
+}
+
+type AccessParts = {
+  readonly runtime: Runtime
+  readonly limits: Limits
+  readonly log: ServerLog
+  readonly registry: Registry
+  readonly streams: OpenStreams
+}
+
+/** What clients do with runs over plain HTTP: the same as over a WebSocket, with the same permissions and quotas. */
+export class RunAccess {
+  readonly #parts: AccessParts
+
+  constructor(parts: AccessParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Starts a run, or finds the one that its key names.
+   * @throws MillraceError the reason of the refusal.
+   */
+  async start(caller: Caller, { actor, input, options }: StartRequest): Promise<FoundRun & { reused: boolean }> {
+    const { limits, registry } = this.#parts
+    return await this.#noted(caller, async () => {
+      caller.quota.takeStart()
+      const bytes = packed(input, limits)
+      if (options.meta) packed(options.meta, { ...limits, maxMessage: MAX_META_BYTES })
+      const { run, reused } = await Promise.resolve(registry.start(caller.principal, { actor, input, options }, bytes))
+      return { run, own: true, reused }
+    })
+  }
+
+  /**
+   * @param after where its reader begins. Default: at its end, for what concerns the run as a whole.
+   * @throws MillraceError `not_found`, with the same message for a run that the caller may not read.
+   */
+  async find(caller: Caller, id: string, after: number | null = null): Promise<FoundRun> {
+    return await this.#noted(caller, async () => Promise.resolve(this.#parts.registry.find(caller.principal, id, after)))
+  }
+
+  /** The facts of a run, as a list has them. A child run has no more than its log says. */
+  facts({ run }: FoundRun): ListedFacts {
+    const { lists } = this.#parts.registry
+    const { id, actorName, log, end } = run
+    const known = lists.find(run.principal, id)?.facts()
+    const state = end ? 'ended' : 'running'
+    const ended = end && { outcome: end.outcome }
+    return known ?? ({ actor: actorName, state, ...ended, gen: log.gen, seq: log.last } as ListedFacts)
+  }
+
+  /** The runs of the caller, the newest first. */
+  *list({ principal }: Caller): Generator<{ run: string } & ListedFacts> {
+    const { registry } = this.#parts
+    for (const listed of [...registry.lists.of(principal)].reverse())
+      if (registry.permits(principal, 'attach', listed.run)) yield { run: listed.id, ...listed.facts() }
+  }
+
+  /**
+   * A response that follows a run.
+   * @throws MillraceError `forbidden` for a policy, or a cancel, that the caller may not; `too_many_streams`.
+   */
+  stream(caller: Caller, { run, own }: FoundRun, settings: StreamSettings, status = 200): Response {
+    const { limits, streams } = this.#parts
+    const { policy, credit = limits.initialCredit, rate, cancels = false, format, headers } = settings
+    if (policy === 'pace') this.#must(caller, 'govern', run, 'pace the run; read it with another policy')
+    if (cancels) this.#must(caller, 'cancel', run, 'cancel the run; leave disconnect=cancel out')
+    const tail = settings.tail ?? caller.ticket?.resume
+    const client = caller.instance
+    const from = withinRun(run, settings.from)
+    const stream = streams.open(run, caller, { from, policy, own, client, credit, rate, format, tail, cancels })
+    return new Response(stream.body, {
+      status,
+      headers: { 'content-type': format.type, ...STREAM_HEADERS, ...format.headers, ...headers },
+    })
+  }
+
+  /** The events of a run behind a position, as far as they fit in one answer. Waits for the first at most `waitMs`. */
+  async page({ run }: FoundRun, from: StartPosition, waitMs: number, signal: AbortSignal): Promise<EventPage> {
+    const begin = withinRun(run, from)
+    const events: StreamEvent[] = []
+    let position = positionText(
+      begin.gen ?? run.log.genAt((begin.after ?? 0) + 1),
+      begin.after ?? run.log.last,
+      undefined,
+    )
+    let characters = 0
+    let end: RunEnd | undefined
+    const isFull = await watchRun(
+      this.#parts,
+      run,
+      begin,
+      waitMs,
+      {
+        found(step) {
+          if (step.kind === 'dismissed') throw step.error
+          if (step.kind === 'end') {
+            end = runEndOf(step.end)
+            position = positionText(step.gen, step.end.seq, undefined)
+            return false
+          }
+          const { event, gen } = step
+          events.push(event)
+          position = positionText(gen, event.seq, undefined)
+          characters += 'text' in event ? event.text.length : CHARACTERS_OF_EVENT
+          return events.length >= MAX_EVENTS || characters >= MAX_CHARACTERS ? true : undefined
+        },
+        drained: () => (events.length > 0 || waitMs === 0 ? false : undefined),
+      },
+      signal,
+    )
+    return { events, next: position, more: isFull === true, ...(end && { end }) }
+  }
+
+  /**
+   * Stops a run, and waits for its receipt.
+   * @throws MillraceError `forbidden`.
+   */
+  async cancel(caller: Caller, { run }: FoundRun, reason: CancelReason, note?: string): Promise<Cancelled> {
+    const { limits } = this.#parts
+    this.#must(caller, 'cancel', run, 'cancel the run')
+    run.cancel(byClient(CANCEL_CODES[reason], note))
+    const end =
+      run.end ??
+      (await watchRun(this.#parts, run, { after: null, gen: undefined }, limits.cancelGraceMs + DELIVERY_MS, {
+        found: (step) => (step.kind === 'end' ? step.end : undefined),
+      })) ??
+      run.end
+    if (!end) return { confirmed: false }
+    const { outcome, receipt } = runEndOf(end)
+    return { confirmed: true, outcome, ...(receipt && { receipt }) }
+  }
+
+  /**
+   * Stops one tool call or sub-agent of a run, and waits for its receipt.
+   * @throws MillraceError `forbidden`; `not_found` when nothing of that id goes on.
+   */
+  async cancelTarget(
+    caller: Caller,
+    { run }: FoundRun,
+    target: { readonly type: 'call' | 'agent'; readonly id: string },
+    reason: CancelReason,
+    note?: string,
+  ): Promise<Cancelled> {
+    this.#must(caller, 'cancel', run, 'cancel the run')
+    const { type, id } = target
+    const from = { after: run.log.last, gen: run.log.gen }
+    const cause = byClient(CANCEL_CODES[reason], note)
+    const isGoingOn = await (type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause))
+    if (!isGoingOn) throw new MillraceError('not_found', nothingCalled(id))
+    const ms = this.#parts.limits.cancelGraceMs + DELIVERY_MS
+    const found = (step: Step): Omit<Cancelled, 'confirmed'> | undefined => {
+      if (step.kind === 'end') return { outcome: step.end.outcome }
+      if (step.kind !== 'event') return undefined
+      const { event } = step
+      const isIt =
+        (type === 'call' && event.type === 'tool.result' && event.call === id) ||
+        (type === 'agent' && event.type === 'agent.end' && event.agent === id)
+      return isIt ? { outcome: event.outcome, ...(event.receipt && { receipt: event.receipt }) } : undefined
+    }
+    const ending = await watchRun(this.#parts, run, from, ms, { found })
+    return ending ? { confirmed: true, ...ending } : { confirmed: false }
+  }
+
+  /**
+   * Sends a run an input.
+   * @throws MillraceError `forbidden`; `stale` when the run has gone on since.
+   */
+  async input(caller: Caller, { run, own }: FoundRun, input: RunInput & { id: string }): Promise<InputAnswer> {
+    const action = actionOf(input.type)
+    if (!this.#parts.registry.permits(caller.principal, action, run))
+      throw new MillraceError('forbidden', forbiddenWords(action))
+    const bytes = packed(input.data, this.#parts.limits).length + INPUT_BYTES
+    const from = { principal: caller.principal, instance: own ? caller.instance : undefined }
+    const answer = await run.input(midName(input.id), input, bytes, from)
+    if (answer.status === 'forbidden' || answer.status === 'stale')
+      throw new MillraceError(answer.status, answer.note ?? answer.status)
+    return answer
+  }
+
+  #must(caller: Caller, action: 'govern' | 'cancel', run: ReadableRun, what: string): void {
+    if (!this.#parts.registry.permits(caller.principal, action, run))
+      throw new MillraceError('forbidden', `this principal may not ${what}`)
+  }
+
+  /** Writes a refusal to the log. Only a code: a message may quote what the client sent. */
+  async #noted<T>({ principal }: Caller, access: () => Promise<T>): Promise<T> {
+    try {
+      return await access()
+    } catch (error) {
+      if (MillraceError.is(error))
+        this.#parts.log.write('run.refused', { principal: principal.id, code: error.code, over: 'http' })
+      throw error
+    }
+  }
+}
+
+/** A position behind the end of a run is that of its last item: the end is no item of the log. */
+function withinRun({ end }: ReadableRun, from: StartPosition): StartPosition {
+  return end && from.after !== null && from.after >= end.seq ? { ...from, after: end.seq - 1 } : from
+}
+
+/** What an event that is no text counts as. */
+const CHARACTERS_OF_EVENT = 256
+const MAX_META_BYTES = 1_024
