@@ -1,7 +1,7 @@
 import { CreditWindow } from '../protocol/credit.ts'
 import { type ErrorCode, type ErrorShape, MillraceError } from '../protocol/errors.ts'
 import * as EVENT from '../protocol/event-type.ts'
-import { type RunEnd, readEnd, type StreamEvent } from '../protocol/events.ts'
+import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import {
   type Attach,
   type Cancel,
@@ -11,7 +11,7 @@ import {
   type Rate,
   type Start,
 } from '../protocol/frames.ts'
-import { readReceipt } from '../protocol/receipt.ts'
+import { readReceipt, type Usage } from '../protocol/receipt.ts'
 import type { Timer } from '../protocol/runtime.ts'
 import * as TAG from '../protocol/tag.ts'
 import { backoff } from './backoff.ts'
@@ -351,7 +351,9 @@ export function createStream(connection: Connection, request: Start | Attach, li
       // Items are missing before this end, or OPENED is. Without them the text would seem complete.
       if (isUp() && seq > 0 && (state === 'opening' || seq !== inbox.last! + 1)) return fault()
       if (outcome === 'unsubscribed') return close(MillraceError.fromShape(data as ErrorShape))
-      close(readEnd(outcome, seq, data))
+      const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: readReceipt(data) }
+      const { usage } = data as { usage?: Usage }
+      close({ outcome, seq, ...(usage && { usage }), ...facts })
     },
 
     take() {

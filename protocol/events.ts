@@ -125,13 +125,6 @@ export type RunEnd<Result = unknown> = {
   receipt?: Receipt
 }
 
-/** Returns the end of a run as its consumer reads it, from the data that was sent. */
-export function readEnd(outcome: RunEnd['outcome'], seq: number, data: WireMap): RunEnd {
-  const { usage } = data as { usage?: Usage }
-  const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: readReceipt(data) }
-  return { outcome, seq, ...(usage && { usage }), ...facts }
-}
-
 /** The numbers of the event types on the wire. A string in place of a number is a type of the application's own. */
 export * as EVENT from './event-type.ts'
 

@@ -1,6 +1,5 @@
 import { type Cancel, type Input, type Key, type Notice, TAG } from '../../protocol/frames.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
-import type { Action } from '../actors/authorize.ts'
 import { byClient } from '../runs/stop-cause.ts'
 import type { GuardedRuntime } from '../runtime.ts'
 import type { Registry } from '../sessions/registry.ts'
@@ -9,31 +8,34 @@ import type { WelcomedClient } from './greeting.ts'
 import type { Outbox } from './outbox.ts'
 import type { Subscription } from './subscription.ts'
 
+/** What a client may need to be allowed to do with a run that it reads. */
+export type CommandAction = 'input' | 'approve' | 'govern' | 'cancel'
+
 /** What a principal needs to send an input of that type. An `answer` can be that of a question for approval, too. */
-const ACTIONS = new Map<string, keyof typeof ACTION_WORDS>([
+const ACTIONS = new Map<string, CommandAction>([
   ['approve', 'approve'],
   ['answer', 'approve'],
   ['govern', 'govern'],
   ['stop', 'cancel'],
 ])
-const ACTION_WORDS = {
+const ACTION_WORDS: { readonly [action in CommandAction]: string } = {
   input: 'send the run input',
   approve: 'answer for the run',
   govern: 'govern the run',
   cancel: 'cancel the run',
-} satisfies { [action in Action]?: string }
+}
 /** Most characters of a client's text that an error message quotes. */
 const QUOTED_CHARACTERS = 64
 /** The longest text of a client that an answer repeats. */
 const MAX_ECHOED_CHARACTERS = 1_024
 
 /** What a principal needs to be allowed to send an input of that type. */
-export function actionOf(type: string): keyof typeof ACTION_WORDS {
+export function actionOf(type: string): CommandAction {
   return ACTIONS.get(type) ?? 'input'
 }
 
 /** Says to a client that its principal may not do that. */
-export function forbiddenWords(action: keyof typeof ACTION_WORDS): string {
+export function forbiddenWords(action: CommandAction): string {
   return `this principal may not ${ACTION_WORDS[action]}`
 }
 
@@ -95,12 +97,12 @@ export class Commands {
     })
   }
 
-  #mayDo(action: Action, { run }: Subscription): boolean {
+  #mayDo(action: CommandAction, { run }: Subscription): boolean {
     const { registry, client } = this.#connection
     return registry.permits(client.principal, action, run)
   }
 
-  #forbid(action: keyof typeof ACTION_WORDS, ref: Notice['ref'] & object): void {
+  #forbid(action: CommandAction, ref: Notice['ref'] & object): void {
     this.#connection.outbox.notify({ kind: 'notice', code: 'forbidden', message: forbiddenWords(action), ref })
   }
 

@@ -151,7 +151,10 @@ export class EventStream {
       else if (step.kind === 'end') {
         this.#last = this.#format.end(runEndOf(step.end), this.#position(step.gen, step.end.seq))
         this.#close()
-      } else text += this.#format.event(step.event, this.#position(step.gen, step.event.seq))
+      } else {
+        text += this.#format.event(step.event, this.#position(step.gen, step.event.seq))
+        if (this.#format.isOver) this.#close()
+      }
     }
     text += this.#last ?? ''
     this.#last = undefined

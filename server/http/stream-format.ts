@@ -30,6 +30,8 @@ export interface StreamFormat {
   begin(opening: StreamOpening, id: string): string
   /** @param id the position behind this event. */
   event(event: StreamEvent, id: string): string
+  /** The answer is over before the run is: nothing comes behind the last event, and the run goes on. Default false. */
+  readonly isOver?: boolean
   /** The end of the run. Nothing comes behind it. */
   end(end: RunEnd, id: string): string
   /** The stream ends before the run does. Nothing comes behind it. */

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import { type RunEnd, readEnd } from '../../protocol/events.ts'
+import type { RunEnd } from '../../protocol/events.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
-import { readReceipt } from '../../protocol/receipt.ts'
+import { readReceipt, type Usage } from '../../protocol/receipt.ts'
 import { unpackPayload } from './payload.ts'
 
 /**
@@ -21,7 +21,12 @@ export function endData({ packed }: LoggedEnd): WireMap {
 
 /** Returns an end as a consumer reads it. */
 export function runEndOf(end: LoggedEnd): RunEnd {
-  return readEnd(end.outcome, end.seq, endData(end))
+  const { outcome, seq } = end
+  const data = endData(end)
+  const { usage } = data as { usage?: Usage }
+  // `client-sdk/stream.ts` does the same with what it receives: to share these lines would put the client over its size.
+  const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: readReceipt(data) }
+  return { outcome, seq, ...(usage && { usage }), ...facts }
 }
 
 /** Returns the error that an end other than `done` throws. */
