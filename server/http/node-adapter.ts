@@ -29,11 +29,12 @@ export function answerOnNode(
   const url = urlOf(request)
   const path = url?.pathname ?? ''
   if (!isOnly && !(path.startsWith(`${prefix}/`) && surface.has(path.slice(prefix.length)))) return false
-  if (!url) {
+  const left = new AbortController()
+  const asked = url && webRequest(request, url, left.signal)
+  if (!asked) {
     refuse(response)
     return true
   }
-  const left = new AbortController()
   response.on('close', () => left.abort())
   response.on('error', () => response.destroy())
   const peer = {
@@ -43,7 +44,7 @@ export function answerOnNode(
     onClose: (closed: () => void) => void response.on('close', closed),
   }
   surface
-    .fetch(webRequest(request, url, left.signal), peer)
+    .fetch(asked, peer)
     .then((answer) => send(answer, request, response, options))
     .catch((error: unknown) => {
       if (!response.destroyed) options.report(error)
@@ -61,10 +62,11 @@ function urlOf({ url = '' }: IncomingMessage): URL | undefined {
 function refuse(response: ServerResponse): void {
   response
     .writeHead(400, { 'content-type': 'text/plain', connection: 'close' })
-    .end('the target of a request is a path\n')
+    .end('this is no request that a server takes\n')
 }
 
-function webRequest(request: IncomingMessage, url: URL, signal: AbortSignal): Request {
+/** Undefined for a request that has no such form, as one with the method TRACE. */
+function webRequest(request: IncomingMessage, url: URL, signal: AbortSignal): Request | undefined {
   const headers = new Headers()
   for (const [name, value] of Object.entries(request.headers)) {
     if (value !== undefined && !name.startsWith(':')) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
@@ -72,7 +74,11 @@ function webRequest(request: IncomingMessage, url: URL, signal: AbortSignal): Re
   const method = request.method ?? 'GET'
   const hasBody = method !== 'GET' && method !== 'HEAD'
   const body = hasBody ? bodyOf(request) : null
-  return new Request(url, { method, headers, body, signal, duplex: 'half' })
+  try {
+    return new Request(url, { method, headers, body, signal, duplex: 'half' })
+  } catch {
+    return undefined
+  }
 }
 
 /** The body of a request, of which no byte is read before it is asked for. */

@@ -105,7 +105,9 @@ export class RunAccess {
    * @throws MillraceError `not_found`, with the same message for a run that the caller may not read.
    */
   async find(caller: Caller, id: string, after: number | null = null): Promise<FoundRun> {
-    return await this.#noted(caller, async () => Promise.resolve(this.#parts.registry.find(caller.principal, id, after)))
+    return await this.#noted(caller, async () =>
+      Promise.resolve(this.#parts.registry.find(caller.principal, id, after)),
+    )
   }
 
   /** The facts of a run, as a list has them. A child run has no more than its log says. */
