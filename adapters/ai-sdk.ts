@@ -1,6 +1,6 @@
 import type { ChatInit, ChatTransport, UIMessage, UIMessageChunk } from 'ai'
 import type { ActorMap, Client, InputOf, MillraceError, Run, RunEnd, StartOptions } from '../client-sdk/index.ts'
-import { UiChunks } from '../formats/ai-sdk-chunks.ts'
+import { type UiChunkOptions, UiChunks } from '../formats/ai-sdk-chunks.ts'
 import {
   type Continuation,
   continuationOf,
@@ -110,10 +110,10 @@ export function millraceTransport<
     chatId: string,
     leave: () => void,
     abortSignal: AbortSignal | undefined,
-    { known, refused }: Partial<Continuation> = {},
+    { known, refused, past }: Pick<UiChunkOptions, 'known' | 'refused' | 'past'> = {},
   ): ReadableStream<UIMessageChunk> => {
     const gen = (): number | undefined => run.position?.gen
-    const format = new UiChunks({ run: id, gen, version, known, refused, ...(tools && { page: pageOf(chatId) }) })
+    const format = new UiChunks({ run: id, gen, version, known, refused, past, ...(tools && { page: pageOf(chatId) }) })
     broken.delete(chatId)
     const pieces = readPieces(run, format)
     const { end } = run
@@ -196,7 +196,7 @@ export function millraceTransport<
       abortSignal?.addEventListener('abort', leave, { once: true })
       declare(run, chatId)
       await run.opened
-      return read(run, found.id, chatId, () => run.detach(), abortSignal)
+      return read(run, found.id, chatId, () => run.detach(), abortSignal, { past: found.seq })
     },
   }
 

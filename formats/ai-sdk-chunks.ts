@@ -1,6 +1,7 @@
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import { addUsage, type Usage } from '../protocol/receipt.ts'
 import type { MessageFacts, UiChunk } from './ai-sdk-chunk.ts'
+import { defined, eventFacts } from './event-facts.ts'
 import type { Format } from './format.ts'
 import { type Call, type KnownCall, OpenCalls } from './open-calls.ts'
 import { textOf } from './plain-text.ts'
@@ -19,6 +20,11 @@ export type UiChunkOptions = {
   readonly known?: readonly KnownCall[] | undefined
   /** Of those, the calls that a person has just refused. Default: none. */
   readonly refused?: ReadonlySet<string> | undefined
+  /**
+   * The number of the last item that was logged before its reader came. What waited earlier has been answered if it waits
+   * no longer at that item. Default: all is new.
+   */
+  readonly past?: number | undefined
 }
 
 type EventOf<Type extends StreamEvent['type']> = Extract<StreamEvent, { type: Type }>
@@ -73,7 +79,7 @@ export class UiChunks implements Format<UiChunk> {
     if (this.isOver) return []
     this.#seq = event.type === 'gap' ? event.next - 1 : event.seq
     this.#take(event)
-    if (!this.isOver && this.#calls.isWaiting) {
+    if (!this.isOver && this.#calls.isWaiting && event.seq >= (this.#options.past ?? 0)) {
       this.#closeStep()
       this.#finish('tool-calls', {})
     }
@@ -123,7 +129,7 @@ export class UiChunks implements Format<UiChunk> {
         const { parent, name, run } = event
         if (agent === undefined) return
         this.#calls.agentBegan(agent, parent)
-        const began = facts({ agent, name, parent, run })
+        const began = defined({ agent, name, parent, run })
         this.#agents.set(agent, began)
         return this.#data('agent', { ...began, status: 'running' }, textOf(agent))
       }
@@ -133,16 +139,12 @@ export class UiChunks implements Format<UiChunk> {
         this.#calls.agentEnded(agent)
         const began = this.#agents.get(agent) ?? { agent }
         this.#agents.delete(agent)
-        return this.#data('agent', facts({ ...began, status: outcome, usage, receipt }), textOf(agent))
+        return this.#data('agent', defined({ ...began, status: outcome, usage, receipt }), textOf(agent))
       }
-      case 'step': {
-        const { type: _, ...step } = event
-        return this.#data('step', facts(step), textOf(step.id))
-      }
-      case 'progress': {
-        const { type: _, ...progress } = event
-        return this.#data('progress', facts(progress), textOf(agent ?? 'run'))
-      }
+      case 'step':
+        return this.#data('step', told(event), textOf(event.id))
+      case 'progress':
+        return this.#data('progress', told(event), textOf(agent ?? 'run'))
       case 'data':
         return this.#own(event)
       case 'usage': {
@@ -154,10 +156,8 @@ export class UiChunks implements Format<UiChunk> {
       }
       case 'retry':
       case 'warning':
-      case 'notice': {
-        const { type, ...rest } = event
-        return this.#aside(type, facts(rest))
-      }
+      case 'notice':
+        return this.#aside(event.type, told(event))
       case 'gap':
         return this.#gap(event)
     }
@@ -167,7 +167,7 @@ export class UiChunks implements Format<UiChunk> {
     const { agent } = event
     if (event.call === undefined && event.type === 'request') {
       const { id, kind, prompt, schema, expiresAt } = event
-      return this.#data('request', facts({ id, kind, prompt, schema, expiresAt, agent }), textOf(id))
+      return this.#data('request', defined({ id, kind, prompt, schema, expiresAt, agent }), textOf(id))
     }
     const id = textOf(event.call)
     const known = this.#calls.find(id)
@@ -185,7 +185,7 @@ export class UiChunks implements Format<UiChunk> {
         const call = known ?? this.#complete(id, 'tool', agent, undefined, 'running')
         if (call.state !== 'running') return
         const { progress, note } = event
-        const output = facts({ progress, note })
+        const output = defined({ progress, note })
         this.#pieces.push({ type: 'tool-output-available', toolCallId: id, output, preliminary: true })
         return
       }
@@ -388,10 +388,10 @@ function dynamic(agent: string | undefined): { dynamic?: true } {
   return agent === undefined ? {} : { dynamic: true }
 }
 
-/** What an event says, without its place in the log and without what it leaves out. */
-function facts(event: object): object {
-  const { seq: _seq, at: _at, ...rest } = event as { seq?: number; at?: number }
-  return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined))
+/** What an event says, with the sub-agent that says it. */
+function told(event: StreamEvent): object {
+  const { agent } = event as { agent?: string }
+  return { ...(agent !== undefined && { agent }), ...eventFacts(event) }
 }
 
 function reasonOf(stop: string | undefined): 'stop' | 'length' | 'content-filter' | 'other' {

@@ -1,8 +1,8 @@
 import { MillraceError } from '../protocol/errors.ts'
 import type { MessageFacts } from './ai-sdk-chunk.ts'
-import { type ConversationMessage, contentOf, type RunAnswer, type UserPart } from './conversation.ts'
+import { type ConversationMessage, contentOf, filePart, type RunAnswer, type UserPart } from './conversation.ts'
 import type { KnownCall } from './open-calls.ts'
-import { bytesOf, textOf } from './plain-text.ts'
+import { textOf } from './plain-text.ts'
 
 /** A UI message of the AI SDK, as far as it is read here. Both majors of `ai` have such messages. */
 export type UiMessage = {
@@ -178,7 +178,7 @@ function userPart(part: UiPart): UserPart[] {
   }
   try {
     const given = typeof mediaType === 'string' && mediaType.includes('/') ? mediaType : (inline ?? '')
-    return [{ type: isImage ? 'image' : 'file', mediaType: given, data: bytesOf(base64) }]
+    return [filePart(isImage, given, base64)]
   } catch {
     throw invalid('the data URL of a file is not base64')
   }

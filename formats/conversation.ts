@@ -1,3 +1,5 @@
+import { bytesOf } from './plain-text.ts'
+
 /** A part of a message of the user. */
 export type UserPart =
   | { type: 'text'; text: string }
@@ -20,12 +22,19 @@ export type ConversationMessage =
 /** The input of an agent that continues a conversation. */
 export type ConversationInput = { messages: ConversationMessage[] }
 
-/** Something that a client sends to a run that waits: an approval, or the output of a tool that the page ran. */
+/** What a client sends to a run that waits: an approval, an answer, or the output of a tool that the page ran. */
 export type RunAnswer =
+  | { type: 'answer'; data: { request: string; value: unknown } }
   | { type: 'approve'; data: { call: string; ok: boolean; note?: string } }
   | { type: 'tool.result'; data: { call: string; output?: unknown; error?: string } }
 
 /** The content of a message of the user: text alone as a string. */
 export function contentOf(parts: UserPart[]): string | UserPart[] {
   return parts.every((part) => part.type === 'text') ? parts.map(({ text }) => text).join('') : parts
+}
+
+/** A file of a message of the user. @throws an error for data that is not base64. */
+export function filePart(isImage: boolean, mediaType: string, base64: string): UserPart {
+  const data = bytesOf(base64)
+  return isImage ? { type: 'image', mediaType, data } : { type: 'file', mediaType, data }
 }

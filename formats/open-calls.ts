@@ -16,11 +16,14 @@ export type Call = {
 /** A call that an earlier answer has told the reader about. */
 export type KnownCall = Readonly<Call>
 
-/** The tool calls of a run and of its sub-agents, and whether all work of it waits for a person or a page. */
+/** The tool calls and questions of a run and of its sub-agents, and whether all work of it waits for a person or a page. */
 export class OpenCalls {
   readonly #calls = new Map<string, Call>()
   /** The sub-agents that are at work, with the agent that started each. */
   readonly #agents = new Map<string, string | undefined>()
+
+  /** The ids of the questions, about no call, that wait for their answer. */
+  readonly questions = new Set<string>()
 
   constructor(known: readonly KnownCall[] = []) {
     for (const call of known) this.#calls.set(call.id, { ...call })
@@ -52,13 +55,13 @@ export class OpenCalls {
   }
 
   /**
-   * Whether some call waits for a person or a page, and no other call is at work. The call of an agent that waits for its
+   * Whether something waits for a person or a page, and no call is at work. The call of an agent that waits for its
    * sub-agents is not at work.
    */
   get isWaiting(): boolean {
     const busy = new Set(this.#agents.values())
     const open = this.open
     const waits = ({ state }: Call): boolean => state === 'approval' || state === 'client'
-    return open.some(waits) && open.every((call) => waits(call) || busy.has(call.agent))
+    return (this.questions.size > 0 || open.some(waits)) && open.every((call) => waits(call) || busy.has(call.agent))
   }
 }

@@ -9,6 +9,11 @@ export function jsonOf(value: unknown): string {
   return JSON.stringify(value, plain) ?? 'null'
 }
 
+/** A value as a reader of JSON gets it. */
+export function plainOf(value: unknown): unknown {
+  return JSON.parse(jsonOf(value)) as unknown
+}
+
 function plain(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)
   return ArrayBuffer.isView(value) ? base64Of(new Uint8Array(value.buffer, value.byteOffset, value.byteLength)) : value

@@ -34,6 +34,8 @@ const homes: Record<string, readonly string[]> = {
   tsx: ['server/cli/config-file.ts'],
   'uWebSockets.js': ['server/cli/transport-option.ts'],
   ai: ['adapters/ai-sdk.ts'],
+  '@ag-ui/client': ['adapters/ag-ui.ts'],
+  rxjs: ['adapters/ag-ui.ts'],
 }
 
 /**

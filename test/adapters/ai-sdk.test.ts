@@ -197,6 +197,26 @@ describe.each(CHATS)('a chat of %s over the client', (_name, Chat) => {
     expect(server.server.liveRuns).toBe(0)
   })
 
+  test('does not ask again, after a reload, what somebody else has answered', async () => {
+    const pay5 = calls({ call: 'c1', name: 'pay', args: { euros: 5 } })
+    await using server = await served(scriptedModel(pay5, calls({ call: 'c2', name: 'pay', args: { euros: 6 } })))
+    const client = server.client()
+    const first = millraceChat(Chat, { client, agent: 'chat', id: 'c1' })
+    await first.sendMessage({ text: 'pay' })
+    const view = server.client().attach('chat', first.lastMessage!.id)
+    await view.send('approve', { call: 'c1', ok: true })
+    for await (const event of view) if (event.type === 'request' && event.call === 'c2') break
+
+    const chat = millraceChat(Chat, { client: server.client(), agent: 'chat', id: 'c1' })
+    await chat.resumeStream()
+    expect(chat.lastMessage?.parts).toMatchObject([
+      { type: 'step-start' },
+      { toolCallId: 'c1', state: 'output-available', output: { paid: 5 } },
+      { type: 'step-start' },
+      { toolCallId: 'c2', state: 'approval-requested' },
+    ])
+  })
+
   test('tells the run of a refusal, and shows the call as denied', async () => {
     const model = scriptedModel(calls({ call: 'c1', name: 'pay', args: { euros: 5 } }), says('not paid'))
     await using server = await served(model)

@@ -1,8 +1,10 @@
+import { AbstractAgent as Agent1 } from '@ag-ui/client'
+import { AbstractAgent as Agent0 } from '@ag-ui/client-0'
 import { Chat as Chat7 } from '@ai-sdk/react'
-import { Chat as Chat6 } from '@ai-sdk/react-3'
 import type { ChatTransport, UIMessage, UIMessageChunk } from 'ai'
 import type { UIMessageChunk as UIMessageChunk6 } from 'ai-6'
 import { expectTypeOf } from 'vitest'
+import { millraceAgent } from '../../adapters/ag-ui.ts'
 import { millraceChat, millraceTransport } from '../../adapters/ai-sdk.ts'
 import { createClient } from '../../client-sdk/index.ts'
 import type { UiChunk } from '../../formats/ai-sdk-chunk.ts'
@@ -36,4 +38,11 @@ expectTypeOf(millraceChat(Chat7<Mine>, { client, agent: 'chat', id: 'c1' })).toE
 // @ts-expect-error the transport is made of the client
 millraceChat(Chat7, { client, agent: 'chat', transport: undefined })
 
-export { Chat6 }
+export const chat6: Chat6<never> = millraceChat(Chat6<never>, { client: client, agent: 'chat' as never })
+
+// An agent is of the class that was given, whichever generation it is of.
+expectTypeOf(millraceAgent(Agent1, { client, agent: 'chat' })).toEqualTypeOf<Agent1>()
+expectTypeOf(millraceAgent(Agent0, { client, agent: 'chat' })).toEqualTypeOf<Agent0>()
+millraceAgent(Agent1, { client, agent: 'count', input: ({ messages }) => ({ to: messages.length }) })
+// @ts-expect-error there is no such actor
+millraceAgent(Agent1, { client, agent: 'caht' })
