@@ -1,3 +1,7 @@
+import { agUiRoutes } from './ag-ui-routes.ts'
+import { AiSdkChats } from './ai-sdk-chats.ts'
+import { aiSdkRoutes } from './ai-sdk-routes.ts'
+import { ChatRuns } from './chat-runs.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
@@ -77,10 +81,14 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
   const streams = new OpenStreams(runtime, limits, () => parts.streamOver())
   const tickets = new Tickets(runtime, limits)
   const access = new RunAccess({ runtime, limits, log, registry, streams })
+  const chats = new ChatRuns(access, runtime)
+  const aiSdk = new AiSdkChats(chats)
   const routes: Route[] = [
     ...runRoutes({ runtime, access, streams }),
     ...actorRoutes(access, new Set(options.eventSource)),
     ...ticketRoutes(access, tickets),
+    ...aiSdkRoutes(access, aiSdk),
+    ...agUiRoutes(access, chats),
   ]
   const surface = new HttpSurface({ ...parts, callers: new Callers(parts), tickets }, [...routes, openApiRoute(routes)])
   const node = { slowMs: limits.slowMs, runtime, report: (error: unknown) => parts.report(error) }

@@ -1,0 +1,74 @@
+import { UiChunks } from '../../formats/ai-sdk-chunks.ts'
+import {
+  checkedMessages,
+  continuationOf,
+  conversationOf,
+  factsOf,
+  type UiMessage,
+} from '../../formats/ai-sdk-messages.ts'
+import type { FoundRun } from '../sessions/registry.ts'
+import type { Caller } from './caller.ts'
+import type { ChatRuns } from './chat-runs.ts'
+
+/** A request of a chat of the AI SDK. */
+export type ChatSend = {
+  /** The id of the chat. */
+  readonly id: string
+  readonly messages: unknown
+  readonly trigger?: 'submit-message' | 'regenerate-message' | undefined
+}
+
+/** A run that answers a chat, where its reader begins, and the chunks it becomes. */
+export type ChatAnswer = {
+  readonly found: FoundRun
+  readonly from: { readonly after: number; readonly gen: number | undefined }
+  readonly format: UiChunks
+}
+
+/** What chats of the AI SDK ask of the server, over whichever wire: an answer, and an answer from its beginning. */
+export class AiSdkChats {
+  readonly #chats: ChatRuns
+
+  constructor(chats: ChatRuns) {
+    this.#chats = chats
+  }
+
+  /**
+   * Starts a run for the messages of a chat; or, where the last message answers a run that waits, continues that run.
+   * @throws MillraceError `invalid_input` for messages of another form; the reason of a refusal.
+   */
+  async send(caller: Caller, actor: string, { id, messages, trigger }: ChatSend, version: 6 | 7): Promise<ChatAnswer> {
+    const checked = checkedMessages(messages)
+    const continued = trigger === 'regenerate-message' ? undefined : continuationOf(checked)
+    if (continued) {
+      const { run, seq, gen, answers, known, refused } = continued
+      const found = await this.#chats.find(caller, actor, run, seq)
+      await this.#chats.answer(caller, found, answers)
+      const options = { run, version, known, refused, gen: () => found.run.log.gen }
+      return { found, from: { after: seq, gen: gen ?? 1 }, format: new UiChunks(options) }
+    }
+    const waiting = waitingRun(checked)
+    if (waiting !== undefined) await this.#chats.supersede(caller, actor, waiting)
+    const found = await this.#chats.start(caller, actor, id, { messages: conversationOf(checked) })
+    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, 0) }
+  }
+
+  /** The whole answer of the chat's run that goes on. Undefined: none does. */
+  async resume(caller: Caller, actor: string, chat: string, version: 6 | 7): Promise<ChatAnswer | undefined> {
+    const active = this.#chats.active(caller, actor, chat)
+    if (!active) return undefined
+    const found = await this.#chats.find(caller, actor, active.run, 0)
+    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, active.seq) }
+  }
+}
+
+function formatOf({ run }: FoundRun, version: 6 | 7, past: number): UiChunks {
+  return new UiChunks({ run: run.id, version, past, gen: () => run.log.gen })
+}
+
+/** The run that the chat last heard of, if that waited for an answer. */
+function waitingRun(messages: readonly UiMessage[]): string | undefined {
+  const asked = messages.findLast(({ role }) => role === 'assistant')
+  const facts = asked && factsOf(asked)
+  return facts?.seq !== undefined && facts.outcome === undefined ? facts.run : undefined
+}
