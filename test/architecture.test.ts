@@ -31,6 +31,7 @@ const homes: Record<string, readonly string[]> = {
   '@modelcontextprotocol/client': ['server/tools/mcp/'],
   '@modelcontextprotocol/server': ['server/mcp/'],
   jose: ['server/sessions/auth.ts'],
+  libsql: ['server/stores/sqlite/file.ts'],
   tsx: ['server/cli/config-file.ts'],
   'uWebSockets.js': ['server/cli/transport-option.ts'],
   ai: ['adapters/ai-sdk.ts'],

@@ -94,6 +94,20 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
         expect(await store.find('r1')).toMatchObject({ next: 51 })
       })
 
+      test('of several runs at the same time, which stay apart', async () => {
+        await using harness = await openStore()
+        const { store } = harness
+        const ids = ['r1', 'r2', 'r3']
+        const leases = await Promise.all(ids.map((id) => begun(store, id)))
+        for (let seq = 1; seq <= 4; seq++)
+          await Promise.all(leases.map((lease) => lease.append({ batch: batch(seq, seq) })))
+        for (const id of ids) {
+          expect(await store.find(id)).toMatchObject({ id, first: 1, next: 5 })
+          const all = [1, 2, 3, 4].map((seq) => batch(seq, seq))
+          expect((await store.read(id, 1, 1_000)).batches).toEqual(all)
+        }
+      })
+
       test('whose bytes are views of a larger buffer', async () => {
         await using harness = await openStore()
         const { store } = harness

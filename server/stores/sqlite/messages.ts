@@ -1,0 +1,50 @@
+/** A value of a column. A number is whole and safe; the columns of this package have no others. */
+export type Value = string | number | Uint8Array | null
+
+/** A change or a query. Its text is a constant: each different text is prepared once, and kept. */
+export type Statement = { readonly sql: string; readonly params?: readonly Value[] }
+
+/** What one part of the package keeps in the file. */
+export type Part = {
+  /** Its name in the file. It never changes. */
+  readonly name: string
+  /** The SQL that leads from version 0 to 1, from 1 to 2, and so on. What was released never changes. */
+  readonly migrations: readonly string[]
+}
+
+/** A statement of a message: the number of its text, and its parameters. */
+export type NumberedStatement = readonly [text: number, params: readonly Value[]]
+
+/**
+ * One operation. `read` gives rows. `write` gives how many rows each statement changed. `writeIf` does the rest only if
+ * its first statement changes a row, and says whether. `maintain` is one statement that no transaction may have.
+ */
+export type Operation = readonly [
+  kind: 'read' | 'write' | 'writeIf' | 'maintain',
+  statements: readonly NumberedStatement[],
+]
+
+/** Rows by column. */
+export type Row = { readonly [column: string]: Value }
+
+/** Why something failed, in the words of SQLite or of Node. */
+export type Failure = { readonly code: string; readonly message: string }
+
+/** What became of an operation. */
+export type Result = { readonly value: Row[] | number[] | boolean } | { readonly failure: Failure }
+
+/** The first message to the thread. */
+export type OpenMessage = { readonly path: string; readonly parts: readonly Part[] }
+
+/** All operations of a turn of the event loop, packed in one message: texts that are new, and the operations. */
+export type WorkMessage = readonly [texts: readonly string[], operations: readonly Operation[]]
+
+/** What the main thread sends: packed work, or null to close. */
+export type Request = Uint8Array | null
+
+/** What the thread says: that it is open, and how often the file was opened; why it is not; packed results; the end. */
+export type Reply =
+  | { readonly type: 'opened'; readonly openings: number }
+  | { readonly type: 'refused'; readonly failure: Failure }
+  | { readonly type: 'results'; readonly packed: Uint8Array }
+  | { readonly type: 'closed' }

@@ -1,0 +1,143 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { pack, unpack } from 'msgpackr'
+import { failureOf, openFile, type SqliteFile, type SqliteStatement } from './file.ts'
+import type {
+  NumberedStatement,
+  OpenMessage,
+  Operation,
+  Reply,
+  Request,
+  Result,
+  Row,
+  Value,
+  WorkMessage,
+} from './messages.ts'
+
+/** The thread that has the file. All that one message asks for is one transaction: one write to the disk. */
+
+const port = parentPort!
+
+class Thread {
+  readonly #file: SqliteFile
+  readonly #texts: string[] = []
+  readonly #statements: SqliteStatement[] = []
+
+  constructor(file: SqliteFile) {
+    this.#file = file
+  }
+
+  work([texts, operations]: WorkMessage): Result[] {
+    this.#texts.push(...texts)
+    const results: Result[] = []
+    // What no transaction may have comes alone, between the others.
+    for (let from = 0; from < operations.length; ) {
+      const isAlone = ({ 0: kind }: Operation): boolean => kind === 'maintain'
+      const end = operations.findIndex((each, index) => index >= from && isAlone(each))
+      const group = operations.slice(from, end < 0 ? undefined : end)
+      results.push(...this.#together(group))
+      if (end >= 0) results.push(this.#attempt(() => this.#perform(operations[end]!)))
+      from = end < 0 ? operations.length : end + 1
+    }
+    return results
+  }
+
+  /** Performs operations in one transaction. When one fails, each gets a transaction of its own. */
+  #together(operations: readonly Operation[]): Result[] {
+    if (operations.length === 0) return []
+    try {
+      return this.#transaction(() => operations.map((each) => ({ value: this.#perform(each) })))
+    } catch (error) {
+      if (operations.length === 1) return [{ failure: failureOf(error) }]
+      return operations.map((each) => this.#attempt(() => this.#transaction(() => this.#perform(each))))
+    }
+  }
+
+  #attempt(perform: () => Row[] | number[] | boolean): Result {
+    try {
+      return { value: perform() }
+    } catch (error) {
+      return { failure: failureOf(error) }
+    }
+  }
+
+  #transaction<T>(perform: () => T): T {
+    this.#file.exec('BEGIN IMMEDIATE')
+    try {
+      const result = perform()
+      this.#file.exec('COMMIT')
+      return result
+    } catch (error) {
+      // A full disk may have ended the transaction already.
+      if (this.#file.inTransaction) this.#file.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  #perform([kind, statements]: Operation): Row[] | number[] | boolean {
+    switch (kind) {
+      case 'read':
+      case 'maintain':
+        return statements.flatMap((each) => this.#rows(each))
+      case 'write':
+        return statements.map((each) => this.#change(each))
+      case 'writeIf': {
+        const [condition, ...rest] = statements
+        if (this.#change(condition!) === 0) return false
+        for (const each of rest) this.#change(each)
+        return true
+      }
+    }
+  }
+
+  #change([text, params]: NumberedStatement): number {
+    return this.#statement(text).run(params).changes
+  }
+
+  #rows([text, params]: NumberedStatement): Row[] {
+    return this.#statement(text)
+      .all(params)
+      .map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])))
+  }
+
+  #statement(text: number): SqliteStatement {
+    this.#statements[text] ??= this.#file.prepare(this.#texts[text]!)
+    return this.#statements[text]
+  }
+
+  close(): void {
+    try {
+      this.#file.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } finally {
+      this.#file.close()
+    }
+  }
+}
+
+/** The module gives bytes as an `ArrayBuffer`. */
+function plain(value: Value | ArrayBuffer): Value {
+  return value instanceof ArrayBuffer ? new Uint8Array(value) : value
+}
+
+function say(reply: Reply, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(reply, transfer)
+}
+
+const { path, parts } = workerData as OpenMessage
+try {
+  const { file, openings } = await openFile(path, parts)
+  const thread = new Thread(file)
+  port.on('message', (request: Request) => {
+    if (request) {
+      const packed = new Uint8Array(pack(thread.work(unpack(request) as WorkMessage)))
+      say({ type: 'results', packed }, [packed.buffer])
+      return
+    }
+    thread.close()
+    say({ type: 'closed' })
+    port.close()
+  })
+  say({ type: 'opened', openings })
+} catch (error) {
+  say({ type: 'refused', failure: failureOf(error) })
+  port.close()
+}
