@@ -148,7 +148,10 @@ export function millraceAgent<Actors extends ActorMap, Name extends keyof Actors
       async function read(): Promise<void> {
         const opened = await open(input, reading)
         if (subscriber.closed) return opened?.run.detach()
-        if (!opened) { emit(noRunEvents(thread, runId, await history?.(thread))); return; }
+        if (!opened) {
+          emit(noRunEvents(thread, runId, await history?.(thread)))
+          return
+        }
         const { run, facts } = opened
         if (reading.isAborted) void run.cancel()
         const format = new AgUiEvents({ thread, run: runId, version, ...facts })

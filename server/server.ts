@@ -12,6 +12,7 @@ import { EarlyBytes } from './connections/early-bytes.ts'
 import { FlushQueue } from './connections/flush-queue.ts'
 import { OriginCheck } from './connections/origin.ts'
 import { SocketCount } from './connections/socket-count.ts'
+import { CHAT_PATH } from './http/chat-socket.ts'
 import { type HttpOptions, httpServer } from './http/http-server.ts'
 import type { Peer } from './http/http-surface.ts'
 import { LEVELS, type Logger, ServerLog } from './logging/logger.ts'
@@ -277,6 +278,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       *[Symbol.iterator]() {
         yield* connections
         yield* http.streams
+        yield* http.sockets
       },
     },
     registry,
@@ -306,6 +308,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   for (const [name, actor] of actors) actors.set(name, registered(name, actor, view, models))
 
   const flushes = new FlushQueue(runtime)
+  const earlyBytes = new EarlyBytes(limits)
   const connectionOptions: ConnectionOptions = {
     runtime,
     flushes,
@@ -315,7 +318,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     sessions,
     authenticate: options.authenticate,
     addressOf,
-    earlyBytes: new EarlyBytes(limits),
+    earlyBytes,
     server: name,
     leaving: () => closing.leaving,
     report: (error) => report(error, {}),
@@ -340,6 +343,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       origins: originCheck,
       sockets,
       actors: actors.keys(),
+      earlyBytes,
       addressOf,
       report: (error) => report(error, {}),
       streamOver: () => closing.check(),
@@ -349,6 +353,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
 
   const acceptor: SocketAcceptor = {
     takeRequest: httpOn && !plainPort ? http.takeRequest : undefined,
+    subpaths: httpOn ? [CHAT_PATH] : [],
     verify(request) {
       const verdict = originCheck.verify(request)
       if (!verdict.ok) return verdict
@@ -359,6 +364,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     },
     accept(socket, subprotocol) {
       const address = addressOf(socket.request)
+      const chat = httpOn ? http.takeSocket(socket, () => sockets.closed(address)) : undefined
+      if (chat) {
+        sockets.opened(address)
+        return chat
+      }
       const connection = new Connection(socket, address, connectionOptions)
       connections.add(connection)
       sockets.opened(address)

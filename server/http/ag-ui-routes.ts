@@ -20,7 +20,10 @@ import { EVENT_STREAM, sseEvent } from './sse.ts'
 
 const QUERY = z.strictObject({
   disconnect: z.enum(['detach', 'cancel']).exactOptional(),
-  version: z.coerce.number().pipe(z.literal([0, 1])).exactOptional(),
+  version: z.coerce
+    .number()
+    .pipe(z.literal([0, 1]))
+    .exactOptional(),
 })
 
 type Query = z.output<typeof QUERY>

@@ -1,20 +1,22 @@
-import { agUiRoutes } from './ag-ui-routes.ts'
-import { AiSdkChats } from './ai-sdk-chats.ts'
-import { aiSdkRoutes } from './ai-sdk-routes.ts'
-import { ChatRuns } from './chat-runs.ts'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
+import type { EarlyBytes } from '../connections/early-bytes.ts'
 import type { OriginCheck } from '../connections/origin.ts'
 import type { SocketCount } from '../connections/socket-count.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Authenticate } from '../sessions/auth.ts'
 import type { Registry } from '../sessions/registry.ts'
-import type { RequestTaker, UpgradeRequest } from '../transports/transport.ts'
+import type { RequestTaker, Socket, SocketEvents, UpgradeRequest } from '../transports/transport.ts'
 import { actorRoutes } from './actor-routes.ts'
+import { agUiRoutes } from './ag-ui-routes.ts'
+import { AiSdkChats } from './ai-sdk-chats.ts'
+import { aiSdkRoutes } from './ai-sdk-routes.ts'
 import { Callers } from './caller.ts'
+import { ChatRuns } from './chat-runs.ts'
+import { ChatSocket, chatActor } from './chat-socket.ts'
 import { HttpSurface } from './http-surface.ts'
 import { answerOnNode } from './node-adapter.ts'
 import { OpenStreams } from './open-streams.ts'
@@ -47,6 +49,7 @@ export type HttpParts = {
   readonly sockets: SocketCount
   /** The names of the actors. */
   readonly actors: Iterable<string>
+  readonly earlyBytes: EarlyBytes
   addressOf(request: UpgradeRequest): string
   report(error: unknown): void
   /** One of the streams is over. */
@@ -55,6 +58,13 @@ export type HttpParts = {
 
 /** A server over plain HTTP: its routes, and what is open. */
 export type HttpServerParts = {
+  /**
+   * Takes a socket of the AI SDK's own client. Undefined: it is none.
+   * @param closed the socket is closed.
+   */
+  takeSocket(socket: Socket, closed: () => void): SocketEvents | undefined
+  /** The sockets that it took. */
+  readonly sockets: Iterable<ChatSocket>
   readonly surface: HttpSurface
   readonly streams: OpenStreams
   /** Answers requests of an HTTP server of Node. */
@@ -90,13 +100,33 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
     ...aiSdkRoutes(access, aiSdk),
     ...agUiRoutes(access, chats),
   ]
-  const surface = new HttpSurface({ ...parts, callers: new Callers(parts), tickets }, [...routes, openApiRoute(routes)])
+  const callers = new Callers(parts)
+  const sockets = new Set<ChatSocket>()
+  const surface = new HttpSurface({ ...parts, callers, tickets }, [...routes, openApiRoute(routes)])
   const node = { slowMs: limits.slowMs, runtime, report: (error: unknown) => parts.report(error) }
   return {
+    sockets,
+    takeSocket(socket, closed) {
+      const actor = chatActor(socket.request.url)
+      if (actor === undefined || !hasText(socket)) return undefined
+      const chat = new ChatSocket(socket, actor, {
+        ...{ ...parts, callers, tickets, access, chats: aiSdk },
+        closed(gone) {
+          sockets.delete(gone)
+          closed()
+        },
+      })
+      sockets.add(chat)
+      return chat
+    },
     surface,
     streams,
     takeRequest: (request, response, place) =>
       answerOnNode(surface, node, request as IncomingMessage, response as ServerResponse, place),
     close: () => tickets.close(),
   }
+}
+
+function hasText(socket: Socket): socket is Socket & Required<Pick<Socket, 'sendText'>> {
+  return socket.sendText !== undefined
 }

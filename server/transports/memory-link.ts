@@ -224,7 +224,7 @@ export class Link implements Socket {
       return this.#goes(item.code)
     }
     if (this.#state === 'closing') return
-    if (typeof item.message === 'string') return this.#events?.text()
+    if (typeof item.message === 'string') return this.#events?.text(item.message)
     if (item.message.length > this.#limits!.maxMessage) return this.close(TOO_LARGE, 'the message is too large')
     this.#events?.message(item.message)
   }

@@ -28,8 +28,8 @@ export interface SocketEvents {
   arrived(bytes: number): void
   /** A binary message arrived. The bytes are valid only during the call. */
   message(bytes: Uint8Array): void
-  /** A text message arrived. The protocol has none. */
-  text(): void
+  /** A text message arrived. The protocol has none; that of a page's own library may. */
+  text(text: string): void
   /** `bufferedAmount` fell to zero, or low enough to try a refused `send` again. */
   drain(): void
   /**
@@ -51,6 +51,8 @@ export interface Socket {
    * `drain`. `closed`: the socket is closed or closing.
    */
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed'
+  /** Sends one text message, as `send` does. Absent: the transport sends only binary messages. */
+  sendText?(text: string): 'sent' | 'full' | 'closed'
   /**
    * The most bytes of an unfinished message that the transport buffers without calling `arrived`, approximately. Default
    * 0: it calls `arrived`, or buffers nothing.
@@ -104,6 +106,8 @@ export interface SocketAcceptor {
    * @param subprotocol `known`: the client offered the subprotocol of millrace. `unknown`: it did not.
    */
   accept(socket: Socket, subprotocol: 'known' | 'unknown'): SocketEvents
+  /** Where it is attached, it also takes sockets whose paths begin with its own path and one of these. Default: none. */
+  readonly subpaths?: readonly string[] | undefined
   /** Answers requests that are no upgrades. Undefined: the server has no plain HTTP. */
   readonly takeRequest?: RequestTaker | undefined
 }

@@ -271,9 +271,17 @@ class UwsSocket implements Socket {
   }
 
   send(bytes: Uint8Array): 'sent' | 'full' | 'closed' {
+    return this.#send(bytes, true)
+  }
+
+  sendText(text: string): 'sent' | 'full' | 'closed' {
+    return this.#send(Buffer.from(text), false)
+  }
+
+  #send(bytes: Uint8Array, isBinary: boolean): 'sent' | 'full' | 'closed' {
     const webSocket = this.#webSocket
     if (!webSocket || this.#closing) return 'closed'
-    this.#isRefused = webSocket.send(bytes, true) === DROPPED
+    this.#isRefused = webSocket.send(bytes, isBinary) === DROPPED
     return this.#isRefused ? 'full' : 'sent'
   }
 
@@ -301,7 +309,7 @@ class UwsSocket implements Socket {
     if (this.#closing) return
     if (bytes.byteLength > this.#limits.maxMessage) return this.close(1009, 'the message is too large')
     if (isBinary) this.#events?.message(new Uint8Array(bytes))
-    else this.#events?.text()
+    else this.#events?.text(Buffer.from(bytes).toString())
   }
 
   /** The kernel took some or all of the buffered bytes. */

@@ -14,7 +14,7 @@ import {
   type TransportLimits,
   type UpgradeRequest,
 } from './transport.ts'
-import { binaryFrame } from './ws-frame.ts'
+import { binaryFrame, textFrame } from './ws-frame.ts'
 
 /** Maximum number of pieces of one message: of its frames, and of the reads in which a frame arrived. */
 const MAX_FRAGMENTS = 4_096
@@ -65,7 +65,7 @@ export function ws({ headersMs = HEADERS_MS }: WsOptions = {}): Transport {
       return await port.listen(at)
     },
     attach(acceptor, limits, server, path) {
-      detaches.push(takeUpgrades(server, path, upgrades(acceptor, limits, server)))
+      detaches.push(takeUpgrades(server, path, upgrades(acceptor, limits, server), acceptor.subpaths))
       if (acceptor.takeRequest) detaches.push(takeRequests(server, path, acceptor.takeRequest))
     },
     stopAccepting() {
@@ -160,7 +160,7 @@ function accept(
   webSocket.on('message', (data: Buffer, isBinary) => {
     if (webSocket.readyState !== webSocket.OPEN) return
     if (isBinary) events?.message(data)
-    else events?.text()
+    else events?.text(data.toString())
   })
   // `ws` has sent the close code of the fault and ended its side: to cut now could lose the code in transit.
   webSocket.on('error', () => terminateLate(webSocket))
@@ -200,6 +200,14 @@ class WsSocket implements Socket {
     if (this.#stream.writableLength > this.#limits.maxBuffered) return 'full'
     // `ws` writes header and message apart, which costs more. Its own control frames are whole writes on this stream too.
     this.#stream.write(frameOf(bytes))
+    return 'sent'
+  }
+
+  sendText(text: string): 'sent' | 'full' | 'closed' {
+    const webSocket = this.#webSocket
+    if (webSocket.readyState !== webSocket.OPEN) return 'closed'
+    if (this.#stream.writableLength > this.#limits.maxBuffered) return 'full'
+    this.#stream.write(textFrame(text))
     return 'sent'
   }
 

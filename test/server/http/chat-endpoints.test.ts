@@ -43,7 +43,9 @@ function textOf(messages: readonly { role: string; parts?: readonly unknown[]; c
   const texts = messages.map(({ role, parts, content }) => {
     if (role !== 'assistant') return ''
     if (!parts) return typeof content === 'string' ? content : ''
-    return parts.map((part) => ((part as { type: string }).type === 'text' ? (part as { text: string }).text : '')).join('')
+    return parts
+      .map((part) => ((part as { type: string }).type === 'text' ? (part as { text: string }).text : ''))
+      .join('')
   })
   return texts.join('')
 }
