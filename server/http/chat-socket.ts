@@ -140,11 +140,11 @@ export class ChatSocket implements SocketEvents {
         frame.type === 'send'
           ? await chats.send(caller, this.#actor, frame, 7)
           : await chats.resume(caller, this.#actor, frame.id, 7)
-      if (!answer) return await this.#reply({ type: 'no-active', requestId })
+      if (!answer) { await this.#reply({ type: 'no-active', requestId }); return; }
       const { found, from } = answer
       open.found = found
       // It came while the run was looked for.
-      if (this.#open.get(requestId) !== open) return this.#stop(caller, found)
+      if (this.#open.get(requestId) !== open) { this.#stop(caller, found); return; }
       const seen = frame.type === 'resume' ? frame.lastSequence : undefined
       const format = new ChatFrames(answer.format, requestId, seen)
       const { body } = access.stream(caller, found, { from, policy: 'pace', format })
@@ -216,7 +216,7 @@ export class ChatSocket implements SocketEvents {
       this.#parts.log.write('connection.refused', { code: refusal.code, over: 'ai-sdk' })
       this.#caller = undefined
       // A browser tells the page the reason of a close, and this client fails its requests with it.
-      return this.fault(CLOSE.unauthenticated, refusal.message)
+      this.fault(CLOSE.unauthenticated, refusal.message); return;
     }
     await this.#reply({ type: 'error', requestId, errorText: `${refusal.code}: ${refusal.message}` })
   }

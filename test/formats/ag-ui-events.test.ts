@@ -22,7 +22,7 @@ async function verify(version: 0 | 1, events: readonly AgUiEvent[]): Promise<voi
     subscriber.complete()
   })
   const enforced = version === 1 ? client1.enforceEvents()(source) : source
-  const { verifyEvents } = (version === 1 ? client1 : client0) as typeof client1
+  const { verifyEvents } = (version === 1 ? client1 : client0) as unknown as typeof client1
   const verified = await lastValueFrom(verifyEvents()(enforced).pipe(toArray()))
   expect(verified).toHaveLength(events.length)
 }

@@ -1,4 +1,4 @@
-import { HttpAgent as Http1, type Message } from '@ag-ui/client'
+import { HttpAgent as Http1 } from '@ag-ui/client'
 import { HttpAgent as Http0 } from '@ag-ui/client-0'
 import { Chat as Chat7 } from '@ai-sdk/react'
 import { Chat as Chat6 } from '@ai-sdk/react-3'
@@ -113,7 +113,7 @@ describe.each([
     const model = scriptedModel(calls({ call: 'c1', name: 'pay', args: { euros: 5 } }), says('paid'))
     await using server = await served(model)
     const mine = new HttpAgent({ url: `${server.http}/ag-ui/chat`, headers, threadId: 't1' })
-    mine.addMessage({ id: 'm1', role: 'user', content: 'pay' } as Message)
+    mine.addMessage({ id: 'm1', role: 'user', content: 'pay' })
     await mine.runAgent()
     const resume = [{ interruptId: mine.pendingInterrupts[0]!.id, status: 'resolved', payload: true } as const]
     await mine.runAgent({ resume })

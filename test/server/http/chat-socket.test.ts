@@ -16,7 +16,7 @@ const pay = tool({
   needsApproval: true,
   run: ({ euros }) => ({ paid: euros }),
 })
-const ALICE = { authorization: 'Bearer alice' }
+const ALICE: Record<string, string> = { authorization: 'Bearer alice' }
 
 function actorsOf(model = scriptedModel(says('hello'))) {
   const stopped = { count: 0, said: 0 }
@@ -47,7 +47,7 @@ async function served(model?: ReturnType<typeof scriptedModel>, options: object 
   return { ...server, stopped: made.stopped }
 }
 
-function chatAt(url: string, { headers = ALICE as Record<string, string>, ...init } = {}) {
+function chatAt(url: string, { headers = ALICE, ...init } = {}) {
   const transport = new WebSocketChatTransport<UIMessage>({ url, headers, webSocket: WebSocket as never })
   return { transport, chat: new Chat({ transport, ...init }) }
 }
