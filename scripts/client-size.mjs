@@ -9,15 +9,15 @@ const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
 const extras = ['only', 'smooth', 'partialObject', 'upload', 'clientTools']
 
-const bundle = await bundled('createClient')
-const stowaways = Object.entries(bundle.metafile.inputs)
+const client = await bundled('createClient')
+const stowaways = Object.entries(client.metafile.inputs)
   .flatMap(([path, { imports }]) => [path, ...imports.filter((line) => line.external).map((line) => line.path)])
   .filter((path) => forbidden.some((pattern) => pattern.test(path)))
-for (const [path, { bytesInOutput }] of Object.entries(Object.values(bundle.metafile.outputs)[0].inputs))
+for (const [path, { bytesInOutput }] of Object.entries(Object.values(client.metafile.outputs)[0].inputs))
   if (bytesInOutput > 0 && extras.some((name) => path.endsWith(`/${fileOf(name)}.js`))) stowaways.push(path)
 if (stowaways.length > 0) fail(`the browser bundle of the client contains ${stowaways.join(', ')}`)
 
-const alone = sizeOf(bundle)
+const alone = sizeOf(client)
 if (alone.minified === 0) fail('the browser bundle of the client is empty')
 
 const figures = `client: ${alone.minified} B minified, ${alone.gzipped} B gzipped, of ${budgetBytes} B allowed`
@@ -29,10 +29,26 @@ for (const name of extras) {
   console.log(`${name}: ${minified - alone.minified} B minified, ${gzipped - alone.gzipped} B gzipped, beside it`)
 }
 
+// What an adapter adds to the client, without the packages that it adapts to.
+const adapters = { 'ai-sdk': { name: 'millraceChat', budgetBytes: 4_096 }, 'ag-ui': { name: 'millraceAgent', budgetBytes: 3_072 } }
+for (const [entry, { name, budgetBytes }] of Object.entries(adapters)) {
+  const both = `export { createClient } from 'millrace/client'; export { ${name} } from 'millrace/adapters/${entry}'`
+  const { minified, gzipped } = sizeOf(await bundle(both, ['rxjs', 'rxjs/operators']))
+  const beside = gzipped - alone.gzipped
+  const figures = `millrace/adapters/${entry}: ${minified - alone.minified} B minified, ${beside} B gzipped, of ${budgetBytes} B allowed, beside it`
+  if (beside > budgetBytes) fail(`${figures}: ${beside - budgetBytes} B too much`)
+  console.log(figures)
+}
+
 /** The client with these exports, for a browser. */
-async function bundled(...names) {
+function bundled(...names) {
+  return bundle(`export { ${names.join(', ')} } from 'millrace/client'`)
+}
+
+function bundle(contents, external = []) {
   return build({
-    stdin: { contents: `export { ${names.join(', ')} } from 'millrace/client'`, resolveDir: process.cwd() },
+    stdin: { contents, resolveDir: process.cwd() },
+    external,
     bundle: true,
     minify: true,
     format: 'esm',
