@@ -63,12 +63,16 @@ export class Journal implements Pacer {
   #retryMs = RETRY_MS
   #retry: Timer | undefined
   /** The state that was stored last, or is about to be, has the run waiting. */
-  #isParked = false
+  #isParked: boolean
   /** An event was logged since the last append: the run may have cost more. */
   #hasEvents = false
 
-  /** @param lease The right to append, once the store has given it. It never rejects. */
-  constructor(run: JournalCallbacks, log: Log, lease: Lease | Promise<Lease | undefined>) {
+  /**
+   * @param lease The right to append, once the store has given it. It never rejects.
+   * @param isParked Whether the store has it waiting: another process has left it so.
+   */
+  constructor(run: JournalCallbacks, log: Log, lease: Lease | Promise<Lease | undefined>, isParked: boolean) {
+    this.#isParked = isParked
     this.#run = run
     this.#log = log
     this.#stored = log.written

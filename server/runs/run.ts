@@ -381,6 +381,7 @@ export class Run implements ReadableRun {
       },
       this.log,
       storage.lease,
+      storage.parked !== undefined,
     )
     this.#readers.pacedBy(journal)
     this.#producer.storedBy(journal)

@@ -333,6 +333,8 @@ export class Registry {
     const storage = this.#storage
     const run = this.#runs.get(id)
     if (run || !storage) return this.#readable(principal, run)
+    // It may be one that was left to the next process. The client asks there, once this connection closes.
+    if (this.#draining) return new Promise(() => {})
     return storage.open().then(async () => {
       const begun = this.#runs.get(id)
       if (begun) return this.#readable(principal, begun)

@@ -85,7 +85,11 @@ export class RunStorage {
    * @throws MillraceError `store_unavailable` when the store cannot be opened.
    */
   open(): Promise<void> {
-    this.#opening ??= this.#open()
+    this.#opening ??= this.#open().catch((error: unknown) => {
+      // Whoever asks next tries again.
+      this.#opening = undefined
+      throw error
+    })
     return this.#opening
   }
 

@@ -4,20 +4,24 @@ import { EVENT, type RunEvent } from '../../protocol/events.ts'
 import type { DownFrame, UpFrame, WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { Cursor } from '../../server/log/cursor.ts'
+import { Log } from '../../server/log/log.ts'
 import { LogWriter } from '../../server/log/log-writer.ts'
 import { Readers } from '../../server/log/readers.ts'
 import { CallIds } from '../../server/runs/call-ids.ts'
 import { Children } from '../../server/runs/children.ts'
 import { Inputs } from '../../server/runs/inputs.ts'
+import { Journal } from '../../server/runs/journal.ts'
 import { LocalReader } from '../../server/runs/local-reader.ts'
 import { OpenIds } from '../../server/runs/open-ids.ts'
 import { OpenWork } from '../../server/runs/open-work.ts'
+import { Parking } from '../../server/runs/parking.ts'
 import { Requests } from '../../server/runs/requests.ts'
 import { Run } from '../../server/runs/run.ts'
 import { UsageTally } from '../../server/runs/usage-tally.ts'
 import { Quota } from '../../server/sessions/admission.ts'
 import { Registry } from '../../server/sessions/registry.ts'
 import { RunLists } from '../../server/sessions/run-lists.ts'
+import { RunStorage } from '../../server/sessions/run-storage.ts'
 import type { Session } from '../../server/sessions/session.ts'
 import { Sessions } from '../../server/sessions/sessions.ts'
 import type { Tamper } from './network.ts'
@@ -85,6 +89,66 @@ function events(type: number, alter: (data: WireMap, sid: number) => WireMap): (
   return down((frame) =>
     frame.kind === 'event' && frame.type === type ? [{ ...frame, data: alter(frame.data, frame.sid) }] : [frame],
   )
+}
+
+/** Rules of a store, and of what comes back from it. */
+export const STORE_BREAKS: { readonly [sentence: string]: Break } = {
+  'the store knows that a waiting run goes on before anything follows': {
+    patch: method(
+      Journal.prototype,
+      'goOn',
+      (original) =>
+        function (this: Journal) {
+          void original.call(this)
+          return undefined
+        },
+    ),
+  },
+  'a run of another process is still parked': { patch: method(Journal.prototype, 'goOn', () => () => undefined) },
+  'an end waits for the store': {
+    patch: method(
+      Journal.prototype,
+      'end',
+      (original) =>
+        function (this: Journal, end) {
+          void original.call(this, end)
+          return Promise.resolve()
+        },
+    ),
+  },
+  'what is only logged is not shown': { patch: method(Log.prototype, 'showThrough', () => () => {}) },
+  'a run that only waits is parked': { patch: method(Journal.prototype, 'park', () => () => Promise.resolve()) },
+  'a run that only waited goes on': { patch: method(Parking.prototype, 'checkpoint', () => () => {}) },
+  'a key names one run, also in another process': {
+    patch: method(
+      RunStorage.prototype,
+      'begin',
+      (original) =>
+        function (this: RunStorage, id, run) {
+          return original.call(this, id, run, undefined)
+        },
+    ),
+  },
+  'a new life begins behind what is stored': {
+    patch: method(
+      Log.prototype,
+      'lifeAfter',
+      () =>
+        function () {
+          return undefined
+        },
+    ),
+  },
+  'a stored log comes back whole': {
+    patch: method(
+      Log.prototype,
+      'add',
+      (original) =>
+        function (this: Log, batch) {
+          if (batch.first === 1 || batch.first % 2 === 0) original.call(this, batch)
+        },
+    ),
+  },
 }
 
 /** Rules of agents, their tools and their children. */

@@ -196,8 +196,19 @@ export class Network {
         this.host = host
         return Promise.resolve({ port: 1 })
       },
-      stopAccepting: () => {},
+      stopAccepting: () => this.refuse(),
       close: () => Promise.resolve(),
+    }
+  }
+
+  /** Nobody listens, until the next server does: connections are refused. */
+  refuse(): void {
+    this.host = {
+      verify: () => ({ ok: true }),
+      accept: (socket) => {
+        socket.terminate()
+        return { arrived() {}, message() {}, text() {}, drain() {}, closed() {} }
+      },
     }
   }
 
