@@ -17,7 +17,7 @@ export interface SqliteFile {
 
 export interface SqliteStatement {
   run(params: readonly Value[]): { readonly changes: number }
-  all(params: readonly Value[]): { readonly [column: string]: Value | ArrayBuffer }[]
+  all(params: readonly Value[]): { [column: string]: Value | ArrayBuffer }[]
 }
 
 /** A reason of our own why a file cannot be used. */

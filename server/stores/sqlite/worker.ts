@@ -1,17 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { pack, unpack } from 'msgpackr'
 import { failureOf, openFile, type SqliteFile, type SqliteStatement } from './file.ts'
-import type {
-  NumberedStatement,
-  OpenMessage,
-  Operation,
-  Reply,
-  Request,
-  Result,
-  Row,
-  Value,
-  WorkMessage,
-} from './messages.ts'
+import type { NumberedStatement, OpenMessage, Operation, Reply, Request, Result, Row, WorkMessage } from './messages.ts'
 
 /** The thread that has the file. All that one message asks for is one transaction: one write to the disk. */
 
@@ -94,9 +84,12 @@ class Thread {
   }
 
   #rows([text, params]: NumberedStatement): Row[] {
-    return this.#statement(text)
-      .all(params)
-      .map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])))
+    const rows = this.#statement(text).all(params)
+    for (const row of rows) {
+      // The module gives bytes as an `ArrayBuffer`.
+      for (const column in row) if (row[column] instanceof ArrayBuffer) row[column] = new Uint8Array(row[column])
+    }
+    return rows as Row[]
   }
 
   #statement(text: number): SqliteStatement {
@@ -111,11 +104,6 @@ class Thread {
       this.#file.close()
     }
   }
-}
-
-/** The module gives bytes as an `ArrayBuffer`. */
-function plain(value: Value | ArrayBuffer): Value {
-  return value instanceof ArrayBuffer ? new Uint8Array(value) : value
 }
 
 function say(reply: Reply, transfer: ArrayBuffer[] = []): void {
