@@ -1,6 +1,7 @@
 import { answer } from './answer.ts'
 import { attach } from './attach.ts'
 import { cancel } from './cancel.ts'
+import { data } from './data.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
 import { ls } from './ls.ts'
 import { mcp } from './mcp.ts'
@@ -11,7 +12,7 @@ import { serve } from './serve.ts'
 import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
 
-const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, mcp]
+const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, data, mcp]
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {

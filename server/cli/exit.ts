@@ -4,11 +4,11 @@ import { type ErrorCode, MillraceError } from '../../protocol/errors.ts'
 export const EXIT = {
   /** The command succeeded: the run is done, or the server has drained. */
   ok: 0,
-  /** The run failed, or another client or the server cancelled it. */
+  /** The run failed, or another client or the server cancelled it. Or stored data is damaged. */
   failed: 1,
   /** An option, the config file, the actor, the run or the input is wrong. */
   usage: 2,
-  /** No connection: server not reachable or lost, token refused, port in use. */
+  /** No connection: server not reachable or lost, token refused, port or stored data in use. */
   unreachable: 3,
   /** Ctrl-C ended the command. */
   interrupted: 130,
@@ -19,9 +19,9 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 /** The explanation of each exit code in the help and the README. */
 export const EXIT_CODES: readonly (readonly [ExitCode, string])[] = [
   [EXIT.ok, 'done'],
-  [EXIT.failed, 'the run failed, or was cancelled by another client or the server'],
+  [EXIT.failed, 'the run failed, or was cancelled by another client or the server; or stored data is damaged'],
   [EXIT.usage, 'a wrong option, config file, actor, run or input'],
-  [EXIT.unreachable, 'no connection: server not reachable or lost, token refused, port in use'],
+  [EXIT.unreachable, 'no connection: server not reachable or lost, token refused, port or stored data in use'],
   [EXIT.interrupted, 'ended with Ctrl-C'],
 ]
 
@@ -48,8 +48,10 @@ const USAGE: ReadonlySet<ErrorCode> = new Set(['bad_request', 'invalid_input', '
 /** Turns an error from before a command has started its work into a failure with an exit code. */
 export function refusal(thrown: unknown): Failure {
   if (thrown instanceof Failure) return thrown
-  const { code, message } = MillraceError.from(thrown, 'internal', messageOf(thrown))
-  const exitCode = UNREACHABLE.has(code) ? EXIT.unreachable : USAGE.has(code) ? EXIT.usage : EXIT.failed
+  const { code, message, retryable } = MillraceError.from(thrown, 'internal', messageOf(thrown))
+  // A store that is in use may be free later; one that is damaged will not.
+  const isUnreachable = code === 'store_unavailable' ? retryable : UNREACHABLE.has(code)
+  const exitCode = isUnreachable ? EXIT.unreachable : USAGE.has(code) ? EXIT.usage : EXIT.failed
   return new Failure(exitCode, message, thrown)
 }
 

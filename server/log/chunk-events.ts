@@ -4,10 +4,13 @@ import type { Chunk } from './log.ts'
 import { unpackAll } from './payload.ts'
 
 /**
- * The events of a chunk, one for each item; undefined for the start and the end of a lane, which readers do not see.
+ * The events of a chunk or of one item, one for each item; undefined for the start and the end of a lane, which readers do not see.
  * @param lanes The open lanes by number, with the data of their `lane.start`. It is kept up to date.
  */
-export function eventsOf({ lane, bodies }: Chunk, lanes: Map<unknown, WireMap>): (RunEvent | undefined)[] {
+export function eventsOf(
+  { lane, bodies }: Pick<Chunk, 'lane' | 'bodies'>,
+  lanes: Map<unknown, WireMap>,
+): (RunEvent | undefined)[] {
   const values = unpackAll(bodies)
   if (lane !== undefined) return values.map((text) => textEvent(lanes.get(lane), String(text)))
   const [type, data] = values as [number | string, WireMap]

@@ -138,9 +138,12 @@ export class Database {
     return this.#call('writeIf', [condition, ...then]) as Promise<boolean>
   }
 
-  /** Performs a statement that no transaction may contain, such as VACUUM. It has no time limit, and all wait for it. */
-  maintain(sql: string): Promise<Row[]> {
-    return this.#call('maintain', [{ sql }]) as Promise<Row[]>
+  /**
+   * Performs a statement on its own: one that no transaction may contain, such as VACUUM, or one that takes long. It has
+   * no time limit, and all others wait for it. Gives its rows.
+   */
+  maintain<Of extends Row = Row>(sql: string): Promise<Of[]> {
+    return this.#call('maintain', [{ sql }]) as Promise<Of[]>
   }
 
   /** Ends the thread without warning, as a crash would. For tests. @internal */
@@ -298,12 +301,12 @@ export class Database {
   }
 }
 
-/** Bytes of their own, in place of views of the message in which they came. */
+/** Gives rows bytes of their own, in place of views of the message in which they came. */
 function ownBytes(value: Outcome): Outcome {
-  if (Array.isArray(value))
-    for (const row of value)
-      if (typeof row === 'object')
-        for (const [column, bytes] of Object.entries(row))
-          if (bytes instanceof Uint8Array) Object.assign(row, { [column]: new Uint8Array(bytes) })
+  if (!Array.isArray(value)) return value
+  for (const row of value as (number | { [column: string]: Value })[]) {
+    if (typeof row === 'number') break
+    for (const column in row) if (row[column] instanceof Uint8Array) row[column] = new Uint8Array(row[column])
+  }
   return value
 }

@@ -18,7 +18,7 @@ function wordsOf(path: string, code: string, message: string): string {
   if (is('SQLITE_BUSY', 'SQLITE_LOCKED'))
     return `${path} is in use by another process: only one server can have it; stop that one, or choose another path`
   if (is('SQLITE_CORRUPT', 'SQLITE_NOTADB'))
-    return `${path} is damaged: run millrace data check, and restore a backup or move the file away`
+    return `${path} is damaged: restore a backup, or move the file away to begin without it`
   if (is('SQLITE_FULL', 'ENOSPC', 'EDQUOT')) return `the disk of ${path} is full: free space, or lower maxBytes`
   if (is('SQLITE_READONLY', 'SQLITE_CANTOPEN', 'SQLITE_PERM', 'EACCES', 'EPERM', 'EROFS'))
     return `${path} cannot be written: let the user of this process write it and the folder ${dirname(path)}`

@@ -93,7 +93,7 @@ describe('a SQLite file', () => {
     await writeFile(path, 'this is a text and no database, and long enough to be looked at. '.repeat(99))
     expect(await refusal(path)).toMatchObject({
       code: 'store_unavailable',
-      message: `${path} is damaged: run millrace data check, and restore a backup or move the file away`,
+      message: `${path} is damaged: restore a backup, or move the file away to begin without it`,
     })
     expect(await readFile(path, 'utf8')).toContain('this is a text')
 
