@@ -172,6 +172,12 @@ export function createRun<Data extends AnyData, Result>(
     else run.detach()
   })
 
+  const leave = (frame: Cancel): Promise<CancelResult> => {
+    reader.detach()
+    stream.cancel(frame)
+    return reader.end(cancelResult)
+  }
+
   const run: Run<Data, Result> = {
     get id() {
       return stream.run
@@ -224,21 +230,17 @@ export function createRun<Data extends AnyData, Result>(
         reader.isStopping = true
         const { code, note } = frame
         return stream.input('stop', { ifSeq, code, ...(note !== undefined && { note }) }).then(
-          () => {
-            reader.detach()
-            return reader.end(cancelResult)
-          },
+          // Its end comes behind the items that wait, which nobody reads any more: a cancel skips them.
+          () => leave(frame),
           (error: unknown) => {
             const { code } = error as MillraceError
             reader.isStopping = false
             // The end of the run came first, or nothing does.
-            return code === 'connection_lost' ? reader.end(cancelResult) : { confirmed: false, code }
+            return code === 'connection_lost' ? leave(frame) : { confirmed: false, code }
           },
         )
       }
-      reader.detach()
-      stream.cancel(frame)
-      return reader.end(cancelResult)
+      return leave(frame)
     },
 
     detach() {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type ModelRequest, tool } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { calls, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually } from '../../helpers/server.ts'
 import { aborted } from '../../helpers/test-actors.ts'
 
 /** An agent that calls a tool, and then answers until it is stopped. */
@@ -57,6 +58,33 @@ describe('a stop of what the user saw', () => {
       if (value) seq = value.seq
     }
     expect(await run.cancel({ ifSeq: seq })).toMatchObject({ outcome: 'cancelled', settled: true })
+  })
+
+  test('resolves without a reader of the items that were said before it', async () => {
+    const model = scriptedModel(async function* ({ signal }: ModelRequest) {
+      for (let n = 0; n < 20; n++) yield { type: 'text', text: 'x'.repeat(600) }
+      await aborted(signal)
+      signal.throwIfAborted()
+    })
+    await using served = await servedAgent({ model })
+    const run = served.client.start('agent', 'go', { credit: 2 })
+    const { value } = await run[Symbol.asyncIterator]().next()
+    expect(await run.cancel({ ifSeq: value!.seq })).toMatchObject({ outcome: 'cancelled', settled: true })
+  })
+
+  test('that comes after the end of the run resolves within the loop, which ends', async () => {
+    const model = scriptedModel([
+      ...Array.from({ length: 6 }, () => ({ type: 'text', text: 'x'.repeat(600) }) as const),
+      { type: 'finish', stop: 'stop' },
+    ])
+    await using served = await servedAgent({ model })
+    const run = served.client.start('agent', 'go')
+    const results = []
+    for await (const { seq } of run) {
+      await eventually(() => served.server.liveRuns === 0, 'it has ended')
+      results.push(await run.cancel({ ifSeq: seq }))
+    }
+    expect(results).toEqual([{ confirmed: true, outcome: 'done' }])
   })
 
   test('of a run that has ended resolves with how it ended', async () => {
