@@ -1,13 +1,24 @@
-import { configDefaults, defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
+
+/** What the measurements of memory are made of: each has a process of its own, with nothing in it from other files. */
+const MEASURING_MEMORY = [
+  'test/protocol/scan.test.ts',
+  'test/client-sdk/{answer-text,input-data}.test.ts',
+  'test/server/router.test.ts',
+  'test/server/log/{log,payload}.test.ts',
+  'test/server/process/memory-watch.test.ts',
+  'test/server/runs/{child-runs,ended-run-memory}.test.ts',
+  'test/server/models/{ai-sdk,anthropic,gemini,ollama,openai,openai-responses}.test.ts',
+  'test/e2e/{leaks,many-watchers}.test.ts',
+]
 
 /** The quick tier: all behaviour, with reduced counts. */
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'examples/*.test.ts'],
-    exclude: [...configDefaults.exclude, 'dist/**', 'test/soak/**'],
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Long: a machine that has other things to do makes every wait longer.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     // Processes, not threads: tests send signals, freeze children and measure the heap.
     pool: 'forks',
     // Three at a time also on a small machine: many files wait for sockets and child processes most of their time.
@@ -15,5 +26,19 @@ export default defineConfig({
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
     coverage: { include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'server/**'] },
+    projects: [
+      // One process loads the sources once for all files that it runs, one after the other.
+      project('shared', { isolate: false, include: ['test/**/*.test.ts', 'examples/*.test.ts'] }, MEASURING_MEMORY),
+      project('memory', { isolate: true, include: MEASURING_MEMORY }),
+    ],
   },
 })
+
+function project(
+  name: string,
+  test: { isolate: boolean; include: string[] },
+  except: readonly string[] = [],
+): TestProjectConfiguration {
+  const exclude = [...configDefaults.exclude, 'dist/**', 'test/soak/**', ...except]
+  return { extends: true, test: { name, ...test, exclude } }
+}

@@ -1,16 +1,19 @@
 import { defineConfig } from 'vitest/config'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 
-/** The slow tier: full counts, seeds printed. `MILLRACE_SOAK` is what `test/helpers/tier.ts` reads. */
-export default defineConfig({
+/**
+ * The slow tiers, seeds printed: full counts with `npm run soak`, and with `npm run soak:long`, which has the mode `long`,
+ * the counts that take longer than 15 minutes. `MILLRACE_TIER` is what `test/helpers/tier.ts` reads.
+ */
+export default defineConfig(({ mode }) => ({
   test: {
     include: ['test/soak/**/*.test.ts'],
-    env: { MILLRACE_SOAK: '1' },
-    testTimeout: 10 * 60_000,
+    env: { MILLRACE_TIER: mode === 'long' ? 'long' : 'soak' },
+    testTimeout: (mode === 'long' ? 240 : 10) * 60_000,
     hookTimeout: 20_000,
     pool: 'forks',
     maxWorkers: 2,
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
   },
-})
+}))

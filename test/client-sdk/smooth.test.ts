@@ -277,7 +277,7 @@ test.each([{ flushMs: -1 }, { flushMs: Number.NaN }, { maxDelayMs: -1 }, { minCh
   },
 )
 
-const runs = repetitions({ quick: 300, full: 10_000 })
+const runs = repetitions({ quick: 100, full: 10_000 })
 
 test(`smooth loses nothing of ${runs} random texts, and no piece is late, too small or too frequent`, {
   timeout: 300_000,

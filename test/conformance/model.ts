@@ -14,6 +14,7 @@ import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
 import { readToEnd } from '../helpers/read-all.ts'
 import { checkConversation } from '../helpers/strict-conversation.ts'
+import { repetitions } from '../helpers/tier.ts'
 
 /** What a provider needs to know apart from its address. */
 type Options = { maxRetries?: number; runtime?: Pick<Runtime, 'setTimer' | 'random'> }
@@ -611,9 +612,15 @@ export function providerSuite({
     globalThis.gc?.()
     expect(memory() - before).toBeLessThan(4 * 1_048_576)
 
+    // It goes on where it stopped; the rest is as the beginning, megabyte by megabyte.
+    const enough = repetitions({ quick: Math.min(tokens, stalled.tokens + 2_000), full: tokens })
     let read = 1
-    for (let item = await events.next(); !item.done; item = await events.next()) if (item.value.type === 'text') read++
-    expect(read).toBe(tokens)
+    for (let item = await events.next(); !item.done; item = await events.next()) {
+      if (item.value.type === 'text') read++
+      if (read === enough && enough < tokens) break
+    }
+    expect(read).toBe(enough)
+    await events.return?.()
     console.log(`${name}, not read: the provider stopped after ${(stalled.bytes / 1_048_576).toFixed(1)} MiB`)
   })
 

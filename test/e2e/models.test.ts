@@ -23,16 +23,18 @@ const LIMITS = { startsPerSec: 1e6, startBurst: 1e6 }
 let provider: FakeProvider
 let server: TestServer<ServedActors>
 let client: Client<ServedActors>
+/** The same actors in a process of their own, whose memory is theirs alone. */
+let remote: Awaited<ReturnType<typeof servedProcess>>
 
 beforeAll(async () => {
-  provider = await FakeProvider.start()
+  ;[provider, remote] = await Promise.all([FakeProvider.start(), servedProcess()])
   server = await testServer(servedActors(), { limits: LIMITS })
   client = createClient<ServedActors>(server.url, { token: 'alice' })
 })
 afterAll(async () => {
   await client.close()
   await server[Symbol.asyncDispose]()
-  await provider[Symbol.asyncDispose]()
+  await Promise.all([provider[Symbol.asyncDispose](), remote[Symbol.asyncDispose]()])
 })
 
 /** A moment at which an answer is cancelled. */
@@ -119,9 +121,8 @@ describe.each(['openai', 'responses', 'anthropic', 'gemini', 'ollama'] as const)
     const tokenBytes = 1_000
     const name = `${kind} paused`
     await provider.behave(name, { tokens: tokens / 5, tokenBytes }, { tokens, tokenBytes })
-    await using server = await servedProcess()
-    const reader = createClient<ServedActors>(server.url, { token: 'alice' })
-    const memory = (): Promise<ServedMemory> => server.ask({ type: 'memory' })
+    const reader = createClient<ServedActors>(remote.url, { token: 'alice' })
+    const memory = (): Promise<ServedMemory> => remote.ask({ type: 'memory' })
     await reader.start('ask', asked(name)).result
     const before = await memory()
 

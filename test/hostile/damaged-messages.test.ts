@@ -10,13 +10,12 @@ import { scanLimits } from '../helpers/codec-paths.ts'
 import { RawSocket } from '../helpers/raw-socket.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { growth, ServerProcess } from '../helpers/server-process.ts'
-import { repetitions } from '../helpers/tier.ts'
+import { firstSeed, repetitions } from '../helpers/tier.ts'
 import { messageOf, vectors } from '../helpers/vectors.ts'
 
 const MIB = 1_048_576
-const COUNT = repetitions({ quick: 3_000, full: 300_000 })
-/** The quick tier repeats the same messages, the full one looks for others. */
-const SEED = repetitions({ quick: 20_261_120, full: Date.now() | 0 })
+const COUNT = repetitions({ quick: 1_500, full: 100_000, long: 600_000 })
+const SEED = firstSeed()
 const ATTACKERS = 8
 /** Messages that a server accepts are sent on one connection up to so many; then comes one that it refuses. */
 const PER_CONNECTION = 40

@@ -15,7 +15,7 @@ function expectBounded(before: Measured, after: Measured): void {
   expect(after.rss - before.rss, 'memory').toBeLessThan(50 * MIB)
 }
 
-const pairs = repetitions({ quick: 2_000, full: 100_000 })
+const pairs = repetitions({ quick: 1_000, full: 50_000, long: 500_000 })
 test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, async () => {
   await using server = await ServerProcess.start({ ...raised, retainPrincipal: 4 * MIB })
   await using quiet = await server.client({ auth: 'bob' })
@@ -32,7 +32,7 @@ test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, asy
   expect(after.heap - before.heap).toBeLessThan(5 * MIB)
 })
 
-const lists = repetitions({ quick: 1_000, full: 50_000 })
+const lists = repetitions({ quick: 300, full: 20_000, long: 100_000 })
 test(`${lists} lists of 200 runs that are asked for and left take no memory for good, and stop no bystander`, async () => {
   await using server = await ServerProcess.start({ ...raised, maxStreams: 300 })
   await using quiet = await server.client({ auth: 'bob' })
@@ -53,7 +53,7 @@ test(`${lists} lists of 200 runs that are asked for and left take no memory for 
   starter.cut()
 })
 
-const sessions = repetitions({ quick: 200, full: 10_000 })
+const sessions = repetitions({ quick: 100, full: 10_000 })
 test(`${sessions} sessions that are abandoned with a run take bounded memory`, async () => {
   await using server = await ServerProcess.start()
   await using quiet = await server.client({ auth: 'bob' })
@@ -102,7 +102,7 @@ test(`${silent} sockets that never finish what they began are closed, and leave 
   expectBounded(before, after)
 })
 
-const trickled = repetitions({ quick: 1_500, full: 15_000 })
+const trickled = repetitions({ quick: 500, full: 15_000 })
 test(`a START of ${trickled} bytes that comes one byte at a time is served`, async () => {
   await using server = await ServerProcess.start()
   await using raw = await RawSocket.open(server.url)

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { DownFrame } from '../../../protocol/frames.ts'
 import { agent, type Logger, type Model, tool } from '../../../server/index.ts'
 import { fromAISDK } from '../../../server/models/ai-sdk.ts'
 import { anthropic } from '../../../server/models/anthropic.ts'
@@ -22,7 +23,7 @@ const SECRET = /canary-(?:key|header|prompt)/
 /** Headers in which a key may come, for the provider that takes none. */
 const headers = { 'x-own-key': HEADER }
 
-const timeouts = { headersMs: 100, firstTokenMs: 100, betweenTokensMs: 100 }
+const timeouts = { headersMs: 1_000, firstTokenMs: 1_000, betweenTokensMs: 1_000 }
 const given = { apiKey: KEY, headers, env: {}, maxRetries: 1, timeouts }
 
 const adapters: [name: string, make: (name: string, host: string) => Model][] = [
@@ -61,37 +62,47 @@ const faults: [what: string, behaviour: Behaviour][] = [
   ['a tool that is not there', { calls: [{ name: KEY, args: '{}', id: KEY }], finish: 'tool_calls' }],
 ]
 
-describe.each(adapters)('keys and prompts of a request to %s', (_name, make) => {
-  let provider: FakeProvider
-  beforeAll(async () => {
-    provider = await FakeProvider.start()
-  })
-  afterAll(() => provider[Symbol.asyncDispose]())
+let provider: FakeProvider
+beforeAll(async () => {
+  provider = await FakeProvider.start()
+})
+afterAll(() => provider[Symbol.asyncDispose]())
 
+describe.each(adapters)('keys and prompts of a request to %s', (name, make) => {
   test('are in no log, no error and no frame, whatever the provider answers', async () => {
-    for (const [what, behaviour] of faults) {
-      await provider.behave(what, behaviour, { tokens: 1 })
-      const errors: unknown[] = []
-      const records: unknown[] = []
-      const write = (fields: object, message?: string): void => void records.push([fields, message])
-      const logger: Logger = { debug: write, info: write, warn: write, error: write }
-      let frames: readonly unknown[] = []
-      const printed = await stderrOf(async () => {
-        const look = tool({ description: 'Looks', input: z.object({}), run: () => 'ok' })
-        const chat = agent({ model: make(what, provider.host), tools: { look } })
-        await using server = await testServer({ chat }, { logger, onError: (error) => errors.push(error) })
-        await using client = await server.client()
-        client.start(1, 'chat', PROMPT)
-        await client.next('end', 1)
-        frames = client.frames
-      })
+    const records: unknown[] = []
+    const errors: unknown[] = []
+    const write = (fields: object, message?: string): void => void records.push([fields, message])
+    const logger: Logger = { debug: write, info: write, warn: write, error: write }
+    const look = tool({ description: 'Looks', input: z.object({}), run: () => 'ok' })
+    const at = (n: number): string => `${name.replaceAll(' ', '-')}-${n}`
+    const actors = Object.fromEntries(
+      faults.map((_, n) => [`chat${n}`, agent({ model: make(at(n), provider.host), tools: { look } })]),
+    )
+    let frames: readonly DownFrame[] = []
+    const printed = await stderrOf(async () => {
+      await using server = await testServer(actors, { logger, onError: (error) => errors.push(error) })
+      await using client = await server.client()
+      // All at once: most of the time goes by in the waits of retries and time limits.
+      await Promise.all(
+        faults.map(async ([, behaviour], n) => {
+          await provider.behave(at(n), behaviour, { tokens: 1 })
+          client.start(n + 1, `chat${n}`, PROMPT)
+          await client.next('end', n + 1)
+        }),
+      )
+      frames = client.frames
+    })
+    for (const [n, [what]] of faults.entries()) {
+      expect(await provider.count(at(n)), what).toBeGreaterThan(0)
       // What the model itself says is the answer: readers get it.
-      const said = what === 'a tool that is not there' ? [] : frames
-      expect(JSON.stringify(said), what).not.toMatch(SECRET)
-      expect(printed + inspect(records, { depth: 10 }), what).not.toMatch(SECRET)
-      // The operator sees what the provider said, without keys.
-      expect(inspect(errors, { depth: 10 }), what).not.toMatch(/canary-(?:key|header)/)
-      expect(records.length).toBeGreaterThan(0)
+      const said = frames.filter((frame) => 'sid' in frame && frame.sid === n + 1)
+      if (what !== 'a tool that is not there') expect(JSON.stringify(said), what).not.toMatch(SECRET)
     }
-  }, 30_000)
+    expect(JSON.stringify(frames.filter((frame) => !('sid' in frame)))).not.toMatch(SECRET)
+    expect(printed + inspect(records, { depth: 10, maxArrayLength: null })).not.toMatch(SECRET)
+    // The operator sees what the provider said, without keys.
+    expect(inspect(errors, { depth: 10, maxArrayLength: null })).not.toMatch(/canary-(?:key|header)/)
+    expect(records.length).toBeGreaterThan(faults.length)
+  })
 })
