@@ -23,7 +23,7 @@ export class OpenCalls {
   readonly #agents = new Map<string, string | undefined>()
 
   /** The ids of the questions, about no call, that wait for their answer. */
-  readonly questions = new Set<string>()
+  readonly questions: Set<string> = new Set()
 
   constructor(known: readonly KnownCall[] = []) {
     for (const call of known) this.#calls.set(call.id, { ...call })

@@ -14,9 +14,12 @@ export function plainOf(value: unknown): unknown {
   return JSON.parse(jsonOf(value)) as unknown
 }
 
-function plain(_key: string, value: unknown): unknown {
+// A Buffer of Node turns itself into something else before a replacer sees it: the holder has the original.
+function plain(this: unknown, key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)
-  return ArrayBuffer.isView(value) ? base64Of(new Uint8Array(value.buffer, value.byteOffset, value.byteLength)) : value
+  const original = (this as { readonly [key: string]: unknown })[key]
+  if (!ArrayBuffer.isView(original)) return value
+  return base64Of(new Uint8Array(original.buffer, original.byteOffset, original.byteLength))
 }
 
 /** Bytes as base64. */

@@ -8,12 +8,12 @@ import {
   checkedAgUiInput,
   conversationOfAgUi,
 } from '../../formats/ag-ui-messages.ts'
+import { jsonOf } from '../../formats/plain-text.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { FoundRun } from '../sessions/registry.ts'
 import type { Call } from './call.ts'
 import type { ChatRuns } from './chat-runs.ts'
 import { FormatStream } from './format-stream.ts'
-import { jsonOf } from './json.ts'
 import type { Route } from './route.ts'
 import type { RunAccess } from './run-access.ts'
 import { EVENT_STREAM, sseEvent } from './sse.ts'

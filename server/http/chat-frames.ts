@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { UiChunks } from '../../formats/ai-sdk-chunks.ts'
+import { jsonOf } from '../../formats/plain-text.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEnd, StreamEvent } from '../../protocol/events.ts'
-import { jsonOf } from './json.ts'
 import type { StreamFormat } from './stream-format.ts'
 
 const MAX_ID_CHARACTERS = 256

@@ -1,3 +1,4 @@
+import { jsonOf } from '../../formats/plain-text.ts'
 import { CLOSE, MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
@@ -9,7 +10,6 @@ import type { Socket, SocketEvents } from '../transports/transport.ts'
 import type { AiSdkChats } from './ai-sdk-chats.ts'
 import type { Caller, Callers } from './caller.ts'
 import { type ChatFrame, ChatFrames, type ChatReply, chatFrame } from './chat-frames.ts'
-import { jsonOf } from './json.ts'
 import type { RunAccess } from './run-access.ts'
 import type { Tickets } from './tickets.ts'
 
@@ -140,11 +140,17 @@ export class ChatSocket implements SocketEvents {
         frame.type === 'send'
           ? await chats.send(caller, this.#actor, frame, 7)
           : await chats.resume(caller, this.#actor, frame.id, 7)
-      if (!answer) { await this.#reply({ type: 'no-active', requestId }); return; }
+      if (!answer) {
+        await this.#reply({ type: 'no-active', requestId })
+        return
+      }
       const { found, from } = answer
       open.found = found
       // It came while the run was looked for.
-      if (this.#open.get(requestId) !== open) { this.#stop(caller, found); return; }
+      if (this.#open.get(requestId) !== open) {
+        this.#stop(caller, found)
+        return
+      }
       const seen = frame.type === 'resume' ? frame.lastSequence : undefined
       const format = new ChatFrames(answer.format, requestId, seen)
       const { body } = access.stream(caller, found, { from, policy: 'pace', format })
@@ -216,7 +222,8 @@ export class ChatSocket implements SocketEvents {
       this.#parts.log.write('connection.refused', { code: refusal.code, over: 'ai-sdk' })
       this.#caller = undefined
       // A browser tells the page the reason of a close, and this client fails its requests with it.
-      this.fault(CLOSE.unauthenticated, refusal.message); return;
+      this.fault(CLOSE.unauthenticated, refusal.message)
+      return
     }
     await this.#reply({ type: 'error', requestId, errorText: `${refusal.code}: ${refusal.message}` })
   }

@@ -1,7 +1,7 @@
 import type { Format } from '../../formats/format.ts'
+import { jsonOf } from '../../formats/plain-text.ts'
 import type { MillraceError } from '../../protocol/errors.ts'
 import type { RunEnd, StreamEvent } from '../../protocol/events.ts'
-import { jsonOf } from './json.ts'
 import { EVENT_STREAM, SSE_HEARTBEAT, sseEvent } from './sse.ts'
 import type { StreamFormat, StreamOpening } from './stream-format.ts'
 
@@ -10,6 +10,10 @@ export type FormatStreamSettings<Piece> = {
   readonly headers?: { readonly [name: string]: string }
   /** Written behind the last piece. */
   readonly last?: string
+  /** The name of the event that a piece becomes. Default: none. */
+  readonly name?: (piece: Piece) => string
+  /** Whether the reader gets a piece, such as behind those that it has. Default: every one. */
+  readonly isWanted?: (piece: Piece) => boolean
   /** What says that the stream ends before the run does. */
   failed(error: MillraceError): Piece
 }
@@ -46,7 +50,7 @@ export class FormatStream<Piece> implements StreamFormat {
   }
 
   fail(error: MillraceError): string {
-    return sseEvent({ data: jsonOf(this.#settings.failed(error)) }) + this.#last
+    return this.#event(this.#settings.failed(error)) + this.#last
   }
 
   get #last(): string {
@@ -54,6 +58,13 @@ export class FormatStream<Piece> implements StreamFormat {
   }
 
   #written(pieces: readonly Piece[], id: string): string {
-    return pieces.map((piece) => sseEvent({ id, data: jsonOf(piece) })).join('')
+    const { isWanted } = this.#settings
+    const wanted = isWanted ? pieces.filter((piece) => isWanted(piece)) : pieces
+    return wanted.map((piece) => this.#event(piece, { id })).join('')
+  }
+
+  #event(piece: Piece, fields: { id?: string } = {}): string {
+    const event = this.#settings.name?.(piece)
+    return sseEvent({ ...fields, ...(event === undefined ? {} : { event }), data: jsonOf(piece) })
   }
 }

@@ -3,11 +3,13 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
+import type { Actor } from '../actors/actor.ts'
 import type { EarlyBytes } from '../connections/early-bytes.ts'
 import type { OriginCheck } from '../connections/origin.ts'
 import type { SocketCount } from '../connections/socket-count.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Authenticate } from '../sessions/auth.ts'
+import type { Permissions } from '../sessions/permissions.ts'
 import type { Registry } from '../sessions/registry.ts'
 import type { RequestTaker, Socket, SocketEvents, UpgradeRequest } from '../transports/transport.ts'
 import { actorRoutes } from './actor-routes.ts'
@@ -20,6 +22,7 @@ import { ChatSocket, chatActor } from './chat-socket.ts'
 import { HttpSurface } from './http-surface.ts'
 import { answerOnNode } from './node-adapter.ts'
 import { OpenStreams } from './open-streams.ts'
+import { openAiRoutes } from './openai/openai-routes.ts'
 import { openApiRoute } from './openapi.ts'
 import type { Route } from './route.ts'
 import { RunAccess } from './run-access.ts'
@@ -47,8 +50,8 @@ export type HttpParts = {
   readonly authenticate: Authenticate
   readonly origins: OriginCheck
   readonly sockets: SocketCount
-  /** The names of the actors. */
-  readonly actors: Iterable<string>
+  readonly actors: ReadonlyMap<string, Actor>
+  readonly permissions: Permissions
   readonly earlyBytes: EarlyBytes
   addressOf(request: UpgradeRequest): string
   report(error: unknown): void
@@ -80,7 +83,7 @@ export type HttpServerParts = {
 export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerParts {
   checkOptions('http', options, OPTIONS)
   const { runtime, limits, log, registry } = parts
-  const names = new Set(parts.actors)
+  const names = new Set(parts.actors.keys())
   for (const name of options.eventSource ?? []) {
     if (!names.has(name))
       throw new MillraceError(
@@ -102,7 +105,8 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
   ]
   const callers = new Callers(parts)
   const sockets = new Set<ChatSocket>()
-  const surface = new HttpSurface({ ...parts, callers, tickets }, [...routes, openApiRoute(routes)])
+  const openAi = openAiRoutes({ ...parts, access })
+  const surface = new HttpSurface({ ...parts, callers, tickets }, [...routes, ...openAi, openApiRoute(routes)])
   const node = { slowMs: limits.slowMs, runtime, report: (error: unknown) => parts.report(error) }
   return {
     sockets,

@@ -95,7 +95,7 @@ export class HttpSurface {
     try {
       const url = new URL(request.url)
       const path = pathWithin(url.pathname, peer.basePath)
-      if (request.method === 'OPTIONS') return this.#preflight(path)
+      if (request.method === 'OPTIONS') return this.#preflight(path, facts)
       found = this.#routes.match(request.method, path)
       caller = await this.#callerOf(found.route, found.params, facts, url)
       caller?.quota.takeRequest()
@@ -125,7 +125,7 @@ export class HttpSurface {
     return callers.ofTicket(tickets.use(ticket, target, resume))
   }
 
-  #preflight(path: string): Response {
+  #preflight(path: string, { headers }: UpgradeRequest): Response {
     const methods = this.#routes.methods(path)
     if (methods.length === 0) throw new HttpError(404, 'not_found', 'there is nothing at this path')
     return new Response(null, {
@@ -133,7 +133,8 @@ export class HttpSurface {
       headers: {
         allow: methods.join(', '),
         'access-control-allow-methods': methods.join(', '),
-        'access-control-allow-headers': REQUEST_HEADERS,
+        // Whatever a page of an allowed origin may send, it may send in any header.
+        'access-control-allow-headers': headers.get('access-control-request-headers') ?? REQUEST_HEADERS,
         'access-control-max-age': String(PREFLIGHT_S),
       },
     })

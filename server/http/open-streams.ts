@@ -2,6 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
+import type { Quota } from '../sessions/admission.ts'
 import type { Caller } from './caller.ts'
 import { EventStream, type EventStreamSettings } from './event-stream.ts'
 
@@ -37,15 +38,10 @@ export class OpenStreams implements Iterable<EventStream> {
    */
   open(run: ReadableRun, caller: Caller, settings: Omit<EventStreamSettings, 'id' | 'identity'>): EventStream {
     const { quota, ticket, identity } = caller
-    quota.connected()
-    const fault = quota.connectionFault
-    if (fault !== undefined) {
-      quota.disconnected()
-      throw new MillraceError('too_many_streams', `${fault}; an event stream counts as one: close one first`)
-    }
+    const disconnected = takeConnection(quota)
     ticket?.opened()
     const release = (): void => {
-      quota.disconnected()
+      disconnected()
       ticket?.closed()
     }
     const id = Buffer.from(this.#runtime.randomBytes(ID_BYTES)).toString('base64url')
@@ -98,4 +94,17 @@ export class OpenStreams implements Iterable<EventStream> {
     this.#heartbeat?.clear()
     this.#heartbeat = undefined
   }
+}
+
+/**
+ * Counts one more connection of a principal.
+ * @returns a function that gives it back.
+ * @throws MillraceError `too_many_streams` when it has as many as it may.
+ */
+export function takeConnection(quota: Quota): () => void {
+  quota.connected()
+  const fault = quota.connectionFault
+  if (fault === undefined) return () => quota.disconnected()
+  quota.disconnected()
+  throw new MillraceError('too_many_streams', `${fault}; an event stream counts as one: close one first`)
 }

@@ -16,8 +16,8 @@ import type { FoundRun, Registry } from '../sessions/registry.ts'
 import type { Caller } from './caller.ts'
 import type { Step } from './event-reader.ts'
 import { packed } from './json-body.ts'
-import type { OpenStreams } from './open-streams.ts'
-import { watchRun } from './run-watch.ts'
+import { type OpenStreams, takeConnection } from './open-streams.ts'
+import { type WatchSettings, watchRun } from './run-watch.ts'
 import type { StreamFormat } from './stream-format.ts'
 import { positionText } from './stream-position.ts'
 
@@ -46,6 +46,8 @@ export type StreamSettings = {
   readonly rate?: number | undefined
   /** Whether the run is cancelled when the client leaves the stream before its end. */
   readonly cancels?: boolean | undefined
+  /** The client instance that reads. Default: the one that the request names. */
+  readonly client?: string | undefined
   /** Added to the id of each event. Default: the secret of the caller's ticket, if it has one. */
   readonly tail?: string | undefined
   readonly format: StreamFormat
@@ -87,15 +89,22 @@ export class RunAccess {
 
   /**
    * Starts a run, or finds the one that its key names.
+   * @param began is called before its actor is.
    * @throws MillraceError the reason of the refusal.
    */
-  async start(caller: Caller, { actor, input, options }: StartRequest): Promise<FoundRun & { reused: boolean }> {
+  async start(
+    caller: Caller,
+    { actor, input, options }: StartRequest,
+    began: (run: ReadableRun) => void = () => {},
+  ): Promise<FoundRun & { reused: boolean }> {
     const { limits, registry } = this.#parts
     return await this.#noted(caller, async () => {
       caller.quota.takeStart()
       const bytes = packed(input, limits)
       if (options.meta) packed(options.meta, { ...limits, maxMessage: MAX_META_BYTES })
-      const { run, reused } = await Promise.resolve(registry.start(caller.principal, { actor, input, options }, bytes))
+      const started = registry.start(caller.principal, { actor, input, options }, bytes)
+      const { run, reused } = started instanceof Promise ? await started : started
+      if (!reused) began(run)
       return { run, own: true, reused }
     })
   }
@@ -137,7 +146,7 @@ export class RunAccess {
     if (policy === 'pace') this.#must(caller, 'govern', run, 'pace the run; read it with another policy')
     if (cancels) this.#must(caller, 'cancel', run, 'cancel the run; leave disconnect=cancel out')
     const tail = settings.tail ?? caller.ticket?.resume
-    const client = caller.instance
+    const client = settings.client ?? caller.instance
     const from = withinRun(run, settings.from)
     const stream = streams.open(run, caller, { from, policy, own, client, credit, rate, format, tail, cancels })
     return new Response(stream.body, {
@@ -160,7 +169,7 @@ export class RunAccess {
     const isFull = await watchRun(
       this.#parts,
       run,
-      begin,
+      { from: begin },
       waitMs,
       {
         found(step) {
@@ -193,7 +202,7 @@ export class RunAccess {
     run.cancel(byClient(CANCEL_CODES[reason], note))
     const end =
       run.end ??
-      (await watchRun(this.#parts, run, { after: null, gen: undefined }, limits.cancelGraceMs + DELIVERY_MS, {
+      (await watchRun(this.#parts, run, { from: { after: null, gen: undefined } }, limits.cancelGraceMs + DELIVERY_MS, {
         found: (step) => (step.kind === 'end' ? step.end : undefined),
       })) ??
       run.end
@@ -229,7 +238,7 @@ export class RunAccess {
         (type === 'agent' && event.type === 'agent.end' && event.agent === id)
       return isIt ? { outcome: event.outcome, ...(event.receipt && { receipt: event.receipt }) } : undefined
     }
-    const ending = await watchRun(this.#parts, run, from, ms, { found })
+    const ending = await watchRun(this.#parts, run, { from }, ms, { found })
     return ending ? { confirmed: true, ...ending } : { confirmed: false }
   }
 
@@ -237,16 +246,52 @@ export class RunAccess {
    * Sends a run an input.
    * @throws MillraceError `forbidden`; `stale` when the run has gone on since.
    */
-  async input(caller: Caller, { run, own }: FoundRun, input: RunInput & { id: string }): Promise<InputAnswer> {
+  async input(
+    caller: Caller,
+    { run, own }: FoundRun,
+    input: RunInput & { id: string },
+    instance: string | undefined = caller.instance,
+  ): Promise<InputAnswer> {
     const action = actionOf(input.type)
     if (!this.#parts.registry.permits(caller.principal, action, run))
       throw new MillraceError('forbidden', forbiddenWords(action))
     const bytes = packed(input.data, this.#parts.limits).length + INPUT_BYTES
-    const from = { principal: caller.principal, instance: own ? caller.instance : undefined }
+    const from = { principal: caller.principal, instance: own ? instance : undefined }
     const answer = await run.input(midName(input.id), input, bytes, from)
     if (answer.status === 'forbidden' || answer.status === 'stale')
       throw new MillraceError(answer.status, answer.note ?? answer.status)
     return answer
+  }
+
+  /** @throws MillraceError `bad_request` for data that no frame could carry. */
+  check(data: unknown): Uint8Array {
+    return packed(data, this.#parts.limits)
+  }
+
+  /** Whether the caller may cancel a run. */
+  mayCancel(caller: Caller, { run }: FoundRun): boolean {
+    return this.#parts.registry.permits(caller.principal, 'cancel', run)
+  }
+
+  /**
+   * Reads a run for an answer that is no stream, as one connection of the caller.
+   * @param look as for `watchRun`.
+   * @param signal ends the reading.
+   * @throws MillraceError `too_many_streams`.
+   */
+  async read<T>(
+    caller: Caller,
+    { run }: FoundRun,
+    watch: WatchSettings,
+    look: { found: (step: Step) => T | undefined; drained?: () => T | undefined },
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    const release = takeConnection(caller.quota)
+    try {
+      return await watchRun(this.#parts, run, watch, Number.POSITIVE_INFINITY, look, signal)
+    } finally {
+      release()
+    }
   }
 
   #must(caller: Caller, action: 'govern' | 'cancel', run: ReadableRun, what: string): void {

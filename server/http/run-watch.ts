@@ -1,14 +1,15 @@
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { StartPosition } from '../connections/start-position.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
-import { EventReader, type Step } from './event-reader.ts'
+import { EventReader, type ReaderSettings, type Step } from './event-reader.ts'
 
 type WatchParts = { readonly runtime: Runtime; readonly limits: Pick<Limits, 'maxCredit' | 'initialCredit'> }
 
+/** How a run is watched. Default: at its own speed, and not as a reader of the run's principal, which keeps a run going. */
+export type WatchSettings = Pick<ReaderSettings, 'from'> & Partial<Pick<ReaderSettings, 'policy' | 'own' | 'client'>>
+
 /**
- * Reads a run from a position until `found` accepts a step, for at most `ms` milliseconds. It is no reader of the run's
- * principal, so it keeps no run going.
+ * Reads a run until `found` accepts a step, for at most `ms` milliseconds.
  * @param found is asked for each step, and `drained` whenever there is nothing to read. Undefined: read on.
  * @param signal ends the watch.
  * @returns what one of them returned. Undefined when the time was over first, or the reading.
@@ -16,7 +17,7 @@ type WatchParts = { readonly runtime: Runtime; readonly limits: Pick<Limits, 'ma
 export async function watchRun<T>(
   { runtime, limits }: WatchParts,
   run: ReadableRun,
-  from: StartPosition,
+  watch: WatchSettings,
   ms: number,
   { found, drained }: { found: (step: Step) => T | undefined; drained?: () => T | undefined },
   signal?: AbortSignal,
@@ -27,7 +28,7 @@ export async function watchRun<T>(
     isOver = true
     wake()
   }
-  const settings = { from, policy: 'log', own: false, credit: limits.initialCredit } as const
+  const settings = { policy: 'log', own: false, credit: limits.initialCredit, ...watch } as const
   const reader = new EventReader(run, runtime, limits, settings, () => wake())
   const timer = runtime.setTimer(ms, end)
   signal?.addEventListener('abort', end, { once: true })

@@ -1,6 +1,6 @@
+import { jsonOf } from '../../formats/plain-text.ts'
 import type { MillraceError } from '../../protocol/errors.ts'
 import type { RunEnd, StreamEvent } from '../../protocol/events.ts'
-import { jsonOf } from './json.ts'
 import type { StreamFormat, StreamOpening } from './stream-format.ts'
 
 export const EVENT_STREAM = 'text/event-stream'
