@@ -92,9 +92,12 @@ export const serve: Command = {
     const options = await optionsOf(values, config, access, output)
     if (values['http-port'] !== undefined)
       options.httpPort = readNumber('--http-port', values['http-port'], { min: 0, max: 65_535 })
+    // The greeting says it. The server would warn of an option that nobody has set.
+    const isOff = options.transport?.takesRequests === undefined && options.transport && options.httpPort === undefined
+    if (isOff && config.http === undefined) options.http = false
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
-    await output.answer(greeting(url, httpUrl, options, access))
+    await output.answer(greeting(url, httpWords(httpUrl, config), options, access))
     await drained(server, drainS, output)
     return EXIT.ok
   },
@@ -133,7 +136,7 @@ function create(options: Options, configFile: string | undefined): MillraceServe
 }
 
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
-function greeting(url: string, httpUrl: string | undefined, options: Options, access: Access): string {
+function greeting(url: string, http: string, options: Options, access: Access): string {
   const { actors, defaultModel } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
@@ -148,7 +151,7 @@ function greeting(url: string, httpUrl: string | undefined, options: Options, ac
     `  actors  ${Object.keys(actors).join(', ')}`,
     `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
     `  token   ${tokenWords(access)}`,
-    `  http    ${httpWords(httpUrl, options)}`,
+    `  http    ${http}`,
     '',
     access.kind === 'made'
       ? 'Paste this into a second terminal, in the same folder:'
@@ -161,7 +164,7 @@ function greeting(url: string, httpUrl: string | undefined, options: Options, ac
   ].join('\n')
 }
 
-function httpWords(httpUrl: string | undefined, { http }: Options): string {
+function httpWords(httpUrl: string | undefined, { http }: Config): string {
   if (httpUrl !== undefined) return `${httpUrl}/runs (${httpUrl}/openapi.json lists all paths)`
   return http === false
     ? 'off, as set by the config file'

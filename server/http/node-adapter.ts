@@ -110,13 +110,12 @@ async function send(
   const cookies = answer.headers.getSetCookie()
   if (cookies.length > 0) headers['set-cookie'] = cookies
   // What is left of a body that nobody reads would stand before the next request of this connection.
-  const isUnread = !request.complete
+  const isUnread = !request.complete && request.httpVersionMajor === 1
   if (isUnread) headers['connection'] = 'close'
   response.writeHead(answer.status, headers)
   const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
   if (isStream) {
     response.flushHeaders()
-    request.socket.setNoDelay(true)
   } else response.setTimeout(slowMs, () => response.destroy())
   if (body) await copy(body, response)
   response.end()

@@ -14,7 +14,7 @@ export function openApiRoute(routes: readonly Route[]): Route {
 }
 
 /** The OpenAPI 3.1 document of these routes, generated from the schemas that check requests. */
-export function openApi(routes: readonly Route[]): object {
+function openApi(routes: readonly Route[]): object {
   const paths: { [path: string]: { [method: string]: object } } = {}
   for (const { method, path, access, operation } of routes) {
     if (!operation) continue

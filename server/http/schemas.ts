@@ -136,7 +136,7 @@ const receipt = z.looseObject({
 })
 
 /** The end of a run. */
-export const RUN_END: z.ZodType = z.looseObject({
+const RUN_END: z.ZodType = z.looseObject({
   outcome,
   seq: count,
   result: z.unknown().optional(),
@@ -147,7 +147,7 @@ export const RUN_END: z.ZodType = z.looseObject({
 })
 
 /** The facts of a run. */
-export const RUN_FACTS: z.ZodType = z.object({
+const RUN_FACTS: z.ZodType = z.object({
   run: z.string(),
   actor: z.string(),
   state: z.enum(['opening', 'running', 'waiting_input', 'settling', 'ended']),

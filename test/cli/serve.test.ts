@@ -36,6 +36,7 @@ describe('millrace serve', () => {
     )
     expect(serve.server.stdout).toMatch(/model {3}demo \(offline/)
     expect(serve.server.stdout).toMatch(/token {3}[0-9a-f]{32} /)
+    expect(serve.server.stdout).toMatch(/http {4}http:\/\/127\.0\.0\.1:\d+\/runs /)
     expect(serve.server.stderr).toBe('')
   })
 

@@ -149,6 +149,33 @@ describe('a request', () => {
     expect(await rawHttp(server.httpUrl, bytes)).toMatch(/^HTTP\/1.1 4\d\d /)
   })
 
+  test.each([
+    ['no JSON', '{', 400],
+    ['no messages', '{"model":"echo","messages":[]}', 400],
+    ['a role that nobody has', '{"model":"echo","messages":[{"role":"root","content":"x"}]}', 400],
+    [
+      'content that is deep',
+      `{"model":"echo","messages":[{"role":"user","content":${'['.repeat(5_000)}${']'.repeat(5_000)}}]}`,
+      400,
+    ],
+    [
+      'a tool whose text cannot be sent',
+      '{"model":"echo","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"a\\ud800"}}]}',
+      400,
+    ],
+    [
+      'a file that is no base64',
+      '{"model":"echo","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,%%"}}]}]}',
+      400,
+    ],
+  ])("to OpenAI's API with %s is answered in its form", async (_, body, status) => {
+    const answer = await server.http().json('POST', '/v1/chat/completions', body)
+    expect(answer).toMatchObject({
+      status,
+      body: { error: { type: 'invalid_request_error', message: expect.any(String) } },
+    })
+  })
+
   test('of several origins, or with a foreign host on loopback, is refused', async () => {
     const two = `GET /runs HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nOrigin: https://evil.example\r\nConnection: close\r\n\r\n`
     expect(await rawHttp(server.httpUrl, two)).toMatch(/^HTTP\/1.1 403 /)

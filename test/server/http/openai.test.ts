@@ -120,6 +120,24 @@ describe('a chat completion of the openai package', () => {
     expect(third.id).not.toBe(first.id)
   })
 
+  test('of another principal gets no output of a tool, whatever id a client sends', async () => {
+    const model = scriptedModel(calls({ call: 'c1', name: 'locate', args: {} }), says('done'))
+    await using server = await httpServed({ chat: agent({ clientTools: true }) }, { defaultModel: model })
+    const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 'where am I?' }]
+    const openai = client(server.httpUrl)
+    const first = await openai.chat.completions.create({ model: 'chat', messages, tools: TOOLS })
+    const [made] = first.choices[0]?.message.tool_calls ?? []
+    messages.push(first.choices[0]!.message, { role: 'tool', tool_call_id: made!.id, content: 'a lie' })
+    const foreign = await client(server.httpUrl, 'bob').chat.completions.create({ model: 'chat', messages })
+    expect(foreign.id).not.toBe(first.id)
+    const { body } = await server.http().json('GET', `/runs/${first.id}`)
+    expect(body).toMatchObject({ run: first.id, pending: [] })
+    expect(body['end']).toBeUndefined()
+    messages.pop()
+    messages.push({ role: 'tool', tool_call_id: made!.id, content: 'Oslo' })
+    expect((await openai.chat.completions.create({ model: 'chat', messages, tools: TOOLS })).id).toBe(first.id)
+  })
+
   test('is cancelled when the client aborts it, and goes on if a header says so', async () => {
     await using server = await httpServed({ silent: silent() })
     const openai = client(server.httpUrl)
