@@ -12,7 +12,17 @@ import { type Chance, microtasks } from './virtual-time.ts'
 /** Small where it makes trouble, and large enough that no item is ever lost: every reader must see the same. */
 const LIMITS = { ...PATIENT, initialCredit: 8, maxCredit: 16, readAhead: 3, cancelGraceMs: 100 } as const
 /** What a run may end of. */
-const FAILURES = ['cancelled', 'truncated', 'tool_failed', 'actor_failed', 'max_iterations', 'timeout']
+const FAILURES = [
+  'cancelled',
+  'truncated',
+  'tool_failed',
+  'actor_failed',
+  'max_iterations',
+  'timeout',
+  'budget_exceeded',
+]
+/** When a message is to reach the model. */
+const MESSAGES = ['message', 'message.now', 'message.after'] as const
 
 /** Why a target is not cancelled: it is over, or the run is. */
 const OVER = ['not_found', 'connection_lost']
@@ -34,6 +44,8 @@ type View = {
   /** Requests that were open before it attached. */
   readonly pending: Extract<StreamEvent, { type: 'request' }>[]
   left: boolean
+  /** A stop has ended it, if the run had not ended before: the items that waited are dropped. */
+  isStopped: boolean
   error: MillraceError | undefined
   end: { outcome: string; seq: number; usage: unknown; iterations: unknown } | undefined
 }
@@ -42,7 +54,18 @@ type Person = { readonly name: string; readonly principal: string; readonly sdk:
 
 /** Agents with tools and children on a real server, real clients, and a seed that lets everything go wrong that can. */
 export class AgentWorld {
-  readonly stats = { runs: 0, callCancels: 0, agentCancels: 0, cancels: 0, answers: 0, messages: 0, cuts: 0, items: 0 }
+  readonly stats = {
+    runs: 0,
+    callCancels: 0,
+    agentCancels: 0,
+    cancels: 0,
+    stops: 0,
+    answers: 0,
+    messages: 0,
+    orders: 0,
+    cuts: 0,
+    items: 0,
+  }
   readonly #stage: Stage
   readonly #chance: Chance
   readonly #ledger: Ledger
@@ -147,6 +170,7 @@ export class AgentWorld {
       requests: new Map(),
       pending: [],
       left: false,
+      isStopped: false,
       error: undefined,
       end: undefined,
     }
@@ -292,7 +316,41 @@ export class AgentWorld {
   #say(view: View): void {
     if (view.left || view.reader.done || !view.own) return
     this.stats.messages++
-    view.run.send('message', `m${++this.#names}`).catch(() => {})
+    const text = `m${++this.#names}`
+    const type = this.#chance.pick(MESSAGES)
+    this.#stage.log(`${view.name} says ${text} as ${type}`)
+    const sent = view.run.send(type, text)
+    sent.catch(() => {})
+    void sent.delivery.then((delivery) => this.#ledger.steering.delivered(this.#idOf(view), text, delivery))
+  }
+
+  /** Stops the run in the turn that the view sees. */
+  #stop(view: View): void {
+    const seen = [...view.seen.keys()].at(-1)
+    if (seen === undefined || view.left || view.reader.done || !view.own) return
+    this.stats.stops++
+    this.#stage.log(`${view.name} stops at ${seen}`)
+    this.#watch(view.run.cancel({ ifSeq: seen }), (receipt) => {
+      if (receipt.confirmed) view.isStopped = true
+      else this.#refused(view, receipt.code, [...OVER, 'overloaded', 'stale'])
+    })
+  }
+
+  /** Pauses the run or one below it, or lets it go on, or changes what it may spend. */
+  #govern(view: View, order: object = this.#order(view)): void {
+    if (view.left || view.reader.done || !view.own) return
+    this.stats.orders++
+    this.#stage.log(`${view.name} orders ${JSON.stringify(order)}`)
+    view.run.send('govern', order).catch(() => {})
+  }
+
+  #order({ agents }: View): object {
+    const agent = agents.size > 0 && this.#chance.of(0.4) && { agent: this.#chance.pick([...agents]) }
+    const dice = this.#chance.next()
+    if (dice < 0.45) return { ...agent, paused: true }
+    if (dice < 0.75) return { ...agent, paused: false }
+    if (dice < 0.83) return { ...agent, perSec: this.#chance.pick([20, 200, null]) }
+    return { ...agent, budget: this.#chance.of(0.8) ? { tokens: 5 + this.#chance.int(60) } : null }
   }
 
   // --- the world moves
@@ -315,11 +373,13 @@ export class AgentWorld {
       return
     }
     const dice = this.#chance.next()
-    if (dice < 0.7) await view.reader.readOn(1 + this.#chance.int(8))
-    else if (dice < 0.82) this.#cancelCall(view)
-    else if (dice < 0.88) this.#say(view)
-    else if (dice < 0.9) this.#cancel(view)
-    else if (dice < 0.94) view.run.pause()
+    if (dice < 0.64) await view.reader.readOn(1 + this.#chance.int(8))
+    else if (dice < 0.74) this.#cancelCall(view)
+    else if (dice < 0.82) this.#say(view)
+    else if (dice < 0.89) this.#govern(view)
+    else if (dice < 0.94) this.#stop(view)
+    else if (dice < 0.95) this.#cancel(view)
+    else if (dice < 0.97) view.run.pause()
     else view.run.resume()
   }
 
@@ -349,6 +409,8 @@ export class AgentWorld {
         view.run.resume()
         await view.reader.readOn(8)
         if (!view.own) continue
+        // Nobody leaves a run paused, or slow.
+        if (round % 4 === 1) this.#letGoOn(view)
         if (view.requests.size > 0) this.#answer(view)
         // People stop a call that hangs; in a child that is not passed on, only with the child.
         if (round % 6 === 0) for (const call of view.calls) this.#cancelCall(view, call)
@@ -364,6 +426,11 @@ export class AgentWorld {
     if (this.#server.liveRuns > 0) this.#fail('slot-lost', `${this.#server.liveRuns} runs have not settled`)
     if (this.#cancelling > 0) this.#fail('cancel-hangs', `${this.#cancelling} cancels have no answer`)
     this.#check()
+  }
+
+  #letGoOn(view: View): void {
+    for (const agent of [undefined, ...view.agents])
+      this.#govern(view, { ...(agent !== undefined && { agent }), paused: false, perSec: null })
   }
 
   /** The server goes away in the midst of it. */
@@ -382,6 +449,7 @@ export class AgentWorld {
   async #finish(): Promise<void> {
     const audit = new Audit(this.#stage, this.#ledger)
     await audit.check(this.#simAgents.plans.values())
+    this.#ledger.steering.check((id) => audit.transcript(id), [...this.#simAgents.plans.values()])
     for (const view of this.#views) this.#checkView(view, audit)
     for (const [name, { overAt }] of this.#simAgents.executions)
       if (overAt === undefined) this.#fail('orphan-tool', name)
@@ -418,7 +486,7 @@ export class AgentWorld {
       this.#fail('two-ends', `${view.name} ${JSON.stringify(view.end)}, not ${expected}`)
     const [first = 0] = view.isLate ? view.seen.keys() : []
     const meant = view.isLate && first === 0 ? 0 : events.filter(({ seq }) => seq >= first).length
-    if (!view.left && view.seen.size !== meant)
+    if (!view.left && !view.isStopped && view.seen.size !== meant)
       this.#fail('incomplete', `${view.name} saw ${view.seen.size} of ${meant}`)
   }
 

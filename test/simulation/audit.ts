@@ -174,7 +174,9 @@ export class Audit {
   #saidBelow(run: Run): Required<Cost> {
     const { end, events } = this.#of(run)
     const { exact = true } = (end.data['usage'] as Cost | undefined) ?? {}
-    const sum = { input: 0, output: 0, exact }
+    // What a message cut short is estimated, and the run goes on.
+    const isCut = events.some((event) => event.type === 'iteration.end' && event.stop === 'interrupted')
+    const sum = { input: 0, output: 0, exact: exact && !isCut }
     const own = events.filter((event) => event.type === 'usage' && event.agent === undefined) as Cost[]
     for (const cost of [...own, ...this.#ledger.childrenOf(run).map((child) => this.#saidBelow(child))]) {
       sum.input += cost.input

@@ -3,17 +3,20 @@ import { encodeDown, encodeUp } from '../../protocol/encode.ts'
 import { EVENT, type RunEvent } from '../../protocol/events.ts'
 import type { DownFrame, UpFrame, WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import { AgentMessages } from '../../server/agents/agent-messages.ts'
 import { Cursor } from '../../server/log/cursor.ts'
 import { Log } from '../../server/log/log.ts'
 import { LogWriter } from '../../server/log/log-writer.ts'
 import { Readers } from '../../server/log/readers.ts'
 import { CallIds } from '../../server/runs/call-ids.ts'
 import { Children } from '../../server/runs/children.ts'
+import { Governor } from '../../server/runs/governor.ts'
 import { Inputs } from '../../server/runs/inputs.ts'
 import { Journal } from '../../server/runs/journal.ts'
 import { LocalReader } from '../../server/runs/local-reader.ts'
 import { OpenIds } from '../../server/runs/open-ids.ts'
 import { OpenWork } from '../../server/runs/open-work.ts'
+import { Orders } from '../../server/runs/orders.ts'
 import { Parking } from '../../server/runs/parking.ts'
 import { Requests } from '../../server/runs/requests.ts'
 import { Run } from '../../server/runs/run.ts'
@@ -239,6 +242,59 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
   },
   'the id of a request is given once in a tree': {
     patch: method(CallIds.prototype, 'newRequest', () => () => 'q1'),
+  },
+  'a run that is paused asks no model': { patch: method(Governor.prototype, 'hold', () => () => undefined) },
+  'a message reaches the model': { patch: method(AgentMessages.prototype, 'takeInto', () => function* () {}) },
+  'a message reaches the model once': {
+    patch: method(
+      AgentMessages.prototype,
+      'takeInto',
+      (original) =>
+        function* (this: AgentMessages, conversation) {
+          const before = conversation.length
+          yield* original.call(this, conversation)
+          conversation.push(...conversation.slice(before))
+        },
+    ),
+  },
+  'a message that no turn answers is in the conversation': {
+    patch: method(AgentMessages.prototype, 'rest', () => () => []),
+  },
+  'a message that a turn answers is reported': {
+    patch: method(AgentMessages.prototype, 'report', () => function* () {}),
+  },
+  'a report names the turn': {
+    patch: method(
+      AgentMessages.prototype,
+      'report',
+      (original) =>
+        function* (this: AgentMessages, n) {
+          for (const event of original.call(this, n)) yield typeof event === 'object' ? { ...event, n: n + 1 } : event
+        },
+    ),
+  },
+  'a stop is for the turn that its sender saw': { patch: method(Orders.prototype, 'turnBegan', () => () => {}) },
+  'a stop that is not late stops': {
+    patch: method(
+      Orders.prototype,
+      'turnBegan',
+      (original) =>
+        function (this: Orders, seq) {
+          original.call(this, seq + 100)
+        },
+    ),
+  },
+  'a budget ends a run': { patch: method(Governor.prototype, 'spentMore', () => () => {}) },
+  'a resumed run goes on': {
+    patch: method(
+      Governor.prototype,
+      'order',
+      (original) =>
+        function (this: Governor, order) {
+          const { paused, ...rest } = order
+          original.call(this, paused === false ? rest : order)
+        },
+    ),
   },
 }
 

@@ -1,6 +1,8 @@
 import type { LoggedEnd } from '../../server/log/logged-end.ts'
+import type { InputAnswer } from '../../server/runs/input-answer.ts'
 import { Run } from '../../server/runs/run.ts'
 import type { Stage } from './stage.ts'
+import { Steering } from './steering.ts'
 
 /** What a run wanted of a child that it began. */
 export type Bond = {
@@ -26,6 +28,8 @@ export class Ledger {
   readonly bonds = new Map<string, Bond>()
   /** Runs that were cancelled with the right to, by their id or the name under which they were asked for. */
   readonly cancelled = new Set<string>()
+  /** What clients have sent to runs, and the runs have accepted. */
+  readonly steering: Steering
   readonly #names = new Map<string, string>()
   readonly #stage: Stage
   readonly #children = new Map<Run, Run[]>()
@@ -34,17 +38,29 @@ export class Ledger {
 
   constructor(stage: Stage) {
     this.#stage = stage
+    this.steering = new Steering(stage, this)
   }
 
-  /** Notes every run that begins. Returns how to stop that. */
+  /** Notes every run that begins, and every input that one accepts. Returns how to stop that. */
   watch(): () => void {
-    const { begin } = Run.prototype
+    const { begin, input: take } = Run.prototype
+    const { steering } = this
+    Run.prototype.input = function (this: Run, mid, input, bytes, from) {
+      const isOver = this.isOver
+      const note = (answer: InputAnswer): InputAnswer => {
+        if (answer.status === 'accepted') steering.accepted(this, input, isOver)
+        else if (answer.status === 'stale') steering.stale(this, input)
+        return answer
+      }
+      const answer = take.call(this, mid, input, bytes, from)
+      return answer instanceof Promise ? answer.then(note) : note(answer)
+    }
     const note = (run: Run, input: unknown): void => this.#note(run, input)
     Run.prototype.begin = function (this: Run, input) {
       note(this, input)
       begin.call(this, input)
     }
-    return () => Object.assign(Run.prototype, { begin })
+    return () => Object.assign(Run.prototype, { begin, input: take })
   }
 
   #note(run: Run, input: unknown): void {

@@ -35,7 +35,15 @@ const USES = ['emit', 'watch', 'result', 'leave', 'break', 'stop', 'abort'] as c
 const USES_OF_GENERATORS = ['pass', 'pass', 'pass', ...USES] as const
 type Use = (typeof USES_OF_GENERATORS)[number]
 /** What a child may fail of. */
-const FAILURES = ['cancelled', 'truncated', 'tool_failed', 'actor_failed', 'max_iterations', 'timeout']
+const FAILURES = [
+  'cancelled',
+  'truncated',
+  'tool_failed',
+  'actor_failed',
+  'max_iterations',
+  'timeout',
+  'budget_exceeded',
+]
 
 /** What one agent is meant to do, and what it did. */
 export type Plan = {
@@ -157,6 +165,7 @@ export class SimAgents {
     if (system?.role !== 'system') this.#stage.fail('no-instructions', JSON.stringify(system))
     const plan = this.#planOf(conversation)
     this.#checkConversation(conversation, plan.who)
+    this.#ledger.steering.asked(plan.who, wordsOfUsers(conversation).slice(1))
     if (++plan.asked > MAX_ITERATIONS) this.#stage.fail('asked-too-often', plan.who)
     if (chance.of(0.3)) await this.#pause(signal)
     for (let n = chance.int(5); n > 0; n--) {
@@ -190,7 +199,7 @@ export class SimAgents {
       this.#stage.fail('invalid-conversation', `${who} ${JSON.stringify(conversation)}`)
     const calls = conversation.flatMap((message) => (message.role === 'tool' ? [message.call] : []))
     if (new Set(calls).size < calls.length) this.#stage.fail('id-twice', `${who} ${calls.join(' ')}`)
-    const words = conversation.flatMap((message) => (message.role === 'user' ? [textOf(message)] : []))
+    const words = wordsOfUsers(conversation)
     if (new Set(words).size < words.length) this.#stage.fail('message-twice', `${who} ${words.join(' ')}`)
   }
 
@@ -450,4 +459,8 @@ export class SimAgents {
   #pause(signal: AbortSignal | undefined, ms: number = this.#chance.int(300)): Promise<void> {
     return this.#stage.pause(signal, ms)
   }
+}
+
+function wordsOfUsers(conversation: readonly Message[]): string[] {
+  return conversation.flatMap((message) => (message.role === 'user' ? [textOf(message)] : []))
 }
