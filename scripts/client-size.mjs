@@ -1,6 +1,6 @@
 // What a browser downloads for `import { createClient } from 'millrace/client'`: bundled, minified and gzipped from the
 // built package. Fails above the budget, and when anything of the server's side came along, or a further export that was not
-// asked for. What each further export adds to that is said as well.
+// asked for. What each further export adds to that is said as well, and what the hooks for React add.
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
@@ -8,6 +8,12 @@ const budgetBytes = 12_120
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
 const extras = ['only', 'smooth', 'partialObject', 'upload', 'clientTools']
+/** What further entries add to the client, without the packages that they are for. */
+const entries = {
+  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 4_096 },
+  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 3_072 },
+  react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 4_096 },
+}
 
 const client = await bundled('createClient')
 const stowaways = Object.entries(client.metafile.inputs)
@@ -29,13 +35,11 @@ for (const name of extras) {
   console.log(`${name}: ${minified - alone.minified} B minified, ${gzipped - alone.gzipped} B gzipped, beside it`)
 }
 
-// What an adapter adds to the client, without the packages that it adapts to.
-const adapters = { 'ai-sdk': { name: 'millraceChat', budgetBytes: 4_096 }, 'ag-ui': { name: 'millraceAgent', budgetBytes: 3_072 } }
-for (const [entry, { name, budgetBytes }] of Object.entries(adapters)) {
-  const both = `export { createClient } from 'millrace/client'; export { ${name} } from 'millrace/adapters/${entry}'`
-  const { minified, gzipped } = sizeOf(await bundle(both, ['rxjs', 'rxjs/operators']))
+for (const [entry, { names, budgetBytes }] of Object.entries(entries)) {
+  const both = `export { createClient } from 'millrace/client'; export { ${names.join(', ')} } from 'millrace/${entry}'`
+  const { minified, gzipped } = sizeOf(await bundle(both))
   const beside = gzipped - alone.gzipped
-  const figures = `millrace/adapters/${entry}: ${minified - alone.minified} B minified, ${beside} B gzipped, of ${budgetBytes} B allowed, beside it`
+  const figures = `millrace/${entry}: ${minified - alone.minified} B minified, ${beside} B gzipped, of ${budgetBytes} B allowed, beside it`
   if (beside > budgetBytes) fail(`${figures}: ${beside - budgetBytes} B too much`)
   console.log(figures)
 }
@@ -45,10 +49,10 @@ function bundled(...names) {
   return bundle(`export { ${names.join(', ')} } from 'millrace/client'`)
 }
 
-function bundle(contents, external = []) {
+function bundle(contents) {
   return build({
     stdin: { contents, resolveDir: process.cwd() },
-    external,
+    external: ['react', 'rxjs', 'rxjs/operators'],
     bundle: true,
     minify: true,
     format: 'esm',

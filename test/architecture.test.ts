@@ -32,6 +32,7 @@ const homes: Record<string, readonly string[]> = {
   '@modelcontextprotocol/server': ['server/mcp/'],
   jose: ['server/sessions/auth.ts'],
   libsql: ['server/stores/sqlite/file.ts'],
+  react: ['react/'],
   tsx: ['server/cli/config-file.ts'],
   'uWebSockets.js': ['server/cli/transport-option.ts'],
   ai: ['adapters/ai-sdk.ts'],
@@ -113,7 +114,9 @@ const within = (folder: string) => (path: string) => path.startsWith(`${folder}/
 /** Whether a file stands in a room: below a folder, or the file itself. */
 const standsIn = (room: string) => (path: string) => (room.endsWith('/') ? path.startsWith(room) : path === room)
 const isOurs = (path: string) =>
-  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'server/', 'test/'].some((folder) => path.startsWith(folder))
+  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'react/', 'server/', 'test/'].some((folder) =>
+    path.startsWith(folder),
+  )
 const line = ({ from, to }: Import) => `${from} imports ${to}`
 
 /** The files of `folder` import only what `allowed` accepts. */
@@ -148,6 +151,11 @@ const rules: Record<string, Rule> = {
   'the client imports the protocol and itself; only its Node entry imports ws': importsOnly(
     'client-sdk',
     (to, from) => within('protocol')(to) || within('client-sdk')(to) || (from === 'client-sdk/node.ts' && to === 'ws'),
+  ),
+
+  'the hooks for React import the public entry of the client, React and themselves': importsOnly(
+    'react',
+    (to) => to === 'client-sdk/index.ts' || to === 'react' || within('react')(to),
   ),
 
   'the server never imports the client or its adapters, except its command line, which is a client': importsOnly(
@@ -202,7 +210,7 @@ const rules: Record<string, Rule> = {
   },
 }
 
-const graph = importGraph(readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'server']))
+const graph = importGraph(readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'react', 'server']))
 
 describe('the import lines of the package', () => {
   test('are found in many files', () => {
@@ -230,6 +238,7 @@ describe('a rule about imports is broken by an import that contradicts it', () =
     'the client imports the protocol': { 'client-sdk/client.ts': `import { WebSocket } from 'ws'` },
     'formats import the protocol': { 'formats/a.ts': `import '../server/text.ts'` },
     'adapters import the client': { 'adapters/a.ts': `import '../client-sdk/run.ts'` },
+    'the hooks for React import': { 'react/use-run.ts': `import { createRun } from '../client-sdk/run.ts'` },
     'the server never imports the client': {
       'server/runs/run.ts': `import type { Run } from '../../client-sdk/run.ts'`,
     },

@@ -80,6 +80,21 @@ test.concurrent('a page compiles with the types of the client and of its actors,
   expect(said.trim().split(/\n(?! )/)).toEqual([expect.stringMatching(/^\S*\/mistake\.ts.* error TS2367/)])
 })
 
+test.concurrent('a page with the hooks for React compiles with the types of its actors', async () => {
+  const page = `
+import { createClient } from 'millrace/client'
+import { useConnection, useRun, useRuns } from 'millrace/react'
+import type { Actors } from './actors.ts'
+const client = createClient<Actors>('wss://localhost')
+const run = useRun(client, 'market', { input: null, follow: { page: 'market' } })
+run.data.price?.toFixed(2)
+export const closed: boolean | undefined = run.result?.closed
+export const shown = [useRuns(client).runs[0]?.id, useConnection(client).status]
+`
+  const react = { typeRoots: [`${root}node_modules/@types`], paths: { react: [`${root}node_modules/@types/react`] } }
+  expect(await compile('react', { ...STRICT, ...react }, { 'actors.ts': ACTORS, 'page.ts': page })).toBe('')
+})
+
 test.concurrent('a page that knows nothing of the server compiles without the disposal of ES2026 in its library', async () => {
   const page = `import { createClient } from 'millrace/client'\nexport const client = createClient('ws://localhost')\n`
   expect(await compile('client', STRICT, { 'page.ts': page })).toBe('')

@@ -1,48 +1,91 @@
-import { existsSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 
 /** Where Chromium is, if it is here: `CHROMIUM` of the environment, else where Debian puts it. */
 export const CHROMIUM: string | undefined = [process.env['CHROMIUM'], '/usr/bin/chromium'].find(
   (path) => path !== undefined && existsSync(path),
 )
 
-/** A headless browser that calls nobody. */
+/** A browser that calls nobody. */
+const QUIET = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+/** A headless browser that calls nobody. It takes every page for one that is shown. */
 export function launch(executablePath: string): Promise<Browser> {
-  const args = [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ]
-  return chromium.launch({ executablePath, headless: true, args })
+  return chromium.launch({ executablePath, headless: true, args: QUIET })
 }
 
-/** A server on 127.0.0.1 of one empty page that runs `browser-page.ts`. */
+/** A browser with one window, in which only the page in front is shown. The others are hidden, as those of a user are. */
+export interface Window extends AsyncDisposable {
+  readonly context: BrowserContext
+}
+
+export async function openWindow(executablePath: string): Promise<Window> {
+  const profile = mkdtempSync(join(tmpdir(), 'millrace-window-'))
+  const args = ['--headless', ...QUIET, '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank']
+  const chrome = spawn(executablePath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const ended = once(chrome, 'exit')
+  const address = await new Promise<string>((resolve, reject) => {
+    let said = ''
+    chrome.once('error', reject)
+    chrome.once('exit', () => reject(new Error(`the browser ended: ${said}`)))
+    chrome.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+      const [found] = /ws:\/\/\S+/.exec(said) ?? []
+      if (found) resolve(found)
+    })
+  })
+  // Otherwise each page is told that it has the focus, and is never hidden.
+  const browser = await chromium.connectOverCDP(address, { noDefaults: true })
+  return {
+    context: browser.contexts()[0]!,
+    async [Symbol.asyncDispose]() {
+      await (await browser.newBrowserCDPSession()).send('Browser.close')
+      await ended
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+const PAGE = `<!doctype html><title>page</title><link rel="icon" href="data:,"><div id="root"></div>
+<script type="module" src="/page.js"></script>`
+
+/** A server on 127.0.0.1 of one empty page that runs a script. */
 export interface PageServer extends AsyncDisposable {
   readonly origin: string
 }
 
-export async function pageServer(): Promise<PageServer> {
+/** @param entry The script, a file of this folder. */
+export async function pageServer(entry = 'browser-page.ts', headers: Record<string, string> = {}): Promise<PageServer> {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('browser-page.ts', import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(entry, import.meta.url))],
     bundle: true,
     write: false,
     format: 'esm',
     platform: 'browser',
     target: 'es2022',
+    define: { 'process.env.NODE_ENV': '"development"' },
   })
   const script = outputFiles[0]!.contents
   const server = createServer((request, response) => {
     const isScript = request.url === '/page.js'
-    response.writeHead(200, { 'content-type': isScript ? 'text/javascript' : 'text/html' })
-    response.end(isScript ? script : '<!doctype html><title>page</title><script type="module" src="/page.js"></script>')
+    response.writeHead(200, { ...headers, 'content-type': isScript ? 'text/javascript' : 'text/html' })
+    response.end(isScript ? script : PAGE)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
