@@ -1,0 +1,96 @@
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CHROMIUM, openWindow, type Window } from '../helpers/browser.ts'
+import { Command } from '../helpers/command.ts'
+
+if (CHROMIUM === undefined) {
+  console.error(
+    'NO CHROMIUM: the pages of the examples are not tried. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
+  )
+}
+
+// Skipped tests are counted, and fail the run where skips are forbidden.
+describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real browser', () => {
+  let window: Window
+
+  beforeAll(async () => {
+    window = await openWindow(CHROMIUM!)
+  }, 60_000)
+  afterAll(() => window[Symbol.asyncDispose]())
+
+  /** Starts an example and opens its page. What the page writes to its console is in `said`. */
+  async function opened(name: string) {
+    const command = new Command(process.execPath, ['--import', 'tsx', `examples/${name}/start.ts`], {
+      env: { PORT: '0' },
+    })
+    const [, url = ''] = await command.said('stdout', /open (\S+)/)
+    const said: string[] = []
+    const visit = async (): Promise<Page> => {
+      const page = await window.context.newPage()
+      page.on('console', (message) => {
+        if (!['info', 'debug'].includes(message.type())) said.push(`${message.type()}: ${message.text()}`)
+      })
+      page.on('pageerror', (error) => void said.push(String(error)))
+      await page.goto(url)
+      return page
+    }
+    return {
+      said,
+      visit,
+      async [Symbol.asyncDispose]() {
+        command.kill('SIGTERM')
+        expect(await command.ended).toMatchObject({ code: 0, stderr: '' })
+      },
+    }
+  }
+
+  test('the plain page types an answer, goes on with it after a reload, and stops it', async () => {
+    await using example = await opened('plain-page')
+    const page = await example.visit()
+    await page.fill('input', 'Tell me about pages')
+    await page.click('button[type=submit]')
+    const longer = (than: number) =>
+      expect.poll(async () => (await page.textContent('#answer'))?.length).toBeGreaterThan(than)
+    await longer(80)
+    await page.reload()
+    await longer(120)
+    expect(await page.textContent('#answer')).toMatch(/Tell me about pages/)
+    await page.click('#stop')
+    await expect.poll(() => page.textContent('#state')).toBe('Stopped. Provider: closed')
+    expect(example.said).toEqual([])
+    await page.close()
+  }, 30_000)
+
+  test('the chat with React answers with tools and an approval, stops, steers, comes back, and notifies', async () => {
+    await using example = await opened('react-chat')
+    const page = await example.visit()
+    const ask = async (question: string): Promise<void> => {
+      await page.fill('input', question)
+      await page.press('input', 'Enter')
+    }
+    await page.evaluate(`globalThis.told = []
+      globalThis.Notification = class { static permission = 'granted'; constructor(title) { told.push(title) } }`)
+    await ask('Send a mail to Ada.')
+    await page.click('text=Allow')
+    await page.waitForSelector('text=That is all I was asked for')
+    expect(await page.textContent('article')).toContain('sent to Ada')
+
+    await ask('Tell me about millrace')
+    await page.waitForSelector('article:nth-of-type(2) .answer')
+    await page.click('text=Pause')
+    await page.click('text=Resume')
+    await page.click('text=Stop')
+    await page.waitForSelector('text=Stopped. Provider:')
+
+    await ask('Tell me about tabs')
+    await page.waitForSelector('article:nth-of-type(3) .answer')
+    const elsewhere = await window.context.newPage()
+    await expect.poll(() => page.evaluate('told.length'), { timeout: 15_000 }).toBe(1)
+    expect(await page.evaluate('[told, document.hidden]')).toEqual([['The answer is complete'], true])
+    const other = await example.visit()
+    await other.waitForSelector('article:nth-of-type(3) .answer')
+    expect(await other.textContent('main')).toContain('sent to Ada')
+    expect(example.said).toEqual([])
+    await Promise.all([page, elsewhere, other].map((each) => each.close()))
+  }, 60_000)
+})
