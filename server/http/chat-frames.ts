@@ -9,7 +9,24 @@ const MAX_ID_CHARACTERS = 256
 const id = z.string().min(1).max(MAX_ID_CHARACTERS)
 const facts = { requestId: id, id, headers: z.record(z.string(), z.string()).default({}) }
 
-const FRAME = z.discriminatedUnion('type', [
+/** What every request of a client names: itself, its chat, and the headers that a transport was given. */
+type ChatRequest = {
+  readonly requestId: string
+  readonly id: string
+  readonly headers: Record<string, string>
+}
+
+/** A frame of the AI SDK's `WebSocketChatTransport`. */
+export type ChatFrame =
+  | (ChatRequest & {
+      readonly type: 'send'
+      readonly messages: unknown[]
+      readonly trigger: 'submit-message' | 'regenerate-message'
+    })
+  | (ChatRequest & { readonly type: 'resume'; readonly lastSequence?: number })
+  | { readonly type: 'abort'; readonly requestId: string }
+
+const FRAME: z.ZodType<ChatFrame> = z.discriminatedUnion('type', [
   z.looseObject({
     type: z.literal('send'),
     ...facts,
@@ -19,9 +36,6 @@ const FRAME = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('resume'), ...facts, lastSequence: z.int().min(0).exactOptional() }),
   z.looseObject({ type: z.literal('abort'), requestId: id }),
 ])
-
-/** A frame of the AI SDK's `WebSocketChatTransport`. */
-export type ChatFrame = z.output<typeof FRAME>
 
 /** @throws MillraceError `bad_request` for a text that is no such frame. */
 export function chatFrame(text: string): ChatFrame {
