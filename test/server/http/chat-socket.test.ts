@@ -194,9 +194,10 @@ test('an attached server has it below its own path, and a server without plain H
   const http = createServer().listen(0)
   server.server.attach(http, { path: '/agents' })
   const { port } = http.address() as AddressInfo
-  const { chat } = chatAt(`ws://127.0.0.1:${port}/agents/ai-sdk/chat`)
+  const { chat, transport } = chatAt(`ws://127.0.0.1:${port}/agents/ai-sdk/chat`)
   await chat.sendMessage({ text: 'hi' })
   expect(textOf(chat.messages)).toBe('hello')
-  http.closeAllConnections()
+  // The HTTP server waits for its sockets.
+  transport.close()
   await new Promise((resolve) => http.close(resolve))
 })

@@ -160,6 +160,10 @@ describe('the OpenAPI document', () => {
     const paths = body['paths'] as Record<string, Record<string, OperationObject>>
     for (const path of [
       '/actors/{actor}/stream',
+      '/ag-ui/{actor}',
+      '/ag-ui/{actor}/connect',
+      '/ai-sdk/{actor}',
+      '/ai-sdk/{actor}/{chat}/stream',
       '/runs',
       '/runs/{run}',
       '/runs/{run}/cancel',
