@@ -10,6 +10,7 @@ const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 const extras = ['only', 'smooth', 'partialObject', 'upload', 'clientTools']
 /** What further entries add to the client, without the packages that they are for. */
 const entries = {
+  conversation: { names: ['conversation'], budgetBytes: 3_072 },
   'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 4_096 },
   'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 3_072 },
   react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 4_096 },

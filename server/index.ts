@@ -1,4 +1,15 @@
 export type { ActorMap, AnswerOf, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
+export type {
+  AnswerBegun,
+  ConversationFacts,
+  ConversationMessage,
+  ConversationPage,
+  ConversationPart,
+  ConversationUpdate,
+  FoundMessage,
+  FoundPage,
+  MessageStatus,
+} from '../protocol/conversation.ts'
 export type { ErrorCode } from '../protocol/errors.ts'
 export { MillraceError } from '../protocol/errors.ts'
 export type { AnyData, RunEvent, StreamEvent } from '../protocol/events.ts'
@@ -32,6 +43,7 @@ export type {
   Action,
   ActorTarget,
   Authorize,
+  ConversationTarget,
   RunTarget,
   ServerTarget,
   SessionTarget,
@@ -43,6 +55,7 @@ export type { ReaderView, RunView, ServerView, SessionView } from './actors/serv
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type {
   ApprovalContext,
+  ApprovedTools,
   RunTools,
   Tool,
   ToolAnswer,
@@ -62,6 +75,29 @@ export { validConversation } from './agents/conversation.ts'
 export type { Orchestrator, TaskAgentDefinition, TaskRequest, TaskResult } from './agents/task-agent.ts'
 export { orchestratorTools, taskAgent } from './agents/task-agent.ts'
 export type { AgentTurn, TurnOptions } from './agents/turn-plan.ts'
+export type { ConversationData, ConversationDefinition, ConversationResult } from './conversations/conversation.ts'
+export { conversation } from './conversations/conversation.ts'
+export type { ConversationInput } from './conversations/conversation-input.ts'
+export type { ConversationLimits } from './conversations/conversation-limits.ts'
+export type {
+  ConversationKey,
+  ConversationStore,
+  FoundStoredMessage,
+  ListPosition,
+  StoredConversation,
+  StoredMessage,
+} from './conversations/conversation-store.ts'
+export { wordsOf } from './conversations/conversation-store.ts'
+export type {
+  HistoryContext,
+  SummarizeOptions,
+  Summary,
+  SummaryPolicy,
+  WindowPolicy,
+} from './conversations/history-policy.ts'
+export { lastTurns, summarize } from './conversations/history-policy.ts'
+export { memoryConversations } from './conversations/memory-store.ts'
+export type { HistoryEntry } from './conversations/message-tree.ts'
 export type { Upload } from './files/upload-store.ts'
 export type { Uploads, UploadsOptions } from './files/uploads.ts'
 export { uploads } from './files/uploads.ts'

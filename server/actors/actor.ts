@@ -12,7 +12,7 @@ import type { Principal } from './principal.ts'
 import type { Question } from './question.ts'
 import type { ServerView } from './server-view.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
-import type { RunTools, ToolMap } from './tool.ts'
+import type { ApprovedTools, RunTools, ToolMap } from './tool.ts'
 
 export type { Principal, Question }
 
@@ -116,6 +116,11 @@ export interface ActorContext {
     tools: ToolMap<Context>,
     ...context: undefined extends Context ? [context?: Context] : [context: Context]
   ) => RunTools
+  /**
+   * The tools of which all further calls in this run need no approval, because it was `remember`ed. An actor that keeps
+   * approvals over several runs adds to it before its first call, and reads it at the end.
+   */
+  readonly approved: ApprovedTools
   /** Starts another actor as a child of this run. */
   readonly spawn: Spawn
   /**

@@ -131,6 +131,9 @@ export interface Tool<Input = unknown, Output = unknown, Context = unknown> {
 /** Tools by the names that models use. They need no run context but `Context`. */
 export type ToolMap<Context = unknown> = { readonly [name: string]: Tool<unknown, unknown, Context> }
 
+/** The tools of which all further calls are approved, each with the principal that did so, if its `approvedBy` asked. */
+export type ApprovedTools = Map<Tool<unknown, unknown, never>, Principal | undefined>
+
 /** The outcome of a call, and the text for the model. */
 export type ToolAnswer = {
   /** How the call ended. */

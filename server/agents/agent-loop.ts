@@ -4,7 +4,7 @@ import type { RunTools, ToolMap } from '../actors/tool.ts'
 import type { Message, StopReason } from '../models/model.ts'
 import type { AgentDefinition, AgentStart, FinishContext } from './agent-definition.ts'
 import type { Asked } from './agent-input.ts'
-import { AgentMessages } from './agent-messages.ts'
+import { AgentMessages, type OnTaken } from './agent-messages.ts'
 import { type AgentOutput, askAgain, MAX_REASKS } from './agent-output.ts'
 import type { AgentSettings } from './agent-settings.ts'
 import { ConversationFiles, type FileRules } from './client-files.ts'
@@ -20,6 +20,7 @@ export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings'
   readonly files: FileRules
   readonly output: AgentOutput | undefined
   readonly context?: AgentDefinition['context']
+  readonly onTaken?: OnTaken
 }
 
 /** Where a run stands. */
@@ -68,7 +69,7 @@ export class AgentLoop {
     this.#asked = asked
     this.#context = context
     this.#files = new ConversationFiles(agent.files, context.principal)
-    this.#messages = new AgentMessages(context, this.#files)
+    this.#messages = new AgentMessages(context, this.#files, agent.onTaken)
   }
 
   /** The actor of the agent. A cancel leaves it at any `yield`. */

@@ -8,6 +8,9 @@ import type { TurnOutput } from './turn.ts'
 /** What a message in mode `now` does to the answer that the model gives. */
 const CUT = new MillraceError('cancelled', 'a message cut the answer short')
 
+/** Receives each input of a client that became a message, before a turn answers it, or with none to come. */
+export type OnTaken = (input: RunInput, message: Message) => void
+
 /**
  * The messages that clients send to a run of an agent: in its next turn (`message`), at once (`message.now`), or behind
  * the answer that the model gives (`message.after`).
@@ -19,10 +22,12 @@ export class AgentMessages {
   /** Those in the conversation that no turn has been made for. */
   #taken: RunInput[] = []
   #cut = new AbortController()
+  readonly #onTaken: OnTaken | undefined
 
-  constructor(context: ActorContext, files: ConversationFiles) {
+  constructor(context: ActorContext, files: ConversationFiles, onTaken: OnTaken | undefined) {
     this.#context = context
     this.#files = files
+    this.#onTaken = onTaken
     context.onInput(({ type }) => {
       if (type === 'message.now') this.#cut.abort(CUT)
     })
@@ -88,6 +93,7 @@ export class AgentMessages {
       if ('role' in message) {
         conversation.push(message)
         this.#taken.push(input)
+        this.#onTaken?.(input, message)
       } else warnings.push(message)
     }
     return warnings

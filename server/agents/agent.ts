@@ -15,6 +15,14 @@ import type { TurnOutput } from './turn.ts'
 
 const DEFAULT_MAX_ITERATIONS = 8
 
+/** What each agent is made of, for actors that run its loop themselves. */
+const LOOPS = new WeakMap<object, LoopDefinition>()
+
+/** What an agent is made of. Undefined for an actor that `agent()` has not made. */
+export function loopOf(actor: object): LoopDefinition | undefined {
+  return LOOPS.get(actor)
+}
+
 /**
  * Makes an actor that asks a model, runs the tools that the model calls, and asks again. The loop ends when the model
  * makes no more tool calls. Text is sent as tokens, everything else as events, and the result of the run is the text.
@@ -55,6 +63,7 @@ export function agent<
     input,
     stream: (asked, context) => new AgentLoop(loop, asked, context).run() as AsyncIterable<TurnOutput, undefined>,
   })
+  LOOPS.set(made, loop)
   // The type of its result is that of `output`, which the loop has checked.
   return Object.assign(made as Actor as Actor<AgentInput, Result, never>, {
     clientTools: definition.clientTools === true && { reserved: Object.keys(tools) },

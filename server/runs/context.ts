@@ -2,7 +2,7 @@ import type { WireMap } from '../../protocol/frames.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
 import type { ActorContext } from '../actors/actor.ts'
 import type { Model } from '../models/model.ts'
-import { bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
+import { approvedIn, bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
 import type { Inputs } from './inputs.ts'
 import type { Parking } from './parking.ts'
 import { type RunModelCallbacks, runModel } from './run-model.ts'
@@ -39,6 +39,9 @@ export function createContext(run: ContextCallbacks): ActorContext {
     onInput: (callback) => (inputs.onAccepted = callback),
     refuseInputs: () => inputs.refuse(),
     tools: (tools, ...[context]) => bindTools(run, tools, context),
+    get approved() {
+      return approvedIn(run)
+    },
     get usage() {
       return run.spent()
     },

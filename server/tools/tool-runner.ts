@@ -8,7 +8,7 @@ import { issueWords } from '../actors/issue-words.ts'
 import type { Principal } from '../actors/principal.ts'
 import type { Question } from '../actors/question.ts'
 import { validate } from '../actors/standard-schema.ts'
-import type { RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } from '../actors/tool.ts'
+import type { ApprovedTools, RunTools, Tool, ToolAnswer, ToolContext, ToolMap, ToolProgress } from '../actors/tool.ts'
 import type { ToolCall } from '../models/model.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
@@ -194,7 +194,7 @@ class ToolRun {
     const needed =
       typeof needsApproval === 'function' ? await this.#watched(needsApproval(input as never, context)) : needsApproval
     if (!needed && !isAsked) return input
-    const remembered = rememberedBy(this.#callbacks)
+    const remembered = approvedIn(this.#callbacks)
     const isFor = (by: Principal | undefined, what: unknown): boolean =>
       !approvedBy || (by !== undefined && approvedBy(by, what as never, context))
     if (remembered.has(tool) && isFor(remembered.get(tool), input)) return input
@@ -360,11 +360,12 @@ class ToolRun {
 }
 
 /** The tools whose further calls are approved, and by whom, for each run. */
-const REMEMBERED = new WeakMap<ToolCallbacks, Map<AnyTool, Principal | undefined>>()
+const APPROVED = new WeakMap<ToolCallbacks, ApprovedTools>()
 
-function rememberedBy(run: ToolCallbacks): Map<AnyTool, Principal | undefined> {
-  const known = REMEMBERED.get(run) ?? new Map<AnyTool, Principal | undefined>()
-  REMEMBERED.set(run, known)
+/** The tools of which all further calls in a run are approved. */
+export function approvedIn(run: ToolCallbacks): ApprovedTools {
+  const known = APPROVED.get(run) ?? new Map<AnyTool, Principal | undefined>()
+  APPROVED.set(run, known)
   return known
 }
 

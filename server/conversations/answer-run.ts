@@ -1,0 +1,300 @@
+import type { AnswerBegun } from '../../protocol/conversation.ts'
+import { MillraceError } from '../../protocol/errors.ts'
+import type { ActorContext, RunInput } from '../actors/actor.ts'
+import type { ServerView } from '../actors/server-view.ts'
+import { AgentLoop, type LoopDefinition } from '../agents/agent-loop.ts'
+import { validConversation } from '../agents/conversation.ts'
+import type { TurnOutput } from '../agents/turn.ts'
+import type { Message } from '../models/model.ts'
+import { Answer, type AnswerEnd } from './answer.ts'
+import { type AnswerRequest, beginAnswer } from './answer-request.ts'
+import { type AnswerInput, sentMessage } from './conversation-input.ts'
+import type { conversationLimits } from './conversation-limits.ts'
+import { type Conversations, permit } from './conversations.ts'
+import type { HistoryContext, SummaryPolicy, WindowPolicy } from './history-policy.ts'
+import { type HistoryEntry, historyOf, type TreeMessage } from './message-tree.ts'
+import type { OpenConversation } from './open-conversation.ts'
+
+/** Ids of messages that the server names have 96 random bits. */
+const ID_BYTES = 12
+
+/** What all answers of one conversation actor have in common. */
+export type AnswerSettings = {
+  readonly agent: LoopDefinition
+  readonly view: ServerView
+  readonly conversations: Conversations
+  readonly limits: ReturnType<typeof conversationLimits>
+  readonly continueWith: string
+  readonly window: WindowPolicy | undefined
+  readonly summary: SummaryPolicy | undefined
+  /** Whether a conversation may have chosen this model. */
+  allowsModel(model: string): boolean
+}
+
+/** What the run of an answer yields: where an answer begins, and what its agent says. */
+export type AnswerOutput = TurnOutput | { type: 'data'; name: 'answer'; value: AnswerBegun }
+
+/**
+ * Begins the run of an answer at once, before its first item is asked for: a stop that comes right behind the start finds
+ * the message stored.
+ */
+export function answerRun(
+  input: AnswerInput,
+  context: ActorContext,
+  settings: AnswerSettings,
+): AsyncIterable<AnswerOutput, undefined> {
+  const items = new AnswerRun(input, context, settings).items()
+  let first: ReturnType<typeof items.next> | undefined = items.next()
+  // The reader that it is for may be gone before it asks.
+  first.catch(() => {})
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        const step = first ?? items.next()
+        first = undefined
+        return step
+      },
+      return: () => items.return(undefined),
+    }),
+  }
+}
+
+/** One run that answers a message of a conversation. */
+class AnswerRun {
+  readonly #input: AnswerInput
+  readonly #context: ActorContext
+  readonly #settings: AnswerSettings
+
+  constructor(input: AnswerInput, context: ActorContext, settings: AnswerSettings) {
+    this.#input = input
+    this.#context = context
+    this.#settings = settings
+  }
+
+  async *items(): AsyncGenerator<AnswerOutput, undefined> {
+    const { conversations, view } = this.#settings
+    const { principal, run } = this.#context
+    const key = { owner: this.#input.owner ?? principal.id, id: this.#input.conversation }
+    permit(view, principal, 'write', run.actor, key)
+    const { conversation, release } = await conversations.open(key)
+    try {
+      const begun = await this.#begin(conversation)
+      if (begun) yield* this.#answer(conversation, begun)
+    } finally {
+      if (conversation.run === run.id) {
+        conversation.run = undefined
+        conversation.tell()
+      }
+      release()
+    }
+  }
+
+  /** Stores the message and its answer, which is empty. Undefined: this was asked before. */
+  async #begin(conversation: OpenConversation): Promise<TreeMessage | undefined> {
+    const { conversations, view, agent, limits, continueWith } = this.#settings
+    const { principal, run } = this.#context
+    const { owner } = conversation.key
+    if (!conversation.record && (await conversations.store.count(owner)) >= limits.maxConversations)
+      throw new MillraceError('overloaded', `at most ${limits.maxConversations} conversations: remove one`, {
+        retryable: false,
+      })
+    return conversation.change((draft) => {
+      const request: AnswerRequest = {
+        input: this.#input,
+        principal,
+        owner,
+        run: run.id,
+        newId: this.#newId(),
+        now: view.runtime.wallClock(),
+        files: agent.files,
+        limits,
+        continueWith,
+      }
+      const begun = beginAnswer(draft, request)
+      if (!begun) return undefined
+      if (conversation.run !== undefined && conversation.run !== run.id) throw underWay(conversation.run)
+      conversation.run = run.id
+      return begun
+    })
+  }
+
+  async *#answer(conversation: OpenConversation, begun: TreeMessage): AsyncGenerator<AnswerOutput, undefined> {
+    const { agent } = this.#settings
+    const answer = this.#record(conversation, begun)
+    let failure: { error: unknown } | undefined
+    try {
+      yield beginning(answer.id)
+      const entries = await this.#history(conversation, begun, answer)
+      const messages = await this.#window(conversation, entries)
+      this.#seedApprovals(conversation)
+      const known = validConversation(messages).length
+      const loop: LoopDefinition = {
+        ...agent,
+        ...this.#model(conversation),
+        onTaken: (input, message) => {
+          agent.onTaken?.(input, message)
+          answer.taken(this.#idOf(input, conversation), message)
+        },
+        onStep: async (step) => {
+          await answer.step(step.messages, step.model)
+          await agent.onStep?.(step)
+        },
+        onFinish: async (all, end) => {
+          await answer.end(endOf(end.outcome, end.error), all.slice(known))
+          await agent.onFinish?.(all, end)
+        },
+      }
+      for await (const item of new AgentLoop(loop, { messages, settings: {} }, this.#inputs()).run()) {
+        if (answer.hasTaken) {
+          await answer.split(() => this.#newId())
+          yield beginning(answer.id)
+        }
+        answer.take(item)
+        yield item
+      }
+      return undefined
+    } catch (error) {
+      failure = { error }
+      throw error
+    } finally {
+      // Only for a run that ended before its agent began.
+      await answer.end(this.#endWith(failure))
+    }
+  }
+
+  #record(conversation: OpenConversation, begun: TreeMessage): Answer {
+    const { view, agent } = this.#settings
+    const names = new Map(Object.entries(agent.tools).map(([name, tool]) => [tool as object, name]))
+    const own = { runtime: view.runtime, toolName: (tool: object) => names.get(tool) }
+    return new Answer(conversation, withMembers(this.#context, own), begun.parent, begun)
+  }
+
+  #endWith(failure: { error: unknown } | undefined): AnswerEnd {
+    const { signal } = this.#context
+    if (signal.aborted && MillraceError.is(signal.reason, 'cancelled')) return endOf('cancelled')
+    const thrown: unknown = signal.aborted ? signal.reason : failure?.error
+    // A loop that was left without a reason was stopped.
+    return thrown === undefined
+      ? endOf('cancelled')
+      : endOf('error', MillraceError.from(thrown, 'actor_failed', FAILED))
+  }
+
+  /** The history that is to be answered, in which a summary may have taken the place of the earlier messages. */
+  async #history(conversation: OpenConversation, begun: TreeMessage, answer: Answer): Promise<HistoryEntry[]> {
+    const { summary } = this.#settings
+    const entries = historyOf(conversation.tree.pathTo(begun.parent))
+    if (!summary) return entries
+    const made = await this.#summaryOf(entries, summary, conversation)
+    if (!made) return entries
+    const id = this.#newId()
+    const said: Message[] = [{ role: 'user', content: `Summary of the conversation so far:\n\n${made.text}` }]
+    await answer.summarize({ id, said, through: made.through })
+    const rest = entries.slice(entries.findIndex((entry) => entry.id === made.through) + 1)
+    return [{ id, role: 'summary', said }, ...rest]
+  }
+
+  async #summaryOf(entries: readonly HistoryEntry[], policy: SummaryPolicy, conversation: OpenConversation) {
+    try {
+      const made = await policy(entries, this.#historyContext(conversation))
+      const at = entries.findIndex(({ id }) => id === made?.through)
+      if (made && (at < 0 || at === entries.length - 1))
+        throw new TypeError('the summary of a conversation must name an earlier message of its branch as `through`')
+      return made
+    } catch (error) {
+      // A conversation that is long can still be answered, or fails with what its model says.
+      this.#context.signal.throwIfAborted()
+      this.#context.reportError(error)
+      return undefined
+    }
+  }
+
+  async #window(conversation: OpenConversation, entries: readonly HistoryEntry[]): Promise<Message[]> {
+    const all = entries.flatMap(({ said }) => [...said])
+    const chosen = (await this.#settings.window?.(all, this.#historyContext(conversation))) ?? all
+    const first = chosen.findIndex(({ role }) => role === 'user')
+    if (first < 0) throw new TypeError('the window of a conversation must keep the message that is to be answered')
+    return validConversation(chosen.slice(first))
+  }
+
+  #historyContext(conversation: OpenConversation): HistoryContext {
+    const context = this.#context
+    const { signal } = context
+    const own = this.#model(conversation).model ?? this.#settings.agent.model
+    return {
+      conversation: conversation.key,
+      signal,
+      async ask(messages, model = own) {
+        let text = ''
+        for await (const event of context.model(model).stream({ messages })) {
+          if (event.type === 'text') text += event.text
+          // It must be logged before the next event: the tally counts it then.
+          else if (event.type === 'usage') await context.emit(event)
+        }
+        return text
+      },
+    }
+  }
+
+  /** The model that was chosen for the conversation, if it may still be. */
+  #model({ record }: OpenConversation): Pick<LoopDefinition, 'model'> {
+    const model = record?.model
+    return model !== undefined && this.#settings.allowsModel(model) ? { model } : {}
+  }
+
+  #seedApprovals({ record }: OpenConversation): void {
+    for (const { tool: name, by } of record?.approved ?? []) {
+      const tool = Object.hasOwn(this.#settings.agent.tools, name) ? this.#settings.agent.tools[name] : undefined
+      // Rights may have been taken away since: only who it was is kept.
+      if (tool) this.#context.approved.set(tool, by === undefined ? undefined : { id: by })
+    }
+  }
+
+  /** The ids that clients gave to the messages that they sent to this run. */
+  readonly #ids = new WeakMap<RunInput, string>()
+
+  /** The context of the run. Messages that its clients send have their ids beside their contents. */
+  #inputs(): ActorContext {
+    const unpacked = (input: RunInput): RunInput => {
+      const { data } = sentMessage.safeParse(input.data)
+      if (!input.type.startsWith('message') || !data) return input
+      const message = { ...input, data: data.content }
+      this.#ids.set(message, data.id)
+      return message
+    }
+    return withMembers(this.#context, { takeInputs: () => this.#context.takeInputs().map(unpacked) })
+  }
+
+  #idOf(input: RunInput, { tree }: OpenConversation): string {
+    const id = this.#ids.get(input)
+    return id === undefined || tree.get(id) ? this.#newId() : id
+  }
+
+  #newId(): string {
+    return `m_${Buffer.from(this.#settings.view.runtime.randomBytes(ID_BYTES)).toString('base64url')}`
+  }
+}
+
+const FAILED = 'the answer failed'
+
+function endOf(outcome: 'done' | 'error' | 'cancelled', error?: MillraceError): AnswerEnd {
+  if (outcome === 'error') return { status: 'failed', error: error?.toJSON() }
+  return { status: outcome === 'done' ? 'sent' : 'cancelled' }
+}
+
+function beginning(answer: string): AnswerOutput {
+  return { type: 'data', name: 'answer', value: { answer } }
+}
+
+/** The same context with other members. Its accessors are read when they are asked for. */
+function withMembers<Members extends object>(context: ActorContext, members: Members): ActorContext & Members {
+  const all = { ...Object.getOwnPropertyDescriptors(context), ...Object.getOwnPropertyDescriptors(members) }
+  return Object.defineProperties({}, all as PropertyDescriptorMap) as ActorContext & Members
+}
+
+function underWay(run: string): MillraceError {
+  return new MillraceError(
+    'overloaded',
+    'an answer of this conversation is under way: send the message to its run, or stop it first',
+    { details: { run } },
+  )
+}

@@ -1,0 +1,61 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { ActorContext } from '../actors/actor.ts'
+import type { AnswerSettings } from './answer-run.ts'
+import type { ChangeInput } from './conversation-input.ts'
+import { permit } from './conversations.ts'
+import type { TreeMessage } from './message-tree.ts'
+import type { Draft } from './open-conversation.ts'
+
+/** Some providers write it this way: `@(openai:gpt-5-mini)`. */
+const REFERENCE = /^@\((.+)\)$/
+
+/**
+ * Changes a conversation as a client asks, without an answer.
+ * @throws MillraceError `forbidden`; `not_found` for an unknown conversation or message, or a model that clients may not
+ *   choose; `overloaded` for one that is removed while an answer is under way.
+ */
+export async function changeConversation(
+  input: ChangeInput,
+  { principal, run }: ActorContext,
+  settings: AnswerSettings,
+): Promise<null> {
+  const { view, conversations } = settings
+  const key = { owner: input.owner ?? principal.id, id: input.conversation }
+  permit(view, principal, 'write', run.actor, key)
+  const { conversation, release } = await conversations.open(key)
+  try {
+    if (!conversation.record) throw new MillraceError('not_found', 'there is no such conversation')
+    if (input.type === 'remove') await conversations.remove(key)
+    else await conversation.change((draft) => apply(draft, input, settings))
+    return null
+  } finally {
+    release()
+  }
+}
+
+function apply(
+  draft: Draft,
+  input: Exclude<ChangeInput, { type: 'remove' }>,
+  settings: Pick<AnswerSettings, 'allowsModel'>,
+): void {
+  switch (input.type) {
+    case 'branch':
+      return draft.set({ leaf: input.message === null ? null : find(draft, input.message).id })
+    case 'select':
+      return draft.set({ leaf: draft.tree.endBelow(find(draft, input.message).id) })
+    case 'rename':
+      return draft.set({ title: input.title })
+    case 'model': {
+      const model = input.model === null ? undefined : (REFERENCE.exec(input.model)?.[1] ?? input.model)
+      if (model !== undefined && !settings.allowsModel(model))
+        throw new MillraceError('not_found', 'clients may not choose this model: add it to `models` of conversation()')
+      return draft.set({ model })
+    }
+  }
+}
+
+function find({ tree }: Draft, id: string): TreeMessage {
+  const message = tree.get(id)
+  if (message) return message
+  throw new MillraceError('not_found', 'there is no such message in this conversation')
+}

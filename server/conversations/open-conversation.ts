@@ -1,0 +1,218 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { ConversationKey, ConversationStore, StoredMessage } from './conversation-store.ts'
+import {
+  type ConversationRecord,
+  packConversation,
+  packMessage,
+  unpackConversation,
+  unpackMessage,
+} from './message-record.ts'
+import { MessageTree, type TreeMessage } from './message-tree.ts'
+
+/** What a change puts into a conversation. `n` and `version` follow from the conversation. */
+export type NewMessage = Omit<TreeMessage, 'n' | 'version'>
+
+/** What a change sees and does. It must not wait: it may be made again, on what another process has stored. */
+export interface Draft {
+  /** The conversation. Undefined: there is none yet. */
+  readonly record: ConversationRecord | undefined
+  /** Its messages, with those that this change has put. */
+  readonly tree: MessageTree
+  /** Adds a message, or puts it in the place of the one with its id. */
+  put(message: NewMessage): void
+  /** Changes the conversation. */
+  set(
+    facts: Partial<Pick<ConversationRecord, 'leaf' | 'title' | 'model' | 'approved' | 'createdAt' | 'updatedAt'>>,
+  ): void
+}
+
+/** How a change is made. */
+export type ChangeOptions = {
+  /** Clients do not learn of it: the text of an answer under way, which they read in its run. */
+  readonly quietly?: boolean | undefined
+}
+
+/** What an open conversation has read: undefined where there is none. */
+type State = { readonly record: ConversationRecord | undefined; readonly tree: MessageTree }
+
+/**
+ * One conversation while something uses it: its messages in memory, and its changes one after the other. A change is
+ * stored before anybody sees it.
+ */
+export class OpenConversation {
+  readonly key: ConversationKey
+  readonly #store: ConversationStore
+  readonly #watchers = new Set<() => void>()
+  #state: State = { record: undefined, tree: new MessageTree() }
+  /** The bytes that each message takes in the store. */
+  readonly #bytes = new Map<string, number>()
+  /** Resolves when the last change that was asked for is made. */
+  #last: Promise<unknown> = Promise.resolve()
+  #isRemoved = false
+  /** The run that answers, while one does. */
+  run: string | undefined
+  /** How many use it. */
+  users = 0
+
+  constructor(key: ConversationKey, store: ConversationStore) {
+    this.key = key
+    this.#store = store
+  }
+
+  get record(): ConversationRecord | undefined {
+    return this.#state.record
+  }
+
+  get tree(): MessageTree {
+    return this.#state.tree
+  }
+
+  get isRemoved(): boolean {
+    return this.#isRemoved
+  }
+
+  /** The number of those that wait for changes. */
+  get watchers(): number {
+    return this.#watchers.size
+  }
+
+  /** Reads it from the store. */
+  load(): Promise<void> {
+    return this.#inTurn(() => this.#load())
+  }
+
+  /**
+   * Makes a change, stores it and tells the watchers. Changes are made in the order of the calls.
+   * @returns what `make` returns.
+   * @throws what `make` throws, and then nothing has changed; MillraceError `unavailable` when the store failed, `stale`
+   *   when another process changes the conversation all the time, and `not_found` once it was removed.
+   */
+  change<Result>(make: (draft: Draft) => Result, { quietly = false }: ChangeOptions = {}): Promise<Result> {
+    return this.#inTurn(async () => {
+      for (let tries = 0; tries < MAX_TRIES; tries++) {
+        if (this.#isRemoved) throw removed()
+        const changed = await this.#try(make, quietly)
+        if (changed) return changed.result
+        // Another process has changed it.
+        await this.#load()
+      }
+      throw new MillraceError('stale', 'another process changes this conversation at the same time: try again')
+    })
+  }
+
+  /** Removes it. */
+  remove(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.run !== undefined)
+        throw new MillraceError('overloaded', 'an answer of this conversation is under way: stop its run first', {
+          details: { run: this.run },
+        })
+      await this.#store.remove(this.key)
+      this.#isRemoved = true
+      this.#state = { record: undefined, tree: new MessageTree() }
+      this.tell()
+    })
+  }
+
+  /** Calls back after each change, until the returned function is called. */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed)
+    return () => void this.#watchers.delete(changed)
+  }
+
+  /** Tells the watchers that something has changed. */
+  tell(): void {
+    for (const changed of [...this.#watchers]) changed()
+  }
+
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const done = this.#last.then(work)
+    this.#last = done.catch(() => {})
+    return done
+  }
+
+  async #load(): Promise<void> {
+    const stored = await this.#store.load(this.key)
+    this.#bytes.clear()
+    for (const message of stored?.messages ?? []) this.#bytes.set(message.id, sizeOf(message))
+    this.#state = {
+      record: stored && unpackConversation(stored.conversation),
+      tree: new MessageTree(stored?.messages.map(unpackMessage)),
+    }
+  }
+
+  /** Undefined: what is stored is not what it was made on. */
+  async #try<Result>(make: (draft: Draft) => Result, quietly: boolean): Promise<{ result: Result } | undefined> {
+    const { record, tree } = this.#state
+    const draft = new OpenDraft(this.key, record, new MessageTree(tree.all), quietly)
+    const result = make(draft)
+    const next = draft.record
+    if (!next || !draft.hasChanged) return { result }
+    const stored = draft.changed.map((id) => packMessage(draft.tree.get(id) as TreeMessage))
+    let { bytes } = next
+    for (const message of stored) bytes += sizeOf(message) - (this.#bytes.get(message.id) ?? 0)
+    const made = { ...next, bytes, messages: draft.tree.size }
+    if (!(await this.#store.save(packConversation(made), stored, record?.version ?? 0))) return undefined
+    for (const message of stored) this.#bytes.set(message.id, sizeOf(message))
+    this.#state = { record: made, tree: draft.tree }
+    if (!quietly) this.tell()
+    return { result }
+  }
+}
+
+/** How often a change is made before it is given up: each time another process was faster. */
+const MAX_TRIES = 5
+
+class OpenDraft implements Draft {
+  record: ConversationRecord | undefined
+  readonly tree: MessageTree
+  hasChanged = false
+  /** The ids of the messages that it has put. */
+  readonly #ids = new Set<string>()
+  readonly #key: ConversationKey
+  readonly #version: number
+  readonly #quietly: boolean
+
+  constructor(key: ConversationKey, record: ConversationRecord | undefined, tree: MessageTree, quietly: boolean) {
+    this.record = record
+    this.tree = tree
+    this.#key = key
+    this.#version = (record?.version ?? 0) + 1
+    this.#quietly = quietly
+  }
+
+  get changed(): readonly string[] {
+    return [...this.#ids]
+  }
+
+  put(message: NewMessage): void {
+    const old = this.tree.get(message.id)
+    const version = this.#quietly && old ? old.version : this.#version
+    this.tree.put({ ...message, n: old?.n ?? this.tree.size + 1, version })
+    this.#ids.add(message.id)
+    this.set({})
+  }
+
+  set(facts: Partial<ConversationRecord>): void {
+    const record = this.record ?? {
+      ...this.#key,
+      title: '',
+      createdAt: 0,
+      updatedAt: 0,
+      leaf: null,
+      messages: 0,
+      bytes: 0,
+      approved: [],
+    }
+    this.record = { ...record, ...facts, version: this.#version }
+    this.hasChanged = true
+  }
+}
+
+function sizeOf({ text, data }: StoredMessage): number {
+  return data.length + text.length
+}
+
+function removed(): MillraceError {
+  return new MillraceError('not_found', 'the conversation was removed')
+}
