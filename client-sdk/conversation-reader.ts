@@ -11,14 +11,14 @@ import type { Run } from './run.ts'
 import { systemRuntime } from './runtime.ts'
 
 /** How long it waits before it watches again, at first and at most. Milliseconds. */
-const RETRY_MS = 250
+const RETRY_MS = 50
 const MAX_RETRY_MS = 8_000
 
 /** An answer under way, as this client reads it. */
 export type ReadAnswer = {
   readonly run: Run
   readonly answer: LiveAnswer
-  /** Resolves when the run says where its answer begins: the message is stored then. */
+  /** Resolves when what it answers is stored: the run says then where its answer begins. */
   readonly begun: Promise<void>
   /** Resolves when nothing of it is read any more; rejects with the error of the run. */
   readonly over: Promise<void>
@@ -42,7 +42,7 @@ export class ConversationReader {
   #watching: Run | undefined
   /** The answer that was read last: it is shown until the server has told how it ended. */
   #last: ReadAnswer | undefined
-  /** A run that cannot be attached to: its text comes when it is complete. */
+  /** A run that was read to its end, or cannot be attached to: its text comes when it is complete. */
   #unreadable: string | undefined
   /** Why it cannot be watched. */
   #failure: MillraceError | undefined
@@ -130,29 +130,29 @@ export class ConversationReader {
 
   /** Reads a run of an answer that another client started, if nothing is read. */
   attach(run: string): void {
-    if (!this.live) this.read(this.#client.attach(this.#actor, run, { policy: 'merge' }))
+    if (!this.live) this.read(this.#client.attach(this.#actor, run, { policy: 'merge' }), true)
   }
 
   /** Reads the run of an answer. */
-  read(run: Run): ReadAnswer {
+  read(run: Run, isBegun?: boolean): ReadAnswer {
     const answer = new LiveAnswer()
     let begin!: () => void
     const begun = new Promise<void>((resolve) => {
       begin = resolve
     })
+    if (isBegun) begin()
     const own: ReadAnswer = { run, answer, begun, over: quiet(this.#readAll(run, answer, begin)) }
     this.live = own
     const end = (): void => {
       if (this.live !== own) return
       this.live = undefined
       this.#last = own
+      // The server may not have told that it is over. One that was only detached is read again.
+      if (this.#users.size > 0) this.#unreadable = run.id ?? this.state.facts?.run
       this.#follow()
       this.changed()
     }
-    own.over.then(end, () => {
-      if (run.position === undefined) this.#unreadable = this.state.facts?.run
-      end()
-    })
+    own.over.then(end, end)
     this.changed()
     return own
   }
@@ -184,7 +184,9 @@ export class ConversationReader {
       const failure = await this.#watchRun(run)
       if (this.#watching !== run) return
       state.lost()
-      if (state.isRemoved || (failure && !failure.retryable)) {
+      // A server that was started again does not know the run: another one goes on.
+      const isLost = run.position && failure?.code === 'not_found'
+      if (state.isRemoved || (failure && !failure.retryable && !isLost)) {
         this.#watching = undefined
         this.#failure = this.error = failure
         this.changed()

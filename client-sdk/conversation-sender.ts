@@ -1,7 +1,8 @@
 import { MillraceError } from '../protocol/errors.ts'
-import type { ConversationReader } from './conversation-reader.ts'
+import type { ConversationReader, ReadAnswer } from './conversation-reader.ts'
 import type { SendOptions, ShownMessage } from './conversation-types.ts'
 import { systemRuntime } from './runtime.ts'
+import type { Delivery, SentInput } from './stream.ts'
 
 /** How often a message changes its way: each time an answer began or ended meanwhile. */
 const MAX_TRIES = 8
@@ -38,16 +39,16 @@ export class ConversationSender {
 
   /** Starts the run of an answer. Resolves when what it answers is stored. */
   async ask(input: object): Promise<void> {
-    const { run, begun, over } = this.#reader.read(this.#reader.start(input, { onDetach: 'continue' }))
+    const { begun, over } = this.#reader.read(this.#reader.start(input, { onDetach: 'continue' }))
     await Promise.race([begun, over])
-    // A stop leaves the loop before it has read anything.
-    await run.opened
   }
 
   async #send(sent: Sent): Promise<string> {
     const reader = this.#reader
     const { state } = reader
-    const { id, parent = reader.snapshot.messages.at(-1)?.id ?? null } = sent
+    const { id } = sent
+    // One that is sent again must not follow itself.
+    const { parent = reader.snapshot.messages.at(-1)?.id ?? null } = state.local.get(id) ?? sent
     const shown = { id, parent, role: 'user' as const, at: systemRuntime.wallClock(), parts: partsOf(sent.content) }
     state.local.set(id, { ...shown, status: 'sending' })
     state.localLeaf = id
@@ -67,26 +68,32 @@ export class ConversationSender {
   /** While an answer is under way, a message goes to its run. */
   async #deliver({ id, mode, parent, content }: Sent): Promise<void> {
     const reader = this.#reader
+    const behind = parent === undefined ? {} : { parent }
+    /** Its run was stopped before it took the message, which is to be kept all the same. */
+    let isStopped = false
     for (let tries = 1; ; tries++) {
-      const to = parent === undefined ? reader.live : undefined
+      const to: ReadAnswer | undefined = parent === undefined && !isStopped ? reader.live : undefined
       try {
         if (!to) {
-          await this.ask({ type: 'send', id, content, ...(parent !== undefined && { parent }) })
+          const message = { type: 'send', id, content, ...behind }
+          if (isStopped) await reader.command({ ...message, answer: false })
+          else await this.ask(message)
           return
         }
-        const input = to.run.send(mode === 'next' ? 'message' : `message.${mode}`, { id, content })
+        const input: SentInput = to.run.send(mode === 'next' ? 'message' : `message.${mode}`, { id, content })
         await input
-        const delivery = await input.delivery
-        // What a run that was stopped has not answered is stored without an answer.
-        if (!('lost' in delivery) || delivery.lost === 'cancelled') return
+        const delivery: Delivery = await input.delivery
+        if (!('lost' in delivery)) return
+        isStopped = delivery.lost === 'cancelled'
       } catch (thrown) {
         const { code, details } = MillraceError.from(thrown)
         const { run } = Object(details) as { run?: string }
         // The answer ended before it took the message, or took it without a word: the server knows by its id.
         const isLate = to !== undefined && (code === 'not_found' || code === 'connection_lost')
         const isEarly = to === undefined && parent === undefined && code === 'overloaded' && run !== undefined
-        if (tries === MAX_TRIES || !(isLate || isEarly)) throw thrown
+        if (tries >= MAX_TRIES || !(isLate || isEarly)) throw thrown
         // That of another client began before this one.
+        isStopped = false
         if (isEarly) reader.attach(run)
       }
       await to?.over.catch(() => {})

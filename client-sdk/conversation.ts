@@ -84,13 +84,14 @@ export function conversation<Actors extends ActorMap = ActorMap>(
   }
 
   async function stop(): Promise<CancelResult | undefined> {
-    const { live } = reader
-    if (!live) return undefined
-    reader.isStopping = true
-    reader.changed()
-    // A start that is cancelled before it is sent would not be stored.
-    await live.run.opened.catch(() => {})
-    const receipt = await live.run.cancel()
+    let receipt: CancelResult | undefined
+    for (let { live } = reader; live && !receipt; { live } = reader) {
+      reader.isStopping = true
+      reader.changed()
+      // Nothing is asked of a model before the message is stored, and it is to be stored.
+      const isBegun = await Promise.race([live.begun.then(() => true), live.over.catch(() => {})])
+      if (isBegun) receipt = await live.run.cancel()
+    }
     reader.isStopping = false
     reader.changed()
     return receipt

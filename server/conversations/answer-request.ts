@@ -18,6 +18,8 @@ export type AnswerRequest = {
   readonly owner: string
   /** The id of the run that answers. */
   readonly run: string
+  /** The run that answers in this conversation already, if one does. */
+  readonly underWay: string | undefined
   /** An id for what is not named by the client. */
   readonly newId: string
   readonly now: number
@@ -29,15 +31,16 @@ export type AnswerRequest = {
 
 /**
  * Puts the message that is to be answered, and its answer, into a conversation.
- * @returns the answer. Undefined if this was asked before: there is nothing to do.
+ * @returns the answer. Undefined if there is none to give: this was asked before, or the message is only to be stored.
  * @throws MillraceError `not_found` for an unknown message, `invalid_input` for one that has no answer or whose files are
  *   not accepted, `overloaded` for a conversation that is full.
  */
 export function beginAnswer(draft: Draft, request: AnswerRequest): TreeMessage | undefined {
   const question = questionOf(draft, request)
   if (question === undefined) return undefined
-  const { limits, now, run } = request
+  const { input, limits, now, run } = request
   const { record, tree } = draft
+  if (request.underWay !== undefined) throw underWay(request.underWay)
   const added = question.isNew ? 2 : 1
   if (tree.size + added > limits.maxMessages)
     throw full(`it has ${tree.size} messages, and ${limits.maxMessages} is the most`)
@@ -46,9 +49,11 @@ export function beginAnswer(draft: Draft, request: AnswerRequest): TreeMessage |
     throw full(`its messages may take ${limits.maxBytes} bytes, and they take ${record?.bytes ?? 0}`)
   if (question.isNew) draft.put(question.message)
   const { id: parent, said } = question.message
-  draft.put({ id: question.answerId, parent, role: 'assistant', status: 'streaming', at: now, run, said: [] })
   const title = record?.title || titleOf(said[0])
-  draft.set({ leaf: question.answerId, title, updatedAt: now, ...(!record && { createdAt: now }) })
+  draft.set({ leaf: parent, title, updatedAt: now, ...(!record && { createdAt: now }) })
+  if (input.type === 'send' && input.answer === false) return undefined
+  draft.put({ id: question.answerId, parent, role: 'assistant', status: 'streaming', at: now, run, said: [] })
+  draft.set({ leaf: question.answerId })
   return draft.tree.get(question.answerId)
 }
 
@@ -60,6 +65,7 @@ function questionOf(draft: Draft, request: AnswerRequest): Question | undefined 
   const known = tree.get(input.id)
   switch (input.type) {
     case 'send': {
+      if (known && input.answer === false) return undefined
       if (known) return isUnanswered(draft, known) ? { message: known, isNew: false, answerId: newId } : undefined
       const parent = input.parent === undefined ? (draft.record?.leaf ?? null) : input.parent
       if (parent !== null) find(draft, parent)
@@ -130,4 +136,12 @@ function sizeOf(said: readonly Message[]): number {
 
 function full(why: string): MillraceError {
   return new MillraceError('overloaded', `this conversation is full: ${why}. Begin another one`, { retryable: false })
+}
+
+function underWay(run: string): MillraceError {
+  return new MillraceError(
+    'overloaded',
+    'an answer of this conversation is under way: send the message to its run, or stop it first',
+    { details: { run } },
+  )
 }

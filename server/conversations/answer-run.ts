@@ -3,7 +3,9 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { ActorContext, RunInput } from '../actors/actor.ts'
 import type { ServerView } from '../actors/server-view.ts'
 import { AgentLoop, type LoopDefinition } from '../agents/agent-loop.ts'
+import { ConversationFiles } from '../agents/client-files.ts'
 import { validConversation } from '../agents/conversation.ts'
+import { messageOf } from '../agents/message-input.ts'
 import type { TurnOutput } from '../agents/turn.ts'
 import type { Message } from '../models/model.ts'
 import { Answer, type AnswerEnd } from './answer.ts'
@@ -104,6 +106,7 @@ class AnswerRun {
         principal,
         owner,
         run: run.id,
+        underWay: conversation.run === run.id ? undefined : conversation.run,
         newId: this.#newId(),
         now: view.runtime.wallClock(),
         files: agent.files,
@@ -111,9 +114,7 @@ class AnswerRun {
         continueWith,
       }
       const begun = beginAnswer(draft, request)
-      if (!begun) return undefined
-      if (conversation.run !== undefined && conversation.run !== run.id) throw underWay(conversation.run)
-      conversation.run = run.id
+      if (begun) conversation.run = run.id
       return begun
     })
   }
@@ -121,6 +122,7 @@ class AnswerRun {
   async *#answer(conversation: OpenConversation, begun: TreeMessage): AsyncGenerator<AnswerOutput, undefined> {
     const { agent } = this.#settings
     const answer = this.#record(conversation, begun)
+    const inputs = this.#inputs(conversation)
     let failure: { error: unknown } | undefined
     try {
       yield beginning(answer.id)
@@ -133,7 +135,7 @@ class AnswerRun {
         ...this.#model(conversation),
         onTaken: (input, message) => {
           agent.onTaken?.(input, message)
-          answer.taken(this.#idOf(input, conversation), message)
+          answer.taken(this.#idOf(input), message)
         },
         onStep: async (step) => {
           await answer.step(step.messages, step.model)
@@ -144,7 +146,7 @@ class AnswerRun {
           await agent.onFinish?.(all, end)
         },
       }
-      for await (const item of new AgentLoop(loop, { messages, settings: {} }, this.#inputs()).run()) {
+      for await (const item of new AgentLoop(loop, { messages, settings: {} }, inputs).run()) {
         if (answer.hasTaken) {
           await answer.split(() => this.#newId())
           yield beginning(answer.id)
@@ -157,8 +159,22 @@ class AnswerRun {
       failure = { error }
       throw error
     } finally {
-      // Only for a run that ended before its agent began.
+      if (!answer.isOver) await this.#endEarly(answer, failure, inputs)
+    }
+  }
+
+  /** Ends an answer whose agent has not begun. What clients have sent to the run is kept. */
+  async #endEarly(answer: Answer, failure: { error: unknown } | undefined, inputs: ActorContext): Promise<void> {
+    inputs.refuseInputs()
+    const files = new ConversationFiles(this.#settings.agent.files, inputs.principal)
+    for (const input of inputs.takeInputs()) {
+      const message = messageOf(input, files)
+      if ('role' in message) answer.taken(this.#idOf(input), message)
+    }
+    try {
       await answer.end(this.#endWith(failure))
+    } finally {
+      files.release()
     }
   }
 
@@ -250,23 +266,24 @@ class AnswerRun {
   }
 
   /** The ids that clients gave to the messages that they sent to this run. */
-  readonly #ids = new WeakMap<RunInput, string>()
+  readonly #ids = new Map<RunInput, string>()
 
-  /** The context of the run. Messages that its clients send have their ids beside their contents. */
-  #inputs(): ActorContext {
-    const unpacked = (input: RunInput): RunInput => {
-      const { data } = sentMessage.safeParse(input.data)
-      if (!input.type.startsWith('message') || !data) return input
-      const message = { ...input, data: data.content }
-      this.#ids.set(message, data.id)
-      return message
-    }
-    return withMembers(this.#context, { takeInputs: () => this.#context.takeInputs().map(unpacked) })
+  /** The context of the run. Messages that its clients send have their ids beside their contents, and each counts once. */
+  #inputs(conversation: OpenConversation): ActorContext {
+    const takeInputs = (): RunInput[] =>
+      this.#context.takeInputs().flatMap((input) => {
+        const { data } = sentMessage.safeParse(input.data)
+        if (!input.type.startsWith('message') || !data) return [input]
+        if (conversation.tree.get(data.id) || [...this.#ids.values()].includes(data.id)) return []
+        const message = { ...input, data: data.content }
+        this.#ids.set(message, data.id)
+        return [message]
+      })
+    return withMembers(this.#context, { takeInputs })
   }
 
-  #idOf(input: RunInput, { tree }: OpenConversation): string {
-    const id = this.#ids.get(input)
-    return id === undefined || tree.get(id) ? this.#newId() : id
+  #idOf(input: RunInput): string {
+    return this.#ids.get(input) ?? this.#newId()
   }
 
   #newId(): string {
@@ -289,12 +306,4 @@ function beginning(answer: string): AnswerOutput {
 function withMembers<Members extends object>(context: ActorContext, members: Members): ActorContext & Members {
   const all = { ...Object.getOwnPropertyDescriptors(context), ...Object.getOwnPropertyDescriptors(members) }
   return Object.defineProperties({}, all as PropertyDescriptorMap) as ActorContext & Members
-}
-
-function underWay(run: string): MillraceError {
-  return new MillraceError(
-    'overloaded',
-    'an answer of this conversation is under way: send the message to its run, or stop it first',
-    { details: { run } },
-  )
 }

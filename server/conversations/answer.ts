@@ -63,6 +63,11 @@ export class Answer {
     return this.#last('assistant').id
   }
 
+  /** It has ended, and takes nothing more. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
   /** Whether messages of clients wait for `split`. */
   get hasTaken(): boolean {
     return this.#taken.length > 0
@@ -97,7 +102,10 @@ export class Answer {
     this.#taken.push({ id, message })
   }
 
-  /** Messages of clients came in: the answer so far is complete, and another one follows them. */
+  /**
+   * Messages of clients came in: the answer so far is complete, and another one follows them.
+   * @throws MillraceError when it cannot be stored: their clients must not learn that they were taken.
+   */
   async split(newId: () => string): Promise<void> {
     const messages = this.#takeMessages()
     const answer = this.#last('assistant')
@@ -105,7 +113,7 @@ export class Answer {
       this.#parts.push(...messages, { id: newId(), role: 'assistant', at: this.#now(), said: [] })
     // Nothing was said: it answers these as well.
     else this.#parts.splice(this.#parts.indexOf(answer), 0, ...messages)
-    await this.#write().catch((error: unknown) => this.#run.reportError(error))
+    await this.#write()
   }
 
   /**

@@ -16,13 +16,14 @@ export type ConversationInput =
   | (Named & { type: 'watch'; since?: number | undefined; createdAt?: number | undefined })
   /**
    * To answer a message, which has this id. The same id again is the same message. `parent`: the message that it follows;
-   * null: none. Default: the last one of the active branch.
+   * null: none. Default: the last one of the active branch. `answer: false`: the message is only stored.
    */
   | (Named & {
       type: 'send'
       id: string
       content: string | readonly ClientPart[]
       parent?: string | null | undefined
+      answer?: boolean | undefined
     })
   /** To answer a message once more. `message`: it, or an answer to it. The new answer has this id. */
   | (Named & { type: 'retry'; id: string; message: string })
@@ -66,7 +67,14 @@ const inputs = [
     since: z.int().min(0).optional(),
     createdAt: z.number().optional(),
   }),
-  z.strictObject({ type: z.literal('send'), ...named, id: messageId, content, parent: known.nullish() }),
+  z.strictObject({
+    type: z.literal('send'),
+    ...named,
+    id: messageId,
+    content,
+    parent: known.nullish(),
+    answer: z.boolean().optional(),
+  }),
   z.strictObject({ type: z.literal('retry'), ...named, id: messageId, message: known }),
   z.strictObject({ type: z.literal('continue'), ...named, id: messageId, message: known }),
   z.strictObject({ type: z.literal('branch'), ...named, message: known.nullable() }),
