@@ -22,13 +22,17 @@ export class LiveAnswer {
     } else if (event.agent === undefined) this.#add(event)
   }
 
+  /** A question has its answer: the one of that id, or about that call. */
+  answered(which: string | undefined): void {
+    for (const [id, { call }] of this.requests) if (which === id || which === call) this.requests.delete(id)
+  }
+
   #add(event: Exclude<StreamEvent, { type: 'gap' | 'request' }>): void {
     if (event.type === 'data' && event.name === 'answer') {
       this.#id = (event.value as { answer: string }).answer
       this.parts.set(this.#id, [])
     }
-    if ('call' in event && event.type !== 'tool.call' && event.type !== 'tool.args')
-      for (const [id, { call }] of this.requests) if (call === event.call) this.requests.delete(id)
+    if ('call' in event && event.type !== 'tool.call' && event.type !== 'tool.args') this.answered(event.call)
     const parts = this.#id === undefined ? undefined : this.parts.get(this.#id)
     if (!parts) return
     const next = added(parts, event)

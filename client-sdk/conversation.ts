@@ -101,7 +101,7 @@ export function conversation<Actors extends ActorMap = ActorMap>(
   function find(message?: string): ShownMessage {
     const { all, messages } = reader.snapshot
     const found = message === undefined ? messages.at(-1) : all.get(message)
-    if (!found) throw new MillraceError('not_found', 'there is no such message in this conversation')
+    if (!found) throw new MillraceError('not_found', 'unknown message')
     return found
   }
 
@@ -112,16 +112,12 @@ export function conversation<Actors extends ActorMap = ActorMap>(
     return own
   }
 
-  async function respond(
-    type: 'answer' | 'approve',
-    data: { request?: string; call?: string; value?: unknown },
-  ): Promise<void> {
+  /** Answers a question: `which` is its id, or the call that it is about. */
+  async function respond(type: 'answer' | 'approve', which: string, data: object): Promise<void> {
     const { live } = reader
     if (!live) throw new MillraceError('not_found', 'no answer is under way')
     await live.run.send(type, data)
-    const { requests } = live.answer
-    for (const [id, about] of requests)
-      if (id === data.request || (data.call !== undefined && about.call === data.call)) requests.delete(id)
+    live.answer.answered(which)
     reader.changed()
   }
 
@@ -156,10 +152,10 @@ export function conversation<Actors extends ActorMap = ActorMap>(
         await reader.command({ type: 'remove' })
       }),
 
-    answer: (request, value) => call(() => respond('answer', { request, value })),
-    approve: (callId, decision) =>
+    answer: (request, value) => call(() => respond('answer', request, { request, value })),
+    approve: (about, decision) =>
       call(() =>
-        respond('approve', { call: callId, ...(typeof decision === 'boolean' ? { ok: decision } : decision) }),
+        respond('approve', about, { call: about, ...(typeof decision === 'boolean' ? { ok: decision } : decision) }),
       ),
 
     close() {

@@ -98,6 +98,7 @@ export type {
 export { lastTurns, summarize } from './conversations/history-policy.ts'
 export { memoryConversations } from './conversations/memory-store.ts'
 export type { HistoryEntry } from './conversations/message-tree.ts'
+export { sqliteConversations } from './conversations/sqlite-store.ts'
 export type { Upload } from './files/upload-store.ts'
 export type { Uploads, UploadsOptions } from './files/uploads.ts'
 export { uploads } from './files/uploads.ts'

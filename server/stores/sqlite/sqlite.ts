@@ -3,6 +3,7 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import { nodeRuntime } from '../../runtime.ts'
 import type { RunStore } from '../run-store.ts'
 import { Database } from './database.ts'
+import { shareDatabase } from './shared-database.ts'
 import { SqliteStore } from './sqlite-store.ts'
 
 export type {
@@ -58,5 +59,7 @@ export function sqlite(options: SqliteOptions): RunStore {
     if (!Number.isSafeInteger(value) || value < 1)
       throw new MillraceError('bad_request', `sqlite(): ${name} must be a whole number of at least 1, not ${value}`)
   const database = new Database(resolve(path), nodeRuntime)
-  return new SqliteStore(database, nodeRuntime, { keepMs, maxBytes, maxRunBytes })
+  const store = new SqliteStore(database, nodeRuntime, { keepMs, maxBytes, maxRunBytes })
+  shareDatabase(store, database)
+  return store
 }
