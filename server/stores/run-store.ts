@@ -7,8 +7,9 @@ import type { Outcome } from '../../protocol/frames.ts'
 export type Batch = {
   /** The life that wrote them. */
   readonly gen: number
-  /** The number of the first item, and of the last. */
+  /** The number of the first item. */
   readonly first: number
+  /** The number of the last item. */
   readonly last: number
   /** When the first was logged, in epoch milliseconds. */
   readonly at: number
@@ -21,12 +22,20 @@ export type Batch = {
 }
 
 /** One life of a stored log: its number, and its first item. Items of earlier lives from there on are void. */
-export type StoredLife = { readonly gen: number; readonly first: number }
+export type StoredLife = {
+  /** Its number. It only grows. */
+  readonly gen: number
+  /** The number of its first item. */
+  readonly first: number
+}
 
 /** The end of a run. It is the last entry of its log, and never changes. */
 export type StoredEnd = {
+  /** Its number: that of the item after the last. */
   readonly seq: number
+  /** How the run ended. */
   readonly outcome: Exclude<Outcome, 'unsubscribed'>
+  /** Its data, as clients receive it. */
   readonly packed: Uint8Array
 }
 
@@ -34,6 +43,7 @@ export type StoredEnd = {
 export type StoredInput = {
   /** The client's name for it, as the key of a Map. */
   readonly mid: string
+  /** Its type, as the client gave it. */
   readonly type: string
   /** Its id and data, and the principal that sent it. */
   readonly packed: Uint8Array
@@ -41,6 +51,7 @@ export type StoredInput = {
 
 /** What never changes of a run. */
 export type RunFacts = {
+  /** The name of the actor. */
   readonly actor: string
   /** The id of the principal that the run belongs to. */
   readonly principal: string
@@ -54,15 +65,19 @@ export type RunFacts = {
 
 /** A run as it is stored. */
 export type StoredRun = {
+  /** The id of the run. */
   readonly id: string
+  /** What never changes of it. */
   readonly facts: RunFacts
   /** The last life that was begun. */
   readonly gen: number
+  /** The lives of its log, the oldest first. */
   readonly lives: readonly StoredLife[]
   /** The oldest item that is kept; equal to `next` when none is. */
   readonly first: number
   /** The number of the next item. */
   readonly next: number
+  /** Its end, once it has one. */
   readonly end?: StoredEnd | undefined
   /** Present while the run only waits: what its actor needs to wait again in another process. */
   readonly parked?: Uint8Array | undefined
@@ -88,13 +103,19 @@ export type ListPosition = Pick<StoredRunSummary, 'startedAt' | 'id'>
 
 /** A run that begins. */
 export type NewRun = {
+  /** What never changes of it. */
   readonly facts: RunFacts
   /** The key of its START. Its `name` is unique among all runs that are stored; `input` says to what the key is bound. */
   readonly key?: { readonly name: string; readonly input: string } | undefined
 }
 
 /** Who takes a key first has the run: for everyone else it is that run, whatever became of it. */
-export type StoredKey = { readonly run: string; readonly input: string }
+export type StoredKey = {
+  /** The id of the run that has the key. */
+  readonly run: string
+  /** To what the key is bound. */
+  readonly input: string
+}
 
 /** What one append adds to a run. All of it is stored, or nothing. */
 export type Append = {
@@ -109,6 +130,7 @@ export type Append = {
   readonly parked?: Uint8Array | null | undefined
   /** Inputs that were accepted. One whose `mid` is stored already is left out. */
   readonly inputs?: readonly StoredInput[] | undefined
+  /** What the run has cost so far. Without it, nothing changes. */
   readonly usage?: Uint8Array | undefined
 }
 
@@ -164,6 +186,7 @@ export type StoreCaps = {
  * Every method throws MillraceError `store_unavailable` when the store cannot be reached or cannot write.
  */
 export interface RunStore {
+  /** What the store can do. */
   readonly caps: StoreCaps
   /** Connects, or opens the file. @throws MillraceError `store_unavailable` with what to do. */
   open(): Promise<void>
@@ -187,7 +210,9 @@ export interface RunStore {
   /** Ids of runs that have no end and whose holder is gone, at most `most` of them. */
   abandoned(most: number): Promise<string[]>
 
+  /** Finds a run by its id. */
   find(id: string): Promise<StoredRun | undefined>
+  /** Finds the run that has a key. */
   findKey(name: string): Promise<StoredKey | undefined>
   /**
    * The runs of a principal, the newest first; of those that began in the same millisecond, the one with the larger id.
