@@ -23,7 +23,7 @@ function plain(this: unknown, key: string, value: unknown): unknown {
 }
 
 /** Bytes as base64. */
-export function base64Of(bytes: Uint8Array): string {
+function base64Of(bytes: Uint8Array): string {
   let binary = ''
   for (const byte of bytes) binary += String.fromCharCode(byte)
   return btoa(binary)
