@@ -238,7 +238,7 @@ function overHttp(version: 6 | 7): PageClient {
   })
 }
 
-/** What both agents have: the stock one with an address, and that over the client. */
+/** What both agents have: the stock one, which has an address, and that over the client. */
 type StockAgent = InstanceType<typeof Agent1>
 
 function agUi(
@@ -337,7 +337,8 @@ function agUiOverHttp(version: 0 | 1): PageClient {
       return { agent, close: async () => leaving.abort() }
     },
     (agent) => {
-      ;(agent as InstanceType<typeof Http1>).url += '/connect'
+      const { url } = agent as StockAgent & { url: string }
+      Object.assign(agent, { url: `${url}/connect` })
       return agent.runAgent()
     },
   )
