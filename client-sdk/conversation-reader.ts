@@ -149,7 +149,7 @@ export class ConversationReader {
       this.#last = own
       // The server may not have told that it is over. One that was only detached is read again.
       if (this.#users.size > 0) this.#unreadable = run.id ?? this.state.facts?.run
-      this.#follow()
+      this.follow()
       this.changed()
     }
     own.over.then(end, end)
@@ -165,7 +165,8 @@ export class ConversationReader {
     }
   }
 
-  #follow(): void {
+  /** Reads the answer that is under way, if it is known. */
+  follow(): void {
     const run = this.state.facts?.run
     if (this.#users.size > 0 && run !== undefined && run !== this.#unreadable) this.attach(run)
   }
@@ -208,7 +209,7 @@ export class ConversationReader {
           break
         }
         if (event.type !== 'data' || !this.state.take(event.value as ConversationUpdate)) continue
-        this.#follow()
+        this.follow()
         this.changed()
       }
       return undefined

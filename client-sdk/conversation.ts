@@ -85,6 +85,7 @@ export function conversation<Actors extends ActorMap = ActorMap>(
 
   async function stop(): Promise<CancelResult | undefined> {
     let receipt: CancelResult | undefined
+    reader.follow()
     for (let { live } = reader; live && !receipt; { live } = reader) {
       reader.isStopping = true
       reader.changed()

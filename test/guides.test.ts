@@ -71,6 +71,15 @@ test.concurrent('the example of chat history keeps a cancelled answer, and goes 
   expect(said).toMatch(/^the answer: You asked: “Go on”/m)
 })
 
+test.concurrent('the example of conversations stops an answer from another device, and keeps both versions of a message', async () => {
+  const said = await outputOf('conversation.ts')
+  expect(said).toMatch(
+    /on the other device:\n {2}user \(sent\): 22 characters\n {2}assistant \(sent\): \d+ characters\n/,
+  )
+  expect(said).toMatch(/ {2}receipt: cancelled\n[^]*assistant \(cancelled\): [1-9]\d* characters\n/)
+  expect(said).toContain('conversations: Millrace (6 messages)\n')
+})
+
 test.concurrent('the example of MCP says what to set, and uses the tools of the server that is set', async () => {
   expect(await outputOf('mcp.ts')).toMatch(/^Set MCP_URL .* or MCP_COMMAND /)
   await using fake = await FakeMcpServer.start('stateless')

@@ -122,6 +122,8 @@ function definitionOf(
   return actor<typeof conversationInput, Item, ConversationResult | undefined>({
     description: DESCRIPTION,
     interactive,
+    // The conversation keeps what its runs say, and a watch would store it once more for each reader.
+    stored: false,
     input: conversationInput,
     stream: stream as never,
   })

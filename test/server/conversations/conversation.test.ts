@@ -1,86 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { type Conversation, type ConversationSnapshot, conversation as open } from '../../../client-sdk/conversation.ts'
-import { type Client, createClient } from '../../../client-sdk/node.ts'
-import {
-  type AgentDefinition,
-  agent,
-  type ConversationDefinition,
-  conversation,
-  type Message,
-  memoryConversations,
-  type ServerOptions,
-  tool,
-} from '../../../server/index.ts'
-import { calls, type ScriptedAnswer, says, scriptedModel } from '../../helpers/scripted-model.ts'
-import { testServer } from '../../helpers/server.ts'
+import type { ConversationSnapshot } from '../../../client-sdk/conversation.ts'
+import { type Message, memoryConversations, tool } from '../../../server/index.ts'
+import { type Chats, chats, hangs, isReady, shown, until } from '../../helpers/chats.ts'
+import { calls, type ScriptedAnswer, says } from '../../helpers/scripted-model.ts'
 import { checkConversation } from '../../helpers/strict-conversation.ts'
 import { latch } from '../../helpers/test-actors.ts'
-
-type ChatActors = { chat: ReturnType<typeof conversation> }
-
-interface Chats extends AsyncDisposable {
-  readonly model: ReturnType<typeof scriptedModel>
-  readonly errors: unknown[]
-  readonly url: string
-  client(token?: string): Client<ChatActors>
-  /** A conversation that reads until the end of the test. */
-  open(id?: string, client?: Client<ChatActors>, options?: Parameters<typeof open>[2]): Conversation
-}
-
-/** A server with conversations whose model gives these answers. */
-async function chats(
-  answers: ScriptedAnswer[],
-  definition: Partial<ConversationDefinition> & { of?: Partial<AgentDefinition> } = {},
-  options: Partial<ServerOptions<ChatActors>> = {},
-): Promise<Chats> {
-  const model = scriptedModel(...answers)
-  const { of, ...rest } = definition
-  const chat = conversation({ agent: agent({ model, ...of }), ...rest })
-  const served = await testServer({ chat }, options)
-  const clients: Client<ChatActors>[] = []
-  const client = (token = 'alice'): Client<ChatActors> => {
-    const made = createClient<ChatActors>(served.url, { token })
-    clients.push(made)
-    return made
-  }
-  return {
-    model,
-    errors: served.errors,
-    url: served.url,
-    client,
-    open(id = 'first', by = client(), opened = {}) {
-      const made = open(by, id, opened)
-      made.subscribe(() => {})
-      return made
-    },
-    async [Symbol.asyncDispose]() {
-      await Promise.all(clients.map((one) => one.close()))
-      await served[Symbol.asyncDispose]()
-    },
-  }
-}
-
-/** The first snapshot for which something holds. */
-async function until(chat: Conversation, holds: (now: ConversationSnapshot) => boolean): Promise<ConversationSnapshot> {
-  for await (const now of chat) if (holds(now)) return now
-  throw new Error('the conversation was closed')
-}
-
-const isReady = ({ status }: ConversationSnapshot): boolean => status === 'ready'
-
-/** What a page would show: who, how it stands, and the text. */
-function shown({ messages }: ConversationSnapshot): string[] {
-  return messages.map(({ role, status, text }) => `${role} ${status}: ${text}`)
-}
-
-/** A model that says some words and then waits for its signal. */
-const hangs = (...words: string[]): ScriptedAnswer =>
-  async function* ({ signal }) {
-    for (const text of words) yield { type: 'text', text }
-    await new Promise((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-    })
-  }
 
 const lastAsked = ({ model }: Chats): readonly Message[] => model.asked.at(-1) ?? []
 
