@@ -162,9 +162,9 @@ const rules: Record<string, Rule> = {
     (to, from) => within('protocol')(to) || within('client-sdk')(to) || (from === 'client-sdk/node.ts' && to === 'ws'),
   ),
 
-  'the hooks for React import the public entry of the client, React and themselves': importsOnly(
+  'the hooks for React import the public entries of the client, React and themselves': importsOnly(
     'react',
-    (to) => to === 'client-sdk/index.ts' || to === 'react' || within('react')(to),
+    (to) => /^client-sdk\/(index|conversation)\.ts$|^react$/.test(to) || within('react')(to),
   ),
 
   'the server never imports the client or its adapters, except its command line, which is a client': importsOnly(

@@ -2,7 +2,7 @@ import type { ConsoleMessage, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { UseRunOptions } from '../../react/index.ts'
-import { actor, agent, demo, tool } from '../../server/index.ts'
+import { actor, agent, conversation, demo, tool } from '../../server/index.ts'
 import { CHROMIUM, openWindow, type PageServer, pageServer, type Window } from '../helpers/browser.ts'
 import { FakeProvider } from '../helpers/fake-provider.ts'
 import type { PageSettings, ReactPage } from '../helpers/react-page.ts'
@@ -55,6 +55,7 @@ describe.skipIf(CHROMIUM === undefined)('hooks in a real browser, in StrictMode'
         },
       }),
       payer: agent({ model: demo({ tokensPerSec: 400 }), tools: { payment } }),
+      chat: conversation({ agent: agent({ model: demo({ tokensPerSec: 150 }) }) }),
       writer: agent({ model: demo({ tokensPerSec: 150 }) }),
     }
   }
@@ -78,7 +79,7 @@ describe.skipIf(CHROMIUM === undefined)('hooks in a real browser, in StrictMode'
   })
 
   /** A page that shows a run of an actor. It is in front. */
-  async function load(name: string, options: UseRunOptions = {}, url = server.url): Promise<Page> {
+  async function load(name: string, options: UseRunOptions = {}, url = server.url, talk?: string): Promise<Page> {
     const page = await window.context.newPage()
     open.push(page)
     page.on('console', (message: ConsoleMessage) => {
@@ -86,7 +87,7 @@ describe.skipIf(CHROMIUM === undefined)('hooks in a real browser, in StrictMode'
       if (message.type() !== 'info') said.push(`${message.type()}: ${message.text()}`)
     })
     page.on('pageerror', (error) => void said.push(String(error)))
-    const settings: PageSettings = { url, actor: name, options }
+    const settings: PageSettings = { url, actor: name, options, ...(talk !== undefined && { conversation: talk }) }
     await page.goto(`${pages.origin}/#${encodeURIComponent(JSON.stringify(settings))}`)
     await page.waitForFunction(() => shown.renderings > 0)
     expect(await page.evaluate(() => shown.isStrict)).toBe(true)
@@ -247,5 +248,28 @@ describe.skipIf(CHROMIUM === undefined)('hooks in a real browser, in StrictMode'
     await isShown(writer, 'done')
     expect(await writer.evaluate(() => shown.run.parts.length)).toBe(2)
     expect(await textOf(writer)).toContain('Only the credit, please')
+  })
+
+  test('a conversation is typed, stopped, edited and branched, and each tab shows the same', async () => {
+    const first = await load('chat', {}, server.url, 'c1')
+    const messages = (page: Page): Promise<string[]> => page.locator('.message').allTextContents()
+    await first.evaluate(() => void shown.talk.send('Tell me about rivers'))
+    await first.waitForFunction(() => (shown.talk.messages[1]?.text.length ?? 0) > 30)
+    await first.evaluate(() => shown.talk.stop())
+    await first.waitForFunction(() => shown.talk.messages[1]?.status === 'cancelled')
+    const cut = await messages(first)
+    expect(cut[1]).toMatch(/^.{30,}$/)
+
+    await first.evaluate(() => void shown.talk.edit(shown.talk.messages[0]!.id, 'Tell me about lakes'))
+    await first.waitForFunction(() => shown.talk.messages[1]?.status === 'sent')
+    expect((await messages(first))[1]).toContain('lakes')
+    const second = await load('chat', {}, server.url, 'c1')
+    await second.waitForFunction(() => shown.talk.messages.length === 2)
+    expect(await messages(second)).toEqual(await messages(first))
+    await second.evaluate(() => shown.talk.select(shown.talk.messages[0]!.versions[0]!))
+    await second.waitForFunction((text) => shown.talk.messages[0]?.text === text, 'Tell me about rivers')
+    await first.bringToFront()
+    await first.waitForFunction((text) => shown.talk.messages[0]?.text === text, 'Tell me about rivers')
+    expect(await messages(first)).toEqual(cut)
   })
 })

@@ -2,16 +2,26 @@
 import { createElement, type ReactNode, StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { type AnyData, createClient } from '../../client-sdk/index.ts'
-import { type RunList, type ShownRun, type UseRunOptions, useConnection, useRun, useRuns } from '../../react/index.ts'
+import {
+  type RunList,
+  type ShownConversation,
+  type ShownRun,
+  type UseRunOptions,
+  useConnection,
+  useConversation,
+  useRun,
+  useRuns,
+} from '../../react/index.ts'
 
 /** What a page was told by its address. */
-export type PageSettings = { url: string; actor: string; options: UseRunOptions }
+export type PageSettings = { url: string; actor: string; options: UseRunOptions; conversation?: string }
 
 /** What a test finds in a page. */
 export type ReactPage = {
   /** What was rendered last. */
   readonly run: ShownRun<AnyData, unknown, unknown>
   readonly list: RunList
+  readonly talk: ShownConversation
   readonly status: string
   /** Whether the page may not make code of text. */
   readonly isStrict: boolean
@@ -27,7 +37,9 @@ const page = globalThis as unknown as {
   document: { getElementById(id: string): never }
   shown: { -readonly [Name in keyof ReactPage]: ReactPage[Name] }
 }
-const { url, actor, options } = JSON.parse(decodeURIComponent(page.location.hash.slice(1))) as PageSettings
+const { url, actor, options, conversation } = JSON.parse(
+  decodeURIComponent(page.location.hash.slice(1)),
+) as PageSettings
 const delays = { quickMs: 5, backoffMs: 5, maxBackoffMs: 20 }
 const client = createClient(url, { token: 'alice', delays })
 const root = createRoot(page.document.getElementById('root'))
@@ -58,10 +70,17 @@ function isStrict(): boolean {
   }
 }
 
+function Talk({ id }: { id: string }): ReactNode {
+  const talk = useConversation(client, id)
+  Object.assign(page.shown, { talk, renderings: page.shown.renderings + 1 })
+  return talk.messages.map((message) => createElement('p', { key: message.id, className: 'message' }, message.text))
+}
+
+const shown = conversation === undefined ? createElement(Shown) : createElement(Talk, { id: conversation })
 page.shown = {
   isStrict: isStrict(),
   renderings: 0,
-  mount: () => root.render(createElement(StrictMode, null, createElement(Shown))),
+  mount: () => root.render(createElement(StrictMode, null, shown)),
   unmount: () => root.render(null),
 } as typeof page.shown
 page.shown.mount()

@@ -1,11 +1,12 @@
 import { expectTypeOf } from 'vitest'
 import { z } from 'zod'
 import { createClient, type MillraceError, only, type Receipt, type Status } from '../../client-sdk/index.ts'
-import { useConnection, useRun, useRuns } from '../../react/index.ts'
-import { actor, agent } from '../../server/index.ts'
+import { useConnection, useConversation, useRun, useRuns } from '../../react/index.ts'
+import { actor, agent, conversation } from '../../server/index.ts'
 
 export const actors = {
   chat: agent({}),
+  talk: conversation({ agent: agent({}) }),
   count: actor({
     input: z.object({ to: z.number() }),
     async *stream({ to }) {
@@ -57,8 +58,17 @@ expectTypeOf(run.send('message', 'shorter').delivery).resolves.toEqualTypeOf<
 >()
 expectTypeOf(run.approve('c1', { ok: true, args: { to: 4 } })).resolves.toBeVoid()
 
-expectTypeOf(useRuns(client).runs[0]!.actor).toEqualTypeOf<'chat' | 'count'>()
+expectTypeOf(useRuns(client).runs[0]!.actor).toEqualTypeOf<'chat' | 'count' | 'talk'>()
 expectTypeOf(useConnection(client)).toEqualTypeOf<{
   readonly status: Status
   readonly error: MillraceError | undefined
 }>()
+
+// Only a conversation can be shown as one.
+const talk = useConversation(client, 'c1', { actor: 'talk', whenHidden: 'read' })
+expectTypeOf(talk.messages[0]!.text).toEqualTypeOf<string>()
+expectTypeOf(talk.send('hello')).resolves.toEqualTypeOf<string>()
+// @ts-expect-error a count is none
+useConversation(client, 'c1', { actor: 'count' })
+// @ts-expect-error a message is a text or its parts
+void talk.send(5)
