@@ -119,7 +119,7 @@ export class StoreWorld {
       actors: {
         work: actor({ stream: (input: unknown, context: ActorContext) => this.#work(input as Plan, context, isAlive) }),
         payer: this.#payer(isAlive),
-      } as never as Actors,
+      } as never,
       authenticate: byName,
       limits: { ...LIMITS, flushMs: this.chance.pick([0, 4, 20]) },
       runtime: this.time,
@@ -263,11 +263,11 @@ export class StoreWorld {
     const key = this.chance.of(0.6) ? plan.who : undefined
     const input = kind === 'work' ? plan : 'go'
     const options = { credit: 1 + this.chance.int(LIMITS.maxCredit), ...(key !== undefined && { key }) }
-    this.#follow(client, client.sdk.start(kind, input as never, options), kind, plan)
+    this.#follow(client, client.sdk.start(kind, input, options), kind, plan)
     if (key !== undefined) this.#keyed.add(plan)
     const other = this.#clients.find((each) => each !== client)
     if (key !== undefined && other && this.chance.of(0.4))
-      this.#follow(other, other.sdk.start(kind, input as never, { key }), kind, plan)
+      this.#follow(other, other.sdk.start(kind, input, { key }), kind, plan)
   }
 
   #attach(client: SimClient): void {
