@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer, type MillraceServer, type ServerOptions } from '../server.ts'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
+import { dataFile } from './data.ts'
 import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
@@ -57,6 +58,17 @@ const usage = {
       value: 'PORT',
       about: 'Port of its own for plain HTTP; 0 takes a free one. Default: that of the WebSockets. uws needs one.',
     },
+    data: {
+      type: 'string',
+      value: 'DIR',
+      about:
+        'Folder in which runs are stored, so that they outlive the server; needs the package libsql. Default: none.',
+    },
+    durability: {
+      type: 'string',
+      value: 'MODE',
+      about: 'With --data: eager sends to clients at once, logged once it is stored. Default eager.',
+    },
     drain: {
       type: 'string',
       value: 'SECONDS',
@@ -69,6 +81,7 @@ const usage = {
     'millrace serve --model ollama:llama3.2',
     'OPENAI_BASE_URL=http://127.0.0.1:8000/v1 millrace serve --model openai:my-model',
     'millrace serve --config ./actors.mjs --port 8080',
+    'millrace serve --data ./data',
   ],
 } as const
 
@@ -95,9 +108,10 @@ export const serve: Command = {
     // The greeting says it. The server would warn of an option that nobody has set.
     const isOff = options.transport?.takesRequests === undefined && options.transport && options.httpPort === undefined
     if (isOff && config.http === undefined) options.http = false
+    await addStore(options, values)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
-    await output.answer(greeting(url, httpWords(httpUrl, config), options, access))
+    await output.answer(greeting(url, httpWords(httpUrl, config), options, access, values.data))
     await drained(server, drainS, output)
     return EXIT.ok
   },
@@ -127,6 +141,20 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
   }
 }
 
+/** Adds the store that `--data` names. */
+async function addStore(options: Options, { data, durability }: Values): Promise<void> {
+  if (durability !== undefined) {
+    if (data === undefined) throw new Failure(EXIT.usage, '--durability needs --data: name the folder of the data')
+    if (durability !== 'eager' && durability !== 'logged')
+      throw new Failure(EXIT.usage, `--durability must be eager or logged, not ${durability}`)
+    options.durability = durability
+  }
+  if (data === undefined) return
+  if (options.store) throw new Failure(EXIT.usage, 'the config file has its own store: leave --data out')
+  const { sqlite } = await import('../stores/sqlite/sqlite.ts')
+  options.store = sqlite({ path: dataFile(data) })
+}
+
 function create(options: Options, configFile: string | undefined): MillraceServer<Options['actors']> {
   try {
     return createServer(options)
@@ -136,7 +164,7 @@ function create(options: Options, configFile: string | undefined): MillraceServe
 }
 
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
-function greeting(url: string, http: string, options: Options, access: Access): string {
+function greeting(url: string, http: string, options: Options, access: Access, data: string | undefined): string {
   const { actors, defaultModel } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
@@ -152,6 +180,7 @@ function greeting(url: string, http: string, options: Options, access: Access): 
     `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
     `  token   ${tokenWords(access)}`,
     `  http    ${http}`,
+    ...(data === undefined ? [] : [`  data    ${data}: runs outlive this server`]),
     '',
     access.kind === 'made'
       ? 'Paste this into a second terminal, in the same folder:'
