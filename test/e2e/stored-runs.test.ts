@@ -1,0 +1,172 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer as createNetServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { type Client, createClient, MillraceError, type Run } from '../../client-sdk/node.ts'
+import { Command, MILLRACE } from '../helpers/command.ts'
+import { seededRandom } from '../helpers/seeded-random.ts'
+import { firstSeed, repetitions } from '../helpers/tier.ts'
+
+const KILLS = repetitions({ quick: 2, full: 10, long: 100 })
+const STREAMS = repetitions({ quick: 20, full: 100 })
+/** What eager sends before it is stored, at 50 items a second: a flush, a commit, and a busy machine. */
+const EAGER_LOSS = 25
+
+/** A folder for data, and servers on it, one after the other, on one port. */
+class DataServers implements AsyncDisposable {
+  readonly url: string
+  readonly #folder: string
+  readonly #port: number
+  readonly #more: readonly string[]
+  readonly #clients: Client[] = []
+  #running: Command | undefined
+
+  static async make(...more: string[]): Promise<DataServers> {
+    return new DataServers(await mkdtemp(join(tmpdir(), 'millrace-data-')), await freePort(), more)
+  }
+
+  private constructor(folder: string, port: number, more: readonly string[]) {
+    this.#folder = folder
+    this.#port = port
+    this.#more = more
+    this.url = `ws://127.0.0.1:${port}`
+  }
+
+  async begin(): Promise<void> {
+    const args = ['serve', '--data', this.#folder, '--port', `${this.#port}`, '--token', 't', ...this.#more]
+    this.#running = new Command(process.execPath, [MILLRACE, ...args])
+    await this.#running.said('stdout', /listens on/)
+  }
+
+  /** The process dies without a word. */
+  async kill(): Promise<void> {
+    this.#running?.kill('SIGKILL')
+    await this.#running?.ended
+  }
+
+  client(): Client {
+    const client = createClient(this.url, { token: 't' })
+    this.#clients.push(client)
+    return client
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.close()))
+    await this.kill()
+    await rm(this.#folder, { recursive: true })
+  }
+}
+
+/** A reader of a run of `count`: the numbers that it has, without those that became void. */
+class Counter {
+  readonly numbers: number[] = []
+  /** The most that became void at once. */
+  lost = 0
+  error: unknown
+  readonly over: Promise<void>
+
+  constructor(run: Run) {
+    this.over = this.#read(run)
+  }
+
+  async #read(run: Run): Promise<void> {
+    try {
+      for await (const event of run) {
+        if (event.type === 'token') this.numbers.push(...event.text.trim().split(' ').map(Number))
+        if (event.type !== 'gap') continue
+        expect(event.reason).toBe('rewound')
+        const kept = event.next - 1
+        this.lost = Math.max(this.lost, this.numbers.length - kept)
+        expect(kept).toBeLessThanOrEqual(this.numbers.length)
+        this.numbers.length = kept
+      }
+    } catch (error) {
+      this.error = error
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createNetServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address ? address.port : 0
+}
+
+const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1)
+
+describe('a server with --data that is killed', () => {
+  test.each(['logged', 'eager'])(
+    `${KILLS} times under load loses no more than it may (%s)`,
+    {
+      timeout: 60_000 + KILLS * 20_000,
+    },
+    async (durability) => {
+      const seed = firstSeed()
+      console.log(`kills from seed ${seed} (MILLRACE_SEED)`)
+      const random = seededRandom(seed)
+      await using servers = await DataServers.make('--durability', durability)
+      await servers.begin()
+      let lost = 0
+      for (let kill = 0; kill < KILLS; kill++) {
+        const client = servers.client()
+        const runs = upTo(STREAMS).map(() => client.start('count', { to: 100_000, delayMs: 20 }))
+        const counters = runs.map((run) => new Counter(run))
+        const last = counters[counters.length - 1]!
+        const reached = 1 + Math.floor(random() * 60)
+        while (last.numbers.length < reached) await new Promise((resolve) => setImmediate(resolve))
+        await servers.kill()
+        await servers.begin()
+        await Promise.all(counters.map(({ over }) => over))
+        const again = servers.client()
+        for (const [i, { numbers, error }] of counters.entries()) {
+          expect(numbers).toEqual(upTo(numbers.length))
+          if (MillraceError.is(error, 'not_found')) {
+            // It had begun a moment before, and nothing of it was stored.
+            expect(numbers.length).toBeLessThanOrEqual(durability === 'logged' ? 0 : EAGER_LOSS)
+            continue
+          }
+          expect(error).toMatchObject({ code: 'interrupted' })
+          const id = runs[i]?.position?.run ?? ''
+          const second = new Counter(again.attach('count', id, { after: 0 }))
+          await second.over
+          expect(second.error).toMatchObject({ code: 'interrupted' })
+          expect(second.numbers).toEqual(numbers)
+        }
+        lost = Math.max(lost, ...counters.map((counter) => counter.lost))
+        await Promise.all([client.close(), again.close()])
+      }
+      expect(lost).toBeLessThanOrEqual(durability === 'logged' ? 0 : EAGER_LOSS)
+    },
+  )
+
+  test('while an approval waits asks it again, and the tool runs once when another client answers', async () => {
+    await using servers = await DataServers.make()
+    await servers.begin()
+    const client = servers.client()
+    const run = client.start('assistant', 'Send a mail to Ada')
+    const events: string[] = []
+    const over = (async () => {
+      for await (const event of run) events.push(event.type)
+    })()
+    while (!events.includes('request')) await new Promise((resolve) => setImmediate(resolve))
+    // The request is stored at the latest when another client, which reads from the store's side of it, can see it.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await servers.kill()
+    await servers.begin()
+    const other = servers.client()
+    const watched = other.attach('assistant', run.position?.run ?? '', { after: 0 })
+    const results: unknown[] = []
+    for await (const event of watched) {
+      if (event.type === 'request')
+        expect(await watched.send('approve', { call: event.call, ok: true })).toBe('accepted')
+      if (event.type === 'tool.result') results.push(event.outcome)
+    }
+    await over
+    expect(results).toEqual(['ok'])
+    expect(events.filter((type) => type === 'tool.result')).toHaveLength(1)
+    expect(events.filter((type) => type === 'request')).toHaveLength(1)
+  })
+})
