@@ -11,8 +11,8 @@ const extras = ['only', 'smooth', 'partialObject', 'upload', 'clientTools']
 /** What further entries add to the client, without the packages that they are for. */
 const entries = {
   conversation: { names: ['conversation'], budgetBytes: 3_072 },
-  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 4_096 },
-  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 3_072 },
+  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_248 },
+  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_248 },
   react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 4_096 },
 }
 

@@ -48,7 +48,7 @@ export type AnswerInput = Extract<ConversationInput, { type: 'send' | 'retry' | 
 /** An input about one conversation that ends at once. */
 export type ChangeInput = Extract<ConversationInput, { type: 'branch' | 'select' | 'rename' | 'model' | 'remove' }>
 
-export const MAX_TITLE_CHARACTERS = 200
+const MAX_TITLE_CHARACTERS = 200
 const MAX_PAGE = 50
 const MAX_FOUND = 20
 

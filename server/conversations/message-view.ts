@@ -24,7 +24,7 @@ export function viewOf({ n: _, version: __, said, ...rest }: TreeMessage): {
 }
 
 /** The parts of what the model gets of a message. */
-export function partsOf(said: readonly Message[]): ConversationPart[] {
+function partsOf(said: readonly Message[]): ConversationPart[] {
   const calls = new Map<string, Extract<ConversationPart, { type: 'call' }>>()
   return said.flatMap((message): ConversationPart[] => {
     switch (message.role) {

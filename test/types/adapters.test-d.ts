@@ -38,7 +38,6 @@ expectTypeOf(millraceChat(Chat7<Mine>, { client, agent: 'chat', id: 'c1' })).toE
 // @ts-expect-error the transport is made of the client
 millraceChat(Chat7, { client, agent: 'chat', transport: undefined })
 
-
 // An agent is of the class that was given, whichever generation it is of.
 expectTypeOf(millraceAgent(Agent1, { client, agent: 'chat' })).toEqualTypeOf<Agent1>()
 expectTypeOf(millraceAgent(Agent0, { client, agent: 'chat' })).toEqualTypeOf<Agent0>()
