@@ -115,7 +115,9 @@ export class ConversationReader {
     this.#watching = undefined
     this.#users.clear()
     void run?.cancel()
-    this.live?.run.detach()
+    this.#last = this.live
+    this.live = undefined
+    this.#last?.run.detach()
   }
 
   /** Starts a run of the conversation. */

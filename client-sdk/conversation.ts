@@ -116,7 +116,7 @@ export function conversation<Actors extends ActorMap = ActorMap>(
   /** Answers a question: `which` is its id, or the call that it is about. */
   async function respond(type: 'answer' | 'approve', which: string, data: object): Promise<void> {
     const { live } = reader
-    if (!live) throw new MillraceError('not_found', 'no answer is under way')
+    if (!live) throw new MillraceError('not_found', 'no answer')
     await live.run.send(type, data)
     live.answer.answered(which)
     reader.changed()

@@ -10,6 +10,8 @@ const phone = createClient<typeof actors>(url, { token: 'a-long-secret' })
 const laptop = createClient<typeof actors>(url, { token: 'a-long-secret' })
 const chat = conversation(phone, 'first-chat')
 const same = conversation(laptop, 'first-chat')
+// As a page that shows it does: it reads until the page is closed.
+same.subscribe(() => {})
 
 /** Waits until the laptop shows something, and prints what that is. */
 async function shown(holds: (now: ReturnType<typeof same.getSnapshot>) => boolean): Promise<void> {

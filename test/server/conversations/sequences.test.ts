@@ -218,9 +218,10 @@ class World {
       await Promise.all(this.#chats.map((chat) => chat.stop()))
       const stored = await this.#store.load(KEY)
       if (!stored) return
-      const { version } = stored.conversation
+      const { version, leaf } = unpackConversation(stored.conversation)
       const isKnown = (now: ConversationSnapshot): boolean =>
         now.status === 'ready' &&
+        now.facts?.leaf === leaf &&
         now.facts?.run === undefined &&
         [...now.all.values()].every((one) => one.status !== 'streaming')
       const isAllKnown = this.#chats.every((chat) => isKnown(chat.getSnapshot()))
