@@ -94,7 +94,7 @@ function watching(transport: Transport, sockets: Set<Socket>): Transport {
       return {
         arrived: (bytes) => events.arrived(bytes),
         message: (bytes) => events.message(bytes),
-        text: () => events.text(),
+        text: (text) => events.text(text),
         drain: () => events.drain(),
         closed(code) {
           sockets.delete(socket)
