@@ -189,7 +189,8 @@ export class ConversationReader {
       state.lost()
       // A server that was started again does not know the run: another one goes on.
       const isLost = run.position && failure?.code === 'not_found'
-      if (state.isRemoved || (failure && !failure.retryable && !isLost)) {
+      const isOver = state.isRemoved || this.#client.status === 'closed'
+      if (isOver || (failure && !failure.retryable && !isLost)) {
         this.#watching = undefined
         this.#failure = this.error = failure
         this.changed()

@@ -156,4 +156,4 @@ export interface Conversation<Content = MessageContent> extends AsyncIterable<Co
 }
 
 /** The part of a client that a conversation uses. */
-export type ConversationClient<Actors extends ActorMap> = Pick<Client<Actors>, 'start' | 'attach' | 'ask'>
+export type ConversationClient<Actors extends ActorMap> = Pick<Client<Actors>, 'start' | 'attach' | 'ask' | 'status'>

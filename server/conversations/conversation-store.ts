@@ -1,5 +1,10 @@
 /** Names a conversation: its owner, and its id among those of the owner. */
-export type ConversationKey = { readonly owner: string; readonly id: string }
+export type ConversationKey = {
+  /** The id of the principal that it belongs to. */
+  readonly owner: string
+  /** Its id, as its owner named it. */
+  readonly id: string
+}
 
 /** A conversation as it is stored, without its messages. */
 export type StoredConversation = ConversationKey & {
