@@ -313,4 +313,70 @@ describe('a run that only waits', () => {
     back.send({ kind: 'input', sid: 1, mid: 'r', type: 'govern', data: { paused: false } })
     await back.until(() => model.asked.length === 1, 'the model asked')
   })
+
+  test('for the tool of a client waits on after its process died, and that client performs it there', async () => {
+    const locate = { name: 'locate', description: 'Where', parameters: { type: 'object' } }
+    const model = scriptedModel(calls({ call: 'c1', name: 'locate', args: { precise: true } }), says('there'))
+    const { begin, stored } = onOneStore({ guide: agent({ model, clientTools: true }) })
+    let run = ''
+    let instance: Uint8Array
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      instance = client.client
+      client.send(
+        { kind: 'start', sid: 1, actor: 'guide', input: 'go', options: {} },
+        { kind: 'input', sid: 1, mid: 't', type: 'tools', data: { id: 'page', tools: [locate] } },
+      )
+      ;({ run } = await client.next('opened'))
+      await stored(run, ({ parked }) => parked !== undefined)
+      first.kill()
+      client.cut()
+    }
+    await using second = await begin()
+    await using back = await second.client({ client: instance, attempt: 2 })
+    back.attach(1, run, null)
+    const given = { name: 'client.tool', value: { to: 'page', call: 'c1', name: 'locate', args: { precise: true } } }
+    expect(await back.next('event', 1)).toMatchObject({ data: given })
+    back.send({ kind: 'input', sid: 1, mid: 'r', type: 'tool.result', data: { call: 'c1', output: 'here' } })
+    expect(await back.next('input_ack')).toMatchObject({ status: 'accepted' })
+    expect(await back.next('end', 1)).toMatchObject({ outcome: 'done' })
+    expect(model.asked).toHaveLength(2)
+    expect(model.asked[1]?.at(-1)).toMatchObject({ role: 'tool', call: 'c1', content: 'here' })
+  })
+
+  test('waits on from its checkpoint if it is an actor of the application, and its question keeps its id', async () => {
+    const seen: unknown[] = []
+    const order = actor({
+      async *stream(input: unknown, { checkpoint, restored, request }) {
+        seen.push(restored)
+        const { item } = (restored ?? { item: String(input) }) as { item: string }
+        if (!restored) yield `ordered ${item};`
+        checkpoint(() => ({ item }))
+        yield `${item} goes to ${String(await request({ kind: 'text', prompt: 'Where to?' }))};`
+      },
+    })
+    const { begin, stored } = onOneStore({ order })
+    let run = ''
+    let asked: unknown
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'order', 'tea')
+      ;({ run } = await client.next('opened'))
+      asked = (await client.next('event', 1)).data['request']
+      await stored(run, ({ parked }) => parked !== undefined)
+      first.kill()
+      client.cut()
+    }
+    await using second = await begin()
+    await using back = await second.client()
+    back.attach(1, run, 0)
+    const request = await back.next('event', 1)
+    expect(request.data['request']).toBe(asked)
+    back.send({ kind: 'input', sid: 1, mid: 'm', type: 'answer', data: { request: asked, value: 'Ada' } })
+    await back.next('end', 1)
+    expect(back.text(1)).toBe('ordered tea;tea goes to Ada;')
+    expect(seen).toEqual([undefined, { item: 'tea' }])
+  })
 })
