@@ -274,13 +274,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   let binding: Promise<unknown> | undefined
   const closing = new Closing(runtime, {
     ports: [transport, ...(plainPort ? [plainPort] : [])],
-    clients: {
-      *[Symbol.iterator]() {
-        yield* connections
-        yield* http.streams
-        yield* http.sockets
-      },
-    },
+    clients: () => [connections, http.streams, http.sockets],
     registry,
     sessions,
     cancelGraceMs: limits.cancelGraceMs,

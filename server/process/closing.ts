@@ -28,7 +28,7 @@ export interface ServedClient {
 export type ClosingParts = {
   /** Its port of WebSockets, and that of plain HTTP if it is another. */
   readonly ports: readonly Pick<Transport, 'stopAccepting' | 'close'>[]
-  readonly clients: Iterable<ServedClient>
+  clients(): readonly Iterable<ServedClient>[]
   readonly registry: Registry
   readonly sessions: Sessions
   /** How long a cancelled run may take to settle. */
@@ -85,12 +85,12 @@ export class Closing {
 
   async #shutDown(reason: string): Promise<void> {
     this.#reason = reason
-    const { ports, clients, registry, cancelGraceMs } = this.#parts
+    const { ports, registry, cancelGraceMs } = this.#parts
     const alive = new KeepAlive()
     alive.hold()
     try {
       registry.drain()
-      for (const client of clients) client.goaway(reason, this.#graceMs())
+      for (const client of this.#clients) client.goaway(reason, this.#graceMs())
       // A port that is being bound cannot be closed: it would be open afterwards, or never reported.
       const binding = this.#parts.binding()
       if (binding) await this.#settled(binding)
@@ -98,20 +98,28 @@ export class Closing {
       // A run that is parked is as safe now as it will ever be: another process goes on with it.
       await this.#until(() => {
         const isOver = [...registry.live].every((run) => run.isParked)
-        return isOver && (registry.live.size > 0 || [...clients].every(({ idle }) => idle))
+        return isOver && (registry.live.size > 0 || this.#every(({ idle }) => idle))
       })
       registry.leaveParked()
       for (const run of registry.live) run.interrupt('the server went away before the run was finished; start it again')
       this.#deadline = this.#runtime.now() + cancelGraceMs + DELIVERY_MS
-      await this.#until(
-        () => [...registry.live].every((run) => run.end) && [...clients].every(({ delivered }) => delivered),
-      )
-      for (const client of [...clients]) client.fault(CLOSE.draining, 'the server went away')
+      await this.#until(() => [...registry.live].every((run) => run.end) && this.#every(({ delivered }) => delivered))
+      for (const client of this.#clients) client.fault(CLOSE.draining, 'the server went away')
       this.#parts.sessions.close()
       await Promise.all([registry.close(), ...ports.map((port) => port.close()), this.#parts.closeActors()])
     } finally {
       alive.release()
     }
+  }
+
+  /** Whether it holds for every client. It stops at the first for which it does not: it is asked after each step. */
+  #every(holds: (client: ServedClient) => boolean): boolean {
+    for (const some of this.#parts.clients()) for (const client of some) if (!holds(client)) return false
+    return true
+  }
+
+  get #clients(): ServedClient[] {
+    return this.#parts.clients().flatMap((some) => [...some])
   }
 
   async #settled(binding: Promise<unknown>): Promise<void> {

@@ -45,9 +45,15 @@ function mute() {
 }
 
 /** A run on a server whose time stands still. */
+/** How long a run may wait for people, here. It is longer than any time that a test lets pass otherwise. */
+const MAX_WAIT_MS = 300_000
+
 async function run(definition: AgentDefinition, startOptions: StartOptions = {}) {
   const clock = handClock()
-  const served = await testServer({ agent: agent(definition) }, { runtime: clock, limits: { heartbeatMs: 1_000_000 } })
+  const served = await testServer(
+    { agent: agent(definition) },
+    { runtime: clock, limits: { heartbeatMs: 1_000_000, maxWaitMs: MAX_WAIT_MS } },
+  )
   const connect = served.client
   const client = await served.client()
   client.start(1, 'agent', 'go', startOptions)
@@ -186,10 +192,10 @@ describe('a flood of pauses and resumptions', () => {
 
 describe('a paused run', () => {
   test.each([
-    ['continue', { onDetach: 'continue', timeoutMs: 5_000 }, 'timeout'],
-    ['pause', { onDetach: 'pause', detachMs: 5_000 }, 'cancelled'],
-    ['cancel', { onDetach: 'cancel', detachMs: 5_000 }, 'cancelled'],
-  ] as const)('that nobody reads any more does not stay for ever: %s', async (_, options, how) => {
+    ['continue', { onDetach: 'continue', timeoutMs: 5_000 }, MAX_WAIT_MS, 'timeout'],
+    ['pause', { onDetach: 'pause', detachMs: 5_000 }, MAX_WAIT_MS, 'timeout'],
+    ['cancel', { onDetach: 'cancel', detachMs: 5_000 }, 6_000, 'cancelled'],
+  ] as const)('that nobody reads any more does not stay for ever: %s', async (_, options, ms, how) => {
     const { asked, model } = mute()
     await using served = await run({ model }, options)
     await asked.opened
@@ -202,7 +208,9 @@ describe('a paused run', () => {
     await served.client.closed
     await using second = await served.connect()
     await second.settle()
-    served.clock.advance(6_000)
+    served.clock.advance(ms - 1_000)
+    if (ms === MAX_WAIT_MS) expect(served.server.liveRuns).toBe(1)
+    served.clock.advance(1_000)
     await eventually(() => served.server.liveRuns === 0, 'it has ended')
     second.attach(1, id, 0)
     const { outcome, data } = await second.next('end', 1)

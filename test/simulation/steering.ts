@@ -105,8 +105,12 @@ export class Steering {
     const reachedAt = this.#reached.get(text)
     const turn = reachedAt === undefined ? undefined : turnsOf(events, reachedAt).at(-1)?.n
     if (more.length > 0) this.#stage.fail('reported-twice', `${text} to ${run.id}`)
-    // A run that is stopped may be so between a report and its request.
-    if (report && report.n !== turn && (end.outcome === 'done' || turn !== undefined))
+    // A run that is stopped may be so between a report and its request, and another message may cut a turn short there.
+    const isCut = (n: number): boolean =>
+      events.some((event) => event.type === 'iteration.end' && event.n === n && event.stop === 'interrupted')
+    let asked = report?.n ?? 0
+    while (turn !== undefined && asked < turn && isCut(asked)) asked++
+    if (report && asked !== turn && (end.outcome === 'done' || turn !== undefined))
       this.#stage.fail('wrong-report', `${text} to ${run.id} in turn ${turn}, not ${report.n}`)
     if (turn !== undefined && !report && end.outcome === 'done')
       this.#stage.fail('not-reported', `${text} to ${run.id}`)
