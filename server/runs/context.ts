@@ -4,7 +4,7 @@ import type { ActorContext } from '../actors/actor.ts'
 import type { Model } from '../models/model.ts'
 import { approvedIn, bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
 import type { Inputs } from './inputs.ts'
-import type { Parking } from './parking.ts'
+import type { Checkpoint } from './parking.ts'
 import { type RunModelCallbacks, runModel } from './run-model.ts'
 
 /** What a run offers to the context of its actor. */
@@ -13,7 +13,7 @@ export interface ContextCallbacks extends ToolCallbacks, RunModelCallbacks {
   readonly actorName: string
   readonly meta: WireMap | undefined
   readonly inputs: Inputs
-  readonly parking: Parking
+  checkpoint(state: Checkpoint): void
   /** What its actor goes on from. */
   readonly restored: unknown
   emit: ToolCallbacks['emit']
@@ -47,7 +47,7 @@ export function createContext(run: ContextCallbacks): ActorContext {
     },
     emit: (event) => run.emit(event),
     request: (question) => run.wait(run.request(question)),
-    checkpoint: (state) => run.parking.checkpoint(state),
+    checkpoint: (state) => run.checkpoint(state),
     restored: run.restored,
     spawn: (actor, input, options) => run.spawn(actor, input, options),
     model: (which) => runModel(run, run.findModel(which)),

@@ -109,9 +109,10 @@ export class Run implements ReadableRun {
   readonly #clocks: Clocks
   /** Absent for a run that is not stored. */
   readonly #journal: Journal | undefined
-  readonly #parking: Parking
+  /** Made when it first waits, or its actor says from what it can go on. */
+  #parking: Parking | undefined
   /** What it goes on from, if another process began it. */
-  readonly #restored: ParkedRun | undefined
+  #restored: ParkedRun | undefined
 
   /**
    * @param parentLink absent for a run that is not a child.
@@ -144,7 +145,6 @@ export class Run implements ReadableRun {
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
     this.#journal = storage && this.#makeJournal(storage)
-    this.#parking = this.#makeParking()
     this.#restored = storage?.parked
     this.#clientTools = this.#makeClientTools()
     this.#inputs = new Inputs(
@@ -214,7 +214,7 @@ export class Run implements ReadableRun {
 
   /** It waits for an answer, for the tool of a client, or for the end of a pause. */
   get waitsForPeople(): boolean {
-    const own = this.isPaused || this.#parking.isWaiting || this.#requests?.waiting === true
+    const own = this.isPaused || this.#parking?.isWaiting === true || this.#requests?.waiting === true
     return own || this.#children.waitsForPeople
   }
 
@@ -280,9 +280,11 @@ export class Run implements ReadableRun {
       runtime: this.#guarded,
       limits: this.#limits,
       clientTools: this.#clientTools,
-      parking: this.#parking,
+      checkpoint: (state) => {
+        if (this.#journal) this.#parked().checkpoint(state)
+      },
       restored: this.#restored?.actor,
-      wait: (what) => this.#parking.wait(what),
+      wait: (what) => this.#parked().wait(what),
       restoredCall: (call) => this.#restored?.calls.find(({ id }) => id === call),
       emit: (event) => this.#emit(event),
       request: (question) => this.#asked().ask(question),
@@ -305,18 +307,18 @@ export class Run implements ReadableRun {
     return {
       finished: () => {
         finished()
-        this.#parking.review()
+        this.#parking?.review()
       },
       reported: openTarget(this.#ids.open, this, 'call', call, stop),
       wait: (why, what) => {
         waits(why)
-        return this.#parking.wait(what.finally(() => waits(undefined)))
+        return this.#parked().wait(what.finally(() => waits(undefined)))
       },
     }
   }
 
-  #makeParking(): Parking {
-    return new Parking({
+  #parked(): Parking {
+    this.#parking ??= new Parking({
       runtime: this.#guarded,
       journal: this.#journal,
       waitingChanged: () => this.#holdDeadline(),
@@ -338,6 +340,7 @@ export class Run implements ReadableRun {
         leftMs: this.#clocks.leftMs,
       }),
     })
+    return this.#parking
   }
 
   /** Goes on from where another process left it. Its actor begins next. */
@@ -528,7 +531,7 @@ export class Run implements ReadableRun {
   /** The process ends, and another one goes on with it: nothing of it happens here any more. */
   leaveParked(): void {
     this.#journal?.close()
-    this.#parking.close()
+    this.#parking?.close()
     this.#requests?.freeze()
     this.#clocks.clear()
     this.#clientTools?.freeze()
@@ -569,7 +572,7 @@ export class Run implements ReadableRun {
     }
     if (this.#inputs.waiting) this.#producer.tellNext()
     this.#holdDeadline()
-    this.#parking.review()
+    this.#parking?.review()
     this.#parentLink?.waitingChanged()
   }
 
@@ -677,7 +680,7 @@ export class Run implements ReadableRun {
       usage: this.#usage,
       children: () => this.#children,
       over: () => {
-        this.#parking.close()
+        this.#parking?.close()
         this.#clocks.clear()
         this.#orders?.clear()
         this.#callbacks.changed(this)
@@ -713,6 +716,8 @@ export class Run implements ReadableRun {
     this.#parentLink = undefined
     this.#orders = undefined
     this.#clientTools = undefined
+    this.#parking = undefined
+    this.#restored = undefined
     if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true, isHidden: false }
     else this.#ids.release()
   }
