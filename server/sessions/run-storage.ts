@@ -67,6 +67,7 @@ export class RunStorage {
   #isOpen = false
   /** The store has failed, and has taken nothing since. */
   #isDown = false
+  #isClosed = false
 
   constructor(options: StorageOptions, registry: RunStorageCallbacks) {
     this.#options = options
@@ -142,6 +143,7 @@ export class RunStorage {
 
   /** Lets go of the store, once it has all that it was given. */
   async close(): Promise<void> {
+    this.#isClosed = true
     this.#queue.close()
     if (this.#opening) await this.#opening.then(() => this.#options.store.close()).catch(() => {})
   }
@@ -196,7 +198,7 @@ export class RunStorage {
 
   /** Begins a run that goes on meanwhile. Its journal waits, and paces it. */
   async #beginLater(id: string, run: StorableRun): Promise<Lease | undefined> {
-    for (;;) {
+    while (!this.#isClosed) {
       try {
         const begun = await this.begin(id, run, undefined)
         this.#succeeded()
@@ -206,6 +208,7 @@ export class RunStorage {
         await new Promise<void>((resolve) => this.#registry.runtime.setTimer(RETRY_MS, resolve))
       }
     }
+    return undefined
   }
 
   #failed(error: unknown): void {
