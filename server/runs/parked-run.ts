@@ -1,3 +1,4 @@
+import { MillraceError } from '../../protocol/errors.ts'
 import { Writer } from '../../protocol/writer.ts'
 import type { RunInput } from '../actors/actor.ts'
 import { unpackPayload } from '../log/payload.ts'
@@ -9,6 +10,8 @@ import type { KeptInputs } from './inputs.ts'
 import type { AskedRequest } from './requests.ts'
 import type { Tally } from './usage-tally.ts'
 
+/** Of what is packed. A release that packs something else takes another number. */
+const VERSION = 1
 /** The depth of data that an actor may give. */
 const MAX_DEPTH = 64
 
@@ -38,7 +41,7 @@ export type ParkedRun = {
 export function packParked(run: ParkedRun): Uint8Array | undefined {
   const writer = new Writer()
   try {
-    writer.value(run, MAX_DEPTH)
+    writer.value({ ...run, version: VERSION }, MAX_DEPTH)
     return writer.take()
   } catch {
     return undefined
@@ -56,6 +59,9 @@ export function unpackInput(packed: Uint8Array): { input: RunInput; bytes: numbe
   return unpackPayload(packed) as ReturnType<typeof unpackInput>
 }
 
+/** @throws MillraceError `interrupted` for what another release has packed. */
 export function unpackParked(packed: Uint8Array): ParkedRun {
-  return unpackPayload(packed) as ParkedRun
+  const { version, ...run } = unpackPayload(packed) as ParkedRun & { version: number }
+  if (version === VERSION) return run
+  throw new MillraceError('interrupted', 'another release of the server has parked this run')
 }

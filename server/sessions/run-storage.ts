@@ -154,12 +154,23 @@ export class RunStorage {
     const taken = await this.#options.store.takeOver(id)
     if (typeof taken === 'string') return
     const { lease, run } = taken
-    if (run.parked && (await this.#goOn(lease, run, run.parked))) return
+    if (run.parked && (await this.#goesOn(lease, run, run.parked))) return
     const message = 'the server ended before the run was finished; start it again'
     const data = errorData(new MillraceError('interrupted', message), this.#registry.limits, unpackUsage(run.usage))
     const packed = packPayload(data, this.#registry.limits)
     await lease.append({ end: { seq: run.next, outcome: 'error', packed } })
     this.#registry.log.write('run.interrupted', { run: id, actor: run.facts.actor, principal: run.facts.principal })
+  }
+
+  /** Whether a run that waited goes on. One that cannot, whatever the reason, must not keep the server from starting. */
+  async #goesOn(lease: Lease, run: StoredRun, parked: Uint8Array): Promise<boolean> {
+    try {
+      return await this.#goOn(lease, run, parked)
+    } catch (err) {
+      if (MillraceError.is(err, 'store_unavailable')) throw err
+      this.#registry.log.write('run.failed', { run: run.id, actor: run.facts.actor, err })
+      return false
+    }
   }
 
   async #goOn(lease: Lease, stored: StoredRun, parked: Uint8Array): Promise<boolean> {

@@ -379,4 +379,27 @@ describe('a run that only waits', () => {
     expect(back.text(1)).toBe('ordered tea;tea goes to Ada;')
     expect(seen).toEqual([undefined, { item: 'tea' }])
   })
+
+  test('that cannot go on ends as interrupted, and does not keep the server from starting', async () => {
+    const { begin, stored, kept } = paying()
+    let run = ''
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'payer', 'go')
+      ;({ run } = await client.next('opened'))
+      await stored(run, ({ parked }) => parked !== undefined)
+      first.kill()
+      client.cut()
+    }
+    // As another release would have written it.
+    await kept.open()
+    const taken = await kept.takeOver(run)
+    if (typeof taken === 'string') expect.unreachable(taken)
+    await taken.lease.append({ parked: Uint8Array.of(0x80) })
+    await using second = await begin()
+    await using back = await second.client()
+    back.attach(1, run, 0)
+    expect(await back.next('end', 1)).toMatchObject({ outcome: 'error', data: { code: 'interrupted' } })
+  })
 })
