@@ -1,7 +1,7 @@
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 
-/** What the measurements of memory are made of: each has a process of its own, with nothing in it from other files. */
+/** Files that measure memory, or count what code does: each has a process of its own, with nothing in it from others. */
 const MEASURING_MEMORY = [
   'test/protocol/scan.test.ts',
   'test/client-sdk/{answer-text,input-data}.test.ts',
@@ -11,6 +11,7 @@ const MEASURING_MEMORY = [
   'test/server/runs/{child-runs,ended-run-memory}.test.ts',
   'test/server/models/{ai-sdk,anthropic,gemini,ollama,openai,openai-responses}.test.ts',
   'test/e2e/{leaks,many-watchers}.test.ts',
+  'test/hostile/frame-cost.test.ts',
 ]
 
 /** The quick tier: all behaviour, with reduced counts. */

@@ -15,6 +15,7 @@ import { z } from 'zod'
 import { actor, agent, tool } from '../../../server/index.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
+import { onWs } from '../../helpers/transports.ts'
 
 const pay = tool({
   description: 'Pays',
@@ -35,7 +36,8 @@ async function served(model = scriptedModel(says('hello'))) {
       }
     },
   })
-  const server = await testServer({ chat: agent({ model, tools: { pay } }), endless }, { models: [model], http: true })
+  const actors = { chat: agent({ model, tools: { pay } }), endless }
+  const server = await testServer(actors, { models: [model], http: true }, onWs)
   return { ...server, stopped, http: server.url.replace('ws:', 'http:') }
 }
 

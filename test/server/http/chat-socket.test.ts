@@ -43,7 +43,7 @@ function actorsOf(model = scriptedModel(says('hello'))) {
 
 async function served(model?: ReturnType<typeof scriptedModel>, options: object = {}) {
   const made = actorsOf(model)
-  const server = await testServer(made.actors, { models: [made.model], http: true, ...options })
+  const server = await testServer(made.actors, { models: [made.model], http: true, ...options }, onWs)
   return { ...server, stopped: made.stopped }
 }
 
@@ -75,7 +75,7 @@ describe.each([
     const part = chat.lastMessage!.parts.find(({ type }) => type === 'tool-pay') as { approval: { id: string } }
     await chat.addToolApprovalResponse({ id: part.approval.id, approved: true })
     await eventually(() => textOf(chat.messages) === 'paid', 'the run went on')
-    expect(server.server.liveRuns).toBe(0)
+    await eventually(() => server.server.liveRuns === 0, 'it has ended')
   })
 })
 
