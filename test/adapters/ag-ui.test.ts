@@ -153,7 +153,7 @@ describe.each([
     await mine.runAgent({ resume: [{ interruptId: asked!.id, status: 'resolved', payload: { ok: true } }] })
     expect(textOf(mine.messages)).toBe('paid')
     expect(mine.messages).toContainEqual(expect.objectContaining({ role: 'tool', content: '{"paid":5}' }))
-    expect(server.server.liveRuns).toBe(0)
+    await eventually(() => server.server.liveRuns === 0, 'it has ended')
   })
 
   test('refuses an approval that is cancelled', async () => {
@@ -179,7 +179,7 @@ describe.each([
     await mine.runAgent({ tools })
     expect(textOf(mine.messages)).toBe('in Oslo')
     expect(model.asked.at(-1)?.at(-1)).toMatchObject({ role: 'tool', content: 'Oslo' })
-    expect(server.server.liveRuns).toBe(0)
+    await eventually(() => server.server.liveRuns === 0, 'it has ended')
   })
 
   test('stops the actor when a subscriber takes its time', async () => {

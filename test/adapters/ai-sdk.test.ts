@@ -194,7 +194,7 @@ describe.each(CHATS)('a chat of %s over the client', (_name, Chat) => {
       { type: 'step-start' },
       { type: 'text', text: 'paid' },
     ])
-    expect(server.server.liveRuns).toBe(0)
+    await eventually(() => server.server.liveRuns === 0, 'it has ended')
   })
 
   test('does not ask again, after a reload, what somebody else has answered', async () => {
@@ -251,7 +251,7 @@ describe.each(CHATS)('a chat of %s over the client', (_name, Chat) => {
     await chat.sendMessage({ text: 'where am I?' })
     await eventually(() => textOf(chat.lastMessage) === 'in Oslo', 'the run went on')
     expect(model.asked.at(-1)?.at(-1)).toMatchObject({ role: 'tool', content: '{"city":"Oslo"}' })
-    expect(server.server.liveRuns).toBe(0)
+    await eventually(() => server.server.liveRuns === 0, 'it has ended')
   })
 
   test('cancels a run that waits when the person says something else instead', async () => {
