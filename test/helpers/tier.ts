@@ -9,10 +9,13 @@ export function repetitions({ quick, full, long = full }: { quick: number; full:
   return tier === 'long' ? long : tier === 'soak' ? full : quick
 }
 
+/** The seeds of every run of the quick tiers, so that a change is judged by itself. */
+const FIRST_SEED = 225_315_746
+
 /**
- * The seed with which a search begins: MILLRACE_SEED, and else another one in each run, so that many short runs find what
- * a long one does. The test prints the seed that fails.
+ * The seed with which a search begins: MILLRACE_SEED, in `npm run soak:long` another one in each run, and else always the
+ * same. The test prints the seed that fails.
  */
 export function firstSeed(): number {
-  return Number(process.env.MILLRACE_SEED ?? Date.now() % 2 ** 30)
+  return Number(process.env.MILLRACE_SEED ?? (tier === 'long' ? Date.now() % 2 ** 30 : FIRST_SEED))
 }
