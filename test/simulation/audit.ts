@@ -107,9 +107,7 @@ export class Audit {
         const parent = this.#ledger.runs.get(agent)?.parent?.id
         if (event.run !== agent || parent === undefined || (event.parent ?? run.id) !== parent)
           this.#stage.fail('wrong-parent', `${run.id} ${JSON.stringify(event)}, parent is ${String(parent)}`)
-      } else if (!open.has(agent) && !this.#ledger.isCancelled(agent))
-        // The last event of one that is cancelled as it ends may be with its parent already.
-        this.#stage.fail('no-agent', `${run.id} ${JSON.stringify(event)}`)
+      } else if (!open.has(agent)) this.#stage.fail('no-agent', `${run.id} ${JSON.stringify(event)}`)
       if (event.type !== 'agent.end') continue
       open.delete(agent)
       this.#checkAgentEnd(event)

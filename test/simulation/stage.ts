@@ -112,7 +112,10 @@ export class Stage {
   async flush(rounds: number): Promise<void> {
     for (let n = 0; n < rounds; n++) {
       const { busy } = this.network
-      for (const link of busy) this.network.step(link)
+      for (const link of busy) {
+        this.network.step(link)
+        await microtasks()
+      }
       if ((await this.time.turn()) === 0 && busy.length === 0) return
     }
   }

@@ -74,8 +74,11 @@ export class VirtualTime implements Runtime {
   async turn(): Promise<number> {
     const callbacks = this.#turn
     this.#turn = []
-    for (const callback of callbacks) callback()
-    await microtasks()
+    // As Node does: what a callback of the event loop starts runs before the next one.
+    for (const callback of callbacks) {
+      callback()
+      await microtasks()
+    }
     return callbacks.length
   }
 
