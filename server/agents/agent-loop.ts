@@ -98,8 +98,9 @@ export class AgentLoop {
           if (output) throw invalidOutput('the run was ended before it had one')
           return undefined
         }
-        if (cut.aborted) {
-          // It came while `turn` decided, which did not know it.
+        if (cut.aborted && !again?.answer) {
+          // It came while `turn` decided, which did not know it. An answer of another process stands.
+          restored = again
           n--
           continue
         }

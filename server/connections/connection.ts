@@ -62,8 +62,8 @@ export class Connection implements SocketEvents, SessionSocket {
   readonly #messages: TokenBucket
   #subscriptions: Map<number, Subscription> = NO_SUBSCRIPTIONS
   readonly #listings = new Listings()
-  /** The streams for which a store has not answered yet. */
-  readonly #opening: OpeningStreams
+  /** The streams for which a store has not answered yet. Made for the first of them. */
+  #opening: OpeningStreams | undefined
   /** Made for the first CANCEL or INPUT. */
   #commands: Commands | undefined
   /** Known from WELCOME on. */
@@ -94,13 +94,6 @@ export class Connection implements SocketEvents, SessionSocket {
       socket.dropRequest?.()
       this.#heartbeat.start()
       runtime.enter(() => this.#apply(early))
-    })
-    this.#opening = new OpeningStreams({
-      runtime,
-      isClosed: () => this.#isClosed,
-      apply: (frame, bytes) => this.#applyOne(frame, bytes),
-      refuse: (sid, error) => this.#refuse(sid, error),
-      fault,
     })
     this.#heartbeat = new Heartbeat(
       runtime,
@@ -225,7 +218,7 @@ export class Connection implements SocketEvents, SessionSocket {
 
   /** No stream of a run is open. A list is no reason to wait. */
   get idle(): boolean {
-    return this.#subscriptions.size === 0 && this.#opening.size === 0
+    return this.#subscriptions.size === 0 && !this.#opening?.size
   }
 
   /** Nothing is left that credit and rate allow to send. False while a run goes on. */
@@ -251,7 +244,7 @@ export class Connection implements SocketEvents, SessionSocket {
   }
 
   #applyOne(frame: StreamFrame, bytes: Uint8Array): void {
-    if (this.#opening.size > 0 && this.#opening.hold(frame, bytes)) return
+    if (this.#opening?.hold(frame, bytes)) return
     switch (frame.kind) {
       case 'start':
         return this.#start(frame, element(bytes, 3))
@@ -311,9 +304,20 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#admitted(sid, (client) => {
       const found = find(client.principal)
       const subscribe = (to: FoundStream): void => this.#subscribe(client, sid, options, policy, from, to)
-      if (found instanceof Promise) this.#opening.wait(sid, found, subscribe)
+      if (found instanceof Promise) this.#openLater().wait(sid, found, subscribe)
       else subscribe(found)
     })
+  }
+
+  #openLater(): OpeningStreams {
+    this.#opening ??= new OpeningStreams({
+      runtime: this.#runtime,
+      isClosed: () => this.#isClosed,
+      apply: (frame, bytes) => this.#applyOne(frame, bytes),
+      refuse: (sid, error) => this.#refuse(sid, error),
+      fault: (code, reason) => this.fault(code, reason),
+    })
+    return this.#opening
   }
 
   #subscribe(
@@ -354,7 +358,8 @@ export class Connection implements SocketEvents, SessionSocket {
     const client = this.#client
     if (!client) return
     try {
-      if (this.#subscriptions.size + this.#opening.size + this.#listings.size >= limits.maxStreams) {
+      const opening = this.#opening?.size ?? 0
+      if (this.#subscriptions.size + opening + this.#listings.size >= limits.maxStreams) {
         throw new MillraceError(
           'too_many_streams',
           `${limits.maxStreams} streams are open on this connection, as many as allowed; end one first`,

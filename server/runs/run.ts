@@ -722,11 +722,6 @@ export class Run implements ReadableRun {
     else this.#ids.release()
   }
 
-  /** Nothing of it is stored any more: the process ends, or the run was removed. */
-  stopStoring(): void {
-    this.#journal?.close()
-  }
-
   #fail(error: unknown): void {
     if (this.#ending.isOver) return this.#ending.check()
     if (!MillraceError.is(error)) this.#callbacks.failed(this, error)
