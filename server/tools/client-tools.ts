@@ -6,10 +6,11 @@ import { type Tool, tool } from '../actors/tool.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
 import { type ClientDeclaration, type DeclaredTool, declarationIn } from './client-declaration.ts'
+import { TimeLimit } from './time-limit.ts'
 
 /** How long a call waits for its client to come back, or for a client that runs it. It covers a reload of the page. */
 const LEASE_MS = 60_000
-/** Time limit of a call. Most of its tools ask a person something. */
+/** Time limit of a call, while a client of the principal is there. Most of its tools ask a person something. */
 const TIMEOUT_MS = 300_000
 /** Clients that may declare tools for one run. */
 const MAX_CLIENTS = 64
@@ -22,7 +23,7 @@ const CALL_EVENT = 'client.tool'
 
 /** What client tools take from their run. */
 export type ClientToolsCallbacks = {
-  readonly runtime: Pick<Runtime, 'setTimer'>
+  readonly runtime: Pick<Runtime, 'now' | 'setTimer'>
   /** Whether this client reads the run now. */
   isPresent(client: string): boolean
   /** Whether any client of its principal reads the run now. */
@@ -50,6 +51,9 @@ type OpenCall = {
   holder: string | undefined
   /** Clients that had it and did not come back. */
   readonly lost: Set<string>
+  readonly limit: TimeLimit
+  /** The limit stands still: nobody is there. */
+  isUnattended: boolean
   /** Runs while the holder is away, or while there is none. */
   lease: Timer | undefined
 }
@@ -84,7 +88,8 @@ export class ClientTools {
             ...tool({
               description,
               parameters,
-              timeoutMs: TIMEOUT_MS,
+              // Its own limit stands still while nobody is there.
+              timeoutMs: Number.POSITIVE_INFINITY,
               run: (args, { call, signal }) => this.#perform(call, name, args, signal),
             }),
             atClient: true,
@@ -115,7 +120,10 @@ export class ClientTools {
 
   /** The run goes on elsewhere: nothing expires here any more. */
   freeze(): void {
-    for (const open of this.#open.values()) this.#endLease(open)
+    for (const open of this.#open.values()) {
+      this.#endLease(open)
+      open.limit.clear()
+    }
     this.#open.clear()
   }
 
@@ -158,7 +166,11 @@ export class ClientTools {
   async #perform(call: string, name: string, args: unknown, signal: AbortSignal): Promise<unknown> {
     let open: OpenCall | undefined
     const result = new Promise((settle, fail) => {
-      open = { call, name, args, settle, fail, holder: undefined, lost: new Set(), lease: undefined }
+      const limit = new TimeLimit(this.#run.runtime, TIMEOUT_MS, () =>
+        fail(new MillraceError('timeout', `the tool took longer than ${TIMEOUT_MS} ms and was stopped`)),
+      )
+      const state = { holder: undefined, lost: new Set<string>(), lease: undefined, isUnattended: false }
+      open = { call, name, args, settle, fail, limit, ...state }
       this.#open.set(call, open)
       this.#review(open)
     })
@@ -166,12 +178,19 @@ export class ClientTools {
       return await untilAborted(result, signal)
     } finally {
       open?.lease?.clear()
+      open?.limit.clear()
       this.#open.delete(call)
     }
   }
 
   /** Gives a call to a client if it has none, and starts or ends its lease. */
   #review(open: OpenCall): void {
+    const isUnattended = !this.#run.isAttended()
+    if (isUnattended !== open.isUnattended) {
+      open.isUnattended = isUnattended
+      if (isUnattended) open.limit.pause()
+      else open.limit.resume()
+    }
     const next = open.holder === undefined ? this.#candidate(open) : undefined
     if (next !== undefined) this.#give(open, next)
     else if (open.holder !== undefined && this.#run.isPresent(open.holder)) this.#endLease(open)

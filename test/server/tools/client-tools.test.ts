@@ -213,6 +213,20 @@ describe('a stop', () => {
 })
 
 describe('a page that goes away during its call', () => {
+  test('is waited for beyond the lease and the time limit while nobody is there, and the page that comes gets the call', async () => {
+    await using served = await serve()
+    const first = served.another()
+    const page = new Page(first.start('agent', 'go'), never)
+    await page.begun()
+    await first.close({ runs: 'detach' })
+    await vi.waitFor(() => expect(served.server.connections).toBe(0))
+    served.runtime.advance(400_000)
+    expect(served.server.liveRuns).toBe(1)
+    const { page: other } = await join(served, page, () => 'from the page that came')
+    expect(await other.first('tool.result')).toMatchObject({ outcome: 'ok', output: 'from the page that came' })
+    await other.over
+  })
+
   test('is replaced after the lease by another one that declared the tool, and its late result is refused', async () => {
     await using served = await serve()
     const first = served.another()
