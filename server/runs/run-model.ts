@@ -63,7 +63,10 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
       throw error
     } finally {
       // The actor has cut the answer off, and the run goes on.
-      if (signal.aborted && !run.signal.aborted) usage.cut(inputTokens(), producer.texts)
+      if (signal.aborted && !run.signal.aborted) {
+        usage.cut(inputTokens(), producer.texts)
+        orders.spentMore()
+      }
       if (!run.signal.aborted) stated()
       closed()
     }

@@ -615,7 +615,11 @@ export class Run implements ReadableRun {
       expect: (event, isComing) => expectEnd(this.#ids.open, this, event, isComing),
       asks: (request) => this.#ids.open.of('request', request, this).length > 0,
       nextTurn: (callback) => this.#guarded.nextTurn(callback),
-      spent: (usage) => this.#usage.childSpent(usage),
+      spent: (usage) => {
+        this.#usage.childSpent(usage)
+        // What a child that was cut off has cost is estimated when it ends.
+        this.#orders?.spentMore()
+      },
       waitingChanged: () => this.#waitingChanged(),
       idle: () => this.#ending.check(),
     })

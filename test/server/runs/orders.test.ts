@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
+import { actor, agent, type Model, type ModelEvent } from '../../../server/index.ts'
 import { Orders } from '../../../server/runs/orders.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
+import { testServer } from '../../helpers/server.ts'
+import { aborted, latch } from '../../helpers/test-actors.ts'
 
 function ordersByHand() {
   const clock = handClock()
@@ -45,4 +48,34 @@ test.each([
     await new Promise((resolve) => setImmediate(resolve))
   }
   expect(passed).toEqual([200, 400, 600])
+})
+
+test('a budget counts what a child that was cut off has cost by estimate, also if its parent ends at once', async () => {
+  const held = latch()
+  const silent: Model = {
+    id: 'demo:silent',
+    provider: 'demo',
+    // biome-ignore lint/correctness/useYield: it never says anything
+    async *stream({ signal }): AsyncGenerator<ModelEvent> {
+      held.open()
+      await aborted(signal)
+    },
+  }
+  const child = agent({ model: silent })
+  const parent = actor({
+    async *stream(_, { spawn }) {
+      const started = spawn(child, 'x'.repeat(4_000))
+      started.result.catch(() => {})
+      await held.opened
+      await started.cancel()
+      yield 'done'
+    },
+  })
+  await using served = await testServer({ parent })
+  await using client = await served.client()
+  client.send(
+    { kind: 'start', sid: 1, actor: 'parent', input: null, options: {} },
+    { kind: 'input', sid: 1, mid: 'b', type: 'govern', data: { budget: { tokens: 100 } } },
+  )
+  expect(await client.next('end', 1)).toMatchObject({ outcome: 'error', data: { code: 'budget_exceeded' } })
 })
