@@ -321,7 +321,11 @@ export class AgentWorld {
     this.#stage.log(`${view.name} says ${text} as ${type}`)
     const sent = view.run.send(type, text)
     sent.catch(() => {})
-    void sent.delivery.then((delivery) => this.#ledger.steering.delivered(this.#idOf(view), text, delivery))
+    void sent.delivery.then((delivery) => {
+      // A view that stops the run drops what is on its way, also the report of a message.
+      const mayMissIt = (): boolean => view.left || view.isStopped
+      this.#ledger.steering.delivered({ run: this.#idOf(view), text, delivery, mayMissIt })
+    })
   }
 
   /** Stops the run in the turn that the view sees. */

@@ -15,6 +15,14 @@ type Order = {
 
 type Sent = { readonly run: string; readonly mid: Key; readonly type: string }
 
+/** What a client has learned of a message, and whether it dropped items that may have had the report of it. */
+type Delivered = {
+  readonly run: string
+  readonly text: string
+  readonly delivery: Delivery
+  mayMissIt(): boolean
+}
+
 /** What clients have made runs do, and what must come of it. */
 export class Steering {
   /** The messages that runs have accepted, by their text, which is said once in a world. */
@@ -28,7 +36,7 @@ export class Steering {
   readonly #stops: { readonly run: string; readonly ifSeq: number }[] = []
   /** Stops that were refused, because a later turn had begun. */
   readonly #stale: { readonly run: string; readonly ifSeq: number; readonly last: number }[] = []
-  readonly #deliveries: { readonly run: string; readonly text: string; readonly delivery: Delivery }[] = []
+  readonly #deliveries: Delivered[] = []
   /** The messages that requests to models had, and the last item that the log had at the first of them. */
   readonly #reached = new Map<string, number>()
   readonly #stage: Stage
@@ -64,8 +72,8 @@ export class Steering {
   }
 
   /** The client has learned what became of a message. */
-  delivered(run: string, text: string, delivery: Delivery): void {
-    this.#deliveries.push({ run, text, delivery })
+  delivered(delivered: Delivered): void {
+    this.#deliveries.push(delivered)
   }
 
   /** A run has refused a stop as late. */
@@ -91,7 +99,8 @@ export class Steering {
       const plan = plans.find((plan) => plan.run === sent.run)
       if (said) this.#checkMessage(text, sent, said, plan)
     }
-    for (const { run, text, delivery } of this.#deliveries) this.#checkDelivery(text, delivery, transcript(run))
+    for (const { run, text, delivery, mayMissIt } of this.#deliveries)
+      if (!('lost' in delivery && mayMissIt())) this.#checkDelivery(text, delivery, transcript(run))
     for (const { run, ifSeq } of this.#stops)
       if (lastTurn(transcript(run)) > ifSeq) this.#stage.fail('stopped-late', `${run} by a stop of item ${ifSeq}`)
     for (const { run, ifSeq, last } of this.#stale)
@@ -124,9 +133,7 @@ export class Steering {
 
   #checkDelivery(text: string, delivery: Delivery, said: Transcript | undefined): void {
     const known = this.#messages.get(text)
-    if (!known || !said) return
-    // A reader that dropped items, by a cancel or by its policy, may have missed the report.
-    if ('lost' in delivery) return
+    if (!known || !said || ('lost' in delivery && delivery.lost === 'unknown')) return
     const [report] = reportsOf(known.mid, said.events)
     const meant = report ? { n: report.n } : { lost: said.end.outcome }
     if (JSON.stringify(delivery) !== JSON.stringify(meant))
