@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer as createNetServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,8 @@ import { firstSeed, repetitions } from '../helpers/tier.ts'
 
 const KILLS = repetitions({ quick: 2, full: 10, long: 100 })
 const STREAMS = repetitions({ quick: 20, full: 100 })
+/** All streams are started at once on one connection, and attached to again. */
+const LIMITS = { maxStreams: 400, maxRuns: 1_000, startsPerSec: 1_000, startBurst: 1_000 }
 /** What eager sends before it is stored, at 50 items a second: a flush, a commit, and a busy machine. */
 const EAGER_LOSS = 25
 
@@ -23,7 +25,9 @@ class DataServers implements AsyncDisposable {
   #running: Command | undefined
 
   static async make(...more: string[]): Promise<DataServers> {
-    return new DataServers(await mkdtemp(join(tmpdir(), 'millrace-data-')), await freePort(), more)
+    const folder = await mkdtemp(join(tmpdir(), 'millrace-data-'))
+    await writeFile(join(folder, 'config.mjs'), `export default ${JSON.stringify({ limits: LIMITS })}`)
+    return new DataServers(folder, await freePort(), more)
   }
 
   private constructor(folder: string, port: number, more: readonly string[]) {
@@ -34,7 +38,19 @@ class DataServers implements AsyncDisposable {
   }
 
   async begin(): Promise<void> {
-    const args = ['serve', '--data', this.#folder, '--port', `${this.#port}`, '--token', 't', ...this.#more]
+    const config = join(this.#folder, 'config.mjs')
+    const args = [
+      'serve',
+      '--config',
+      config,
+      '--data',
+      this.#folder,
+      '--port',
+      `${this.#port}`,
+      '--token',
+      't',
+      ...this.#more,
+    ]
     this.#running = new Command(process.execPath, [MILLRACE, ...args])
     await this.#running.said('stdout', /listens on/)
   }
@@ -116,7 +132,10 @@ describe('a server with --data that is killed', () => {
         const counters = runs.map((run) => new Counter(run))
         const last = counters[counters.length - 1]!
         const reached = 1 + Math.floor(random() * 60)
-        while (last.numbers.length < reached) await new Promise((resolve) => setImmediate(resolve))
+        while (last.numbers.length < reached) {
+          if (last.error) throw last.error as Error
+          await new Promise((resolve) => setImmediate(resolve))
+        }
         await servers.kill()
         await servers.begin()
         await Promise.all(counters.map(({ over }) => over))
