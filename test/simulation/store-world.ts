@@ -339,8 +339,8 @@ export class StoreWorld {
   #over(view: View, error: unknown): void {
     if (error !== undefined) view.error = error as MillraceError
     const id = view.run.position?.run ?? ''
-    if (MillraceError.is(error, 'interrupted') && this.#waited.has(id) && !this.#answered.has(id))
-      this.#stage.fail('wait-interrupted', view.name)
+    const isWaiting = this.#waited.has(id) && !this.#answered.has(id) && !this.#isCancelled(id)
+    if (MillraceError.is(error, 'interrupted') && isWaiting) this.#stage.fail('wait-interrupted', view.name)
     view.run.end.then(
       ({ outcome, seq }) => {
         if (seq === 0 || !view.run.position) return
@@ -371,6 +371,11 @@ export class StoreWorld {
     view.left = 'cancelled'
     this.#stage.log(`${view.name} cancels`)
     void view.run.cancel().catch(() => {})
+  }
+
+  /** Somebody cancels it: it does not wait any more, and may have died before its end was stored. */
+  #isCancelled(id: string): boolean {
+    return this.#views().some(({ run, left }) => run.position?.run === id && left === 'cancelled')
   }
 
   // --- the world moves
