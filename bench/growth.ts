@@ -121,7 +121,8 @@ type Idle = { held: number; rss: number }
 
 async function sessionCost({ stage, say }: Bench, peer: PeerName, sessions: number): Promise<Idle> {
   say(`${sessions} idle sessions of ${peer}`)
-  const { server, client } = await stage.pair(peer)
+  // All of them come from one address, which may have 10,000 connections by default.
+  const { server, client } = await stage.pair(peer, { limits: { maxConnectionsPerAddress: sessions + FIRST } })
   await client.ask('connect', FIRST)
   const before = await server.ask('memory')
   for (let left = sessions; left > 0; left -= 2_000) await client.ask('connect', Math.min(left, 2_000))
