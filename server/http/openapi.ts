@@ -9,8 +9,14 @@ const API_VERSION = '1'
 
 /** The route of the OpenAPI document, which describes all routes that have an operation. */
 export function openApiRoute(routes: readonly Route[]): Route {
-  const document = openApi(routes)
-  return { method: 'GET', path: '/openapi.json', access: 'anybody', handle: () => json(document) }
+  // Made when somebody first asks for it, so that no server waits for it at its start.
+  let document: object | undefined
+  return {
+    method: 'GET',
+    path: '/openapi.json',
+    access: 'anybody',
+    handle: () => json((document ??= openApi(routes))),
+  }
 }
 
 /** The OpenAPI 3.1 document of these routes, generated from the schemas that check requests. */

@@ -41,6 +41,8 @@ export async function search(
   make?: MakeWorld,
 ): Promise<Found | undefined> {
   for (let seed = first; seed < first + count; seed++) {
+    // A seed runs in ticks alone. Between two of them the process does what else it has to: a time limit can pass.
+    await new Promise((resolve) => void setImmediate(resolve))
     const found = await runSeed(seed, broken, make)
     if (found) return found
   }

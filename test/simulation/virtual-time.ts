@@ -105,7 +105,7 @@ export class VirtualTime implements Runtime {
   }
 }
 
-/** Resolves when every promise that could settle has settled. */
+/** Resolves when every promise that could settle has settled: Node empties the queue of promises before a tick. */
 export function microtasks(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  return new Promise((resolve) => process.nextTick(resolve))
 }
