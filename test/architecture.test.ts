@@ -107,7 +107,7 @@ const limitedTo: Record<string, readonly string[]> = {
   'server/tools/': ['server/actors/', 'server/models/', 'server/streams/', 'server/text.ts'],
   'server/actors/': ['server/models/', 'server/streams/'],
   'server/models/': ['server/streams/', 'server/text.ts'],
-  'server/stores/': ['server/streams/', 'server/text.ts', 'server/runtime.ts'],
+  'server/stores/': ['server/log/log-batch.ts', 'server/streams/', 'server/text.ts', 'server/runtime.ts'],
   'server/log/': ['server/text.ts'],
   'server/logging/': ['server/streams/'],
   'server/transports/': [],

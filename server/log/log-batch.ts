@@ -3,15 +3,22 @@ import { Writer } from '../../protocol/writer.ts'
 import { unpackAll, unpackPayload } from './payload.ts'
 import type { Segment } from './segment.ts'
 
-/** Adjacent items of one life, as they leave a log and come into another. */
-export type LogBatch = {
+/**
+ * Adjacent items of one life of a log, encoded as the log has them. A store keeps the bytes and never looks into them;
+ * whoever appends them does not change them afterwards.
+ */
+export type Batch = {
+  /** The life that wrote them. */
   readonly gen: number
+  /** The number of the first item. */
   readonly first: number
+  /** The number of the last item. */
   readonly last: number
   /** When the first was logged, in epoch milliseconds. */
   readonly at: number
   /** Three numbers for each item: its bytes, its lane or negative cost, and the milliseconds since the item before. */
   readonly index: Uint8Array
+  /** The items, adjacent. */
   readonly bodies: Uint8Array
   /** The lanes that were open just before the first item, packed. Absent: none. */
   readonly open?: Uint8Array | undefined
@@ -61,7 +68,7 @@ export class BatchWriter {
   }
 
   /** The batch, of life `gen`, with the lanes that were open before it. */
-  take(gen: number, lanes: readonly OpenLane[]): LogBatch {
+  take(gen: number, lanes: readonly OpenLane[]): Batch {
     return {
       gen,
       first: this.#first,
@@ -75,7 +82,7 @@ export class BatchWriter {
 }
 
 /** The items of a batch, in order. */
-export function* itemsOf(batch: LogBatch): Generator<BatchItem, undefined> {
+export function* itemsOf(batch: Batch): Generator<BatchItem, undefined> {
   const figures = unpackAll(batch.index) as number[]
   let start = 0
   let { at } = batch
@@ -88,7 +95,7 @@ export function* itemsOf(batch: LogBatch): Generator<BatchItem, undefined> {
 }
 
 /** The lanes that were open just before the first item of a batch. */
-export function lanesBefore({ open }: LogBatch): OpenLane[] {
+export function lanesBefore({ open }: Batch): OpenLane[] {
   return open ? (unpackPayload(open) as OpenLane[]) : []
 }
 

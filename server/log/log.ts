@@ -3,7 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { EVENT } from '../../protocol/events.ts'
 import type { OpenLane, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { BatchWriter, itemsOf, type LogBatch, lanesBefore } from './log-batch.ts'
+import { type Batch, BatchWriter, itemsOf, lanesBefore } from './log-batch.ts'
 import { unpackPayload } from './payload.ts'
 import { type Chunk, Segment } from './segment.ts'
 
@@ -278,7 +278,7 @@ export class Log {
   }
 
   /** The items from `from` on, none after `through`: as many as `maxBytes` allows, and at least one. It has `from`. */
-  batch(from: number, through: number, maxBytes: number): LogBatch {
+  batch(from: number, through: number, maxBytes: number): Batch {
     const batch = new BatchWriter(from)
     const gen = this.genAt(from)
     const end = Math.min(through, (this.lifeAfter(gen)?.first ?? Number.POSITIVE_INFINITY) - 1)
@@ -293,7 +293,7 @@ export class Log {
    * Adds a batch of another log. Items that this one has are passed over. A log that keeps nothing takes from the batch
    * which lanes are open.
    */
-  add(batch: LogBatch): void {
+  add(batch: Batch): void {
     const isEmpty = this.#first === this.#next
     if (batch.last < this.#next && !isEmpty) return
     if (isEmpty) {

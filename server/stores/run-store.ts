@@ -1,25 +1,7 @@
 import type { Outcome } from '../../protocol/frames.ts'
+import type { Batch } from '../log/log-batch.ts'
 
-/**
- * Adjacent items of one life of a log, encoded as the log has them. A store keeps the bytes and never looks into them;
- * whoever appends them does not change them afterwards.
- */
-export type Batch = {
-  /** The life that wrote them. */
-  readonly gen: number
-  /** The number of the first item. */
-  readonly first: number
-  /** The number of the last item. */
-  readonly last: number
-  /** When the first was logged, in epoch milliseconds. */
-  readonly at: number
-  /** Where each item begins, what it costs, and when it was logged. */
-  readonly index: Uint8Array
-  /** The items, adjacent. */
-  readonly bodies: Uint8Array
-  /** The lanes that were open just before the first item, and the requests that waited. Absent: none. */
-  readonly open?: Uint8Array | undefined
-}
+export type { Batch }
 
 /** One life of a stored log: its number, and its first item. Items of earlier lives from there on are void. */
 export type StoredLife = {
