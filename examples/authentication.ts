@@ -97,7 +97,7 @@ const question = 'Tell me about millrace'
       }
     }
   const connectFrom = (origin: string) =>
-    createClient<typeof actors>(`ws://127.0.0.1:${port}/agents`, { WebSocket: page(origin), connectMs: 500 })
+    createClient<typeof actors>(`ws://127.0.0.1:${port}/agents`, { WebSocket: page(origin), connectMs: 10_000 })
   const app = connectFrom('https://app.example.com')
   for await (const text of app.start('chat', question).text()) {
     console.log('a page of the app reads:', text)

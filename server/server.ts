@@ -17,6 +17,7 @@ import { type HttpOptions, httpServer } from './http/http-server.ts'
 import type { Peer } from './http/http-surface.ts'
 import { LEVELS, type Logger, ServerLog } from './logging/logger.ts'
 import { stderrLogger, writeError } from './logging/stderr-logger.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import type { Model } from './models/model.ts'
 import { type ModelProvider, type ModelRegistry, modelRegistry } from './models/model-registry.ts'
 import { Closing } from './process/closing.ts'
@@ -112,6 +113,11 @@ export type ServerOptions<Actors extends ActorMap> = {
    * pino fits as it is. Default: warnings on stderr, one line each, and errors if there is no `onError`.
    */
   logger?: Logger | undefined
+  /**
+   * Counts what happens, for a monitoring system: `prometheus()` of `millrace/server/prometheus`. Plain HTTP answers
+   * `GET /metrics` with them, to clients on the same machine and to principals that may inspect the server. Default: none.
+   */
+  metrics?: Metrics | undefined
   /** Clock, timers and chance, for simulations. */
   runtime?: Runtime | undefined
 }
@@ -135,6 +141,7 @@ export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
   name: 'a string',
   onError: 'a function',
   logger: 'an object',
+  metrics: 'an object',
   runtime: 'an object',
 }
 
@@ -246,7 +253,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   if (missing !== undefined)
     throw new MillraceError('bad_request', `logger needs the methods ${LEVELS.join(', ')}; it has no ${missing}`)
   const runtime = new GuardedRuntime(options.runtime ?? nodeRuntime, (error) => report(error, {}))
-  const log = new ServerLog(runtime, logger, (error) => writeError({ err: error }))
+  const { metrics } = options
+  if (metrics !== undefined && typeof metrics.record !== 'function')
+    throw new MillraceError('bad_request', 'metrics must be metrics, such as prometheus()')
+  const observe = metrics && ((...record: Parameters<Metrics['record']>): void => metrics.record(...record))
+  const log = new ServerLog(runtime, logger, (error) => writeError({ err: error }), observe)
   const report = errorReport(log, onError)
   const models = modelRegistry({
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
@@ -255,6 +266,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   })
   const permissions = new Permissions(options.authorize ?? defaultAuthorize, (error) => report(error, {}))
   const sessions = new Sessions(runtime, limits)
+  const isShort = memoryWatch(runtime)
   const registry = new Registry({
     runtime,
     limits,
@@ -263,7 +275,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     permissions,
     storage: store && { store, durability },
     findModel: (which) => models.find(which),
-    overloaded: memoryWatch(runtime),
+    overloaded: isShort,
     actorFailed: (run, error) => report(error, { actor: run.actorName, run: run.id }),
     runChanged: () => closing.check(),
     ended: (run) => sessions.ended(run),
@@ -342,9 +354,32 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       addressOf,
       report: (error) => report(error, {}),
       streamOver: () => closing.check(),
+      metrics,
     },
     typeof options.http === 'object' ? options.http : {},
   )
+
+  metrics?.begin({
+    runtime,
+    limits: { ...limits },
+    runs: () => view.runs(),
+    sessions: () => view.sessions(),
+    get connections() {
+      return connections.size
+    },
+    get streams() {
+      return http.streams.size + http.sockets.size
+    },
+    get endedRuns() {
+      return registry.ended.size
+    },
+    get endedBytes() {
+      return registry.ended.bytes
+    },
+    get isShort() {
+      return isShort()
+    },
+  })
 
   const acceptor: SocketAcceptor = {
     takeRequest: httpOn && !plainPort ? http.takeRequest : undefined,

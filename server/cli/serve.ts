@@ -69,6 +69,10 @@ const usage = {
       value: 'MODE',
       about: 'With --data: eager sends to clients at once, logged once it is stored. Default eager.',
     },
+    metrics: {
+      type: 'boolean',
+      about: 'Answer GET /metrics, in the format of Prometheus; needs the package prom-client.',
+    },
     drain: {
       type: 'string',
       value: 'SECONDS',
@@ -85,8 +89,9 @@ const usage = {
   ],
 } as const
 
-type Values = { readonly [Name in Exclude<keyof typeof usage.options, 'verbose'>]?: string } & {
-  readonly verbose?: boolean
+type Flag = 'verbose' | 'metrics'
+type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag>]?: string } & {
+  readonly [Name in Flag]?: boolean
 }
 type Options = ServerOptions<NonNullable<Config['actors']>>
 
@@ -109,9 +114,10 @@ export const serve: Command = {
     const isOff = options.transport?.takesRequests === undefined && options.transport && options.httpPort === undefined
     if (isOff && config.http === undefined) options.http = false
     await addStore(options, values)
+    if (values.metrics) await addMetrics(options)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
-    await output.answer(greeting(url, httpWords(httpUrl, config), options, access, values.data))
+    await output.answer(greeting({ url, httpUrl }, httpWords(httpUrl, config), options, access, values.data))
     await drained(server, drainS, output)
     return EXIT.ok
   },
@@ -155,6 +161,23 @@ async function addStore(options: Options, { data, durability }: Values): Promise
   options.store = sqlite({ path: dataFile(data) })
 }
 
+/** Adds the metrics that `--metrics` asks for. */
+async function addMetrics(options: Options): Promise<void> {
+  if (options.metrics) throw new Failure(EXIT.usage, 'the config file has its own metrics: leave --metrics out')
+  if (options.http === false) throw new Failure(EXIT.usage, '--metrics needs plain HTTP: set --http-port')
+  options.metrics = (await prometheusPackage()).prometheus()
+}
+
+async function prometheusPackage() {
+  try {
+    return await import('../metrics/prometheus.ts')
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+    if (!isMissing) throw error
+    throw new Failure(EXIT.usage, '--metrics needs the package prom-client: npm install prom-client', error)
+  }
+}
+
 function create(options: Options, configFile: string | undefined): MillraceServer<Options['actors']> {
   try {
     return createServer(options)
@@ -164,8 +187,14 @@ function create(options: Options, configFile: string | undefined): MillraceServe
 }
 
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
-function greeting(url: string, http: string, options: Options, access: Access, data: string | undefined): string {
-  const { actors, defaultModel } = options
+function greeting(
+  { url, httpUrl }: { url: string; httpUrl?: string | undefined },
+  http: string,
+  options: Options,
+  access: Access,
+  data: string | undefined,
+): string {
+  const { actors, defaultModel, metrics } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
     `${invocation()} run ${actor} --stream`,
@@ -180,6 +209,7 @@ function greeting(url: string, http: string, options: Options, access: Access, d
     `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
     `  token   ${tokenWords(access)}`,
     `  http    ${http}`,
+    ...(metrics && httpUrl !== undefined ? [`  metrics ${httpUrl}/metrics`] : []),
     ...(data === undefined ? [] : [`  data    ${data}: runs outlive this server`]),
     '',
     access.kind === 'made'

@@ -1,4 +1,5 @@
 import { CLOSE, MillraceError } from '../../protocol/errors.ts'
+import { isLoopback } from '../sessions/client-address.ts'
 import { excerpt } from '../text.ts'
 import type { UpgradeRequest, UpgradeVerdict } from '../transports/transport.ts'
 
@@ -101,11 +102,4 @@ function checkOrigin(origin: string): void {
   if (isOrigin) return
   const advice = isWeb ? new URL(origin).origin : 'https://app.example.com'
   throw new MillraceError('bad_request', `origins: ${JSON.stringify(origin)} is no origin; write it as ${advice}`)
-}
-
-/** Whether an address is on loopback, or is a name that always is: RFC 6761, section 6.3. */
-function isLoopback(name: string): boolean {
-  const plain = name.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
-  if (plain === 'localhost' || plain.endsWith('.localhost') || plain === '::1') return true
-  return /^(::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(plain)
 }

@@ -8,6 +8,7 @@ import type { EarlyBytes } from '../connections/early-bytes.ts'
 import type { OriginCheck } from '../connections/origin.ts'
 import type { SocketCount } from '../connections/socket-count.ts'
 import type { ServerLog } from '../logging/logger.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import type { Authenticate } from '../sessions/auth.ts'
 import type { Permissions } from '../sessions/permissions.ts'
 import type { Registry } from '../sessions/registry.ts'
@@ -20,6 +21,7 @@ import { Callers } from './caller.ts'
 import { ChatRuns } from './chat-runs.ts'
 import { ChatSocket, chatActor } from './chat-socket.ts'
 import { HttpSurface } from './http-surface.ts'
+import { metricsRoute } from './metrics-route.ts'
 import { answerOnNode } from './node-adapter.ts'
 import { OpenStreams } from './open-streams.ts'
 import { openAiRoutes } from './openai/openai-routes.ts'
@@ -57,6 +59,7 @@ export type HttpParts = {
   report(error: unknown): void
   /** One of the streams is over. */
   streamOver(): void
+  readonly metrics: Metrics | undefined
 }
 
 /** A server over plain HTTP: its routes, and what is open. */
@@ -67,7 +70,7 @@ export type HttpServerParts = {
    */
   takeSocket(socket: Socket, closed: () => void): SocketEvents | undefined
   /** The sockets that it took. */
-  readonly sockets: Iterable<ChatSocket>
+  readonly sockets: ReadonlySet<ChatSocket>
   readonly surface: HttpSurface
   readonly streams: OpenStreams
   /** Answers requests of an HTTP server of Node. */
@@ -106,7 +109,14 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
   const callers = new Callers(parts)
   const sockets = new Set<ChatSocket>()
   const openAi = openAiRoutes({ ...parts, access })
-  const surface = new HttpSurface({ ...parts, callers, tickets }, [...routes, ...openAi, openApiRoute(routes)])
+  const { metrics, permissions } = parts
+  const ofMetrics = metrics ? [metricsRoute({ metrics, callers, permissions })] : []
+  const surface = new HttpSurface({ ...parts, callers, tickets }, [
+    ...routes,
+    ...openAi,
+    ...ofMetrics,
+    openApiRoute(routes),
+  ])
   const node = { slowMs: limits.slowMs, runtime, report: (error: unknown) => parts.report(error) }
   return {
     sockets,

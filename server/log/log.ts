@@ -59,6 +59,8 @@ export class Log {
   /** High surrogates at the end of a text, each held for the next text of its lane. */
   readonly #held = new Map<number, string>()
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
+  /** When the first item was logged, in epoch milliseconds. */
+  #firstAt: number | undefined
   /** The last item that readers may be sent. Undefined: every one. */
   #shown: number | undefined
 
@@ -98,6 +100,11 @@ export class Log {
   /** Shows readers the items up to `seq` from now on, and no others until the next call. Without `seq`, all of them. */
   showThrough(seq?: number): void {
     this.#shown = seq
+  }
+
+  /** When item 1 was logged, in epoch milliseconds. Undefined: not yet, or in another process. */
+  get firstAt(): number | undefined {
+    return this.#firstAt
   }
 
   /** The number of the log's current life. */
@@ -394,6 +401,7 @@ export class Log {
     const last = this.#tail
     if (last?.takes(bytes, at)) return last
     const segment = new Segment(this.#next, this.#bytes, at, last)
+    if (this.#next === 1) this.#firstAt ??= at
     this.#segments.push(segment)
     this.#tail = segment
     return segment

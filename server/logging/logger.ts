@@ -56,6 +56,7 @@ export const RECORDS = {
   'model.failed': ['error', 'a model request failed', null],
 } as const
 
+/** The kind of a record, such as `run.ended`. */
 export type LogEvent = keyof typeof RECORDS
 
 /** The time over which records of one kind are counted, in milliseconds. */
@@ -76,14 +77,24 @@ export class ServerLog {
   readonly #runtime: Runtime
   readonly #logger: Logger
   readonly #failed: (error: unknown) => void
+  readonly #observe: ((event: LogEvent, fields: Fields) => void) | undefined
   readonly #windows = new Map<LogEvent, Window>()
   #hasFailed = false
 
-  /** @param failed receives the first error of the logger. It must not throw. */
-  constructor(runtime: Runtime, logger: Logger, failed: (error: unknown) => void) {
+  /**
+   * @param failed receives the first error of the logger. It must not throw.
+   * @param observe receives every record, also those that are left out. It must not throw.
+   */
+  constructor(
+    runtime: Runtime,
+    logger: Logger,
+    failed: (error: unknown) => void,
+    observe?: (event: LogEvent, fields: Fields) => void,
+  ) {
     this.#runtime = runtime
     this.#logger = logger
     this.#failed = failed
+    this.#observe = observe
   }
 
   /**
@@ -92,6 +103,7 @@ export class ServerLog {
    */
   write(event: LogEvent, fields: Fields = {}): void {
     const [level, , most] = RECORDS[event]
+    this.#observe?.(event, fields)
     if (most === null || this.#admit(event, fields, most)) this.#write(level, event, fields)
   }
 

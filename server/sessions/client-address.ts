@@ -22,6 +22,13 @@ export function countedAddress(address: string): string | undefined {
   return isIPv6(address) ? network64(address) : address
 }
 
+/** Whether an address is on loopback, or is a name that always is: RFC 6761, section 6.3. */
+export function isLoopback(name: string): boolean {
+  const plain = name.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
+  if (plain === 'localhost' || plain.endsWith('.localhost') || plain === '::1') return true
+  return /^(::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(plain)
+}
+
 function network64(address: string): string {
   const [plain = ''] = address.split('%', 1)
   const [head = '', tail] = plain.split('::')

@@ -78,6 +78,11 @@ export class EndedRuns<Run extends EndedRun> {
     this.#arm()
   }
 
+  /** Runs that are kept. */
+  get size(): number {
+    return this.#entries.size
+  }
+
   /** The bytes that all runs with a log take. */
   get bytes(): number {
     return this.#bytes

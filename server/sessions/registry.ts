@@ -386,9 +386,14 @@ export class Registry {
     await this.#storage?.close()
   }
 
+  /** What is kept of ended runs. */
+  get ended(): Pick<EndedRuns<Run>, 'size' | 'bytes'> {
+    return this.#ended
+  }
+
   #runEnded(run: Run): void {
     this.#ended.add(run)
-    this.#options.log.write('run.ended', { ...runFields(run), ...endFields(run, this.#options.runtime.now()) })
+    this.#options.log.write('run.ended', { ...runFields(run), ...endFields(run, this.#options.runtime) })
     this.#options.runChanged()
     this.#options.ended(run)
   }
@@ -462,13 +467,18 @@ function runFields({ id, actorName, principal, parent }: Run): { readonly [name:
 }
 
 /** How a run ended. Only the code of an error: its message may quote the input. */
-function endFields({ end, log, spent, startedAt }: Run, now: number): { readonly [name: string]: unknown } {
-  const code = end?.outcome === 'error' ? endData(end)['code'] : undefined
+function endFields({ end, log, spent, startedAt }: Run, runtime: Runtime): { readonly [name: string]: unknown } {
+  const data = end && end.outcome !== 'done' ? endData(end) : {}
+  const now = runtime.now()
+  const startedWall = runtime.wallClock() - (now - startedAt)
   return {
     outcome: end?.outcome,
-    ...(code === undefined ? {} : { code }),
+    ...(end?.outcome === 'error' && { code: data['code'] }),
     ms: Math.round(now - startedAt),
     items: log.last,
+    bytes: log.bytesThrough(log.last),
+    ...(log.firstAt !== undefined && { firstMs: Math.max(0, Math.round(log.firstAt - startedWall)) }),
+    ...(end?.outcome === 'cancelled' && { cancelMs: data['ms'], settled: data['settled'] }),
     ...(spent === undefined ? {} : { usage: spent }),
   }
 }

@@ -40,6 +40,12 @@ describe('millrace serve', () => {
     expect(serve.server.stderr).toBe('')
   })
 
+  test('prints where its metrics are, and answers there', async () => {
+    await using serve = await serving(['--metrics'])
+    const [, url = ''] = await serve.server.said('stdout', /metrics (http:\S+\/metrics)\n/)
+    expect(await (await fetch(url)).text()).toContain('millrace_runs_started_total')
+  })
+
   test('takes model and token from the environment, and does not print a token that was given', async () => {
     const env = { MILLRACE_MODEL: 'ollama:llama3.2', MILLRACE_TOKEN: 'my-own-token' }
     await using serve = await serving([], { env })

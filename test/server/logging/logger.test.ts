@@ -53,7 +53,15 @@ describe('a logger receives', () => {
       const about = { run, actor: 'words', principal: 'alice' }
       expect(logger.of('run.started')).toEqual([{ event: 'run.started', ...about }])
       expect(logger.of('run.ended')).toEqual([
-        { event: 'run.ended', ...about, outcome: 'done', ms: expect.any(Number), items: 2 },
+        {
+          event: 'run.ended',
+          ...about,
+          outcome: 'done',
+          ms: expect.any(Number),
+          items: 2,
+          bytes: 4,
+          firstMs: expect.any(Number),
+        },
       ])
     }
     await eventually(() => logger.of('connection.closed').length > 0, 'the client left')

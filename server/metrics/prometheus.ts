@@ -1,0 +1,223 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { CLOSE, MillraceError } from '../../protocol/errors.ts'
+import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
+import type { Usage } from '../../protocol/receipt.ts'
+import type { RunView } from '../actors/server-view.ts'
+import type { LogEvent } from '../logging/logger.ts'
+import { BUCKETS_S, CATALOGUE, type Metric, type MetricName } from './catalogue.ts'
+import type { Metrics, MetricsView, RecordFields } from './metrics.ts'
+
+const CLOSE_CODES: ReadonlySet<unknown> = new Set([1000, 1001, 1005, 1006, ...Object.values(CLOSE)])
+const USAGE_TYPES = ['input', 'output', 'cached', 'thinking'] as const
+
+/** The options of `prometheus`. */
+export type PrometheusOptions = {
+  /** The registry of prom-client that gets the metrics, for a process that has others. Default: one of their own. */
+  register?: Registry | undefined
+}
+
+const OPTIONS: OptionKinds<PrometheusOptions> = { register: 'an object' }
+
+/**
+ * Metrics for Prometheus: `createServer({ metrics: prometheus() })`. `GET /metrics` of plain HTTP answers with them. Needs
+ * the package `prom-client`.
+ * @throws MillraceError `bad_request` for an unknown option, and for a registry that has metrics of millrace already.
+ */
+export function prometheus(options: PrometheusOptions = {}): Metrics {
+  checkOptions('prometheus', options, OPTIONS)
+  return new PrometheusMetrics(options.register ?? new Registry())
+}
+
+type Labels = { readonly [name: string]: string | number }
+
+/** Counts what happens in a server, and looks at what is live when it is scraped. */
+class PrometheusMetrics implements Metrics {
+  readonly #register: Registry
+  readonly #counters = new Map<MetricName, Counter>()
+  readonly #gauges = new Map<MetricName, Gauge>()
+  readonly #histograms = new Map<MetricName, Histogram>()
+  /** Of ended runs, by actor. */
+  readonly #logged = new Map<string, { items: number; bytes: number }>()
+  #isStoreDown = false
+  #view: MetricsView | undefined
+
+  constructor(register: Registry) {
+    this.#register = register
+    for (const name of Object.keys(CATALOGUE) as MetricName[]) {
+      if (register.getSingleMetric(name))
+        throw new MillraceError('bad_request', `the registry has ${name} already: each server needs one of its own`)
+      this.#make(name, CATALOGUE[name])
+    }
+  }
+
+  #make(name: MetricName, { type, help, labels = [], buckets }: Metric): void {
+    const settings = { name, help, labelNames: [...labels], registers: [this.#register] }
+    if (type === 'counter') this.#counters.set(name, new Counter(settings))
+    else if (type === 'gauge') this.#gauges.set(name, new Gauge(settings))
+    else if (buckets) this.#histograms.set(name, new Histogram({ ...settings, buckets: [...BUCKETS_S[buckets]] }))
+  }
+
+  begin(view: MetricsView): void {
+    if (this.#view)
+      throw new MillraceError('bad_request', 'these metrics are those of another server: call prometheus() for each')
+    this.#view = view
+    for (const [limit, value] of Object.entries(view.limits)) this.#set('millrace_limit', value, { limit })
+  }
+
+  record(event: LogEvent, fields: RecordFields): void {
+    const actor = String(fields['actor'])
+    switch (event) {
+      case 'connection.opened':
+        return this.#add('millrace_connections_opened_total')
+      case 'connection.closed':
+        return this.#add('millrace_connections_closed_total', { code: closeCode(fields['code']) })
+      case 'connection.refused':
+        return this.#add('millrace_connections_refused_total', { code: refusalCode(fields['code']) })
+      case 'origin.refused':
+        return this.#add('millrace_connections_refused_total', { code: 'origin' })
+      case 'limit.met':
+        return this.#add('millrace_limits_met_total', { code: refusalCode(fields['code'] ?? 'overloaded') })
+      case 'run.started':
+        return this.#add('millrace_runs_started_total', { actor })
+      case 'run.ended':
+        return this.#ended(actor, fields)
+      case 'run.refused':
+        return this.#add('millrace_runs_refused_total', { code: String(fields['code']) })
+      case 'run.dropped':
+        return this.#add('millrace_runs_dropped_total')
+      case 'run.interrupted':
+        return this.#add('millrace_runs_interrupted_total', { actor })
+      case 'run.restored':
+        return this.#add('millrace_runs_restored_total', { actor })
+      case 'run.failed':
+        return this.#add('millrace_actor_failures_total', { actor })
+      case 'model.failed':
+        return this.#add('millrace_model_failures_total', { actor, code: String(fields['code']) })
+      case 'server.failed':
+        return this.#add('millrace_server_failures_total')
+      case 'store.failed':
+        this.#isStoreDown = true
+        return this.#add('millrace_store_failures_total')
+      case 'store.recovered':
+        this.#isStoreDown = false
+        return
+      case 'actor.unknown': // `run.refused` follows.
+      case 'http.off':
+      case 'server.listening':
+      case 'server.closing':
+      case 'server.closed':
+    }
+  }
+
+  async text(): Promise<{ contentType: string; text: string }> {
+    if (this.#view) this.#look(this.#view)
+    return { contentType: this.#register.contentType, text: await this.#register.metrics() }
+  }
+
+  #ended(actor: string, fields: RecordFields): void {
+    const { ms, items, bytes, firstMs, cancelMs, settled, usage, parent } = fields
+    const outcome = String(fields['outcome'])
+    const code = typeof fields['code'] === 'string' ? fields['code'] : ''
+    this.#add('millrace_runs_ended_total', { actor, outcome, code })
+    this.#observe('millrace_run_seconds', ms, { actor, outcome })
+    this.#observe('millrace_first_item_seconds', firstMs, { actor })
+    this.#observe('millrace_cancel_seconds', cancelMs, { actor, settled: String(settled) })
+    const logged = loggedOf(this.#logged, actor)
+    logged.items += Number(items)
+    logged.bytes += Number(bytes)
+    // That of a child is in the usage of its parent.
+    if (usage === undefined || parent !== undefined) return
+    for (const type of USAGE_TYPES) {
+      const tokens = (usage as Usage)[type]
+      if (tokens) this.#add('millrace_usage_tokens_total', { actor, type }, tokens)
+    }
+  }
+
+  /** Takes what is live now. */
+  #look(view: MetricsView): void {
+    this.#set('millrace_connections', view.connections)
+    this.#set('millrace_http_streams', view.streams)
+    this.#set('millrace_sessions', [...view.sessions()].length)
+    this.#set('millrace_ended_runs', view.endedRuns)
+    this.#set('millrace_ended_bytes', view.endedBytes)
+    this.#set('millrace_memory_short', Number(view.isShort))
+    this.#set('millrace_store_down', Number(this.#isStoreDown))
+    const logged = new Map([...this.#logged].map(([actor, sums]) => [actor, { ...sums }]))
+    for (const name of OF_RUNS) {
+      this.#counters.get(name)?.reset()
+      this.#gauges.get(name)?.reset()
+    }
+    for (const run of view.runs()) this.#lookAt(run, logged)
+    for (const [actor, { items, bytes }] of logged) {
+      this.#add('millrace_items_total', { actor }, items)
+      this.#add('millrace_bytes_total', { actor }, bytes)
+    }
+  }
+
+  #lookAt(run: RunView, logged: Map<string, { items: number; bytes: number }>): void {
+    const { actorName: actor, state, log, end } = run
+    this.#raise('millrace_runs', { actor, state })
+    // The record of its end has counted what an ended run logged.
+    if (end) return
+    const sums = loggedOf(logged, actor)
+    sums.items += log.last
+    sums.bytes += log.bytesThrough(log.last)
+    if (run.gated) this.#raise('millrace_runs_gated', { actor })
+    if (run.detached) this.#raise('millrace_runs_detached', { actor })
+    for (const { policy, cursor } of run.followers) {
+      const lag = Math.max(0, log.last - cursor.last)
+      this.#raise('millrace_readers', { policy })
+      this.#raise('millrace_reader_lag_items', { policy }, lag)
+      if (lag > 0 && cursor.balance <= 0) this.#raise('millrace_readers_blocked', { policy })
+    }
+  }
+
+  #add(name: MetricName, labels: Labels = {}, by = 1): void {
+    this.#counters.get(name)?.inc(labels, by)
+  }
+
+  #raise(name: MetricName, labels: Labels, by = 1): void {
+    this.#gauges.get(name)?.inc(labels, by)
+  }
+
+  #set(name: MetricName, value: number, labels: Labels = {}): void {
+    this.#gauges.get(name)?.set(labels, value)
+  }
+
+  #observe(name: MetricName, ms: unknown, labels: Labels): void {
+    if (typeof ms === 'number') this.#histograms.get(name)?.observe(labels, ms / 1_000)
+  }
+}
+
+/** The metrics that are made anew at each scrape. */
+const OF_RUNS: readonly MetricName[] = [
+  'millrace_runs',
+  'millrace_runs_gated',
+  'millrace_runs_detached',
+  'millrace_readers',
+  'millrace_readers_blocked',
+  'millrace_reader_lag_items',
+  'millrace_items_total',
+  'millrace_bytes_total',
+]
+
+function loggedOf(
+  logged: Map<string, { items: number; bytes: number }>,
+  actor: string,
+): { items: number; bytes: number } {
+  const found = logged.get(actor)
+  if (found) return found
+  const sums = { items: 0, bytes: 0 }
+  logged.set(actor, sums)
+  return sums
+}
+
+/** A client may close with any code, and labels must be few. */
+function closeCode(code: unknown): string {
+  return CLOSE_CODES.has(code) ? String(code) : 'other'
+}
+
+/** A code of an error, or a close code. */
+function refusalCode(code: unknown): string {
+  return typeof code === 'number' ? closeCode(code) : String(code)
+}

@@ -1,0 +1,270 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { Registry } from 'prom-client'
+import { describe, expect, test } from 'vitest'
+import { createClient } from '../../../client-sdk/node.ts'
+import { MillraceError } from '../../../protocol/errors.ts'
+import { actor, agent, createServer, type LogEvent, type Model, type ModelEvent } from '../../../server/index.ts'
+import { RECORDS } from '../../../server/logging/logger.ts'
+import { CATALOGUE, type MetricName } from '../../../server/metrics/catalogue.ts'
+import { prometheus } from '../../../server/metrics/prometheus.ts'
+import { nodeRuntime } from '../../../server/runtime.ts'
+import { bearer } from '../../../server/sessions/auth.ts'
+import { memoryStore } from '../../../server/stores/memory-store.ts'
+import { FailingStore } from '../../helpers/failing-store.ts'
+import { quiet } from '../../helpers/server.ts'
+import { counter, silent } from '../../helpers/test-actors.ts'
+
+const people = bearer({ alice: 'alice', ops: { id: 'ops', rights: ['observe'] } })
+
+/** The samples of a scrape: `name{labels}` and its value. */
+class Scrape {
+  readonly text: string
+  readonly #samples = new Map<string, number>()
+
+  constructor(text: string) {
+    this.text = text
+    for (const line of text.split('\n')) {
+      const [, name, value] = /^([^#\s][^\s]*|[^#\s{]+\{.*\}) (\S+)$/.exec(line) ?? []
+      if (name !== undefined) this.#samples.set(name, Number(value))
+    }
+  }
+
+  /** The sum of all samples of a metric whose labels contain `labels`. */
+  of(name: string, ...labels: string[]): number {
+    let sum = 0
+    for (const [sample, value] of this.#samples)
+      if (sample.replace(/\{.*/, '') === name && labels.every((label) => sample.includes(label))) sum += value
+    return sum
+  }
+}
+
+const failing: Model = {
+  id: 'test:failing',
+  provider: 'test',
+  // biome-ignore lint/correctness/useYield: it fails before its first word
+  async *stream(): AsyncGenerator<ModelEvent> {
+    throw new MillraceError('provider_error', 'the provider is gone')
+  },
+}
+
+const spending: Model = {
+  id: 'test:spending',
+  provider: 'test',
+  async *stream(): AsyncGenerator<ModelEvent> {
+    yield { type: 'text', text: 'well' }
+    yield { type: 'usage', input: 7, output: 3 }
+    yield { type: 'finish', stop: 'stop' }
+  },
+}
+
+function served(settings: { store?: FailingStore; register?: Registry } = {}) {
+  const { store, register } = settings
+  const metrics = prometheus({ register })
+  const server = createServer({
+    actors: {
+      count: counter(),
+      silent: silent(),
+      spends: agent({ model: spending }),
+      breaks: actor({
+        // biome-ignore lint/correctness/useYield: it fails before its first word
+        async *stream(): AsyncGenerator<string> {
+          throw new Error('broken')
+        },
+      }),
+      failing: agent({ model: failing }),
+    },
+    authenticate: people,
+    logger: quiet,
+    http: true,
+    limits: { maxRuns: 2 },
+    metrics,
+    store,
+  })
+  return { server, metrics }
+}
+
+async function scrape(url: string, headers: Record<string, string> = {}): Promise<Scrape> {
+  const answer = await fetch(`${url}/metrics`, { headers })
+  expect(answer.status).toBe(200)
+  return new Scrape(await answer.text())
+}
+
+describe('GET /metrics', () => {
+  test('each metric moves as its description says, under a load that does all of it', async () => {
+    const store = new FailingStore(memoryStore(), nodeRuntime)
+    const { server } = served({ store })
+    const { url, httpUrl = '' } = await server.listen(0)
+    const before = await scrape(httpUrl)
+    const client = createClient(url, { token: 'alice' })
+    const { start } = client
+
+    await start('count', 5).result
+    await start('spends', 'hello').result
+    await expect(start('breaks' as never, 0).result).rejects.toMatchObject({ code: 'actor_failed' })
+    await expect(start('failing', 'hello').result).rejects.toMatchObject({ retryable: expect.anything() as boolean })
+    await expect(start('nobody' as never, 0).result).rejects.toMatchObject({ code: 'not_found' })
+    const stopped = start('silent', 0)
+    await stopped.opened
+    await stopped.cancel()
+
+    const held = start('count', 1_000, { credit: 1 })
+    await held[Symbol.asyncIterator]().next()
+    const live = await until(httpUrl, (now) => now.of('millrace_readers_blocked') === 1)
+    expect(live.of('millrace_runs', 'actor="count"')).toBe(1)
+    expect(live.of('millrace_runs_gated')).toBe(1)
+    expect(live.of('millrace_readers')).toBe(1)
+    expect(live.of('millrace_reader_lag_items')).toBeGreaterThan(0)
+    expect(live.of('millrace_connections')).toBe(1)
+    expect(live.of('millrace_sessions')).toBe(1)
+    const second = start('silent', 0)
+    await second.opened
+    await expect(start('silent', 0).result).rejects.toMatchObject({ code: 'overloaded' })
+    await second.cancel()
+    await held.cancel()
+    const items = live.of('millrace_items_total', 'actor="count"')
+    expect(items).toBeGreaterThanOrEqual(5)
+
+    await expect(new Promise<void>((_, reject) => refused(url, reject))).rejects.toThrow()
+    await client.close()
+    await until(httpUrl, (now) => now.of('millrace_connections') === 0)
+    const after = await scrape(httpUrl)
+    const moved: Partial<Record<MetricName, [number, ...string[]]>> = {
+      millrace_connections_opened_total: [1],
+      millrace_connections_closed_total: [1],
+      millrace_connections_refused_total: [1, 'code="4401"'],
+      millrace_limits_met_total: [1, 'code="overloaded"'],
+      millrace_runs_started_total: [7],
+      millrace_runs_refused_total: [1, 'code="not_found"'],
+      millrace_actor_failures_total: [1, 'actor="breaks"'],
+      millrace_usage_tokens_total: [10, 'actor="spends"'],
+    }
+    for (const [name, [by, ...labels]] of Object.entries(moved))
+      expect([name, after.of(name, ...labels) - before.of(name, ...labels)]).toEqual([name, by])
+    expect(after.of('millrace_model_failures_total', 'actor="failing"')).toBeGreaterThanOrEqual(1)
+    expect(after.of('millrace_runs_ended_total', 'outcome="done"')).toBe(2)
+    expect(after.of('millrace_runs_ended_total', 'outcome="cancelled"')).toBe(3)
+    expect(after.of('millrace_runs_ended_total', 'outcome="error"', 'actor="breaks"', 'code="actor_failed"')).toBe(1)
+    expect(after.of('millrace_run_seconds_count')).toBe(7)
+    expect(after.of('millrace_first_item_seconds_count', 'actor="count"')).toBe(2)
+    expect(after.of('millrace_cancel_seconds_count', 'settled="true"')).toBe(3)
+    expect(after.of('millrace_items_total', 'actor="count"')).toBeGreaterThanOrEqual(items)
+    expect(after.of('millrace_bytes_total')).toBeGreaterThan(0)
+    expect(after.of('millrace_ended_runs')).toBeGreaterThan(0)
+    expect(after.of('millrace_ended_bytes')).toBeGreaterThan(0)
+    expect(after.of('millrace_limit', 'limit="maxRuns"')).toBe(2)
+    expect(after.of('millrace_memory_short')).toBe(0)
+    for (const name of Object.keys(CATALOGUE)) expect(after.text).toContain(`# HELP ${name} `)
+    await server.close({ drainMs: 0 })
+  })
+
+  test('has no id and no text of a client in a label', async () => {
+    const { server } = served()
+    const { url, httpUrl = '' } = await server.listen(0)
+    const client = createClient(url, { token: 'alice' })
+    const run = client.start('count', 3, { meta: { canary: 'canary-meta' } })
+    const { id } = await run.opened
+    await run.result
+    await client.start('canary-actor' as never, 'canary-input').result.catch(() => {})
+    const { text } = await scrape(httpUrl)
+    for (const secret of [id, 'canary', 'alice']) expect(text).not.toContain(secret)
+    await client.close()
+    await server.close({ drainMs: 0 })
+  })
+
+  const remote: [string, Record<string, string>][] = [
+    ['that a proxy passed on', { 'x-forwarded-for': '203.0.113.7' }],
+    ['of a page', { origin: 'http://127.0.0.1' }],
+    ['with wrong credentials', { authorization: 'Bearer wrong' }],
+    ['of a principal without the right', { authorization: 'Bearer alice' }],
+    ['for another host', { host: 'metrics.example' }],
+  ]
+  for (const [which, headers] of remote)
+    test(`refuses a request ${which}`, async () => {
+      const { server } = served()
+      const { httpUrl = '' } = await server.listen(0)
+      const asked = request(`${httpUrl}/metrics`, { headers })
+      asked.end()
+      const [answer] = (await once(asked, 'response')) as [{ statusCode: number; resume(): void }]
+      answer.resume()
+      expect([401, 403]).toContain(answer.statusCode)
+      await server.close({ drainMs: 0 })
+    })
+
+  test('answers a principal that may inspect the server, wherever it is', async () => {
+    const { server } = served()
+    const { httpUrl = '' } = await server.listen(0)
+    const headers = { authorization: 'Bearer ops', 'x-forwarded-for': '203.0.113.7' }
+    expect((await scrape(httpUrl, headers)).of('millrace_limit', 'limit="maxRuns"')).toBe(2)
+    await server.close({ drainMs: 0 })
+  })
+
+  test('is nothing where a server has no metrics', async () => {
+    const server = createServer({ actors: { count: counter() }, authenticate: people, logger: quiet, http: true })
+    const { httpUrl = '' } = await server.listen(0)
+    expect((await fetch(`${httpUrl}/metrics`)).status).toBe(404)
+    await server.close({ drainMs: 0 })
+  })
+})
+
+describe('prometheus()', () => {
+  test('says that the store is down, and up again', async () => {
+    const store = new FailingStore(memoryStore(), nodeRuntime)
+    const { server, metrics } = served({ store })
+    const { url } = await server.listen(0)
+    const client = createClient(url, { token: 'alice' })
+    const run = client.start('count', 3)
+    await run.opened
+    store.faults.failBefore = 1
+    const now = async (): Promise<Scrape> => new Scrape((await metrics.text()).text)
+    const other = client.start('count', 3)
+    other.result.catch(() => {})
+    await untilSo(async () => (await now()).of('millrace_store_down') === 1)
+    expect((await now()).of('millrace_store_failures_total')).toBeGreaterThan(0)
+    store.faults.failBefore = 0
+    await untilSo(async () => (await now()).of('millrace_store_down') === 0)
+    await client.close()
+    await server.close({ drainMs: 0 })
+  })
+
+  test('joins the metrics of a process in its registry, and is for one server', () => {
+    const register = new Registry()
+    const { metrics } = served({ register })
+    expect(register.getMetricsAsArray().map(({ name }) => name)).toEqual(Object.keys(CATALOGUE))
+    expect(() => prometheus({ register })).toThrow('the registry has millrace_connections already')
+    expect(() => metrics.begin({} as never)).toThrow('these metrics are those of another server')
+    expect(() => prometheus({ registry: register } as never)).toThrow('registry')
+    expect(() => createServer({ actors: { count: counter() }, authenticate: people, metrics: {} as never })).toThrow(
+      'metrics must be metrics',
+    )
+  })
+
+  test('takes every kind of record without an error', () => {
+    const metrics = prometheus()
+    for (const event of Object.keys(RECORDS) as LogEvent[]) metrics.record(event, {})
+  })
+})
+
+/** Resolves with a scrape of which `so` holds. */
+async function until(url: string, so: (scrape: Scrape) => boolean): Promise<Scrape> {
+  let last: Scrape | undefined
+  await untilSo(async () => so((last = await scrape(url))))
+  return last!
+}
+
+async function untilSo(so: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + 20_000
+  while (!(await so())) {
+    if (performance.now() > end) throw new Error('it did not come')
+    await new Promise((resolve) => void setImmediate(resolve))
+  }
+}
+
+/** Connects with a wrong token, and reports that it was refused. */
+function refused(url: string, done: (error: Error) => void): void {
+  const client = createClient(url, { token: 'wrong' })
+  client.start('count', 1).result.catch((error: unknown) => {
+    void client.close()
+    done(error as Error)
+  })
+}
