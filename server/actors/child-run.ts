@@ -8,6 +8,13 @@ export type SpawnOptions = {
    * The displayed name of the child, cut to 256 characters. Default: the registered name of its actor, else `agent`.
    */
   name?: string | undefined
+  /**
+   * The name by which the run, or the tool call, that begins the child finds it again after a restart of a server with a
+   * store: a text of 1 to 256 characters, different from those of all its children that go on. Begin the child again with
+   * the same key, actor and input then: it is the child that clients know, which waits on. A tool that gives a key is
+   * called again, with the same arguments. Default: none, and a restart ends the run while the child goes on.
+   */
+  key?: string | undefined
   /** Aborting it cancels the child. Default: none. */
   signal?: AbortSignal | undefined
   /** The `meta` of the child: plain data of at most 1,024 bytes when encoded. Default: that of its parent. */
@@ -56,7 +63,7 @@ interface Spawnable extends ActorTypes {
  * requests, through the parent.
  * @param input The child's schema checks it.
  * @throws MillraceError `invalid_input` when the schema rejects the input; `bad_request` for a `meta` that is too large
- * or not plain data; `overloaded` when the principal has too many
+ * or not plain data, and for an invalid `key`; `key_conflict` when a child with this `key` goes on; `overloaded` when the principal has too many
  * runs or the server has no room; the reason of the stop when the parent is over; the reason of an aborted
  * `options.signal`.
  */

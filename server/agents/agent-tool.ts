@@ -79,7 +79,8 @@ async function answerOf(
   name: string | undefined,
   { spawn, emit, signal }: ToolContext,
 ): Promise<unknown> {
-  const child = spawn(agent, input, { name })
+  // After a restart, the call is made again, and finds the child that waits.
+  const child = spawn(agent, input, { name, key: 'agent' })
   try {
     for await (const event of child) await emit(event)
     return await child.result

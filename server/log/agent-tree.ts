@@ -7,6 +7,11 @@ export class AgentTree {
     this.#parents.set(agent, parent)
   }
 
+  /** Each agent that has not ended, with its parent: parents come first. */
+  get all(): [agent: string, parent: string | null][] {
+    return Array.from(this.#parents, ([agent, parent]) => [agent, parent ?? null])
+  }
+
   has(agent: string): boolean {
     return this.#parents.has(agent)
   }

@@ -21,10 +21,18 @@ export class Lanes {
   /** Whether no lane is open, so that plain text needs no lookup. */
   plain = true
 
-  /** @param first The number of the first lane. */
-  constructor(write: WriteLane, first: number) {
+  /**
+   * @param first The number of the first lane.
+   * @param agents Agents that have begun, each with the one that began it.
+   */
+  constructor(
+    write: WriteLane,
+    first: number,
+    agents: readonly (readonly [agent: string, parent: string | null])[] = [],
+  ) {
     this.#write = write
     this.#next = first
+    for (const [agent, parent] of agents) this.#agents.begin(agent, parent ?? undefined)
   }
 
   /** The number of the next lane. */

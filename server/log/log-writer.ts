@@ -57,9 +57,13 @@ export class LogWriter {
     return this.#lanes?.next ?? this.#nextLane
   }
 
-  /** Goes on in another process: lanes that are open are closed, and new ones begin with this number. */
-  restore(nextLane: number): void {
+  /**
+   * Goes on in another process: lanes that are open are closed, and new ones begin with this number.
+   * @param agents those that have not ended, each with the one that began it.
+   */
+  restore(nextLane: number, agents: readonly (readonly [agent: string, parent: string | null])[]): void {
     this.#nextLane = nextLane
+    if (agents.length > 0) this.#lanes = this.#makeLanes(agents)
     for (const [lane] of this.#log.lanesAt(this.#log.next)) this.#writeEvent(EVENT.laneEnd, { lane })
   }
 
@@ -92,7 +96,7 @@ export class LogWriter {
 
   /** Writes an event, or text on its lane. Returns true when text was logged. */
   #writeOnLane(event: RunEvent): boolean {
-    this.#lanes ??= new Lanes((type, data) => this.#writeEvent(type, data), this.#nextLane)
+    this.#lanes ??= this.#makeLanes([])
     if (event.type !== 'token' && event.type !== 'thinking' && event.type !== 'tool.args') {
       this.#writePlain(event, this.#lanes)
       return false
@@ -100,6 +104,10 @@ export class LogWriter {
     if (typeof event.text !== 'string')
       throw new MillraceError('bad_event', `the text of a ${event.type} event must be a string`)
     return this.#writeText(this.#lanes.laneOf(event), event.text)
+  }
+
+  #makeLanes(agents: readonly (readonly [agent: string, parent: string | null])[]): Lanes {
+    return new Lanes((type, data) => this.#writeEvent(type, data), this.#nextLane, agents)
   }
 
   #writePlain(event: PlainEvent, lanes: Lanes): void {

@@ -122,6 +122,11 @@ export class Log {
     return this.#exceeds(SLACK)
   }
 
+  /** Its lives, the oldest first. */
+  get lives(): readonly Life[] {
+    return this.#lives
+  }
+
   /** The first item of life `gen`; undefined when the log had no such life. */
   firstOf(gen: number): number | undefined {
     return this.#lives.find((life) => life.gen === gen)?.first

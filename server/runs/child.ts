@@ -8,6 +8,7 @@ import { excerpt, wellFormed } from '../text.ts'
 import { LocalReader } from './local-reader.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
 import type { Orders } from './orders.ts'
+import type { ParkedChild } from './parked-run.ts'
 import type { ReadableRun } from './readable-run.ts'
 
 /** How far a child may be ahead of its reader in addition to `readAhead`. No network is between them. */
@@ -32,6 +33,10 @@ export interface ChildRunHandle extends ReadableRun {
   descendant(id: string): ChildRunHandle | undefined
   /** A run above it was paused or resumed. */
   pauseMoved(): void
+  /** From what another process goes on with it. Undefined: it does not only wait. */
+  readonly parkedState: Pick<ParkedChild, 'startedAt' | 'next' | 'lives' | 'packed'> | undefined
+  /** The process ends, and another one goes on with it. */
+  leaveParked(): void
 }
 
 /** What a child takes from the run that began it. */
@@ -42,6 +47,8 @@ export type ChildCallbacks = {
    * `isComing` into this log. Call the function it returns, if any, once it is not.
    */
   expect(event: RunEvent, isComing: () => boolean): (() => void) | undefined
+  /** All that a child has said so far was read: perhaps it only waits. */
+  read(): void
 }
 
 /** One child: its run, and how its parent reads it. */
@@ -64,11 +71,24 @@ export class Child {
   #unread: MillraceError | undefined
   /** Unread ends of calls and agents by item number, each with the function to call once it is read. */
   readonly #unreadEnds = new Map<number, () => void>()
-  #text = ''
+  #text: string
+  readonly #foundBy: Pick<ParkedChild, 'key' | 'call'> | undefined
   #result: Promise<unknown> | undefined
 
-  constructor(run: ChildRunHandle, callbacks: ChildCallbacks, tell: (end: LoggedEnd) => Promise<void>) {
+  /**
+   * @param foundBy how another process finds it again. Absent: it cannot.
+   * @param from where another process has left it.
+   */
+  constructor(
+    run: ChildRunHandle,
+    callbacks: ChildCallbacks,
+    tell: (end: LoggedEnd) => Promise<void>,
+    foundBy?: Pick<ParkedChild, 'key' | 'call'>,
+    from?: Pick<ParkedChild, 'text' | 'next'>,
+  ) {
     this.run = run
+    this.#foundBy = foundBy
+    this.#text = from?.text ?? ''
     this.#callbacks = callbacks
     this.#tell = tell
     this.over = new Promise((resolve) => {
@@ -79,6 +99,9 @@ export class Child {
       dismissed: () => {
         if (this.#reading === 'nobody') void this.#drain()
       },
+      after: from ? from.next - 1 : 0,
+      rests: () => callbacks.read(),
+      leftSilently: true,
     })
     this.view = this.#makeView()
   }
@@ -90,6 +113,14 @@ export class Child {
   /** Its parent only waits for its result: nothing of it is passed on. */
   get isHidden(): boolean {
     return this.#reading === 'drain'
+  }
+
+  /** What another process needs to go on with it, while it only waits and its parent has read all of it. */
+  get parked(): ParkedChild | undefined {
+    const foundBy = this.#foundBy
+    if (!foundBy || this.#left || !this.#reader.hasRead) return undefined
+    const state = this.run.parkedState
+    return state && { id: this.id, ...foundBy, text: this.#text, ...state }
   }
 
   /** It was stopped while a loop reads it. */

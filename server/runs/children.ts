@@ -9,14 +9,19 @@ import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
 import { AgentTree } from '../log/agent-tree.ts'
 import { endData, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
+import { wellFormed } from '../text.ts'
+import type { SpawningCall } from '../tools/tool-runner.ts'
 import { Child, type ChildCallbacks, type ChildRunHandle, PARENT, shown } from './child.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
+import type { ParkedChild, ParkedRun, PassedRequest } from './parked-run.ts'
 import type { Room } from './requests.ts'
 
 /** The most bytes of the `meta` of a run, as in a START. */
 const MAX_META_BYTES = 1_024
 /** The longest name of a child. */
 const MAX_NAME_CHARACTERS = 256
+/** The longest key of a child. */
+const MAX_KEY_CHARACTERS = 256
 
 /** Room that the agent of a forwarded event takes. */
 const WHOSE = { bytes: 64, values: 2 }
@@ -44,15 +49,21 @@ export type ChildEvents = {
 export type ChildrenCallbacks = ChildCallbacks & {
   /** Why no child may begin, once that is so. */
   stopReason(): MillraceError | undefined
-  /** Makes the run of a child. */
-  create(actor: Actor, input: unknown, shown: ChildLabels, events: ChildEvents): ChildRunHandle
+  /** Makes the run of a child, or one that goes on from where another process left it. */
+  create(
+    actor: Actor,
+    input: unknown,
+    shown: ChildLabels,
+    events: ChildEvents,
+    from: ParkedChild | undefined,
+  ): ChildRunHandle
   /** Logs that a child has begun. */
   began(event: RunEvent): void
   /** Logs that a child has ended. Rejects when the run is over. */
   ended(event: RunEvent): Promise<number>
   /** Lets clients stop an agent. Call the function it returns once its end is logged. */
   openAgent(id: string, stop: (why: CancelCause) => void): () => void
-  /** Whether a child, or a child of one, waits for the answer to that request. */
+  /** Whether a child, or a child of one, waits for the answer to that request, or will ask it again. */
   asks(request: string): boolean
   nextTurn(callback: () => void): void
   /** Adds what a child has cost. */
@@ -64,7 +75,7 @@ export type ChildrenCallbacks = ChildCallbacks & {
 }
 
 /** A request of a child that this run has forwarded. */
-type Passed = { readonly seq: number; readonly agent: string; readonly data: WireMap; readonly room: Room }
+type Passed = PassedRequest & { readonly id: string; readonly data: WireMap; readonly room: Room }
 
 /** The children of a run: it stops them, waits for them, counts what they cost and forwards what they ask. */
 export class Children {
@@ -80,6 +91,10 @@ export class Children {
   /** Agents whose end it has logged. An actor that kept their events may forward them later. */
   readonly #past = new Set<string>()
   readonly #requests = new Map<string, Passed>()
+  /** The open children that can be found again, by their keys. */
+  readonly #keyed = new Map<string, Child>()
+  /** Those that another process left, and that were not begun again. */
+  readonly #left = new Map<string, ParkedChild>()
 
   constructor(callbacks: ChildrenCallbacks) {
     this.#callbacks = callbacks
@@ -98,7 +113,7 @@ export class Children {
 
   /** A child waits for people, and not only for an input. */
   get waitsForPeople(): boolean {
-    for (const { run } of this.#waiting) if (run.waitsForPeople) return true
+    for (const { run } of this.#live) if (run.waitsForPeople) return true
     return false
   }
 
@@ -112,11 +127,37 @@ export class Children {
     return Array.from(this.#live, ({ run }) => (run.end ? undefined : run.spent)).filter((usage) => usage !== undefined)
   }
 
-  spawn(actor: Actor, input: unknown, options: SpawnOptions = {}): ChildRun {
+  /** What another process needs to go on with the children. Undefined: not all of them wait and can be found again. */
+  get parked(): Pick<ParkedRun, 'children' | 'agents' | 'passed'> | undefined {
+    const children = [...this.#left.values()]
+    for (const child of new Set([...this.#unreported.keys(), ...this.#live])) {
+      const parked = this.#live.has(child) ? child.parked : undefined
+      if (!parked) return undefined
+      children.push(parked)
+    }
+    const asked = [...this.#requests.values()].filter(({ id }) => this.#callbacks.asks(id))
+    const passed = asked.map(({ seq, agent, packed }) => ({ seq, agent, packed }))
+    return { children, agents: this.#agents.all, passed }
+  }
+
+  /** Goes on with the children of another process, each as soon as it is begun again. */
+  restore({ children, agents, passed }: Pick<ParkedRun, 'children' | 'agents' | 'passed'>): void {
+    for (const child of children) this.#left.set(nameOf(child.key, child.call), child)
+    for (const [agent, parent] of agents) this.#agents.begin(agent, parent ?? undefined)
+    for (const request of passed) this.#keep(request)
+  }
+
+  /** @param call the tool call that begins it. Absent: the actor itself does. */
+  spawn(actor: Actor, input: unknown, options: SpawnOptions = {}, call?: SpawningCall): ChildRun {
     const callbacks = this.#callbacks
     const over = callbacks.stopReason()
     if (over) throw over
     options.signal?.throwIfAborted()
+    const key = options.key === undefined ? undefined : checkedKey(options.key)
+    const keyName = key === undefined ? undefined : nameOf(key, call?.id)
+    if (keyName !== undefined && this.#keyed.has(keyName))
+      throw new MillraceError('key_conflict', `a child with the key ${JSON.stringify(key)} goes on; take another key`)
+    const from = keyName === undefined ? undefined : this.#left.get(keyName)
     const name = options.name === undefined ? undefined : shown(options.name, MAX_NAME_CHARACTERS)
     const run: ChildRunHandle = callbacks.create(
       actor,
@@ -126,11 +167,22 @@ export class Children {
         logged: (event, seq) => child.logged(event, seq),
         ended: () => this.#ended(child),
         settled: () => this.#settled(child),
-        waitingChanged: () => this.#waits(child),
+        waitingChanged: () => {
+          this.#waits(child)
+          call?.childWaits(run.waitsForPeople)
+        },
         isHidden: () => child.isHidden,
       },
+      from,
     )
-    const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end))
+    const foundBy = key === undefined ? undefined : { key, call: call?.id }
+    const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end), foundBy, from)
+    if (keyName !== undefined) {
+      this.#left.delete(keyName)
+      this.#keyed.set(keyName, child)
+      call?.begins(child.over)
+      void child.over.then(() => this.#keyed.delete(keyName))
+    }
     this.#unreported.set(
       child,
       callbacks.openAgent(run.id, (why) => child.stop(why)),
@@ -138,7 +190,7 @@ export class Children {
     this.#live.add(child)
     this.#agents.begin(run.id)
     if (options.signal) stopWith(options.signal, child)
-    callbacks.began({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
+    if (!from) callbacks.began({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
     return child.view
   }
 
@@ -159,6 +211,11 @@ export class Children {
   /** Their parent, or a run above it, was paused or resumed. */
   pauseMoved(): void {
     for (const { run } of this.#live) run.pauseMoved()
+  }
+
+  /** The process ends, and another one goes on with them. */
+  leaveParked(): void {
+    for (const { run } of this.#live) run.leaveParked()
   }
 
   /** Logs the ends of stopped children now, whatever has not finished. */
@@ -189,7 +246,7 @@ export class Children {
     const waiting: WireMap[] = []
     let { bytes, values } = room
     for (const passed of this.#requests.values()) {
-      if (passed.seq >= seq || !this.#callbacks.asks(String(passed.data['request']))) continue
+      if (passed.seq >= seq || !this.#callbacks.asks(passed.id)) continue
       bytes -= passed.room.bytes
       values -= passed.room.values
       if (bytes < 0 || values < 0) break
@@ -200,10 +257,15 @@ export class Children {
 
   #pass(event: Extract<RunEvent, { type: 'request' }>, agent: string, seq: number): void {
     for (const id of this.#requests.keys()) if (!this.#callbacks.asks(id)) this.#requests.delete(id)
-    const { limits } = this.#callbacks
-    const packed = packPayload(toWire(event).data, limits)
-    const room = { bytes: packed.length, values: countValues(packed, limits) }
-    this.#requests.set(event.id, { seq, agent, data: unpackPayload(packed) as WireMap, room })
+    this.#keep({ seq, agent, packed: packPayload(toWire(event).data, this.#callbacks.limits) })
+  }
+
+  #keep(request: PassedRequest): void {
+    const { packed } = request
+    const data = unpackPayload(packed) as WireMap
+    const id = String(data['request'])
+    const room = { bytes: packed.length, values: countValues(packed, this.#callbacks.limits) }
+    this.#requests.set(id, { ...request, id, data, room })
   }
 
   #ended(child: Child): void {
@@ -246,6 +308,17 @@ const OUTCOMES: { readonly [outcome in Exclude<Outcome, 'unsubscribed'>]: ToolOu
   done: 'ok',
   error: 'error',
   cancelled: 'cancelled',
+}
+
+/** The key of a child among all of its parent: calls have keys of their own. */
+function nameOf(key: string, call: string | undefined): string {
+  return JSON.stringify([key, call])
+}
+
+/** @throws MillraceError `bad_request` for a key that is no text, or too long. */
+function checkedKey(key: unknown): string {
+  if (typeof key === 'string' && key !== '' && key.length <= MAX_KEY_CHARACTERS && wellFormed(key) === key) return key
+  throw new MillraceError('bad_request', `the key of a child must be a text of 1 to ${MAX_KEY_CHARACTERS} characters`)
 }
 
 /** Stops a child when `signal` aborts, until it is over. */

@@ -49,7 +49,7 @@ export function createContext(run: ContextCallbacks): ActorContext {
     request: (question) => run.wait(run.request(question)),
     checkpoint: (state) => run.checkpoint(state),
     restored: run.restored,
-    spawn: (actor, input, options) => run.spawn(actor, input, options),
+    spawn: run.spawnFor(undefined),
     model: (which) => runModel(run, run.findModel(which)),
     reportError: (error) => run.failed(error),
     get fence() {

@@ -87,6 +87,11 @@ export class Inputs {
     return answer
   }
 
+  /** It was too early for this input: it is taken once more. */
+  forget(mid: string): void {
+    this.#answers.delete(mid)
+  }
+
   #accept(input: RunInput, bytes: number, from: InputSender | undefined): InputAnswer {
     if (input.type === 'answer' || input.type === 'approve') return this.#callbacks.answer(input, from?.principal)
     if (this.#isClosed) return OVER

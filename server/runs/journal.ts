@@ -64,6 +64,8 @@ export class Journal implements Pacer {
   #retry: Timer | undefined
   /** The state that was stored last, or is about to be, has the run waiting. */
   #isParked: boolean
+  /** Resolves when it is stored that the run goes on. */
+  #goingOn: Promise<void> | undefined
   /** An event was logged since the last append: the run may have cost more. */
   #hasEvents = false
 
@@ -126,9 +128,13 @@ export class Journal implements Pacer {
 
   /** The run goes on. Until this resolves, a restart would return to the wait: nothing must be done before that. */
   goOn(): Promise<void> | undefined {
-    if (!this.#isParked) return undefined
+    if (!this.#isParked) return this.#goingOn
     this.#isParked = false
-    return this.#store({ parked: null, inputs: [] })
+    const goingOn = this.#store({ parked: null, inputs: [] }).then(() => {
+      if (this.#goingOn === goingOn) this.#goingOn = undefined
+    })
+    this.#goingOn = goingOn
+    return goingOn
   }
 
   /** Stores an input of a run that waits. */

@@ -13,6 +13,14 @@ import type { ReadableRun } from './readable-run.ts'
 /** The most bytes taken from the log at once. */
 const CHUNK_BYTES = 16_384
 
+type LocalReaderOptions = {
+  readonly answers?: boolean
+  readonly after?: number
+  readonly dismissed?: () => void
+  readonly rests?: () => void
+  readonly leftSilently?: boolean
+}
+
 /** Reads a run from inside this process, from its first item on. As for a client with `pace`, the actor waits for it. */
 export class LocalReader implements Reader {
   readonly policy = 'pace'
@@ -33,22 +41,36 @@ export class LocalReader implements Reader {
   #isStopped = false
   #dismissed: MillraceError | undefined
   readonly #onDismissed: () => void
+  readonly #onRest: () => void
+  readonly #isLeftSilently: boolean
 
   /**
    * @param credit how far the run may be ahead of what was read, in addition to `readAhead`.
    * @param options.answers whether what the run asks reaches a client that may answer. Default false.
+   * @param options.after the item behind which it begins. Default 0.
    * @param options.dismissed called when the ended run is dropped before it was read.
+   * @param options.rests called when it has read all there is, and waits for more.
+   * @param options.leftSilently whether it waits for ever when another process goes on with the run. Default false: it
+   * is dismissed.
    */
   constructor(
     run: ReadableRun,
     limits: Pick<Limits, 'maxCredit'>,
     credit: number,
-    { answers = false, dismissed = () => {} }: { answers?: boolean; dismissed?: () => void } = {},
+    {
+      answers = false,
+      after = 0,
+      dismissed = () => {},
+      rests = () => {},
+      leftSilently = false,
+    }: LocalReaderOptions = {},
   ) {
     this.#run = run
     this.answers = answers
     this.#onDismissed = dismissed
-    this.cursor = new Cursor(run.log, { last: 0, gen: 1 }, credit, limits.maxCredit)
+    this.#onRest = rests
+    this.#isLeftSilently = leftSilently
+    this.cursor = new Cursor(run.log, { last: after, gen: after > 0 ? run.log.gen : 1 }, credit, limits.maxCredit)
     run.join(this)
   }
 
@@ -73,6 +95,7 @@ export class LocalReader implements Reader {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
         this.#run.rest(this)
+        this.#onRest()
       })
     }
   }
@@ -80,6 +103,11 @@ export class LocalReader implements Reader {
   /** All logged items were read. */
   get atEnd(): boolean {
     return this.cursor.last + Number(this.#handed) >= this.#run.log.last
+  }
+
+  /** All logged items were read, and the caller has asked for more since. */
+  get hasRead(): boolean {
+    return this.cursor.last >= this.#run.log.written
   }
 
   /** Ends the reading, also for a caller that waits now. */
@@ -105,6 +133,10 @@ export class LocalReader implements Reader {
     this.#dismissed = MillraceError.fromShape({ code, message, retryable: true })
     this.#wake()
     this.#onDismissed()
+  }
+
+  drop(): void {
+    if (!this.#isLeftSilently) this.dismiss('interrupted', 'the server went away; another one goes on with this run')
   }
 
   #take(): boolean {

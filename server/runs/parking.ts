@@ -1,31 +1,43 @@
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Journal } from './journal.ts'
-import { type ParkedRun, packParked, type WaitingCall } from './parked-run.ts'
+import { type ParkedRun, packParked } from './parked-run.ts'
 
 /** What an actor gives to go on from. Undefined: it cannot, now. */
 export type Checkpoint = (waiting: readonly string[]) => unknown
 
+/** What of a run only waits: its tool calls, and the runs that it began. */
+export type WaitingWork = Pick<ParkedRun, 'calls' | 'children' | 'agents' | 'passed'>
+
 /** What parking takes from its run. */
 export type ParkingCallbacks = {
   readonly runtime: Pick<Runtime, 'nextTurn'>
-  /** Absent where nothing is stored. */
+  /** That of the whole tree of runs. Absent where nothing is stored. */
   readonly journal: Journal | undefined
+  /** Of the run that began this one. */
+  readonly above: Parking | undefined
   /** It has begun or stopped to wait. */
   waitingChanged(): void
-  /** The tool calls that wait; undefined while anything of the run is under way that would have to be repeated. */
-  waitingCalls(): readonly WaitingCall[] | undefined
+  /** What of it waits; undefined while anything of the run is under way that would have to be repeated. */
+  waitingWork(): WaitingWork | undefined
   /** All that the run needs to go on, with what its actor gave. */
-  state(actor: unknown, calls: readonly WaitingCall[]): ParkedRun
+  state(actor: unknown, work: WaitingWork): ParkedRun
+  /** Reports an error of the actor. */
+  failed(error: unknown): void
 }
 
 /**
- * Parks a run while it only waits for people: the store then has all from which another process can wait for the same.
- * Before anything of the run goes on, the store knows that it does. A step is thus never taken twice.
+ * Parks a run while it only waits for people: the store then has all from which another process can wait for the same. A
+ * run is parked with the runs that it began, as a whole. Before anything of them goes on, the store knows that it does. A
+ * step is thus never taken twice.
  */
 export class Parking {
   readonly #run: ParkingCallbacks
   #checkpoint: Checkpoint | undefined
+  /** What it waits for itself, and what it and the runs below it wait for. */
   #waits = 0
+  #waitsInTree = 0
+  /** Waits that are over, of which the store does not know yet. Its actor has not gone on. */
+  #goingOn = 0
   #isDue = false
   #isClosed = false
 
@@ -61,20 +73,31 @@ export class Parking {
     try {
       return await what
     } finally {
+      this.#goingOn++
       await journal.goOn()
+      this.#goingOn--
       this.review()
     }
   }
 
   #count(more: 1 | -1): void {
     this.#waits += more
+    this.#countInTree(more)
     if (this.#waits === Number(more > 0)) this.#run.waitingChanged()
     this.review()
   }
 
+  #countInTree(more: 1 | -1): void {
+    this.#waitsInTree += more
+    const { above } = this.#run
+    if (above) above.#countInTree(more)
+  }
+
   /** Something has begun to wait, or has finished: perhaps all that is left waits. */
   review(): void {
-    if (this.#isDue || this.#waits === 0 || !this.#checkpoint) return
+    const { above } = this.#run
+    if (above) return above.review()
+    if (this.#isDue || this.#waitsInTree === 0 || !this.#checkpoint) return
     this.#isDue = true
     // What this loop turn still brings comes first.
     this.#run.runtime.nextTurn(() => {
@@ -89,12 +112,32 @@ export class Parking {
     this.#checkpoint = undefined
   }
 
+  /** All from which another process can go on with it and the runs below it. Undefined: they do not only wait. */
+  get state(): ParkedRun | undefined {
+    if (this.#isClosed || this.#goingOn > 0 || !this.#checkpoint) return undefined
+    const work = this.#run.waitingWork()
+    if (!work || (this.#waits === 0 && work.children.length === 0)) return undefined
+    const actor = this.#stateOfActor(
+      this.#checkpoint,
+      work.calls.map(({ id }) => id),
+    )
+    return actor === undefined ? undefined : this.#run.state(actor, work)
+  }
+
+  #stateOfActor(checkpoint: Checkpoint, calls: readonly string[]): unknown {
+    try {
+      return checkpoint(calls)
+    } catch (error) {
+      this.#checkpoint = undefined
+      this.#run.failed(error)
+      return undefined
+    }
+  }
+
   #park(): void {
     const { journal } = this.#run
-    if (this.#isClosed || !journal || this.#waits === 0) return
-    const waiting = this.#run.waitingCalls()
-    const actor = waiting && this.#checkpoint?.(waiting.map(({ id }) => id))
-    const packed = actor === undefined ? undefined : packParked(this.#run.state(actor, waiting ?? []))
-    if (packed) void journal.park(packed)
+    const { state } = this
+    const packed = state && packParked(state)
+    if (packed) void journal?.park(packed)
   }
 }

@@ -104,10 +104,10 @@ export class Producer implements PullerCallbacks {
   }
 
   /** Goes on in another process, with what was counted before. */
-  restore(texts: number, nextLane: number): void {
+  restore(texts: number, nextLane: number, agents: Parameters<LogWriter['restore']>[1]): void {
     this.#texts = texts
     this.#isPlain = false
-    this.#writer.restore(nextLane)
+    this.#writer.restore(nextLane, agents)
   }
 
   /** What is logged from now on is stored by `journal`. */

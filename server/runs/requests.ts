@@ -47,6 +47,8 @@ export type RequestsCallbacks = {
   readonly ids: CallIds
   /** Why nothing more is accepted, once that is so. */
   stopReason(): MillraceError
+  /** A request of another process is open again. */
+  askedAgain(id: string): void
   /** The run began or stopped waiting for an answer. */
   waitingChanged(): void
   /** Logs an event. Resolves with its item number; rejects when the run is over. */
@@ -66,9 +68,6 @@ export class Requests {
   #isClosed = false
   /** Requests of another process that the actor has not asked again. */
   #restored: AskedRequest[] = []
-  #allAsked = (): void => {}
-  /** Resolves once the actor has asked them again, or never will. */
-  restored: Promise<void> | undefined
 
   constructor(run: RequestsCallbacks) {
     this.#run = run
@@ -93,12 +92,6 @@ export class Requests {
   /** Goes on with the requests of another process: the actor asks them again. */
   restore(asked: readonly AskedRequest[]): void {
     this.#restored = [...asked]
-    this.restored = new Promise((resolve) => (this.#allAsked = resolve))
-  }
-
-  /** The actor has still to ask requests of another process again. */
-  get isRestoring(): boolean {
-    return this.#restored.length > 0
   }
 
   /** Room in an OPENED that requests of children may take, in addition to those that wait here. */
@@ -124,7 +117,11 @@ export class Requests {
 
   async #ask(question: Question): Promise<unknown> {
     const restored = this.#takeRestored(question)
-    if (restored) return this.answerTo(restored.id, restored.packed, restored.seq, question, this.#leftMs(restored))
+    if (restored) {
+      const answer = this.answerTo(restored.id, restored.packed, restored.seq, question, this.#leftMs(restored))
+      this.#run.askedAgain(restored.id)
+      return answer
+    }
     const event = this.#eventOf(question)
     const packed = packPayload(toWire(event).data, this.#run.limits)
     const release = this.#reserve(packed)
@@ -145,10 +142,7 @@ export class Requests {
         ? asked['call'] === undefined && asked['kind'] === kind && asked['prompt'] === prompt
         : asked['call'] === call
     })
-    const found = i < 0 ? undefined : this.#restored.splice(i, 1)[0]
-    // The request is open for answers before anybody who waits goes on.
-    if (found && this.#restored.length === 0) this.#allAsked()
-    return found
+    return i < 0 ? undefined : this.#restored.splice(i, 1)[0]
   }
 
   /** What is left of the time of a request of another process. */
@@ -189,7 +183,6 @@ export class Requests {
   close(): void {
     this.#isClosed = true
     this.#restored = []
-    this.#allAsked()
     for (const [id, pending] of [...this.#pending]) {
       this.#forget(id)
       pending.fail(this.#run.stopReason())

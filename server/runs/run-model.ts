@@ -19,6 +19,8 @@ export type RunModelCallbacks = {
   orders(): Orders
   /** Waits for what a client gives. The run may be parked meanwhile. */
   wait<T>(what: Promise<T>): Promise<T>
+  /** Something new begins: a run that was parked goes on. Undefined: it need not wait for that. */
+  goOn(): Promise<void> | undefined
   /** Logs an event. Rejects when the run is over. */
   emit(event: RunEvent): Promise<number>
   /** Reports an error that clients must not see. */
@@ -36,6 +38,8 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
     const signal = call.signal ? AbortSignal.any([run.signal, call.signal]) : run.signal
     // Another order may have come while it waited for one.
     for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await run.wait(wait)
+    const goesOn = run.goOn()
+    if (goesOn) await goesOn
     const inputTokens = (): number => requestTokens(call)
     const stated = usage.asked(inputTokens)
     const closed = openWork.openProvider()

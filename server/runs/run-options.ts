@@ -14,13 +14,19 @@ export type RunOptions = {
   ask: boolean
 }
 
+/** From where a run goes on that another process began. */
+export type RestoredFrom = {
+  /** Its log, which writes on in a new life. */
+  readonly log: Log
+  readonly parked: ParkedRun
+  /** How long ago it began, in milliseconds. */
+  readonly elapsedMs: number
+}
+
 /** What a run that is stored has in addition: its log, and the right to append to it. */
 export type RunStorage = Omit<JournalCallbacks, 'usage' | 'stored' | 'parked' | 'lost' | 'creditUnit'> & {
   /** Of a run that goes on after a restart. Absent: a new one. */
-  readonly log?: Log
-  readonly parked?: ParkedRun
-  /** How long ago it began there. */
-  readonly elapsedMs?: number
+  readonly from?: RestoredFrom | undefined
   /** It never rejects. Undefined: somebody else has the run, or it could not begin. */
   readonly lease: Lease | Promise<Lease | undefined>
 }

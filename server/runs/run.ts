@@ -32,13 +32,14 @@ import { Journal } from './journal.ts'
 import type { Member } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Orders, type OrdersCallbacks } from './orders.ts'
-import { type ParkedRun, packInput, unpackInput } from './parked-run.ts'
+import { type ParkedChild, type ParkedRun, packInput, packParked, unpackInput, unpackParked } from './parked-run.ts'
 import { Parking } from './parking.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import { Requests, roomFor } from './requests.ts'
+import { Restoration } from './restoration.ts'
 import { retainedBytes } from './retained-bytes.ts'
-import type { RunOptions, RunStorage } from './run-options.ts'
+import type { RestoredFrom, RunOptions, RunStorage } from './run-options.ts'
 import type { Scheduler } from './scheduler.ts'
 import { cancelledBy, stoppedWith } from './stop-cause.ts'
 import { cancelTarget, expectEnd, openTarget } from './targets.ts'
@@ -50,8 +51,12 @@ export type RunCallbacks = {
   readonly limits: Limits
   readonly scheduler: Scheduler
   findModel(which: string | Model | undefined): Model
-  /** Makes the run of a child. @throws MillraceError the reason of the refusal. */
-  spawn(parentLink: ParentLink, actor: Actor, input: unknown, labels: ChildLabels): Run
+  /**
+   * Makes the run of a child.
+   * @param id that of a child that goes on from another process.
+   * @throws MillraceError the reason of the refusal.
+   */
+  spawn(parentLink: ParentLink, actor: Actor, input: unknown, labels: ChildLabels, id: string | undefined): Run
   /** Its state has changed. */
   changed(run: Run): void
   /** The end is logged. */
@@ -63,7 +68,7 @@ export type RunCallbacks = {
 }
 
 /** What makes a run the child of another, and the events that it reports to its parent. */
-export type ParentLink = ChildEvents & { readonly parent: Run }
+export type ParentLink = ChildEvents & { readonly parent: Run; readonly from?: RestoredFrom | undefined }
 
 /**
  * One execution of an actor: it pulls the actor's iterator while its gate is open, logs what comes, and ends once.
@@ -113,6 +118,8 @@ export class Run implements ReadableRun {
   #parking: Parking | undefined
   /** What it goes on from, if another process began it. */
   #restored: ParkedRun | undefined
+  /** What it and the runs below it have still to do again then. Only the run above all has one. */
+  #restoration: Restoration | undefined
 
   /**
    * @param parentLink absent for a run that is not a child.
@@ -139,13 +146,14 @@ export class Run implements ReadableRun {
     this.actorName = actorName
     this.principal = principal
     this.options = options
-    this.startedAt = callbacks.runtime.now() - (storage?.elapsedMs ?? 0)
-    this.log = storage?.log ?? new Log(callbacks.limits)
+    const from = storage?.from ?? parentLink?.from
+    this.startedAt = callbacks.runtime.now() - (from?.elapsedMs ?? 0)
+    this.log = from?.log ?? new Log(callbacks.limits)
     this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
     this.#journal = storage && this.#makeJournal(storage)
-    this.#restored = storage?.parked
+    this.#restored = from?.parked
     this.#clientTools = this.#makeClientTools()
     this.#inputs = new Inputs(
       {
@@ -160,7 +168,7 @@ export class Run implements ReadableRun {
       actor.interactive,
     )
     this.#ending = new Ending(this.#endingCallbacks())
-    const timeoutMs = storage?.parked?.leftMs ?? options.timeoutMs
+    const timeoutMs = from?.parked.leftMs ?? options.timeoutMs
     this.#clocks = new Clocks(
       this.#guarded,
       callbacks.limits,
@@ -170,7 +178,7 @@ export class Run implements ReadableRun {
         left: (why) => this.cancel(why),
       },
     )
-    if (storage?.parked) this.#restore(storage.parked)
+    if (from) this.#restore(from.parked)
   }
 
   get state(): RunState {
@@ -214,6 +222,7 @@ export class Run implements ReadableRun {
 
   /** It waits for an answer, for the tool of a client, or for the end of a pause. */
   get waitsForPeople(): boolean {
+    if (this.isOver) return false
     const own = this.isPaused || this.#parking?.isWaiting === true || this.#requests?.waiting === true
     return own || this.#children.waitsForPeople
   }
@@ -242,6 +251,13 @@ export class Run implements ReadableRun {
 
   /** Begins, with the input as its schema made it, or with the promise of that. */
   begin(input: ValidationResult<unknown> | Promise<ValidationResult<unknown>>): void {
+    // A new child of a run that was parked: that goes on.
+    const goesOn = this.#parentLink && !this.#restored ? this.#treeJournal?.goOn() : undefined
+    if (goesOn) return void goesOn.then(() => this.#begin(input))
+    this.#begin(input)
+  }
+
+  #begin(input: ValidationResult<unknown> | Promise<ValidationResult<unknown>>): void {
     if (!(input instanceof Promise)) return this.#guarded.enter(() => this.#open(input))
     input.then(
       (result) => this.#guarded.enter(() => this.#open(result)),
@@ -281,8 +297,9 @@ export class Run implements ReadableRun {
       limits: this.#limits,
       clientTools: this.#clientTools,
       checkpoint: (state) => {
-        if (this.#journal) this.#parked().checkpoint(state)
+        if (this.#treeJournal) this.#parked().checkpoint(state)
       },
+      goOn: () => this.#treeJournal?.goOn(),
       restored: this.#restored?.actor,
       wait: (what) => this.#parked().wait(what),
       restoredCall: (call) => this.#restored?.calls.find(({ id }) => id === call),
@@ -291,9 +308,8 @@ export class Run implements ReadableRun {
       findModel: (which) => this.#callbacks.findModel(which),
       openTool: (call, stop) => this.#openTool(call, stop),
       claimCall: (given) => this.#ids.claimCall(given),
-      spawn: (actor, input, options) => {
-        if (this.#children === NO_CHILDREN) this.#children = this.#makeChildren()
-        const child: object = this.#children.spawn(actor as object as Actor, input, options)
+      spawnFor: (call) => (actor, input, options) => {
+        const child: object = this.#ownChildren().spawn(actor as object as Actor, input, options, call)
         return child as ChildRun<DataOf<typeof actor>, AnswerOf<typeof actor>>
       },
       canSay: (event) => this.#producer.accepts(event),
@@ -304,6 +320,7 @@ export class Run implements ReadableRun {
 
   #openTool(call: string, stop: (cause: CancelCause) => void): OpenTool {
     const { finished, waits } = this.#openWork.openTool(call)
+    let children = 0
     return {
       finished: () => {
         finished()
@@ -314,19 +331,34 @@ export class Run implements ReadableRun {
         waits(why)
         return this.#parked().wait(what.finally(() => waits(undefined)))
       },
+      waitForChild: (args, over) => {
+        children++
+        waits({ for: 'child', args })
+        void over.then(() => {
+          if (--children === 0) waits(undefined)
+        })
+      },
     }
   }
 
   #parked(): Parking {
     this.#parking ??= new Parking({
       runtime: this.#guarded,
-      journal: this.#journal,
-      waitingChanged: () => this.#holdDeadline(),
-      waitingCalls: () => {
-        const isBusy = !this.#children.idle || this.#producer.holdsEvents || this.#ending.isOver
-        return isBusy ? undefined : this.#openWork.waiting
+      journal: this.#treeJournal,
+      above: this.#parentLink && this.#parentLink.parent.#parked(),
+      waitingChanged: () => {
+        this.#holdDeadline()
+        this.#parentLink?.waitingChanged()
       },
-      state: (actor, calls) => ({
+      waitingWork: () => {
+        // It first does again what it did in another process.
+        if (this.#producer.holdsEvents || this.#ending.isOver || this.#restoring) return undefined
+        const calls = this.#openWork.waiting
+        const below = calls && this.#children.parked
+        return below && { calls, ...below }
+      },
+      failed: (error) => this.#callbacks.failed(this, error),
+      state: (actor, { calls, children, agents, passed }) => ({
         actor,
         requests: this.#requests?.asked ?? [],
         asked: this.#ids.requests,
@@ -338,23 +370,63 @@ export class Run implements ReadableRun {
         orders: this.#orders?.kept,
         clientTools: this.#clientTools?.declared ?? [],
         leftMs: this.#clocks.leftMs,
+        children,
+        agents,
+        passed,
       }),
     })
     return this.#parking
   }
 
+  /** From what another process goes on with it as a child. Undefined: it does not only wait. */
+  get parkedState(): Pick<ParkedChild, 'startedAt' | 'next' | 'lives' | 'packed'> | undefined {
+    const state = this.#parking?.state
+    const packed = state && packParked(state)
+    if (!packed) return undefined
+    const { runtime } = this.#callbacks
+    const startedAt = Math.floor(runtime.wallClock() - (runtime.now() - this.startedAt))
+    return { startedAt, next: this.log.next, lives: this.log.lives, packed }
+  }
+
+  /** The journal of the run above all. */
+  get #treeJournal(): Journal | undefined {
+    return this.#parentLink ? this.#parentLink.parent.#treeJournal : this.#journal
+  }
+
+  /** The run that no other one began. */
+  get #root(): Run {
+    return this.#parentLink ? this.#parentLink.parent.#root : this
+  }
+
+  /** What the tree of runs has still to do again. Undefined: it stands where another process left it. */
+  get #restoring(): Restoration | undefined {
+    const restoration = this.#root.#restoration
+    return restoration?.isOver ? undefined : restoration
+  }
+
+  /** Resolves once it stands where another process left it. Undefined: it does. */
+  get restored(): Promise<void> | undefined {
+    return this.#restoring?.over
+  }
+
+  /** The runs below it that another process left. */
+  get leftChildren(): readonly string[] {
+    return this.#restoration?.children ?? []
+  }
+
   /** Goes on from where another process left it. Its actor begins next. */
   #restore(parked: ParkedRun): void {
-    this.#ids.restore(
-      parked.calls.map(({ id }) => id),
-      parked.asked,
-    )
+    if (!this.parent) {
+      this.#restoration = new Restoration(parked, () => this.#parking?.review())
+      this.#ids.restore(this.#restoration.calls, parked.asked)
+    }
     this.#usage.restore(parked.usage)
-    this.#producer.restore(parked.texts, parked.lane)
+    this.#producer.restore(parked.texts, parked.lane, parked.agents)
     this.#inputs.restore(parked.inputs)
     if (parked.requests.length > 0) this.#asked().restore(parked.requests)
     if (parked.orders) this.orders.restore(parked.orders)
     this.#clientTools?.restore(parked.clientTools)
+    if (parked.children.length > 0) this.#ownChildren().restore(parked)
   }
 
   #makeClientTools(): ClientTools | undefined {
@@ -363,7 +435,8 @@ export class Run implements ReadableRun {
     const isPresent = (client: string): boolean => this.#readers.isPresent(client)
     const emit = (event: RunEvent): Promise<number> => this.#emit(event)
     const isAttended = (): boolean => !this.#readers.detached
-    return new ClientTools({ runtime: this.#guarded, isPresent, isAttended, emit }, clientTools.reserved)
+    const opened = (call: string): void => this.#restoring?.reached('call', call)
+    return new ClientTools({ runtime: this.#guarded, isPresent, isAttended, emit, opened }, clientTools.reserved)
   }
 
   #makeJournal(storage: RunStorage): Journal {
@@ -384,7 +457,7 @@ export class Run implements ReadableRun {
       },
       this.log,
       storage.lease,
-      storage.parked !== undefined,
+      storage.from !== undefined,
     )
     this.#readers.pacedBy(journal)
     this.#producer.storedBy(journal)
@@ -496,36 +569,33 @@ export class Run implements ReadableRun {
    * for the store: what was accepted must not be lost.
    */
   input(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer | Promise<InputAnswer> {
-    if (this.#requests?.isRestoring) return this.#restoredInput(mid, input, bytes, from)
-    const wasParked = this.#journal?.isParked
+    const journal = this.#treeJournal
+    const wasParked = journal?.isParked
     const answer = this.#inputs.take(mid, input, bytes, from)
+    const { restored } = this
+    if (restored && answer.status === 'unwanted') {
+      // What it is for may not be there again yet.
+      this.#inputs.forget(mid)
+      return restored.then(() => this.input(mid, input, bytes, from))
+    }
     if (!wasParked || answer.status !== 'accepted') return answer
-    const packed = packInput(input, bytes, from)
-    return (this.#journal?.keep({ mid, type: input.type, packed }) ?? Promise.resolve()).then(() => answer)
+    const child = this.parent && this.id
+    const stored = { mid: child === undefined ? mid : `${child} ${mid}`, type: input.type }
+    return journal.keep({ ...stored, packed: packInput(input, bytes, from, child) }).then(() => answer)
   }
 
-  /** Its actor has still to ask again what it had asked in another process. */
-  async #restoredInput(
-    mid: string,
-    input: RunInput,
-    bytes: number,
-    from: InputSender | undefined,
-  ): Promise<InputAnswer> {
-    await this.#requests?.restored
-    return this.input(mid, input, bytes, from)
-  }
-
-  /** Inputs that were accepted while it was parked in another process, in order. */
+  /** Inputs that were accepted while it was parked in another process, in order. Those for a child wait for that. */
   takeStored(inputs: readonly StoredInput[]): void {
     for (const { mid, packed } of inputs) {
-      const { input, bytes, from } = unpackInput(packed)
-      void this.input(mid, input, bytes, from)
+      const { input, bytes, from, child } = unpackInput(packed)
+      if (child === undefined) void this.input(mid, input, bytes, from)
+      else this.#restoration?.keepInput(child, [mid.slice(child.length + 1), input, bytes, from])
     }
   }
 
   /** A restart would go on with it where it waits. */
   get isParked(): boolean {
-    return this.#journal?.isSafelyParked === true
+    return this.#treeJournal?.isSafelyParked === true
   }
 
   /** The process ends, and another one goes on with it: nothing of it happens here any more. */
@@ -535,6 +605,7 @@ export class Run implements ReadableRun {
     this.#requests?.freeze()
     this.#clocks.clear()
     this.#clientTools?.freeze()
+    this.#children.leaveParked()
     this.#readers.drop()
   }
 
@@ -553,6 +624,7 @@ export class Run implements ReadableRun {
       run: this,
       ids: this.#ids,
       stopReason: () => this.#ending.stopReason(),
+      askedAgain: (id) => this.#restoring?.reached('request', id),
       waitingChanged: () => this.#waitingChanged(),
       emit: (event) => this.#emit(event),
       failed: (error) => callbacks.failed(this, error),
@@ -603,17 +675,39 @@ export class Run implements ReadableRun {
     }
   }
 
+  #ownChildren(): Children {
+    if (this.#children === NO_CHILDREN) this.#children = this.#makeChildren()
+    return this.#children
+  }
+
+  #spawn(actor: Actor, input: unknown, labels: ChildLabels, events: ChildEvents, left: ParkedChild | undefined): Run {
+    const { runtime, limits } = this.#callbacks
+    let from: RestoredFrom | undefined
+    if (left) {
+      // This process writes it in the same life as the log of its parent: no other process ever wrote that.
+      const lives = [...left.lives, { gen: this.log.gen, first: left.next }]
+      const log = Log.behind(limits, left.next, lives)
+      const elapsedMs = Math.max(0, runtime.wallClock() - left.startedAt)
+      from = { log, parked: unpackParked(left.packed), elapsedMs }
+    }
+    const child = this.#callbacks.spawn({ parent: this, from, ...events }, actor, input, labels, left?.id)
+    if (left) this.#root.#restoration?.begun(child)
+    return child
+  }
+
   #makeChildren(): Children {
     const callbacks = this.#callbacks
     return new Children({
       limits: callbacks.limits,
       stopReason: () => (this.#ending.isOver || this.#producer.finishing ? this.#ending.stopReason() : undefined),
-      create: (actor, input, labels, events) => callbacks.spawn({ parent: this, ...events }, actor, input, labels),
+      create: (actor, input, labels, events, left) => this.#spawn(actor, input, labels, events, left),
+      read: () => this.#parking?.review(),
       began: (event) => void this.#emit(event),
       ended: (event) => this.#emit(event, true),
       openAgent: (id, stop) => openTarget(this.#ids.open, this, 'agent', id, stop),
       expect: (event, isComing) => expectEnd(this.#ids.open, this, event, isComing),
-      asks: (request) => this.#ids.open.of('request', request, this).length > 0,
+      asks: (request) =>
+        this.#ids.open.of('request', request, this).length > 0 || this.#restoring?.expects('request', request) === true,
       nextTurn: (callback) => this.#guarded.nextTurn(callback),
       spent: (usage) => {
         this.#usage.childSpent(usage)
@@ -643,13 +737,19 @@ export class Run implements ReadableRun {
   // --- what clients name by id
 
   /** Stops one tool call of this run or of a child at once. Returns false when no call of this id has its result to come. */
-  cancelCall(call: string, why: CancelCause): boolean {
-    return cancelTarget(this.#ids.open, this, 'call', call, why)
+  cancelCall(call: string, why: CancelCause): boolean | Promise<boolean> {
+    return this.#cancelTarget('call', call, why)
   }
 
   /** Stops one descendant at once. Returns false when no agent of this id has its end to come. */
-  cancelAgent(agent: string, why: CancelCause): boolean {
-    return cancelTarget(this.#ids.open, this, 'agent', agent, why)
+  cancelAgent(agent: string, why: CancelCause): boolean | Promise<boolean> {
+    return this.#cancelTarget('agent', agent, why)
+  }
+
+  #cancelTarget(type: 'call' | 'agent', id: string, why: CancelCause): boolean | Promise<boolean> {
+    const isFound = cancelTarget(this.#ids.open, this, type, id, why)
+    const { restored } = this
+    return isFound || !restored ? isFound : restored.then(() => this.#cancelTarget(type, id, why))
   }
 
   // --- the end
@@ -685,6 +785,7 @@ export class Run implements ReadableRun {
       children: () => this.#children,
       over: () => {
         this.#parking?.close()
+        if (this.#restored) this.#restoring?.giveUp(this.#restored)
         this.#clocks.clear()
         this.#orders?.clear()
         this.#callbacks.changed(this)
@@ -722,6 +823,7 @@ export class Run implements ReadableRun {
     this.#clientTools = undefined
     this.#parking = undefined
     this.#restored = undefined
+    this.#restoration = undefined
     if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true, isHidden: false }
     else this.#ids.release()
   }

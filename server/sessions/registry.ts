@@ -79,6 +79,8 @@ export class Registry {
   readonly #keys = new Map<string, KeyEntry>()
   readonly #keyOf = new Map<Run, string>()
   readonly #unsettled = new Set<Run>()
+  /** Children that another process left, each with the run that is about to begin it again. */
+  readonly #coming = new Map<string, Run>()
   readonly #quotas: Quotas
   readonly #ended: EndedRuns<Run>
   readonly #budget: NodeBudget
@@ -112,7 +114,7 @@ export class Registry {
       limits,
       scheduler: new Scheduler(runtime),
       findModel: (which) => options.findModel(which),
-      spawn: (parentLink, actor, input, labels) => this.#spawn(parentLink, actor, input, labels),
+      spawn: (parentLink, actor, input, labels, id) => this.#spawn(parentLink, actor, input, labels, id),
       changed: (run) => {
         this.lists.changed(run)
         if (this.#draining) options.runChanged()
@@ -250,7 +252,13 @@ export class Registry {
   }
 
   /** Begins a child of a run. It begins even while the server is going away, because its parent exists already. */
-  #spawn(parentLink: ParentLink, actor: Actor, input: unknown, { name, meta }: ChildLabels): Run {
+  #spawn(
+    parentLink: ParentLink,
+    actor: Actor,
+    input: unknown,
+    { name, meta }: ChildLabels,
+    id: string | undefined,
+  ): Run {
     const { principal, options: parents } = parentLink.parent
     const options: RunOptions = {
       onDetach: 'pause',
@@ -259,8 +267,13 @@ export class Registry {
       meta: meta ?? parents.meta,
       ask: false,
     }
-    const checked = this.#checkRun(principal, name ?? this.#nameOf(actor), actor, input, options)
-    return this.#launch(checked, { parentLink })
+    const itsName = name ?? this.#nameOf(actor)
+    if (id === undefined) return this.#launch(this.#checkRun(principal, itsName, actor, input, options), { parentLink })
+    // It goes on from another process, which had room for it.
+    const start = { name: itsName, actor, principal, input, options, checked: validated(actor, input) }
+    const run = this.#launch(start, { id, parentLink })
+    this.#coming.delete(id)
+    return run
   }
 
   #nameOf(actor: Actor): string {
@@ -313,6 +326,7 @@ export class Registry {
     const run = new Run(this.#callbacks, id, name, actor, principal, options, undefined, storage)
     this.#add(run)
     this.lists.add(run)
+    for (const child of run.leftChildren) this.#coming.set(child, run)
     run.begin(validated(actor, input))
     run.takeStored(inputs)
     return true
@@ -333,6 +347,8 @@ export class Registry {
     const storage = this.#storage
     const run = this.#runs.get(id)
     if (run || !storage) return this.#readable(principal, run)
+    const restored = this.#coming.get(id)?.restored
+    if (restored) return restored.then(() => this.find(principal, id, after))
     // It may be one that was left to the next process. The client asks there, once this connection closes.
     if (this.#draining) return new Promise(() => {})
     return storage.open().then(async () => {
@@ -373,7 +389,8 @@ export class Registry {
   leaveParked(): void {
     for (const run of [...this.#unsettled]) {
       if (!run.isParked) continue
-      run.leaveParked()
+      // Its children go with it.
+      if (!run.parent) run.leaveParked()
       this.#runSettled(run)
       this.#runs.delete(run.id)
       this.lists.remove(run)
@@ -415,6 +432,7 @@ export class Registry {
 
   #runSettled(run: Run): void {
     if (!this.#unsettled.delete(run)) return
+    for (const [child, above] of this.#coming) if (above === run) this.#coming.delete(child)
     this.quota(run.principal).runSettled()
     this.#options.runChanged()
   }

@@ -186,7 +186,7 @@ export class RunStorage {
       log.trim(log.next)
     }
     const elapsedMs = Math.max(0, runtime.wallClock() - startedAt)
-    const storage = { ...this.#storage(lease), log, parked: unpackParked(parked), elapsedMs }
+    const storage = { ...this.#storage(lease), from: { log, parked: unpackParked(parked), elapsedMs } }
     if (!this.#registry.restore({ id, actor, principal, input, options, storage, inputs })) return false
     this.#registry.log.write('run.restored', { run: id, actor, principal: principal.id })
     return true

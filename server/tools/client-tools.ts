@@ -29,6 +29,8 @@ export type ClientToolsCallbacks = {
   /** Whether any client of its principal reads the run now. */
   isAttended(): boolean
   emit(event: RunEvent): Promise<number>
+  /** A call waits for a client, perhaps as it did in another process. */
+  opened(call: string): void
 }
 
 /** What became of an input for client tools. */
@@ -173,6 +175,7 @@ export class ClientTools {
       open = { call, name, args, settle, fail, limit, ...state }
       this.#open.set(call, open)
       this.#review(open)
+      this.#run.opened(call)
     })
     try {
       return await untilAborted(result, signal)

@@ -20,7 +20,7 @@ export class TimeLimit {
   /** Stands still until a call of `resume` for each call of this. */
   pause(): void {
     if (this.#pauses++ > 0) return
-    this.clear()
+    this.#stop()
     this.#left = Math.max(0, this.#left - (this.#runtime.now() - this.#startedAt))
   }
 
@@ -31,6 +31,11 @@ export class TimeLimit {
 
   /** Stops for ever. */
   clear(): void {
+    this.#pauses = Number.POSITIVE_INFINITY
+    this.#stop()
+  }
+
+  #stop(): void {
     this.#timer?.clear()
     this.#timer = undefined
   }

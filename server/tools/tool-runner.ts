@@ -24,13 +24,24 @@ const RESULT_BYTES = 1_024
 const MAX_MESSAGE_CHARACTERS = 1_000
 const MAX_QUOTED_CHARACTERS = 200
 
-/** What a call waits for: an approval, or the client that performs it, with these arguments. */
-export type CallWait = { readonly for: 'approval' | 'client'; readonly args?: unknown }
+/** What a call waits for: an approval; or, with these arguments, the client that performs it, or runs that it began. */
+export type CallWait = { readonly for: 'approval' | 'client' | 'child'; readonly args?: unknown }
+
+/** What a call has to do with the runs that it begins. */
+export type SpawningCall = {
+  readonly id: string
+  /** A child that is found again by its key goes on until `over` resolves. */
+  begins(over: Promise<unknown>): void
+  /** A child begins or stops to wait for people. */
+  childWaits(isWaiting: boolean): void
+}
 
 /** An open tool call of a run. The tool runner calls both functions, each once, in any order. */
 export type OpenTool = {
   /** The call waits for a person until `what` settles. The run may be parked meanwhile. */
   readonly wait: <T>(waits: CallWait, what: Promise<T>) => Promise<T>
+  /** The call waits for a child, which another process finds again when it makes the call again, until `over` resolves. */
+  readonly waitForChild: (args: unknown, over: Promise<unknown>) => void
   /** Marks the tool's own code as finished: the run no longer waits for it to settle. */
   readonly finished: () => void
   /** Marks the result as logged: a cancel no longer finds this call. */
@@ -46,7 +57,10 @@ export interface ToolCallbacks {
   readonly limits: Pick<Limits, 'maxEvent' | 'cancelGraceMs'>
   /** Returns an id that no other call of this run, its parents or its children has. */
   claimCall(given: string): string
-  readonly spawn: Spawn
+  /** Begins children, for a call or for the actor itself. */
+  spawnFor(call: SpawningCall | undefined): Spawn
+  /** Something new begins: a run that was parked goes on. Undefined: it need not wait for that. */
+  goOn(): Promise<void> | undefined
   /** The tools of its clients, if its actor takes any. */
   readonly clientTools: Pick<ClientTools, 'tools'> | undefined
   /** The number of the run's present life. */
@@ -160,12 +174,16 @@ class ToolRun {
   async #perform(): Promise<ToolOutput> {
     const { signal } = this.#controller
     const restored = this.#callbacks.restoredCall(this.#call.call)
-    if (!restored) await this.#callbacks.emit(this.#callEvent())
+    if (!restored) {
+      const goesOn = this.#callbacks.goOn()
+      if (goesOn) await goesOn
+      await this.#callbacks.emit(this.#callEvent())
+    }
     const tool = this.#tools.get(this.#call.name)
     if (!tool) throw unknownTool(this.#call.name, [...this.#tools.keys()])
     if (!isObject(this.#call.args)) throw noObject(this.#call.args)
-    // It was approved, and has its arguments, if it waited for a client.
-    if (restored?.for === 'client') return this.#run(tool, restored.args)
+    // It was approved, and has its arguments, unless it waited for that.
+    if (restored && restored.for !== 'approval') return this.#run(tool, restored.args)
     const input = await this.#watched(checked(tool, this.#call.args))
     signal.throwIfAborted()
     const approved = await this.#approved(tool, input, restored !== undefined)
@@ -241,7 +259,7 @@ class ToolRun {
   }
 
   async #outputOf(tool: AnyTool, input: unknown, limit: TimeLimit): Promise<unknown> {
-    const running = tool.run(input as never, this.#context(limit))
+    const running = tool.run(input as never, this.#context(limit, input))
     const given = await (tool.atClient
       ? this.#wait({ for: 'client', args: input }, running as Promise<unknown>)
       : running)
@@ -261,7 +279,8 @@ class ToolRun {
     }
   }
 
-  #context(limit?: TimeLimit): ToolContext<never> {
+  /** @param args with which it runs. */
+  #context(limit?: TimeLimit, args?: unknown): ToolContext<never> {
     const callbacks = this.#callbacks
     const { signal } = this.#controller
     const either = (other: AbortSignal | undefined): AbortSignal => (other ? AbortSignal.any([signal, other]) : signal)
@@ -282,7 +301,14 @@ class ToolRun {
           limit?.resume()
         }
       },
-      spawn: (actor, input, options) => callbacks.spawn(actor, input, { ...options, signal: either(options?.signal) }),
+      spawn: (actor, input, options) => {
+        const spawn = callbacks.spawnFor({
+          id: this.#call.call,
+          begins: (over) => this.#open?.waitForChild(args, over),
+          childWaits: limit ? pausedBy(limit) : () => {},
+        })
+        return spawn(actor, input, { ...options, signal: either(options?.signal) })
+      },
     }
   }
 
@@ -375,6 +401,17 @@ async function checked(tool: AnyTool, args: unknown): Promise<unknown> {
   const result = await validate(tool.input, args)
   if (!result.issues) return result.value
   throw new MillraceError('invalid_input', `invalid arguments: ${issueWords(result.issues).join('; ')}`)
+}
+
+/** Lets a limit stand still while a child waits for people. */
+function pausedBy(limit: TimeLimit): (isWaiting: boolean) => void {
+  let isPaused = false
+  return (isWaiting) => {
+    if (isWaiting === isPaused) return
+    isPaused = isWaiting
+    if (isWaiting) limit.pause()
+    else limit.resume()
+  }
 }
 
 function isObject(value: unknown): value is object {

@@ -1,0 +1,34 @@
+import type { Actor, ServerOptions } from '../../server/index.ts'
+import { memoryStore } from '../../server/stores/memory-store.ts'
+import type { StoredRun } from '../../server/stores/run-store.ts'
+import { mortal } from './mortal-store.ts'
+import { type TestServer, testServer } from './server.ts'
+
+/** Looks at the store, one a loop turn, after which what was waited for will never come. */
+const MOST_LOOKS = 5_000
+
+/** Servers, one after the other, that have one store. */
+export function onOneStore<const Actors extends Record<string, Actor>>(actors: Actors) {
+  const kept = memoryStore()
+  return {
+    kept,
+    /** Waits until the store has of a run what `holds` says. */
+    async stored(run: string, holds: (stored: StoredRun) => boolean): Promise<void> {
+      let stored: StoredRun | undefined
+      const looks = async (): Promise<void> => {
+        stored = await kept.find(run)
+      }
+      for (let turn = 0; !stored || !holds(stored); turn++) {
+        if (turn > MOST_LOOKS) throw new Error(`the store never had that: ${JSON.stringify(stored)}`)
+        await new Promise((resolve) => setImmediate(resolve))
+        await looks()
+      }
+    },
+    /** A server whose process can die. */
+    async begin(options: Partial<ServerOptions<Actors>> = {}): Promise<TestServer<Actors> & { kill(): void }> {
+      const store = mortal(kept)
+      const served = await testServer<Actors>(actors, { store, ...options })
+      return Object.assign(served, { kill: () => store.kill() })
+    },
+  }
+}
