@@ -122,6 +122,8 @@ export const STORE_BREAKS: { readonly [sentence: string]: Break } = {
   'what is only logged is not shown': { patch: method(Log.prototype, 'showThrough', () => () => {}) },
   'a run that only waits is parked': { patch: method(Journal.prototype, 'park', () => () => Promise.resolve()) },
   'a run that only waited goes on': { patch: method(Parking.prototype, 'checkpoint', () => () => {}) },
+  'a child that waited is found again': { patch: method(Children.prototype, 'restore', () => () => {}) },
+  'a child is parked once its parent has read what it said': { patch: getter(LocalReader.prototype, 'hasRead', true) },
   'a key names one run, also in another process': {
     patch: method(
       RunStorage.prototype,

@@ -3,6 +3,7 @@ import {
   type ActorContext,
   actor,
   agent,
+  agentTool,
   createServer,
   type MillraceServer,
   type Model,
@@ -27,8 +28,13 @@ const CALM_TURNS = 12
 /** Restarts in one world. */
 const MOST_RESTARTS = 4
 
+/** What a payer says, and what a boss makes of that. */
+const PAYMENT = ['let me pay', 'paid0', 'paid1', 'paid2']
+const REPORT = ['let me pay0', 'let me pay1', 'let me pay2']
+
 type Plan = { readonly who: string; readonly items: number; readonly silent: boolean }
-type Kind = 'work' | 'payer'
+/** A `boss` has a child that pays: it asks for the approval, and its parent waits for it. So has a `chief`, no agent. */
+type Kind = 'work' | 'payer' | 'boss' | 'chief'
 type Actors = Record<Kind, ReturnType<typeof actor>>
 
 /** One consumer of a run, and what it has of it: without what was void. */
@@ -62,7 +68,17 @@ type Process = { readonly server: MillraceServer<Actors>; readonly store: Failin
 export class StoreWorld {
   readonly chance: Chance
   readonly time: VirtualTime
-  readonly stats = { items: 0, kills: 0, closes: 0, rewinds: 0, restored: 0, paid: 0, interrupted: 0, faults: 0 }
+  readonly stats = {
+    items: 0,
+    kills: 0,
+    closes: 0,
+    rewinds: 0,
+    restored: 0,
+    trees: 0,
+    paid: 0,
+    interrupted: 0,
+    faults: 0,
+  }
   readonly #stage: Stage
   readonly #durability: Durability
   readonly #kept: RunStore = memoryStore()
@@ -74,6 +90,8 @@ export class StoreWorld {
   /** How often the actor of each run was begun, and its tool was run. */
   readonly #executions = new Map<string, number>()
   readonly #paid = new Map<string, number>()
+  /** The child of each boss. */
+  readonly #clerks = new Map<string, string>()
   /** Runs whose request somebody has answered. */
   readonly #answered = new Set<string>()
   /** When the store last stopped to fail. */
@@ -119,6 +137,8 @@ export class StoreWorld {
       actors: {
         work: actor({ stream: (input: unknown, context: ActorContext) => this.#work(input as Plan, context, isAlive) }),
         payer: this.#payer(isAlive),
+        boss: this.#boss(isAlive),
+        chief: this.#chief(isAlive),
       } as never,
       authenticate: byName,
       limits: { ...LIMITS, flushMs: this.chance.pick([0, 4, 20]) },
@@ -168,10 +188,36 @@ export class StoreWorld {
         return 'paid'
       },
     })
+    return agent({ model: this.#model(isAlive, { name: 'pay', says: 'let me pay;' }), tools: { pay } })
+  }
+
+  #boss(isAlive: () => boolean): ReturnType<typeof agent> {
+    const delegate = agentTool(this.#payer(isAlive), { description: 'Pays', name: 'clerk' })
+    return agent({ model: this.#model(isAlive, { name: 'delegate', says: 'you pay;' }), tools: { delegate } })
+  }
+
+  #chief(isAlive: () => boolean): ReturnType<typeof actor> {
+    const payer = this.#payer(isAlive)
+    const live = (): Promise<void> => this.#live(isAlive)
+    return actor({
+      async *stream(_input: unknown, { checkpoint, restored, spawn }: ActorContext) {
+        if (restored === undefined) yield 'you pay;'
+        checkpoint(() => ({}))
+        const clerk = spawn(payer, 'pay', { key: 'clerk' })
+        yield* clerk
+        const said = String(await clerk.result)
+        await live()
+        for (let i = 0; i < 3; i++) yield `${said.split(';')[0]}${i};`
+      },
+    })
+  }
+
+  /** A model that calls a tool, and then says what came of it. */
+  #model(isAlive: () => boolean, { name, says }: { name: string; says: string }): Model {
     const { chance } = this
     const stage = this.#stage
     const live = (): Promise<void> => this.#live(isAlive)
-    const model: Model = {
+    return {
       id: 'demo:sim',
       provider: 'demo',
       async *stream({ messages, signal }): AsyncGenerator<ModelEvent> {
@@ -180,16 +226,15 @@ export class StoreWorld {
         if (chance.of(0.5)) await stage.pause(signal, chance.int(200))
         await live()
         if (last?.role === 'tool') {
-          for (let i = 0; i < 3; i++) yield { type: 'text', text: `${last.content}${i};` }
+          for (let i = 0; i < 3; i++) yield { type: 'text', text: `${last.content.split(';')[0]}${i};` }
           yield { type: 'finish', stop: 'stop' }
           return
         }
-        yield { type: 'text', text: 'let me pay;' }
-        yield { type: 'tool.call', call: 'p', name: 'pay', args: {} }
+        yield { type: 'text', text: says }
+        yield { type: 'tool.call', call: name, name, args: { prompt: says } }
         yield { type: 'finish', stop: 'tool_calls' }
       },
     }
-    return agent({ model, tools: { pay } })
   }
 
   /** The process dies, or goes away in order. Another one begins. */
@@ -228,6 +273,7 @@ export class StoreWorld {
       )
         continue
       this.stats.restored++
+      if (this.#clerks.has(id)) this.stats.trees++
       this.#waited.add(id)
     }
   }
@@ -258,7 +304,7 @@ export class StoreWorld {
   }
 
   #start(client: SimClient): void {
-    const kind = this.chance.pick<Kind>(['work', 'work', 'payer'])
+    const kind = this.chance.pick<Kind>(['work', 'work', 'payer', 'boss', 'chief'])
     const plan = { who: `${client.name}w${++this.#names}`, items: 1 + this.chance.int(30), silent: this.chance.of(0.2) }
     const key = this.chance.of(0.6) ? plan.who : undefined
     const input = kind === 'work' ? plan : 'go'
@@ -313,6 +359,7 @@ export class StoreWorld {
     this.stats.items++
     if (event.seq <= view.position) this.#stage.fail('order', `${view.name} item ${event.seq} after ${view.position}`)
     view.position = event.seq
+    if (event.type === 'agent.start') this.#begun(view, event.agent ?? '')
     if (event.type === 'request') {
       view.asked = event.call
       view.askedAt = this.time.now()
@@ -320,6 +367,14 @@ export class StoreWorld {
     }
     if (event.type === 'token')
       for (const value of event.text.split(';').slice(0, -1)) view.items.push({ seq: event.seq, value })
+  }
+
+  /** A boss has one child, whatever happens to its servers. */
+  #begun(view: View, clerk: string): void {
+    const id = view.run.position?.run ?? ''
+    const known = this.#clerks.get(id) ?? clerk
+    if (known !== clerk) this.#stage.fail('second-child', `${view.name} ${known} and ${clerk}`)
+    this.#clerks.set(id, clerk)
   }
 
   #rewound(view: View, { from, next, reason }: Extract<StreamEvent, { type: 'gap' }>): void {
@@ -490,12 +545,9 @@ export class StoreWorld {
         this.#stage.fail('incomplete', `${name} has ${values.length} of ${plan.items}`)
       return
     }
-    const paid = this.#paid.get(id) ?? 0
-    if (
-      view.left === 'no' &&
-      end?.outcome === 'done' &&
-      (paid !== 1 || values.join() !== 'let me pay,paid0,paid1,paid2')
-    )
+    const paid = this.#paid.get(kind === 'payer' ? id : (this.#clerks.get(id) ?? '')) ?? 0
+    const whole = kind === 'payer' ? PAYMENT : ['you pay', ...PAYMENT, ...REPORT]
+    if (view.left === 'no' && end?.outcome === 'done' && (paid !== 1 || values.join() !== whole.join()))
       this.#stage.fail('wrong-payment', `${name} paid ${paid} times: ${values.join(' ')}`)
     if (paid > 0 && !this.#answered.has(id)) this.#stage.fail('paid-unasked', name)
   }

@@ -11,7 +11,7 @@ describe('real servers with one store, one after the other, in virtual time', ()
   test(`${SEEDS} seeds of a store that is slow, fails and is full, and of processes that die, break no rule`, {
     timeout: 600_000,
   }, async () => {
-    const met = { kills: 0, closes: 0, rewinds: 0, restored: 0, paid: 0, interrupted: 0, faults: 0 }
+    const met = { kills: 0, closes: 0, rewinds: 0, restored: 0, trees: 0, paid: 0, interrupted: 0, faults: 0 }
     const found = await search(1, SEEDS, undefined, (seed, tamper) => {
       const world = new StoreWorld(seed, tamper)
       for (const name of Object.keys(met) as (keyof typeof met)[]) met[name] += last?.stats[name] ?? 0
