@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer as createNetServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,6 +15,34 @@ const LIMITS = { maxStreams: 400, maxRuns: 1_000, startsPerSec: 1_000, startBurs
 /** What eager sends before it is stored, at 50 items a second: a flush, a commit, and a busy machine. */
 const EAGER_LOSS = 25
 
+const PAYING = `
+import { appendFileSync } from 'node:fs'
+import { agent, agentTool, tool } from '${new URL('../../dist/server/index.js', import.meta.url).href}'
+
+const pay = tool({
+  description: 'Pays somebody',
+  parameters: { type: 'object', properties: { who: { type: 'string' } }, required: ['who'] },
+  needsApproval: true,
+  run() {
+    appendFileSync(new URL('paid', import.meta.url), 'x')
+    return 'paid'
+  },
+})
+/** Calls its tool once. */
+const caller = (name, args) => ({
+  id: 'demo:caller',
+  provider: 'demo',
+  async *stream({ messages }) {
+    const isAnswered = messages.at(-1).role === 'tool'
+    yield isAnswered ? { type: 'text', text: 'done' } : { type: 'tool.call', call: name, name, args }
+    yield { type: 'finish', stop: isAnswered ? 'stop' : 'tool_calls' }
+  },
+})
+const clerk = agent({ model: caller('pay', { who: 'Ada' }), tools: { pay } })
+const delegate = agentTool(clerk, { description: 'Pays', name: 'clerk' })
+export default { actors: { boss: agent({ model: caller('delegate', { prompt: 'pay' }), tools: { delegate } }) } }
+`
+
 /** A folder for data, and servers on it, one after the other, on one port. */
 class DataServers implements AsyncDisposable {
   readonly url: string
@@ -28,6 +56,18 @@ class DataServers implements AsyncDisposable {
     const folder = await mkdtemp(join(tmpdir(), 'millrace-data-'))
     await writeFile(join(folder, 'config.mjs'), `export default ${JSON.stringify({ limits: LIMITS })}`)
     return new DataServers(folder, await freePort(), more)
+  }
+
+  /** Servers with an agent, \`boss\`, whose tool is another agent, which pays if somebody approves. */
+  static async paying(): Promise<DataServers> {
+    const servers = await DataServers.make()
+    await writeFile(join(servers.#folder, 'config.mjs'), PAYING)
+    return servers
+  }
+
+  /** How often the tool ran, in all processes. */
+  async payments(): Promise<number> {
+    return (await readFile(join(this.#folder, 'paid'), 'utf8')).length
   }
 
   private constructor(folder: string, port: number, more: readonly string[]) {
@@ -187,5 +227,38 @@ describe('a server with --data that is killed', () => {
     expect(results).toEqual(['ok'])
     expect(events.filter((type) => type === 'tool.result')).toHaveLength(1)
     expect(events.filter((type) => type === 'request')).toHaveLength(1)
+  })
+
+  test('while the agent of an agent waits for an approval goes on with both, and the tool runs once', async () => {
+    await using servers = await DataServers.paying()
+    await servers.begin()
+    const client = servers.client()
+    const run = client.start('boss', 'go')
+    const events: string[] = []
+    const over = (async () => {
+      for await (const event of run) events.push(event.type)
+    })()
+    while (!events.includes('request')) await new Promise((resolve) => setImmediate(resolve))
+    for (const _ of ['once', 'and again']) {
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      await servers.kill()
+      await servers.begin()
+    }
+    const other = servers.client()
+    const watched = other.attach('boss', run.position?.run ?? '', { after: 0 })
+    const ended: unknown[] = []
+    for await (const event of watched) {
+      if (event.type === 'request')
+        expect(await watched.send('approve', { call: event.call, ok: true })).toBe('accepted')
+      if (event.type === 'tool.result' || event.type === 'agent.end') ended.push(event.outcome)
+    }
+    await over
+    expect(ended).toEqual(['ok', 'ok', 'ok'])
+    expect(events.filter((type) => ['request', 'agent.start', 'agent.end'].includes(type))).toEqual([
+      'agent.start',
+      'request',
+      'agent.end',
+    ])
+    expect(await servers.payments()).toBe(1)
   })
 })
