@@ -106,7 +106,7 @@ const limitedTo: Record<string, readonly string[]> = {
     'server/streams/',
     'server/text.ts',
   ],
-  'server/agents/': ['server/files/', 'server/actors/', 'server/models/', 'server/text.ts'],
+  'server/agents/': ['server/files/', 'server/actors/', 'server/models/', 'server/streams/', 'server/text.ts'],
   'server/files/': ['server/actors/', 'server/models/'],
   'server/tools/': ['server/actors/', 'server/models/', 'server/streams/', 'server/text.ts'],
   'server/actors/': ['server/models/', 'server/streams/'],

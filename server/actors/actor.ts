@@ -108,6 +108,13 @@ export interface ActorContext {
    * `takeInputs` that returned none: no input that was accepted is lost then.
    */
   readonly refuseInputs: () => void
+  /** Whether an order of a client pauses this run, or a run above it. A request to a model waits by itself. */
+  readonly paused: boolean
+  /**
+   * Waits while the run is paused. Its time limit stands still meanwhile.
+   * @throws MillraceError the reason of the stop when the run is over.
+   */
+  readonly resumed: () => Promise<void>
   /**
    * Binds tools to this run: a cancel of the run, or of one call, stops them.
    * @param context What the tools find as `context`. Default: undefined.

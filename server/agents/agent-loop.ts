@@ -2,13 +2,15 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { ActorContext, RunInput, RunModel } from '../actors/actor.ts'
 import type { RunTools, ToolMap } from '../actors/tool.ts'
 import type { Message, StopReason } from '../models/model.ts'
-import type { AgentDefinition, AgentStart, FinishContext } from './agent-definition.ts'
+import { begun } from '../streams/begun.ts'
+import type { AgentDefinition, AgentStart } from './agent-definition.ts'
 import type { Asked } from './agent-input.ts'
 import { AgentMessages, type OnTaken } from './agent-messages.ts'
 import { type AgentOutput, askAgain, MAX_REASKS } from './agent-output.ts'
 import type { AgentSettings } from './agent-settings.ts'
 import { ConversationFiles, type FileRules } from './client-files.ts'
 import { validConversation } from './conversation.ts'
+import { finishContext } from './finish-context.ts'
 import { Turn, type TurnOutput } from './turn.ts'
 import { checkTurn, planTurn, type TurnDefaults, type TurnOptions, type TurnPlan } from './turn-plan.ts'
 
@@ -23,6 +25,12 @@ export type LoopDefinition = Omit<AgentDefinition<never>, 'context' | 'settings'
   readonly onTaken?: OnTaken
 }
 
+/**
+ * How often a turn is planned, at most. It is planned again when a message in mode `now` or a pause comes before its
+ * request is sent. What comes after the last time is for the next turn.
+ */
+const MAX_PLANS = 4
+
 /** Where a run stands. */
 type Where = { readonly n: number; readonly reasks: number; readonly isReask: boolean }
 
@@ -32,6 +40,9 @@ type TurnAnswer = Pick<Turn, 'calls' | 'text' | 'usage'> & {
   readonly isCut: boolean
 }
 
+/** How a turn was made, and what came of it. */
+type PlannedTurn = { readonly plan: TurnPlan; readonly answer: TurnAnswer }
+
 /** From what a run goes on in another process. */
 type AgentState = Where & {
   readonly conversation: readonly Message[]
@@ -39,6 +50,8 @@ type AgentState = Where & {
   readonly unfinished: readonly Message[]
   /** Messages that wait for the end of the answer. */
   readonly after: readonly RunInput[]
+  /** Messages in the conversation that no request has had. */
+  readonly taken: readonly RunInput[]
   /** Absent: the model was not asked yet. */
   readonly answer?: TurnAnswer
 }
@@ -74,7 +87,7 @@ export class AgentLoop {
 
   /** The actor of the agent. A cancel leaves it at any `yield`. */
   async *run(): AsyncGenerator<TurnOutput, unknown> {
-    const { maxIterations, onStep, turn: decides, output } = this.#agent
+    const { maxIterations, onStep, output } = this.#agent
     const context = this.#context
     const conversation = this.#conversation
     const messages = this.#messages
@@ -87,29 +100,15 @@ export class AgentLoop {
     let failure: { error: unknown } | undefined
     try {
       for (let n = restored?.n ?? 1; ; n++) {
-        const again = restored
+        const where = { n, reasks, isReask }
+        const left = restored
         restored = undefined
-        // No turn follows the last one, so a later message would never reach the model.
-        if (n >= maxIterations) context.refuseInputs()
-        const cut = messages.beginTurn()
-        if (!again) yield* messages.takeInto(conversation)
-        const plan = decides ? await this.#decided(n, isReask) : this.#plan(n, {}, isReask)
-        if (plan === undefined) {
+        const turn = left?.answer ? await this.#answered(left.answer, where) : yield* this.#ask(where)
+        if (turn === undefined) {
           if (output) throw invalidOutput('the run was ended before it had one')
           return undefined
         }
-        if (cut.aborted && !again?.answer) {
-          // It came while `turn` decided, which did not know it. An answer of another process stands.
-          restored = again
-          n--
-          continue
-        }
-        if (!again) {
-          yield { type: 'iteration', n, max: maxIterations }
-          yield* messages.report(n)
-        }
-        const where = { n, reasks, isReask }
-        const asked = again?.answer ?? (yield* this.#ask(plan, cut, where))
+        const { plan, answer: asked } = turn
         const { calls, stop, text, usage, isCut } = asked
         if (calls.length > 0 && n >= maxIterations) {
           yield { type: 'iteration.end', n, stop }
@@ -153,16 +152,43 @@ export class AgentLoop {
     }
   }
 
-  /** Asks the model. The turn is unfinished then. */
-  async *#ask(plan: TurnPlan, cut: AbortSignal, where: Where): AsyncGenerator<TurnOutput, TurnAnswer> {
+  /**
+   * Plans a turn and asks the model. A message that comes before the request is sent becomes part of it, if it is one that
+   * cuts an answer short, or if the run was paused meanwhile. Undefined: `turn` ends the run before it.
+   */
+  async *#ask(where: Where): AsyncGenerator<TurnOutput, PlannedTurn | undefined> {
+    const context = this.#context
+    const messages = this.#messages
+    const { n } = where
+    // A pause may hold the request back.
+    context.checkpoint((waiting) => (waiting.length === 0 ? this.#state(where) : undefined))
+    for (let planned = 1; ; planned++) {
+      while (context.paused) await context.resumed()
+      // No turn follows the last one, so a later message would never reach the model.
+      if (n >= this.#agent.maxIterations) context.refuseInputs()
+      yield* messages.takeInto(this.#conversation)
+      const uncut = messages.uncut()
+      const plan = await this.#planned(where)
+      if (plan === undefined) return undefined
+      if (planned < MAX_PLANS && (context.paused || uncut.aborted)) continue
+      while (context.paused) await context.resumed()
+      // Nothing may wait between here and the request.
+      return { plan, answer: yield* this.#request(plan, n) }
+    }
+  }
+
+  /** Sends the request of a turn, and reports that the turn has begun. The turn is unfinished then. */
+  async *#request(plan: TurnPlan, n: number): AsyncGenerator<TurnOutput, TurnAnswer> {
     const { signal } = this.#context
+    const cut = this.#messages.uncut()
     const turn = new Turn(plan.tools, plan.model.provider)
     this.#turn = turn
     let isCut = false
-    // An order may hold the request back before it is sent.
-    this.#context.checkpoint((waiting) => (waiting.length === 0 ? this.#state(where) : undefined))
+    const events = begun(plan.model.stream({ ...plan.call, signal: cut }))
     try {
-      for await (const event of plan.model.stream({ ...plan.call, signal: cut })) {
+      yield { type: 'iteration', n, max: this.#agent.maxIterations }
+      yield* this.#messages.report(n)
+      for await (const event of events) {
         // A model may have more at hand that came before the cut. Only an answer that is whole still counts.
         isCut = cut.aborted && event.type !== 'finish'
         if (isCut) break
@@ -172,12 +198,21 @@ export class AgentLoop {
     } catch (error) {
       isCut = cut.aborted && !signal.aborted
       if (!isCut) throw error
+    } finally {
+      // The reader of the run may leave it before the loop.
+      await events.return()
     }
     if (turn.dropped > 0) yield tooManyCalls(turn.dropped)
     this.#unfinished = [turn.message(!isCut)]
     this.#turn = undefined
     const { text, usage } = turn
     return { calls: isCut ? [] : turn.calls, stop: isCut ? 'interrupted' : turn.stop, text, usage, isCut }
+  }
+
+  /** A turn that another process has asked the model about. */
+  async #answered(answer: TurnAnswer, where: Where): Promise<PlannedTurn | undefined> {
+    const plan = await this.#planned(where)
+    return plan && { plan, answer }
   }
 
   /** From what another process goes on: in this turn, before its request or after its answer. */
@@ -187,6 +222,7 @@ export class AgentLoop {
       conversation: [...this.#conversation],
       unfinished: [...this.#unfinished],
       after: this.#messages.after,
+      taken: this.#messages.taken,
       ...(answer && { answer }),
     }
   }
@@ -200,7 +236,7 @@ export class AgentLoop {
       this.#conversation.push(...validConversation(input.messages))
       if (restored) {
         this.#unfinished.push(...restored.unfinished)
-        this.#messages.restore(restored.after)
+        this.#messages.restore(restored)
       }
       if (this.#agent.context) await this.#makeContext(input)
       this.#setDefaults(model)
@@ -235,10 +271,12 @@ export class AgentLoop {
   }
 
   /** The plan of a turn, as `turn` of the agent decides. Undefined: the run ends before it. */
-  async #decided(n: number, isReask: boolean): Promise<TurnPlan | undefined> {
+  async #planned({ n, isReask }: Where): Promise<TurnPlan | undefined> {
+    const { turn } = this.#agent
+    if (!turn) return this.#plan(n, {}, isReask)
     const { usage, signal } = this.#context
     const given = { n, messages: [...this.#conversation], usage, ...this.#given() }
-    const options = (await this.#agent.turn?.(given)) ?? {}
+    const options = (await turn(given)) ?? {}
     signal.throwIfAborted()
     checkTurn(options)
     return options.stop === true ? undefined : this.#plan(n, options, isReask)
@@ -303,22 +341,6 @@ export class AgentLoop {
       context.reportError(error)
     }
   }
-}
-
-/** The context of the run, with how it ends. */
-function finishContext(
-  context: ActorContext,
-  runContext: unknown,
-  failure: { error: unknown } | undefined,
-): FinishContext<never> {
-  const { signal } = context
-  const thrown = signal.aborted ? { error: signal.reason as unknown } : failure
-  const isCancelled = signal.aborted && MillraceError.is(signal.reason, 'cancelled')
-  const outcome = isCancelled ? 'cancelled' : thrown ? 'error' : 'done'
-  const error = outcome === 'error' ? MillraceError.from(thrown?.error, 'actor_failed', 'the agent failed') : undefined
-  const end = { outcome, error, context: runContext as never } as const
-  // Its members are accessors: they are read when they are asked for.
-  return Object.defineProperties(end, Object.getOwnPropertyDescriptors(context)) as typeof end & ActorContext
 }
 
 function invalidOutput(problem: string): MillraceError {

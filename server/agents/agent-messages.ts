@@ -19,7 +19,7 @@ export class AgentMessages {
   readonly #context: ActorContext
   readonly #files: ConversationFiles
   readonly #after: RunInput[] = []
-  /** Those in the conversation that no turn has been made for. */
+  /** Those in the conversation that no request to the model has had. */
   #taken: RunInput[] = []
   #cut = new AbortController()
   readonly #onTaken: OnTaken | undefined
@@ -38,13 +38,19 @@ export class AgentMessages {
     return [...this.#after]
   }
 
-  /** Goes on with those of another process. */
-  restore(after: readonly RunInput[]): void {
-    this.#after.push(...after)
+  /** The messages that are in the conversation, and that no request to the model has had. */
+  get taken(): readonly RunInput[] {
+    return [...this.#taken]
   }
 
-  /** Begins a turn. The signal aborts when a message cuts it short. */
-  beginTurn(): AbortSignal {
+  /** Goes on with those of another process. */
+  restore({ after, taken }: Pick<AgentMessages, 'after' | 'taken'>): void {
+    this.#after.push(...after)
+    this.#taken.push(...taken)
+  }
+
+  /** Returns a signal that aborts with the next message that cuts the answer short. */
+  uncut(): AbortSignal {
     if (this.#cut.signal.aborted) this.#cut = new AbortController()
     return this.#cut.signal
   }
@@ -71,7 +77,7 @@ export class AgentMessages {
     return conversation.length > before
   }
 
-  /** Reports the messages that turn `n` is the first to answer. */
+  /** Reports the messages that the request of turn `n` is the first to have. Call it once that is sent. */
   *report(n: number): Generator<TurnOutput> {
     const taken = this.#taken
     this.#taken = []

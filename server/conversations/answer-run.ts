@@ -8,6 +8,7 @@ import { validConversation } from '../agents/conversation.ts'
 import { messageOf } from '../agents/message-input.ts'
 import type { TurnOutput } from '../agents/turn.ts'
 import type { Message } from '../models/model.ts'
+import { begun } from '../streams/begun.ts'
 import { Answer, type AnswerEnd } from './answer.ts'
 import { type AnswerRequest, beginAnswer } from './answer-request.ts'
 import { type AnswerInput, sentMessage } from './conversation-input.ts'
@@ -45,20 +46,7 @@ export function answerRun(
   context: ActorContext,
   settings: AnswerSettings,
 ): AsyncIterable<AnswerOutput, undefined> {
-  const items = new AnswerRun(input, context, settings).items()
-  let first: ReturnType<typeof items.next> | undefined = items.next()
-  // The reader that it is for may be gone before it asks.
-  first.catch(() => {})
-  return {
-    [Symbol.asyncIterator]: () => ({
-      next: () => {
-        const step = first ?? items.next()
-        first = undefined
-        return step
-      },
-      return: () => items.return(undefined),
-    }),
-  }
+  return begun(new AnswerRun(input, context, settings).items())
 }
 
 /** One run that answers a message of a conversation. */

@@ -45,6 +45,13 @@ export function createContext(run: ContextCallbacks): ActorContext {
     get usage() {
       return run.spent()
     },
+    get paused() {
+      return run.orders().isPaused
+    },
+    async resumed() {
+      const orders = run.orders()
+      for (let wait = orders.hold(run.signal); wait; wait = orders.hold(run.signal)) await run.wait(wait)
+    },
     emit: (event) => run.emit(event),
     request: (question) => run.wait(run.request(question)),
     checkpoint: (state) => run.checkpoint(state),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { UpFrame } from '../../protocol/frames.ts'
+import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { type AgentDefinition, agent, type ModelEvent, type ModelRequest, taskAgent } from '../../server/index.ts'
 import { says, scriptedModel } from '../helpers/scripted-model.ts'
 import { eventually, testServer } from '../helpers/server.ts'
@@ -75,6 +76,59 @@ describe('10,000 messages in mode now', () => {
     client.send({ kind: 'cancel', sid: 1 })
     await client.next('end', 1)
   })
+})
+
+describe('200 messages each time that `turn` decides', () => {
+  const TURNS = 4
+  const PLANS = 4
+  test.each(['message', 'message.now', 'message.after'])(
+    'of type %s make it decide a few times at most, and each is answered once and in the conversation once',
+    async (type) => {
+      const decisions: (() => void)[] = []
+      const model = scriptedModel(says('a'))
+      let said: unknown[] = []
+      await using served = await run({
+        model,
+        maxIterations: TURNS,
+        turn: () => new Promise<undefined>((resolve) => decisions.push(() => resolve(undefined))),
+        onFinish: (conversation) => {
+          said = conversation.flatMap(({ role, content }) => (role === 'user' ? [content] : []))
+        },
+      })
+      const { client } = served
+      const isOver = (): boolean => client.frames.some(({ kind }) => kind === 'end')
+      const names: string[] = []
+      for (let n = 0; ; n++) {
+        await eventually(() => decisions.length > n || isOver(), 'a decision or the end')
+        if (isOver()) break
+        expect(n).toBeLessThan(2 * TURNS * PLANS)
+        const these = Array.from({ length: 200 }, (_, i) => `${n}.${i}`)
+        names.push(...these)
+        client.send(...these.map((name) => message(type, name, name)))
+        await client.settle()
+        decisions[n]?.()
+      }
+      const acks = client.frames.flatMap((frame) => (frame.kind === 'input_ack' ? [frame] : []))
+      expect(acks.map(({ mid }) => mid)).toEqual(names)
+      const accepted = acks.flatMap(({ mid, status }) => (status === 'accepted' ? [mid] : []))
+      // What waits is bounded, and so is what is taken: one queue each time that a turn is planned.
+      expect(accepted.length).toBeGreaterThanOrEqual(DEFAULT_LIMITS.maxInputs)
+      expect(accepted.length).toBeLessThanOrEqual(decisions.length * DEFAULT_LIMITS.maxInputs)
+      expect(decisions.length).toBeLessThanOrEqual(type === 'message.now' ? TURNS * PLANS : TURNS)
+      expect(said.toSorted()).toEqual(['go', ...accepted].toSorted())
+      const reports = client.items(1).flatMap(({ data }) => {
+        const { code, input } = (data ?? {}) as { code?: string; input?: unknown }
+        return code === 'input_taken' ? [input] : []
+      })
+      expect(reports).toEqual([...new Set(reports)])
+      expect(model.asked.at(-1)?.flatMap(({ role, content }) => (role === 'user' ? [content] : []))).toEqual([
+        'go',
+        ...reports,
+      ])
+      expect(model.asked.length).toBeLessThanOrEqual(TURNS)
+      expect(served.errors).toEqual([])
+    },
+  )
 })
 
 describe('a message', () => {

@@ -245,7 +245,14 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
   'the id of a request is given once in a tree': {
     patch: method(CallIds.prototype, 'newRequest', () => () => 'q1'),
   },
-  'a run that is paused asks no model': { patch: method(Governor.prototype, 'hold', () => () => undefined) },
+  'a run that is paused asks no model': {
+    // An agent asks whether it is paused, and a request of any actor waits by itself.
+    patch: both(
+      getter(Governor.prototype, 'isPaused', false),
+      method(Governor.prototype, 'hold', () => () => undefined),
+    ),
+  },
+  'a message to a run that is paused uses no turn': { patch: getter(Orders.prototype, 'isPaused', false) },
   'a message reaches the model': { patch: method(AgentMessages.prototype, 'takeInto', () => function* () {}) },
   'a message reaches the model once': {
     patch: method(

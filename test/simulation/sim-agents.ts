@@ -138,6 +138,10 @@ export class SimAgents {
       model: this.#model(),
       maxIterations: MAX_ITERATIONS,
       instructions: 'act',
+      turn: async ({ signal }) => {
+        if (this.#chance.of(0.2)) await this.#pause(signal)
+        return undefined
+      },
       tools: {
         act: tool({ ...each, timeoutMs: 3_600_000, run: act }),
         ask: tool({ ...each, needsApproval: true, approvalMs: APPROVAL_MS, run: asked }),

@@ -37,8 +37,10 @@ export class Steering {
   /** Stops that were refused, because a later turn had begun. */
   readonly #stale: { readonly run: string; readonly ifSeq: number; readonly last: number }[] = []
   readonly #deliveries: Delivered[] = []
-  /** The messages that requests to models had, and the last item that the log had at the first of them. */
+  /** The messages that requests to models had, and which request of their run was the first, from 1. */
   readonly #reached = new Map<string, number>()
+  /** The number of requests that each run has sent. */
+  readonly #requests = new Map<string, number>()
   readonly #stage: Stage
   readonly #ledger: Ledger
 
@@ -84,11 +86,13 @@ export class Steering {
   /** A model is asked by the agent `who`, with these messages of its users. */
   asked(who: string, words: readonly string[]): void {
     const run = this.#ledger.idOf(who)
+    const n = (this.#requests.get(run ?? '') ?? 0) + 1
+    this.#requests.set(run ?? '', n)
     if (run !== undefined && this.isPaused(run)) this.#stage.fail('asked-while-paused', `${who} ${run}`)
     for (const text of words) {
       if (this.#messages.has(text) && this.#messages.get(text)?.run !== run)
         this.#stage.fail('message-astray', `${text} of ${this.#messages.get(text)?.run ?? ''} at ${who}`)
-      if (!this.#reached.has(text)) this.#reached.set(text, this.#ledger.runs.get(run ?? '')?.log.last ?? 0)
+      if (!this.#reached.has(text)) this.#reached.set(text, n)
     }
   }
 
@@ -105,21 +109,19 @@ export class Steering {
       if (lastTurn(transcript(run)) > ifSeq) this.#stage.fail('stopped-late', `${run} by a stop of item ${ifSeq}`)
     for (const { run, ifSeq, last } of this.#stale)
       if (lastTurn(transcript(run), last) <= ifSeq) this.#stage.fail('not-late', `${run}: a stop of item ${ifSeq}`)
-    for (const run of this.#ledger.runs.keys()) this.#checkBudget(transcript(run))
+    for (const run of this.#ledger.runs.keys()) {
+      this.#checkBudget(transcript(run))
+      this.#checkTurns(run, transcript(run))
+    }
   }
 
   /** An accepted message is in one place of the conversation, and was reported if a model was asked with it. */
   #checkMessage(text: string, { mid, type }: Sent, { run, end, events }: Transcript, plan: Plan | undefined): void {
     const [report, ...more] = reportsOf(mid, events)
-    const reachedAt = this.#reached.get(text)
-    const turn = reachedAt === undefined ? undefined : turnsOf(events, reachedAt).at(-1)?.n
+    const turn = this.#reached.get(text)
     if (more.length > 0) this.#stage.fail('reported-twice', `${text} to ${run.id}`)
-    // A run that is stopped may be so between a report and its request, and another message may cut a turn short there.
-    const isCut = (n: number): boolean =>
-      events.some((event) => event.type === 'iteration.end' && event.n === n && event.stop === 'interrupted')
-    let asked = report?.n ?? 0
-    while (turn !== undefined && asked < turn && isCut(asked)) asked++
-    if (report && asked !== turn && (end.outcome === 'done' || turn !== undefined))
+    // A run that is stopped may be so between its request and the report.
+    if (report && report.n !== turn)
       this.#stage.fail('wrong-report', `${text} to ${run.id} in turn ${turn}, not ${report.n}`)
     if (turn !== undefined && !report && end.outcome === 'done')
       this.#stage.fail('not-reported', `${text} to ${run.id}`)
@@ -138,6 +140,15 @@ export class Steering {
     const meant = report ? { n: report.n } : { lost: said.end.outcome }
     if (JSON.stringify(delivery) !== JSON.stringify(meant))
       this.#stage.fail('wrong-delivery', `${text} ${JSON.stringify(delivery)}, not ${JSON.stringify(meant)}`)
+  }
+
+  /** A turn is one request. A run that is stopped may be so before it reports the last one. */
+  #checkTurns(run: string, said: Transcript | undefined): void {
+    if (!said) return
+    const turns = turnsOf(said.events, Number.POSITIVE_INFINITY).length
+    const requests = this.#requests.get(run) ?? 0
+    if (turns !== requests && (said.end.outcome === 'done' || turns !== requests - 1))
+      this.#stage.fail('turn-unasked', `${run} has ${turns} turns and ${requests} requests`)
   }
 
   /** A run that is done has not used up its budget, and none without one ends of it. */

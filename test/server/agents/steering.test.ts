@@ -94,6 +94,62 @@ describe('a message to an agent', () => {
     ])
   })
 
+  test.each(['message', 'message.now'])(
+    'as %s to a paused run is part of the request that waits, and uses no turn',
+    async (type) => {
+      const [begun, release] = [latch(), latch()]
+      const work = tool({
+        description: 'x',
+        async run() {
+          begun.open()
+          await release.opened
+          return 'worked'
+        },
+      })
+      const planned: number[] = []
+      const model = scriptedModel(calls({ call: 'c', name: 'work', args: {} }), says('Done.'))
+      await using served = await servedAgent({ model, tools: { work }, turn: ({ n }) => void planned.push(n) })
+      const watched = new Watched(served.client.start('agent', 'go'))
+      await begun.opened
+      await watched.run.send('govern', { paused: true })
+      release.open()
+      await watched.first('iteration.end')
+      const sent = [watched.run.send(type, 'one'), watched.run.send(type, 'two')]
+      await Promise.all(sent)
+      await watched.run.send('govern', { paused: false })
+      expect(await watched.run.result).toBe('Done.')
+      expect(await Promise.all(sent.map(({ delivery }) => delivery))).toEqual([{ n: 2 }, { n: 2 }])
+      expect(model.asked[1]?.slice(-2)).toEqual([user('one'), user('two')])
+      expect([model.asked.length, watched.all('iteration').length, planned]).toEqual([2, 2, [1, 2]])
+    },
+  )
+
+  test('to a run that is paused while `turn` decides is part of the turn that it decides about next', async () => {
+    const [deciding, decided] = [latch(), latch()]
+    const seen: number[] = []
+    const model = scriptedModel(says('One.'))
+    await using served = await servedAgent({
+      model,
+      maxIterations: 2,
+      async turn({ messages }) {
+        seen.push(messages.length)
+        deciding.open()
+        await decided.opened
+      },
+    })
+    const run = served.client.start('agent', 'go')
+    await deciding.opened
+    await run.send('govern', { paused: true })
+    decided.open()
+    const sent = run.send('message', 'wait')
+    await sent
+    expect(model.asked).toEqual([])
+    await run.send('govern', { paused: false })
+    expect(await run.result).toBe('One.')
+    expect(await sent.delivery).toEqual({ n: 1 })
+    expect([seen, model.asked]).toEqual([[1, 2], [[user('go'), user('wait')]]])
+  })
+
   test('in the usual mode comes in the next turn, and in mode after behind the answer', async () => {
     const { model, release } = patient()
     await using served = await servedAgent({ model })

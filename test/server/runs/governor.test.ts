@@ -49,9 +49,9 @@ describe('a run that is paused', () => {
     expect(await watched.run.send('govern', { paused: true })).toBe('accepted')
     await watched.first('notice', ({ code }) => code === 'paused')
     release.open()
-    await watched.first('iteration', ({ n }) => n === 2)
+    await watched.first('iteration.end')
     await roundTrip(watched.run)
-    expect(model.asked).toHaveLength(1)
+    expect([model.asked.length, watched.all('iteration').length]).toEqual([1, 1])
     await watched.run.send('govern', { paused: false })
     expect(await watched.run.result).toBe('Done.')
     expect(watched.all('notice').map(({ code }) => code)).toEqual(['paused', 'governed', 'resumed'])
@@ -64,7 +64,8 @@ describe('a run that is paused', () => {
     await begun.opened
     await watched.run.send('govern', { paused: true })
     release.open()
-    await watched.first('iteration', ({ n }) => n === 2)
+    await watched.first('iteration.end')
+    await roundTrip(watched.run)
     expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true, provider: 'none' })
     expect(model.asked).toHaveLength(1)
   })
@@ -249,6 +250,59 @@ describe('an order that cannot be carried out', () => {
     await client.next('opened')
     client.send({ kind: 'input', sid: 1, mid: 'm', type: 'govern', data: { paused: true } })
     expect(await client.next('notice')).toMatchObject({ code: 'forbidden', ref: { sid: 1, detail: 'm' } })
+  })
+
+  test('is seen by an actor of your own, which may wait with other work too', async () => {
+    const [begun, release] = [latch(), latch()]
+    const seen: boolean[] = []
+    const mine = actor({
+      async *stream(_: unknown, context) {
+        seen.push(context.paused)
+        await context.resumed()
+        begun.open()
+        await release.opened
+        seen.push(context.paused)
+        yield 'waits '
+        await context.resumed()
+        seen.push(context.paused)
+        yield 'goes on'
+      },
+    })
+    await using served = await testServer({ mine })
+    await using client = await served.client()
+    client.start(1, 'mine')
+    await begun.opened
+    client.send({ kind: 'input', sid: 1, mid: 'm', type: 'govern', data: { paused: true } })
+    await client.next('input_ack')
+    release.open()
+    await client.until(() => client.text(1) === 'waits ')
+    client.send({ kind: 'input', sid: 1, mid: 'n', type: 'govern', data: { paused: false } })
+    await client.next('end')
+    expect([client.text(1), seen]).toEqual(['waits goes on', [false, true, false]])
+  })
+
+  test('ends the wait of an actor of your own with the run', async () => {
+    const [begun, over] = [latch(), latch()]
+    let thrown: unknown
+    const mine = actor({
+      async *stream(_: unknown, context) {
+        yield 'begun'
+        begun.open()
+        while (!context.paused) await new Promise((resolve) => setImmediate(resolve))
+        await context.resumed().catch((error: unknown) => (thrown = error))
+        over.open()
+      },
+    })
+    await using served = await testServer({ mine })
+    await using client = await served.client()
+    client.start(1, 'mine')
+    await begun.opened
+    client.send({ kind: 'input', sid: 1, mid: 'm', type: 'govern', data: { paused: true } })
+    await client.next('input_ack')
+    client.send({ kind: 'cancel', sid: 1 })
+    expect(await client.next('end')).toMatchObject({ outcome: 'cancelled', data: { settled: true } })
+    await over.opened
+    expect(thrown).toMatchObject({ code: 'cancelled' })
   })
 
   test('is for actors of your own too: their requests to models wait', async () => {

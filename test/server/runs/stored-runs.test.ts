@@ -257,7 +257,7 @@ describe('a run that only waits', () => {
     ])
   })
 
-  test('for the end of a pause waits on after its process died', async () => {
+  test('for the end of a pause waits on after its process died, and takes the messages of both', async () => {
     const { begin, model, stored } = paying()
     let run = ''
     {
@@ -269,6 +269,9 @@ describe('a run that only waits', () => {
       )
       ;({ run } = await client.next('opened'))
       await stored(run, ({ parked }) => parked !== undefined)
+      client.send({ kind: 'input', sid: 1, mid: 'm1', type: 'message.now', data: 'one' })
+      expect(await client.next('input_ack', 1)).toMatchObject({ status: 'accepted' })
+      expect(await client.next('input_ack', 1)).toMatchObject({ mid: 'm1', status: 'accepted' })
       first.kill()
       client.cut()
     }
@@ -276,10 +279,16 @@ describe('a run that only waits', () => {
     await using second = await begin()
     await using back = await second.client()
     back.attach(1, run, 0)
+    back.send({ kind: 'input', sid: 1, mid: 'm2', type: 'message', data: 'two' })
     await back.settle()
     expect(model.asked).toHaveLength(0)
     back.send({ kind: 'input', sid: 1, mid: 'r', type: 'govern', data: { paused: false } })
     await back.until(() => model.asked.length === 1, 'the model asked')
+    expect(model.asked[0]?.map(({ content }) => content)).toEqual(['go', 'one', 'two'])
+    const taken = (): unknown[] =>
+      back.items(1).filter(({ data }) => (data as { code?: string }).code === 'input_taken')
+    await back.until(() => taken().length === 2, 'both reports')
+    expect(taken()).toMatchObject([{ data: { input: 'm1', n: 1 } }, { data: { input: 'm2', n: 1 } }])
   })
 
   test('for the tool of a client waits on after its process died, and that client performs it there', async () => {
