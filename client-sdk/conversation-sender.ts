@@ -1,8 +1,9 @@
 import { MillraceError } from '../protocol/errors.ts'
+import type { RunEnd } from '../protocol/events.ts'
 import type { ConversationReader, ReadAnswer } from './conversation-reader.ts'
 import type { SendOptions, ShownMessage } from './conversation-types.ts'
 import { systemRuntime } from './runtime.ts'
-import type { Delivery, SentInput } from './stream.ts'
+import type { SentInput } from './stream.ts'
 
 /** How often a message changes its way: each time an answer began or ended meanwhile. */
 const MAX_TRIES = 8
@@ -82,9 +83,10 @@ export class ConversationSender {
         }
         const input: SentInput = to.run.send(mode === 'next' ? 'message' : `message.${mode}`, { id, content })
         await input
-        const delivery: Delivery = await input.delivery
-        if (!('lost' in delivery)) return
-        isStopped = delivery.lost === 'cancelled'
+        if (!('lost' in (await input.delivery))) return
+        // A message that was taken all the same is stored once, by its id.
+        const end: RunEnd | undefined = await to.run.end.catch(() => undefined)
+        isStopped = end?.outcome === 'cancelled'
       } catch (thrown) {
         const { code, details } = MillraceError.from(thrown)
         const { run } = Object(details) as { run?: string }

@@ -60,7 +60,7 @@ export function createRunList<Name extends string>(
 
     open(sid) {
       if (!connection.features.includes('runs')) {
-        close(new MillraceError('unsupported', 'the server does not list runs'))
+        close(new MillraceError('unsupported', 'the server is older than this call'))
         return
       }
       stream.sid = sid

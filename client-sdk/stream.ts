@@ -56,7 +56,9 @@ export type Delivery = { n: number | undefined } | { lost: RunEnd['outcome'] | '
 export type SentInput = Promise<InputTaken> & {
   /**
    * Resolves when the actor takes the input, with the turn of the agent (`n`) that is the first to answer it; or with
-   * `lost`, when the run has ended without that. `unknown`: this client does not learn it. It never rejects.
+   * `lost`, when the run has ended without that. `unknown`: this client does not learn it, because it has not come to the
+   * end of the run, or because items are missing that may have reported it: in a gap, or behind its own cancel. It never
+   * rejects.
    */
   readonly delivery: Promise<Delivery>
 }
@@ -127,6 +129,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
   let wish: StreamFrame | undefined
   let ended: StreamEnd | undefined
   let hadFault = false
+  /** Items are missing, and perhaps the reports of inputs. */
+  let misses = false
   /** Refusals in a row, the last one, and the timer of the try after it. */
   let refusals = 0
   let refusal: MillraceError | undefined
@@ -143,7 +147,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
     if (feature && !connection.features.includes(feature))
       questions
         .take((frame as Input).mid)!
-        .reject(new MillraceError('unsupported', 'the server is older than this input'))
+        .reject(new MillraceError('unsupported', 'the server is older than this call'))
     else connection.send({ ...frame, sid: stream.sid })
   }
 
@@ -197,7 +201,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
     retry?.clear()
     connection.remove(stream)
     rejectQuestions()
-    const lost = (connection.features.includes('steer') && (ending as RunEnd).outcome) || 'unknown'
+    const { outcome, seq } = ending as RunEnd
+    const lost = !misses && seq === inbox.last! + 1 && connection.features.includes('steer') ? outcome : 'unknown'
     for (const { resolve } of untaken.values()) resolve({ lost })
     listener.closed(ending)
   }
@@ -309,7 +314,10 @@ export function createStream(connection: Connection, request: Start | Attach, li
 
     gap(frame) {
       if (state !== 'open') return
-      if (frame.next > inbox.last! + 1) repeatCancels()
+      if (frame.next > inbox.last! + 1) {
+        misses = true
+        repeatCancels()
+      }
       inbox.gap(frame)
       arrived()
     },

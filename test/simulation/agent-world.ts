@@ -323,7 +323,7 @@ export class AgentWorld {
     sent.catch(() => {})
     void sent.delivery.then((delivery) => {
       // A view that stops the run drops what is on its way, also the report of a message.
-      const mayMissIt = (): boolean => view.left || view.isStopped
+      const mayMissIt = (): boolean => view.left || view.isStopped || this.#isBrokenOff
       this.#ledger.steering.delivered({ run: this.#idOf(view), text, delivery, mayMissIt })
     })
   }

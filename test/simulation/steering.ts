@@ -15,7 +15,7 @@ type Order = {
 
 type Sent = { readonly run: string; readonly mid: Key; readonly type: string }
 
-/** What a client has learned of a message, and whether it dropped items that may have had the report of it. */
+/** What a client has learned of a message, and whether it may have dropped the report of it. */
 type Delivered = {
   readonly run: string
   readonly text: string
@@ -103,8 +103,7 @@ export class Steering {
       const plan = plans.find((plan) => plan.run === sent.run)
       if (said) this.#checkMessage(text, sent, said, plan)
     }
-    for (const { run, text, delivery, mayMissIt } of this.#deliveries)
-      if (!('lost' in delivery && mayMissIt())) this.#checkDelivery(text, delivery, transcript(run))
+    for (const { run, ...delivered } of this.#deliveries) this.#checkDelivery(delivered, transcript(run))
     for (const { run, ifSeq } of this.#stops)
       if (lastTurn(transcript(run)) > ifSeq) this.#stage.fail('stopped-late', `${run} by a stop of item ${ifSeq}`)
     for (const { run, ifSeq, last } of this.#stale)
@@ -133,9 +132,10 @@ export class Steering {
     if (times !== 1) this.#stage.fail('message-lost', `${text} to ${run.id} is ${times} times in its conversation`)
   }
 
-  #checkDelivery(text: string, delivery: Delivery, said: Transcript | undefined): void {
+  #checkDelivery({ text, delivery, mayMissIt }: Omit<Delivered, 'run'>, said: Transcript | undefined): void {
     const known = this.#messages.get(text)
-    if (!known || !said || ('lost' in delivery && delivery.lost === 'unknown')) return
+    if (!known || !said) return
+    if ('lost' in delivery && delivery.lost === 'unknown' && mayMissIt()) return
     const [report] = reportsOf(known.mid, said.events)
     const meant = report ? { n: report.n } : { lost: said.end.outcome }
     if (JSON.stringify(delivery) !== JSON.stringify(meant))

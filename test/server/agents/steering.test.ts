@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import type { Run } from '../../../client-sdk/node.ts'
 import { type Message, type ModelRequest, tool } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually } from '../../helpers/server.ts'
 import { aborted, latch } from '../../helpers/test-actors.ts'
 
 const user = (content: string) => ({ role: 'user', content })
@@ -205,6 +207,37 @@ describe('a message to an agent', () => {
     release.open()
     expect(await watched.run.result).toBe('Well, hm.Two.')
     expect([await next.delivery, await after.delivery]).toEqual([{ n: 2 }, { lost: 'done' }])
+  })
+
+  test.each([
+    ['stops the run', (run: Run) => run.cancel()],
+    ['stops the run in the turn that it saw', (run: Run) => run.cancel({ ifSeq: 1_000 })],
+  ])('has an unknown end where its client %s with items unread that may have its report', async (_, stop) => {
+    const model = scriptedModel(async function* ({ signal }: ModelRequest) {
+      yield { type: 'text', text: 'Well, ' }
+      await aborted(signal)
+      signal.throwIfAborted()
+    })
+    await using served = await servedAgent({ model })
+    const run = served.client.start('agent', 'go', { policy: 'log', credit: 1 })
+    await eventually(() => model.asked.length === 1, 'the first request')
+    const sent = run.send('message.now', 'shorter')
+    await sent
+    await eventually(() => model.asked.length === 2, 'the request with the message')
+    await stop(run)
+    expect(await sent.delivery).toEqual({ lost: 'unknown' })
+  })
+
+  test('has an unknown end where the items that may have its report are missing', async () => {
+    const { model } = patient()
+    await using served = await servedAgent({ model })
+    const run = served.client.start('agent', 'go', { policy: 'latest', credit: 1 })
+    await eventually(() => model.asked.length === 1, 'the first request')
+    const sent = run.send('message.now', 'shorter')
+    await sent
+    await eventually(() => served.server.liveRuns === 0, 'the end of the run')
+    expect((await run.end).outcome).toBe('done')
+    expect(await sent.delivery).toEqual({ lost: 'unknown' })
   })
 
   test('that was refused is lost as well, and unknown where the connection does not come back', async () => {

@@ -112,6 +112,19 @@ describe('a conversation', () => {
     expect(lastAsked(all)).toEqual([{ role: 'user', content: 'Tell' }])
   })
 
+  test('keeps a message that waits behind an answer that its client stops, and does not answer it', async () => {
+    await using all = await chats([hangs('one two '), says('three')])
+    const chat = all.open()
+    await chat.send('Count')
+    await until(chat, (now) => now.messages.at(-1)?.text === 'one two ')
+    const sent = chat.send('And this')
+    await until(chat, (now) => now.messages.at(-1)?.text === 'And this')
+    await Promise.all([sent, chat.stop()])
+    const now = await until(chat, (now) => isReady(now) && now.all.size === 3)
+    expect(shown(now)).toEqual(['user sent: Count', 'assistant cancelled: one two ', 'user sent: And this'])
+    expect(lastAsked(all)).toEqual([{ role: 'user', content: 'Count' }])
+  })
+
   test('goes on with an answer that was cut short', async () => {
     await using all = await chats([hangs('one two '), says('three')])
     const chat = all.open()
