@@ -85,8 +85,7 @@ export class ConversationSender {
         await input
         if (!('lost' in (await input.delivery))) return
         // A message that was taken all the same is stored once, by its id.
-        const end: RunEnd | undefined = await to.run.end.catch(() => undefined)
-        isStopped = end?.outcome === 'cancelled'
+        isStopped = ((await to.run.end.catch(() => undefined)) as RunEnd | undefined)?.outcome === 'cancelled'
       } catch (thrown) {
         const { code, details } = MillraceError.from(thrown)
         const { run } = Object(details) as { run?: string }

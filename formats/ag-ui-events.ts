@@ -1,4 +1,5 @@
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
+import { isMap } from '../protocol/map.ts'
 import { addUsage, type Usage } from '../protocol/receipt.ts'
 import type { AgUiEvent, AgUiInterrupt } from './ag-ui-event.ts'
 import { OpenMessages } from './ag-ui-open.ts'
@@ -199,13 +200,12 @@ export class AgUiEvents implements Format<AgUiEvent> {
       call.state = 'approval'
       call.approval = request
     }
-    const isSchema = typeof schema === 'object' && schema !== null && !Array.isArray(schema)
     this.#questions.set(request, {
       id: request,
       reason: textOf(kind),
       ...(prompt !== undefined && { message: textOf(prompt) }),
       ...(about !== undefined && { toolCallId: textOf(about) }),
-      ...(isSchema && { responseSchema: schema as Record<string, unknown> }),
+      ...(isMap(schema) && { responseSchema: schema }),
       ...(Number.isFinite(expiresAt) && { expiresAt: new Date(expiresAt as number).toISOString() }),
       ...(agent !== undefined && { subagentRunId: textOf(agent) }),
     })

@@ -1,4 +1,5 @@
 import { MillraceError } from './errors.ts'
+import { isMap } from './map.ts'
 
 /** The kinds of values that options take, in the words of a message. */
 export type OptionKind =
@@ -15,8 +16,6 @@ export type OptionKind =
   | 'a function, or true or false'
   | 'an object or false'
 
-const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
-
 const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every((one) => typeof one === 'string')
 
 const IS: { readonly [kind in OptionKind]: (value: unknown) => boolean } = {
@@ -25,12 +24,12 @@ const IS: { readonly [kind in OptionKind]: (value: unknown) => boolean } = {
   'a number': (value) => typeof value === 'number',
   'true or false': (value) => typeof value === 'boolean',
   'a function': (value) => typeof value === 'function',
-  'an object': isObject,
+  'an object': isMap,
   'a list': (value) => Array.isArray(value),
   'a list of strings, such as ["https://app.example"]': isTexts,
   'a list of strings, such as ["HS256"]': isTexts,
-  'a string or an object': (value) => typeof value === 'string' || isObject(value),
-  'an object or false': (value) => value === false || isObject(value),
+  'a string or an object': (value) => typeof value === 'string' || isMap(value),
+  'an object or false': (value) => value === false || isMap(value),
   'a function, or true or false': (value) => typeof value === 'function' || typeof value === 'boolean',
 }
 
@@ -43,8 +42,8 @@ export type OptionKinds<Options> = { readonly [Name in keyof Required<Options> &
  * @throws MillraceError `bad_request`, which names the option. A misspelt one is told the name it is near to.
  */
 export function checkOptions(of: string, given: unknown, kinds: { readonly [name: string]: OptionKind }): void {
-  if (!isObject(given)) throw new MillraceError('bad_request', `${of} needs an object of options`)
-  checkNames('option', ` of ${of}`, given as object, Object.keys(kinds))
+  if (!isMap(given)) throw new MillraceError('bad_request', `${of} needs an object of options`)
+  checkNames('option', ` of ${of}`, given, Object.keys(kinds))
   for (const [name, value] of Object.entries(given as object)) {
     const kind = kinds[name]
     if (kind !== undefined && value !== undefined && !IS[kind](value))

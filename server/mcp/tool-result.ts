@@ -1,13 +1,13 @@
 import type { CallToolResult } from '@modelcontextprotocol/server'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEnd } from '../../protocol/events.ts'
+import { isMap } from '../../protocol/map.ts'
 
 /** A result that is a text, or data: as JSON for the model, and as structured content for the program. */
 export function resultOf(value: unknown): CallToolResult {
   if (typeof value === 'string') return { content: [{ type: 'text', text: value }] }
   const content: CallToolResult['content'] = [{ type: 'text', text: JSON.stringify(value) ?? 'null' }]
-  const isMap = typeof value === 'object' && value !== null && !Array.isArray(value)
-  return isMap ? { content, structuredContent: value } : { content }
+  return isMap(value) ? { content, structuredContent: value } : { content }
 }
 
 /** A result that says what went wrong. */

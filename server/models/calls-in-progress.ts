@@ -1,5 +1,6 @@
+import { isMap } from '../../protocol/map.ts'
 import type { Extra, ModelEvent } from './model.ts'
-import { argsOf, callIdIn, isWire, objectIn, textIn, type Wire } from './provider/json.ts'
+import { argsOf, callIdIn, objectIn, textIn, type Wire } from './provider/json.ts'
 
 /** A call whose pieces arrive. */
 type OpenCall = {
@@ -42,7 +43,7 @@ export class CallsInProgress {
   #callOf({ index, id, function: called, extra_content: signature }: Wire, taken: ReadonlySet<OpenCall>): OpenCall {
     const { name: named, arguments: args } = objectIn(called)
     const [given, name] = [textIn(id), textIn(named)]
-    const text = isWire(args) ? JSON.stringify(args) : textIn(args)
+    const text = isMap(args) ? JSON.stringify(args) : textIn(args)
     const before = index == null ? this.#calls.at(-1) : this.#byIndex.get(index)
     const continues =
       before &&
@@ -96,5 +97,5 @@ function continuesByName(call: OpenCall, id: string, name: string): boolean | un
 }
 
 function isWhole(text: string): boolean {
-  return isWire(argsOf(text)) && text.trim() !== ''
+  return isMap(argsOf(text)) && text.trim() !== ''
 }

@@ -1,9 +1,10 @@
+import { isMap } from '../../protocol/map.ts'
 import type { Usage } from '../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../streams/sse.ts'
 import { CallsInProgress } from './calls-in-progress.ts'
 import type { ModelEvent } from './model.ts'
 import { type AnswerEnd, answerEnd, malformedLines, stopReasonOf, unknownEnd } from './provider/answer-end.ts'
-import { contentIn, countIn, isWire, objectIn, objectsIn, parsedWire, textIn, type Wire } from './provider/json.ts'
+import { contentIn, countIn, objectIn, objectsIn, parsedWire, textIn, type Wire } from './provider/json.ts'
 import { Refusal, refusalIn } from './provider/refusal.ts'
 
 /** The fields in which compatible servers send thinking, and want it back with a call. */
@@ -39,7 +40,7 @@ export class ChatCompletion {
     }
     const choice = objectIn(objectsIn(chunk['choices'])[0])
     const usage = chunk['usage'] ?? choice['usage']
-    if (isWire(usage)) this.#usage = usageOf(usage)
+    if (isMap(usage)) this.#usage = usageOf(usage)
     const refusal = refusalIn(chunk) ?? refusalIn({ error: choice['error'] })
     if (refusal) throw refusal
     yield* this.#takeDelta(objectIn(choice['delta'] ?? choice['message']))
@@ -91,7 +92,7 @@ export class ChatCompletion {
 /** The pieces of tool calls in a delta, also in the older form of one unnumbered call. */
 function callsIn(delta: Wire): Wire[] {
   const legacy = delta['function_call']
-  return [...objectsIn(delta['tool_calls']), ...(isWire(legacy) ? [{ index: 'function_call', function: legacy }] : [])]
+  return [...objectsIn(delta['tool_calls']), ...(isMap(legacy) ? [{ index: 'function_call', function: legacy }] : [])]
 }
 
 function usageOf(usage: Wire): Usage {

@@ -1,5 +1,6 @@
+import { isMap } from '../../protocol/map.ts'
 import type { ToolCall, ToolSpec } from './model.ts'
-import { isWire, objectIn, type Wire } from './provider/json.ts'
+import { objectIn, type Wire } from './provider/json.ts'
 
 /** Maximum number of calls of one tool in one turn: one call for each name in the question. */
 const MAX_CALLS = 4
@@ -42,7 +43,7 @@ function argumentsIn(question: string, tool: string, schema: Wire): Wire[] {
 }
 
 function isText(property: unknown): boolean {
-  return isWire(property) && property['type'] === 'string' && !Array.isArray(property['enum'])
+  return isMap(property) && property['type'] === 'string' && !Array.isArray(property['enum'])
 }
 
 /** The capitalized words of the question, except the first word of each sentence. */

@@ -1,5 +1,6 @@
 import { type ChatRequest, Ollama, type Message as OllamaMessage, type Tool } from 'ollama'
 import { MillraceError } from '../../protocol/errors.ts'
+import { isMap } from '../../protocol/map.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import { ndjsonFilter } from '../streams/ndjson.ts'
 import { isTextType, type Part } from './message-parts.ts'
@@ -8,17 +9,7 @@ import { type Effort, type SettingName, unsupportedSettings } from './model-sett
 import { answerEnd, malformedLines, stopReasonOf, truncated, unknownEnd } from './provider/answer-end.ts'
 import { answer, askingOf, idOf, PROVIDER_OPTIONS, type ProviderOptions } from './provider/attempts.ts'
 import type { Exchange } from './provider/exchange.ts'
-import {
-  argsOf,
-  callIdIn,
-  contentIn,
-  countIn,
-  isWire,
-  objectIn,
-  objectsIn,
-  textIn,
-  type Wire,
-} from './provider/json.ts'
+import { argsOf, callIdIn, contentIn, countIn, objectIn, objectsIn, textIn, type Wire } from './provider/json.ts'
 import { bytesOf, inlineText, unsupportedPart } from './provider/parts.ts'
 import { Refusal, refusalIn } from './provider/refusal.ts'
 import { validCall } from './valid-call.ts'
@@ -191,7 +182,7 @@ function unsupportedIn({ tools = [], toolChoice, parallelToolCalls }: ModelReque
 
 /** Whether a line is part of an answer. @throws Refusal for an error in the middle of an answer. */
 function isChunk(value: unknown): boolean | string {
-  if (!isWire(value)) return false
+  if (!isMap(value)) return false
   const refusal = refusalIn(value)
   if (refusal) throw refusal
   if (!('error' in value)) return true

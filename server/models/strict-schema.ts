@@ -1,3 +1,4 @@
+import { isMap } from '../../protocol/map.ts'
 import type { OutputFormat } from './model.ts'
 
 type Schema = { readonly [keyword: string]: unknown }
@@ -52,13 +53,13 @@ export function anthropicSchema(schema: unknown): Schema | undefined {
 }
 
 function closedSchema(schema: unknown, mode: Mode): Schema | undefined {
-  if (!isSchema(schema) || STRUCTURAL.some((keyword) => keyword in schema)) return undefined
+  if (!isMap(schema) || STRUCTURAL.some((keyword) => keyword in schema)) return undefined
   const { oneOf, properties = {}, required = [], additionalProperties } = schema
   const strict: Record<string, unknown> = {}
   for (const keyword of mode.keywords) if (keyword in schema) strict[keyword] = schema[keyword]
   if (oneOf !== undefined) strict['anyOf'] = oneOf
   if (schema['type'] === 'object') {
-    const isOpen = isSchema(additionalProperties) && Object.keys(additionalProperties).length > 0
+    const isOpen = isMap(additionalProperties) && Object.keys(additionalProperties).length > 0
     const names = Object.keys(properties as Schema)
     const isMissing = (name: string): boolean => !(required as readonly unknown[]).includes(name)
     if (isOpen || (!mode.hasOptional && names.some(isMissing))) return undefined
@@ -83,8 +84,4 @@ function closedSchema(schema: unknown, mode: Mode): Schema | undefined {
     strict['items'] = items
   }
   return strict
-}
-
-function isSchema(value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

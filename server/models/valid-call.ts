@@ -1,3 +1,4 @@
+import { isMap } from '../../protocol/map.ts'
 import type { ToolCall } from './model.ts'
 
 /** Characters that some provider refuses in a tool name, and the maximum length that all accept. */
@@ -9,11 +10,7 @@ const MAX_CHARACTERS = 64
  * of the characters that all accept. Other arguments become `{}`: the result of the call reports what was wrong.
  */
 export function validCall(call: ToolCall): ToolCall {
-  const args = isObject(call.args) ? call.args : {}
+  const args = isMap(call.args) ? call.args : {}
   const name = call.name.replaceAll(INVALID, '_').slice(0, MAX_CHARACTERS) || 'unknown'
   return args === call.args && name === call.name ? call : { ...call, name, args }
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

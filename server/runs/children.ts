@@ -3,6 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, type ToolOutcome, toWire } from '../../protocol/events.ts'
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
+import { isMap } from '../../protocol/map.ts'
 import { type CancelCause, type Receipt, readReceipt, type TargetReceipt, type Usage } from '../../protocol/receipt.ts'
 import type { Actor } from '../actors/actor.ts'
 import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
@@ -336,8 +337,7 @@ function stopWith(signal: AbortSignal, child: Child): void {
  */
 function checkedMeta(meta: unknown, limits: Limits): WireMap | undefined {
   if (meta === undefined) return undefined
-  const isMap = typeof meta === 'object' && meta !== null && !Array.isArray(meta) && !(meta instanceof Uint8Array)
-  const packed = isMap ? packPayload(meta, limits) : undefined
+  const packed = isMap(meta) && !(meta instanceof Uint8Array) ? packPayload(meta, limits) : undefined
   if (packed === undefined || packed.length > MAX_META_BYTES)
     throw new MillraceError('bad_request', `the meta of a child must be an object of at most ${MAX_META_BYTES} bytes`)
   return unpackPayload(packed) as WireMap

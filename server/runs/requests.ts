@@ -2,6 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { type RunEvent, toWire } from '../../protocol/events.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
+import { isMap } from '../../protocol/map.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question, RunInput } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
@@ -315,8 +316,4 @@ function approvalIn(data: WireMap): WireMap {
 /** Whether a value says yes or no, as it is or under `ok`. */
 function isDecision(value: unknown): boolean {
   return typeof (isMap(value) ? value['ok'] : value) === 'boolean'
-}
-
-function isMap(value: unknown): value is WireMap {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,6 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { PlainEvent, RunEvent, ToolOutcome } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
+import { isMap } from '../../protocol/map.ts'
 import { type CancelCause, readReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Spawn } from '../actors/child-run.ts'
@@ -181,7 +182,7 @@ class ToolRun {
     }
     const tool = this.#tools.get(this.#call.name)
     if (!tool) throw unknownTool(this.#call.name, [...this.#tools.keys()])
-    if (!isObject(this.#call.args)) throw noObject(this.#call.args)
+    if (!isMap(this.#call.args)) throw noObject(this.#call.args)
     // It was approved, and has its arguments, unless it waited for that.
     if (restored && restored.for !== 'approval') return this.#run(tool, restored.args)
     const input = await this.#watched(checked(tool, this.#call.args))
@@ -228,7 +229,7 @@ class ToolRun {
     const { args, remember } = await this.#wait({ for: 'approval' }, asked)
     if (remember) remembered.set(tool, approver)
     if (args === undefined) return input
-    if (!isObject(args)) throw noObject(args)
+    if (!isMap(args)) throw noObject(args)
     this.#changed = args
     const changed = await this.#watched(checked(tool, args))
     if (!isFor(approver, changed))
@@ -412,10 +413,6 @@ function pausedBy(limit: TimeLimit): (isWaiting: boolean) => void {
     if (isWaiting) limit.pause()
     else limit.resume()
   }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The error of arguments that are cut off, or are no object. Invalid JSON is still text here. */

@@ -1,9 +1,10 @@
+import { isMap } from '../../../protocol/map.ts'
 import { bareType, isTextType } from '../message-parts.ts'
 import type { ModelRequest } from '../model.ts'
 import type { SettingName } from '../model-settings.ts'
 import { type AnswerTurn, alternationOf, type PlacedPart, type UserTurn } from '../provider/alternation.ts'
 import { CallIdMap } from '../provider/call-id-map.ts'
-import { isWire, objectIn, textIn, type Wire } from '../provider/json.ts'
+import { objectIn, textIn, type Wire } from '../provider/json.ts'
 import { partsOf } from '../provider/part-order.ts'
 import { bytesOf, inlineText } from '../provider/parts.ts'
 import { AI_SDK } from './stream-parts.ts'
@@ -101,7 +102,7 @@ function answerMessage({ message }: AnswerTurn, ids: CallIdMap): Wire {
       case 'call': {
         const { call, name, args, extra } = part.call
         const kept = objectIn(extra?.[AI_SDK])['providerOptions']
-        const own = isWire(kept) && { providerOptions: kept }
+        const own = isMap(kept) && { providerOptions: kept }
         content.push({ type: 'tool-call', toolCallId: ids.called(call), toolName: name, input: args, ...own })
         break
       }
@@ -112,7 +113,7 @@ function answerMessage({ message }: AnswerTurn, ids: CallIdMap): Wire {
 
 /** Reasoning and the options of texts, and nothing else that a message may have been given. */
 function accepted({ type, text, providerOptions }: Wire): Wire | undefined {
-  if (!isWire(providerOptions)) return undefined
+  if (!isMap(providerOptions)) return undefined
   if (type === 'reasoning') return { type, text: textIn(text), providerOptions }
   return type === 'text-start' || type === 'text-end' ? { type, providerOptions } : undefined
 }

@@ -1,7 +1,8 @@
+import { isMap } from '../../../protocol/map.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ModelEvent } from '../model.ts'
 import { answerEnd, stopReasonOf, truncated, unknownEnd } from '../provider/answer-end.ts'
-import { argsOf, callIdIn, countIn, isWire, objectIn, objectsIn, textIn, type Wire } from '../provider/json.ts'
+import { argsOf, callIdIn, countIn, objectIn, objectsIn, textIn, type Wire } from '../provider/json.ts'
 import { PartOrder } from '../provider/part-order.ts'
 
 /** The name under which a message and a call keep what goes back. */
@@ -39,7 +40,7 @@ export class StreamParts {
       case 'text-start':
       case 'text-end':
         // A signature of a text may come with its beginning or its end.
-        if (isWire(part['providerMetadata'])) this.#order.opaque({ type, providerOptions: part['providerMetadata'] })
+        if (isMap(part['providerMetadata'])) this.#order.opaque({ type, providerOptions: part['providerMetadata'] })
         break
       case 'text-delta':
         this.#order.text(textIn(part['delta']).length)
@@ -94,7 +95,7 @@ export class StreamParts {
   *#reason({ type, id, delta, providerMetadata }: Wire): Generator<ModelEvent> {
     const reasoning = this.#reasoning.get(id) ?? { text: '', metadata: undefined }
     this.#reasoning.set(id, reasoning)
-    if (isWire(providerMetadata)) reasoning.metadata = { ...objectIn(reasoning.metadata), ...providerMetadata }
+    if (isMap(providerMetadata)) reasoning.metadata = { ...objectIn(reasoning.metadata), ...providerMetadata }
     const text = type === 'reasoning-delta' ? textIn(delta) : ''
     reasoning.text += text
     if (text !== '') yield { type: 'thinking', text }
@@ -102,24 +103,24 @@ export class StreamParts {
     this.#reasoning.delete(id)
     const { metadata } = reasoning
     // Without it, a provider could not tell that the reasoning is its own.
-    if (isWire(metadata)) this.#order.opaque({ type: 'reasoning', text: reasoning.text, providerOptions: metadata })
+    if (isMap(metadata)) this.#order.opaque({ type: 'reasoning', text: reasoning.text, providerOptions: metadata })
   }
 
   #call({ toolCallId, toolName, input, providerMetadata }: Wire): ModelEvent {
     this.#calls++
     this.#order.call()
-    const extra = isWire(providerMetadata) && { extra: { [AI_SDK]: { providerOptions: providerMetadata } } }
+    const extra = isMap(providerMetadata) && { extra: { [AI_SDK]: { providerOptions: providerMetadata } } }
     return { type: 'tool.call', call: callIdIn(toolCallId), name: textIn(toolName), args: argsOf(input), ...extra }
   }
 
   #finish({ usage, finishReason }: Wire): void {
     const counts = objectIn(usage)
-    this.#word = isWire(finishReason) ? textIn(finishReason['unified']) : textIn(finishReason)
+    this.#word = isMap(finishReason) ? textIn(finishReason['unified']) : textIn(finishReason)
     const { inputTokens: input, outputTokens: output } = counts
-    const [whole, made] = isWire(input) ? [input['total'], objectIn(output)['total']] : [input, output]
+    const [whole, made] = isMap(input) ? [input['total'], objectIn(output)['total']] : [input, output]
     if (typeof whole !== 'number' && typeof made !== 'number') return
-    const cached = countIn(isWire(input) ? input['cacheRead'] : counts['cachedInputTokens'])
-    const thinking = countIn(isWire(output) ? output['reasoning'] : counts['reasoningTokens'])
+    const cached = countIn(isMap(input) ? input['cacheRead'] : counts['cachedInputTokens'])
+    const thinking = countIn(isMap(output) ? output['reasoning'] : counts['reasoningTokens'])
     this.#usage = {
       input: countIn(whole),
       output: countIn(made),

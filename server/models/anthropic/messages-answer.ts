@@ -1,18 +1,9 @@
+import { isMap } from '../../../protocol/map.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../../streams/sse.ts'
 import type { ModelEvent, StopReason } from '../model.ts'
 import { answerEnd, malformedLines, stopReasonOf, unknownEnd } from '../provider/answer-end.ts'
-import {
-  argsOf,
-  callIdIn,
-  countIn,
-  isWire,
-  objectIn,
-  objectsIn,
-  parsedWire,
-  textIn,
-  type Wire,
-} from '../provider/json.ts'
+import { argsOf, callIdIn, countIn, objectIn, objectsIn, parsedWire, textIn, type Wire } from '../provider/json.ts'
 import { PartOrder } from '../provider/part-order.ts'
 import { Refusal, refusalIn } from '../provider/refusal.ts'
 
@@ -208,5 +199,5 @@ function thinkingOf({ text, signature }: Block): Wire {
 }
 
 function inputOf({ start, json }: Block): unknown {
-  return json === '' && isWire(start['input']) ? start['input'] : argsOf(json)
+  return json === '' && isMap(start['input']) ? start['input'] : argsOf(json)
 }

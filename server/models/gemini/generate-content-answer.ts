@@ -1,19 +1,10 @@
 import { MillraceError } from '../../../protocol/errors.ts'
+import { isMap } from '../../../protocol/map.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../../streams/sse.ts'
 import type { Extra, ModelEvent } from '../model.ts'
 import { answerEnd, malformedLines, stopReasonOf, unknownEnd } from '../provider/answer-end.ts'
-import {
-  argsOf,
-  callIdIn,
-  countIn,
-  isWire,
-  objectIn,
-  objectsIn,
-  parsedWire,
-  textIn,
-  type Wire,
-} from '../provider/json.ts'
+import { argsOf, callIdIn, countIn, objectIn, objectsIn, parsedWire, textIn, type Wire } from '../provider/json.ts'
 import { refusalIn } from '../provider/refusal.ts'
 
 /** The name under which a message and a call keep what goes back. */
@@ -49,7 +40,7 @@ export class GenerateContentAnswer {
     }
     const refusal = refusalIn(chunk)
     if (refusal) throw refusal
-    if (isWire(chunk['usageMetadata'])) this.#usage = usageOf(chunk['usageMetadata'])
+    if (isMap(chunk['usageMetadata'])) this.#usage = usageOf(chunk['usageMetadata'])
     if (textIn(objectIn(chunk['promptFeedback'])['blockReason']) !== '')
       throw new MillraceError(
         'content_filtered',
@@ -62,7 +53,7 @@ export class GenerateContentAnswer {
 
   *#takePart({ text, thought, thoughtSignature, functionCall }: Wire): Generator<ModelEvent> {
     const signature = textIn(thoughtSignature)
-    if (isWire(functionCall)) {
+    if (isMap(functionCall)) {
       const { id, name, args } = functionCall
       const kept = { ...(textIn(id) !== '' && { id }), ...(signature !== '' && { thoughtSignature: signature }) }
       this.#calls++

@@ -1,18 +1,9 @@
+import { isMap } from '../../../protocol/map.ts'
 import type { Usage } from '../../../protocol/receipt.ts'
 import type { ServerSentEvent } from '../../streams/sse.ts'
 import type { ModelEvent, StopReason } from '../model.ts'
 import { filtered, malformedLines, truncated, unknownEnd } from '../provider/answer-end.ts'
-import {
-  argsOf,
-  callIdIn,
-  countIn,
-  isWire,
-  objectIn,
-  objectsIn,
-  parsedWire,
-  textIn,
-  type Wire,
-} from '../provider/json.ts'
+import { argsOf, callIdIn, countIn, objectIn, objectsIn, parsedWire, textIn, type Wire } from '../provider/json.ts'
 import { PartOrder } from '../provider/part-order.ts'
 import { Refusal, refusalIn } from '../provider/refusal.ts'
 
@@ -146,7 +137,7 @@ export class ResponsesAnswer {
 
   /** Takes the response as it is at the end. */
   *#finish(response: Wire): Generator<ModelEvent> {
-    if (isWire(response['usage'])) this.#usage = usageOf(response['usage'])
+    if (isMap(response['usage'])) this.#usage = usageOf(response['usage'])
     const refusal = refusalIn({ error: response['error'] })
     if (refusal) throw refusal
     const { status } = response

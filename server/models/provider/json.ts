@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { isMap } from '../../../protocol/map.ts'
 import type { ModelEvent } from '../model.ts'
 
 // Readers for the JSON of providers, in which any field may be missing or of another type.
@@ -6,15 +7,11 @@ import type { ModelEvent } from '../model.ts'
 /** A JSON object of a provider. */
 export type Wire = { readonly [key: string]: unknown }
 
-export function isWire(value: unknown): value is Wire {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 /** The JSON object of a text; undefined for any other text. */
 export function parsedWire(text: string): Wire | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return isWire(value) ? value : undefined
+    return isMap(value) ? value : undefined
   } catch {
     return undefined
   }
@@ -22,12 +19,12 @@ export function parsedWire(text: string): Wire | undefined {
 
 /** The object in a field, or an empty object. */
 export function objectIn(value: unknown): Wire {
-  return isWire(value) ? value : {}
+  return isMap(value) ? value : {}
 }
 
 /** The objects of the list in a field; other elements are left out. */
 export function objectsIn(value: unknown): Wire[] {
-  return Array.isArray(value) ? value.filter(isWire) : []
+  return Array.isArray(value) ? value.filter(isMap) : []
 }
 
 /** The string in a field, or an empty one. */
@@ -41,7 +38,7 @@ export function contentIn(content: unknown): Extract<ModelEvent, { type: 'text' 
 }
 
 function partIn(part: unknown): Extract<ModelEvent, { type: 'text' | 'thinking' }> {
-  if (!isWire(part)) return { type: 'text', text: textIn(part) }
+  if (!isMap(part)) return { type: 'text', text: textIn(part) }
   const { type, text, thinking, refusal } = part
   if (type !== 'thinking' && type !== 'reasoning') return { type: 'text', text: textIn(text) || textIn(refusal) }
   const inner = objectsIn(thinking)

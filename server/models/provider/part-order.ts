@@ -1,5 +1,6 @@
+import { isMap } from '../../../protocol/map.ts'
 import type { Extra, Message, ToolCall } from '../model.ts'
-import { isWire, type Wire } from './json.ts'
+import type { Wire } from './json.ts'
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
@@ -66,7 +67,7 @@ export function partsOf(
   let at = 0
   let call = 0
   for (const entry of entries) {
-    const part = isWire(entry) ? accept(entry) : undefined
+    const part = isMap(entry) ? accept(entry) : undefined
     if (part) parts.push({ type: 'opaque', part })
     else if (isWhole && entry === 'call') parts.push({ type: 'call', call: calls[call++]! })
     else if (isWhole && texts.includes(entry as number)) {

@@ -1,7 +1,8 @@
 import { type ErrorOptions, MillraceError } from '../../../protocol/errors.ts'
+import { isMap } from '../../../protocol/map.ts'
 import { LineTooLong } from '../../streams/lines.ts'
 import { excerpt, wellFormed } from '../../text.ts'
-import { isWire, objectIn, textIn, type Wire } from './json.ts'
+import { objectIn, textIn, type Wire } from './json.ts'
 import { ProviderTimeout } from './timeouts.ts'
 
 /** The parts of an error message that differ by provider. Each advice is a clause in lower case. */
@@ -76,7 +77,7 @@ const ERROR_MEMBERS = ['errors', 'detail', 'message', 'msg', 'error_msg'] as con
  */
 export function refusalIn(chunk: Wire): Refusal | undefined {
   const { error, object, type, choices, message } = chunk
-  const isAnswer = Array.isArray(choices) || isWire(message)
+  const isAnswer = Array.isArray(choices) || isMap(message)
   if (isStated(error)) return refusalOf(error)
   if (object === 'error' || type === 'error') return refusalOf(chunk)
   return !isAnswer && ERROR_MEMBERS.some((name) => isStated(chunk[name])) ? refusalOf(chunk) : undefined

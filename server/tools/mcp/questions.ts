@@ -1,5 +1,6 @@
 import type { ElicitRequestFormParams, ElicitResult } from '@modelcontextprotocol/client'
 import { MillraceError } from '../../../protocol/errors.ts'
+import { isMap } from '../../../protocol/map.ts'
 import type { Question } from '../../actors/question.ts'
 import { excerpt, wellFormed } from '../../text.ts'
 
@@ -36,10 +37,8 @@ function questionOf(asked: unknown): Question | undefined {
 }
 
 function resultOf(answer: unknown): ElicitResult {
-  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) {
-    return answer === true ? { action: 'accept', content: {} } : { action: 'decline' }
-  }
-  const { ok, note: _, ...others } = answer as Record<string, unknown>
+  if (!isMap(answer)) return answer === true ? { action: 'accept', content: {} } : { action: 'decline' }
+  const { ok, note: _, ...others } = answer
   // An input of type `approve` answers it as well: with `ok` and a note, and nothing else.
   const isDecision = typeof ok === 'boolean' && Object.keys(others).length === 0
   if (isDecision) return ok ? { action: 'accept', content: {} } : { action: 'decline' }
