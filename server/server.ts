@@ -309,6 +309,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     permits: (principal, action, target) => permissions.allows(principal, action, target),
     runs: () => registry.live,
     run: (id) => registry.run(id),
+    forget: (runs) => registry.forget(runs),
     sessions: () => sessions,
   }
   for (const [name, actor] of actors) actors.set(name, registered(name, actor, view, models))

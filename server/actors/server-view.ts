@@ -69,8 +69,8 @@ export interface SessionView {
 }
 
 /**
- * Read access of an actor to the server that registered it. The objects are the server's own. The actor reads them,
- * changes nothing, and keeps no reference: a kept reference would hold a run in memory after its end.
+ * Access of an actor to the server that registered it. The objects are the server's own. The actor reads them, changes
+ * none of them, and keeps no reference: a kept reference would hold a run in memory after its end.
  */
 export interface ServerView {
   /** The clock, timers and randomness of the server. */
@@ -91,6 +91,12 @@ export interface ServerView {
   runs(): Iterable<RunView>
   /** The run with this id, settled or not, while the server keeps it. Undefined for an unknown id. */
   run(id: string): RunView | undefined
+  /**
+   * Forgets runs that said what nobody may read any more: the log, the end and the key of each. A run that goes on, or
+   * that somebody still reads, is forgotten as soon as it has ended and nobody does. Runs in a store stay there.
+   * @param runs Their ids. Unknown ones are passed over.
+   */
+  forget(runs: Iterable<string>): void
   /** The sessions that the server still keeps. */
   sessions(): Iterable<SessionView>
 }

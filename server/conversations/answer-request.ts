@@ -4,7 +4,7 @@ import { ConversationFiles, type FileRules } from '../agents/client-files.ts'
 import { textOf } from '../models/message-parts.ts'
 import type { Message } from '../models/model.ts'
 import { excerpt } from '../text.ts'
-import type { AnswerInput } from './conversation-input.ts'
+import { type AnswerInput, uploadsIn } from './conversation-input.ts'
 import type { conversationLimits } from './conversation-limits.ts'
 import { historyOf, type TreeMessage } from './message-tree.ts'
 import type { Draft, NewMessage } from './open-conversation.ts'
@@ -107,7 +107,9 @@ function newQuestion(
     files.accept(historyOf(tree.pathTo(parent)).flatMap(({ said }) => [...said]))
     const said: Message[] = [{ role: 'user', content: files.acceptContent(given) }]
     const by = principal.id === owner ? {} : { by: principal.id }
-    return { id: input.id, parent, role: 'user', status: 'sent', at: now, said, ...by }
+    const uploads = uploadsIn(given)
+    const named = uploads.length > 0 ? { uploads } : {}
+    return { id: input.id, parent, role: 'user', status: 'sent', at: now, said, ...by, ...named }
   } finally {
     files.release()
   }

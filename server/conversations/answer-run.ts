@@ -11,7 +11,7 @@ import type { Message } from '../models/model.ts'
 import { begun } from '../streams/begun.ts'
 import { Answer, type AnswerEnd } from './answer.ts'
 import { type AnswerRequest, beginAnswer } from './answer-request.ts'
-import { type AnswerInput, sentMessage } from './conversation-input.ts'
+import { type AnswerInput, sentMessage, uploadsIn } from './conversation-input.ts'
 import type { conversationLimits } from './conversation-limits.ts'
 import { type Conversations, permit } from './conversations.ts'
 import type { HistoryContext, SummaryPolicy, WindowPolicy } from './history-policy.ts'
@@ -66,7 +66,7 @@ class AnswerRun {
     const { principal, run } = this.#context
     const key = { owner: this.#input.owner ?? principal.id, id: this.#input.conversation }
     permit(view, principal, 'write', run.actor, key)
-    const { conversation, release } = await conversations.open(key)
+    const { conversation, release } = await conversations.open(key, run.id)
     try {
       const begun = await this.#begin(conversation)
       if (begun) yield* this.#answer(conversation, begun)
@@ -123,7 +123,7 @@ class AnswerRun {
         ...this.#model(conversation),
         onTaken: (input, message) => {
           agent.onTaken?.(input, message)
-          answer.taken(this.#idOf(input), message)
+          answer.taken({ id: this.#idOf(input), message, uploads: uploadsIn(input.data) })
         },
         onStep: async (step) => {
           await answer.step(step.messages, step.model)
@@ -157,7 +157,7 @@ class AnswerRun {
     const files = new ConversationFiles(this.#settings.agent.files, inputs.principal)
     for (const input of inputs.takeInputs()) {
       const message = messageOf(input, files)
-      if ('role' in message) answer.taken(this.#idOf(input), message)
+      if ('role' in message) answer.taken({ id: this.#idOf(input), message, uploads: uploadsIn(input.data) })
     }
     try {
       await answer.end(this.#endWith(failure))

@@ -13,7 +13,7 @@ import type { Draft, OpenConversation } from './open-conversation.ts'
 const SAVE_MS = 1_000
 
 /** A message that a run adds to its conversation, in the order in which they follow each other. */
-type Part = Pick<TreeMessage, 'id' | 'role' | 'at' | 'said' | 'by' | 'through' | 'model'>
+type Part = Pick<TreeMessage, 'id' | 'role' | 'at' | 'said' | 'by' | 'uploads' | 'through' | 'model'>
 
 /** How an answer ends. */
 export type AnswerEnd = {
@@ -21,8 +21,8 @@ export type AnswerEnd = {
   readonly error?: ErrorShape | undefined
 }
 
-/** The input of a run that became a message. `id`: the one that its client gave it. */
-type TakenMessage = { readonly id: string; readonly message: Message }
+/** The input of a run that became a message. `id`: the one that its client gave it; `uploads`: those that it names. */
+type TakenMessage = { readonly id: string; readonly message: Message; readonly uploads: readonly string[] }
 
 /** What an answer takes from its run. */
 export type AnswerCallbacks = Pick<ActorContext, 'run' | 'principal' | 'reportError' | 'usage' | 'approved'> & {
@@ -97,9 +97,9 @@ export class Answer {
   }
 
   /** A message of a client has become part of the conversation of the run. */
-  taken(id: string, message: Message): void {
-    this.#ids.set(message, id)
-    this.#taken.push({ id, message })
+  taken(taken: TakenMessage): void {
+    this.#ids.set(taken.message, taken.id)
+    this.#taken.push(taken)
   }
 
   /**
@@ -219,7 +219,14 @@ export class Answer {
     const { principal } = this.#run
     const by = principal.id === this.#conversation.key.owner ? {} : { by: principal.id }
     const taken = this.#taken.map(
-      ({ id, message }): Part => ({ id, role: 'user', at: this.#now(), said: [message], ...by }),
+      ({ id, message, uploads }): Part => ({
+        id,
+        role: 'user',
+        at: this.#now(),
+        said: [message],
+        ...by,
+        ...(uploads.length > 0 && { uploads }),
+      }),
     )
     this.#taken = []
     return taken

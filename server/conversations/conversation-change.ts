@@ -4,7 +4,7 @@ import type { AnswerSettings } from './answer-run.ts'
 import type { ChangeInput } from './conversation-input.ts'
 import { permit } from './conversations.ts'
 import type { TreeMessage } from './message-tree.ts'
-import type { Draft } from './open-conversation.ts'
+import type { Draft, OpenConversation } from './open-conversation.ts'
 
 /** Some providers write it this way: `@(openai:gpt-5-mini)`. */
 const REFERENCE = /^@\((.+)\)$/
@@ -22,15 +22,31 @@ export async function changeConversation(
   const { view, conversations } = settings
   const key = { owner: input.owner ?? principal.id, id: input.conversation }
   permit(view, principal, 'write', run.actor, key)
-  const { conversation, release } = await conversations.open(key)
+  const { conversation, release } = await conversations.open(key, run.id)
   try {
     if (!conversation.record) throw new MillraceError('not_found', 'there is no such conversation')
-    if (input.type === 'remove') await conversations.remove(key)
+    if (input.type === 'remove') await remove(conversation, run.id, settings)
     else await conversation.change((draft) => apply(draft, input, settings))
     return null
   } finally {
     release()
   }
+}
+
+/** Removes a conversation with all that belongs to it: also the logs of its runs, and the uploads that it names. */
+async function remove(
+  conversation: OpenConversation,
+  own: string,
+  { agent, view, conversations }: Pick<AnswerSettings, 'agent' | 'view' | 'conversations'>,
+): Promise<void> {
+  const { key } = conversation
+  const tree = await conversations.remove(conversation)
+  const answers = Array.from(tree.all).flatMap(({ run }) => run ?? [])
+  // Its own run says nothing, and its client waits for the end.
+  view.forget([...answers, ...conversations.runsOf(key)].filter((run) => run !== own))
+  const { uploads } = agent.files
+  for (const { uploads: named = [], by = key.owner } of tree.all)
+    for (const id of named) uploads?.remove({ id: by }, id)
 }
 
 function apply(

@@ -97,6 +97,15 @@ const inputs = [
 /** The schema of the input of a conversation actor. */
 export const conversationInput: z.ZodType<ConversationInput, ConversationInput> = z.discriminatedUnion('type', inputs)
 
+/** The ids of the uploads that the content of a message names. */
+export function uploadsIn(content: unknown): string[] {
+  if (!Array.isArray(content)) return []
+  return content.flatMap((part: unknown) => {
+    const { upload } = Object(part) as { upload?: unknown }
+    return typeof upload === 'string' ? [upload] : []
+  })
+}
+
 /** A message that a client sends to the run of an answer: it has an id as every message, or just its content. */
 export const sentMessage: z.ZodType<{ id: string; content: unknown }> = z.strictObject({
   id: messageId,

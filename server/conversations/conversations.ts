@@ -3,6 +3,7 @@ import type { Action } from '../actors/authorize.ts'
 import type { Principal } from '../actors/principal.ts'
 import type { ServerView } from '../actors/server-view.ts'
 import type { ConversationKey, ConversationStore } from './conversation-store.ts'
+import type { MessageTree } from './message-tree.ts'
 import { OpenConversation } from './open-conversation.ts'
 
 /** The conversations of one store that something uses at the moment, each once. */
@@ -10,6 +11,8 @@ export class Conversations {
   readonly store: ConversationStore
   readonly #view: ServerView
   readonly #open = new Map<string, { conversation: OpenConversation; loaded: Promise<void> }>()
+  /** The conversation of each run that the server may still keep. Those that it does not keep go bit by bit. */
+  readonly #runs = new Map<string, string>()
 
   constructor(store: ConversationStore, view: ServerView) {
     this.store = store
@@ -18,10 +21,12 @@ export class Conversations {
 
   /**
    * Opens a conversation, which need not exist, until the function that it returns is called.
+   * @param run Which run does so: it may say what only this conversation may.
    * @throws MillraceError `unavailable` when the store failed.
    */
-  async open(key: ConversationKey): Promise<{ conversation: OpenConversation; release: () => void }> {
+  async open(key: ConversationKey, run: string): Promise<{ conversation: OpenConversation; release: () => void }> {
     const name = nameOf(key)
+    this.#noteRun(run, name)
     const entry = this.#open.get(name) ?? this.#begin(key)
     const { conversation, loaded } = entry
     this.#open.set(name, entry)
@@ -49,19 +54,33 @@ export class Conversations {
     return this.#open.get(nameOf(key))?.conversation.run
   }
 
+  /** The runs that have used a conversation and that the server may still keep. */
+  runsOf(key: ConversationKey): string[] {
+    const name = nameOf(key)
+    return [...this.#runs].filter(([, used]) => used === name).map(([run]) => run)
+  }
+
+  /** With each run that is noted, two of the oldest are looked at: there are never many more than the server keeps. */
+  #noteRun(run: string, name: string): void {
+    let left = 2
+    for (const [known, used] of this.#runs) {
+      if (left-- === 0) break
+      this.#runs.delete(known)
+      if (this.#view.run(known)) this.#runs.set(known, used)
+    }
+    this.#runs.set(run, name)
+  }
+
   /**
-   * Removes a conversation. One that is opened later under its name is another one.
+   * Removes an open conversation. One that is opened later under its name is another one.
+   * @returns the messages that it had.
    * @throws MillraceError `overloaded` while an answer is under way, and `unavailable`.
    */
-  async remove(key: ConversationKey): Promise<void> {
-    const { conversation, release } = await this.open(key)
-    try {
-      await conversation.remove()
-      const name = nameOf(key)
-      if (this.#open.get(name)?.conversation === conversation) this.#open.delete(name)
-    } finally {
-      release()
-    }
+  async remove(conversation: OpenConversation): Promise<MessageTree> {
+    const tree = await conversation.remove()
+    const name = nameOf(conversation.key)
+    if (this.#open.get(name)?.conversation === conversation) this.#open.delete(name)
+    return tree
   }
 
   #begin(key: ConversationKey): { conversation: OpenConversation; loaded: Promise<void> } {

@@ -10,6 +10,8 @@ export type TreeMessage = Readonly<Omit<ConversationMessage, 'parts'>> & {
   readonly n: number
   /** The version of the conversation with which it last changed. */
   readonly version: number
+  /** The ids of the uploads that it names, with which its client sent it. Absent: none. */
+  readonly uploads?: readonly string[] | undefined
   /** What the model gets of it. An answer has the messages of all its turns, and may have none. */
   readonly said: readonly Message[]
 }

@@ -16,7 +16,7 @@ export function factsOf(record: ConversationRecord, run: string | undefined): Co
 }
 
 /** A message as clients see it, with its parts apart: together they may be too large for one event. */
-export function viewOf({ n: _, version: __, said, ...rest }: TreeMessage): {
+export function viewOf({ n: _, version: __, uploads: ___, said, ...rest }: TreeMessage): {
   head: Omit<ConversationMessage, 'parts'>
   parts: ConversationPart[]
 } {

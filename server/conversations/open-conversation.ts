@@ -100,17 +100,19 @@ export class OpenConversation {
     })
   }
 
-  /** Removes it. */
-  remove(): Promise<void> {
+  /** Removes it. Gives the messages that it had. @throws MillraceError `overloaded` while an answer is under way. */
+  remove(): Promise<MessageTree> {
     return this.#inTurn(async () => {
       if (this.run !== undefined)
         throw new MillraceError('overloaded', 'an answer of this conversation is under way: stop its run first', {
           details: { run: this.run },
         })
       await this.#store.remove(this.key)
+      const { tree } = this
       this.#isRemoved = true
       this.#state = { record: undefined, tree: new MessageTree() }
       this.tell()
+      return tree
     })
   }
 

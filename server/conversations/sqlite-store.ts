@@ -71,6 +71,8 @@ const PUT = `INSERT INTO messages (owner, conversation, id, number, at, text, wo
   ON CONFLICT (owner, conversation, id) DO UPDATE SET text = excluded.text, words = excluded.words, data = excluded.data`
 const LIST = `SELECT * FROM conversations WHERE owner = ? AND (updated_at, id) < (?, ?)
   ORDER BY updated_at DESC, id DESC LIMIT ?`
+/** Makes one piece of the index: words of removed messages are in it until then. */
+export const FORGET_WORDS = "INSERT INTO messages_words (messages_words) VALUES ('optimize')"
 const SEARCH = `SELECT m.id, m.at, m.text, m.conversation, c.title FROM messages_words w
   JOIN messages m ON m.n = w.rowid JOIN conversations c ON c.owner = m.owner AND c.id = m.conversation
   WHERE w.words MATCH ? AND m.owner = ? ORDER BY m.at DESC, m.number DESC LIMIT ?`

@@ -29,7 +29,7 @@ export async function* watch(
   refuseInputs()
   const key = { owner: input.owner ?? principal.id, id: input.conversation }
   permit(view, principal, 'read', run.actor, key)
-  const { conversation, release } = await conversations.open(key)
+  const { conversation, release } = await conversations.open(key, run.id)
   let changed: () => void = () => {}
   const forget = conversation.watch(() => changed())
   try {

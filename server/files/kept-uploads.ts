@@ -44,6 +44,12 @@ export class KeptUploads {
     this.#forget(this.read(principal, id))
   }
 
+  /** Removes an upload if the principal has it. */
+  drop(principal: Pick<Principal, 'id'>, id: string): void {
+    const upload = this.#store.get(principal.id, id)
+    if (upload) this.#forget(upload)
+  }
+
   /**
    * Reads an upload whose bytes stay in use. They count until the returned function is called, also when the upload is
    * forgotten before. It may be called once.

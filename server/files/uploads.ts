@@ -68,6 +68,11 @@ export interface Uploads extends Actor<UploadInput, UploadReference | null, { na
    * @throws MillraceError `not_found` as `read` does.
    */
   hold(principal: Principal, id: string): { upload: Upload; release: () => void }
+  /**
+   * Removes a complete upload. Bytes that are held stay until they are released. An unknown id, an expired upload and one
+   * of another principal change nothing.
+   */
+  remove(principal: Principal, id: string): void
 }
 
 /**
@@ -109,6 +114,7 @@ export function uploads(options: UploadsOptions = {}): Uploads {
     ...made,
     read: (principal, id) => kept.read(principal, id),
     hold: (principal, id) => kept.hold(principal, id),
+    remove: (principal, id) => kept.drop(principal, id),
     onRegister: (view) =>
       actor({
         description,

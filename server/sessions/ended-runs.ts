@@ -49,6 +49,9 @@ export class EndedRuns<Run extends EndedRun> {
   readonly #owned = new Map<string, { bytes: number; entries: Set<Entry<Run>> }>()
   #bytes = 0
   #timer: Timer | undefined
+  /** Runs that are dropped as soon as nobody reads them, and when that is looked at next. */
+  readonly #unwanted = new Set<Run>()
+  #look: Timer | undefined
 
   constructor(
     runtime: Runtime,
@@ -93,9 +96,34 @@ export class EndedRuns<Run extends EndedRun> {
     while (this.#bytes > bytes) this.#evictOne(this.#logged)
   }
 
-  /** Stops the timer. */
+  /** Drops these runs and their keys now, and those that still have a reader once they have none. */
+  drop(runs: Iterable<Run>): void {
+    const unwanted = new Set([...this.#unwanted, ...runs])
+    this.#unwanted.clear()
+    if (unwanted.size === 0) return
+    for (const entry of this.#entries) {
+      const { run } = entry
+      if (!run || !unwanted.has(run)) continue
+      if (run.readers > 0) this.#unwanted.add(run)
+      else this.#remove(entry, run)
+    }
+    if (this.#unwanted.size === 0) return
+    this.#look ??= this.#runtime.setTimer(STILL_READ_MS, () => {
+      this.#look = undefined
+      this.drop([])
+    })
+  }
+
+  #remove(entry: Entry<Run>, run: Run): void {
+    this.#entries.delete(entry)
+    this.#releaseLog(entry)
+    this.#callbacks.forget(run)
+  }
+
+  /** Stops the timers. */
   clear(): void {
     this.#timer?.clear()
+    this.#look?.clear()
   }
 
   #makeRoom(owner: string): void {
@@ -154,10 +182,8 @@ export class EndedRuns<Run extends EndedRun> {
         // A reader is still there, so the entry stays. It moves to the end, where this loop stops at it.
         entry.endedAt = now + STILL_READ_MS
         this.#entries.add(entry)
-      } else if (run) {
-        this.#releaseLog(entry)
-        this.#callbacks.forget(run)
-      } else if (key !== undefined) this.#callbacks.forgetKey(key)
+      } else if (run) this.#remove(entry, run)
+      else if (key !== undefined) this.#callbacks.forgetKey(key)
     }
   }
 }

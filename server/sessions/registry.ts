@@ -87,6 +87,8 @@ export class Registry {
   /** The runs of each principal, as its clients may list and watch them. */
   readonly lists: RunLists
   readonly #storage: RunStorage | undefined
+  /** Live runs that are to be forgotten once they have ended. */
+  readonly #unwanted = new Set<Run>()
   /** Starts that wait for the store, by their key. */
   readonly #starting = new Map<string, Promise<unknown>>()
   #draining = false
@@ -375,6 +377,16 @@ export class Registry {
     return this.#runs.get(id)
   }
 
+  /** Forgets runs once they have ended and nobody reads them. */
+  forget(ids: Iterable<string>): void {
+    const ended = new Set<Run>()
+    for (const id of ids) {
+      const run = this.#runs.get(id)
+      if (run) (run.end ? ended : this.#unwanted).add(run)
+    }
+    this.#ended.drop(ended)
+  }
+
   /** The runs that have not settled. Each takes a slot. */
   get live(): ReadonlySet<Run> {
     return this.#unsettled
@@ -393,6 +405,7 @@ export class Registry {
       if (!run.parent) run.leaveParked()
       this.#runSettled(run)
       this.#runs.delete(run.id)
+      this.#unwanted.delete(run)
       this.lists.remove(run)
     }
   }
@@ -410,6 +423,7 @@ export class Registry {
 
   #runEnded(run: Run): void {
     this.#ended.add(run)
+    if (this.#unwanted.delete(run)) this.#ended.drop(new Set([run]))
     this.#options.log.write('run.ended', { ...runFields(run), ...endFields(run, this.#options.runtime) })
     this.#options.runChanged()
     this.#options.ended(run)

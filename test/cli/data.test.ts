@@ -1,12 +1,24 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { createClient } from '../../client-sdk/node.ts'
+import { conversation as open } from '../../client-sdk/conversation.ts'
+import { createClient, upload } from '../../client-sdk/node.ts'
 import { commandLine } from '../../server/cli/command-line.ts'
 import { dataFile } from '../../server/cli/data.ts'
-import { actor, bearer, createServer, memory } from '../../server/index.ts'
+import {
+  actor,
+  agent,
+  bearer,
+  conversation,
+  createServer,
+  memory,
+  sqliteConversations,
+  uploads,
+} from '../../server/index.ts'
 import { sqlite } from '../../server/stores/sqlite/sqlite.ts'
+import { isReady, until } from '../helpers/chats.ts'
 import { screen } from '../helpers/screen.ts'
+import { says, scriptedModel } from '../helpers/scripted-model.ts'
 import { openSqlite, temporaryFolder } from '../helpers/sqlite-harness.ts'
 
 const actors = {
@@ -27,13 +39,19 @@ async function data(...args: string[]): Promise<{ code: number; stdout: string; 
   return { code, stdout: stdout.text, stderr: stderr.text }
 }
 
-/** The folder of a server that has served alice twice and bob once, and was shut down. */
+/** The folder of a server that has served alice twice and bob once, has talked to bob, and was shut down. */
 async function servedFolder(): Promise<AsyncDisposable & { path: string }> {
   const folder = await temporaryFolder()
   const transport = memory()
   const authenticate = bearer({ 'the-token-of-alice': 'alice', 'the-token-of-bob': 'bob' })
   const store = sqlite({ path: dataFile(folder.path) })
-  const server = createServer({ actors, authenticate, transport, store })
+  const files = uploads()
+  const chat = conversation({
+    agent: agent({ model: scriptedModel(says('a hippopotamus'), says('a walrus')), files: { uploads: files } }),
+    store: sqliteConversations(store),
+  })
+  const all = { ...actors, chat, uploads: files }
+  const server = createServer({ actors: all, authenticate, transport, store })
   await server.listen()
   for (const [who, text] of [
     ['alice', 'first words'],
@@ -41,15 +59,41 @@ async function servedFolder(): Promise<AsyncDisposable & { path: string }> {
     ['alice', 'other words'],
   ] as const) {
     const token = `the-token-of-${who}`
-    const client = createClient<typeof actors>(transport.url, { token, WebSocket: transport.WebSocket })
+    const client = createClient<typeof all>(transport.url, { token, WebSocket: transport.WebSocket })
     await client.start('echo', text).result
+    if (who === 'bob') {
+      const { upload: id } = await upload(client, new TextEncoder().encode('gnu'), {
+        type: 'text/csv',
+        name: 'zebra.csv',
+      })
+      const talk = open(client, 'animals')
+      talk.subscribe(() => {})
+      const asked = await talk.send([
+        { type: 'text', text: 'which xylophonist?' },
+        { type: 'file', upload: id },
+      ])
+      await until(talk, isReady)
+      await talk.edit(asked, 'which quagga?')
+      await until(talk, isReady)
+      talk.close()
+    }
     await client.close()
   }
   await server.close()
   return folder
 }
 
-type Line = { run: string; principal?: string; seq?: number; event?: { type: string; text?: string }; outcome?: string }
+type Line = {
+  conversation?: string
+  title?: string
+  number?: number
+  message?: { role: string; status: string; parent: string | null; said: unknown }
+  run: string
+  principal?: string
+  seq?: number
+  event?: { type: string; text?: string }
+  outcome?: string
+}
 
 function linesOf(text: string): Line[] {
   return text
@@ -66,7 +110,11 @@ describe('millrace data', () => {
   })
 
   test('check says that sound data is sound, and what it has', async () => {
-    const sound = { code: 0, stdout: 'sound: 3 runs, 0 of them without an end, 0 waiting\n', stderr: '' }
+    const sound = {
+      code: 0,
+      stdout: 'sound: 3 runs, 0 of them without an end, 0 waiting; 1 conversation\n',
+      stderr: '',
+    }
     expect(await data('check', '--data', folder.path)).toEqual(sound)
   })
 
@@ -74,7 +122,7 @@ describe('millrace data', () => {
     const { code, stdout, stderr } = await data('export', '--data', folder.path)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const lines = linesOf(stdout)
-    const heads = lines.filter(({ principal }) => principal !== undefined)
+    const heads = lines.filter(({ run, principal }) => run !== undefined && principal !== undefined)
     expect(heads.map(({ principal }) => principal)).toEqual(['alice', 'bob', 'alice'])
     for (const { run } of heads) {
       const its = lines.filter((line) => line.run === run)
@@ -90,22 +138,56 @@ describe('millrace data', () => {
     expect(stdout).toContain('{"base64":"AQL/"}')
   })
 
+  test('export prints each conversation, and the messages of all its branches', async () => {
+    const { stdout } = await data('export', '--data', folder.path, '--principal', 'bob')
+    const [head, ...messages] = linesOf(stdout).filter((line) => line.conversation === 'animals')
+    expect(head).toMatchObject({ principal: 'bob', title: 'which xylophonist?', messages: 4, approved: [] })
+    expect(messages.map(({ number, message }) => [number, message?.role, message?.status])).toEqual([
+      [1, 'user', 'sent'],
+      [2, 'assistant', 'sent'],
+      [3, 'user', 'sent'],
+      [4, 'assistant', 'sent'],
+    ])
+    const said = messages.map(({ message }) => JSON.stringify(message?.said))
+    expect(said[0]).toContain('{"base64":"Z251"},"name":"zebra.csv"')
+    expect(said[1]).toContain('a hippopotamus')
+    expect(said[3]).toContain('a walrus')
+    expect(messages.map(({ message }) => message?.parent === null)).toEqual([true, false, true, false])
+  })
+
   test('export prints the runs of one principal', async () => {
     const { stdout } = await data('export', '--data', folder.path, '--principal', 'bob')
-    expect(linesOf(stdout).flatMap(({ principal }) => principal ?? [])).toEqual(['bob'])
+    expect(linesOf(stdout).flatMap(({ principal }) => principal ?? [])).toEqual(['bob', 'bob'])
     expect((await data('export', '--data', folder.path, '--principal', 'carol')).stdout).toBe('')
   })
 
   test('delete removes all of a principal, also from the disk, and nothing of others', async () => {
     await using served = await servedFolder()
     const path = dataFile(served.path)
-    expect((await readFile(path)).includes('secret')).toBe(true)
-    const deleted = { code: 0, stdout: 'deleted: 1 run of bob\n', stderr: '' }
+    const traces = ['secret', 'hippopotamus', 'xylophonist', 'quagga', 'zebra']
+    const found = async (): Promise<string[]> => {
+      const bytes = await readFile(path)
+      return traces.filter((trace) => bytes.includes(trace))
+    }
+    expect(await found()).toEqual(traces)
+    const deleted = { code: 0, stdout: 'deleted: 1 run and 1 conversation of bob\n', stderr: '' }
     expect(await data('delete', '--data', served.path, '--principal', 'bob')).toEqual(deleted)
-    expect((await readFile(path)).includes('secret')).toBe(false)
+    expect(await found()).toEqual([])
     expect((await data('check', '--data', served.path)).stdout).toContain('sound: 2 runs')
     const again = await data('delete', '--data', served.path, '--principal', 'bob')
-    expect(again.stdout).toBe('deleted: 0 runs of bob\n')
+    expect(again.stdout).toBe('deleted: 0 runs and 0 conversations of bob\n')
+  })
+
+  test('compact removes what is left of a conversation that its user removed', async () => {
+    await using served = await servedFolder()
+    const path = dataFile(served.path)
+    {
+      await using open = await openSqlite(path)
+      await open.database.write([{ sql: 'DELETE FROM conversations' }])
+    }
+    expect((await readFile(path)).includes('quagga')).toBe(true)
+    expect(await data('compact', '--data', served.path)).toMatchObject({ code: 0 })
+    expect((await readFile(path)).includes('quagga')).toBe(false)
   })
 
   test('compact gives room back', async () => {
@@ -123,9 +205,16 @@ describe('millrace data', () => {
     })
   })
 
-  test('check finds items that are missing, and pages that are damaged', async () => {
+  test('check finds items that are missing, messages without their conversation, and pages that are damaged', async () => {
     await using served = await servedFolder()
     const path = dataFile(served.path)
+    {
+      await using open = await openSqlite(path)
+      await open.database.write([{ sql: "UPDATE messages SET conversation = 'x'" }])
+    }
+    const astray = await data('check', '--data', served.path)
+    expect(astray.code).toBe(1)
+    expect(astray.stderr).toContain('conversation x of bob: it has messages and is not there itself\n')
     {
       await using open = await openSqlite(path)
       await open.database.write([{ sql: 'UPDATE states SET next = next + 5 WHERE run = 1' }])
@@ -133,7 +222,7 @@ describe('millrace data', () => {
     const lost = await data('check', '--data', served.path)
     expect(lost.code).toBe(1)
     expect(lost.stderr).toMatch(
-      /^run \S+: its log does not end before item \d+\nmillrace: the data is damaged: restore/,
+      /^run \S+: its log does not end before item \d+\nconversation x[^\n]*\nmillrace: the data is damaged: restore/,
     )
     const bytes = await readFile(path)
     await writeFile(path, bytes.fill(0xaa, 4_096))
@@ -159,7 +248,7 @@ describe('millrace data', () => {
     [['vacuum', '--data', 'x'], /unknown task vacuum; known tasks: check, compact, export, delete/],
     [['check'], /--data is missing: name the folder of the data/],
     [['check', '--data', 'nowhere'], /nowhere\/millrace\.db does not exist: nothing is stored there/],
-    [['delete', '--data', 'nowhere'], /--principal is missing: name the principal whose runs are to be deleted/],
+    [['delete', '--data', 'nowhere'], /--principal is missing: name the principal whose data is to be deleted/],
     [['check', '--data', 'nowhere', '--principal', 'bob'], /--principal is for export and delete, not for check/],
     [['export', 'all', '--data', 'nowhere'], /unexpected argument all/],
   ])('%j is refused in one line, with exit code 2', async (args, words) => {

@@ -3,6 +3,7 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import { nodeRuntime } from '../../runtime.ts'
 import type { Batch, StoredRun } from '../run-store.ts'
 import { Database } from './database.ts'
+import { shareDatabase } from './shared-database.ts'
 import { SqliteStore } from './sqlite-store.ts'
 
 /** The most problems that a check lists. */
@@ -27,21 +28,22 @@ export class DataFile implements AsyncDisposable {
   readonly #database: Database
   readonly #store: SqliteStore
 
-  private constructor(path: string) {
+  /** Other parts of the package may define tables of theirs, as in the file of a store, before `open`. */
+  constructor(path: string) {
     this.#path = path
     this.#database = new Database(path, nodeRuntime)
     this.#store = new SqliteStore(this.#database, nodeRuntime, KEEP_ALL)
+    shareDatabase(this, this.#database)
   }
 
   /**
-   * Opens an existing file. A file of an older release is migrated.
+   * Opens the file, which must exist. A file of an older release is migrated.
    * @throws MillraceError `not_found` when there is none; `store_unavailable` when it cannot be used, or a server has it.
    */
-  static async open(path: string): Promise<DataFile> {
-    if (!existsSync(path)) throw new MillraceError('not_found', `${path} does not exist: nothing is stored there`)
-    const file = new DataFile(path)
-    await file.#store.open()
-    return file
+  async open(): Promise<void> {
+    if (!existsSync(this.#path))
+      throw new MillraceError('not_found', `${this.#path} does not exist: nothing is stored there`)
+    await this.#store.open()
   }
 
   /** Looks for damage. Gives what it found, in words; nothing: the file is sound. */
@@ -72,11 +74,14 @@ export class DataFile implements AsyncDisposable {
     return { before, after: statSync(this.#path).size }
   }
 
-  /** Removes all runs of a principal, and what they were from the disk. Gives how many there were. */
-  async delete(principal: string): Promise<number> {
-    const removed = await this.#store.removeAll(principal)
-    if (removed > 0) await this.compact()
-    return removed
+  /** Removes all runs of a principal. Gives how many there were. What they were is in the file until `compact`. */
+  removeRuns(principal: string): Promise<number> {
+    return this.#store.removeAll(principal)
+  }
+
+  /** The run of this id. */
+  find(id: string): Promise<StoredRun | undefined> {
+    return this.#store.find(id)
   }
 
   /** The runs of a principal, or all of them, in the order in which they began. */

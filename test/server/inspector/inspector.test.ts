@@ -438,6 +438,7 @@ describe('many runs', () => {
       permits: () => true,
       runs: () => (looks++, []),
       run: () => undefined,
+      forget() {},
       sessions: () => [],
     }
     const sampler = new Sampler(view)
@@ -474,6 +475,7 @@ describe('many runs', () => {
       permits: () => true,
       runs,
       run: () => undefined,
+      forget() {},
       sessions: () => [],
     })
     sampler.enter('r_watcher')
