@@ -9,7 +9,8 @@ export * from './index.ts'
  */
 const CLOSE_MS = 2_000
 
-class NodeWebSocket extends WebSocket {
+/** The class of `ws`, as the client uses it. For the command line. @internal */
+export class NodeWebSocket extends WebSocket {
   override close(code?: number): void {
     super.close(code)
     setTimeout(() => this.terminate(), CLOSE_MS).unref()

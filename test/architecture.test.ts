@@ -58,6 +58,7 @@ const rooms = [
   'runs/',
   'inspector/',
   'metrics/',
+  'recordings/',
   'conversations/',
   'agents/',
   'files/',
@@ -98,6 +99,7 @@ const limitedTo: Record<string, readonly string[]> = {
   'server/mcp/': ['server/actors/', 'server/streams/', 'server/text.ts'],
   'server/inspector/': ['server/actors/', 'server/streams/', 'server/text.ts'],
   'server/metrics/': ['server/actors/', 'server/logging/'],
+  'server/recordings/': ['server/actors/', 'server/log/', 'server/streams/'],
   'server/conversations/': [
     'server/agents/',
     'server/stores/',

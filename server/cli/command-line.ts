@@ -6,13 +6,15 @@ import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
 import { ls } from './ls.ts'
 import { mcp } from './mcp.ts'
 import type { Output } from './output.ts'
+import { record } from './record.ts'
+import { replay } from './replay.ts'
 import { run } from './run.ts'
 import { send } from './send.ts'
 import { serve } from './serve.ts'
 import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
 
-const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, data, mcp]
+const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, record, replay, data, mcp]
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {

@@ -16,6 +16,8 @@ export type FollowOptions = {
   interrupt: 'cancel' | 'detach'
   /** How requests for approval are answered. */
   approvals: ApprovalMode
+  /** The first item that is shown. Default: 1. */
+  from?: number
 }
 
 /**
@@ -28,7 +30,7 @@ export async function follow(
   run: Run,
   remote: Remote,
   output: Output,
-  { stream, interrupt, approvals }: FollowOptions,
+  { stream, interrupt, approvals, from = 1 }: FollowOptions,
 ): Promise<ExitCode> {
   let left: 'interrupted' | 'unread' | 'lost' | undefined
   let cancelled: Promise<CancelResult> | undefined
@@ -59,6 +61,7 @@ export async function follow(
     output.note(`run ${id}`)
     output.busy('waiting for the first token')
     for await (const event of run) {
+      if (event.seq < from) continue
       await reading.show(event)
       answering.take(event)
     }

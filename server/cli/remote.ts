@@ -1,4 +1,4 @@
-import { type Client, createClient, type Run, type Status } from '../../client-sdk/node.ts'
+import { type Client, type ClientOptions, createClient, type Run, type Status } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import { EXIT, Failure, refusal } from './exit.ts'
 import { invocation } from './invocation.ts'
@@ -43,8 +43,11 @@ export class Remote implements AsyncDisposable {
   #reason: MillraceError | undefined
   #cameBack = false
 
-  /** @throws Failure for an invalid address or time. */
-  constructor(values: RemoteValues, output: Output) {
+  /**
+   * @param WebSocket Default: that of `ws`.
+   * @throws Failure for an invalid address or time.
+   */
+  constructor(values: RemoteValues, output: Output, WebSocket?: ClientOptions['WebSocket']) {
     this.#output = output
     this.#url = values.url ?? (process.env['MILLRACE_URL'] || DEFAULT_URL)
     this.#token = values.token ?? (process.env['MILLRACE_TOKEN'] || undefined)
@@ -54,6 +57,7 @@ export class Remote implements AsyncDisposable {
     this.#reconnectMs = readNumber('--reconnect', seconds, { min: 0, max: 86_400 }) * 1_000
     this.client = createClient(this.#url, {
       name: 'millrace-cli',
+      WebSocket,
       ...(this.#token === undefined ? {} : { token: this.#token }),
       onStatus: (status, error) => {
         this.#reason = error ?? this.#reason

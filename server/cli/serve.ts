@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { inspector } from '../inspector/inspector.ts'
+import { openRecording, type Recording } from '../recordings/recording.ts'
+import { replay } from '../recordings/replay.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../server.ts'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
@@ -9,7 +12,9 @@ import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
 import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
+import { recordingWords } from './recording-words.ts'
 import { DEFAULT_URL } from './remote.ts'
+import { readSpeed, speedOption } from './replay.ts'
 import { terminalLogger } from './terminal-logger.ts'
 import { parseTransport } from './transport-option.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
@@ -73,6 +78,12 @@ const usage = {
       type: 'boolean',
       about: 'Answer GET /metrics, in the format of Prometheus; needs the package prom-client.',
     },
+    replay: {
+      type: 'string',
+      value: 'FILE',
+      about: 'Recording to serve in place of the demo actors: each start of its actor replays it, whatever the input.',
+    },
+    ...speedOption,
     drain: {
       type: 'string',
       value: 'SECONDS',
@@ -86,6 +97,7 @@ const usage = {
     'OPENAI_BASE_URL=http://127.0.0.1:8000/v1 millrace serve --model openai:my-model',
     'millrace serve --config ./actors.mjs --port 8080',
     'millrace serve --data ./data',
+    'millrace serve --replay answer.millrace --speed 2',
   ],
 } as const
 
@@ -113,11 +125,17 @@ export const serve: Command = {
     // The greeting says it. The server would warn of an option that nobody has set.
     const isOff = options.transport?.takesRequests === undefined && options.transport && options.httpPort === undefined
     if (isOff && config.http === undefined) options.http = false
+    const replayed = await addReplay(options, values, config)
     await addStore(options, values)
     if (values.metrics) await addMetrics(options)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
-    await output.answer(greeting({ url, httpUrl }, httpWords(httpUrl, config), options, access, values.data))
+    const more = [
+      ...(values.metrics ? [`  metrics ${httpUrl ?? ''}/metrics`] : []),
+      ...(values.data === undefined ? [] : [`  data    ${values.data}: runs outlive this server`]),
+      ...(replayed ? [`  replay  ${recordingWords(replayed)}`] : []),
+    ]
+    await output.answer(greeting(url, httpWords(httpUrl, config), options, access, more))
     await drained(server, drainS, output)
     return EXIT.ok
   },
@@ -145,6 +163,25 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
     ...(named === undefined ? {} : { defaultModel: await parseModel(named) }),
     ...(values.transport === undefined ? {} : { transport: await parseTransport(values.transport) }),
   }
+}
+
+/** Serves the recording that `--replay` names. */
+async function addReplay(
+  options: Options,
+  { replay: file, speed }: Values,
+  config: Config,
+): Promise<Recording | undefined> {
+  if (file === undefined) {
+    if (speed !== undefined) throw new Failure(EXIT.usage, '--speed needs --replay: name the recording')
+    return undefined
+  }
+  if (config.actors) throw new Failure(EXIT.usage, 'the config file has its own actors: leave --replay out')
+  const times = readSpeed(speed)
+  const recording = await openRecording(file)
+  const { actor } = recording.facts
+  const others = actor === 'inspector' ? {} : { inspector: inspector() }
+  options.actors = { [actor]: replay(recording, { speed: times }), ...others }
+  return recording
 }
 
 /** Adds the store that `--data` names. */
@@ -187,14 +224,8 @@ function create(options: Options, configFile: string | undefined): MillraceServe
 }
 
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
-function greeting(
-  { url, httpUrl }: { url: string; httpUrl?: string | undefined },
-  http: string,
-  options: Options,
-  access: Access,
-  data: string | undefined,
-): string {
-  const { actors, defaultModel, metrics } = options
+function greeting(url: string, http: string, options: Options, access: Access, more: readonly string[]): string {
+  const { actors, defaultModel } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
     `${invocation()} run ${actor} --stream`,
@@ -209,8 +240,7 @@ function greeting(
     `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
     `  token   ${tokenWords(access)}`,
     `  http    ${http}`,
-    ...(metrics && httpUrl !== undefined ? [`  metrics ${httpUrl}/metrics`] : []),
-    ...(data === undefined ? [] : [`  data    ${data}: runs outlive this server`]),
+    ...more,
     '',
     access.kind === 'made'
       ? 'Paste this into a second terminal, in the same folder:'

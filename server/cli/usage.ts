@@ -5,7 +5,7 @@ import type { Output } from './output.ts'
 /** One option of a command: its type, the name of its value, and its explanation. */
 export type OptionUsage =
   | { readonly type: 'boolean'; readonly about: string }
-  | { readonly type: 'string'; readonly value: string; readonly about: string }
+  | { readonly type: 'string'; readonly value: string; readonly about: string; readonly short?: string }
 
 /** The interface of a command, from which its help is made and its arguments are parsed. */
 export type Usage = {
@@ -55,7 +55,12 @@ export function wantsHelp(args: readonly string[]): boolean {
 }
 
 function parsed(usage: Usage, args: string[]): { values: object; positionals: string[] } {
-  const options = Object.fromEntries(Object.entries(usage.options).map(([name, { type }]) => [name, { type }]))
+  const options = Object.fromEntries(
+    Object.entries(usage.options).map(([name, option]) => {
+      const short = 'short' in option ? option.short : undefined
+      return [name, { type: option.type, ...(short !== undefined && { short }) }]
+    }),
+  )
   try {
     return parseArgs({ args, options, allowPositionals: true })
   } catch (error) {
@@ -83,7 +88,8 @@ export function readNumber(name: string, text: string, { min, max }: { min: numb
 export function commandHelp({ name, about, args, options, notes = [], examples }: Usage): string {
   const rows = Object.entries(options).map(([option, usage]): UsageRow => {
     const value = usage.type === 'string' ? ` ${usage.value}` : ''
-    return [`--${option}${value}`, usage.about]
+    const short = 'short' in usage && usage.short !== undefined ? `-${usage.short}, ` : ''
+    return [`${short}--${option}${value}`, usage.about]
   })
   return [
     `Usage: millrace ${[name, ...args, '[options]'].join(' ')}`,

@@ -6,6 +6,7 @@ import type { Usage } from '../../protocol/receipt.ts'
 import { Lanes } from './lanes.ts'
 import type { Log } from './log.ts'
 import { packPayload } from './payload.ts'
+import { RecordedItem } from './recorded.ts'
 
 /**
  * The result of one write. `event` also stands for a text that opened or closed a lane. Events are sent without waiting
@@ -71,10 +72,11 @@ export class LogWriter {
    * Logs one value that an actor yielded or emitted.
    * @throws MillraceError `bad_event` for a value that cannot be logged.
    */
-  write(event: string | RunEvent): Written {
+  write(event: string | RunEvent | RecordedItem): Written {
     try {
       if (typeof event === 'string' && (this.#lanes === undefined || this.#lanes.plain))
         return this.#writeText(0, event) ? 'text' : 'nothing'
+      if (event instanceof RecordedItem) return this.#writeRecorded(event)
       this.#wroteEvent = false
       const isText = this.#writeOnLane(typeof event === 'string' ? { type: 'token', text: event } : event)
       return this.#wroteEvent ? 'event' : isText ? 'text' : 'nothing'
@@ -120,6 +122,12 @@ export class LogWriter {
     if (event.type === 'agent.end' && event.usage !== undefined) checkUsage(event.usage)
     lanes.before(event)
     this.#writeEvent(type, data)
+  }
+
+  #writeRecorded({ content }: RecordedItem): Written {
+    if ('text' in content) return this.#writeText(content.lane, content.text) ? 'text' : 'nothing'
+    this.#writeEvent(content.type, content.data)
+    return 'event'
   }
 
   /** Returns false when nothing was logged: the text is empty, or is a lone high surrogate, which the log holds. */

@@ -7,6 +7,7 @@ import { errorData } from '../log/error-data.ts'
 import type { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
 import { packPayload } from '../log/payload.ts'
+import type { RecordedEnd } from '../log/recorded.ts'
 import type { Children } from './children.ts'
 import type { Inputs } from './inputs.ts'
 import type { OpenWork, OpenWorkSnapshot } from './open-work.ts'
@@ -126,6 +127,11 @@ export class Ending {
     }
     if (result !== undefined) data['result'] = result
     this.#endWith('done', data)
+  }
+
+  /** The run ends as another one did. */
+  replay({ outcome, data }: RecordedEnd): void {
+    this.#endWith(outcome, data)
   }
 
   /** The run has failed. */

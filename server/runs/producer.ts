@@ -4,6 +4,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Log } from '../log/log.ts'
 import { LogWriter, type Written } from '../log/log-writer.ts'
 import type { Reader, Readers } from '../log/readers.ts'
+import { RecordedItem } from '../log/recorded.ts'
 import type { Journal } from './journal.ts'
 import { type ActorOutput, Puller, type PullerCallbacks } from './puller.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -17,6 +18,8 @@ export type ProducerCallbacks = {
   stopReason(): MillraceError
   /** An event was logged as item `seq`. Returns whether it is a text of the run itself, not of a child. */
   logged(event: RunEvent, seq: number): boolean
+  /** An item of another log was logged as item `seq`. Returns whether it is a text of the run itself, not of a child. */
+  replayed(event: RunEvent, seq: number): boolean
   /** An item was logged, after a call of `tellNext`. */
   said(): void
   /** An event of `emit` waits for the gate. Returns a function to call once it no longer waits, if one is needed. */
@@ -143,7 +146,7 @@ export class Producer implements PullerCallbacks {
         this.#freeUntil = 0
         this.#readers.wakeAll()
       }
-      if (typeof said === 'string' || this.#callbacks.logged(said, this.#log.written)) this.#texts++
+      if (typeof said === 'string' || this.#logged(said)) this.#texts++
       if (this.#tellsNext) {
         this.#tellsNext = false
         this.#callbacks.said()
@@ -153,6 +156,12 @@ export class Producer implements PullerCallbacks {
       this.#callbacks.failed(error)
       return false
     }
+  }
+
+  #logged(said: RunEvent | RecordedItem): boolean {
+    const seq = this.#log.written
+    if (!(said instanceof RecordedItem)) return this.#callbacks.logged(said, seq)
+    return said.event !== undefined && this.#callbacks.replayed(said.event, seq)
   }
 
   #write(said: ActorOutput): Written {

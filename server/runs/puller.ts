@@ -1,4 +1,5 @@
 import type { RunEvent } from '../../protocol/events.ts'
+import type { RecordedItem } from '../log/recorded.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** Items that one run may produce in one loop turn. One frame holds them, and each item is cheaper the more there are. */
@@ -6,7 +7,7 @@ const SLICE_ITEMS = 64
 /** The most items between two looks at the clock. */
 const MOST_STRIDE = 16
 
-export type ActorOutput = string | RunEvent
+export type ActorOutput = string | RunEvent | RecordedItem
 
 /** What a puller reports. */
 export type PullerCallbacks = {

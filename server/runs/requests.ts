@@ -260,6 +260,20 @@ export class Requests {
     })
   }
 
+  /**
+   * Follows a recorded run: a request of it is open until its call goes on. An answer is taken, and changes nothing. One
+   * for which there is no room is not open.
+   */
+  replay(event: RunEvent, seq: number): void {
+    if (event.type === 'tool.progress' || event.type === 'tool.result')
+      for (const [id, { data }] of this.#pending) if (data['call'] === event.call) this.#forget(id)
+    if (event.type !== 'request') return
+    const packed = packPayload(toWire(event).data, this.#run.limits)
+    const release = this.#reserve(packed)
+    release?.()
+    if (release) this.answerTo(event.id, packed, seq, { kind: event.kind }).catch(() => {})
+  }
+
   /** Whether a question is for this principal. */
   #may(who: (principal: Principal) => boolean, by: Principal | undefined): boolean {
     try {

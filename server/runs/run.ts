@@ -12,6 +12,7 @@ import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
 import { type Reader, Readers } from '../log/readers.ts'
+import { RecordedEnd, RecordedItem } from '../log/recorded.ts'
 import type { Model } from '../models/model.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import type { StoredInput } from '../stores/run-store.ts'
@@ -489,14 +490,27 @@ export class Run implements ReadableRun {
         this.#usage.note(event, this.#producer.texts)
         return false
       },
+      replayed: (event, seq) => {
+        if (!('text' in event)) this.#parentLink?.logged(event, seq)
+        if (event.agent === undefined) this.#usage.note(event, this.#producer.texts)
+        // Who answers is told that it is taken, as by the recorded run.
+        if (event.type === 'request') this.#asked().replay(event, seq)
+        else this.#requests?.replay(event, seq)
+        return event.type === 'token' && event.agent === undefined
+      },
       said: () => this.#inputs.said(),
-      waits: (event) => expectEnd(this.#ids.open, this, event, () => true),
+      waits: (event) =>
+        event instanceof RecordedItem ? undefined : expectEnd(this.#ids.open, this, event, () => true),
       gateMoved: () => {
         this.#holdDeadline()
         this.#watchStall()
       },
       finishing: () => this.#inputs.refuse(),
-      finished: (result) => this.#guarded.enter(() => this.#ending.done(result)),
+      finished: (result) =>
+        this.#guarded.enter(() => {
+          if (result instanceof RecordedEnd) this.#ending.replay(result)
+          else this.#ending.done(result)
+        }),
       failed: (error) => this.#guarded.enter(() => this.#fail(error)),
       steppedAfterClose: (error) => this.#guarded.enter(() => this.#cleanedUp(error)),
     }

@@ -326,7 +326,7 @@ function twice(type: RunEvent['type']): () => () => void {
     'write',
     (original) =>
       function (this: LogWriter, event) {
-        if (typeof event !== 'string' && event.type === type) original.call(this, event)
+        if (typeof event !== 'string' && 'type' in event && event.type === type) original.call(this, event)
         return original.call(this, event)
       },
   )
@@ -339,7 +339,7 @@ function unsaid(which: (event: RunEvent) => boolean): () => () => void {
     'write',
     (original) =>
       function (this: LogWriter, event) {
-        return typeof event === 'string' || !which(event) ? original.call(this, event) : 'nothing'
+        return typeof event === 'string' || !('type' in event) || !which(event) ? original.call(this, event) : 'nothing'
       },
   )
 }
