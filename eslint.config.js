@@ -49,6 +49,7 @@ export default defineConfig(
       'server/{log,runs,sessions,connections,http,inspector,agents,tools}/**',
       'formats/**',
       'adapters/**',
+      'compat/**',
       'client-sdk/!(node|runtime).ts',
     ],
     rules: {

@@ -129,7 +129,7 @@ const within = (folder: string) => (path: string) => path.startsWith(`${folder}/
 /** Whether a file stands in a room: below a folder, or the file itself. */
 const standsIn = (room: string) => (path: string) => (room.endsWith('/') ? path.startsWith(room) : path === room)
 const isOurs = (path: string) =>
-  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'react/', 'server/', 'test/'].some((folder) =>
+  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'compat/', 'react/', 'server/', 'test/'].some((folder) =>
     path.startsWith(folder),
   )
 const line = ({ from, to }: Import) => `${from} imports ${to}`
@@ -161,6 +161,11 @@ const rules: Record<string, Rule> = {
   'adapters import the client by its public entry, formats, and the types of what they adapt to': importsOnly(
     'adapters',
     (to) => to === 'client-sdk/index.ts' || within('formats')(to) || within('adapters')(to) || !isOurs(to),
+  ),
+
+  'the compat layer imports the client by its public entry, its clock, and itself': importsOnly(
+    'compat',
+    (to) => /^client-sdk\/(index|runtime)\.ts$/.test(to) || within('compat')(to),
   ),
 
   'the client imports the protocol and itself; only its Node entry imports ws': importsOnly(
@@ -225,7 +230,9 @@ const rules: Record<string, Rule> = {
   },
 }
 
-const graph = importGraph(readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'react', 'server']))
+const graph = importGraph(
+  readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'compat', 'react', 'server']),
+)
 
 describe('the import lines of the package', () => {
   test('are found in many files', () => {
@@ -253,6 +260,7 @@ describe('a rule about imports is broken by an import that contradicts it', () =
     'the client imports the protocol': { 'client-sdk/client.ts': `import { WebSocket } from 'ws'` },
     'formats import the protocol': { 'formats/a.ts': `import '../server/text.ts'` },
     'adapters import the client': { 'adapters/a.ts': `import '../client-sdk/run.ts'` },
+    'the compat layer imports': { 'compat/a.ts': `import '../client-sdk/run.ts'` },
     'the hooks for React import': { 'react/use-run.ts': `import { createRun } from '../client-sdk/run.ts'` },
     'the server never imports the client': {
       'server/runs/run.ts': `import type { Run } from '../../client-sdk/run.ts'`,

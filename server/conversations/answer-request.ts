@@ -27,6 +27,8 @@ export type AnswerRequest = {
   readonly limits: ReturnType<typeof conversationLimits>
   /** What the server says in place of the user, to go on with an answer. */
   readonly continueWith: string
+  /** Whether a client may choose this model. */
+  readonly allowsModel: (model: string) => boolean
 }
 
 /**
@@ -50,6 +52,7 @@ export function beginAnswer(draft: Draft, request: AnswerRequest): TreeMessage |
   if (question.isNew) draft.put(question.message)
   const { id: parent, said } = question.message
   const title = record?.title || titleOf(said[0])
+  if (input.type === 'send' && input.model !== undefined) draft.set({ model: chosenModel(input.model, request) })
   draft.set({ leaf: parent, title, updatedAt: now, ...(!record && { createdAt: now }) })
   if (input.type === 'send' && input.answer === false) return undefined
   draft.put({ id: question.answerId, parent, role: 'assistant', status: 'streaming', at: now, run, said: [] })
@@ -119,6 +122,19 @@ function find({ tree }: Draft, id: string): TreeMessage {
   const message = tree.get(id)
   if (message) return message
   throw new MillraceError('not_found', 'there is no such message in this conversation')
+}
+
+/** Some providers write it this way: `@(openai:gpt-5-mini)`. */
+const REFERENCE = /^@\((.+)\)$/
+
+/** The id of a model that a client names. @throws MillraceError `not_found` if it may not be chosen. */
+export function chosenModel(
+  named: string,
+  { allowsModel }: { readonly allowsModel: (model: string) => boolean },
+): string {
+  const model = REFERENCE.exec(named)?.[1] ?? named
+  if (allowsModel(model)) return model
+  throw new MillraceError('not_found', 'clients may not choose this model: add it to `models` of conversation()')
 }
 
 function titleOf(message: Message | undefined): string {

@@ -31,7 +31,7 @@ export type AnswerSettings = {
   readonly window: WindowPolicy | undefined
   readonly summary: SummaryPolicy | undefined
   /** Whether a conversation may have chosen this model. */
-  allowsModel(model: string): boolean
+  readonly allowsModel: (model: string) => boolean
 }
 
 /** What the run of an answer yields: where an answer begins, and what its agent says. */
@@ -100,6 +100,7 @@ class AnswerRun {
         files: agent.files,
         limits,
         continueWith,
+        allowsModel: this.#settings.allowsModel,
       }
       const begun = beginAnswer(draft, request)
       if (begun) conversation.run = run.id

@@ -1,13 +1,11 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { ActorContext } from '../actors/actor.ts'
+import { chosenModel } from './answer-request.ts'
 import type { AnswerSettings } from './answer-run.ts'
 import type { ChangeInput } from './conversation-input.ts'
 import { permit } from './conversations.ts'
 import type { TreeMessage } from './message-tree.ts'
 import type { Draft, OpenConversation } from './open-conversation.ts'
-
-/** Some providers write it this way: `@(openai:gpt-5-mini)`. */
-const REFERENCE = /^@\((.+)\)$/
 
 /**
  * Changes a conversation as a client asks, without an answer.
@@ -61,12 +59,8 @@ function apply(
       return draft.set({ leaf: draft.tree.endBelow(find(draft, input.message).id) })
     case 'rename':
       return draft.set({ title: input.title })
-    case 'model': {
-      const model = input.model === null ? undefined : (REFERENCE.exec(input.model)?.[1] ?? input.model)
-      if (model !== undefined && !settings.allowsModel(model))
-        throw new MillraceError('not_found', 'clients may not choose this model: add it to `models` of conversation()')
-      return draft.set({ model })
-    }
+    case 'model':
+      return draft.set({ model: input.model === null ? undefined : chosenModel(input.model, settings) })
   }
 }
 

@@ -16,7 +16,8 @@ export type ConversationInput =
   | (Named & { type: 'watch'; since?: number | undefined; createdAt?: number | undefined })
   /**
    * To answer a message, which has this id. The same id again is the same message. `parent`: the message that it follows;
-   * null: none. Default: the last one of the active branch. `answer: false`: the message is only stored.
+   * null: none. Default: the last one of the active branch. `answer: false`: the message is only stored. `model`: that of
+   * the conversation from here on, as with `type: 'model'`.
    */
   | (Named & {
       type: 'send'
@@ -24,6 +25,7 @@ export type ConversationInput =
       content: string | readonly ClientPart[]
       parent?: string | null | undefined
       answer?: boolean | undefined
+      model?: string | undefined
     })
   /** To answer a message once more. `message`: it, or an answer to it. The new answer has this id. */
   | (Named & { type: 'retry'; id: string; message: string })
@@ -57,6 +59,7 @@ const named = {
   owner: z.string().min(1).max(1_024).optional(),
 }
 const messageId = z.string().regex(/^[\w-]{8,64}$/, 'an id of a message has 8 to 64 of the characters a-z A-Z 0-9 _ -')
+const modelId = z.string().min(1).max(256)
 const known = z.string().min(1).max(64)
 const content = z.union([z.string().min(1), clientParts])
 
@@ -74,13 +77,14 @@ const inputs = [
     content,
     parent: known.nullish(),
     answer: z.boolean().optional(),
+    model: modelId.optional(),
   }),
   z.strictObject({ type: z.literal('retry'), ...named, id: messageId, message: known }),
   z.strictObject({ type: z.literal('continue'), ...named, id: messageId, message: known }),
   z.strictObject({ type: z.literal('branch'), ...named, message: known.nullable() }),
   z.strictObject({ type: z.literal('select'), ...named, message: known }),
   z.strictObject({ type: z.literal('rename'), ...named, title: z.string().min(1).max(MAX_TITLE_CHARACTERS) }),
-  z.strictObject({ type: z.literal('model'), ...named, model: z.string().min(1).max(256).nullable() }),
+  z.strictObject({ type: z.literal('model'), ...named, model: modelId.nullable() }),
   z.strictObject({ type: z.literal('remove'), ...named }),
   z.strictObject({
     type: z.literal('list'),
