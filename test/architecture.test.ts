@@ -96,7 +96,7 @@ const limitedTo: Record<string, readonly string[]> = {
     'server/transports/',
     'server/text.ts',
   ],
-  'server/mcp/': ['server/actors/', 'server/streams/', 'server/text.ts'],
+  'server/mcp/': ['server/http/', 'server/actors/', 'server/streams/', 'server/text.ts'],
   'server/inspector/': ['server/actors/', 'server/streams/', 'server/text.ts'],
   'server/metrics/': ['server/actors/', 'server/logging/'],
   'server/recordings/': ['server/actors/', 'server/log/', 'server/streams/'],

@@ -110,11 +110,13 @@ import { anthropic } from 'millrace/models/anthropic'
 import { fromAISDK } from 'millrace/models/ai-sdk'
 import { gemini } from 'millrace/models/gemini'
 import { ollama } from 'millrace/models/ollama'
+import { mcp } from 'millrace/server/mcp'
 import { mcpTools } from 'millrace/tools/mcp'
 import { FEATURES } from 'millrace/protocol'
 import { actors } from './actors.ts'
 const authenticate = FEATURES.length > 0 ? jwt({ key: new Uint8Array(32), algorithms: ['HS256'] }) : bearer({ a: 'b' })
-await using server = createServer({ actors, authenticate, models: [openai('a'), ollama('b'), anthropic('c'), gemini('d')] })
+const models = [openai('a'), ollama('b'), anthropic('c'), gemini('d')]
+await using server = createServer({ actors, authenticate, models, http: { mcp: mcp({ name: 'a' }) } })
 server.attach(createHttp(), { path: '/agents' })
 await using tools = await mcpTools({ files: { command: 'files' } })
 agent({ tools: { ...tools } })

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { Writable } from 'node:stream'
 import { createClient } from '../../client-sdk/node.ts'
 import type { Actor } from '../actors/actor.ts'
-import type * as McpStdio from '../mcp/stdio.ts'
 import { createServer, type ServerOptions } from '../server.ts'
 import { bearer } from '../sessions/auth.ts'
 import { memory } from '../transports/memory.ts'
@@ -10,6 +9,7 @@ import { type Config, loadConfig } from './config-file.ts'
 import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
+import { loadMcp } from './mcp-package.ts'
 import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { terminalLogger } from './terminal-logger.ts'
@@ -50,7 +50,10 @@ export const mcp: Command = {
     const { values } = readArgs(usage, args)
     const protocol = takeStdout()
     const config = values.config === undefined ? {} : await loadConfig(values.config)
-    const { actorServer, serveStdio, StdioServerTransport } = await loadPackage()
+    const { actorServer, serveStdio, StdioServerTransport } = await loadMcp(
+      () => import('../mcp/stdio.ts'),
+      'millrace mcp',
+    )
     const transport = memory()
     const named = values.model ?? (config.defaultModel ? undefined : process.env['MILLRACE_MODEL'] || 'demo')
     const options: ServerOptions<NonNullable<Config['actors']>> = {
@@ -67,8 +70,10 @@ export const mcp: Command = {
       const server = createServer(options)
       await server.listen()
       const client = createClient(transport.url, { token: PRINCIPAL, WebSocket: transport.WebSocket })
-      const made = actorServer(actors, client, version())
-      const served = serveStdio(made, { transport: new StdioServerTransport(process.stdin, protocol) })
+      const make = actorServer(actors, { name: 'millrace', version: version() })
+      const served = serveStdio(() => make({ client }), {
+        transport: new StdioServerTransport(process.stdin, protocol),
+      })
       await Promise.race([
         once(process.stdin, 'end'),
         once(process.stdin, 'close'),
@@ -91,14 +96,4 @@ function takeStdout(): Writable {
   const write = process.stdout.write.bind(process.stdout)
   process.stdout.write = process.stderr.write.bind(process.stderr)
   return new Writable({ write: (chunk: Buffer, _, done) => void write(chunk, () => done()) })
-}
-
-async function loadPackage(): Promise<typeof McpStdio> {
-  try {
-    return await import('../mcp/stdio.ts')
-  } catch (error) {
-    const { code } = error as { code?: string }
-    if (code !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new Failure(EXIT.usage, 'millrace mcp needs a package: npm install @modelcontextprotocol/server', error)
-  }
 }

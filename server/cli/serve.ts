@@ -10,6 +10,7 @@ import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
+import { loadMcp } from './mcp-package.ts'
 import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
@@ -89,6 +90,10 @@ const usage = {
       value: 'SECONDS',
       about: 'Time limit for runs to end when the server drains. Default 10.',
     },
+    mcp: {
+      type: 'boolean',
+      about: 'Also serve the actors as MCP tools at /mcp; needs the package @modelcontextprotocol/server.',
+    },
     verbose: { type: 'boolean', about: 'Also print connections and runs. Default: only warnings and errors.' },
   },
   examples: [
@@ -98,10 +103,11 @@ const usage = {
     'millrace serve --config ./actors.mjs --port 8080',
     'millrace serve --data ./data',
     'millrace serve --replay answer.millrace --speed 2',
+    'millrace serve --mcp',
   ],
 } as const
 
-type Flag = 'verbose' | 'metrics'
+type Flag = 'mcp' | 'metrics' | 'verbose'
 type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag>]?: string } & {
   readonly [Name in Flag]?: boolean
 }
@@ -126,16 +132,19 @@ export const serve: Command = {
     const isOff = options.transport?.takesRequests === undefined && options.transport && options.httpPort === undefined
     if (isOff && config.http === undefined) options.http = false
     const replayed = await addReplay(options, values, config)
+    if (values.mcp) await addMcp(options)
     await addStore(options, values)
     if (values.metrics) await addMetrics(options)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
-    const more = [
-      ...(values.metrics ? [`  metrics ${httpUrl ?? ''}/metrics`] : []),
-      ...(values.data === undefined ? [] : [`  data    ${values.data}: runs outlive this server`]),
-      ...(replayed ? [`  replay  ${recordingWords(replayed)}`] : []),
+    const rows = [
+      ['http', httpWords(httpUrl, config)],
+      ...(values.mcp ? [['mcp', `${httpUrl}/mcp`]] : []),
+      ...(values.metrics ? [['metrics', `${httpUrl}/metrics`]] : []),
+      ...(values.data === undefined ? [] : [['data', `${values.data}: runs outlive this server`]]),
+      ...(replayed ? [['replay', recordingWords(replayed)]] : []),
     ]
-    await output.answer(greeting(url, httpWords(httpUrl, config), options, access, more))
+    await output.answer(greeting(url, rows, options, access))
     await drained(server, drainS, output)
     return EXIT.ok
   },
@@ -184,6 +193,14 @@ async function addReplay(
   return recording
 }
 
+/** Adds what `--mcp` asks for. */
+async function addMcp(options: Options): Promise<void> {
+  const { http = true } = options
+  if (http === false) throw new Failure(EXIT.usage, '--mcp needs plain HTTP, which is off: set --http-port, or http')
+  const { mcp } = await loadMcp(() => import('../mcp/mcp-endpoint.ts'), 'millrace serve --mcp')
+  options.http = { mcp: mcp({ version: version() }), ...(http === true ? {} : http) }
+}
+
 /** Adds the store that `--data` names. */
 async function addStore(options: Options, { data, durability }: Values): Promise<void> {
   if (durability !== undefined) {
@@ -224,7 +241,7 @@ function create(options: Options, configFile: string | undefined): MillraceServe
 }
 
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
-function greeting(url: string, http: string, options: Options, access: Access, more: readonly string[]): string {
+function greeting(url: string, rows: readonly string[][], options: Options, access: Access): string {
   const { actors, defaultModel } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
@@ -239,8 +256,7 @@ function greeting(url: string, http: string, options: Options, access: Access, m
     `  actors  ${Object.keys(actors).join(', ')}`,
     `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
     `  token   ${tokenWords(access)}`,
-    `  http    ${http}`,
-    ...more,
+    ...rows.map(([name = '', words = '']) => `  ${name.padEnd(7)} ${words}`),
     '',
     access.kind === 'made'
       ? 'Paste this into a second terminal, in the same folder:'

@@ -44,11 +44,12 @@ export class Callers {
 
   /**
    * The client behind a request with credentials.
+   * @param header names the instance as well, for clients of a foreign protocol.
    * @throws MillraceError `unauthenticated`; `bad_request` for a malformed name of the instance; `unavailable` when the
    *   check failed.
    */
-  async identify(request: UpgradeRequest): Promise<Caller> {
-    const instance = instanceOf(request)
+  async identify(request: UpgradeRequest, header?: string): Promise<Caller> {
+    const instance = instanceOf(request, INSTANCE_HEADER) ?? (header && instanceOf(request, header))
     const given = instance === undefined ? this.#newInstance() : undefined
     const identity = await this.#authenticate(request, instance ?? given!)
     if (!identity)
@@ -107,13 +108,10 @@ async function within<T>(runtime: Runtime, ms: number, answer: Promise<T>): Prom
   })
 }
 
-function instanceOf({ headers }: UpgradeRequest): string | undefined {
-  const name = headers.get(INSTANCE_HEADER)
+function instanceOf({ headers }: UpgradeRequest, header: string): string | undefined {
+  const name = headers.get(header)
   if (name === undefined) return undefined
   if (!/^[\da-f]{32}$/i.test(name))
-    throw new MillraceError(
-      'bad_request',
-      'the header Millrace-Client must have 32 hexadecimal digits, chosen at random',
-    )
+    throw new MillraceError('bad_request', `the header ${header} must have 32 hexadecimal digits, chosen at random`)
   return name.toLowerCase()
 }

@@ -20,6 +20,7 @@ import { aiSdkRoutes } from './ai-sdk-routes.ts'
 import { Callers } from './caller.ts'
 import { ChatRuns } from './chat-runs.ts'
 import { ChatSocket, chatActor } from './chat-socket.ts'
+import type { HttpExtension } from './extension.ts'
 import { HttpSurface } from './http-surface.ts'
 import { metricsRoute } from './metrics-route.ts'
 import { answerOnNode } from './node-adapter.ts'
@@ -39,9 +40,11 @@ export type HttpOptions = {
    * from a link, so name only actors that may be started by one. Default: none.
    */
   eventSource?: readonly string[] | undefined
+  /** Serves the actors as tools of the Model Context Protocol at `/mcp`: `mcp()` of `millrace/server/mcp`. Default: none. */
+  mcp?: HttpExtension | undefined
 }
 
-const OPTIONS: OptionKinds<HttpOptions> = { eventSource: 'a list' }
+const OPTIONS: OptionKinds<HttpOptions> = { eventSource: 'a list', mcp: 'an object' }
 
 /** What plain HTTP takes from the server. */
 export type HttpParts = {
@@ -75,7 +78,7 @@ export type HttpServerParts = {
   readonly streams: OpenStreams
   /** Answers requests of an HTTP server of Node. */
   readonly takeRequest: RequestTaker
-  /** Forgets all tickets. */
+  /** Forgets all tickets, and closes what else is open. */
   close(): void
 }
 
@@ -106,16 +109,18 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
     ...aiSdkRoutes(access, aiSdk),
     ...agUiRoutes(access, chats),
   ]
+  const { mcp } = options
+  if (mcp !== undefined && typeof mcp.open !== 'function')
+    throw new MillraceError('bad_request', 'http.mcp must be what mcp() of millrace/server/mcp returns')
+  const extension = mcp?.open({ ...parts, access })
   const callers = new Callers(parts)
   const sockets = new Set<ChatSocket>()
   const openAi = openAiRoutes({ ...parts, access })
   const { metrics, permissions } = parts
   const ofMetrics = metrics ? [metricsRoute({ metrics, callers, permissions })] : []
   const surface = new HttpSurface({ ...parts, callers, tickets }, [
-    ...routes,
-    ...openAi,
-    ...ofMetrics,
-    openApiRoute(routes),
+    ...[...routes, ...openAi, ...ofMetrics, openApiRoute(routes)],
+    ...(extension?.routes ?? []),
   ])
   const node = { slowMs: limits.slowMs, runtime, report: (error: unknown) => parts.report(error) }
   return {
@@ -137,7 +142,10 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
     streams,
     takeRequest: (request, response, place) =>
       answerOnNode(surface, node, request as IncomingMessage, response as ServerResponse, place),
-    close: () => tickets.close(),
+    close() {
+      tickets.close()
+      extension?.close()
+    },
   }
 }
 

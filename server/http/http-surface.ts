@@ -16,7 +16,7 @@ const LIMIT_ERRORS: readonly string[] = ['too_many_streams', 'rate_limited', 'ov
 /** How long a browser may keep the answer to a preflight, in seconds. */
 const PREFLIGHT_S = 600
 const REQUEST_HEADERS = 'authorization, content-type, last-event-id, millrace-client'
-const RESPONSE_HEADERS = 'location, retry-after, millrace-client, millrace-run'
+const RESPONSE_HEADERS = 'location, retry-after, millrace-client, millrace-run, mcp-session-id'
 
 /** The other end of a request, as far as the server knows it. */
 export type Peer = {
@@ -109,7 +109,7 @@ export class HttpSurface {
 
   /** Who sends a request: nobody in particular where a route is for anybody. */
   async #callerOf(
-    { access = 'principal' }: Route,
+    { access = 'principal', instanceHeader }: Route,
     { run, actor }: Params,
     facts: UpgradeRequest,
     url: URL,
@@ -117,7 +117,7 @@ export class HttpSurface {
     if (access === 'anybody') return undefined
     const { callers, tickets } = this.#parts
     const ticket = url.searchParams.get('ticket')
-    if (ticket === null) return await callers.identify(facts)
+    if (ticket === null) return await callers.identify(facts, instanceHeader)
     const target: TicketTarget | undefined = run === undefined ? (actor === undefined ? undefined : { actor }) : { run }
     if (access !== 'ticket' || !target)
       throw new MillraceError('unauthenticated', 'this path takes no tickets: send Authorization: Bearer')

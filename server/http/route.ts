@@ -25,6 +25,8 @@ export type Route = {
    * `:actor` of the path. `anybody`. Default `principal`.
    */
   readonly access?: 'principal' | 'ticket' | 'anybody'
+  /** A header that names the client instance where `Millrace-Client` does not: that of a foreign protocol. */
+  readonly instanceHeader?: string
   /** The form of its errors. Default: problems of RFC 9457. */
   readonly errors?: ErrorForm
   /** Undefined: the OpenAPI document does not list it. */

@@ -1,4 +1,10 @@
-import { type CallToolResult, McpServer, type ServerContext, type Tool } from '@modelcontextprotocol/server'
+import {
+  type CallToolResult,
+  McpServer,
+  type RequestId,
+  type ServerContext,
+  type Tool,
+} from '@modelcontextprotocol/server'
 import { z } from 'zod'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Actor } from '../actors/actor.ts'
@@ -16,13 +22,32 @@ const MAX_NAME_CHARACTERS = 64
 /** One actor as a tool. */
 type ActorTool = { readonly actor: string; readonly spec: Tool; inputOf(args: Record<string, unknown>): unknown }
 
+/** For whom an MCP server runs actors. */
+export type ActorServerUser = {
+  /** Runs the actors. */
+  readonly client: RunClient
+  /** Whether the user may start an actor. Those that it may not are not listed. Default: all of them. */
+  mayStart?(actor: string): boolean
+  /**
+   * A call begins.
+   * @param id the id of its request.
+   * @param signal aborts when the request is cancelled.
+   * @returns a signal that aborts when the call is to stop, for as long as `over` was not called. Default: `signal`.
+   */
+  called?(id: RequestId, signal: AbortSignal): { readonly signal: AbortSignal; over(): void }
+  /** Whether one more message of progress may be sent. Progress that may not is left out. Default: always. */
+  takesProgress?(): boolean
+}
+
 /**
- * Makes an MCP server whose tools are actors. A call of an actor's tool runs the actor to its end: its progress and a
+ * Makes MCP servers whose tools are actors. A call of an actor's tool runs the actor to its end: its progress and a
  * cancel are carried over. Further tools start a run, read on in it, send it something, and cancel it, by its id.
- * @param client runs the actors.
  * @throws MillraceError `bad_request` for two actors whose tools would have one name.
  */
-export function actorServer(actors: ReadonlyMap<string, Actor>, client: RunClient, version: string): () => McpServer {
+export function actorServer(
+  actors: ReadonlyMap<string, Actor>,
+  identity: { readonly name: string; readonly version: string },
+): (user: ActorServerUser) => McpServer {
   const tools = new Map<string, ActorTool>()
   for (const [name, actor] of actors) {
     const tool = actorTool(name, actor)
@@ -30,38 +55,50 @@ export function actorServer(actors: ReadonlyMap<string, Actor>, client: RunClien
       throw new MillraceError('bad_request', `two tools would be named ${tool.spec.name}: rename the actor ${name}`)
     tools.set(tool.spec.name, tool)
   }
-  const listed = [...Array.from(tools.values(), ({ spec }) => spec), ...(RUN_TOOLS as readonly Tool[])]
 
-  async function call(name: string, args: Record<string, unknown>, context: ServerContext): Promise<CallToolResult> {
-    const { signal } = context.mcpReq
+  async function call(
+    user: ActorServerUser,
+    name: string,
+    args: Record<string, unknown>,
+    { mcpReq }: ServerContext,
+  ): Promise<CallToolResult> {
+    const { client } = user
     const tool = tools.get(name)
+    const open = user.called?.(mcpReq.id, mcpReq.signal)
+    const signal = open?.signal ?? mcpReq.signal
     try {
       return tool
-        ? await runActor(client, tool, args, context)
+        ? await runActor(user, tool, args, mcpReq, signal)
         : resultOf(await callRunTool(client, name, args, signal))
     } catch (error) {
       return failureOf(error)
+    } finally {
+      open?.over()
     }
   }
 
-  return () => {
-    const mcp = new McpServer({ name: 'millrace', version }, { capabilities: { tools: {} } })
+  return (user) => {
+    const mcp = new McpServer(identity, { capabilities: { tools: {} } })
+    const own = [...tools.values()].filter(({ actor }) => user.mayStart?.(actor) ?? true)
+    const listed = [...own.map(({ spec }) => spec), ...(RUN_TOOLS as readonly Tool[])]
     // Below `registerTool`, because the schemas are data here, and the actors check their own input.
     const { server } = mcp
     server.setRequestHandler('tools/list', () => ({ tools: listed }))
-    server.setRequestHandler('tools/call', ({ params }, context) => call(params.name, params.arguments ?? {}, context))
+    server.setRequestHandler('tools/call', ({ params }, context) =>
+      call(user, params.name, params.arguments ?? {}, context),
+    )
     return mcp
   }
 }
 
 async function runActor(
-  client: RunClient,
+  user: ActorServerUser,
   tool: ActorTool,
   args: Record<string, unknown>,
-  { mcpReq }: ServerContext,
+  mcpReq: ServerContext['mcpReq'],
+  signal: AbortSignal,
 ): Promise<CallToolResult> {
-  const { signal } = mcpReq
-  const run = client.start(tool.actor, tool.inputOf(args), { onDetach: 'continue' })
+  const run = user.client.start(tool.actor, tool.inputOf(args), { onDetach: 'continue' })
   const stop = (): void => void run.cancel({ note: 'cancelled by the MCP client' })
   if (signal.aborted) stop()
   signal.addEventListener('abort', stop, { once: true })
@@ -70,9 +107,9 @@ async function runActor(
   try {
     const reading = await readRun(run, NEVER, (event) => {
       const report = progressToken === undefined ? undefined : progress.take(event)
+      if (!report || progressToken === undefined || user.takesProgress?.() === false) return
       // The client may have gone: then its cancel comes, or the end of the connection.
-      if (report && progressToken !== undefined)
-        mcpReq.notify({ method: 'notifications/progress', params: { progressToken, ...report } }).catch(() => {})
+      mcpReq.notify({ method: 'notifications/progress', params: { progressToken, ...report } }).catch(() => {})
     })
     const { id } = await run.opened
     return reading.end ? endOf(reading.end, reading.text) : waitingResult(id, reading)

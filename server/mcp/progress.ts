@@ -1,4 +1,7 @@
 import type { StreamEvent } from '../../protocol/events.ts'
+import { excerpt } from '../text.ts'
+
+const MAX_MESSAGE_CHARACTERS = 256
 
 /** Progress as the protocol has it: a number that grows, perhaps its end, and words. */
 export type McpProgress = { progress: number; total?: number; message?: string }
@@ -15,10 +18,16 @@ export class RunProgress {
       if (!(current > this.#last)) return undefined
       this.#isCounted = true
       this.#last = current
-      return { progress: current, ...(total !== undefined && { total }), ...(message !== undefined && { message }) }
+      return {
+        progress: current,
+        ...(total !== undefined && { total }),
+        ...(message !== undefined && { message: excerpt(message, MAX_MESSAGE_CHARACTERS) }),
+      }
     }
     const message = this.#isCounted ? undefined : wordsOf(event)
-    return message === undefined ? undefined : { progress: ++this.#last, message }
+    return message === undefined
+      ? undefined
+      : { progress: ++this.#last, message: excerpt(message, MAX_MESSAGE_CHARACTERS) }
   }
 }
 

@@ -35,7 +35,8 @@ export async function readRun(
   try {
     for await (const event of run) {
       seq = Math.max(seq, event.seq)
-      if (event.type === 'token' && event.agent === undefined) text += event.text
+      // One byte or more each: what is beyond the limit would be cut off.
+      if (event.type === 'token' && event.agent === undefined && text.length <= MAX_TEXT_BYTES) text += event.text
       onEvent(event)
       if (event.type === 'request') {
         const { id: request, kind, prompt, schema } = event

@@ -46,6 +46,17 @@ describe('millrace serve', () => {
     expect(await (await fetch(url)).text()).toContain('millrace_runs_started_total')
   })
 
+  test('serves its actors as MCP tools with --mcp, and says where', async () => {
+    await using serve = await serving(['--mcp', '--token', 'mine'])
+    const [, url = ''] = /mcp {5}(http:\/\/127\.0\.0\.1:\d+\/mcp)\n/.exec(serve.server.stdout) ?? []
+    const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
+    const ask = (token: string): Promise<Response> =>
+      fetch(url, { method: 'POST', body, headers: { ...headers, authorization: `Bearer ${token}` } })
+    expect((await ask('another')).status).toBe(401)
+    expect(await (await ask('mine')).text()).toContain('"name":"assistant"')
+  })
+
   test('takes model and token from the environment, and does not print a token that was given', async () => {
     const env = { MILLRACE_MODEL: 'ollama:llama3.2', MILLRACE_TOKEN: 'my-own-token' }
     await using serve = await serving([], { env })
