@@ -23,6 +23,9 @@ type Metadata = { millrace: MessageFacts }
 /** What our chunks say about a tool call beyond the AI SDK's own words: the sub-agent that made it. */
 type CallMetadata = { millrace: { agent: string } }
 
+/** A data part. One with the `id` of an earlier part replaces it; a transient one is no part of the message. */
+export type DataChunk = { type: `data-${string}`; id?: string; data: unknown; transient?: boolean }
+
 /**
  * A UI message chunk of the AI SDK, as far as runs become such chunks. All types but `reset-step` and
  * `tool-approval-response` are known to `ai` 6 and to `ai` 7.
@@ -64,7 +67,7 @@ export type UiChunk =
   | { type: 'tool-output-available'; toolCallId: string; output: unknown; preliminary?: boolean; dynamic?: boolean }
   | { type: 'tool-output-error'; toolCallId: string; errorText: string; dynamic?: boolean }
   | { type: 'tool-output-denied'; toolCallId: string }
-  | { type: `data-${string}`; id?: string; data: unknown; transient?: boolean }
+  | DataChunk
   | { type: 'message-metadata'; messageMetadata: Metadata }
   | { type: 'finish-step' }
   | { type: 'reset-step' }

@@ -1,6 +1,6 @@
 import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import { addUsage, type Usage } from '../protocol/receipt.ts'
-import type { MessageFacts, UiChunk } from './ai-sdk-chunk.ts'
+import type { DataChunk, MessageFacts, UiChunk } from './ai-sdk-chunk.ts'
 import { defined, eventFacts } from './event-facts.ts'
 import type { Format } from './format.ts'
 import { type Call, type KnownCall, OpenCalls } from './open-calls.ts'
@@ -14,6 +14,11 @@ export type UiChunkOptions = {
   readonly gen?: (() => number | undefined) | undefined
   /** The major version of the package `ai` that reads the chunks. Default 7. */
   readonly version?: 6 | 7 | undefined
+  /**
+   * Whether a run that is set back begins its step again, for which the events of the step are kept. Otherwise the stream
+   * ends with an error. Default: only where the run is read by version 7.
+   */
+  readonly resets?: boolean | undefined
   /** The page runs the calls that are given to this name. Default: every call that is given to a page counts as its own. */
   readonly page?: string | undefined
   /** The message has these calls already: the chunks continue it. Default: a new message. */
@@ -32,6 +37,16 @@ type EventOf<Type extends StreamEvent['type']> = Extract<StreamEvent, { type: Ty
 /** The chunk types that name a part of text, and the one that is open. */
 type OpenPart = { readonly kind: 'text' | 'reasoning'; readonly id: string }
 
+/** The current step: what was known before it, and what was said in it. From this, a run that is set back begins it again. */
+type Step = {
+  readonly first: number
+  readonly calls: OpenCalls
+  readonly shown: ReadonlyMap<string, DataChunk>
+  readonly usage: Usage | undefined
+  readonly hasResult: boolean
+  events: StreamEvent[]
+}
+
 /** What a call without a result gets when the run has ended. */
 const UNFINISHED = 'stopped before it was finished'
 /** How the error of a call begins that a person has refused. */
@@ -49,16 +64,17 @@ const REFUSED = 'refused by the user'
 export class UiChunks implements Format<UiChunk> {
   isOver = false
   readonly #options: UiChunkOptions
-  readonly #calls: OpenCalls
-  /** What is known of the sub-agents that are at work. */
-  readonly #agents = new Map<string, object>()
+  #calls: OpenCalls
+  /** The data parts that have an id, as they were sent last. */
+  #shown = new Map<string, DataChunk>()
   #pieces: UiChunk[] = []
   #part: OpenPart | undefined
   #isInStep: boolean
   /** Whether the current step has tool calls. A message that ends with such a step would be sent again by itself. */
   #stepHasCalls: boolean
-  /** The number of the first item of the current step, and of the last item of all. */
-  #stepSeq = 0
+  /** Undefined: there is none that could begin again. */
+  #step: Step | undefined
+  /** The number of the last item. */
   #seq: number | undefined
   #usage: Usage | undefined
   #hasResult = false
@@ -79,6 +95,7 @@ export class UiChunks implements Format<UiChunk> {
     if (this.isOver) return []
     this.#seq = event.type === 'gap' ? event.next - 1 : event.seq
     this.#take(event)
+    if (this.#step && !isRewind(event)) this.#step.events.push(event)
     if (!this.isOver && this.#calls.isWaiting && event.seq >= (this.#options.past ?? 0)) {
       this.#closeStep()
       this.#finish('tool-calls', {})
@@ -128,18 +145,15 @@ export class UiChunks implements Format<UiChunk> {
       case 'agent.start': {
         const { parent, name, run } = event
         if (agent === undefined) return
-        this.#calls.agentBegan(agent, parent)
-        const began = defined({ agent, name, parent, run })
-        this.#agents.set(agent, began)
-        return this.#data('agent', { ...began, status: 'running' }, textOf(agent))
+        this.#data('agent', defined({ agent, name, parent, run, status: 'running' }), textOf(agent))
+        return this.#calls.agentBegan(agent, parent)
       }
       case 'agent.end': {
         const { outcome, usage, receipt } = event
         if (agent === undefined) return
-        this.#calls.agentEnded(agent)
-        const began = this.#agents.get(agent) ?? { agent }
-        this.#agents.delete(agent)
-        return this.#data('agent', defined({ ...began, status: outcome, usage, receipt }), textOf(agent))
+        const began = this.#shown.get(`agent ${textOf(agent)}`)?.data as object | undefined
+        this.#data('agent', defined({ agent, ...began, status: outcome, usage, receipt }), textOf(agent))
+        return this.#calls.agentEnded(agent)
       }
       case 'step':
         return this.#data('step', told(event), textOf(event.id))
@@ -289,9 +303,9 @@ export class UiChunks implements Format<UiChunk> {
       return
     }
     if (agent !== undefined) return this.#aside('agent-data', { agent, name, value })
-    if (name === 'result') this.#hasResult = true
     const { id } = Object(value) as { id?: unknown }
     this.#data(textOf(name), value, typeof id === 'string' ? id : undefined)
+    if (name === 'result') this.#hasResult = true
   }
 
   /** The value that the actor returned in addition to its text, or instead of it. */
@@ -299,19 +313,44 @@ export class UiChunks implements Format<UiChunk> {
     if (!this.#hasResult) this.#data('result', value)
   }
 
-  #gap({ from, next, reason }: EventOf<'gap'>): void {
+  #gap(event: EventOf<'gap'>): void {
+    const { from, next, reason } = event
     if (reason === 'policy') return
-    if (reason !== 'rewound') {
+    if (!isRewind(event)) {
       this.#closePart()
       return this.#data('gap', { from, next, reason })
     }
-    const { version = 7 } = this.#options
+    const step = this.#step
     // From before this step on, nothing can be taken back.
-    if (version === 6 || next !== this.#stepSeq) return this.#lost()
+    if (!step || next < step.first) return this.#lost()
+    // The part of a call stays where the call was made: a void item about one of an earlier step would stay with it.
+    const isLost = step.events.some((one) => one.seq >= next && 'call' in one && step.calls.find(textOf(one.call)))
+    // A reset forgets what is written of the arguments of all calls.
+    if (isLost || step.calls.open.some(({ state }) => state === 'writing')) return this.#lost()
+    this.#reset(step, next)
+  }
+
+  /** Begins the current step again, and says once more what still counts of it. */
+  #reset(step: Step, next: number): void {
+    const events = step.events.filter(({ seq }) => seq < next)
     this.#part = undefined
     this.#isInStep = true
     this.#stepHasCalls = false
+    this.#calls = step.calls.copy()
+    this.#usage = step.usage && { ...step.usage }
+    this.#hasResult = step.hasResult
+    step.events = []
     this.#pieces.push({ type: 'reset-step' })
+    for (const [key, piece] of step.shown) if (this.#shown.get(key) !== piece) this.#pieces.push(piece)
+    this.#shown = new Map(step.shown)
+    for (const event of events) {
+      this.#seq = event.seq
+      this.#take(event)
+      step.events.push(event)
+    }
+    // What is for the page that runs now was not taken back.
+    this.#pieces = this.#pieces.filter((piece) => !('transient' in piece))
+    this.#seq = next - 1
   }
 
   /** What was sent no longer counts, and cannot be taken back. */
@@ -324,7 +363,9 @@ export class UiChunks implements Format<UiChunk> {
   #data(name: string, data: unknown, id?: string): void {
     this.#begin()
     const value = data === undefined ? null : data
-    this.#pieces.push({ type: `data-${name}`, ...(id !== undefined && { id }), data: value })
+    const piece: DataChunk = { type: `data-${name}`, ...(id !== undefined && { id }), data: value }
+    if (id !== undefined) this.#shown.set(`${name} ${id}`, piece)
+    this.#pieces.push(piece)
   }
 
   /** Something for the page that runs now, and not for the message. */
@@ -337,11 +378,22 @@ export class UiChunks implements Format<UiChunk> {
   }
 
   #openStep(): void {
+    // It has just begun again.
+    if (this.#isInStep && this.#step?.events.length === 0) return
     this.#closeStep()
     this.#isInStep = true
     this.#stepHasCalls = false
-    this.#stepSeq = this.#seq ?? 0
     this.#pieces.push({ type: 'start-step' })
+    const { version = 7, resets = version === 7 } = this.#options
+    if (!resets) return
+    this.#step = {
+      first: this.#seq ?? 0,
+      calls: this.#calls.copy(),
+      shown: new Map(this.#shown),
+      usage: this.#usage && { ...this.#usage },
+      hasResult: this.#hasResult,
+      events: [],
+    }
   }
 
   #closeStep(): void {
@@ -386,6 +438,11 @@ export class UiChunks implements Format<UiChunk> {
 /** A sub-agent's call is one of a tool that the page does not know. */
 function dynamic(agent: string | undefined): { dynamic?: true } {
   return agent === undefined ? {} : { dynamic: true }
+}
+
+/** The run was set back. */
+function isRewind(event: StreamEvent): boolean {
+  return event.type === 'gap' && event.reason === 'rewound'
 }
 
 /** What an event says, with the sub-agent that says it. */

@@ -20,13 +20,19 @@ export type KnownCall = Readonly<Call>
 export class OpenCalls {
   readonly #calls = new Map<string, Call>()
   /** The sub-agents that are at work, with the agent that started each. */
-  readonly #agents = new Map<string, string | undefined>()
+  readonly #agents: Map<string, string | undefined>
 
   /** The ids of the questions, about no call, that wait for their answer. */
   readonly questions: Set<string> = new Set()
 
-  constructor(known: readonly KnownCall[] = []) {
+  constructor(known: Iterable<KnownCall> = [], agents: ReadonlyMap<string, string | undefined> = new Map()) {
     for (const call of known) this.#calls.set(call.id, { ...call })
+    this.#agents = new Map(agents)
+  }
+
+  /** The same calls and sub-agents, as they are now. */
+  copy(): OpenCalls {
+    return new OpenCalls(this.#calls.values(), this.#agents)
   }
 
   /** The call of that id, if it is known. */

@@ -1,4 +1,4 @@
-import { UiChunks } from '../../formats/ai-sdk-chunks.ts'
+import { type UiChunkOptions, UiChunks } from '../../formats/ai-sdk-chunks.ts'
 import {
   checkedMessages,
   continuationOf,
@@ -44,13 +44,12 @@ export class AiSdkChats {
       const { run, seq, gen, answers, known, refused } = continued
       const found = await this.#chats.find(caller, actor, run, seq)
       await this.#chats.answer(caller, found, answers)
-      const options = { run, version, known, refused, gen: () => found.run.log.gen }
-      return { found, from: { after: seq, gen: gen ?? 1 }, format: new UiChunks(options) }
+      return { found, from: { after: seq, gen: gen ?? 1 }, format: formatOf(found, version, { known, refused }) }
     }
     const waiting = waitingRun(checked)
     if (waiting !== undefined) await this.#chats.supersede(caller, actor, waiting)
     const found = await this.#chats.start(caller, actor, id, { messages: conversationOf(checked) })
-    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, 0) }
+    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, {}) }
   }
 
   /** The whole answer of the chat's run that goes on. Undefined: none does. */
@@ -58,12 +57,17 @@ export class AiSdkChats {
     const active = this.#chats.active(caller, actor, chat)
     if (!active) return undefined
     const found = await this.#chats.find(caller, actor, active.run, 0)
-    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, active.seq) }
+    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, { past: active.seq }) }
   }
 }
 
-function formatOf({ run }: FoundRun, version: 6 | 7, past: number): UiChunks {
-  return new UiChunks({ run: run.id, version, past, gen: () => run.log.gen })
+function formatOf(
+  { run }: FoundRun,
+  version: 6 | 7,
+  more: Pick<UiChunkOptions, 'known' | 'refused' | 'past'>,
+): UiChunks {
+  // A run is set back by a restart, which ends this stream as well: nothing is kept for that.
+  return new UiChunks({ run: run.id, version, resets: false, gen: () => run.log.gen, ...more })
 }
 
 /** The run that the chat last heard of, if that waited for an answer. */

@@ -207,39 +207,110 @@ test('a call that is given to a page ends the answer, and one that another page 
   }
 })
 
-test('a rewind to the beginning of a step takes back that step, and one to an earlier item ends the stream with an error', async () => {
+describe('a run that is set back', () => {
   const step = [
     event({ type: 'iteration', n: 1, max: 2 }),
     event({ type: 'token', text: 'kept ' }),
     event({ type: 'iteration.end', n: 1, stop: 'stop' }),
   ]
-  const second = event({ type: 'iteration', n: 2, max: 2 })
-  const events = [
-    ...step,
-    second,
-    event({ type: 'token', text: 'void' }),
-    { type: 'gap', from: second.seq, next: second.seq, reason: 'rewound', seq: second.seq, at } as const,
+  const second = [
     event({ type: 'iteration', n: 2, max: 2 }),
-    event({ type: 'token', text: 'said again' }),
+    event({ type: 'token', text: 'also ' }),
+    event({ type: 'tool.call', call: 'c1', name: 'look', args: {} }),
+    event({ type: 'token', text: 'void' }),
+    event({ type: 'tool.result', call: 'c1', outcome: 'ok', output: 'void', ms: 1 }),
   ]
-  const { chunks } = chunksOf({ events, end: done })
-  expect(ofType(chunks, 'reset-step')).toHaveLength(1)
-  const { message } = await readMessage(7, chunks)
-  expect(textOf(message as UIMessage)).toBe('kept said again')
+  const [begun, , , voided] = second as [StreamEvent, StreamEvent, StreamEvent, StreamEvent]
+  const back = (next: number): StreamEvent => ({ type: 'gap', from: next, next, reason: 'rewound', seq: next - 1, at })
 
-  for (const [version, next] of [
-    [6, second.seq],
-    [7, second.seq - 1],
-  ] as const) {
-    const gap = { type: 'gap', from: next, next, reason: 'rewound', seq: next, at } as const
-    const { chunks, isOver } = chunksOf(
-      { events: [...events.slice(0, 5), gap, ...events.slice(6)], end: done },
-      { version },
-    )
-    expect(isOver).toBe(true)
-    expect(chunks.at(-1)).toMatchObject({ type: 'error' })
-  }
+  test('to the beginning of its step begins that step again', async () => {
+    const again = [event({ type: 'iteration', n: 2, max: 2 }), event({ type: 'token', text: 'said again' })]
+    const { chunks } = chunksOf({ events: [...step, ...second, back(begun.seq), ...again], end: done })
+    expect(ofType(chunks, 'reset-step')).toHaveLength(1)
+    const { message } = await readMessage(7, chunks)
+    expect(message?.parts).toMatchObject([
+      { type: 'step-start' },
+      { type: 'text', text: 'kept ' },
+      { type: 'step-start' },
+      { type: 'text', text: 'said again' },
+    ])
+  })
+
+  test('to an item within its step takes back what is behind it, and nothing else', async () => {
+    const again = [event({ type: 'tool.result', call: 'c1', outcome: 'ok', output: 'real', ms: 1 })]
+    const { chunks } = chunksOf({ events: [...step, ...second, back(voided.seq), ...again], end: done })
+    const { message, errors } = await readMessage(7, chunks)
+    expect(errors).toEqual([])
+    expect(message?.parts).toMatchObject([
+      { type: 'step-start' },
+      { type: 'text', text: 'kept ' },
+      { type: 'step-start' },
+      { type: 'text', text: 'also ', state: 'done' },
+      { type: 'tool-look', state: 'output-available', output: 'real' },
+      { type: 'step-start' },
+    ])
+  })
+
+  test('to an earlier step, or for version 6, ends the stream with an error that says what to do', () => {
+    for (const [version, next] of [
+      [6, voided.seq],
+      [7, begun.seq - 1],
+    ] as const) {
+      const { chunks, isOver } = chunksOf({ events: [...step, ...second, back(next)], end: done }, { version })
+      expect(isOver).toBe(true)
+      expect(chunks.at(-1)).toMatchObject({ type: 'error', errorText: expect.stringContaining('load the chat again') })
+    }
+  })
+
+  test('within a step becomes the message of a run that said only what counts, whatever it said', async () => {
+    let count = 0
+    for (const seed of Array.from({ length: 10 * seeds.length }, (_, n) => 1_000 + n)) {
+      const { events, end } = randomRun(seed, { rewinds: true })
+      const { chunks, taken, isOver } = chunksOf({ events, end })
+      if (ofType(chunks, 'reset-step').length === 0 || (isOver && chunks.at(-1)?.type === 'error')) continue
+      const { message } = await readMessage(7, chunks)
+      const kept = counting(events.slice(0, taken))
+      expect(textOf(message as UIMessage), `seed ${seed}`).toBe(answerOf(kept))
+      const { message: straight } = await readMessage(7, chunksOf({ events: kept, end }).chunks)
+      const [said, meant] = [contentOf(message), contentOf(straight)]
+      // A call that is made again has a part for each step.
+      if ([said, meant].some((parts) => new Set(parts.flatMap(callOf)).size < parts.flatMap(callOf).length)) continue
+      count++
+      expect(said, `seed ${seed}`).toEqual(meant)
+    }
+    expect(count).toBeGreaterThan(10)
+  })
 })
+
+/**
+ * What a message has, without its division into steps: where the beginning of a step no longer counts, that step stays,
+ * and what comes next is in it.
+ */
+function contentOf(message: UIMessage | undefined): UIMessage['parts'] {
+  const parts: UIMessage['parts'] = []
+  for (const part of message?.parts ?? []) {
+    const last = parts.at(-1)
+    if (part.type === 'step-start') continue
+    if (last && 'text' in last && 'text' in part && last.type === part.type)
+      parts[parts.length - 1] = { ...last, text: `${last.text}${part.text}` }
+    else parts.push(part)
+  }
+  return parts
+}
+
+function callOf(part: UIMessage['parts'][number]): string[] {
+  return 'toolCallId' in part ? [part.toolCallId] : []
+}
+
+/** The events that count after all rewinds. */
+function counting(events: readonly StreamEvent[]): StreamEvent[] {
+  let kept: StreamEvent[] = []
+  for (const one of events) {
+    if (one.type === 'gap' && one.reason === 'rewound') kept = kept.filter(({ seq }) => seq < one.next)
+    else kept.push(one)
+  }
+  return kept
+}
 
 /** The end of the chunks says how the run ended, and nothing else does. */
 function expectEnd(chunks: readonly UiChunk[], isOver: boolean, end: RunEnd): void {

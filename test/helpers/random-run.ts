@@ -28,7 +28,7 @@ export function randomRun(seed: number, { rewinds = false }: { rewinds?: boolean
     else if (said.reason === 'rewound' && !rewinds) seq--
     else if (said.reason === 'rewound') {
       const next = Math.max(1, seq - Math.floor(random() * 5))
-      events.push({ type: 'gap', from: next, next, reason: 'rewound', seq: next, at })
+      events.push({ type: 'gap', from: next, next, reason: 'rewound', seq: next - 1, at })
       seq = next - 1
     } else {
       events.push({ type: 'gap', from: seq, next: seq + 3, reason: said.reason, seq: seq + 2, at })
