@@ -42,6 +42,29 @@ test.concurrent.each(['express.ts', 'fastify.ts', 'hono.ts'])(
   },
 )
 
+test('one run is started with useChat, watched with curl, steered, approved over HTTP and stopped with openai, as the README shows', async () => {
+  await using recorded = example('one-run.ts')
+  const { code, stdout, stderr } = await recorded.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const lines = stdout.trimEnd().split('\n')
+  const of = (client: string): string[] => lines.filter((line) => line.startsWith(client)).map((line) => line.slice(15))
+  expect(of('useChat').at(-1)).toBe('shows the message as cancelled')
+  expect(of('curl -N')).toEqual([
+    'tool.call mail {"to":"Ada"}',
+    'tool.result sent to Ada',
+    'token "You" ...',
+    'end cancelled',
+  ])
+  expect(of('millrace').at(-1)).toBe('end cancelled, provider closed, settled true')
+  expect(of('HTTP')).toEqual(['POST input approve: accepted', 'GET run: cancelled, user by client'])
+  expect(of('openai')).toEqual(['calls responses.cancel', 'gets the response: cancelled'])
+  const picture = readFileSync(`${root}docs/one-run.svg`, 'utf8')
+  const drawn = [...picture.matchAll(/<text class="line"[^>]*>(.*)<\/text>/g)].map(([, text = '']) =>
+    text.replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&amp;', '&'),
+  )
+  expect(drawn.toSorted()).toEqual(lines.map((line) => line.slice(15)).toSorted())
+})
+
 const noKeys: Record<string, string> = {
   ANTHROPIC_API_KEY: '',
   GEMINI_API_KEY: '',

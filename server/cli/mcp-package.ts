@@ -1,14 +1,12 @@
 import { EXIT, Failure } from './exit.ts'
 
 /**
- * Loads a part of the server that needs the package `@modelcontextprotocol/server`.
+ * Handles the error of loading a part of the server that needs the package `@modelcontextprotocol/server`.
  * @param command what needs it.
- * @throws Failure which says what to install.
+ * @returns a function that throws a `Failure` which says what to install, or the error if it is another one.
  */
-export async function loadMcp<Part>(load: () => Promise<Part>, command: string): Promise<Part> {
-  try {
-    return await load()
-  } catch (error) {
+export function withoutMcp(command: string): (error: unknown) => never {
+  return (error) => {
     const { code } = error as { code?: string }
     if (code !== 'ERR_MODULE_NOT_FOUND') throw error
     throw new Failure(EXIT.usage, `${command} needs a package: npm install @modelcontextprotocol/server`, error)

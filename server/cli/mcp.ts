@@ -9,7 +9,7 @@ import { type Config, loadConfig } from './config-file.ts'
 import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
-import { loadMcp } from './mcp-package.ts'
+import { withoutMcp } from './mcp-package.ts'
 import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { terminalLogger } from './terminal-logger.ts'
@@ -50,9 +50,8 @@ export const mcp: Command = {
     const { values } = readArgs(usage, args)
     const protocol = takeStdout()
     const config = values.config === undefined ? {} : await loadConfig(values.config)
-    const { actorServer, serveStdio, StdioServerTransport } = await loadMcp(
-      () => import('../mcp/stdio.ts'),
-      'millrace mcp',
+    const { actorServer, serveStdio, StdioServerTransport } = await import('../mcp/stdio.ts').catch(
+      withoutMcp('millrace mcp'),
     )
     const transport = memory()
     const named = values.model ?? (config.defaultModel ? undefined : process.env['MILLRACE_MODEL'] || 'demo')

@@ -10,7 +10,7 @@ import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
-import { loadMcp } from './mcp-package.ts'
+import { withoutMcp } from './mcp-package.ts'
 import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
@@ -197,7 +197,7 @@ async function addReplay(
 async function addMcp(options: Options): Promise<void> {
   const { http = true } = options
   if (http === false) throw new Failure(EXIT.usage, '--mcp needs plain HTTP, which is off: set --http-port, or http')
-  const { mcp } = await loadMcp(() => import('../mcp/mcp-endpoint.ts'), 'millrace serve --mcp')
+  const { mcp } = await import('../mcp/mcp-endpoint.ts').catch(withoutMcp('millrace serve --mcp'))
   options.http = { mcp: mcp({ version: version() }), ...(http === true ? {} : http) }
 }
 
