@@ -1,4 +1,5 @@
 import { cancel } from './cancel.ts'
+import { conversations } from './conversations.ts'
 import { fanOut } from './fan-out.ts'
 import { frozenClient } from './frozen-client.ts'
 import { fullSpeed } from './full-speed.ts'
@@ -22,6 +23,7 @@ export const QUESTIONS: readonly BenchQuestion[] = [
   resume,
   inspector,
   growth,
+  conversations,
 ]
 
 /** Those whose goals are compared with the last time, in about a minute. */

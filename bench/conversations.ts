@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Client, createClient } from 'millrace/client'
+import { listConversations, conversation as open, searchConversations } from 'millrace/conversation'
+import {
+  agent,
+  bearer,
+  type ConversationStore,
+  conversation,
+  createServer,
+  demo,
+  sqliteConversations,
+} from 'millrace/server'
+import { sqlite } from 'millrace/server/sqlite'
+import type { BenchQuestion } from './question.ts'
+import { figure, median, percentile } from './stage/statistics.ts'
+
+const OWNER = 'alice'
+const TOKEN = 'a-token-of-alice'
+/** The conversation of which the others are copies, and the word that only copy `n` has. */
+const TEMPLATE = { owner: OWNER, id: 'template' }
+const wordOf = (n: number): string => `conversation${n}`
+/** Conversations of one page of the list. */
+const PAGE = 50
+
+type Chats = { chat: ReturnType<typeof conversation> }
+
+/** How long do lists, openings and searches take when a file has a million messages of one principal? */
+export const conversations: BenchQuestion = {
+  name: 'conversations',
+  async ask({ counts, say }) {
+    const { total, messages, looks } = counts({
+      full: { total: 10_000, messages: 100, looks: 500 },
+      quick: { total: 500, messages: 100, looks: 100 },
+      smoke: { total: 10, messages: 4, looks: 3 },
+    })
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-bench-'))
+    const path = join(folder, 'millrace.db')
+    const store = sqlite({ path })
+    const kept = sqliteConversations(store)
+    const chat = conversation({ agent: agent({ model: demo({ tokensPerSec: Infinity }) }), store: kept })
+    const server = createServer({
+      actors: { chat },
+      authenticate: bearer({ [TOKEN]: OWNER }),
+      store,
+      limits: { startsPerSec: 1_000_000, startBurst: 1_000_000 },
+    })
+    const { url } = await server.listen(0)
+    const client = createClient<Chats>(url, { token: TOKEN })
+    try {
+      await converse(client, messages)
+      const startedAt = performance.now()
+      await fill(kept, total, (n) => say(`conversation ${n} of ${total}`))
+      const fillS = (performance.now() - startedAt) / 1_000
+
+      const timed = async (what: string, look: (n: number) => Promise<unknown>): Promise<number[]> => {
+        const times: number[] = []
+        for (let n = 0; n < looks; n++) {
+          say(`${what} ${n + 1} of ${looks}`)
+          const begunAt = performance.now()
+          await look(1 + ((n * 7_919) % total))
+          times.push(performance.now() - begunAt)
+        }
+        return times
+      }
+      const { next } = await listConversations(client, { most: PAGE })
+      const measured = {
+        'the first page of the list': await timed('list', () => listConversations(client, { most: PAGE })),
+        'a further page': await timed('page', () =>
+          listConversations(client, next === undefined ? {} : { before: next }),
+        ),
+        [`open one of ${messages} messages`]: await timed('open', (n) => opened(client, `copy-${n}`)),
+        'search for a word of one conversation': await timed('search', (n) => searchConversations(client, wordOf(n))),
+      }
+      await client.close()
+      await server.close({ drainMs: 0 })
+      const bytes = statSync(path).size
+      return {
+        tables: [
+          {
+            title: `Conversations: ${total} of one principal, ${total * messages} messages, in one SQLite file`,
+            columns: ['', 'p50 ms', 'p99 ms'],
+            rows: Object.entries(measured).map(([what, times]) => [
+              what,
+              figure(median(times)),
+              figure(percentile(times, 0.99)),
+            ]),
+            notes: [
+              `The file has ${(bytes / 1_048_576).toFixed(0)} MiB, ${figure(bytes / (total * messages))} bytes a message. ` +
+                `${figure((total * messages) / fillS)} messages were stored in a second.`,
+              `${looks} times each, one after the other, over a WebSocket. Server and client share a process.`,
+            ],
+          },
+        ],
+        summary: [],
+        failures: [],
+        figures: { ...measured, bytes, fillS },
+      }
+    } finally {
+      await client.close()
+      await server.close({ drainMs: 0 })
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+}
+
+/** Has a conversation of so many messages, of which the others are copies. */
+async function converse(client: Client<Chats>, messages: number): Promise<void> {
+  const chat = open(client, TEMPLATE.id)
+  chat.subscribe(() => {})
+  for (let n = 0; n < messages / 2; n++) {
+    await chat.send(`Question ${n}: which museums are open on a Monday in winter?`)
+    for await (const { status } of chat) if (status === 'ready') break
+  }
+  chat.close()
+}
+
+/** Copies the template. What a store keeps of a conversation names neither its owner nor its id. */
+async function fill(store: ConversationStore, total: number, say: (n: number) => void): Promise<void> {
+  const template = await store.load(TEMPLATE)
+  if (!template) throw new Error('the template is missing')
+  for (let n = 1; n <= total; n++) {
+    if (n % 100 === 0) say(n)
+    const copied = { ...template.conversation, id: `copy-${n}`, updatedAt: template.conversation.updatedAt + n }
+    const messages = template.messages.map((message) => ({ ...message, text: `${message.text} ${wordOf(n)}` }))
+    if (!(await store.save(copied, messages, 0))) throw new Error(`conversation ${n} was not stored`)
+  }
+}
+
+/** Opens a conversation until all of it is there. */
+async function opened(client: Client<Chats>, id: string): Promise<void> {
+  const chat = open(client, id)
+  for await (const { status } of chat) if (status === 'ready') break
+  chat.close()
+}
