@@ -1,7 +1,7 @@
 // Builds `dist/` beside the old one and swaps them only when the compiler is content, so a failed build never leaves
 // half a package behind and a running test never sees an empty one.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -18,6 +18,9 @@ if (compiled.status !== 0) {
   console.error('build failed: dist/ is unchanged')
   process.exit(1)
 }
+
+// The scripts that run inside Redis are read as they are.
+cpSync(`${root}server/stores/redis/scripts`, `${fresh}/server/stores/redis/scripts`, { recursive: true })
 
 const command = `${fresh}/server/cli/main.js`
 if (existsSync(command)) chmodSync(command, 0o755)

@@ -34,6 +34,7 @@ const homes: Record<string, readonly string[]> = {
   'prom-client': ['server/metrics/prometheus.ts'],
   libsql: ['server/stores/sqlite/file.ts'],
   react: ['react/'],
+  redis: ['server/stores/redis/client.ts'],
   tsx: ['server/cli/config-file.ts'],
   'uWebSockets.js': ['server/cli/transport-option.ts'],
   ai: ['adapters/ai-sdk.ts'],

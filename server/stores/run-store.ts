@@ -125,6 +125,36 @@ export type AppendRefusal =
   /** Its first item does not follow the last that is stored. */
   | 'gap'
 
+/** What another process has asked of a run. */
+export type Ask = {
+  /** Its number. Asks are heard in order. */
+  readonly n: number
+  /** What was asked. A store never reads it. */
+  readonly packed: Uint8Array
+}
+
+/** Hears what concerns a run that this process holds. No method throws, and none is called after `lost`. */
+export interface Holder {
+  /** Somebody else has the run, or it was removed: nothing of it may be done here any more. */
+  lost(): void
+  /** The store has not confirmed the lease for so long that another process may soon take over; or it has again. */
+  doubted(): void
+  /** Another process asks something. Each ask comes once, and again in the next process if it was not answered. */
+  asked(ask: Ask): void
+  /** Who reads the run in other processes now: what each of them attends with, by its name. */
+  attended(readers: ReadonlyMap<string, Uint8Array>): void
+}
+
+/** A lease of a store in which other processes take part. */
+export interface SharedLease {
+  /** Whether another process may have the run: the lease was not confirmed for four fifths of its time. */
+  readonly isDoubtful: boolean
+  /** Tells `holder` from now on what concerns the run. */
+  heldBy(holder: Holder): void
+  /** Stores the answer to an ask, and lets the process that asked hear it. Repeats it until the store takes it. */
+  answer(n: number, packed: Uint8Array): Promise<void>
+}
+
 /** The right to append to one run. There is one holder at a time. */
 export interface Lease {
   /** The life of the log that this holder writes. */
@@ -139,6 +169,8 @@ export interface Lease {
   append(what: Append): Promise<AppendRefusal | undefined>
   /** Gives the run up: somebody else may take it over at once. Does nothing when that has happened already. */
   release(): Promise<void>
+  /** What a lease has in addition in a store that is shared. */
+  readonly shared?: SharedLease | undefined
 }
 
 /** Batches of a log, in order, and none is missing between two of them. */
@@ -161,6 +193,30 @@ export type StoreCaps = {
   readonly flushMs: number
 }
 
+/** Why an ask has no answer. `busy`: too much is asked of this run already. `abandoned`: nobody holds the run now. */
+export type AskRefusal = 'ended' | 'missing' | 'busy' | 'abandoned'
+
+/** What a store does for processes that share it. */
+export interface SharedRuns {
+  /** How long a holder keeps a run without confirming it, in milliseconds. */
+  readonly leaseMs: number
+  /** The id of the run of a key: the same in each process, and nobody can guess it. */
+  idOf(key: string): string
+  /**
+   * Calls `heard` whenever a run may have changed: with the items that it has in addition, or without. Calls may be late,
+   * repeated or in any order, but one comes after every change. The run can be read once this resolves.
+   * @returns a function that ends it.
+   */
+  follow(id: string, heard: (batch?: Batch) => void): Promise<() => void>
+  /** Asks something of the holder of a run. Resolves with its answer, as bytes, once that is stored. */
+  ask(id: string, packed: Uint8Array, signal: AbortSignal): Promise<Uint8Array | AskRefusal>
+  /**
+   * States who reads a run in this process, for its holder; undefined: nobody. It holds for `leaseMs`, and must be
+   * repeated until then.
+   */
+  attend(id: string, readers: Uint8Array | undefined): Promise<void>
+}
+
 /**
  * Where runs are kept when memory is not enough: their logs, ends, keys and inputs, and what a waiting run goes on from.
  * All effects of one call are in one run, so that a store may be divided by run.
@@ -170,6 +226,8 @@ export type StoreCaps = {
 export interface RunStore {
   /** What the store can do. */
   readonly caps: StoreCaps
+  /** Present in a store that other processes share. The runs of a key have the id that it gives. */
+  readonly shared?: SharedRuns | undefined
   /** Connects, or opens the file. @throws MillraceError `store_unavailable` with what to do. */
   open(): Promise<void>
   /**

@@ -50,19 +50,30 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
       test('once for a key: whoever comes later gets the run that has it, and begins nothing', async () => {
         await using harness = await openStore()
         const { store } = harness
-        const first = await store.begin('r1', newRun({}, { name: 'k', input: 'a' }))
+        const [id, other] = [keyed(store, 'r1'), keyed(store, 'r2')]
+        const first = await store.begin(id, newRun({}, { name: 'k', input: 'a' }))
         expect(first).toHaveProperty('gen', 1)
-        expect(await store.begin('r2', newRun({}, { name: 'k', input: 'b' }))).toEqual({ run: 'r1', input: 'a' })
-        expect(await store.find('r2')).toBeUndefined()
-        expect(await store.begin('r1', newRun({}, { name: 'k', input: 'a' }))).toHaveProperty('gen', 1)
-        expect(await store.findKey('k')).toEqual({ run: 'r1', input: 'a' })
+        expect(await store.begin(other, newRun({}, { name: 'k', input: 'b' }))).toEqual({ run: id, input: 'a' })
+        if (other !== id) expect(await store.find(other)).toBeUndefined()
+        expect(await store.findKey('k')).toEqual({ run: id, input: 'a' })
         expect(await store.findKey('other')).toBeUndefined()
+      })
+
+      test('once for a key also when the answer was lost: the same call gives what it would have given', async () => {
+        await using harness = await openStore()
+        const { store } = harness
+        const id = keyed(store, 'r1')
+        const flaky = new FailingStore(store, nodeRuntime)
+        flaky.loseReplies(1)
+        await expect(flaky.begin(id, newRun({}, { name: 'k', input: 'a' }))).rejects.toThrow(MillraceError)
+        // A store whose ids come from keys knows by itself which answers it has lost.
+        if (!store.shared) expect(await flaky.begin(id, newRun({}, { name: 'k', input: 'a' }))).toHaveProperty('gen', 1)
       })
 
       test('once for a key also when two take it at the same time', async () => {
         await using harness = await openStore()
         const { store } = harness
-        const ids = ['r1', 'r2', 'r3']
+        const ids = ['r1', 'r2', 'r3'].map((id) => keyed(store, id))
         const all = await Promise.all(ids.map((id) => store.begin(id, newRun({}, { name: 'k', input: 'a' }))))
         expect(all.filter((begun) => 'gen' in begun)).toHaveLength(1)
         const { run } = (await store.findKey('k'))!
@@ -434,20 +445,21 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
       test('with their log and their key, and their holder is fenced', async () => {
         await using harness = await openStore()
         const { store } = harness
-        const lease = (await store.begin('r1', newRun({}, { name: 'k', input: 'a' }))) as Lease
+        const [id, other] = [keyed(store, 'r1'), keyed(store, 'r2')]
+        const lease = (await store.begin(id, newRun({}, { name: 'k', input: 'a' }))) as Lease
         await lease.append({ batch: batch(1, 3), inputs: [input('m1')] })
-        await store.remove('r1')
-        expect(await store.find('r1')).toBeUndefined()
+        await store.remove(id)
+        expect(await store.find(id)).toBeUndefined()
         expect(await store.findKey('k')).toBeUndefined()
         expect(await store.list('alice', undefined, 10)).toEqual([])
-        expect((await store.read('r1', 1, 1_000)).batches).toEqual([])
+        expect((await store.read(id, 1, 1_000)).batches).toEqual([])
         expect(await lease.append({ batch: batch(4, 4) })).toBe('fenced')
-        expect(await store.takeOver('r1')).toBe('missing')
+        expect(await store.takeOver(id)).toBe('missing')
         await lease.release()
-        await store.remove('r1')
-        const next = (await store.begin('r2', newRun({}, { name: 'k', input: 'b' }))) as Lease
+        await store.remove(id)
+        const next = (await store.begin(other, newRun({}, { name: 'k', input: 'b' }))) as Lease
         expect(next.gen).toBe(1)
-        expect((await store.read('r2', 1, 1_000)).batches).toEqual([])
+        expect((await store.read(other, 1, 1_000)).batches).toEqual([])
       })
 
       test('all of one principal, and no other', async () => {
@@ -455,7 +467,7 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
         const { store } = harness
         const lease = await begun(store, 'r1')
         await lease.append({ batch: batch(1, 3) })
-        await store.begin('r2', newRun({}, { name: 'k', input: 'a' }))
+        await store.begin(keyed(store, 'r2'), newRun({}, { name: 'k', input: 'a' }))
         await (await begun(store, 'x', { principal: 'bob' })).append({ batch: batch(1, 1) })
         expect(await store.removeAll('alice')).toBe(2)
         expect(await store.removeAll('alice')).toBe(0)
@@ -470,15 +482,16 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
       test('whole when the store is closed and opened', async () => {
         await using harness = await openStore()
         const { store } = harness
-        const ended = (await store.begin('r1', newRun({}, { name: 'k', input: 'a' }))) as Lease
+        const id = keyed(store, 'r1')
+        const ended = (await store.begin(id, newRun({}, { name: 'k', input: 'a' }))) as Lease
         await ended.append({ batch: batch(1, 3), end: end(4) })
         await (await begun(store, 'r2')).append({ batch: batch(1, 2) })
-        const before = await Promise.all([store.find('r1'), store.find('r2'), store.list('alice', undefined, 9)])
+        const before = await Promise.all([store.find(id), store.find('r2'), store.list('alice', undefined, 9)])
         const again = await harness.restart()
-        const after = await Promise.all([again.find('r1'), again.find('r2'), again.list('alice', undefined, 9)])
+        const after = await Promise.all([again.find(id), again.find('r2'), again.list('alice', undefined, 9)])
         expect(after).toEqual(before)
-        expect(await again.findKey('k')).toEqual({ run: 'r1', input: 'a' })
-        expect((await again.read('r1', 1, 1_000)).batches).toEqual([batch(1, 3)])
+        expect(await again.findKey('k')).toEqual({ run: id, input: 'a' })
+        expect((await again.read(id, 1, 1_000)).batches).toEqual([batch(1, 3)])
         const { lease } = (await again.takeOver('r2')) as Taken
         expect(await lease.append({ batch: batch(3, 3, lease.gen), end: end(4) })).toBeUndefined()
       })
@@ -512,6 +525,11 @@ const facts = { actor: 'count', principal: 'alice' }
 
 function newRun(more: Partial<NewRun['facts']> = {}, key?: NewRun['key']): NewRun {
   return { facts: { ...facts, startedAt: 1_000, packed: bytes(1, 2, 3), ...more }, key }
+}
+
+/** The id of the run of the key `k`: any, or the one that the store makes of the key. */
+function keyed(store: RunStore, id: string): string {
+  return store.shared?.idOf('k') ?? id
 }
 
 async function begun(store: RunStore, id: string, more: Partial<NewRun['facts']> = {}): Promise<Lease> {

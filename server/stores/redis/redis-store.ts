@@ -1,0 +1,173 @@
+import { createHash, createHmac } from 'node:crypto'
+import { MillraceError } from '../../../protocol/errors.ts'
+import type { Runtime } from '../../../protocol/runtime.ts'
+import type {
+  AskRefusal,
+  Batch,
+  Lease,
+  ListPosition,
+  NewRun,
+  Page,
+  RunStore,
+  SharedRuns,
+  StoreCaps,
+  StoredKey,
+  StoredRun,
+  StoredRunSummary,
+} from '../run-store.ts'
+import { RunKeys } from './run-keys.ts'
+import { Shard, type ShardOptions } from './shard.ts'
+import { RedisRefusal, storeError } from './store-error.ts'
+
+const CAPS: StoreCaps = { durable: true, shared: true, maxBatchBytes: 65_536, flushMs: 40 }
+/** The bytes of a secret that nobody has set. */
+const SECRET_BYTES = 32
+/** Stands before the fingerprint of a secret that was set. One that was not set is stored itself. */
+const SET = Buffer.from('set:')
+
+/** What a store takes from its process. */
+export type RedisRuntime = Pick<Runtime, 'now' | 'setTimer' | 'random' | 'randomBytes'>
+
+/** How a store keeps its runs, resolved. */
+export type RedisStoreOptions = Omit<ShardOptions, 'keys' | 'node'> & {
+  readonly urls: readonly string[]
+  readonly prefix: string
+  readonly secret: string | undefined
+}
+
+/** Runs in one Redis or several, which several processes share. A run is in one of them, found by its id. */
+export class RedisStore implements RunStore, SharedRuns {
+  readonly caps: StoreCaps = CAPS
+  readonly leaseMs: number
+  readonly #options: RedisStoreOptions
+  readonly #runtime: RedisRuntime
+  #shards: readonly Shard[] = []
+  #secret: Buffer | undefined
+
+  constructor(options: RedisStoreOptions, runtime: RedisRuntime) {
+    this.leaseMs = options.leaseMs
+    this.#options = options
+    this.#runtime = runtime
+  }
+
+  get shared(): SharedRuns {
+    return this
+  }
+
+  async open(): Promise<void> {
+    const { urls, prefix, secret } = this.#options
+    const node = Buffer.from(this.#runtime.randomBytes(9)).toString('base64url')
+    const options = { ...this.#options, keys: new RunKeys(prefix), node }
+    const shards = urls.map((url) => new Shard(url, options, this.#runtime))
+    const made = Buffer.from(this.#runtime.randomBytes(SECRET_BYTES))
+    const print = secret === undefined ? undefined : fingerprint(secret)
+    try {
+      // The first Redis decides which secret it is: the others are given that one.
+      const [first, ...rest] = shards
+      const decided = await first!.open(print ?? made)
+      const others = await Promise.all(rest.map((shard) => shard.open(decided)))
+      const isSame = others.every((other) => other.equals(decided)) && (!print || print.equals(decided))
+      if (!isSame || (print === undefined && decided.subarray(0, SET.length).equals(SET)))
+        throw storeError(first!.place, new RedisRefusal('SECRET', 'another secret'))
+      this.#secret = secret === undefined ? decided : Buffer.from(secret)
+      this.#shards = shards
+    } catch (error) {
+      await Promise.all(shards.map((shard) => shard.close()))
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#shards.map((shard) => shard.close()))
+  }
+
+  /** Ends as a process does that dies. For tests. @internal */
+  crash(): void {
+    for (const shard of this.#shards) shard.crash()
+  }
+
+  async begin(id: string, run: NewRun): Promise<Lease | StoredKey> {
+    return this.#of(id).begin(id, run)
+  }
+
+  async takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
+    return this.#of(id).takeOver(id)
+  }
+
+  async abandoned(most: number): Promise<string[]> {
+    const found = await Promise.all(this.#open.map((shard) => shard.abandoned(most)))
+    return found.flat().slice(0, most)
+  }
+
+  async find(id: string): Promise<StoredRun | undefined> {
+    return this.#of(id).find(id)
+  }
+
+  async findKey(name: string): Promise<StoredKey | undefined> {
+    const id = this.idOf(name)
+    return this.#of(id).findKey(id)
+  }
+
+  async list(principal: string, before: ListPosition | undefined, most: number): Promise<StoredRunSummary[]> {
+    const lists = await Promise.all(this.#open.map((shard) => shard.list(principal, before, most)))
+    return lists.flat().sort(newestFirst).slice(0, most)
+  }
+
+  async read(id: string, from: number, maxBytes: number): Promise<Page> {
+    return this.#of(id).read(id, from, maxBytes)
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#of(id).remove(id)
+  }
+
+  async removeAll(principal: string): Promise<number> {
+    const removed = await Promise.all(this.#open.map((shard) => shard.removeAll(principal)))
+    return removed.reduce((sum, some) => sum + some, 0)
+  }
+
+  // --- shared
+
+  idOf(key: string): string {
+    if (!this.#secret) throw notOpen()
+    return `r_${createHmac('sha256', this.#secret).update(key).digest().subarray(0, 16).toString('base64url')}`
+  }
+
+  async follow(id: string, heard: (batch?: Batch) => void): Promise<() => void> {
+    return this.#of(id).follow(id, heard)
+  }
+
+  async ask(id: string, packed: Uint8Array, signal: AbortSignal): Promise<Uint8Array | AskRefusal> {
+    return this.#of(id).ask(id, packed, signal)
+  }
+
+  async attend(id: string, readers: Uint8Array | undefined): Promise<void> {
+    return this.#of(id).attend(id, readers)
+  }
+
+  get #open(): readonly Shard[] {
+    if (this.#shards.length === 0) throw notOpen()
+    return this.#shards
+  }
+
+  /** The Redis that has a run: that of the highest weight, so that another Redis takes over as little as it can. */
+  #of(id: string): Shard {
+    const shards = this.#open
+    if (shards.length === 1) return shards[0]!
+    const weights = shards.map(({ place }) => createHash('sha1').update(`${place} ${id}`).digest().readUInt32BE())
+    return shards[weights.indexOf(Math.max(...weights))]!
+  }
+}
+
+function notOpen(): MillraceError {
+  return new MillraceError('store_unavailable', 'the store is not open')
+}
+
+/** By which a secret is recognized, and not found out. */
+function fingerprint(secret: string): Buffer {
+  return Buffer.concat([SET, createHmac('sha256', secret).update('millrace').digest()])
+}
+
+function newestFirst(a: ListPosition, b: ListPosition): number {
+  return b.startedAt - a.startedAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
+}

@@ -1,0 +1,8 @@
+-- ARGV: id, channel
+-- Gives whether there was such a run. The list of its principal is a key of the call, or unknown to the caller.
+local principal = redis.call('HGET', META, 'p')
+redis.call('ZREM', LIVE, ARGV[1])
+if principal then redis.call('ZREM', ARGV[3] .. principal, ARGV[1]) end
+redis.call('DEL', META, LOG, INPUTS, ASKS, ANSWERS, READERS)
+redis.call('PUBLISH', ARGV[2], '!')
+return principal and 1 or 0

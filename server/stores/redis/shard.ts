@@ -1,0 +1,396 @@
+import { MillraceError } from '../../../protocol/errors.ts'
+import type { Timer } from '../../../protocol/runtime.ts'
+import type {
+  AskRefusal,
+  Batch,
+  Lease,
+  ListPosition,
+  NewRun,
+  Page,
+  StoredEnd,
+  StoredKey,
+  StoredLife,
+  StoredRun,
+  StoredRunSummary,
+} from '../run-store.ts'
+import { Asks } from './asks.ts'
+import { unpackBatch } from './batch-record.ts'
+import type { Argument, Reply } from './client.ts'
+import { HeldRun, unpackInput } from './held-run.ts'
+import { Hints } from './hints.ts'
+import { Link, type LinkRuntime } from './link.ts'
+import type { RunKeys } from './run-keys.ts'
+import { SCRIPTS, type Script } from './scripts.ts'
+
+/** Lives that are kept of one run: a process that dies again and again begins one each time. */
+const MOST_LIVES = 100
+/** The most batches of one page. */
+const MOST_BATCHES = 1_000
+/** The most beginnings whose outcome is remembered as unknown. */
+const MOST_BEGINS = 1_000
+/** By how much the time differs for which ended runs are kept: many that expire at once would hold Redis up. */
+const JITTER = 0.1
+
+/** How runs are kept in Redis. */
+export type ShardOptions = {
+  readonly keys: RunKeys
+  /** The name of this process. */
+  readonly node: string
+  readonly leaseMs: number
+  /** How long a run is kept that nobody holds and that has no end, in milliseconds. */
+  readonly liveMs: number
+  readonly keepMs: number
+  readonly maxRunBytes: number
+  readonly deadlineMs: number
+  /** How often a followed run is looked at, whatever was heard of it, in milliseconds. */
+  readonly lookMs: number
+  /** Drops every hint. For tests. */
+  readonly isDeaf: boolean
+}
+
+/** What a shard takes from its process. */
+export type ShardRuntime = LinkRuntime
+
+/** Who follows a run. */
+type Follower = { readonly id: string; readonly heard: (batch?: Batch) => void }
+
+/** The runs in one Redis. */
+export class Shard {
+  readonly #options: ShardOptions
+  readonly #runtime: ShardRuntime
+  readonly #link: Link
+  readonly #hints: Hints
+  readonly #asks: Asks
+  /** The runs that this process holds. */
+  readonly #held = new Map<string, HeldRun>()
+  readonly #followers = new Set<Follower>()
+  /** The names of beginnings whose outcome is not known. */
+  readonly #begins = new Map<string, string>()
+  #lastBegin = 0
+  #renewal: Timer | undefined
+  #look: Timer | undefined
+
+  constructor(url: string, options: ShardOptions, runtime: ShardRuntime) {
+    this.#options = options
+    this.#runtime = runtime
+    this.#link = new Link(url, `millrace-${options.node}`, runtime, options.deadlineMs)
+    this.#hints = new Hints(this.#link, () => this.#lookAll(), options.isDeaf)
+    this.#asks = new Asks({
+      runtime,
+      node: options.node,
+      nodes: options.keys.nodes,
+      run: (id, script, args) => this.#run(id, script, args),
+    })
+  }
+
+  /** Its host and port. */
+  get place(): string {
+    return this.#link.place
+  }
+
+  /** Connects. The secret of the deployment is `offered`, unless one is stored; it is given back. */
+  async open(offered: Buffer): Promise<Buffer> {
+    await this.#link.open()
+    try {
+      const secret = await this.#secret(offered)
+      this.#hints.open()
+      void this.#hints.listen(`${this.#options.keys.nodes}${this.#options.node}`, (message) => this.#rung(message))
+      this.#renewLater()
+      this.#lookLater()
+      return secret
+    } catch (error) {
+      this.#link.close()
+      throw error
+    }
+  }
+
+  async #secret(offered: Buffer): Promise<Buffer> {
+    const { secret } = this.#options.keys
+    await this.#link.call(['SET', secret, offered, 'NX'])
+    return (await this.#link.call(['GET', secret])) as Buffer
+  }
+
+  /** Gives up all runs that this process holds, and lets go of Redis. */
+  async close(): Promise<void> {
+    this.#renewal?.clear()
+    this.#look?.clear()
+    // A Redis that does not answer finds out by itself, when the leases are over.
+    await Promise.all([...this.#held.values()].map((run) => run.release().catch(() => {})))
+    this.#stop()
+  }
+
+  /** Lets go of Redis without a word, as a process does that dies. For tests. @internal */
+  crash(): void {
+    this.#renewal?.clear()
+    this.#look?.clear()
+    for (const run of this.#held.values()) run.forget()
+    this.#stop()
+  }
+
+  #stop(): void {
+    this.#held.clear()
+    this.#followers.clear()
+    this.#hints.close()
+    this.#link.close()
+  }
+
+  // --- runs
+
+  async begin(id: string, { facts, key }: NewRun): Promise<Lease | StoredKey> {
+    const { node, leaseMs, liveMs, keys } = this.#options
+    const { actor, principal, startedAt, meta, packed } = facts
+    // One whose answer was lost is repeated under its old name, and gives what it gave.
+    const nonce = this.#begins.get(id) ?? `${node}/${++this.#lastBegin}`
+    const input = key ? `=${key.input}` : ''
+    const args = [id, nonce, node, `${leaseMs}`, `${liveMs}`, actor, principal, `${startedAt}`, bytes(packed)]
+    const more = [meta ? bytes(meta) : '', input, ...keys.metaOf]
+    const reply = await this.#run(id, SCRIPTS.begin, [...args, ...more], principal).catch((error: unknown) => {
+      this.#remember(id, nonce)
+      throw error
+    })
+    this.#begins.delete(id)
+    const [isMine, gen, holder, stored] = (reply as Reply[]).map(String)
+    if (key && isMine !== '1') return { run: id, input: stored!.slice(1) }
+    if (holder !== node) throw new MillraceError('internal', `the run ${id} was begun by another process`)
+    const held = this.#held.get(id)
+    return held?.gen === Number(gen) ? held : this.#hold(id, Number(gen), principal)
+  }
+
+  /** Nobody knows what became of this beginning. */
+  #remember(id: string, nonce: string): void {
+    this.#begins.set(id, nonce)
+    const [oldest] = this.#begins.keys()
+    if (this.#begins.size > MOST_BEGINS && oldest !== undefined) this.#begins.delete(oldest)
+  }
+
+  async takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
+    const { node, leaseMs, liveMs, keys } = this.#options
+    const args = [id, node, `${leaseMs}`, `${liveMs}`, keys.channelOf(id), `${MOST_LIVES}`]
+    const [what, run] = await Promise.all([this.#run(id, SCRIPTS['take-over'], args), this.find(id)])
+    const said = String(what)
+    if (said !== 'taken') return said as 'busy' | 'ended' | 'missing'
+    if (!run) return 'missing'
+    return { lease: this.#hold(id, run.gen, run.facts.principal), run }
+  }
+
+  async abandoned(most: number): Promise<string[]> {
+    const { keys } = this.#options
+    const found = await this.#link.run(SCRIPTS.abandoned, [keys.live], [...keys.metaOf, `${most}`])
+    return (found as Reply[]).map(String)
+  }
+
+  async find(id: string): Promise<StoredRun | undefined> {
+    return (await this.#find(id))?.run
+  }
+
+  async #find(id: string): Promise<{ run: StoredRun; key: string | undefined } | undefined> {
+    const [meta, inputs] = (await this.#run(id, SCRIPTS.find, [])) as [Buffer[], Buffer[] | undefined]
+    const fields = fieldsOf(meta)
+    if (fields.size === 0) return undefined
+    return { run: storedRun(id, fields, inputs ?? []), key: textOf(fields, 'k')?.slice(1) }
+  }
+
+  async findKey(id: string): Promise<StoredKey | undefined> {
+    const found = await this.#find(id)
+    return found?.key === undefined ? undefined : { run: id, input: found.key }
+  }
+
+  async list(principal: string, before: ListPosition | undefined, most: number): Promise<StoredRunSummary[]> {
+    const list = this.#options.keys.listOf(principal)
+    const from = before ? `${before.startedAt}` : '+inf'
+    const listed: StoredRunSummary[] = []
+    for (let offset = 0; listed.length < most; ) {
+      const limits = ['LIMIT', `${offset}`, `${most}`]
+      const reply = await this.#link.call(['ZRANGE', list, from, '-inf', 'BYSCORE', 'REV', ...limits, 'WITHSCORES'])
+      const all = (reply as Reply[]).map(String)
+      const rows = all.flatMap((id, i) => (i % 2 === 0 ? [{ id, startedAt: Number(all[i + 1]) }] : []))
+      const behind = rows.filter(({ id, startedAt }) => !before || startedAt < before.startedAt || id < before.id)
+      const runs = await Promise.all(behind.map(({ id }) => this.#summary(list, id)))
+      listed.push(...runs.filter((run) => run !== undefined))
+      if (rows.length < most) break
+      offset += rows.length - runs.filter((run) => !run).length
+    }
+    return listed.slice(0, most)
+  }
+
+  /** A run that has expired leaves the list. */
+  async #summary(list: string, id: string): Promise<StoredRunSummary | undefined> {
+    const [meta] = this.#options.keys.of(id)
+    const names = ['a', 'p', 't', 'm', 'g', 's', 'eo', 'pk'] as const
+    const values = (await this.#link.call(['HMGET', meta!, ...names])) as (Buffer | null)[]
+    const fields = new Map(names.flatMap((name, i) => (values[i] ? [[name, values[i]] as const] : [])))
+    if (!fields.has('g')) {
+      await this.#link.call(['ZREM', list, id])
+      return undefined
+    }
+    const { packed: _, ...facts } = factsOf(fields)
+    const outcome = textOf(fields, 'eo') as StoredEnd['outcome'] | undefined
+    const [gen, last] = [numberOf(fields, 'g'), numberOf(fields, 's')]
+    return { ...facts, id, gen, next: last + 1, ...(outcome && { outcome }), isParked: fields.has('pk') }
+  }
+
+  async read(id: string, from: number, maxBytes: number): Promise<Page> {
+    const args = [`${Math.max(0, from)}`, `${maxBytes}`, `${MOST_BATCHES}`]
+    const [more, batches] = (await this.#run(id, SCRIPTS.read, args)) as [number, Buffer[]]
+    return { batches: batches.map(unpackBatch), more: more === 1 }
+  }
+
+  async remove(id: string): Promise<boolean> {
+    const { keys } = this.#options
+    return (await this.#run(id, SCRIPTS.remove, [id, keys.channelOf(id), keys.lists])) === 1
+  }
+
+  async removeAll(principal: string): Promise<number> {
+    const list = this.#options.keys.listOf(principal)
+    const ids = ((await this.#link.call(['ZRANGE', list, '0', '-1'])) as Reply[]).map(String)
+    const removed = await Promise.all(ids.map((id) => this.remove(id)))
+    return removed.filter((is) => is).length
+  }
+
+  // --- what other processes hold
+
+  async follow(id: string, heard: (batch?: Batch) => void): Promise<() => void> {
+    const follower: Follower = { id, heard }
+    this.#followers.add(follower)
+    const stop = await this.#hints.listen(this.#options.keys.channelOf(id), (message) => {
+      if (this.#followers.has(follower)) heard(message.length > 1 ? unpackBatch(message.subarray(1)) : undefined)
+      // An end comes with the last items, and is found by looking.
+      if (message.length > 1 && message[0] === CHANGED && this.#followers.has(follower)) heard()
+    })
+    return () => {
+      this.#followers.delete(follower)
+      stop()
+    }
+  }
+
+  ask(id: string, packed: Uint8Array, signal: AbortSignal): Promise<Uint8Array | AskRefusal> {
+    return this.#asks.ask(id, bytes(packed), signal)
+  }
+
+  async attend(id: string, readers: Uint8Array | undefined): Promise<void> {
+    const { node, leaseMs, keys } = this.#options
+    await this.#run(id, SCRIPTS.attend, [node, `${leaseMs}`, readers ? bytes(readers) : '', keys.nodes, id])
+  }
+
+  /** Another process says that there is something about a run. */
+  #rung(message: Buffer): void {
+    const id = String(message)
+    this.#held.get(id)?.look()
+    this.#asks.heard(id)
+  }
+
+  /** Hints may have been lost. */
+  #lookAll(): void {
+    for (const run of this.#held.values()) run.look()
+    for (const { heard } of [...this.#followers]) heard()
+    this.#asks.lookAll()
+  }
+
+  #lookLater(): void {
+    const { lookMs } = this.#options
+    this.#look = this.#runtime.setTimer(lookMs * (0.9 + this.#runtime.random() / 5), () => {
+      for (const { heard } of [...this.#followers]) heard()
+      this.#lookLater()
+    })
+  }
+
+  // --- what this process holds
+
+  #hold(id: string, gen: number, principal: string): HeldRun {
+    const { keys, leaseMs, liveMs, keepMs, maxRunBytes } = this.#options
+    const held: HeldRun = new HeldRun(id, gen, {
+      leaseMs,
+      liveMs,
+      maxRunBytes,
+      keepMs: () => Math.round(keepMs * (1 - JITTER + 2 * JITTER * this.#runtime.random())),
+      channel: keys.channelOf(id),
+      nodes: keys.nodes,
+      now: () => this.#runtime.now(),
+      wait: (ms) => new Promise((resolve) => this.#runtime.setTimer(ms, resolve)),
+      run: (script, args) => this.#run(id, script, args, principal),
+      dropped: () => {
+        if (this.#held.get(id) === held) this.#held.delete(id)
+      },
+    })
+    this.#held.set(id, held)
+    return held
+  }
+
+  #renewLater(): void {
+    this.#renewal = this.#runtime.setTimer(this.#options.leaseMs / 3, () => {
+      for (const run of [...this.#held.values()]) {
+        void run.renew()
+        if (run.isAttended) run.look()
+      }
+      this.#renewLater()
+    })
+  }
+
+  #run(id: string, script: Script, args: readonly Argument[], principal?: string): Promise<Reply> {
+    return this.#link.run(script, this.#options.keys.of(id, principal), args)
+  }
+}
+
+/** The first byte of a message about a run that has changed in more than its items. */
+const CHANGED = 33
+
+/** The same bytes as an argument. */
+function bytes({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length)
+}
+
+type Fields = ReadonlyMap<string, Buffer>
+
+function fieldsOf(all: readonly Buffer[]): Fields {
+  return new Map(all.flatMap((name, i) => (i % 2 === 0 ? [[String(name), all[i + 1]!] as const] : [])))
+}
+
+function textOf(fields: Fields, name: string): string | undefined {
+  return fields.get(name)?.toString()
+}
+
+function numberOf(fields: Fields, name: string): number {
+  return Number(textOf(fields, name))
+}
+
+function factsOf(fields: Fields): StoredRun['facts'] {
+  const meta = fields.get('m')
+  return {
+    actor: textOf(fields, 'a')!,
+    principal: textOf(fields, 'p')!,
+    startedAt: numberOf(fields, 't'),
+    packed: new Uint8Array(fields.get('f') ?? []),
+    ...(meta && { meta: new Uint8Array(meta) }),
+  }
+}
+
+function storedRun(id: string, fields: Fields, inputs: readonly Buffer[]): StoredRun {
+  const [parked, usage, end] = ['pk', 'u', 'ep'].map((name) => fields.get(name))
+  const outcome = textOf(fields, 'eo') as StoredEnd['outcome']
+  return {
+    id,
+    facts: factsOf(fields),
+    gen: numberOf(fields, 'g'),
+    lives: textOf(fields, 'lv')!.split(',').map(lifeOf),
+    first: numberOf(fields, 'o'),
+    next: numberOf(fields, 's') + 1,
+    ...(end && { end: { seq: numberOf(fields, 'es'), outcome, packed: new Uint8Array(end) } }),
+    ...(parked && { parked: new Uint8Array(parked) }),
+    inputs: inputsOf(inputs),
+    ...(usage && { usage: new Uint8Array(usage) }),
+  }
+}
+
+function lifeOf(text: string): StoredLife {
+  const [gen, first] = text.split(':').map(Number)
+  return { gen: gen!, first: first! }
+}
+
+/** Each is the number at which it came, and itself. */
+function inputsOf(all: readonly Buffer[]): StoredRun['inputs'] {
+  const inputs = [...fieldsOf(all)].map(([mid, value]) => {
+    const space = value.indexOf(0x20)
+    return { n: Number(value.toString('utf8', 0, space)), input: { mid, ...unpackInput(value.subarray(space + 1)) } }
+  })
+  return inputs.sort((a, b) => a.n - b.n).map(({ input }) => input)
+}
