@@ -48,6 +48,8 @@ export interface FrameSink {
   wrote(items: number): void
   /** Sends a NOTICE ahead of all items. */
   notify(frame: Notice): void
+  /** The run of a source has moved to another server: the client must connect again to read on. */
+  moved(): void
 }
 
 /**
@@ -133,6 +135,10 @@ export class Outbox implements FrameSink, Flushable {
     this.#control.push(frame)
     if (this.#control.length > MAX_CONTROL) return this.#fault(CLOSE.tooMany, 'too many requests at once')
     this.#schedule(true)
+  }
+
+  moved(): void {
+    this.#fault(CLOSE.draining, 'a run has moved to another server; connect again')
   }
 
   /** Answers a PING. If several answers wait, only the last is sent. */

@@ -299,8 +299,9 @@ export class Subscription implements Reader, FrameSource, View {
   }
 
   /** Without an END, the client attaches again where it connects next. */
-  drop(): void {
+  drop(hasMoved: boolean): void {
     this.close()
+    if (hasMoved) this.#sink.moved()
   }
 
   #comesFirst(frame: DownFrame): void {

@@ -264,6 +264,17 @@ export class Log {
     this.#setLanes(lanes)
   }
 
+  /**
+   * Learns of lives that another process has begun behind what is here. Its items of earlier lives are kept.
+   * @returns whether one was new.
+   */
+  enterLives(lives: readonly Life[]): boolean {
+    const fresh = lives.filter(({ gen }) => gen > this.#gen)
+    for (const life of fresh) this.#lives.push(life)
+    this.#gen = fresh.at(-1)?.gen ?? this.#gen
+    return fresh.length > 0
+  }
+
   /** Bytes logged up to and including item `seq`, over the whole run. */
   bytesThrough(seq: number): number {
     if (seq >= this.#next - 1) return this.#bytes

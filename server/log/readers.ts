@@ -28,8 +28,11 @@ export interface Reader {
   wake(urgent: boolean): void
   /** Ends this reader before the end of the run: the run is being forgotten. */
   dismiss(code: string, message: string): void
-  /** The process ends and another one goes on with the run: its client will come back there. Default: `dismiss`. */
-  drop?(): void
+  /**
+   * Another process goes on with the run: its client will come back there. Default: `dismiss`.
+   * @param hasMoved whether this process goes on, so that the client has still to be told to come back.
+   */
+  drop?(hasMoved: boolean): void
 }
 
 /** Something other than a reader for which the actor waits, and for which the log keeps items: a store, for example. */
@@ -229,9 +232,9 @@ export class Readers {
   }
 
   /** Lets all readers go, because another process goes on with the run. */
-  drop(): void {
+  drop(hasMoved: boolean): void {
     for (const reader of [...this.#readers]) {
-      if (reader.drop) reader.drop()
+      if (reader.drop) reader.drop(hasMoved)
       else reader.dismiss('interrupted', 'the server went away; another one goes on with this run')
     }
   }

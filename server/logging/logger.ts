@@ -51,6 +51,7 @@ export const RECORDS = {
   'run.failed': ['error', 'an actor failed', null],
   'run.interrupted': ['warn', 'a run of the last process ended as interrupted', 20],
   'run.restored': ['info', 'a run that waits was restored', 20],
+  'run.moved': ['warn', 'another server has taken over a run of this one, whose lease was over', 20],
   'store.failed': ['error', 'the store failed: live runs wait for it, and no run starts', 20],
   'store.recovered': ['info', 'the store works again', 20],
   'model.failed': ['error', 'a model request failed', null],

@@ -31,6 +31,8 @@ export type JournalCallbacks = {
   stored(): void
   /** It is stored that the run waits. */
   parked(): void
+  /** The right to append is there. */
+  held(lease: Lease): void
   /** Somebody else has the run: nothing of it is stored any more. */
   lost(): void
   /** The store failed, and is asked again. */
@@ -81,7 +83,10 @@ export class Journal implements Pacer {
     this.#storedBytes = log.bytesThrough(log.written)
     if (run.durability === 'logged') log.showThrough(log.last)
     if (lease instanceof Promise) void lease.then((given) => this.#begin(given))
-    else this.#lease = lease
+    else {
+      this.#lease = lease
+      run.held(lease)
+    }
   }
 
   /** After a restart, the run would wait again as it was stored. */
@@ -100,6 +105,8 @@ export class Journal implements Pacer {
 
   room(): number {
     if (this.#isClosed) return Number.POSITIVE_INFINITY
+    // Another process may have the run: what this one said now would be void.
+    if (this.#lease?.shared?.isDoubtful) return 0
     const unstored = this.#log.bytesThrough(this.#log.written) - this.#storedBytes
     return Math.max(0, Math.ceil((MAX_UNSTORED_BYTES - unstored) / (this.#run.creditUnit + HEADER_BYTES)))
   }
@@ -186,7 +193,7 @@ export class Journal implements Pacer {
     this.#isSending = false
     this.#retryMs = RETRY_MS
     this.#run.succeeded()
-    if (refusal !== undefined) this.#lose()
+    if (refusal !== undefined) this.lose()
     else if (batch) {
       this.#stored = batch.last
       this.#storedBytes = this.#log.bytesThrough(batch.last)
@@ -211,14 +218,16 @@ export class Journal implements Pacer {
   #begin(lease: Lease | undefined): void {
     if (this.#isClosed) return
     this.#lease = lease
-    if (lease) this.flush()
-    else this.#lose()
+    if (!lease) return this.lose()
+    this.#run.held(lease)
+    this.flush()
   }
 
-  #lose(): void {
+  /** Somebody else has the run. */
+  lose(): void {
     if (this.#isClosed) return
-    this.close()
     this.#run.lost()
+    this.close()
   }
 
   /** Nothing more is stored. Readers see everything, and nobody waits. */

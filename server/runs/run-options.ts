@@ -24,9 +24,11 @@ export type RestoredFrom = {
 }
 
 /** What a run that is stored has in addition: its log, and the right to append to it. */
-export type RunStorage = Omit<JournalCallbacks, 'usage' | 'stored' | 'parked' | 'lost' | 'creditUnit'> & {
+export type RunStorage = Omit<JournalCallbacks, 'usage' | 'stored' | 'parked' | 'held' | 'lost' | 'creditUnit'> & {
   /** Of a run that goes on after a restart. Absent: a new one. */
   readonly from?: RestoredFrom | undefined
   /** It never rejects. Undefined: somebody else has the run, or it could not begin. */
   readonly lease: Lease | Promise<Lease | undefined>
+  /** Another process has the run, and readers go on there. Absent: the run ends here then. */
+  readonly movedAway?: (() => void) | undefined
 }

@@ -26,6 +26,7 @@ import { type ChildEvents, type ChildLabels, Children, childLimits, NO_CHILDREN 
 import { Clocks } from './clocks.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
+import { Holding } from './holding.ts'
 import { type InputAnswer, type InputSender, OVER } from './input-answer.ts'
 import { Inputs } from './inputs.ts'
 import { invalidInput } from './invalid-input.ts'
@@ -117,6 +118,8 @@ export class Run implements ReadableRun {
   readonly #journal: Journal | undefined
   /** Made when it first waits, or its actor says from what it can go on. */
   #parking: Parking | undefined
+  /** Another process has taken it over. */
+  #isElsewhere = false
   /** What it goes on from, if another process began it. */
   #restored: ParkedRun | undefined
   /** What it and the runs below it have still to do again then. Only the run above all has one. */
@@ -441,7 +444,8 @@ export class Run implements ReadableRun {
   }
 
   #makeJournal(storage: RunStorage): Journal {
-    const { creditUnit } = this.#callbacks.limits
+    const { limits } = this.#callbacks
+    const { creditUnit } = limits
     const { runtime } = storage
     const journal = new Journal(
       {
@@ -454,7 +458,11 @@ export class Run implements ReadableRun {
           this.reconsider()
         },
         parked: () => this.#callbacks.changed(this),
-        lost: () => this.interrupt('another server has this run'),
+        held: ({ shared }) => shared?.heldBy(new Holding(this, shared, limits, () => this.#journal?.lose())),
+        lost: () => {
+          if (storage.movedAway) this.#moveAway(storage.movedAway)
+          else this.interrupt('another server has this run')
+        },
       },
       this.log,
       storage.lease,
@@ -620,7 +628,18 @@ export class Run implements ReadableRun {
     this.#clocks.clear()
     this.#clientTools?.freeze()
     this.#children.leaveParked()
-    this.#readers.drop()
+    this.#readers.drop(false)
+  }
+
+  /**
+   * Another process has it: its actor is stopped, and nobody here hears of that. Its readers read on over there, where it
+   * has its one end.
+   */
+  #moveAway(moved: () => void): void {
+    this.#isElsewhere = true
+    this.#readers.drop(true)
+    this.interrupt('another server has this run')
+    moved()
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */
@@ -806,6 +825,7 @@ export class Run implements ReadableRun {
       },
       abort: (reason) => this.#controller?.abort(reason),
       store: (end, publish) => {
+        if (this.#isElsewhere) return
         if (this.#journal) void this.#journal.end(end).then(() => this.#guarded.enter(publish))
         else publish()
       },

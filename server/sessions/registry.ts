@@ -110,7 +110,13 @@ export class Registry {
     })
     this.#storage =
       options.storage &&
-      new RunStorage(options.storage, { runtime, limits, log: options.log, restore: (run) => this.#restore(run) })
+      new RunStorage(options.storage, {
+        runtime,
+        limits,
+        log: options.log,
+        restore: (run) => this.#restore(run),
+        movedAway: (id) => this.#movedAway(id),
+      })
     this.#callbacks = {
       runtime,
       limits,
@@ -208,10 +214,11 @@ export class Registry {
     const known = this.#keys.get(key)
     if (known?.run) return this.#reused(principal, known, input)
     const checked = this.#check(principal, start)
-    const id = newId('r', this.#options.runtime)
+    const id = storage.idOf(key) ?? newId('r', this.#options.runtime)
     const begun = await storage.begin(id, storable(checked), { name: key, input })
     if ('run' in begun) {
-      const run = this.#runs.get(begun.run) ?? (await (await storage.ended(begun.run))?.view(0))
+      const elsewhere = this.#runs.get(begun.run) ? undefined : await storage.find(begun.run)
+      const run = this.#runs.get(begun.run) ?? (await elsewhere?.view(0))
       return this.#reused(principal, { inputName: begun.input, run }, input)
     }
     try {
@@ -356,8 +363,12 @@ export class Registry {
     return storage.open().then(async () => {
       const begun = this.#runs.get(id)
       if (begun) return this.#readable(principal, begun)
-      const { run: ended, own } = this.#readable(principal, await storage.ended(id))
-      return { run: await ended.view(after), own }
+      const elsewhere = await storage.find(id)
+      // Nobody held it, and it waits on here.
+      const restored = this.#runs.get(id)
+      if (restored) return this.#readable(principal, restored)
+      const { run: found, own } = this.#readable(principal, elsewhere)
+      return { run: await found.view(after), own }
     })
   }
 
@@ -408,6 +419,15 @@ export class Registry {
       this.#unwanted.delete(run)
       this.lists.remove(run)
     }
+  }
+
+  /** Another node has taken a run over. Its slot is free, whatever its actor does. */
+  #movedAway(id: string): void {
+    const run = this.#runs.get(id)
+    if (!run) return
+    this.#options.log.write('run.moved', runFields(run))
+    this.#runSettled(run)
+    this.#forget(run)
   }
 
   /** Stops all timers, and lets go of the store. */

@@ -1,6 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { Runtime } from '../../protocol/runtime.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
 import type { Principal } from '../actors/principal.ts'
 import { errorData } from '../log/error-data.ts'
@@ -15,6 +15,7 @@ import type { RunOptions, RunStorage as StorageOfRun } from '../runs/run-options
 import { StoredRunView } from '../runs/stored-run.ts'
 import { unpackUsage } from '../runs/usage-tally.ts'
 import type { Lease, NewRun, RunFacts, RunStore, StoredInput, StoredKey, StoredRun } from '../stores/run-store.ts'
+import { RemoteRuns } from './remote-runs.ts'
 
 /** Runs that are taken over at once when a server begins. */
 const TAKE_OVER = 256
@@ -39,6 +40,8 @@ export type RunStorageCallbacks = {
   readonly log: ServerLog
   /** Lets a run go on that only waited when its process died. Returns false when it cannot. */
   restore(run: RestoredRun): boolean
+  /** Another node has taken a run over: nothing of it is here any more. */
+  movedAway(id: string): void
 }
 
 /** A run that only waited when its process died, with all that it goes on from. */
@@ -49,8 +52,8 @@ export type RestoredRun = StorableRun & {
   readonly inputs: readonly StoredInput[]
 }
 
-/** A run that has ended, of which only the store has the log. */
-export type EndedRun = {
+/** A run that is not executed here: it has ended, or another node holds it. */
+export type RunElsewhere = {
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
@@ -63,6 +66,11 @@ export class RunStorage {
   readonly #options: StorageOptions
   readonly #registry: RunStorageCallbacks
   readonly #queue: JournalQueue
+  /** Those of other nodes, where the store is shared. */
+  readonly #remote: RemoteRuns | undefined
+  /** Runs that are being taken over. */
+  readonly #taking = new Map<string, Promise<void>>()
+  #sweep: Timer | undefined
   #opening: Promise<void> | undefined
   #isOpen = false
   /** The store has failed, and has taken nothing since. */
@@ -72,7 +80,19 @@ export class RunStorage {
   constructor(options: StorageOptions, registry: RunStorageCallbacks) {
     this.#options = options
     this.#registry = registry
-    this.#queue = new JournalQueue(registry.runtime, options.store.caps.flushMs)
+    const { store } = options
+    const { runtime, limits } = registry
+    this.#queue = new JournalQueue(runtime, store.caps.flushMs)
+    this.#remote =
+      store.shared &&
+      new RemoteRuns({
+        store,
+        shared: store.shared,
+        runtime,
+        limits,
+        changed: (id) => void this.#takeOverOnce(id).catch((error: unknown) => this.#failed(error)),
+        failed: (error) => this.#failed(error),
+      })
   }
 
   /** The store is open, and the runs of the last process have ended or go on. */
@@ -95,11 +115,30 @@ export class RunStorage {
   }
 
   async #open(): Promise<void> {
-    const { store } = this.#options
-    await store.open()
-    for (let ids = await store.abandoned(TAKE_OVER); ids.length > 0; ids = await store.abandoned(TAKE_OVER))
-      await Promise.all(ids.map((id) => this.#takeOver(id)))
+    await this.#options.store.open()
+    await this.#takeOverAll()
     this.#isOpen = true
+    this.#sweepLater()
+  }
+
+  async #takeOverAll(): Promise<void> {
+    const { store } = this.#options
+    for (let ids = await store.abandoned(TAKE_OVER); ids.length > 0; ids = await store.abandoned(TAKE_OVER))
+      await Promise.all(ids.map((id) => this.#takeOverOnce(id)))
+  }
+
+  /** Other nodes may die while this one goes on. */
+  #sweepLater(): void {
+    const { shared } = this.#options.store
+    const { runtime } = this.#registry
+    if (!shared || this.#isClosed) return
+    this.#sweep = runtime.setTimer((shared.leaseMs / 3) * (0.8 + 0.4 * runtime.random()), () => {
+      const swept = this.#takeOverAll().then(
+        () => this.#succeeded(),
+        (error: unknown) => this.#failed(error),
+      )
+      void swept.then(() => this.#sweepLater())
+    })
   }
 
   /** @throws MillraceError `store_unavailable` while the store fails: a run could begin, and nobody would find it again. */
@@ -117,14 +156,25 @@ export class RunStorage {
 
   /** What a run needs that is stored. Without a lease it begins in the store by itself. */
   of(id: string, run: StorableRun, lease?: Lease): StorageOfRun {
-    return this.#storage(lease ?? this.#beginLater(id, run))
+    return this.#storage(id, lease ?? this.#beginLater(id, run))
   }
 
-  /** The run of this id, if it has ended and its log is stored. */
-  async ended(id: string): Promise<EndedRun | undefined> {
+  /** The id of the run of a key, if keys decide it. */
+  idOf(key: string): string | undefined {
+    return this.#options.store.shared?.idOf(key)
+  }
+
+  /**
+   * The run of this id, if it has ended and its log is stored, or if another node has it. One that nobody holds any more
+   * is taken over first: it may be one of this node then.
+   */
+  async find(id: string): Promise<RunElsewhere | undefined> {
     const { store } = this.#options
-    const stored = await store.find(id)
-    if (!stored?.end) return undefined
+    const found = await store.find(id)
+    if (!found || (!found.end && !this.#remote)) return undefined
+    if (!found.end) await this.#takeOverOnce(id)
+    const stored = found.end ? found : await store.find(id)
+    if (!stored) return undefined
     const { limits } = this.#registry
     const { principal } = unpackPayload(stored.facts.packed) as PackedFacts
     const failed = (error: unknown): void => this.#failed(error)
@@ -132,7 +182,10 @@ export class RunStorage {
       id,
       actorName: stored.facts.actor,
       principal,
-      view: (after) => new StoredRunView(store, stored, principal, after, limits, failed).open(),
+      view: async (after) =>
+        stored.end || !this.#remote
+          ? await new StoredRunView(store, stored, principal, after, limits, failed).open()
+          : await this.#remote.view(stored, principal, after),
     }
   }
 
@@ -144,11 +197,22 @@ export class RunStorage {
   /** Lets go of the store, once it has all that it was given. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#sweep?.clear()
     this.#queue.close()
     if (this.#opening) await this.#opening.then(() => this.#options.store.close()).catch(() => {})
   }
 
-  // --- what the last process left
+  // --- what the last process left, or another node
+
+  #takeOverOnce(id: string): Promise<void> {
+    const under = this.#taking.get(id)
+    if (under) return under
+    // Whoever closes leaves all runs to the others.
+    if (this.#isClosed) return Promise.resolve()
+    const taken = this.#takeOver(id).finally(() => this.#taking.delete(id))
+    this.#taking.set(id, taken)
+    return taken
+  }
 
   async #takeOver(id: string): Promise<void> {
     const taken = await this.#options.store.takeOver(id)
@@ -186,7 +250,7 @@ export class RunStorage {
       log.trim(log.next)
     }
     const elapsedMs = Math.max(0, runtime.wallClock() - startedAt)
-    const storage = { ...this.#storage(lease), from: { log, parked: unpackParked(parked), elapsedMs } }
+    const storage = { ...this.#storage(id, lease), from: { log, parked: unpackParked(parked), elapsedMs } }
     if (!this.#registry.restore({ id, actor, principal, input, options, storage, inputs })) return false
     this.#registry.log.write('run.restored', { run: id, actor, principal: principal.id })
     return true
@@ -194,7 +258,7 @@ export class RunStorage {
 
   // --- journals
 
-  #storage(lease: StorageOfRun['lease']): StorageOfRun {
+  #storage(id: string, lease: StorageOfRun['lease']): StorageOfRun {
     const { store, durability } = this.#options
     return {
       runtime: this.#registry.runtime,
@@ -204,6 +268,7 @@ export class RunStorage {
       lease,
       failed: (error) => this.#failed(error),
       succeeded: () => this.#succeeded(),
+      ...(store.shared && { movedAway: () => this.#registry.movedAway(id) }),
     }
   }
 

@@ -193,8 +193,8 @@ export type StoreCaps = {
   readonly flushMs: number
 }
 
-/** Why an ask has no answer. `busy`: too much is asked of this run already. `abandoned`: nobody holds the run now. */
-export type AskRefusal = 'ended' | 'missing' | 'busy' | 'abandoned'
+/** Why an ask has no answer. `busy`: too much is asked of this run already. */
+export type AskRefusal = 'ended' | 'missing' | 'busy'
 
 /** What a store does for processes that share it. */
 export interface SharedRuns {
@@ -208,7 +208,10 @@ export interface SharedRuns {
    * @returns a function that ends it.
    */
   follow(id: string, heard: (batch?: Batch) => void): Promise<() => void>
-  /** Asks something of the holder of a run. Resolves with its answer, as bytes, once that is stored. */
+  /**
+   * Asks something of the holder of a run, or of the next one if it is gone. Resolves with its answer, as bytes, once that
+   * is stored. Nobody waits for it any more when `signal` aborts; the ask is heard all the same.
+   */
   ask(id: string, packed: Uint8Array, signal: AbortSignal): Promise<Uint8Array | AskRefusal>
   /**
    * States who reads a run in this process, for its holder; undefined: nobody. It holds for `leaseMs`, and must be

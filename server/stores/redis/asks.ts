@@ -75,7 +75,7 @@ export class Asks {
     signal.addEventListener('abort', open.look)
     try {
       const asked = String(await this.#redis.run(id, SCRIPTS.ask, args))
-      if (asked !== 'asked') return asked as AskRefusal
+      if (!OPEN.includes(asked)) return asked as AskRefusal
       for (let ms = LOOK_MS; !signal.aborted; ms = Math.min(MAX_LOOK_MS, ms * 2)) {
         const answer = await this.#answer(id, nonce)
         if (answer !== undefined) return answer
@@ -107,7 +107,7 @@ export class Asks {
         return new Uint8Array(reply.subarray(1))
       }
       const what = String(reply)
-      return what === 'asked' ? undefined : (what as AskRefusal)
+      return OPEN.includes(what) ? undefined : (what as AskRefusal)
     } catch (error) {
       if (MillraceError.is(error, 'store_unavailable')) return undefined
       throw error
@@ -115,5 +115,7 @@ export class Asks {
   }
 }
 
+/** What is said of an ask that will have an answer: its holder hears it, or the one who takes the run over. */
+const OPEN = ['asked', 'abandoned']
 /** The first byte of an answer. */
 const ANSWER = 61

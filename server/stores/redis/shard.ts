@@ -165,6 +165,8 @@ export class Shard {
 
   async takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
     const { node, leaseMs, liveMs, keys } = this.#options
+    // A process that stood still may find its own run abandoned. It finds out whether it still has it.
+    if (this.#held.has(id)) return 'busy'
     const args = [id, node, `${leaseMs}`, `${liveMs}`, keys.channelOf(id), `${MOST_LIVES}`]
     const [what, run] = await Promise.all([this.#run(id, SCRIPTS['take-over'], args), this.find(id)])
     const said = String(what)
@@ -176,7 +178,7 @@ export class Shard {
   async abandoned(most: number): Promise<string[]> {
     const { keys } = this.#options
     const found = await this.#link.run(SCRIPTS.abandoned, [keys.live], [...keys.metaOf, `${most}`])
-    return (found as Reply[]).map(String)
+    return (found as Reply[]).map(String).filter((id) => !this.#held.has(id))
   }
 
   async find(id: string): Promise<StoredRun | undefined> {

@@ -1,0 +1,310 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { WireMap } from '../../protocol/frames.ts'
+import type { Limits } from '../../protocol/limits.ts'
+import type { CancelCause } from '../../protocol/receipt.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { RunInput } from '../actors/actor.ts'
+import type { Principal } from '../actors/principal.ts'
+import { Log } from '../log/log.ts'
+import type { LoggedEnd } from '../log/logged-end.ts'
+import { type Reader, Readers } from '../log/readers.ts'
+import type { AskRefusal, Batch, RunStore, SharedRuns, StoredRun } from '../stores/run-store.ts'
+import { packAsk, type RunAnswer, type RunAsk, unpackAnswer } from './ask.ts'
+import { Attendance } from './attendance.ts'
+import { type InputAnswer, type InputSender, OVER } from './input-answer.ts'
+import type { ReadableRun } from './readable-run.ts'
+
+/** The bytes that are read from the store at once. */
+const PAGE_BYTES = 262_144
+/** How long a reader may take to join, in milliseconds: its client may be gone. */
+const JOIN_MS = 10_000
+/** How long a reader waits for an item that it was sent before it was stored, in milliseconds. */
+const ITEM_MS = 5_000
+/** How long the holder may take to say what the run waits for, in milliseconds. */
+const PENDING_MS = 1_000
+/** How long after a failure the store is read again, in milliseconds. */
+const RETRY_MS = 500
+
+/** What a remote run takes from its node. */
+export type RemoteRunCallbacks = {
+  readonly store: RunStore
+  readonly shared: SharedRuns
+  readonly runtime: Runtime
+  readonly limits: Limits
+  /** It may have no holder any more. */
+  changed(id: string): void
+  /** The store failed, and is asked again. */
+  failed(error: unknown): void
+  /** Nobody reads it here any more. */
+  closed(run: RemoteRun): void
+}
+
+/**
+ * A run that another process holds, for its readers in this one. Its items come from the store: what is heard of them is
+ * taken if it follows what is here, and read otherwise. What readers ask goes to the holder.
+ */
+export class RemoteRun implements ReadableRun {
+  readonly id: string
+  readonly actorName: string
+  readonly principal: Principal
+  readonly log: Log
+  readonly #callbacks: RemoteRunCallbacks
+  readonly #readers: Readers
+  readonly #attendance: Attendance
+  /** Aborts when nobody reads it any more. */
+  readonly #closed = new AbortController()
+  #end: LoggedEnd | undefined
+  #pending: { at: number; list: WireMap[] } = { at: 0, list: [] }
+  #opening: Promise<this> | undefined
+  #stop = (): void => {}
+  #isReading = false
+  #readsAgain = false
+  /** Everything that is stored is here. */
+  #isAtTail = false
+  #timer: Timer | undefined
+  /** Wait for an item that the store has still to get. */
+  #waiting: (() => void)[] = []
+
+  /** @param from The first item that it needs. */
+  constructor(stored: StoredRun, principal: Principal, from: number, callbacks: RemoteRunCallbacks) {
+    const { limits, shared, runtime } = callbacks
+    this.#callbacks = callbacks
+    this.id = stored.id
+    this.actorName = stored.facts.actor
+    this.principal = principal
+    this.log = Log.behind(limits, Math.min(Math.max(from, stored.first), stored.next), stored.lives)
+    this.#readers = new Readers(this.log, limits, 'continue')
+    this.#attendance = new Attendance(
+      { runtime, limits, readers: this.#readers, log: this.log },
+      shared.leaseMs,
+      (all) => shared.attend(stored.id, all),
+    )
+    this.#timer = runtime.setTimer(JOIN_MS, () => this.#closeIfAlone())
+  }
+
+  /** Begins to follow it. Resolves when its first page is here. */
+  open(): Promise<this> {
+    this.#opening ??= this.#open()
+    return this.#opening
+  }
+
+  async #open(): Promise<this> {
+    try {
+      const stop = await this.#callbacks.shared.follow(this.id, (batch) => this.#heard(batch))
+      if (this.#isClosed || this.#end) stop()
+      else this.#stop = stop
+      await this.#readPage()
+      return this
+    } catch (error) {
+      this.#close()
+      throw error
+    }
+  }
+
+  /**
+   * Resolves when a reader behind item `after` can begin: that item is stored, or never will be. It was sent to the reader
+   * a moment before it was stored.
+   */
+  async has(after: number | null): Promise<void> {
+    const { gen } = this.log
+    const { runtime } = this.#callbacks
+    const giveUpAt = runtime.now() + ITEM_MS
+    const timer = runtime.setTimer(ITEM_MS, () => this.#wakeWaiting())
+    const isMissing = (): boolean => after !== null && after >= this.log.next && this.log.gen === gen
+    while (isMissing() && !this.#end && !this.#isClosed && runtime.now() < giveUpAt)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    timer.clear()
+    await this.#askPending((after ?? this.log.last) + 1)
+  }
+
+  /** Whether a reader behind item `after` finds what it needs here. */
+  serves(after: number | null): boolean {
+    return !this.#isClosed && !this.#end && (after === null ? this.#isAtTail : after + 1 >= this.log.first)
+  }
+
+  get #isClosed(): boolean {
+    return this.#closed.signal.aborted
+  }
+
+  get end(): LoggedEnd | undefined {
+    return this.#end
+  }
+
+  // --- readers
+
+  join(reader: Reader): void {
+    this.#timer?.clear()
+    this.#readers.join(reader)
+    this.#attendance.changed()
+  }
+
+  rest(reader: Reader): void {
+    this.#readers.rest(reader)
+    if (!this.#isAtTail) this.#read()
+  }
+
+  leave(reader: Reader): void {
+    if (!this.#readers.leave(reader)) return
+    this.#attendance.changed()
+    this.#closeIfAlone()
+  }
+
+  reconsider(moved: Reader | undefined): void {
+    if (moved?.policy === 'pace') this.#attendance.moved()
+  }
+
+  #closeIfAlone(): void {
+    if (this.#readers.size === 0) this.#close()
+  }
+
+  #close(): void {
+    if (this.#isClosed) return
+    this.#timer?.clear()
+    this.#closed.abort()
+    this.#attendance.close()
+    this.#stop()
+    this.#wakeWaiting()
+    this.#callbacks.closed(this)
+  }
+
+  // --- what is asked of it
+
+  pendingAt(seq: number): WireMap[] {
+    return seq >= this.#pending.at ? this.#pending.list : []
+  }
+
+  cancel(why: CancelCause): void {
+    // Its end is the answer, also where it was asked of nobody.
+    this.#ask({ type: 'cancel', why }).catch((error: unknown) => this.#callbacks.failed(error))
+  }
+
+  cancelCall(id: string, why: CancelCause): Promise<boolean> {
+    return this.#ask({ type: 'call', id, why }).then(isGoingOn, () => true)
+  }
+
+  cancelAgent(id: string, why: CancelCause): Promise<boolean> {
+    return this.#ask({ type: 'agent', id, why }).then(isGoingOn, () => true)
+  }
+
+  async input(mid: string, input: RunInput, bytes: number, from?: InputSender): Promise<InputAnswer> {
+    try {
+      const answer = await this.#ask({ type: 'input', mid, input, bytes, from })
+      if (typeof answer !== 'string') return answer
+      return answer === 'busy' ? { status: 'busy', note: 'too much is asked of this run; try again later' } : OVER
+    } catch {
+      return { status: 'busy', note: 'the store of this run cannot be reached now; try again later' }
+    }
+  }
+
+  async #ask<Of extends RunAsk & { readonly type: keyof RunAnswer }>(
+    ask: Of,
+    signal: AbortSignal = this.#closed.signal,
+  ): Promise<RunAnswer[Of['type']] | AskRefusal> {
+    const answer = await this.#callbacks.shared.ask(this.id, packAsk(ask), signal)
+    return typeof answer === 'string' ? answer : (unpackAnswer(answer) as RunAnswer[Of['type']])
+  }
+
+  /** What it waits for, where a reader begins. A holder that does not say it is not waited for long. */
+  async #askPending(at: number): Promise<void> {
+    if (this.#end || this.#isClosed) return
+    const late = new AbortController()
+    const timer = this.#callbacks.runtime.setTimer(PENDING_MS, () => late.abort())
+    const signal = AbortSignal.any([late.signal, this.#closed.signal])
+    const list = await this.#ask({ type: 'pending', at }, signal).catch(() => [])
+    timer.clear()
+    this.#pending = { at, list: typeof list === 'string' ? [] : list }
+  }
+
+  // --- its items
+
+  #heard(batch: Batch | undefined): void {
+    if (this.#isClosed || this.#end) return
+    if (!batch) return this.#read()
+    if (!this.#isAtTail || batch.last < this.log.next) return
+    if (batch.first !== this.log.next) return this.#read()
+    this.#add([batch])
+  }
+
+  #add(batches: readonly Batch[]): void {
+    for (const batch of batches) {
+      // What was between is no longer stored.
+      if (batch.first > this.log.next) this.log.clear()
+      this.log.add(batch)
+    }
+    if (this.log.full) this.log.trim(this.#readers.keepFrom())
+    this.#wakeWaiting()
+    this.#readers.wakeAll()
+  }
+
+  #wakeWaiting(): void {
+    for (const wake of this.#waiting.splice(0)) wake()
+  }
+
+  /** Reads what is stored behind what is here, page by page, as its readers get on. */
+  #read(): void {
+    this.#readsAgain = true
+    if (this.#isReading || this.#isClosed) return
+    this.#isReading = true
+    void this.#readAll().finally(() => (this.#isReading = false))
+  }
+
+  async #readAll(): Promise<void> {
+    while (this.#readsAgain && !this.#isClosed && !this.#end) {
+      this.#readsAgain = false
+      try {
+        await this.#readPage()
+      } catch (error) {
+        if (!MillraceError.is(error, 'store_unavailable') || !error.retryable) {
+          this.#dismiss(error)
+          return
+        }
+        this.#callbacks.failed(error)
+        this.#timer?.clear()
+        this.#timer = this.#callbacks.runtime.setTimer(RETRY_MS, () => this.#read())
+        return
+      }
+    }
+  }
+
+  async #readPage(): Promise<void> {
+    const { store } = this.#callbacks
+    const { batches, more } = await store.read(this.id, this.log.next, PAGE_BYTES)
+    if (this.#isClosed) return
+    // A page may be read while the same items are heard.
+    this.#isAtTail = !more
+    if (batches.length > 0) this.#add(batches)
+    if (more) return
+    const stored = await store.find(this.id)
+    if (this.#isClosed || this.#end) return
+    if (!stored) {
+      this.#dismiss(new MillraceError('store_unavailable', 'the store has lost this run; start again'))
+      return
+    }
+    if (stored.next > this.log.next) {
+      this.#read()
+      return
+    }
+    if (this.log.enterLives(stored.lives)) this.#readers.wakeAll()
+    if (stored.end) this.#endWith(stored.end)
+    else this.#callbacks.changed(this.id)
+    this.#wakeWaiting()
+  }
+
+  #endWith(end: LoggedEnd): void {
+    this.#end = end
+    this.#attendance.close()
+    this.#stop()
+    this.#readers.wakeAll()
+  }
+
+  #dismiss(error: unknown): void {
+    const { code, message } = MillraceError.from(error, 'store_unavailable', 'the log of this run cannot be read')
+    this.#callbacks.failed(error)
+    this.#readers.dismiss(code, message)
+    this.#close()
+  }
+}
+
+function isGoingOn(answer: boolean | AskRefusal): boolean {
+  return answer === true
+}

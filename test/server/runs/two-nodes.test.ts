@@ -1,0 +1,283 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { EVENT } from '../../../protocol/events.ts'
+import type { WireMap } from '../../../protocol/frames.ts'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import { type Actor, actor, agent, type ServerOptions, tool } from '../../../server/index.ts'
+import { packPayload } from '../../../server/log/payload.ts'
+import type { RedisStore, RedisStoreOptions } from '../../../server/stores/redis/redis-store.ts'
+import { redisStore } from '../../helpers/redis-harness.ts'
+import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually, type TestServer, testServer } from '../../helpers/server.ts'
+
+const LEASE_MS = 1_000
+
+/** What the actors of a test did. */
+type Seen = { yielded: number; aborted: number }
+
+function actorsOf(seen: Seen) {
+  return {
+    counter: actor({
+      async *stream(input: unknown, { signal }) {
+        const { to, stay = false } = input as { to: number; stay?: boolean }
+        signal.addEventListener('abort', () => seen.aborted++)
+        for (let i = 1; i <= to; i++) {
+          seen.yielded++
+          yield `${i},`
+        }
+        if (stay)
+          await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+        return { counted: to }
+      },
+    }),
+    echo: actor({
+      interactive: true,
+      async *stream(_: unknown, { inputs }) {
+        for await (const { data } of inputs) yield String(data)
+      },
+    }),
+  }
+}
+
+function packed(data: WireMap): Uint8Array {
+  return packPayload(data, DEFAULT_LIMITS)
+}
+
+const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${i + 1},`).join('')
+
+type Node<Actors extends Record<string, Actor>> = TestServer<Actors> & { readonly store: RedisStore }
+
+describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
+  let redis: RedisServer
+  beforeAll(async () => {
+    redis = await RedisServer.start()
+  })
+  afterAll(() => redis[Symbol.asyncDispose]())
+
+  /** Servers that share what no other test has. */
+  function deployment(options: Partial<RedisStoreOptions> = {}) {
+    const prefix = redis.prefix()
+    return async function node<const Actors extends Record<string, Actor>>(
+      actors: Actors,
+      more: Partial<ServerOptions<Actors>> = {},
+    ): Promise<Node<Actors>> {
+      const store = redisStore([redis], prefix, { leaseMs: LEASE_MS, lookMs: 300, ...options })
+      return Object.assign(await testServer<Actors>(actors, { store, ...more }), { store })
+    }
+  }
+
+  describe.each([
+    ['that hear each other', {}],
+    ['of which none hears a hint', { isDeaf: true }],
+  ])('%s', (_, options) => {
+    test('read the runs of each other: from the first item, live, and from any item on', async () => {
+      const node = deployment(options)
+      const actors = actorsOf({ yielded: 0, aborted: 0 })
+      await using a = await node(actors)
+      await using b = await node(actors)
+      await using alice = await a.client()
+      alice.start(1, 'counter', { to: 300, stay: true }, { credit: 1_000 })
+      const { run } = await alice.next('opened')
+      await using there = await b.client()
+      there.attach(1, run, 0, { credit: 1_000 })
+      there.attach(2, run, 250, { credit: 1_000, gen: 1 })
+      await there.until(() => there.count(1) === 300 && there.count(2) === 50)
+      expect(there.text(1)).toBe(counted(300))
+      there.send({ kind: 'cancel', sid: 1 })
+      const ends = await Promise.all([alice.next('end', 1), there.next('end', 1), there.next('end', 2)])
+      expect(ends.map(({ outcome }) => outcome)).toEqual(['cancelled', 'cancelled', 'cancelled'])
+      expect(ends[1]).toEqual({ ...ends[0], sid: 1 })
+      expect(ends[0]).toMatchObject({ seq: 301, data: { by: 'client', settled: true, kept: 300 } })
+      // It has ended, and is read from the store.
+      there.attach(3, run, 295)
+      expect(await there.next('end', 3)).toEqual({ ...ends[0], sid: 3 })
+      expect(there.text(3)).toBe('296,297,298,299,300,')
+    })
+
+    test('take inputs for the runs of each other, each once', async () => {
+      const node = deployment(options)
+      const actors = actorsOf({ yielded: 0, aborted: 0 })
+      await using a = await node(actors)
+      await using b = await node(actors)
+      await using alice = await a.client()
+      alice.start(1, 'echo', null)
+      const { run } = await alice.next('opened')
+      await using there = await b.client()
+      there.attach(1, run, 0)
+      await there.next('opened')
+      for (const mid of ['m1', 'm1', 'm2']) there.send({ kind: 'input', sid: 1, mid, type: 'message', data: `${mid} ` })
+      const acks = [await there.next('input_ack'), await there.next('input_ack'), await there.next('input_ack')]
+      expect(acks.map(({ mid, status }) => `${String(mid)} ${status}`).sort()).toEqual([
+        'm1 accepted',
+        'm1 duplicate',
+        'm2 accepted',
+      ])
+      await alice.until(() => alice.text(1) === 'm1 m2 ')
+      await there.until(() => there.text(1) === 'm1 m2 ')
+    })
+  })
+
+  test('let a reader of the other one pace the actor: without its credit, the actor stops', async () => {
+    const node = deployment()
+    const seen = { yielded: 0, aborted: 0 }
+    const actors = actorsOf(seen)
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 2_000 }, { credit: 1, onDetach: 'pause' })
+    const { run } = await alice.next('opened')
+    await using there = await b.client()
+    there.attach(1, run, 0, { policy: 'pace', credit: 100 })
+    await there.next('opened')
+    alice.send({ kind: 'detach', sid: 1 })
+    await there.until(() => there.count(1) === 100)
+    const window = 100 + 32
+    await eventually(() => seen.yielded >= window, 'the actor used the window')
+    await there.settle()
+    expect(seen.yielded).toBeLessThanOrEqual(window + 1)
+    for (let read = 100; read < 2_000; read = there.count(1)) {
+      there.send({ kind: 'credit', sid: 1, n: 256 })
+      await there.until(() => there.count(1) > read)
+    }
+    expect(await there.next('end', 1)).toMatchObject({ outcome: 'done' })
+    expect(there.text(1)).toBe(counted(2_000))
+  })
+
+  test('count a reader of the other one as present: the run is detached when the last of both leaves', async () => {
+    const node = deployment()
+    const actors = actorsOf({ yielded: 0, aborted: 0 })
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 1, stay: true }, { onDetach: 'cancel', detachMs: 1_000 })
+    const { run } = await alice.next('opened')
+    await using there = await b.client()
+    there.attach(1, run, 0)
+    await there.until(() => there.count(1) === 1)
+    await eventually(() => a.server.liveRuns === 1, 'it goes on')
+    alice.cut()
+    // Longer than it may be detached.
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    expect(a.server.liveRuns).toBe(1)
+    there.cut()
+    await eventually(() => a.server.liveRuns === 0, 'nobody reads it')
+  })
+
+  test('have one run for one key, whoever starts it first', async () => {
+    const node = deployment()
+    const seen = { yielded: 0, aborted: 0 }
+    const actors = actorsOf(seen)
+    const nodes = [await node(actors), await node(actors)]
+    const clients = await Promise.all(nodes.map((each) => each.client()))
+    for (const client of clients) client.start(1, 'counter', { to: 20 }, { key: 'k', credit: 100 })
+    const opened = await Promise.all(clients.map((client) => client.next('opened')))
+    expect(new Set(opened.map(({ run }) => run)).size).toBe(1)
+    expect(opened.filter(({ reused }) => reused)).toHaveLength(1)
+    for (const client of clients) {
+      await client.next('end')
+      expect(client.text(1)).toBe(counted(20))
+    }
+    expect(seen.yielded).toBe(20)
+    clients[1]!.start(2, 'counter', { to: 21 }, { key: 'k' })
+    expect(await clients[1]!.next('end', 2)).toMatchObject({ data: { code: 'key_conflict' } })
+    for (const client of clients) client.cut()
+    for (const each of nodes) await each[Symbol.asyncDispose]()
+  })
+
+  test('hide the runs of others from each principal', async () => {
+    const node = deployment()
+    const actors = actorsOf({ yielded: 0, aborted: 0 })
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 1, stay: true })
+    const { run } = await alice.next('opened')
+    await using bob = await b.client({ auth: 'bob' })
+    bob.attach(1, run, 0)
+    bob.attach(2, 'r_nothing', 0)
+    const [foreign, missing] = [await bob.next('end', 1), await bob.next('end', 2)]
+    expect(foreign).toEqual({ ...missing, sid: 1 })
+    expect(foreign).toMatchObject({ outcome: 'error', data: { code: 'not_found' } })
+  })
+
+  test('end the run of a server that died as interrupted, once, also for those who read it already', async () => {
+    const node = deployment()
+    const actors = actorsOf({ yielded: 0, aborted: 0 })
+    const a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 30, stay: true }, { credit: 100 })
+    const { run } = await alice.next('opened')
+    await using there = await b.client()
+    there.attach(1, run, 0)
+    await there.until(() => there.count(1) === 30)
+    a.store.crash()
+    alice.cut()
+    expect(await there.next('end', 1)).toMatchObject({ outcome: 'error', seq: 31, data: { code: 'interrupted' } })
+    there.attach(2, run, 10)
+    expect(await there.next('end', 2)).toMatchObject({ outcome: 'error', seq: 31, data: { code: 'interrupted' } })
+    expect(there.items(2)).toHaveLength(20)
+    await a[Symbol.asyncDispose]()
+  })
+
+  test('stop the actor of a run that was taken over, and send its readers to read on there', async () => {
+    const node = deployment()
+    const seen = { yielded: 0, aborted: 0 }
+    const actors = actorsOf(seen)
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 5, stay: true })
+    const { run } = await alice.next('opened')
+    await alice.until(() => alice.count(1) === 5)
+    await eventually(() => a.server.liveRuns === 1, 'it goes on')
+    const [key] = (await redis.command('KEYS', `*{${run}}:m`)) as string[]
+    // As if it had been frozen for longer than its lease: another process finds nobody who holds the run.
+    let taken = await b.store.takeOver(run)
+    while (typeof taken === 'string') {
+      await redis.command('HSET', key!, 'x', '1')
+      taken = await b.store.takeOver(run)
+    }
+    const { lease, run: stored } = taken
+    await lease.append({ end: { seq: stored.next, outcome: 'error', packed: packed({ code: 'interrupted' }) } })
+    expect(await alice.closed).toBe(4503)
+    await eventually(() => seen.aborted === 1 && a.server.liveRuns === 0, 'its actor was stopped')
+    expect(alice.frames.filter(({ kind }) => kind === 'end')).toEqual([])
+    await using again = await b.client()
+    again.attach(1, run, 5, { gen: 1 })
+    expect(await again.next('end', 1)).toMatchObject({ outcome: 'error', seq: 6, data: { code: 'interrupted' } })
+  })
+
+  test('hand a run that waits for an approval to each other, and ask it again nowhere', async () => {
+    const node = deployment()
+    const sent: unknown[] = []
+    const model = scriptedModel(calls({ call: 'c1', name: 'mail', args: { to: 'ada' } }), says('It is sent.'))
+    const mail = tool({
+      description: 'Sends a mail',
+      input: z.object({ to: z.string() }),
+      needsApproval: true,
+      run: (input) => sent.push(input),
+    })
+    const actors = { writer: agent({ model, tools: { mail } }) }
+    const a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'writer', 'go')
+    const { run } = await alice.next('opened')
+    const asked = (await alice.find((frame) => frame.kind === 'event' && frame.type === EVENT.inputRequest)) as {
+      data: WireMap
+    }
+    await using there = await b.client()
+    there.attach(2, run, null)
+    expect(await there.next('opened')).toMatchObject({ pending: [asked.data] })
+    await eventually(() => [...(a.server.connections ? [1] : [])].length > 0, 'a serves')
+    await a.server.close({ drainMs: 100 })
+    const { call } = asked.data
+    there.send({ kind: 'input', sid: 2, mid: 'm1', type: 'approve', data: { call, ok: true } })
+    expect(await there.next('input_ack')).toMatchObject({ status: 'accepted' })
+    expect(await there.next('end', 2)).toMatchObject({ outcome: 'done' })
+    expect(sent).toEqual([{ to: 'ada' }])
+    await a[Symbol.asyncDispose]()
+  })
+})
