@@ -1,21 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { inspector } from '../inspector/inspector.ts'
-import { openRecording, type Recording } from '../recordings/recording.ts'
-import { replay } from '../recordings/replay.ts'
 import { createServer, type MillraceServer, type ServerOptions } from '../server.ts'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
-import { dataFile } from './data.ts'
 import { demoActors } from './demo-actors.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
-import { withoutMcp } from './mcp-package.ts'
 import { MODEL_NAMES, parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
 import { DEFAULT_URL } from './remote.ts'
-import { readSpeed, speedOption } from './replay.ts'
+import { speedOption } from './replay.ts'
+import { addMcp, addMetrics, addReplay, addStore, placeOf, placeWords } from './serve-additions.ts'
 import { terminalLogger } from './terminal-logger.ts'
 import { parseTransport } from './transport-option.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
@@ -70,10 +66,17 @@ const usage = {
       about:
         'Folder in which runs are stored, so that they outlive the server; needs the package libsql. Default: none.',
     },
+    redis: {
+      type: 'string',
+      value: 'URL',
+      multiple: true,
+      about:
+        'Redis in which runs are stored and shared with other servers; needs the package redis. Repeat it to spread runs over several. Default: MILLRACE_REDIS, several with spaces between them, else none.',
+    },
     durability: {
       type: 'string',
       value: 'MODE',
-      about: 'With --data: eager sends to clients at once, logged once it is stored. Default eager.',
+      about: 'With --data or --redis: eager sends to clients at once, logged once it is stored. Default eager.',
     },
     metrics: {
       type: 'boolean',
@@ -102,15 +105,16 @@ const usage = {
     'OPENAI_BASE_URL=http://127.0.0.1:8000/v1 millrace serve --model openai:my-model',
     'millrace serve --config ./actors.mjs --port 8080',
     'millrace serve --data ./data',
+    'millrace serve --redis redis://127.0.0.1:6379',
     'millrace serve --replay answer.millrace --speed 2',
     'millrace serve --mcp',
   ],
 } as const
 
 type Flag = 'mcp' | 'metrics' | 'verbose'
-type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag>]?: string } & {
+type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag | 'redis'>]?: string } & {
   readonly [Name in Flag]?: boolean
-}
+} & { readonly redis?: readonly string[] }
 type Options = ServerOptions<NonNullable<Config['actors']>>
 
 /** How clients are authenticated: by a random token, by a token that the user set, or by the config file. */
@@ -133,7 +137,8 @@ export const serve: Command = {
     if (isOff && config.http === undefined) options.http = false
     const replayed = await addReplay(options, values, config)
     if (values.mcp) await addMcp(options)
-    await addStore(options, values)
+    const place = placeOf(values, config)
+    await addStore(options, place, values.durability)
     if (values.metrics) await addMetrics(options)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
@@ -141,7 +146,7 @@ export const serve: Command = {
       ['http', httpWords(httpUrl, config)],
       ...(values.mcp ? [['mcp', `${httpUrl}/mcp`]] : []),
       ...(values.metrics ? [['metrics', `${httpUrl}/metrics`]] : []),
-      ...(values.data === undefined ? [] : [['data', `${values.data}: runs outlive this server`]]),
+      ...(place ? [['data', placeWords(place)]] : []),
       ...(replayed ? [['replay', recordingWords(replayed)]] : []),
     ]
     await output.answer(greeting(url, rows, options, access))
@@ -171,64 +176,6 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
     ...config,
     ...(named === undefined ? {} : { defaultModel: await parseModel(named) }),
     ...(values.transport === undefined ? {} : { transport: await parseTransport(values.transport) }),
-  }
-}
-
-/** Serves the recording that `--replay` names. */
-async function addReplay(
-  options: Options,
-  { replay: file, speed }: Values,
-  config: Config,
-): Promise<Recording | undefined> {
-  if (file === undefined) {
-    if (speed !== undefined) throw new Failure(EXIT.usage, '--speed needs --replay: name the recording')
-    return undefined
-  }
-  if (config.actors) throw new Failure(EXIT.usage, 'the config file has its own actors: leave --replay out')
-  const times = readSpeed(speed)
-  const recording = await openRecording(file)
-  const { actor } = recording.facts
-  const others = actor === 'inspector' ? {} : { inspector: inspector() }
-  options.actors = { [actor]: replay(recording, { speed: times }), ...others }
-  return recording
-}
-
-/** Adds what `--mcp` asks for. */
-async function addMcp(options: Options): Promise<void> {
-  const { http = true } = options
-  if (http === false) throw new Failure(EXIT.usage, '--mcp needs plain HTTP, which is off: set --http-port, or http')
-  const { mcp } = await import('../mcp/mcp-endpoint.ts').catch(withoutMcp('millrace serve --mcp'))
-  options.http = { mcp: mcp({ version: version() }), ...(http === true ? {} : http) }
-}
-
-/** Adds the store that `--data` names. */
-async function addStore(options: Options, { data, durability }: Values): Promise<void> {
-  if (durability !== undefined) {
-    if (data === undefined) throw new Failure(EXIT.usage, '--durability needs --data: name the folder of the data')
-    if (durability !== 'eager' && durability !== 'logged')
-      throw new Failure(EXIT.usage, `--durability must be eager or logged, not ${durability}`)
-    options.durability = durability
-  }
-  if (data === undefined) return
-  if (options.store) throw new Failure(EXIT.usage, 'the config file has its own store: leave --data out')
-  const { sqlite } = await import('../stores/sqlite/sqlite.ts')
-  options.store = sqlite({ path: dataFile(data) })
-}
-
-/** Adds the metrics that `--metrics` asks for. */
-async function addMetrics(options: Options): Promise<void> {
-  if (options.metrics) throw new Failure(EXIT.usage, 'the config file has its own metrics: leave --metrics out')
-  if (options.http === false) throw new Failure(EXIT.usage, '--metrics needs plain HTTP: set --http-port')
-  options.metrics = (await prometheusPackage()).prometheus()
-}
-
-async function prometheusPackage() {
-  try {
-    return await import('../metrics/prometheus.ts')
-  } catch (error) {
-    const isMissing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
-    if (!isMissing) throw error
-    throw new Failure(EXIT.usage, '--metrics needs the package prom-client: npm install prom-client', error)
   }
 }
 

@@ -2,10 +2,16 @@ import { parseArgs } from 'node:util'
 import { EXIT, EXIT_CODES, type ExitCode, Failure, messageOf } from './exit.ts'
 import type { Output } from './output.ts'
 
-/** One option of a command: its type, the name of its value, and its explanation. */
+/** One option of a command: its type, the name of its value, its explanation, and whether it may be repeated. */
 export type OptionUsage =
   | { readonly type: 'boolean'; readonly about: string }
-  | { readonly type: 'string'; readonly value: string; readonly about: string; readonly short?: string }
+  | {
+      readonly type: 'string'
+      readonly value: string
+      readonly about: string
+      readonly short?: string
+      readonly multiple?: boolean
+    }
 
 /** The interface of a command, from which its help is made and its arguments are parsed. */
 export type Usage = {
@@ -28,7 +34,11 @@ export type Command = {
 }
 
 type Values<U extends Usage> = {
-  readonly [Name in keyof U['options']]?: U['options'][Name] extends { type: 'boolean' } ? boolean : string
+  readonly [Name in keyof U['options']]?: U['options'][Name] extends { type: 'boolean' }
+    ? boolean
+    : U['options'][Name] extends { multiple: true }
+      ? readonly string[]
+      : string
 }
 
 /**
@@ -58,7 +68,8 @@ function parsed(usage: Usage, args: string[]): { values: object; positionals: st
   const options = Object.fromEntries(
     Object.entries(usage.options).map(([name, option]) => {
       const short = 'short' in option ? option.short : undefined
-      return [name, { type: option.type, ...(short !== undefined && { short }) }]
+      const multiple = 'multiple' in option && option.multiple === true
+      return [name, { type: option.type, multiple, ...(short !== undefined && { short }) }]
     }),
   )
   try {

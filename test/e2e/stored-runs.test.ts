@@ -1,10 +1,10 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer as createNetServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type Client, createClient, MillraceError, type Run } from '../../client-sdk/node.ts'
-import { Command, MILLRACE } from '../helpers/command.ts'
+import { Command, MILLRACE, root } from '../helpers/command.ts'
+import { freePort, HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { firstSeed, repetitions } from '../helpers/tier.ts'
 
@@ -43,24 +43,37 @@ const delegate = agentTool(clerk, { description: 'Pays', name: 'clerk' })
 export default { actors: { boss: agent({ model: caller('delegate', { prompt: 'pay' }), tools: { delegate } }) } }
 `
 
-/** A folder for data, and servers on it, one after the other, on one port. */
+/** Where the runs are stored. */
+type Place = 'a folder' | 'Redis'
+/** So long does a run belong to a process that was killed: nobody waits for 15 seconds here. */
+const LEASE_MS = 1_000
+const PLACES: readonly Place[] = HAS_REDIS ? ['a folder', 'Redis'] : ['a folder']
+
+/** A folder for data or a Redis, and servers on it, one after the other, on one port. */
 class DataServers implements AsyncDisposable {
   readonly url: string
   readonly #folder: string
+  readonly #redis: RedisServer | undefined
   readonly #port: number
   readonly #more: readonly string[]
   readonly #clients: Client[] = []
   #running: Command | undefined
 
-  static async make(...more: string[]): Promise<DataServers> {
+  static async make(place: Place, durability: 'eager' | 'logged' = 'eager'): Promise<DataServers> {
     const folder = await mkdtemp(join(tmpdir(), 'millrace-data-'))
-    await writeFile(join(folder, 'config.mjs'), `export default ${JSON.stringify({ limits: LIMITS })}`)
-    return new DataServers(folder, await freePort(), more)
+    const redis = place === 'Redis' ? await RedisServer.start() : undefined
+    const store = redis && `redis(${JSON.stringify({ url: redis.url, leaseMs: LEASE_MS })})`
+    const config = [
+      ...(redis ? [`import { redis } from ${JSON.stringify(`${root}dist/server/stores/redis/redis.js`)}`] : []),
+      `export default { limits: ${JSON.stringify(LIMITS)}, ${store ? `durability: '${durability}', store: ${store}` : ''} }`,
+    ]
+    await writeFile(join(folder, 'config.mjs'), config.join('\n'))
+    return new DataServers(folder, redis, await freePort(), redis ? [] : ['--data', folder, '--durability', durability])
   }
 
-  /** Servers with an agent, \`boss\`, whose tool is another agent, which pays if somebody approves. */
+  /** Servers with an agent, `boss`, whose tool is another agent, which pays if somebody approves. */
   static async paying(): Promise<DataServers> {
-    const servers = await DataServers.make()
+    const servers = await DataServers.make('a folder')
     await writeFile(join(servers.#folder, 'config.mjs'), PAYING)
     return servers
   }
@@ -70,8 +83,9 @@ class DataServers implements AsyncDisposable {
     return (await readFile(join(this.#folder, 'paid'), 'utf8')).length
   }
 
-  private constructor(folder: string, port: number, more: readonly string[]) {
+  private constructor(folder: string, redis: RedisServer | undefined, port: number, more: readonly string[]) {
     this.#folder = folder
+    this.#redis = redis
     this.#port = port
     this.#more = more
     this.url = `ws://127.0.0.1:${port}`
@@ -79,18 +93,7 @@ class DataServers implements AsyncDisposable {
 
   async begin(): Promise<void> {
     const config = join(this.#folder, 'config.mjs')
-    const args = [
-      'serve',
-      '--config',
-      config,
-      '--data',
-      this.#folder,
-      '--port',
-      `${this.#port}`,
-      '--token',
-      't',
-      ...this.#more,
-    ]
+    const args = ['serve', '--config', config, '--port', `${this.#port}`, '--token', 't', ...this.#more]
     this.#running = new Command(process.execPath, [MILLRACE, ...args])
     await this.#running.said('stdout', /listens on/)
   }
@@ -110,6 +113,7 @@ class DataServers implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()))
     await this.kill()
+    await this.#redis?.[Symbol.asyncDispose]()
     await rm(this.#folder, { recursive: true })
   }
 }
@@ -143,18 +147,10 @@ class Counter {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createNetServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address ? address.port : 0
-}
-
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1)
 
-describe('a server with --data that is killed', () => {
-  test.each(['logged', 'eager'])(
+describe.each(PLACES)('a server whose runs are stored in %s that is killed', (place) => {
+  test.each(['logged', 'eager'] as const)(
     `${KILLS} times under load loses no more than it may (%s)`,
     {
       timeout: 60_000 + KILLS * 20_000,
@@ -163,7 +159,7 @@ describe('a server with --data that is killed', () => {
       const seed = firstSeed()
       console.log(`kills from seed ${seed} (MILLRACE_SEED)`)
       const random = seededRandom(seed)
-      await using servers = await DataServers.make('--durability', durability)
+      await using servers = await DataServers.make(place, durability)
       await servers.begin()
       let lost = 0
       for (let kill = 0; kill < KILLS; kill++) {
@@ -202,7 +198,7 @@ describe('a server with --data that is killed', () => {
   )
 
   test('while an approval waits asks it again, and the tool runs once when another client answers', async () => {
-    await using servers = await DataServers.make()
+    await using servers = await DataServers.make(place)
     await servers.begin()
     const client = servers.client()
     const run = client.start('assistant', 'Send a mail to Ada')

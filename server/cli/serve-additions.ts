@@ -1,0 +1,104 @@
+import { inspector } from '../inspector/inspector.ts'
+import { openRecording, type Recording } from '../recordings/recording.ts'
+import { replay } from '../recordings/replay.ts'
+import type { ServerOptions } from '../server.ts'
+import type { Config } from './config-file.ts'
+import { dataFile } from './data.ts'
+import { EXIT, Failure } from './exit.ts'
+import { withoutMcp } from './mcp-package.ts'
+import { readSpeed } from './replay.ts'
+import { version } from './version.ts'
+
+type Options = ServerOptions<NonNullable<Config['actors']>>
+
+/** Serves the recording that `--replay` names. */
+export async function addReplay(
+  options: Options,
+  { replay: file, speed }: { replay?: string; speed?: string },
+  config: Config,
+): Promise<Recording | undefined> {
+  if (file === undefined) {
+    if (speed !== undefined) throw new Failure(EXIT.usage, '--speed needs --replay: name the recording')
+    return undefined
+  }
+  if (config.actors) throw new Failure(EXIT.usage, 'the config file has its own actors: leave --replay out')
+  const times = readSpeed(speed)
+  const recording = await openRecording(file)
+  const { actor } = recording.facts
+  const others = actor === 'inspector' ? {} : { inspector: inspector() }
+  options.actors = { [actor]: replay(recording, { speed: times }), ...others }
+  return recording
+}
+
+/** Adds what `--mcp` asks for. */
+export async function addMcp(options: Options): Promise<void> {
+  const { http = true } = options
+  if (http === false) throw new Failure(EXIT.usage, '--mcp needs plain HTTP, which is off: set --http-port, or http')
+  const { mcp } = await import('../mcp/mcp-endpoint.ts').catch(withoutMcp('millrace serve --mcp'))
+  options.http = { mcp: mcp({ version: version() }), ...(http === true ? {} : http) }
+}
+
+/** Where runs are stored: in a folder, or in Redis. */
+export type Place = { readonly data: string } | { readonly redis: readonly string[] }
+
+/** The place that the options name, or the environment. */
+export function placeOf(
+  { data, redis }: { data?: string; redis?: readonly string[] },
+  config: Config,
+): Place | undefined {
+  if (data !== undefined && redis !== undefined)
+    throw new Failure(EXIT.usage, '--data and --redis name two stores: leave one of them out')
+  const chosen = data === undefined ? redis : undefined
+  const named = data !== undefined ? '--data' : chosen ? '--redis' : undefined
+  if (named !== undefined && config.store)
+    throw new Failure(EXIT.usage, `the config file has its own store: leave ${named} out`)
+  if (data !== undefined) return { data }
+  const urls = chosen ?? (config.store ? [] : (process.env['MILLRACE_REDIS'] ?? '').split(/\s+/).filter(Boolean))
+  return urls.length > 0 ? { redis: urls } : undefined
+}
+
+/** Adds the store that the options name. */
+export async function addStore(
+  options: Options,
+  place: Place | undefined,
+  durability: string | undefined,
+): Promise<void> {
+  if (durability !== undefined) {
+    if (!place) throw new Failure(EXIT.usage, '--durability needs --data or --redis: name where runs are stored')
+    if (durability !== 'eager' && durability !== 'logged')
+      throw new Failure(EXIT.usage, `--durability must be eager or logged, not ${durability}`)
+    options.durability = durability
+  }
+  if (!place) return
+  if ('data' in place) {
+    const { sqlite } = await import('../stores/sqlite/sqlite.ts')
+    options.store = sqlite({ path: dataFile(place.data) })
+  } else {
+    const { redis } = await import('../stores/redis/redis.ts')
+    options.store = redis({ url: place.redis })
+  }
+}
+
+/** Where runs are stored, without a password. */
+export function placeWords(place: Place): string {
+  if ('data' in place) return `${place.data}: runs outlive this server`
+  const hosts = place.redis.map((url) => new URL(url).host).join(', ')
+  return `Redis at ${hosts}: runs outlive this server, and are shared with others`
+}
+
+/** Adds the metrics that `--metrics` asks for. */
+export async function addMetrics(options: Options): Promise<void> {
+  if (options.metrics) throw new Failure(EXIT.usage, 'the config file has its own metrics: leave --metrics out')
+  if (options.http === false) throw new Failure(EXIT.usage, '--metrics needs plain HTTP: set --http-port')
+  options.metrics = (await prometheusPackage()).prometheus()
+}
+
+async function prometheusPackage() {
+  try {
+    return await import('../metrics/prometheus.ts')
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND'
+    if (!isMissing) throw error
+    throw new Failure(EXIT.usage, '--metrics needs the package prom-client: npm install prom-client', error)
+  }
+}
