@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
@@ -69,6 +70,8 @@ export class RemoteRun implements ReadableRun {
   constructor(stored: StoredRun, principal: Principal, from: number, callbacks: RemoteRunCallbacks) {
     const { limits, shared, runtime } = callbacks
     this.#callbacks = callbacks
+    // Each ask that waits for its answer listens.
+    setMaxListeners(0, this.#closed.signal)
     this.id = stored.id
     this.actorName = stored.facts.actor
     this.principal = principal

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type Client, createClient, MillraceError, type Run } from '../../client-sdk/node.ts'
 import { Command, MILLRACE, root } from '../helpers/command.ts'
+import { Counter } from '../helpers/counter.ts'
 import { freePort, HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 import { firstSeed, repetitions } from '../helpers/tier.ts'
@@ -115,35 +116,6 @@ class DataServers implements AsyncDisposable {
     await this.kill()
     await this.#redis?.[Symbol.asyncDispose]()
     await rm(this.#folder, { recursive: true })
-  }
-}
-
-/** A reader of a run of `count`: the numbers that it has, without those that became void. */
-class Counter {
-  readonly numbers: number[] = []
-  /** The most that became void at once. */
-  lost = 0
-  error: unknown
-  readonly over: Promise<void>
-
-  constructor(run: Run) {
-    this.over = this.#read(run)
-  }
-
-  async #read(run: Run): Promise<void> {
-    try {
-      for await (const event of run) {
-        if (event.type === 'token') this.numbers.push(...event.text.trim().split(' ').map(Number))
-        if (event.type !== 'gap') continue
-        expect(event.reason).toBe('rewound')
-        const kept = event.next - 1
-        this.lost = Math.max(this.lost, this.numbers.length - kept)
-        expect(kept).toBeLessThanOrEqual(this.numbers.length)
-        this.numbers.length = kept
-      }
-    } catch (error) {
-      this.error = error
-    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe } from 'vitest'
-import { redisHarness, StubbornStore } from '../../helpers/redis-harness.ts'
+import { redisHarness } from '../../helpers/redis-harness.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { runStoreSuite } from './run-store-suite.ts'
 
@@ -14,13 +14,4 @@ describe.skipIf(!HAS_REDIS)('Redis as a store', () => {
 
   runStoreSuite('Redis', () => redisHarness([servers[0]!]))
   runStoreSuite('two Redis, without hearing their hints', () => redisHarness(servers, { isDeaf: true }))
-
-  describe('whose connections are cut every 150 ms', () => {
-    let cutting: NodeJS.Timeout
-    beforeAll(() => {
-      cutting = setInterval(() => void servers[0]!.cut(), 150)
-    })
-    afterAll(() => clearInterval(cutting))
-    runStoreSuite('Redis', () => redisHarness([servers[0]!], {}, (store) => new StubbornStore(store)))
-  })
 })

@@ -1,0 +1,400 @@
+import { setMaxListeners } from 'node:events'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { MillraceError } from '../../../protocol/errors.ts'
+import { redis } from '../../../server/stores/redis/redis.ts'
+import type { RedisStore } from '../../../server/stores/redis/redis-store.ts'
+import type { Batch, Holder, Lease, NewRun, StoredEnd } from '../../../server/stores/run-store.ts'
+import { REDIS_OPTIONS, redisStore } from '../../helpers/redis-harness.ts'
+import { freePort, HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
+
+const LEASE_MS = 1_000
+
+function batch(first: number, last: number, gen = 1): Batch {
+  return { gen, first, last, at: 1_700_000_000_000, index: new Uint8Array(3), bodies: new Uint8Array([first % 256]) }
+}
+
+const END: Omit<StoredEnd, 'seq'> = { outcome: 'done', packed: new Uint8Array([1]) }
+
+function newRun(key?: NewRun['key']): NewRun {
+  return { facts: { actor: 'count', principal: 'alice', startedAt: 1_000, packed: new Uint8Array(20) }, key }
+}
+
+/** A holder that notes what it hears. */
+class Heard implements Holder {
+  readonly words: string[] = []
+  readonly #waiting: (() => void)[] = []
+
+  #note(word: string): void {
+    this.words.push(word)
+    for (const wake of this.#waiting.splice(0)) wake()
+  }
+  lost(): void {
+    this.#note('lost')
+  }
+  doubted(): void {
+    this.#note('doubted')
+  }
+  asked({ n, packed }: { n: number; packed: Uint8Array }): void {
+    this.#note(`asked ${n}: ${packed}`)
+  }
+  attended(readers: ReadonlyMap<string, Uint8Array>): void {
+    this.#note(`attended by ${readers.size}`)
+  }
+  async until(word: string): Promise<void> {
+    while (!this.words.includes(word)) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+}
+
+describe('the options of redis()', () => {
+  test.each([
+    [{ url: '' }, 'url must be an address'],
+    [{ url: [] }, 'needs the option url'],
+    [{ url: 'http://127.0.0.1' }, 'url must be an address'],
+    [{ url: ['redis://a', 'redis://a'] }, 'names the same Redis twice'],
+    [{ url: 'redis://a', prefix: 'a b' }, 'prefix must be'],
+    [{ url: 'redis://a', secret: 'short' }, 'secret must be'],
+    [{ url: 'redis://a', leaseMs: 10 }, 'leaseMs must be'],
+    [{ url: 'redis://a', keepMs: 0 }, 'keepMs must be'],
+  ])('are checked: %j', (options, words) => {
+    expect(() => redis(options)).toThrow(words)
+  })
+
+  test('never repeat a password in an error', () => {
+    expect(() => redis({ url: 'http://user:swordfish@host' })).toThrow(/^(?!.*swordfish)/)
+  })
+})
+
+describe.skipIf(!HAS_REDIS)('Redis', () => {
+  let server: RedisServer
+  beforeAll(async () => {
+    server = await RedisServer.start()
+  })
+  afterAll(() => server[Symbol.asyncDispose]())
+
+  async function open(options = {}, prefix = server.prefix()): Promise<RedisStore & AsyncDisposable> {
+    const store = redisStore([server], prefix, { leaseMs: LEASE_MS, ...options })
+    await store.open()
+    return Object.assign(store, { [Symbol.asyncDispose]: () => store.close() })
+  }
+
+  describe('that cannot be used says why, and what to do', () => {
+    const refusal = async (url: string): Promise<MillraceError> => {
+      const failed: unknown = await redis({ url })
+        .open()
+        .then(
+          () => undefined,
+          (error: unknown) => error,
+        )
+      expect(failed).toBeInstanceOf(MillraceError)
+      return failed as MillraceError
+    }
+
+    test('when nobody listens', async () => {
+      const port = await freePort()
+      const { message, retryable } = await refusal(`redis://:swordfish@127.0.0.1:${port}`)
+      expect(message).toBe(`no Redis listens at 127.0.0.1:${port}: start it, or correct the address`)
+      expect(retryable).toBe(true)
+    })
+
+    test('when it wants a password, or another one', async () => {
+      await using locked = await RedisServer.start('--requirepass', 'swordfish')
+      expect(await refusal(locked.url)).toMatchObject({
+        message: expect.stringContaining('wants a password') as string,
+      })
+      const wrong = locked.url.replace('//', '//:wrong@')
+      expect(await refusal(wrong)).toMatchObject({
+        message: expect.stringContaining('refuses the user or the password') as string,
+        retryable: false,
+      })
+    })
+
+    test('when it removes runs for want of memory', async () => {
+      await using evicting = await RedisServer.start('--maxmemory-policy', 'allkeys-lru')
+      expect(await refusal(evicting.url)).toMatchObject({
+        message: expect.stringContaining('maxmemory-policy allkeys-lru') as string,
+        retryable: false,
+      })
+    })
+
+    test('when another server has another secret, and never how that one is', async () => {
+      const prefix = server.prefix()
+      await using first = await open({ secret: 'a secret of sixteen' }, prefix)
+      const stored = String(await server.command('GET', `${prefix}:secret`))
+      expect(stored).not.toContain('sixteen')
+      for (const secret of ['another secret of it', undefined])
+        await expect(open({ secret }, prefix)).rejects.toThrow('with another secret')
+      await using second = await open({ secret: 'a secret of sixteen' }, prefix)
+      expect(second.idOf('k')).toBe(first.idOf('k'))
+    })
+  })
+
+  test('makes the same id of a key in all servers, without a secret that somebody has set', async () => {
+    const prefix = server.prefix()
+    await using first = await open({}, prefix)
+    await using second = await open({}, prefix)
+    expect(second.idOf('k')).toBe(first.idOf('k'))
+    expect(second.idOf('l')).not.toBe(first.idOf('k'))
+    await using other = await open()
+    expect(other.idOf('k')).not.toBe(first.idOf('k'))
+  })
+
+  test('has no key of a run that lives for ever', async () => {
+    const prefix = server.prefix()
+    await using store = await open({}, prefix)
+    const heard = new Heard()
+    for (let n = 0; n < 20; n++) {
+      const lease = (await store.begin(`r${n}`, newRun())) as Lease
+      await lease.append({
+        batch: batch(1, 1),
+        parked: new Uint8Array(3),
+        inputs: [{ mid: 'm', type: 't', packed: new Uint8Array(1) }],
+      })
+      await store.attend(`r${n}`, new Uint8Array([1]))
+      if (n === 0) lease.shared?.heldBy(heard)
+      if (n < 10) continue
+      await lease.append({ end: { ...END, seq: 2 } })
+    }
+    const late = new AbortController()
+    const asked = store.ask('r0', new Uint8Array([7]), late.signal)
+    await heard.until('asked 1: 7')
+    const keys = (await server.command('KEYS', `${prefix}:*`)) as string[]
+    expect(keys.length).toBeGreaterThan(60)
+    const times = await Promise.all(keys.map((key) => server.command('PTTL', key)))
+    const immortal = keys.filter((_, i) => Number(times[i]) < 0)
+    expect(immortal).toEqual([`${prefix}:secret`])
+    late.abort()
+    await expect(asked).rejects.toThrow(MillraceError)
+  })
+
+  test('drops the oldest items of a log that is too long, and never its last', async () => {
+    await using store = await open({ maxRunBytes: 1_000 })
+    const lease = (await store.begin('r1', newRun())) as Lease
+    const large = (n: number): Batch => ({ ...batch(n, n), bodies: new Uint8Array(300) })
+    for (let n = 1; n <= 10; n++) expect(await lease.append({ batch: large(n) })).toBeUndefined()
+    const { first, next } = (await store.find('r1'))!
+    expect(next).toBe(11)
+    expect(first).toBe(9)
+    expect((await store.read('r1', 1, 100_000)).batches.map((each) => each.first)).toEqual([9, 10])
+    await lease.append({ batch: { ...batch(11, 11), bodies: new Uint8Array(5_000) } })
+    expect(await store.find('r1')).toMatchObject({ first: 11, next: 12 })
+  })
+
+  test('takes at most 25 bytes a token, at 10 tokens an entry', async () => {
+    const prefix = server.prefix()
+    await using store = await open({}, prefix)
+    const lease = (await store.begin('r1', newRun())) as Lease
+    const entries = 1_000
+    for (let n = 0; n < entries; n++) {
+      // Three numbers for each item, and a text of four letters with its head.
+      const of = { index: new Uint8Array(30).fill(5), bodies: new Uint8Array(50).fill(97) }
+      void lease.append({ batch: { ...batch(10 * n + 1, 10 * n + 10), ...of } })
+    }
+    await lease.append({ end: { ...END, seq: 10 * entries + 1 } })
+    const bytes = Number(await server.command('MEMORY', 'USAGE', `${prefix}:{r1}:l`, 'SAMPLES', '0'))
+    console.log(`Redis takes ${(bytes / entries / 10).toFixed(1)} bytes a token at 10 tokens an entry`)
+    expect(bytes / entries / 10).toBeLessThanOrEqual(25)
+  })
+
+  test('that stands still makes calls fail after a second, further ones at once, and none twice', async () => {
+    await using store = await open({ leaseMs: 15_000 })
+    const lease = (await store.begin('r1', newRun())) as Lease
+    server.freeze(true)
+    try {
+      const begun = performance.now()
+      const appended = lease.append({ batch: batch(1, 3) })
+      await expect(appended).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+      const ms = performance.now() - begun
+      expect(ms).toBeGreaterThan(REDIS_OPTIONS.deadlineMs - 50)
+      expect(ms).toBeLessThan(REDIS_OPTIONS.deadlineMs + 500)
+      const again = performance.now()
+      for (let n = 0; n < 1_000; n++)
+        await expect(store.find('r1')).rejects.toThrow(`has not answered for ${REDIS_OPTIONS.deadlineMs} ms`)
+      expect(performance.now() - again).toBeLessThan(REDIS_OPTIONS.deadlineMs)
+    } finally {
+      server.freeze(false)
+    }
+    for (;;) {
+      const refusal = await lease.append({ batch: batch(1, 3) }).catch((error: unknown) => error)
+      if (refusal === undefined) break
+      expect(refusal).toBeInstanceOf(MillraceError)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(await store.find('r1')).toMatchObject({ next: 4 })
+    expect((await store.read('r1', 1, 10_000)).batches).toHaveLength(1)
+  })
+
+  test('whose scripts were forgotten is given them again', async () => {
+    await using store = await open()
+    const lease = (await store.begin('r1', newRun())) as Lease
+    await server.command('SCRIPT', 'FLUSH')
+    expect(await lease.append({ batch: batch(1, 3) })).toBeUndefined()
+    expect(await store.find('r1')).toMatchObject({ next: 4 })
+  })
+
+  test('that was wiped fences the holders of what is gone, and takes new runs', async () => {
+    await using alone = await RedisServer.start()
+    const store = redisStore([alone], 'p', { leaseMs: LEASE_MS })
+    await store.open()
+    const lease = (await store.begin('r1', newRun())) as Lease
+    const heard = new Heard()
+    lease.shared?.heldBy(heard)
+    await alone.command('FLUSHALL')
+    expect(await lease.append({ batch: batch(1, 3) })).toBe('fenced')
+    await heard.until('lost')
+    expect(await store.find('r1')).toBeUndefined()
+    expect(await store.begin('r2', newRun())).toHaveProperty('gen', 1)
+    await store.close()
+  })
+
+  test('that was killed and comes back has what it had confirmed, where it writes each command', async () => {
+    await using durable = await RedisServer.start('--appendonly', 'yes', '--appendfsync', 'always')
+    const store = redisStore([durable], 'p', { leaseMs: 15_000 })
+    await store.open()
+    const lease = (await store.begin('r1', newRun())) as Lease
+    let confirmed = 0
+    for (let kill = 0; kill < 3; kill++) {
+      const appends = Array.from({ length: 100 }, async (_, n) => {
+        const seq = 100 * kill + n + 1
+        await lease.append({ batch: batch(seq, seq) })
+        confirmed = Math.max(confirmed, seq)
+      })
+      for (const each of appends) each.catch(() => {})
+      await appends[50]
+      await durable.kill()
+      await durable.begin()
+      // What was not answered is repeated, as the holder of a run does.
+      for (let seq = confirmed + 1; seq <= 100 * (kill + 1); seq++)
+        for (;;) {
+          const refusal = await lease.append({ batch: batch(seq, seq) }).catch(() => 'again')
+          if (refusal === undefined) break
+          if (refusal !== 'again') throw new Error(refusal)
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+      confirmed = 100 * (kill + 1)
+    }
+    const { batches } = await store.read('r1', 1, 1_000_000)
+    expect(batches.map(({ first }) => first)).toEqual(Array.from({ length: 300 }, (_, n) => n + 1))
+    await store.close()
+  })
+
+  describe('lets servers', () => {
+    test('hear what is appended, gap or not, and each change', async () => {
+      const prefix = server.prefix()
+      await using holder = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const lease = (await holder.begin('r1', newRun())) as Lease
+      const heard: (Batch | undefined)[] = []
+      let wake = (): void => {}
+      const stop = await other.follow('r1', (each) => {
+        heard.push(each)
+        wake()
+      })
+      const until = async (holds: () => boolean): Promise<void> => {
+        while (!holds()) await new Promise<void>((resolve) => (wake = resolve))
+      }
+      await lease.append({ batch: batch(1, 3) })
+      await lease.append({ batch: batch(4, 6), end: { ...END, seq: 7 } })
+      await until(() => heard.filter((each) => each).length === 2)
+      expect(heard.filter((each) => each)).toEqual([batch(1, 3), batch(4, 6)])
+      await until(() => heard.includes(undefined))
+      stop()
+    })
+
+    test('ask the holder, which hears each ask once, and get its answer', async () => {
+      const prefix = server.prefix()
+      await using holder = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const lease = (await holder.begin('r1', newRun())) as Lease
+      const heard = new Heard()
+      lease.shared!.heldBy(heard)
+      const { signal } = new AbortController()
+      const asked = [1, 2].map((n) => other.ask('r1', new Uint8Array([n]), signal))
+      await heard.until('asked 1: 1')
+      await heard.until('asked 2: 2')
+      await lease.shared!.answer(2, new Uint8Array([20]))
+      expect(await asked[1]).toEqual(new Uint8Array([20]))
+      await lease.append({ end: { ...END, seq: 1 } })
+      expect(await asked[0]).toBe('ended')
+      expect(await other.ask('r2', new Uint8Array(1), signal)).toBe('missing')
+      expect(heard.words.filter((word) => word.startsWith('asked'))).toHaveLength(2)
+    })
+
+    test('leave an ask to the next holder, when the first is gone', async () => {
+      const prefix = server.prefix()
+      const holder = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const lease = (await holder.begin('r1', newRun())) as Lease
+      await lease.release()
+      const asked = other.ask('r1', new Uint8Array([5]), new AbortController().signal)
+      await using next = await open({}, prefix)
+      const taken = await next.takeOver('r1')
+      if (typeof taken === 'string') throw new Error(taken)
+      const heard = new Heard()
+      taken.lease.shared!.heldBy(heard)
+      await heard.until('asked 1: 5')
+      await taken.lease.shared!.answer(1, new Uint8Array([50]))
+      expect(await asked).toEqual(new Uint8Array([50]))
+      await holder.close()
+    })
+
+    test('not ask without end of a holder that does not answer', async () => {
+      await using store = await open()
+      await store.begin('r1', newRun())
+      const late = new AbortController()
+      setMaxListeners(0, late.signal)
+      const asked = Array.from({ length: 300 }, () => store.ask('r1', new Uint8Array(1), late.signal))
+      const said = await Promise.all(
+        asked.map((each) => Promise.race([each, new Promise((r) => setTimeout(r, 1_500))])),
+      )
+      expect(said.filter((each) => each === 'busy')).toHaveLength(300 - 256)
+      late.abort()
+      await Promise.allSettled(asked)
+    })
+
+    test('tell the holder who reads, until they stop to, or die', async () => {
+      const prefix = server.prefix()
+      await using holder = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const lease = (await holder.begin('r1', newRun())) as Lease
+      const heard = new Heard()
+      lease.shared!.heldBy(heard)
+      await other.attend('r1', new Uint8Array([1]))
+      await heard.until('attended by 1')
+      await other.attend('r1', undefined)
+      await heard.until('attended by 0')
+      heard.words.length = 0
+      await other.attend('r1', new Uint8Array([2]))
+      await heard.until('attended by 1')
+      await heard.until('attended by 0')
+    })
+
+    test('find the runs of one that died when its leases are over, and fence it when it comes back', async () => {
+      const prefix = server.prefix()
+      await using dead = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const lease = (await dead.begin('r1', newRun())) as Lease
+      expect(await other.abandoned(10)).toEqual([])
+      const heard = new Heard()
+      lease.shared!.heldBy(heard)
+      dead.crash()
+      expect(await other.takeOver('r1')).toBe('busy')
+      const begun = performance.now()
+      while ((await other.abandoned(10)).length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+      expect(performance.now() - begun).toBeLessThan(LEASE_MS + 1_000)
+      expect(await other.takeOver('r1')).toHaveProperty('run.id', 'r1')
+      expect(await other.abandoned(10)).toEqual([])
+    })
+  })
+
+  test('is let go of with all that was opened', async () => {
+    const before = process.getActiveResourcesInfo().filter((name) => name.startsWith('TCP')).length
+    const store = await open()
+    const lease = (await store.begin('r1', newRun())) as Lease
+    void lease.append({ batch: batch(1, 1) }).catch(() => {})
+    await store.follow('r1', () => {})
+    await store.close()
+    await expect(store.find('r1')).rejects.toThrow('is not open')
+    while (process.getActiveResourcesInfo().filter((name) => name.startsWith('TCP')).length > before)
+      await new Promise((resolve) => setImmediate(resolve))
+  })
+})
