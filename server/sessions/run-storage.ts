@@ -75,6 +75,8 @@ export class RunStorage {
   #isOpen = false
   /** The store has failed, and has taken nothing since. */
   #isDown = false
+  /** Since when it works again, if it has failed. */
+  #upSince = Number.NEGATIVE_INFINITY
   #isClosed = false
 
   constructor(options: StorageOptions, registry: RunStorageCallbacks) {
@@ -90,7 +92,9 @@ export class RunStorage {
         shared: store.shared,
         runtime,
         limits,
-        changed: (id) => void this.#takeOverOnce(id).catch((error: unknown) => this.#failed(error)),
+        changed: (id) => {
+          if (this.#mayTakeOver) this.#takeOverOnce(id).catch((error: unknown) => this.#failed(error))
+        },
         failed: (error) => this.#failed(error),
       })
   }
@@ -127,13 +131,23 @@ export class RunStorage {
       await Promise.all(ids.map((id) => this.#takeOverOnce(id)))
   }
 
+  /**
+   * Where the store has failed, no holder could confirm its lease. Once it works again, the holders come first: most of
+   * them go on as if nothing had been.
+   */
+  get #mayTakeOver(): boolean {
+    const { shared } = this.#options.store
+    return !this.#isDown && this.#registry.runtime.now() - this.#upSince >= (shared?.leaseMs ?? 0) / 2
+  }
+
   /** Other nodes may die while this one goes on. */
   #sweepLater(): void {
     const { shared } = this.#options.store
     const { runtime } = this.#registry
     if (!shared || this.#isClosed) return
     this.#sweep = runtime.setTimer((shared.leaseMs / 3) * (0.8 + 0.4 * runtime.random()), () => {
-      const swept = this.#takeOverAll().then(
+      // A call that fails tells that the store does.
+      const swept = (this.#mayTakeOver ? this.#takeOverAll() : this.#options.store.abandoned(1)).then(
         () => this.#succeeded(),
         (error: unknown) => this.#failed(error),
       )
@@ -172,7 +186,7 @@ export class RunStorage {
     const { store } = this.#options
     const found = await store.find(id)
     if (!found || (!found.end && !this.#remote)) return undefined
-    if (!found.end) await this.#takeOverOnce(id)
+    if (!found.end && this.#mayTakeOver) await this.#takeOverOnce(id)
     const stored = found.end ? found : await store.find(id)
     if (!stored) return undefined
     const { limits } = this.#registry
@@ -293,8 +307,10 @@ export class RunStorage {
   }
 
   #succeeded(): void {
-    if (this.#isDown) this.#registry.log.write('store.recovered')
+    if (!this.#isDown) return
+    this.#registry.log.write('store.recovered')
     this.#isDown = false
+    this.#upSince = this.#registry.runtime.now()
   }
 
   #factsOf({ actor, principal, input, options }: StorableRun): RunFacts {

@@ -56,13 +56,13 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
   afterAll(() => redis[Symbol.asyncDispose]())
 
   /** Servers that share what no other test has. */
-  function deployment(options: Partial<RedisStoreOptions> = {}) {
-    const prefix = redis.prefix()
+  function deployment(options: Partial<RedisStoreOptions> = {}, on = redis) {
+    const prefix = on.prefix()
     return async function node<const Actors extends Record<string, Actor>>(
       actors: Actors,
       more: Partial<ServerOptions<Actors>> = {},
     ): Promise<Node<Actors>> {
-      const store = redisStore([redis], prefix, { leaseMs: LEASE_MS, lookMs: 300, ...options })
+      const store = redisStore([on], prefix, { leaseMs: LEASE_MS, lookMs: 300, ...options })
       return Object.assign(await testServer<Actors>(actors, { store, ...more }), { store })
     }
   }
@@ -247,6 +247,49 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     await using again = await b.client()
     again.attach(1, run, 5, { gen: 1 })
     expect(await again.next('end', 1)).toMatchObject({ outcome: 'error', seq: 6, data: { code: 'interrupted' } })
+  })
+
+  test('hold an actor when its lease is in doubt, because Redis stands still, and let it go on afterwards', async () => {
+    await using frozen = await RedisServer.start()
+    const node = deployment({}, frozen)
+    const seen = { yielded: 0, aborted: 0 }
+    const actors = {
+      ticker: actor({
+        async *stream(_: unknown, { signal }) {
+          while (!signal.aborted) {
+            await new Promise((resolve) => setTimeout(resolve, 2))
+            yield `${++seen.yielded},`
+          }
+        },
+      }),
+    }
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'ticker', null, { credit: 4_096 })
+    const { run } = await alice.next('opened')
+    await using there = await b.client()
+    there.attach(1, run, 0, { credit: 4_096 })
+    await there.until(() => there.count(1) > 20)
+    frozen.freeze(true)
+    const isHeld = async (): Promise<boolean> => {
+      const before = seen.yielded
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      return seen.yielded === before
+    }
+    while (!(await isHeld()));
+    alice.start(2, 'ticker', null, {})
+    expect(await alice.next('end', 2)).toMatchObject({ data: { code: 'store_unavailable' } })
+    // Longer than the lease.
+    await new Promise((resolve) => setTimeout(resolve, 2 * LEASE_MS))
+    frozen.freeze(false)
+    const held = seen.yielded
+    await there.until(() => there.count(1) > held + 20)
+    expect(there.text(1)).toBe(counted(there.count(1)))
+    expect(alice.text(1)).toBe(counted(alice.count(1)))
+    there.send({ kind: 'cancel', sid: 1 })
+    expect(await there.next('end', 1)).toMatchObject({ outcome: 'cancelled', data: { settled: true } })
+    expect(seen.aborted).toBe(0)
   })
 
   test('hand a run that waits for an approval to each other, and ask it again nowhere', async () => {
