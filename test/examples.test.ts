@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { createClient } from '../client-sdk/node.ts'
 import type { Actor } from '../server/index.ts'
-import { Command, type CommandOptions, root } from './helpers/command.ts'
+import { Command, type CommandOptions, root, serving } from './helpers/command.ts'
 import { FakeProvider } from './helpers/fake-provider.ts'
 
 function example(name: string, options: CommandOptions = {}): Command {
@@ -63,6 +63,58 @@ test('one run is started with useChat, watched with curl, steered, approved over
     text.replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&amp;', '&'),
   )
   expect(drawn.toSorted()).toEqual(lines.map((line) => line.slice(15)).toSorted())
+})
+
+test.concurrent('the package openai lists actors as models, comes back to a response in the background, and stops one', async () => {
+  await using script = example('openai-client.ts')
+  const { code, stdout, stderr } = await script.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout.replace(/\d+/, 'N').split('\n')).toEqual([
+    'models: chat',
+    'chat completion: N characters',
+    'background response: nothing lost or doubled: true',
+    'cancelled response: cancelled',
+    '',
+  ])
+})
+
+test.concurrent('the script with curl starts a run of `millrace serve`, reads it, stops it, and sees its one end', async () => {
+  await using serve = await serving(['--token', 'mine'])
+  const [, url = ''] = /http {4}(http:\/\/127\.0\.0\.1:\d+)\/runs/.exec(serve.server.stdout) ?? []
+  await using script = new Command('sh', ['examples/curl.sh', url, 'mine'])
+  const { code, stdout, stderr } = await script.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const [, started = '', events = '', receipt = '', end = ''] = stdout.split(/^# .*\n/m)
+  const { run } = JSON.parse(started) as { run: string }
+  expect(events).toMatch(/^event: opened\n/m)
+  expect(events).toMatch(/^id: 1-1\n/m)
+  const heard = { confirmed: true, receipt: { note: 'heard enough', provider: 'closed' } }
+  expect(JSON.parse(receipt)).toMatchObject({ run, outcome: 'cancelled', ...heard })
+  expect(JSON.parse(end)).toMatchObject({ run, state: 'ended', end: { outcome: 'cancelled' } })
+  await using wrong = new Command('sh', ['examples/curl.sh', url, 'another'])
+  expect(await wrong.ended).toMatchObject({ code: 1, stderr: expect.stringContaining('"code":"unauthenticated"') })
+})
+
+test.concurrent('the bridge to a chat platform shows typing, edits one message no faster than allowed, and stops', async () => {
+  await using script = example('chat-bridge/start.ts')
+  const { code, stdout, stderr } = await script.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const calls = Array.from(stdout.matchAll(/^ *(\d+) ms {2}(\w+) +\d+ characters (.*)$/gm), ([, at, what, text]) => ({
+    at: Number(at),
+    what,
+    text,
+  }))
+  const posts = calls.flatMap(({ what }, at) => (what === 'post' ? [at] : []))
+  expect(posts).toHaveLength(2)
+  const [first, second] = [calls.slice(0, posts[1]), calls.slice(posts[1])]
+  for (const message of [first, second]) {
+    const shown = message.filter(({ what }) => what === 'edit')
+    expect(shown.length).toBeGreaterThan(0)
+    for (const [n, { at }] of shown.entries()) if (n > 0) expect(at - shown[n - 1]!.at).toBeGreaterThanOrEqual(400)
+  }
+  expect(calls[0]?.what).toBe('typing')
+  expect(first.findLast(({ what }) => what === 'edit')?.text).toContain('openai:NAME.')
+  expect(second.at(-1)?.text).toContain('(stopped)')
 })
 
 const noKeys: Record<string, string> = {

@@ -1,7 +1,6 @@
-import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CHROMIUM, openWindow, type Window } from '../helpers/browser.ts'
-import { Command } from '../helpers/command.ts'
+import { examplePage } from '../helpers/example-page.ts'
 
 if (CHROMIUM === undefined) {
   console.error(
@@ -18,34 +17,8 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
   }, 60_000)
   afterAll(() => window[Symbol.asyncDispose]())
 
-  /** Starts an example and opens its page. What the page writes to its console is in `said`. */
-  async function opened(name: string) {
-    const command = new Command(process.execPath, ['--import', 'tsx', `examples/${name}/start.ts`], {
-      env: { PORT: '0' },
-    })
-    const [, url = ''] = await command.said('stdout', /open (\S+)/)
-    const said: string[] = []
-    const visit = async (): Promise<Page> => {
-      const page = await window.context.newPage()
-      page.on('console', (message) => {
-        if (!['info', 'debug'].includes(message.type())) said.push(`${message.type()}: ${message.text()}`)
-      })
-      page.on('pageerror', (error) => void said.push(String(error)))
-      await page.goto(url)
-      return page
-    }
-    return {
-      said,
-      visit,
-      async [Symbol.asyncDispose]() {
-        command.kill('SIGTERM')
-        expect(await command.ended).toMatchObject({ code: 0, stderr: '' })
-      },
-    }
-  }
-
   test('the plain page types an answer, goes on with it after a reload, and stops it', async () => {
-    await using example = await opened('plain-page')
+    await using example = await examplePage(window, 'plain-page')
     const page = await example.visit()
     await page.fill('input', 'Tell me about pages')
     await page.click('button[type=submit]')
@@ -62,7 +35,7 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
   }, 30_000)
 
   test('the chat with React answers with tools and an approval, stops, steers, comes back, and notifies', async () => {
-    await using example = await opened('react-chat')
+    await using example = await examplePage(window, 'react-chat')
     const page = await example.visit()
     const ask = async (question: string): Promise<void> => {
       await page.fill('input', question)
