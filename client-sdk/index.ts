@@ -22,7 +22,7 @@ export type {
   RunFigures,
 } from '../protocol/inspector.ts'
 export { InspectorState } from '../protocol/inspector.ts'
-export type { CancelReason, Receipt, TargetReceipt, Usage } from '../protocol/receipt.ts'
+export type { CancelReason, Receipt, RunUsage, TargetReceipt, Usage } from '../protocol/receipt.ts'
 export { addUsage } from '../protocol/receipt.ts'
 export type { ClientRuntime, Runtime, Timer } from '../protocol/runtime.ts'
 export type { UploadReference } from '../protocol/upload.ts'

@@ -1,7 +1,7 @@
 import { MillraceError } from '../protocol/errors.ts'
 import type { AnyData, RunEnd, RunEvent, StreamEvent } from '../protocol/events.ts'
 import type { Attach, Cancel, Start } from '../protocol/frames.ts'
-import { CANCEL_CODES, type Usage } from '../protocol/receipt.ts'
+import { CANCEL_CODES, type RunUsage } from '../protocol/receipt.ts'
 import { incomplete } from './answer-text.ts'
 import type { CancelOptions, CancelResult, CancelTarget, TargetCancelResult } from './cancel.ts'
 import type { Connection } from './connection.ts'
@@ -64,7 +64,7 @@ export interface Run<Data extends AnyData = AnyData, Result = unknown>
   /**
    * The run's usage, as far as it is known, however the run ended. Reading this property drains a run without a reader.
    */
-  readonly usage: Promise<Usage | undefined>
+  readonly usage: Promise<RunUsage | undefined>
   /**
    * The run's one end. Rejects only if this client does not learn it: the connection did not come back, or this view
    * was detached. Reading this property drains a run that has no reader.
@@ -132,7 +132,7 @@ export function createRun<Data extends AnyData, Result>(
   const opened = deferred<{ id: string; gen: number }>()
   let perSec = request.options.rate || null
   let result: Promise<Result> | undefined
-  let usage: Promise<Usage | undefined> | undefined
+  let usage: Promise<RunUsage | undefined> | undefined
   let end: Promise<RunEnd<Result>> | undefined
 
   const stream = createStream(connection, request, {

@@ -11,7 +11,7 @@ import {
   type Rate,
   type Start,
 } from '../protocol/frames.ts'
-import { readReceipt, type Usage } from '../protocol/receipt.ts'
+import { type RunUsage, readReceipt } from '../protocol/receipt.ts'
 import type { Timer } from '../protocol/runtime.ts'
 import * as TAG from '../protocol/tag.ts'
 import { backoff } from './backoff.ts'
@@ -360,7 +360,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
       if (isUp() && seq > 0 && (state === 'opening' || seq !== inbox.last! + 1)) return fault()
       if (outcome === 'unsubscribed') return close(MillraceError.fromShape(data as ErrorShape))
       const facts = outcome === 'done' ? data : outcome === 'error' ? { error: data } : { receipt: readReceipt(data) }
-      const { usage } = data as { usage?: Usage }
+      const { usage } = data as { usage?: RunUsage }
       close({ outcome, seq, ...(usage && { usage }), ...facts })
     },
 

@@ -1,6 +1,6 @@
 import * as EVENT from './event-type.ts'
 import type { Key, WireMap } from './frames.ts'
-import { type Receipt, readReceipt, type TargetReceipt, type Usage, writeReceipt } from './receipt.ts'
+import { type Receipt, type RunUsage, readReceipt, type TargetReceipt, type Usage, writeReceipt } from './receipt.ts'
 
 /** How a tool call or sub-agent ended. The wire's number is the index. */
 export const TOOL_OUTCOMES = ['ok', 'error', 'cancelled'] as const
@@ -75,7 +75,7 @@ export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
       error?: string
     }
   | { type: 'agent.start'; name: string; parent?: string; run?: string }
-  | { type: 'agent.end'; outcome: ToolOutcome; usage?: Usage; receipt?: TargetReceipt }
+  | { type: 'agent.end'; outcome: ToolOutcome; usage?: RunUsage; receipt?: TargetReceipt }
   /** An event of the application's own. */
   | ({ type: 'data' } & Data)
   | { type: 'warning'; code: string; message: string }
@@ -112,7 +112,7 @@ export type RunEnd<Result = unknown> = {
   /** The value that the actor returned; absent if it returned only text. */
   result?: Result
   /** The usage, as far as it is known. */
-  usage?: Usage
+  usage?: RunUsage
   /** Why the model stopped, for a run that used one: `stop`, `length`. */
   stop?: string
   /** The number of turns of an agent. */

@@ -12,6 +12,15 @@ export type Usage = {
   cost?: number
 }
 
+/** What a run has cost, with its children. */
+export type RunUsage = Usage & {
+  /**
+   * False if a provider was cut off before it reported usage. `output` then counts the texts received, and `input` is
+   * estimated from the size of the request. Default: true.
+   */
+  exact?: boolean
+}
+
 /** Adds a usage to a sum. */
 export function addUsage(sum: Usage, usage: Usage): void {
   sum.input += usage.input

@@ -25,7 +25,7 @@ export type {
 } from '../protocol/inspector.ts'
 export { InspectorState } from '../protocol/inspector.ts'
 export type { Limits } from '../protocol/limits.ts'
-export type { Receipt, TargetReceipt, Usage } from '../protocol/receipt.ts'
+export type { Receipt, RunUsage, TargetReceipt, Usage } from '../protocol/receipt.ts'
 export type { Runtime, Timer } from '../protocol/runtime.ts'
 export type { Sendable } from '../protocol/sendable.ts'
 export type { UploadInput, UploadProgress, UploadReference } from '../protocol/upload.ts'

@@ -1,6 +1,6 @@
 import type { MessageStatus } from '../../protocol/conversation.ts'
 import type { ErrorShape } from '../../protocol/errors.ts'
-import type { Usage } from '../../protocol/receipt.ts'
+import type { RunUsage, Usage } from '../../protocol/receipt.ts'
 import type { Timer } from '../../protocol/runtime.ts'
 import type { ActorContext } from '../actors/actor.ts'
 import type { ServerView } from '../actors/server-view.ts'
@@ -245,7 +245,7 @@ export class Answer {
   }
 }
 
-function plainUsage({ ...usage }: Usage & { exact?: boolean }): Usage {
+function plainUsage({ ...usage }: RunUsage): Usage {
   delete usage.exact
   return usage
 }

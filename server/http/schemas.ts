@@ -140,7 +140,7 @@ const RUN_END: z.ZodType = z.looseObject({
   outcome,
   seq: count,
   result: z.unknown().optional(),
-  usage: usage.exactOptional(),
+  usage: usage.extend({ exact: z.boolean().exactOptional() }).exactOptional(),
   ms: z.number().exactOptional(),
   error: z.looseObject({ code: z.string(), message: z.string(), retryable: z.boolean() }).exactOptional(),
   receipt: receipt.exactOptional(),

@@ -4,7 +4,13 @@ import { type RunEvent, type ToolOutcome, toWire } from '../../protocol/events.t
 import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { isMap } from '../../protocol/map.ts'
-import { type CancelCause, type Receipt, readReceipt, type TargetReceipt, type Usage } from '../../protocol/receipt.ts'
+import {
+  type CancelCause,
+  type Receipt,
+  type RunUsage,
+  readReceipt,
+  type TargetReceipt,
+} from '../../protocol/receipt.ts'
 import type { Actor } from '../actors/actor.ts'
 import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
 import { AgentTree } from '../log/agent-tree.ts'
@@ -68,7 +74,7 @@ export type ChildrenCallbacks = ChildCallbacks & {
   asks(request: string): boolean
   nextTurn(callback: () => void): void
   /** Adds what a child has cost. */
-  spent(usage: Usage & { exact?: boolean }): void
+  spent(usage: RunUsage): void
   /** A child began or stopped waiting for an input. */
   waitingChanged(): void
   /** No child goes on any more. */
@@ -124,7 +130,7 @@ export class Children {
   }
 
   /** What the children that have not ended have cost so far. The others reported it when they ended. */
-  get spent(): Usage[] {
+  get spent(): RunUsage[] {
     return Array.from(this.#live, ({ run }) => (run.end ? undefined : run.spent)).filter((usage) => usage !== undefined)
   }
 
@@ -270,7 +276,7 @@ export class Children {
   }
 
   #ended(child: Child): void {
-    const { usage } = endData(child.run.end as LoggedEnd) as { usage?: Usage }
+    const { usage } = endData(child.run.end as LoggedEnd) as { usage?: RunUsage }
     if (usage) this.#callbacks.spent(usage)
     child.ended()
     this.#waits(child)

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { Receipt, Sent } from '../../protocol/receipt.ts'
+import type { Receipt, RunUsage, Sent } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { errorData } from '../log/error-data.ts'
 import type { Log } from '../log/log.ts'
@@ -93,7 +93,7 @@ export class Ending {
 
   /** What the run and its children have cost so far, if anything. */
   get spent(): Receipt['usage'] {
-    return this.#spent(this.#stop?.cutOff ?? this.#run.openWork.snapshot().provider).usage
+    return this.#spent(this.#cutOff)
   }
 
   /** Stops the run at once, whatever its actor waits for. A run that is over is left as it is. */
@@ -123,7 +123,8 @@ export class Ending {
       })
     const data: WireMap = {
       ms: Math.round(runtime.now() - startedAt),
-      ...usage.summary(this.#run.children().spent),
+      ...this.#usage(this.#cutOff),
+      ...usage.summary,
     }
     if (result !== undefined) data['result'] = result
     this.#endWith('done', data)
@@ -136,8 +137,7 @@ export class Ending {
 
   /** The run has failed. */
   fail(error: MillraceError): void {
-    const { limits, usage, children } = this.#run
-    this.#endWith('error', errorData(error, limits, usage.usage(children().spent)))
+    this.#endWith('error', errorData(error, this.#run.limits, this.#usage(this.#cutOff)))
   }
 
   /** Logs the end of a run that is stopped, whatever of it has not finished. */
@@ -147,7 +147,7 @@ export class Ending {
     // The grace of the children is over as well, and what they cost belongs to this end.
     this.#run.children().endNow()
     if (stop.outcome === 'error')
-      this.#endWith('error', errorData(stop.error, this.#run.limits, this.#spent(stop.cutOff)))
+      this.#endWith('error', errorData(stop.error, this.#run.limits, this.#usage(stop.cutOff)))
     else this.#endWith('cancelled', this.#receipt(stop))
   }
 
@@ -189,15 +189,29 @@ export class Ending {
       tools: asManyAsFit(stopped, limits),
       kept: log.written,
       ms: Math.round((runtime.now() - stop.at) * 1000) / 1000,
-      ...this.#spent(stop.cutOff),
     }
+    const usage = this.#spent(stop.cutOff)
+    if (usage) receipt.usage = usage
     if (stop.note !== undefined) receipt.note = stop.note
     return receipt
   }
 
-  #spent(cutOff: boolean): Pick<Receipt, 'usage'> {
+  /** Whether a provider of the run itself is cut off by its end. */
+  get #cutOff(): boolean {
+    return this.#stop?.cutOff ?? this.#run.openWork.snapshot().provider
+  }
+
+  #spent(cutOff: boolean): Receipt['usage'] {
     const { usage, producer, children } = this.#run
-    return usage.receiptUsage(cutOff, producer.texts, children().spent)
+    return usage.usage(cutOff, producer.texts, children().spent)
+  }
+
+  /** The usage in an END without a receipt. It says only if it is not exact. */
+  #usage(cutOff: boolean): { usage?: RunUsage } {
+    const spent = this.#spent(cutOff)
+    if (!spent?.exact) return spent ? { usage: spent } : {}
+    const { exact: _, ...usage } = spent
+    return { usage }
   }
 
   #endWith(outcome: LoggedEnd['outcome'], data: WireMap): void {

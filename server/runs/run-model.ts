@@ -40,10 +40,10 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
     for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await run.wait(wait)
     const goesOn = run.goOn()
     if (goesOn) await goesOn
-    const inputTokens = (): number => requestTokens(call)
-    const stated = usage.asked(inputTokens)
+    const request = usage.asked(() => requestTokens(call))
     const closed = openWork.openProvider()
     const answer = new AnswerCheck()
+    let isWhole = false
     try {
       for await (const event of model.stream({ ...call, signal })) {
         if (!answer.accepts(event)) continue
@@ -51,7 +51,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
         yield event
         // Whoever pulls the next event has logged this one.
         if (event.type === 'usage') {
-          stated()
+          request.stated()
           orders.spentMore()
         } else if (event.type !== 'finish') {
           const wait = orders.pace(signal)
@@ -60,18 +60,20 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
       }
       signal.throwIfAborted()
       answer.end()
+      isWhole = true
     } catch (thrown) {
       if (!MillraceError.is(thrown) || signal.aborted) throw thrown
       const error = modelError(thrown)
       run.failed(new ModelFailure(model.id, error))
       throw error
     } finally {
-      // The actor has cut the answer off, and the run goes on.
-      if (signal.aborted && !run.signal.aborted) {
-        usage.cut(inputTokens(), producer.texts)
-        orders.spentMore()
+      if (!run.signal.aborted) {
+        // The actor has cut the answer off or left it, or it broke off. A request that was refused costs nothing.
+        if (!isWhole && (signal.aborted || answer.hasSaid)) {
+          request.cut(producer.texts)
+          orders.spentMore()
+        } else request.stated()
       }
-      if (!run.signal.aborted) stated()
       closed()
     }
   }

@@ -1,5 +1,5 @@
 import type { RunEvent } from '../../protocol/events.ts'
-import { addUsage, type Receipt, type Usage } from '../../protocol/receipt.ts'
+import { addUsage, type Receipt, type RunUsage, type Usage } from '../../protocol/receipt.ts'
 import { Writer } from '../../protocol/writer.ts'
 import { unpackPayload } from '../log/payload.ts'
 
@@ -60,28 +60,28 @@ export class UsageTally {
   }
 
   /**
-   * A request is sent to a provider. Call the function that this returns once its usage is noted, or will not be stated.
+   * A request is sent to a provider.
    * @param inputTokens about how many tokens of input it has.
    */
-  asked(inputTokens: () => number): () => void {
+  asked(inputTokens: () => number): OpenRequest {
     this.#unstated.add(inputTokens)
-    return () => void this.#unstated.delete(inputTokens)
-  }
-
-  /**
-   * A request was cut off, and the run goes on: its provider will not state what it cost. It is estimated as in a receipt.
-   * @param inputTokens about how many tokens of input it has.
-   * @param texts the number of texts logged.
-   */
-  cut(inputTokens: number, texts: number): void {
-    addUsage(this.#spent, { input: inputTokens, output: texts - this.#stated })
-    this.#stated = texts
-    this.#used = true
-    this.#inexact = true
+    return {
+      stated: () => void this.#unstated.delete(inputTokens),
+      cut: (texts) => {
+        const isUnstated = this.#unstated.delete(inputTokens)
+        const output = texts - this.#stated
+        // Some state the usage before the answer is over.
+        if (!isUnstated && output === 0) return
+        addUsage(this.#spent, { input: isUnstated ? inputTokens() : 0, output })
+        this.#stated = texts
+        this.#used = true
+        this.#inexact = true
+      },
+    }
   }
 
   /** Adds what a child has cost. */
-  childSpent(usage: Usage & { exact?: boolean }): void {
+  childSpent(usage: RunUsage): void {
     this.#used = true
     addUsage(this.#spent, usage)
     if (usage.exact === false) this.#inexact = true
@@ -92,37 +92,40 @@ export class UsageTally {
     this.#stop = stop
   }
 
-  /** What an END reports besides its outcome. `also`: the usage of children that go on. */
-  summary(also: readonly Usage[]): { usage?: Usage; stop?: string; iterations?: number } {
+  /** What the END of a run that is done reports besides its usage. */
+  get summary(): { stop?: string; iterations?: number } {
     return {
-      ...this.usage(also),
       ...(this.#stop === undefined ? {} : { stop: this.#stop }),
       ...(this.#iterations === 0 ? {} : { iterations: this.#iterations }),
     }
   }
 
-  /** The usage so far. `also`: the usage of children that go on. */
-  usage(also: readonly Usage[]): { usage?: Usage } {
-    if (!this.#used && also.length === 0) return {}
+  /**
+   * The usage so far. A provider that is cut off does not state its last usage: the input is estimated from the size of
+   * the request. The texts logged since it last did, of `texts` in all, are about as many tokens of output.
+   * @param also the usage of children that go on.
+   */
+  usage(cutOff: boolean, texts: number, also: readonly RunUsage[]): Receipt['usage'] {
+    if (!this.#used && !cutOff && also.length === 0) return undefined
     const usage = { ...this.#spent }
     for (const more of also) addUsage(usage, more)
-    return { usage }
-  }
-
-  /**
-   * The usage for a receipt. A provider that was cut off has not stated its last usage: the input is estimated from the
-   * size of the request. The texts logged since it last did, of `texts` in all, are about as many tokens of output.
-   */
-  receiptUsage(cutOff: boolean, texts: number, also: readonly Usage[]): Pick<Receipt, 'usage'> {
-    const { usage } = this.usage(also)
     if (cutOff) {
-      const { input = 0, output = 0 } = usage ?? {}
-      let unstated = 0
-      for (const inputTokens of this.#unstated) unstated += inputTokens()
-      return { usage: { ...usage, input: input + unstated, output: output + texts - this.#stated, exact: false } }
+      for (const inputTokens of this.#unstated) usage.input += inputTokens()
+      usage.output += texts - this.#stated
     }
-    return usage ? { usage: { ...usage, exact: !this.#inexact } } : {}
+    return { ...usage, exact: !this.#inexact && !cutOff && also.every(({ exact }) => exact !== false) }
   }
+}
+
+/** A request that was sent to a provider. Call one of its functions when it is over. */
+export type OpenRequest = {
+  /** Its usage is noted, or it cost nothing. */
+  stated(): void
+  /**
+   * It was cut off, and the run goes on: what its provider has not stated is estimated as in a receipt.
+   * @param texts the number of texts logged.
+   */
+  cut(texts: number): void
 }
 
 /** What a run has cost, as bytes for a store. Undefined: nothing is known to cost anything. */
@@ -134,6 +137,6 @@ export function packUsage(usage: Receipt['usage']): Uint8Array | undefined {
 }
 
 /** Unpacks what `packUsage` packed. */
-export function unpackUsage(packed: Uint8Array | undefined): { usage?: Usage } {
-  return packed ? { usage: unpackPayload(packed) as Usage } : {}
+export function unpackUsage(packed: Uint8Array | undefined): { usage?: RunUsage } {
+  return packed ? { usage: unpackPayload(packed) as RunUsage } : {}
 }

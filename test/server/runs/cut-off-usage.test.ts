@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { actor, type ModelEvent, tool } from '../../../server/index.ts'
+import { actor, agent, agentTool, MillraceError, type ModelEvent, tool } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
-import { calls, scriptedModel } from '../../helpers/scripted-model.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { testServer } from '../../helpers/server.ts'
 import { aborted } from '../../helpers/test-actors.ts'
 
@@ -81,5 +81,72 @@ describe('the usage in the receipt of a cancel', () => {
     await client.until(() => client.count(1) === 1)
     client.send({ kind: 'cancel', sid: 1 })
     expect((await client.next('end')).data).toMatchObject({ usage: { input: 0, output: 1, exact: false } })
+  })
+})
+
+describe('the usage in the end of a run', () => {
+  test('is an estimate where a message cut an answer short', async () => {
+    const model = scriptedModel(endless(word), says('Two.'))
+    await using served = await servedAgent({ model })
+    const watched = new Watched(served.client.start('agent', 'a'.repeat(4_000)))
+    await watched.first('token')
+    await watched.run.send('message.now', 'shorter')
+    expect((await watched.run.end).outcome).toBe('done')
+    expect(await watched.run.usage).toEqual({ input: 1_000 + 10, output: 1 + 2, exact: false })
+  })
+
+  test('counts nothing twice where the provider had stated it before the answer was cut short', async () => {
+    const model = scriptedModel(endless(word, { type: 'usage', input: 7, output: 1 }), says('Two.'))
+    await using served = await servedAgent({ model })
+    const watched = new Watched(served.client.start('agent', 'a'.repeat(4_000)))
+    await watched.first('usage')
+    await watched.run.send('message.now', 'shorter')
+    expect(await watched.run.usage).toEqual({ input: 7 + 10, output: 1 + 2 })
+  })
+
+  test('is an estimate where the answer broke off, and nothing where its request was refused', async () => {
+    const [broken, refused] = [new MillraceError('truncated', 'broke off'), new MillraceError('rate_limited', 'later')]
+    await using served = await servedAgent({ model: scriptedModel([word, broken]) })
+    const run = served.client.start('agent', 'a'.repeat(4_000))
+    expect(await run.end).toMatchObject({ outcome: 'error', usage: { input: 1_000, output: 1, exact: false } })
+
+    await using other = await servedAgent({ model: scriptedModel([refused]) })
+    const end = await other.client.start('agent', 'a'.repeat(4_000)).end
+    expect([end.outcome, end.usage]).toEqual(['error', undefined])
+  })
+
+  test.each([
+    ['leaves an answer', false],
+    ['does not wait for an answer', true],
+  ])('is an estimate where its actor %s', async (_, isLeft) => {
+    const model = scriptedModel(endless(word, word))
+    const talk = actor({
+      async *stream(_: unknown, context) {
+        const said = context.model(model).text('a'.repeat(4_000))[Symbol.asyncIterator]()
+        yield String((await said.next()).value)
+        if (!isLeft) await said.return?.()
+      },
+    })
+    await using served = await testServer({ talk })
+    await using client = await served.client()
+    client.start(1, 'talk')
+    expect(await client.next('end')).toMatchObject({
+      outcome: 'done',
+      data: { usage: { input: 1_000, output: 1, exact: false } },
+    })
+  })
+
+  test('is an estimate where that of a child is, also in the end of the child', async () => {
+    const child = agent({ model: scriptedModel([word, new MillraceError('truncated', 'broke off')]) })
+    const model = scriptedModel(calls({ call: 'c', name: 'ask', args: { prompt: 'go' } }), says('Done.'))
+    await using served = await servedAgent({ model, tools: { ask: agentTool(child, { description: 'x' }) } })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    expect(await watched.run.usage).toMatchObject({ output: 5 + 1 + 2, exact: false })
+    expect((await watched.first('agent.end')).usage).toMatchObject({ output: 1, exact: false })
+  })
+
+  test('says nothing of exactness where all of it was stated', async () => {
+    await using served = await servedAgent({ model: scriptedModel(says('Done.')) })
+    expect(await served.client.start('agent', 'go').usage).toEqual({ input: 10, output: 2 })
   })
 })
