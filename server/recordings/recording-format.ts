@@ -11,7 +11,7 @@ import { unpackPayload } from '../log/payload.ts'
  * The form of a recording: a line of text with the version, and then blocks. A block is its length, in four bytes, and
  * that many bytes. The first has the facts of the run, as one map. Each of the others is a message as a server sends it.
  */
-export const VERSION = 1
+const VERSION = 1
 export const FIRST_LINE: Uint8Array = new TextEncoder().encode(`millrace recording ${VERSION}\n`)
 /** The bytes of the length of a block. */
 export const LENGTH_BYTES = 4

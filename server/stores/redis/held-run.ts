@@ -226,7 +226,7 @@ function bytes({ buffer, byteOffset, length }: Uint8Array): Buffer {
 }
 
 /** The type of an input and its bytes, as one value. */
-export function packInput(type: string, packed: Uint8Array): Buffer {
+function packInput(type: string, packed: Uint8Array): Buffer {
   const name = Buffer.from(type)
   const length = Buffer.alloc(4)
   length.writeUInt32BE(name.length)
