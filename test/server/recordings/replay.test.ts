@@ -2,15 +2,17 @@ import { readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Client, createClient, type OnRequest, type Run } from '../../../client-sdk/node.ts'
-import { EVENT, type RunEnd, type StreamEvent } from '../../../protocol/events.ts'
+import { EVENT, type RunEnd, type RunEvent, type StreamEvent } from '../../../protocol/events.ts'
 import type { DownFrame } from '../../../protocol/frames.ts'
 import { actor, agent, openRecording, type Recording, type ReplayOptions, replay, tool } from '../../../server/index.ts'
 import { FIRST_LINE, factsBlock, framesBlock } from '../../../server/recordings/recording-format.ts'
 import { RecordingWriter } from '../../../server/recordings/recording-writer.ts'
+import { randomRun } from '../../helpers/random-run.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { temporaryFolder } from '../../helpers/sqlite-harness.ts'
+import { firstSeed, repetitions } from '../../helpers/tier.ts'
 
 const shout = tool({
   description: 'Shouts',
@@ -117,6 +119,13 @@ const event = (seq: number, type: number, data: Record<string, unknown>, ts = 1_
 const rewound: DownFrame = { kind: 'gap', sid: 1, from: 2, next: 2, reason: 'rewound' }
 const numbers = (to: number): string[] => Array.from({ length: to }, (_, n) => `${n} `)
 const READ_AHEAD = 32
+const SEEDS = repetitions({ quick: 20, full: 300, long: 5_000 })
+
+/** An event as an actor yields it. */
+function plain({ seq: _, at: __, ...event }: StreamEvent): RunEvent {
+  return event as RunEvent
+}
+
 const done = (seq: number): DownFrame => ({ kind: 'end', sid: 7, seq, outcome: 'done', data: { ms: 5 } })
 
 /** A server that replays, and a client of it. */
@@ -166,6 +175,37 @@ describe('a replayed run', () => {
     const second = again.client.start('again', { any: 'input' })
     expect(await heard(second)).toEqual(live)
     expect(await heard(again.client.attach('again', second.id!))).toEqual(live)
+  })
+
+  test('of any events whatever has the same items on the same lanes, and the same end', async () => {
+    const say = actor({
+      async *stream(seed: unknown) {
+        for (const event of randomRun(Number(seed)).events) if (event.type !== 'gap') yield plain(event)
+      },
+    })
+    const limits = { startsPerSec: 1_000_000, startBurst: 1_000_000 }
+    await using live = await testServer({ say }, { limits })
+    let items = 0
+    await using client = await live.client()
+    const first = firstSeed()
+    for (let n = 0; n < SEEDS; n++) {
+      const seed = first + n
+      client.start(2 * n + 1, 'say', seed, { credit: 500 })
+      const { run } = await client.next('opened', 2 * n + 1)
+      const end = await client.next('end', 2 * n + 1)
+      client.attach(2 * n + 2, run, 0, { ts: true, credit: 500 })
+      await client.next('end', 2 * n + 2)
+      const recording = await recordingOf(client.frames.filter((frame) => 'sid' in frame && frame.sid === 2 * n + 2))
+      await using again = await replaying(recording)
+      await using reader = await again.served.client()
+      reader.start(1, 'again', null, { credit: 500 })
+      const { seq, outcome, data } = await reader.next('end')
+      items += recording.items
+      const said = (all: readonly object[]): object[] => all.map((item) => ({ ...item, ts: 0, sid: 0 }))
+      expect({ seed, items: said(reader.items(1)) }).toEqual({ seed, items: said(client.items(2 * n + 1)) })
+      expect({ seed, seq, outcome, data }).toEqual({ seed, seq: end.seq, outcome: end.outcome, data: end.data })
+    }
+    expect(items).toBeGreaterThan(5 * SEEDS)
   })
 
   test('is cancelled with a receipt, and keeps what it has said', async () => {
