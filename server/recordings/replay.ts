@@ -15,6 +15,8 @@ export type ReplayOptions = {
 
 const OPTIONS: OptionKinds<ReplayOptions> = { speed: 'a number', from: 'a number' }
 const DESCRIPTION = 'Replays a recorded run.'
+/** What late timers may add up to before the replay is late as a whole: a reader that stops stops it, too. */
+const CATCH_UP_MS = 50
 /** The longest timer of Node. */
 const MAX_MS = 2 ** 31 - 1
 
@@ -44,20 +46,19 @@ async function* replayed(
   { speed, from }: { readonly speed: number; readonly from: number },
 ): AsyncGenerator<RecordedItem, RecordedEnd> {
   onInput(() => queueMicrotask(takeInputs))
-  /** When the last item was recorded, and when it was said again. */
-  let before: { readonly at: number; readonly saidAt: number } | undefined
+  /** When the last item was recorded, and when it was due again. */
+  let before: { readonly at: number; readonly dueAt: number } | undefined
   for await (const entry of recording.entries()) {
     if ('end' in entry) {
       takeInputs()
       return entry.end
     }
     const { item, seq, at } = entry
-    if (before && seq >= from) {
-      const dueAt = before.saidAt + Math.max(0, at - before.at) / speed
-      for (let left = dueAt - performance.now(); left > 0; left = dueAt - performance.now())
-        await wait(Math.min(left, MAX_MS), signal)
-    }
-    before = { at, saidAt: performance.now() }
+    const now = performance.now()
+    const dueAt = before && seq >= from ? Math.max(before.dueAt + (at - before.at) / speed, now - CATCH_UP_MS) : now
+    for (let left = dueAt - performance.now(); left > 0; left = dueAt - performance.now())
+      await wait(Math.min(left, MAX_MS), signal)
+    before = { at, dueAt }
     yield item
   }
   throw new MillraceError('bad_request', 'the recording has no end')

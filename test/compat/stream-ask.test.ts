@@ -14,6 +14,11 @@ const actors = () => ({
     tools: { clock },
   }),
   broken: agent({ model: scriptedModel([{ type: 'text', text: 'so far' }, new Error('a secret of the provider')]) }),
+  modelless: actor({
+    async *stream(_: unknown, { model }) {
+      yield* model('openai:none').text('hello')
+    },
+  }),
   sum: actor({ input: z.object({ a: z.number() }), ask: ({ a }) => ({ sum: a + 1 }) }),
   silent: actor({
     async *stream(_: unknown, { signal }) {
@@ -65,6 +70,7 @@ describe.each(targets)('streamAsk by the %s', (kind) => {
 
   test.each<[string, keyof Actors, 'ask' | 'stream', unknown, object]>([
     ['a model that fails', 'broken', 'stream', 'hi', { content: 'so far', error: { code: 'actor_failed' } }],
+    ['a model that the server does not have', 'modelless', 'stream', 'hi', { error: { code: 'not_found' } }],
     ['a wrong payload', 'sum', 'ask', { a: 'x' }, { error: { code: 'invalid_input' } }],
     ['a payload that cannot be sent', 'sum', 'ask', { a: () => 1 }, { error: { retryable: false } }],
     ['an unknown address', 'nobody' as never, 'stream', 1, { error: { code: 'not_found' } }],
@@ -76,6 +82,14 @@ describe.each(targets)('streamAsk by the %s', (kind) => {
     expect(JSON.stringify(last)).not.toContain('a secret')
     expect(events.at(-1)).toBe(last)
     expect(events.filter(({ type }) => type === 'error')).toHaveLength(1)
+  })
+
+  test('streams an actor that has no stream: its one answer comes as an event, and is the result', async () => {
+    await using on = await serving(kind)
+    const events: AskEvent[] = []
+    const last = await streamAsk(on.target, 'sum', 'stream', { a: 1 }, { onChunk: (event) => void events.push(event) })
+    expect(last).toMatchObject({ type: 'done', content: '', result: { sum: 2 }, iterations: 0 })
+    expect(events).toMatchObject([{ type: 'data', name: 'result', value: { sum: 2 } }, { type: 'done' }])
   })
 
   test('asks for one answer, which is the result', async () => {
