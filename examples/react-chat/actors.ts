@@ -1,4 +1,4 @@
-import { agent, demo, tool } from 'millrace/server'
+import { agent, conversation, demo, tool } from 'millrace/server'
 import { z } from 'zod'
 
 const weather = tool({
@@ -18,6 +18,6 @@ const mail = tool({
 
 export const actors = {
   // Any other model works the same: `openai(...)`, `anthropic(...)`, `ollama(...)`.
-  assistant: agent({ model: demo({ tokensPerSec: 30 }), tools: { weather, mail } }),
+  chat: conversation({ agent: agent({ model: demo({ tokensPerSec: 30 }), tools: { weather, mail } }) }),
 }
 export type Actors = typeof actors

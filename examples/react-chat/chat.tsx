@@ -1,62 +1,72 @@
-import { createClient } from 'millrace/client'
-import { useConnection, useRun, useRuns } from 'millrace/react'
-import { useEffect } from 'react'
+import { type CancelResult, createClient } from 'millrace/client'
+import { useConnection, useConversation } from 'millrace/react'
+import { useEffect, useRef, useState } from 'react'
 import type { Actors } from './actors.ts'
-import { Answer } from './answer.tsx'
+import { Message } from './message.tsx'
 
 const client = createClient<Actors>(new URL('/agents', location.href.replace(/^http/, 'ws')), {
   token: 'a-long-secret',
 })
 
-/** Each question is a run. All of them are found by the name of the chat: after a reload, and in every other tab. */
-const chat = { chat: 'main' }
-
+/** The server keeps the conversation: a page that is loaded again, and every other tab, show the same. */
 export function Chat() {
   // A hidden page reads on, so that it can tell when the answer is complete.
-  const run = useRun(client, 'assistant', { follow: chat, whenHidden: 'read' })
-  const { runs } = useRuns(client)
+  const chat = useConversation(client, 'main', { whenHidden: 'read' })
   const { status, error } = useConnection(client)
-
-  useEffect(() => {
-    if (document.hidden && run.status === 'done') new Notification('The answer is complete', { body: run.text })
-  }, [run.status, run.text])
+  const [receipt, setReceipt] = useState<CancelResult>()
+  const isAnswering = chat.status === 'answering'
+  const answer = chat.messages.at(-1)
+  useCompleteNotice(isAnswering, answer?.status === 'sent' ? answer.text : undefined)
 
   const send = (form: FormData): void => {
     const question = form.get('question')
     if (typeof question !== 'string' || question.trim() === '') return
     if (Notification.permission === 'default') void Notification.requestPermission()
-    // While an answer is written, a message steers it.
-    if (run.isLive) void run.send('message.now', question)
-    else run.start(question, { meta: { question: question.slice(0, 200) } })
+    setReceipt(undefined)
+    // While an answer is written, a message steers it: it comes in place of the rest.
+    void chat.send(question, isAnswering ? { mode: 'now' } : {})
   }
 
   return (
     <main>
-      {runs
-        .filter(({ id, meta }) => meta?.chat === chat.chat && id !== run.id)
-        .map(({ id }) => (
-          <Past key={id} id={id} />
-        ))}
-      {run.status !== 'idle' && run.status !== 'finding' && <Answer run={run} />}
+      {chat.messages.map((message) => (
+        <Message key={message.id} message={message} chat={chat} />
+      ))}
+      {chat.requests.map(
+        ({ id, call, prompt }) =>
+          call !== undefined && (
+            <p key={id}>
+              {prompt} <button onClick={() => void chat.approve(call, true)}>Allow</button>{' '}
+              <button onClick={() => void chat.approve(call, { ok: false, note: 'not now' })}>Refuse</button>
+            </p>
+          ),
+      )}
       <form action={send}>
         <input name="question" placeholder="Weather in Oslo and Rome? Send a mail to Ada!" aria-label="Message" />
-        <button type="submit">{run.isLive ? 'Steer' : 'Send'}</button>
-        {run.isLive && (
-          <>
-            <button type="button" onClick={run.isPaused ? run.resume : run.pause}>
-              {run.isPaused ? 'Resume' : 'Pause'}
-            </button>
-            <button type="button" onClick={() => void run.stop()}>
-              Stop
-            </button>
-          </>
+        <button type="submit">{isAnswering ? 'Steer' : 'Send'}</button>
+        {isAnswering && (
+          <button type="button" onClick={() => void chat.stop().then(setReceipt)}>
+            Stop
+          </button>
         )}
       </form>
+      {receipt && 'provider' in receipt && (
+        <small>
+          Stopped. Provider: {receipt.provider}. Kept up to item {receipt.kept}.
+        </small>
+      )}
+      {chat.error && <p role="alert">{chat.error.message}</p>}
       {(status === 'lost' || status === 'closed') && <p role="alert">Not connected: {error?.message}</p>}
     </main>
   )
 }
 
-function Past({ id }: { id: string }) {
-  return <Answer run={useRun(client, 'assistant', { id, whenHidden: 'read' })} />
+/** Tells the user that an answer is complete, if its page is hidden then. */
+function useCompleteNotice(isAnswering: boolean, text: string | undefined): void {
+  const was = useRef(isAnswering)
+  useEffect(() => {
+    if (was.current && !isAnswering && text !== undefined && document.hidden)
+      new Notification('The answer is complete', { body: text })
+    was.current = isAnswering
+  }, [isAnswering, text])
 }

@@ -34,35 +34,40 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     await page.close()
   }, 30_000)
 
-  test('the chat with React answers with tools and an approval, stops, steers, comes back, and notifies', async () => {
+  test('the chat with React answers with tools and an approval, stops, branches, comes back, and notifies', async () => {
     await using example = await examplePage(window, 'react-chat')
     const page = await example.visit()
     const ask = async (question: string): Promise<void> => {
-      await page.fill('input', question)
-      await page.press('input', 'Enter')
+      await page.fill('[name=question]', question)
+      await page.press('[name=question]', 'Enter')
     }
     await page.evaluate(`globalThis.told = []
       globalThis.Notification = class { static permission = 'granted'; constructor(title) { told.push(title) } }`)
     await ask('Send a mail to Ada.')
     await page.click('text=Allow')
     await page.waitForSelector('text=That is all I was asked for')
-    expect(await page.textContent('article')).toContain('sent to Ada')
+    expect(await page.textContent('article.assistant')).toContain('sent to Ada')
 
+    await page.waitForSelector('text=Send >> visible=true')
     await ask('Tell me about millrace')
-    await page.waitForSelector('article:nth-of-type(2) .answer')
-    await page.click('text=Pause')
-    await page.click('text=Resume')
+    await page.waitForSelector('article:nth-of-type(4) .answer')
     await page.click('text=Stop')
-    await page.waitForSelector('text=Stopped. Provider:')
+    await page.waitForSelector('text=Stopped. Provider: closed')
 
-    await ask('Tell me about tabs')
-    await page.waitForSelector('article:nth-of-type(3) .answer')
+    await page.click('article:nth-of-type(3) [aria-label=Edit]')
+    await page.fill('[name=edited]', 'Tell me about tabs')
+    await page.press('[name=edited]', 'Enter')
+    await page.waitForSelector('article:nth-of-type(4) .answer:has-text("about tabs")')
     const elsewhere = await window.context.newPage()
     await expect.poll(() => page.evaluate('told.length'), { timeout: 15_000 }).toBe(1)
     expect(await page.evaluate('[told, document.hidden]')).toEqual([['The answer is complete'], true])
+
     const other = await example.visit()
-    await other.waitForSelector('article:nth-of-type(3) .answer')
+    await other.waitForSelector('article:nth-of-type(3):has-text("2 of 2")')
     expect(await other.textContent('main')).toContain('sent to Ada')
+    await other.click('[aria-label="Previous version"]')
+    await other.waitForSelector('article:nth-of-type(3):has-text("Tell me about millrace")')
+    await other.waitForSelector('article:nth-of-type(4):has-text("cancelled")')
     expect(example.said).toEqual([])
     await Promise.all([page, elsewhere, other].map((each) => each.close()))
   }, 60_000)
