@@ -65,8 +65,7 @@ export type MillraceTransportOptions<
 
 /** The AI SDK aborted a request, and its own hooks cannot be told from a person. */
 const WARNING =
-  'millrace: an aborted chat request cancels its run. From @ai-sdk/react 4.0.101 on, unmounting useChat aborts too: ' +
-  'use millraceChat(), or set onAbort of millraceTransport() to say that you mean it.'
+  'millrace: the chat aborted its request, so its run is cancelled. Unmounting useChat aborts, too: use millraceChat(), or set onAbort.'
 
 /**
  * Makes a transport of the AI SDK over a client: `useChat({ transport: millraceTransport({ client, agent: 'chat' }) })`.
@@ -231,9 +230,8 @@ export function millraceChat<
   Chat,
   Message extends UIMessage = UIMessage,
 >(Chat: ChatClass<Message, Chat>, options: MillraceChatOptions<Actors, Name, Message>): Chat {
-  const { client, agent, input, tools, start, onEnd, version, ...init } = options
-  const transport = millraceTransport({ client, agent, input, tools, start, onEnd, version, onAbort: 'cancel' })
-  return new Chat({ ...(init as ChatInit<Message>), transport })
+  const transport = millraceTransport({ ...options, onAbort: 'cancel' })
+  return new Chat({ ...(options as unknown as ChatInit<Message>), transport })
 }
 
 /** The name under which a page declares its tools: the same one after a reload. It has at most 64 characters. */

@@ -42,7 +42,6 @@ type Step = {
   readonly first: number
   readonly calls: OpenCalls
   readonly shown: ReadonlyMap<string, DataChunk>
-  readonly usage: Usage | undefined
   readonly hasResult: boolean
   events: StreamEvent[]
 }
@@ -332,12 +331,12 @@ export class UiChunks implements Format<UiChunk> {
 
   /** Begins the current step again, and says once more what still counts of it. */
   #reset(step: Step, next: number): void {
-    const events = step.events.filter(({ seq }) => seq < next)
+    // What was used is used, whether it counts or not.
+    const events = step.events.filter(({ seq, type }) => seq < next && type !== 'usage')
     this.#part = undefined
     this.#isInStep = true
     this.#stepHasCalls = false
     this.#calls = step.calls.copy()
-    this.#usage = step.usage && { ...step.usage }
     this.#hasResult = step.hasResult
     step.events = []
     this.#pieces.push({ type: 'reset-step' })
@@ -390,7 +389,6 @@ export class UiChunks implements Format<UiChunk> {
       first: this.#seq ?? 0,
       calls: this.#calls.copy(),
       shown: new Map(this.#shown),
-      usage: this.#usage && { ...this.#usage },
       hasResult: this.#hasResult,
       events: [],
     }

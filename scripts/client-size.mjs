@@ -12,8 +12,8 @@ const extras = ['only', 'smooth', 'partialObject', 'upload', 'clientTools']
 const entries = {
   conversation: { names: ['conversation'], budgetBytes: 3_072 },
   compat: { names: ['streamingService', 'streamAsk', 'chunkProcessor', 'toChunks'], budgetBytes: 3_584 },
-  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_504 },
-  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_248 },
+  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_376 },
+  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_216 },
   react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 4_096 },
 }
 
