@@ -27,19 +27,22 @@ export class Hints {
     this.#isDeaf = isDeaf
   }
 
-  /** Connects, in its own time. Call it once the link is open. */
-  open(): void {
+  /** Connects. Call it once the link is open. Resolves with the first connection, or failure: hints may come later. */
+  async open(): Promise<void> {
     const client = this.#link.another()
     this.#client = client
-    // The link has told of the same failure already.
-    client.on('error', () => {})
-    client.on('ready', () => {
-      if (this.#client !== client) return
-      // The client repeats by itself what was confirmed.
-      for (const [name, channel] of this.#channels) if (!channel.isConfirmed) void this.#subscribe(name, channel)
-      this.#renewed()
+    await new Promise<void>((resolve) => {
+      // The link tells of the same failure.
+      client.on('error', () => resolve())
+      client.on('ready', () => {
+        resolve()
+        if (this.#client !== client) return
+        // The client repeats by itself what was confirmed.
+        for (const [name, channel] of this.#channels) if (!channel.isConfirmed) void this.#subscribe(name, channel)
+        this.#renewed()
+      })
+      client.connect().catch(() => resolve())
     })
-    client.connect().catch(() => {})
   }
 
   close(): void {

@@ -93,7 +93,7 @@ export class Shard {
     await this.#link.open()
     try {
       const secret = await this.#secret(offered)
-      this.#hints.open()
+      await this.#hints.open()
       void this.#hints.listen(`${this.#options.keys.nodes}${this.#options.node}`, (message) => this.#rung(message))
       this.#renewLater()
       this.#lookLater()

@@ -20,6 +20,8 @@ function failureOf(cause: unknown): { code: string; message: string } {
   const inner = cause instanceof AggregateError && cause.errors[0] instanceof Error ? cause.errors[0] : cause
   const message = inner.message || cause.message
   if ('code' in inner && typeof inner.code === 'string') return { code: inner.code, message }
+  // What a script may not do is told in other words.
+  if (message.includes("can't run this command")) return { code: 'NOPERM', message }
   const [word = ''] = /^[A-Z]+(?= )/.exec(message) ?? []
   return { code: word || inner.constructor.name, message }
 }

@@ -1,9 +1,11 @@
 import { setMaxListeners } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
 import { redis } from '../../../server/stores/redis/redis.ts'
 import type { RedisStore } from '../../../server/stores/redis/redis-store.ts'
 import type { Batch, Holder, Lease, NewRun, StoredEnd } from '../../../server/stores/run-store.ts'
+import { root } from '../../helpers/command.ts'
 import { REDIS_OPTIONS, redisStore } from '../../helpers/redis-harness.ts'
 import { freePort, HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 
@@ -106,6 +108,30 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
         message: expect.stringContaining('refuses the user or the password') as string,
         retryable: false,
       })
+    })
+
+    test('when its user may not do what is needed; the rights that the documents list are enough', async () => {
+      await using guarded = await RedisServer.start()
+      const page = readFileSync(`${root}docs/redis.md`, 'utf8')
+      const [, rights = ''] = /^ACL SETUSER millrace on (.*)$/m.exec(page) ?? []
+      const allowed = rights.replaceAll('PREFIX', 'p').replace('PASSWORD', 'swordfish').split(' ')
+      await guarded.command('ACL', 'SETUSER', 'millrace', 'on', ...allowed)
+      const url = guarded.url.replace('//', '//millrace:swordfish@')
+      const store = redis({ url, prefix: 'p' })
+      await store.open()
+      const lease = (await store.begin('r1', newRun())) as Lease
+      const heard = new Promise(
+        (resolve) => void store.shared!.follow('r1', resolve).then(() => lease.append({ batch: batch(1, 1) })),
+      )
+      expect(await heard).toEqual(batch(1, 1))
+      expect(await store.list('alice', undefined, 5)).toHaveLength(1)
+      expect(await store.abandoned(5)).toEqual([])
+      await guarded.command('ACL', 'SETUSER', 'millrace', '-time')
+      await expect(store.begin('r2', newRun())).rejects.toMatchObject({
+        message: expect.stringContaining('may not do that') as string,
+        retryable: false,
+      })
+      await store.close()
     })
 
     test('when it removes runs for want of memory', async () => {
