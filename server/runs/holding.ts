@@ -20,6 +20,7 @@ export class Holding implements Holder {
   readonly #lease: SharedLease
   readonly #limits: Limits
   readonly #lost: () => void
+  #hasLeft = false
   /** The readers in each process, in the order in which it names them. */
   readonly #readers = new Map<string, readonly RemoteReader[]>()
 
@@ -39,9 +40,20 @@ export class Holding implements Holder {
     this.#run.reconsider()
   }
 
+  /** Hears nothing more: what is asked from now on is for the next holder. */
+  leave(): void {
+    this.#hasLeft = true
+  }
+
   asked({ n, packed }: Ask): void {
-    // What cannot be answered is answered when the run ends: whoever asked hears of that.
-    void this.#answer(unpackAsk(packed)).then((answer) => this.#lease.answer(n, packAnswer(answer)))
+    if (this.#hasLeft) return
+    // Another release may ask what this one does not know. Whoever asked hears when the run ends.
+    this.#take(n, packed).catch(() => {})
+  }
+
+  async #take(n: number, packed: Uint8Array): Promise<void> {
+    const answer = await this.#answer(unpackAsk(packed))
+    await this.#lease.answer(n, packAnswer(answer))
   }
 
   async #answer(ask: RunAsk): Promise<RunAnswer[RunAsk['type']]> {
@@ -61,6 +73,7 @@ export class Holding implements Holder {
   }
 
   attended(attending: ReadonlyMap<string, Uint8Array>): void {
+    if (this.#hasLeft) return
     for (const [node, packed] of attending) this.#attend(node, unpackReaders(packed))
     for (const node of [...this.#readers.keys()]) if (!attending.has(node)) this.#attend(node, [])
   }

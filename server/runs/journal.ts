@@ -230,6 +230,13 @@ export class Journal implements Pacer {
     this.close()
   }
 
+  /** The process ends, and the run is parked: another process may take it over now. */
+  leave(): void {
+    this.close()
+    // One that fails is over when the lease is.
+    if (this.#lease?.shared) this.#lease.release().catch(() => {})
+  }
+
   /** Nothing more is stored. Readers see everything, and nobody waits. */
   close(): void {
     if (this.#isClosed) return

@@ -118,6 +118,8 @@ export class Run implements ReadableRun {
   readonly #journal: Journal | undefined
   /** Made when it first waits, or its actor says from what it can go on. */
   #parking: Parking | undefined
+  /** What it does for other processes, where they share the store. */
+  #holding: Holding | undefined
   /** Another process has taken it over. */
   #isElsewhere = false
   /** What it goes on from, if another process began it. */
@@ -458,7 +460,11 @@ export class Run implements ReadableRun {
           this.reconsider()
         },
         parked: () => this.#callbacks.changed(this),
-        held: ({ shared }) => shared?.heldBy(new Holding(this, shared, limits, () => this.#journal?.lose())),
+        held: ({ shared }) => {
+          if (!shared) return
+          this.#holding = new Holding(this, shared, limits, () => this.#journal?.lose())
+          shared.heldBy(this.#holding)
+        },
         lost: () => {
           if (storage.movedAway) this.#moveAway(storage.movedAway)
           else this.interrupt('another server has this run')
@@ -622,7 +628,8 @@ export class Run implements ReadableRun {
 
   /** The process ends, and another one goes on with it: nothing of it happens here any more. */
   leaveParked(): void {
-    this.#journal?.close()
+    this.#holding?.leave()
+    this.#journal?.leave()
     this.#parking?.close()
     this.#requests?.freeze()
     this.#clocks.clear()
@@ -637,6 +644,7 @@ export class Run implements ReadableRun {
    */
   #moveAway(moved: () => void): void {
     this.#isElsewhere = true
+    this.#holding?.leave()
     this.#readers.drop(true)
     this.interrupt('another server has this run')
     moved()

@@ -406,6 +406,7 @@ export class Registry {
   /** From now on, no new execution begins. Existing runs and their children go on. */
   drain(): void {
     this.#draining = true
+    this.#storage?.drain()
   }
 
   /** Leaves the runs that are parked to another process. */

@@ -78,6 +78,7 @@ export class RunStorage {
   /** Since when it works again, if it has failed. */
   #upSince = Number.NEGATIVE_INFINITY
   #isClosed = false
+  #isLeaving = false
 
   constructor(options: StorageOptions, registry: RunStorageCallbacks) {
     this.#options = options
@@ -144,7 +145,7 @@ export class RunStorage {
   #sweepLater(): void {
     const { shared } = this.#options.store
     const { runtime } = this.#registry
-    if (!shared || this.#isClosed) return
+    if (!shared || this.#isLeaving || this.#isClosed) return
     this.#sweep = runtime.setTimer((shared.leaseMs / 3) * (0.8 + 0.4 * runtime.random()), () => {
       // A call that fails tells that the store does.
       const swept = (this.#mayTakeOver ? this.#takeOverAll() : this.#options.store.abandoned(1)).then(
@@ -208,6 +209,12 @@ export class RunStorage {
     await this.#options.store.remove(id)
   }
 
+  /** Takes nothing over any more: this node goes away. */
+  drain(): void {
+    this.#isLeaving = true
+    this.#sweep?.clear()
+  }
+
   /** Lets go of the store, once it has all that it was given. */
   async close(): Promise<void> {
     this.#isClosed = true
@@ -221,8 +228,7 @@ export class RunStorage {
   #takeOverOnce(id: string): Promise<void> {
     const under = this.#taking.get(id)
     if (under) return under
-    // Whoever closes leaves all runs to the others.
-    if (this.#isClosed) return Promise.resolve()
+    if (this.#isLeaving || this.#isClosed) return Promise.resolve()
     const taken = this.#takeOver(id).finally(() => this.#taking.delete(id))
     this.#taking.set(id, taken)
     return taken

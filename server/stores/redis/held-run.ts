@@ -113,7 +113,7 @@ export class HeldRun implements Lease, SharedLease {
   /** Confirms the lease, unless an append has just done so. */
   async renew(): Promise<void> {
     if (this.#isOver) return
-    this.#doubt()
+    this.doubt()
     const { leaseMs, liveMs } = this.#redis
     const at = this.#redis.now()
     const isRefresh = at - this.#refreshedAt > REFRESH_MS
@@ -124,7 +124,7 @@ export class HeldRun implements Lease, SharedLease {
       if (isRefresh) this.#refreshedAt = at
     } catch {
       // The next time, or the holder's own append, tries again. Meanwhile it grows doubtful.
-      this.#doubt()
+      this.doubt()
     }
   }
 
@@ -193,13 +193,14 @@ export class HeldRun implements Lease, SharedLease {
     const [what, asks, readers] = (reply as Reply[]).map(String)
     if (what === 'ok') {
       this.#confirmedAt = Math.max(this.#confirmedAt, at)
-      this.#doubt()
+      this.doubt()
       if (Number(asks) > this.#heard || readers !== this.#readers) this.look()
     } else if (what === 'fenced') this.#lose()
     return what!
   }
 
-  #doubt(): void {
+  /** Tells its holder when its lease has become doubtful, or is not any more. */
+  doubt(): void {
     const { isDoubtful } = this
     if (isDoubtful === this.#isDoubtful) return
     this.#isDoubtful = isDoubtful

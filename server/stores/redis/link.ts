@@ -13,7 +13,7 @@ import { SCRIPTS, type Script } from './scripts.ts'
 import { RedisRefusal, storeError } from './store-error.ts'
 
 /** What a link takes from its process. */
-export type LinkRuntime = Pick<Runtime, 'now' | 'setTimer' | 'random'>
+export type LinkRuntime = Pick<Runtime, 'now' | 'setTimer' | 'nextTurn' | 'random'>
 
 /** One command, until it is answered. */
 type Call = {
@@ -48,11 +48,13 @@ export class Link {
   #waiting: Call[] = []
   /** Redis has missed a deadline, and has answered nothing since. */
   #isStalled = false
+  /** When Redis answered last. */
+  #heardAt = Number.NEGATIVE_INFINITY
   #deadline: Timer | undefined
 
   /**
    * @param name by which Redis lists its connection.
-   * @param deadlineMs Time limit for one command, in milliseconds.
+   * @param deadlineMs How long Redis may be silent while it has a command, in milliseconds.
    */
   constructor(url: string, name: string, runtime: LinkRuntime, deadlineMs: number) {
     this.#url = url
@@ -119,12 +121,12 @@ export class Link {
     if (!client?.isReady || this.#waiting.length > 0) return void this.#waiting.push(call)
     client.sendCommand(call.args).then(
       (reply) => {
-        this.#isStalled = false
+        this.#heard()
         this.#settle(call, () => call.resolve(reply))
       },
       (error: unknown) => {
         if (this.#module && error instanceof this.#module.ErrorReply) {
-          this.#isStalled = false
+          this.#heard()
           return this.#reject(call, storeError(this.place, error))
         }
         // The connection is gone, and with it perhaps the command: nobody knows.
@@ -154,22 +156,39 @@ export class Link {
     this.#settle(call, () => call.reject(error))
   }
 
+  #heard(): void {
+    this.#isStalled = false
+    this.#heardAt = this.#runtime.now()
+  }
+
+  /** When a call is given up. Answers come in the order of the calls: while others come, its own is on its way. */
+  #dueOf({ dueAt }: Call): number {
+    return Math.min(dueAt + MOST_MORE * this.#deadlineMs, Math.max(dueAt, this.#heardAt + this.#deadlineMs))
+  }
+
   /** One timer for all: that of the oldest call. */
   #watchDeadline(): void {
     if (this.#deadline) return
     const [oldest] = this.#calls
     if (!oldest) return
-    this.#deadline = this.#runtime.setTimer(Math.max(0, oldest.dueAt - this.#runtime.now()), () => {
-      this.#deadline = undefined
-      const now = this.#runtime.now()
-      for (const call of this.#calls) {
-        if (call.dueAt > now) break
-        this.#isStalled = true
-        this.#reject(call, this.#late())
-      }
-      this.#waiting = this.#waiting.filter(({ isSettled }) => !isSettled)
-      this.#watchDeadline()
+    this.#deadline = this.#runtime.setTimer(Math.max(0, this.#dueOf(oldest) - this.#runtime.now()), () => {
+      // A process that was busy has perhaps answers that it has not read.
+      this.#runtime.nextTurn(() => {
+        this.#deadline = undefined
+        this.#giveUp()
+        this.#watchDeadline()
+      })
     })
+  }
+
+  #giveUp(): void {
+    const now = this.#runtime.now()
+    for (const call of this.#calls) {
+      if (this.#dueOf(call) > now) break
+      this.#isStalled = true
+      this.#reject(call, this.#late())
+    }
+    this.#waiting = this.#waiting.filter(({ isSettled }) => !isSettled)
   }
 
   #late(): MillraceError {
@@ -210,6 +229,8 @@ export class Link {
   }
 }
 
+/** How many deadlines more a call may wait while Redis answers others. */
+const MOST_MORE = 9
 /** What the package says of a connection that broke. */
 const BROKEN = /Socket closed unexpectedly|ECONNRESET|EPIPE/
 /** How long the first connection may take, in milliseconds. */

@@ -26,7 +26,7 @@ const SECRET_BYTES = 32
 const SET = Buffer.from('set:')
 
 /** What a store takes from its process. */
-export type RedisRuntime = Pick<Runtime, 'now' | 'setTimer' | 'random' | 'randomBytes'>
+export type RedisRuntime = Pick<Runtime, 'now' | 'setTimer' | 'nextTurn' | 'random' | 'randomBytes'>
 
 /** How a store keeps its runs, resolved. */
 export type RedisStoreOptions = Omit<ShardOptions, 'keys' | 'node'> & {

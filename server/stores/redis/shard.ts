@@ -68,6 +68,7 @@ export class Shard {
   readonly #begins = new Map<string, string>()
   #lastBegin = 0
   #renewal: Timer | undefined
+  #doubts: Timer | undefined
   #look: Timer | undefined
 
   constructor(url: string, options: ShardOptions, runtime: ShardRuntime) {
@@ -96,6 +97,7 @@ export class Shard {
       await this.#hints.open()
       void this.#hints.listen(`${this.#options.keys.nodes}${this.#options.node}`, (message) => this.#rung(message))
       this.#renewLater()
+      this.#doubtLater()
       this.#lookLater()
       return secret
     } catch (error) {
@@ -112,8 +114,7 @@ export class Shard {
 
   /** Gives up all runs that this process holds, and lets go of Redis. */
   async close(): Promise<void> {
-    this.#renewal?.clear()
-    this.#look?.clear()
+    this.#clearTimers()
     // A Redis that does not answer finds out by itself, when the leases are over.
     await Promise.all([...this.#held.values()].map((run) => run.release().catch(() => {})))
     this.#stop()
@@ -121,10 +122,13 @@ export class Shard {
 
   /** Lets go of Redis without a word, as a process does that dies. For tests. @internal */
   crash(): void {
-    this.#renewal?.clear()
-    this.#look?.clear()
+    this.#clearTimers()
     for (const run of this.#held.values()) run.forget()
     this.#stop()
+  }
+
+  #clearTimers(): void {
+    for (const timer of [this.#renewal, this.#doubts, this.#look]) timer?.clear()
   }
 
   #stop(): void {
@@ -325,6 +329,14 @@ export class Shard {
         if (run.isAttended) run.look()
       }
       this.#renewLater()
+    })
+  }
+
+  /** Often enough that a holder doubts its lease before it is over. */
+  #doubtLater(): void {
+    this.#doubts = this.#runtime.setTimer(this.#options.leaseMs / 10, () => {
+      for (const run of [...this.#held.values()]) run.doubt()
+      this.#doubtLater()
     })
   }
 

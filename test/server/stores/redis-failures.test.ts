@@ -37,7 +37,7 @@ class Heard implements Holder {
     this.#note('doubted')
   }
   asked({ n, packed }: { n: number; packed: Uint8Array }): void {
-    this.#note(`asked ${n}: ${packed}`)
+    this.#note(`asked ${n}: ${packed.join()}`)
   }
   attended(readers: ReadonlyMap<string, Uint8Array>): void {
     this.#note(`attended by ${readers.size}`)
