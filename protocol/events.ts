@@ -64,7 +64,12 @@ export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
   | { type: 'iteration.end'; n: number; stop: string }
   | ({ type: 'usage' } & Usage)
   | { type: 'retry'; attempt: number; delayMs: number; code: string; provider?: string }
-  | ({ type: 'progress' } & Progress)
+  /** `step`: the id of the step that reports it. */
+  | ({ type: 'progress'; step?: string } & Progress)
+  /**
+   * A step of a workflow, at its place `id`. `attempt`: not the first one. `retryMs`: the failed one is tried again after
+   * that time. `truncated`: its output cannot be sent.
+   */
   | {
       type: 'step'
       id: string
@@ -73,6 +78,9 @@ export type RunEvent<Data extends AnyData = AnyData> = { agent?: string } & (
       ms?: number
       output?: unknown
       error?: string
+      attempt?: number
+      retryMs?: number
+      truncated?: boolean
     }
   | { type: 'agent.start'; name: string; parent?: string; run?: string }
   | { type: 'agent.end'; outcome: ToolOutcome; usage?: RunUsage; receipt?: TargetReceipt }

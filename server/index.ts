@@ -32,6 +32,8 @@ export type { UploadInput, UploadProgress, UploadReference } from '../protocol/u
 export type {
   Actor,
   ActorContext,
+  ContextAi,
+  EarlierRun,
   ModelCall,
   Principal,
   Question,
@@ -49,7 +51,7 @@ export type {
   SessionTarget,
   Target,
 } from './actors/authorize.ts'
-export type { ChildRun, Spawn, SpawnOptions } from './actors/child-run.ts'
+export type { Budget, ChildRun, ChildState, GovernOptions, Spawn, SpawnOptions } from './actors/child-run.ts'
 export type { Right } from './actors/principal.ts'
 export type { ReaderView, RunView, ServerView, SessionView } from './actors/server-view.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'

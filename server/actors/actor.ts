@@ -1,13 +1,14 @@
 import type { ActorTypes } from '../../protocol/actors.ts'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { AnyData, RunEvent } from '../../protocol/events.ts'
+import type { AnyData, PlainEvent, RunEvent, StreamEvent } from '../../protocol/events.ts'
 import type { Key, WireMap } from '../../protocol/frames.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Usage } from '../../protocol/receipt.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
 import type { Sendable } from '../../protocol/sendable.ts'
 import type { Message, Model, ModelEvent, OutputFormat, Structured, ToolSpec } from '../models/model.ts'
 import type { ModelSettings } from '../models/model-settings.ts'
-import type { Spawn } from './child-run.ts'
+import type { GovernOptions, Spawn } from './child-run.ts'
 import type { Principal } from './principal.ts'
 import type { Question } from './question.ts'
 import type { ServerView } from './server-view.ts'
@@ -61,6 +62,28 @@ export interface RunModel {
    * @param call A string is a single user message.
    */
   text(call: ModelCall | string): AsyncIterable<string>
+}
+
+/** The default model of the server, or the one that `model` names, for a single prompt. */
+export interface ContextAi {
+  /**
+   * Asks for one answer, and returns its text.
+   * @param prompt One user message, or a whole request.
+   * @throws MillraceError what `RunModel.text` throws.
+   */
+  complete(prompt: ModelCall | string, options?: { model?: string | Model | undefined }): Promise<string>
+  /** Asks for one answer, and yields its text as it comes. @throws MillraceError what `RunModel.text` throws. */
+  streamCompletion(prompt: ModelCall | string, options?: { model?: string | Model | undefined }): AsyncIterable<string>
+}
+
+/** A run that has ended, as `context.earlierRun` gives it. */
+export type EarlierRun = {
+  /** The name of its actor. */
+  readonly actor: string
+  /** The `meta` that the client passed to `start`. */
+  readonly meta: WireMap | undefined
+  /** Its events, from the first one. They can be read once. */
+  readonly events: AsyncIterable<StreamEvent>
 }
 
 /** The second argument of an actor: its access to the run, the clients and the server. */
@@ -141,6 +164,31 @@ export interface ActorContext {
    * request is open, and after one was cut off.
    */
   readonly usage: (Usage & { exact: boolean }) | undefined
+  /** The default model, for a single prompt. */
+  readonly ai: ContextAi
+  /** The clock, timers and randomness of the server. In a simulation they are virtual. */
+  readonly runtime: Runtime
+  /** Whether an event can be encoded. One that cannot would end the run with `bad_event`. */
+  readonly canEmit: (event: PlainEvent) => boolean
+  /**
+   * Waits until a time, in epoch milliseconds. It is a wait like that for an answer: the clocks of the run stand still
+   * meanwhile, and an actor with a `checkpoint` waits on after a restart. Rejects with the reason of the stop.
+   */
+  readonly sleepUntil: (time: number) => Promise<void>
+  /** Resolves when the run is not paused: at once, if it is not. Rejects with the reason of the stop. */
+  readonly unpaused: () => Promise<void>
+  /**
+   * Pauses, resumes or slows down the run or one of its children, or sets what it may cost, as clients do with the input
+   * `govern`.
+   * @throws MillraceError `bad_request` for an invalid order; `not_found` when no child of that id goes on.
+   */
+  readonly govern: (order: GovernOptions) => void
+  /**
+   * Finds a run that has ended, to read what it said. The principal of this run must be allowed to attach to it.
+   * @throws MillraceError `not_found` for an unknown run, and where the beginning of its log is no longer kept;
+   * `bad_request` for one that has not ended.
+   */
+  readonly earlierRun: (run: string) => Promise<EarlierRun>
   /** Reports an error to the server's `onError`. The run goes on, and clients do not learn of it. */
   readonly reportError: (error: unknown) => void
   /** Identifies this life of this run. Pass it on where a side effect must not happen twice. */

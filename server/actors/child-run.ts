@@ -34,6 +34,8 @@ export interface ChildRun<Data extends AnyData = AnyData, Result = unknown>
   extends AsyncIterable<RunEvent<Data> & { agent: string }, Result | undefined> {
   /** The id of its run. Clients attach with it, and the child's events carry it in `agent`. */
   readonly id: string
+  /** How far it is. `waiting`: for what a client says. Once it is `done`, `error` or `cancelled`, it stays so. */
+  readonly state: ChildState
   /**
    * The value that its actor returned, or its own text, without that of its children. Reading this without a loop lets
    * the child run at full speed. Rejects with the child's error, with `cancelled`, or with `overloaded` if the server
@@ -46,6 +48,36 @@ export interface ChildRun<Data extends AnyData = AnyData, Result = unknown>
    * @param note A reason for the receipt, cut to 84 characters. Default: none.
    */
   cancel(note?: string): Promise<Receipt | undefined>
+  /**
+   * Pauses it, resumes it, slows it down or sets what it may cost, with all that is below it.
+   * @throws MillraceError `bad_request` for an invalid order; `not_found` when it has ended.
+   */
+  govern(order: Omit<GovernOptions, 'agent'>): void
+}
+
+/** How far a child is. */
+export type ChildState = 'running' | 'waiting' | 'paused' | 'done' | 'error' | 'cancelled'
+
+/** Orders for a run, as `context.govern` takes them. What is left out stays as it is; null lifts a limit. */
+export type GovernOptions = {
+  /** The id of a child, at any depth: the order is for it and what is below it. Default: the run itself. */
+  agent?: string | undefined
+  /** Whether no request to a model is sent, and no step of a workflow begins. */
+  paused?: boolean | undefined
+  /** The most pieces of answers of models in a second. */
+  perSec?: number | null | undefined
+  /** What it may cost, with its children. A run that has spent it ends with `budget_exceeded`. */
+  budget?: Budget | null | undefined
+}
+
+/** What a run and its children may cost. null lifts a limit; what is left out stays as it is. */
+export type Budget = {
+  /** Tokens, of input and output. */
+  tokens?: number | null | undefined
+  /** Milliseconds since its beginning. */
+  ms?: number | null | undefined
+  /** The price, in the currency of its models. */
+  cost?: number | null | undefined
 }
 
 /** The `data` events of a child that yields none: passed on, they add no type to those that its parent yields. */

@@ -2,7 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { CANCEL_CODES, type CancelCause, readReceipt, type Usage } from '../../protocol/receipt.ts'
-import type { ChildRun } from '../actors/child-run.ts'
+import type { ChildRun, ChildState } from '../actors/child-run.ts'
 import { endData, errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { excerpt, wellFormed } from '../text.ts'
 import { LocalReader } from './local-reader.ts'
@@ -27,6 +27,8 @@ export interface ChildRunHandle extends ReadableRun {
   endNow(): void
   /** It is stopping, or has ended. */
   readonly isOver: boolean
+  /** An order to it, or to a run above it, pauses it. */
+  readonly isPaused: boolean
   /** What clients have ordered of it. */
   readonly orders: Orders
   /** A run below it that goes on. */
@@ -160,8 +162,13 @@ export class Child {
 
   #makeView(): ChildRun {
     const resultOf = (): Promise<unknown> => this.#resultOf()
+    const { run } = this
     return {
       id: this.id,
+      get state() {
+        return stateOf(run)
+      },
+      govern: (order) => run.orders.command(order),
       get result() {
         return resultOf()
       },
@@ -261,6 +268,12 @@ export class Child {
     if (this.#unread) throw this.#unread
     return this.#text
   }
+}
+
+function stateOf({ end, isPaused, state }: ChildRunHandle): ChildState {
+  if (end) return end.outcome
+  if (isPaused) return 'paused'
+  return state === 'waiting_input' ? 'waiting' : 'running'
 }
 
 /** The cause of a cancel by the parent. */

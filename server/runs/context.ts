@@ -1,7 +1,9 @@
 import type { WireMap } from '../../protocol/frames.ts'
 import type { Receipt } from '../../protocol/receipt.ts'
-import type { ActorContext } from '../actors/actor.ts'
+import type { Runtime } from '../../protocol/runtime.ts'
+import type { ActorContext, ContextAi, EarlierRun, RunModel } from '../actors/actor.ts'
 import type { Model } from '../models/model.ts'
+import { wait } from '../streams/wait.ts'
 import { approvedIn, bindTools, type ToolCallbacks } from '../tools/tool-runner.ts'
 import type { Inputs } from './inputs.ts'
 import type { Checkpoint } from './parking.ts'
@@ -19,6 +21,9 @@ export interface ContextCallbacks extends ToolCallbacks, RunModelCallbacks {
   emit: ToolCallbacks['emit']
   failed: ToolCallbacks['failed']
   findModel(which: string | Model | undefined): Model
+  readonly runtime: Runtime
+  /** Finds a run that has ended, for the principal of this one. */
+  earlierRun(run: string): Promise<EarlierRun>
   /** What the run and its children have cost so far. */
   spent(): Receipt['usage']
 }
@@ -26,6 +31,7 @@ export interface ContextCallbacks extends ToolCallbacks, RunModelCallbacks {
 /** Makes the context that an actor receives with its input. */
 export function createContext(run: ContextCallbacks): ActorContext {
   const { inputs } = run
+  const model = (which?: string | Model): RunModel => runModel(run, run.findModel(which))
   return {
     get signal() {
       return run.signal
@@ -57,10 +63,40 @@ export function createContext(run: ContextCallbacks): ActorContext {
     checkpoint: (state) => run.checkpoint(state),
     restored: run.restored,
     spawn: run.spawnFor(undefined),
-    model: (which) => runModel(run, run.findModel(which)),
+    model,
+    get ai() {
+      return contextAi(model)
+    },
+    runtime: run.runtime,
+    canEmit: (event) => run.canSay(event),
+    sleepUntil: (time) => run.wait(sleep(run, time)),
+    unpaused: async () => {
+      const orders = run.orders()
+      for (let hold = orders.hold(run.signal); hold; hold = orders.hold(run.signal)) await run.wait(hold)
+    },
+    govern: (order) => run.orders().command(order),
+    earlierRun: (id) => run.earlierRun(id),
     reportError: (error) => run.failed(error),
     get fence() {
       return { run: run.id, gen: run.gen() }
     },
   }
+}
+
+function contextAi(model: (which?: string | Model) => RunModel): ContextAi {
+  return {
+    async complete(prompt, options) {
+      let text = ''
+      for await (const piece of model(options?.model).text(prompt)) text += piece
+      return text
+    },
+    streamCompletion: (prompt, options) => model(options?.model).text(prompt),
+  }
+}
+
+/** A timer may be cut short, and a clock may be set. */
+async function sleep({ runtime, signal }: ContextCallbacks, time: number): Promise<void> {
+  signal.throwIfAborted()
+  for (let left = time - runtime.wallClock(); left > 0; left = time - runtime.wallClock())
+    await wait(left, signal, runtime)
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
 import type { RunInput } from '../actors/actor.ts'
@@ -77,7 +78,7 @@ export class Orders {
   /** Takes an input that is an order. Undefined: it is none. */
   take({ type, data }: RunInput): InputAnswer | undefined {
     if (type === 'stop') return this.#stop(data)
-    if (type === 'govern') return this.#govern(data)
+    if (type === 'govern') return this.govern(data)
     return undefined
   }
 
@@ -118,7 +119,21 @@ export class Orders {
     return { status: 'accepted' }
   }
 
-  #govern(data: unknown): InputAnswer {
+  /**
+   * Carries out an order of the server's own code.
+   * @throws MillraceError `bad_request` for an invalid order; `not_found` where nothing goes on that it could be for.
+   */
+  command(order: object): void {
+    if (this.#run.isOver()) throw new MillraceError('not_found', 'the run has ended')
+    // An option that is undefined counts as left out.
+    const given = Object.fromEntries(Object.entries(order).filter(([, value]) => value !== undefined))
+    const { status, note } = this.govern(given)
+    if (status !== 'accepted')
+      throw new MillraceError(status === 'unwanted' ? 'not_found' : 'bad_request', note ?? 'the order was refused')
+  }
+
+  /** Carries out an order for the run, or for one below it. */
+  govern(data: unknown): InputAnswer {
     const { data: order } = ORDER.safeParse(data)
     if (!order) return { status: 'invalid', note: 'an order has paused, perSec, budget and agent, and nothing else' }
     const { agent } = order

@@ -20,6 +20,8 @@ export interface ReadableRun {
   readonly actorName: string
   /** For whom it is executed. By default only this principal may pace, stop and speak to it. */
   readonly principal: Principal
+  /** The `meta` with which it was started, where this process knows it. */
+  readonly meta?: WireMap | undefined
   /** The items that can be read now. It may begin behind item 1, and where its items have not arrived it is empty. */
   readonly log: Log
   /** The one end, once all items before it are in `log`; it never changes then, nor does `log` grow. */

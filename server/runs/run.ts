@@ -6,7 +6,7 @@ import type { RunState, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause, Receipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { Actor, ActorContext, Principal, RunInput } from '../actors/actor.ts'
+import type { Actor, ActorContext, EarlierRun, Principal, RunInput } from '../actors/actor.ts'
 import type { ChildRun } from '../actors/child-run.ts'
 import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
@@ -59,6 +59,8 @@ export type RunCallbacks = {
    * @throws MillraceError the reason of the refusal.
    */
   spawn(parentLink: ParentLink, actor: Actor, input: unknown, labels: ChildLabels, id: string | undefined): Run
+  /** Finds a run that has ended, for a principal that may read it. */
+  earlierRun(principal: Principal, id: string): Promise<EarlierRun>
   /** Its state has changed. */
   changed(run: Run): void
   /** The end is logged. */
@@ -187,6 +189,10 @@ export class Run implements ReadableRun {
     if (from) this.#restore(from.parked)
   }
 
+  get meta(): WireMap | undefined {
+    return this.options.meta
+  }
+
   get state(): RunState {
     if (this.#ending.end) return 'ended'
     return this.#ending.isOver ? 'settling' : this.#phase
@@ -312,6 +318,7 @@ export class Run implements ReadableRun {
       emit: (event) => this.#emit(event),
       request: (question) => this.#asked().ask(question),
       findModel: (which) => this.#callbacks.findModel(which),
+      earlierRun: (id) => this.#callbacks.earlierRun(this.principal, id),
       openTool: (call, stop) => this.#openTool(call, stop),
       claimCall: (given) => this.#ids.claimCall(given),
       spawnFor: (call) => (actor, input, options) => {

@@ -20,6 +20,7 @@ export class StoredRunView implements ReadableRun {
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
+  readonly meta: WireMap | undefined
   readonly log: Log
   readonly #store: RunStore
   readonly #stored: StoredRun
@@ -31,7 +32,7 @@ export class StoredRunView implements ReadableRun {
   constructor(
     store: RunStore,
     stored: StoredRun,
-    principal: Principal,
+    { principal, meta }: { readonly principal: Principal; readonly meta: WireMap | undefined },
     after: number | null,
     limits: Limits,
     failed: (error: unknown) => void,
@@ -42,6 +43,7 @@ export class StoredRunView implements ReadableRun {
     this.id = stored.id
     this.actorName = stored.facts.actor
     this.principal = principal
+    this.meta = meta
     const from = after === null ? stored.next : Math.min(Math.max(after + 1, stored.first), stored.next)
     // Nothing is kept behind the reader: another one has its own view.
     this.log = Log.behind({ ...limits, retainEvents: 0, retainBytes: 0 }, from, stored.lives)

@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto'
 import { MillraceError } from '../../protocol/errors.ts'
+import type { StreamEvent } from '../../protocol/events.ts'
 import type { Key, Start } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { Actor, Principal } from '../actors/actor.ts'
+import type { Actor, EarlierRun, Principal } from '../actors/actor.ts'
 import type { Action } from '../actors/authorize.ts'
 import { validate } from '../actors/standard-schema.ts'
 import { endData } from '../log/logged-end.ts'
@@ -11,6 +12,7 @@ import type { ServerLog } from '../logging/logger.ts'
 import type { Model } from '../models/model.ts'
 import type { ChildLabels } from '../runs/children.ts'
 import { invalidInput } from '../runs/invalid-input.ts'
+import { LocalReader } from '../runs/local-reader.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks } from '../runs/run.ts'
 import type { RunOptions } from '../runs/run-options.ts'
@@ -123,6 +125,7 @@ export class Registry {
       scheduler: new Scheduler(runtime),
       findModel: (which) => options.findModel(which),
       spawn: (parentLink, actor, input, labels, id) => this.#spawn(parentLink, actor, input, labels, id),
+      earlierRun: (principal, id) => this.#earlierRun(principal, id),
       changed: (run) => {
         this.lists.changed(run)
         if (this.#draining) options.runChanged()
@@ -372,6 +375,20 @@ export class Registry {
     })
   }
 
+  /** @throws MillraceError `not_found`, or `bad_request` for a run that has not ended. */
+  async #earlierRun(principal: Principal, id: string): Promise<EarlierRun> {
+    const { run: found } = await this.find(principal, id, 0)
+    const isHere = this.#runs.has(id)
+    // The file keeps more of a log than memory does.
+    const elsewhere = isHere && found.log.first === 1 ? undefined : await this.#storage?.find(id)
+    if (isHere ? !found.end : elsewhere?.hasEnded === false)
+      throw new MillraceError('bad_request', 'this run has not ended: wait for its end, or cancel it')
+    const run = (await elsewhere?.view(0)) ?? found
+    if (run.log.first > 1)
+      throw new MillraceError('not_found', 'the beginning of the log of this run is no longer kept')
+    return { actor: run.actorName, meta: run.meta, events: readAll(run, this.#options.limits) }
+  }
+
   /** @throws MillraceError `not_found` */
   #readable<Run extends Parameters<typeof targetOf>[0]>(
     principal: Principal,
@@ -490,6 +507,16 @@ export class Registry {
     const key = this.#keyOf.get(run)
     if (key !== undefined) this.#keys.delete(key)
     this.#keyOf.delete(run)
+  }
+}
+
+/** The events of an ended run, however it ended. */
+async function* readAll(run: ReadableRun, limits: Limits): AsyncGenerator<StreamEvent, void> {
+  const reader = new LocalReader(run, limits, limits.initialCredit)
+  try {
+    for (let event = await reader.next(); event; event = await reader.next()) yield event
+  } finally {
+    reader.leave()
   }
 }
 

@@ -57,6 +57,8 @@ export type RunElsewhere = {
   readonly id: string
   readonly actorName: string
   readonly principal: Principal
+  /** Nothing more is added to its log. */
+  readonly hasEnded: boolean
   /** A view for one reader, behind item `after`; null: behind the last one. */
   view(after: number | null): Promise<ReadableRun>
 }
@@ -191,15 +193,17 @@ export class RunStorage {
     const stored = found.end ? found : await store.find(id)
     if (!stored) return undefined
     const { limits } = this.#registry
-    const { principal } = unpackPayload(stored.facts.packed) as PackedFacts
+    const { principal, options } = unpackPayload(stored.facts.packed) as PackedFacts
+    const owned = { principal, meta: options.meta }
     const failed = (error: unknown): void => this.#failed(error)
     return {
       id,
       actorName: stored.facts.actor,
       principal,
+      hasEnded: stored.end !== undefined,
       view: async (after) =>
         stored.end || !this.#remote
-          ? await new StoredRunView(store, stored, principal, after, limits, failed).open()
+          ? await new StoredRunView(store, stored, owned, after, limits, failed).open()
           : await this.#remote.view(stored, principal, after),
     }
   }

@@ -260,8 +260,11 @@ const events: { [T in PlainEvent['type']]: Full<Extract<PlainEvent, { type: T }>
   'iteration.end': { type: 'iteration.end', agent: 'a', n: 1, stop: 'stop' },
   usage: { type: 'usage', agent: 'a', ...usage },
   retry: { type: 'retry', agent: 'a', attempt: 1, delayMs: 500, code: 'provider_overloaded', provider: 'openai' },
-  progress: { type: 'progress', agent: 'a', ...progress },
-  step: { type: 'step', agent: 'a', id: 's1', name: 'fetch', status: 'failed', ms: 3, output: null, error: 'no' },
+  progress: { type: 'progress', agent: 'a', ...progress, step: 's1' },
+  step: {
+    ...{ type: 'step', agent: 'a', id: 's1', name: 'fetch', status: 'failed', ms: 3, output: null, error: 'no' },
+    ...{ attempt: 2, retryMs: 500, truncated: true },
+  },
   'agent.start': { type: 'agent.start', agent: 'a', name: 'writer', parent: 'p', run: 'r_1' },
   'agent.end': { type: 'agent.end', agent: 'a', outcome: 'error', usage: runUsage, receipt: targetReceipt },
   data: { type: 'data', agent: 'a', name: 'row', value: [1, null] },
