@@ -41,6 +41,8 @@ export type {
 export { createClient } from './client.ts'
 export type { ClientTool, ClientToolContext, ClientToolsOptions } from './client-tools.ts'
 export { clientTools } from './client-tools.ts'
+export type { Collected, CollectOptions } from './collect.ts'
+export { collect } from './collect.ts'
 export type { Delays, Status, StatusListener } from './connection.ts'
 export { only } from './only.ts'
 export type { Partially } from './partial-object.ts'

@@ -7,7 +7,7 @@ import { build } from 'esbuild'
 const budgetBytes = 12_140
 const forbidden = [/node_modules\//, /^node:/, /dist\/server\//]
 
-const extras = ['only', 'smooth', 'partialObject', 'upload', 'clientTools']
+const extras = ['only', 'collect', 'smooth', 'partialObject', 'upload', 'clientTools']
 /** What further entries add to the client, without the packages that they are for. */
 const entries = {
   conversation: { names: ['conversation'], budgetBytes: 3_072 },
