@@ -46,7 +46,7 @@ export default defineConfig(
   {
     // The core is handed its clock, timers and chance, so that a simulation can run it with its own.
     files: [
-      'server/{log,runs,sessions,connections,http,inspector,agents,tools}/**',
+      'server/{log,runs,sessions,connections,http,inspector,agents,tools,workflows,teams}/**',
       'formats/**',
       'adapters/**',
       'compat/**',

@@ -1,3 +1,5 @@
+export type { ActionChunk } from '../formats/action-chunks.ts'
+export { actionChunks } from '../formats/action-chunks.ts'
 export type { ActorMap, AnswerOf, DataOf, InputOf, ResultOf } from '../protocol/actors.ts'
 export type {
   AnswerBegun,
@@ -146,6 +148,19 @@ export { createServer } from './server.ts'
 export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './sessions/auth.ts'
 export { anonymous, bearer, jwt } from './sessions/auth.ts'
 export { defaultAuthorize } from './sessions/permissions.ts'
+export type { DebateOptions, DebateTurn } from './teams/debate-team.ts'
+export { debateTeam } from './teams/debate-team.ts'
+export type { PipelineOptions } from './teams/pipeline-team.ts'
+export { pipelineTeam } from './teams/pipeline-team.ts'
+export type { ResearchOptions } from './teams/research-team.ts'
+export { researchTeam } from './teams/research-team.ts'
+export type { SupervisorOptions } from './teams/supervisor-team.ts'
+export { supervisorTeam } from './teams/supervisor-team.ts'
+export type { TaskTools } from './teams/task-tools.ts'
+export { taskTools } from './teams/task-tools.ts'
+export type { Task } from './teams/tasks.ts'
+export { Tasks } from './teams/tasks.ts'
+export type { Members, TeamInput, TeamOptions } from './teams/team.ts'
 export type { MemoryOptions, MemoryTransport, MemoryWebSocketClass } from './transports/memory.ts'
 export { memory } from './transports/memory.ts'
 export type { MemoryWebSocket, MemoryWebSocketOptions } from './transports/memory-socket.ts'
@@ -162,3 +177,19 @@ export type {
   UpgradeVerdict,
 } from './transports/transport.ts'
 export { ws } from './transports/ws.ts'
+export type {
+  ActorStepOptions,
+  ApproveOptions,
+  AskOptions,
+  BatchOptions,
+  Flow,
+  MapOptions,
+  StepOptions,
+  Steps,
+} from './workflows/flow.ts'
+export type { RetryPolicy } from './workflows/retry-policy.ts'
+export type { StepContext } from './workflows/step-context.ts'
+export type { WorkflowDefinition } from './workflows/workflow.ts'
+export { workflow } from './workflows/workflow.ts'
+export type { FromDataOptions } from './workflows/workflow-from-data.ts'
+export { workflowFromData } from './workflows/workflow-from-data.ts'

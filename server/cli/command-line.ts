@@ -3,6 +3,7 @@ import { attach } from './attach.ts'
 import { cancel } from './cancel.ts'
 import { data } from './data.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
+import { graph } from './graph.ts'
 import { ls } from './ls.ts'
 import { mcp } from './mcp.ts'
 import type { Output } from './output.ts'
@@ -14,7 +15,7 @@ import { serve } from './serve.ts'
 import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
 
-const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, record, replay, data, mcp]
+const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, record, replay, data, graph, mcp]
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {

@@ -1,0 +1,49 @@
+import type { Progress } from '../../protocol/events.ts'
+import type { ActorContext } from '../actors/actor.ts'
+
+/** The second argument of a step: the context of its run, and where in the workflow it is. */
+export interface StepContext<Input = unknown> extends ActorContext {
+  /** The input of the workflow. */
+  readonly input: Input
+  /**
+   * The step. `id` is its place, such as `material/facts` or `review[2]/check`. It is the same in each attempt and after
+   * a restart: a key, with `fence.run`, for what must not happen twice. `attempt` counts from 1.
+   */
+  readonly step: { readonly id: string; readonly name: string; readonly attempt: number }
+  /** Reports how far the step is, as a `progress` event that names it. Await it. */
+  readonly progress: (progress: Progress) => Promise<number>
+}
+
+/**
+ * The context of one step.
+ * @param run that of its run. Its members are accessors, which are read when they are asked for.
+ * @param signal stops this step alone. Undefined: only the run stops it.
+ */
+export function stepContext(
+  run: ActorContext,
+  input: unknown,
+  step: StepContext['step'],
+  signal: AbortSignal | undefined,
+): StepContext {
+  const own = {
+    input: { value: input },
+    step: { value: step },
+    progress: {
+      value: (progress: Progress) => run.emit({ type: 'progress', ...progress, step: step.id }),
+    },
+  }
+  if (!signal) return Object.create(run, own) as StepContext
+  const either = (other: AbortSignal | undefined): AbortSignal => (other ? AbortSignal.any([signal, other]) : signal)
+  return Object.create(run, {
+    ...own,
+    signal: { value: signal },
+    spawn: {
+      value: ((actor, ...[given, options]) =>
+        run.spawn(actor, given, { ...options, signal: either(options?.signal) })) satisfies ActorContext['spawn'],
+    },
+    request: {
+      value: ((question) =>
+        run.request({ ...question, signal: either(question.signal) })) satisfies ActorContext['request'],
+    },
+  }) as StepContext
+}

@@ -1,0 +1,455 @@
+import { MillraceError } from '../../protocol/errors.ts'
+import type { PlainEvent, RunEvent } from '../../protocol/events.ts'
+import type { Actor, ActorContext } from '../actors/actor.ts'
+import { retry } from '../streams/retry.ts'
+import { isThenable } from '../streams/thenable.ts'
+import { untilAborted } from '../streams/until-aborted.ts'
+import { chunksOf, inOrder } from './chunks.ts'
+import type {
+  AskNode,
+  BatchNode,
+  FlowNode,
+  FlowNodes,
+  LoopNode,
+  MapNode,
+  ParallelNode,
+  RouteNode,
+  SleepNode,
+  StepBody,
+  StepNode,
+} from './flow-node.ts'
+import type { KeptResults } from './kept-results.ts'
+import { retriable } from './retry-policy.ts'
+import { stepContext } from './step-context.ts'
+import { failureOf, wordsOf } from './step-failure.ts'
+import { inlined } from './sub-workflow.ts'
+
+/** Where steps are done: in the run of the workflow, or in that of one of its branches. */
+type Place = {
+  readonly context: ActorContext
+  /** What the ids of the steps here begin with. */
+  readonly prefix: string
+  /** Stops what is done here alone. Undefined: only the run stops it. */
+  readonly signal: AbortSignal | undefined
+}
+
+/** Counts the steps whose code is under way. They could not go on in another process. */
+type UnderWay = { count: number }
+
+/** One run of a workflow: it does the steps, says where it is, and keeps what they give. */
+export class WorkflowRun {
+  readonly #input: unknown
+  readonly #kept: KeptResults
+  readonly #underWay: UnderWay
+
+  /** @param kept what steps have given before, and give from now on. */
+  constructor(input: unknown, kept: KeptResults, underWay: UnderWay = { count: 0 }) {
+    this.#input = input
+    this.#kept = kept
+    this.#underWay = underWay
+  }
+
+  /** Does all steps, in the run of `context`. */
+  run(nodes: FlowNodes, context: ActorContext): Promise<unknown> {
+    context.checkpoint(() => (this.#underWay.count === 0 ? this.#kept.state : undefined))
+    return this.#sequence(nodes, this.#input, { context, prefix: '', signal: undefined })
+  }
+
+  async #sequence(nodes: FlowNodes, given: unknown, place: Place): Promise<unknown> {
+    let value = given
+    for (const node of nodes) value = await this.#step(node, value, place)
+    return value
+  }
+
+  async #step(node: FlowNode, value: unknown, place: Place): Promise<unknown> {
+    const id = place.prefix + node.name
+    try {
+      const output = await this.#named(id, node.name, place, () => this.#perform(node, value, id, place))
+      if (node.type !== 'step') this.#kept.forgetWithin(id)
+      return output
+    } catch (error) {
+      if (node.type !== 'step' || !node.recover || isStopped(place)) throw error
+      const instead = await node.recover(error as MillraceError, value, this.#input)
+      this.#kept.add(id, instead)
+      return instead
+    }
+  }
+
+  /** Does what has a name, unless that is done already, and says how it begins and ends. */
+  async #named(id: string, name: string, place: Place, perform: () => Promise<unknown>): Promise<unknown> {
+    const { context } = place
+    const kept = this.#kept.find(id)
+    if (kept) {
+      const { value, isNews } = kept
+      if (!isNews) return value
+      this.#kept.add(id, value)
+      await context.emit({ type: 'step', id, name, status: 'skipped', ...this.#output(place, id, name, value ?? null) })
+      return value
+    }
+    await context.unpaused()
+    const { runtime } = context
+    const begunAt = runtime.now()
+    const ms = (): number => Math.round(runtime.now() - begunAt)
+    await context.emit({ type: 'step', id, name, status: 'start' })
+    // A pause may have come while a slow reader held it back.
+    await context.unpaused()
+    try {
+      const output = await perform()
+      place.signal?.throwIfAborted()
+      this.#kept.add(id, output)
+      await context.emit({ type: 'step', id, name, status: 'done', ms: ms(), ...this.#output(place, id, name, output) })
+      return output
+    } catch (thrown) {
+      if (context.signal.aborted) throw context.signal.reason
+      const failure = failureOf(thrown, id, context.reportError)
+      await context.emit({ type: 'step', id, name, status: 'failed', ms: ms(), error: wordsOf(failure) })
+      throw failure
+    }
+  }
+
+  /** What an event says of a result, as far as it can be sent. */
+  #output({ context }: Place, id: string, name: string, output: unknown): { output?: unknown; truncated?: true } {
+    if (output === undefined) return {}
+    const event: PlainEvent = { type: 'step', id, name, status: 'done', ms: 0, output }
+    return context.canEmit(event) ? { output } : { truncated: true }
+  }
+
+  #perform(node: FlowNode, value: unknown, id: string, place: Place): Promise<unknown> {
+    switch (node.type) {
+      case 'step':
+        return this.#attempts(node, value, id, place)
+      case 'parallel':
+        return this.#parallel(node, value, id, place)
+      case 'route':
+        return this.#route(node, value, id, place)
+      case 'loop':
+        return this.#loop(node, value, id, place)
+      case 'map':
+        return this.#map(node, value, id, place)
+      case 'batch':
+        return this.#batch(node, value, id, place)
+      case 'ask':
+        return this.#ask(node, value, place)
+      case 'sleep':
+        return this.#sleep(node, value, id, place)
+    }
+  }
+
+  // --- one step
+
+  async #attempts(node: StepNode, value: unknown, id: string, place: Place): Promise<unknown> {
+    const { name, retry: policy } = node
+    if (!policy) return this.#once(node, value, id, 1, place)
+    const { context } = place
+    let attempt = 0
+    let failure: MillraceError | undefined
+    const again = async (): Promise<unknown> => {
+      attempt++
+      if (attempt > 1) await context.emit({ type: 'step', id, name, status: 'start', attempt })
+      try {
+        return await this.#once(node, value, id, attempt, place)
+      } catch (error) {
+        if (isStopped(place)) throw error
+        failure = failureOf(error, id, context.reportError)
+        throw retriable(failure.cause ?? failure, policy)
+      }
+    }
+    const { delayMs: firstMs = 1_000, maxDelayMs: maxMs = 10_000 } = policy
+    const { runtime } = context
+    const signal = place.signal ?? context.signal
+    const attempts = retry(again, { signal, maxRetries: policy.attempts - 1, firstMs, maxMs, runtime })
+    try {
+      for (;;) {
+        const step = await attempts.next()
+        if (step.done) return step.value
+        const { delayMs: retryMs } = step.value
+        const error = wordsOf(failure as MillraceError)
+        const tried = attempt > 1 ? { attempt } : {}
+        await context.emit({ type: 'step', id, name, status: 'failed', error, ...tried, retryMs })
+      }
+    } catch (error) {
+      throw isStopped(place) ? error : (failure ?? error)
+    }
+  }
+
+  async #once(node: StepNode, value: unknown, id: string, attempt: number, place: Place): Promise<unknown> {
+    const { timeoutMs, name, body } = node
+    if (timeoutMs === undefined) return this.#body(body, value, { id, name, attempt }, place)
+    const { context } = place
+    const late = new AbortController()
+    const outer = place.signal ?? context.signal
+    const signal = AbortSignal.any([outer, late.signal])
+    const timer = context.runtime.setTimer(timeoutMs, () =>
+      late.abort(new MillraceError('timeout', `it took longer than ${timeoutMs} ms`)),
+    )
+    try {
+      const work = this.#body(body, value, { id, name, attempt }, { ...place, signal })
+      return await untilAborted(work, signal)
+    } finally {
+      timer.clear()
+    }
+  }
+
+  async #body(
+    body: StepBody,
+    value: unknown,
+    step: { id: string; name: string; attempt: number },
+    place: Place,
+  ): Promise<unknown> {
+    if ('actor' in body) return this.#actor(body, value, step.id, place)
+    this.#underWay.count++
+    try {
+      const running = body.run(value, stepContext(place.context, this.#input, step, place.signal))
+      if (isGenerator(running)) return await streamed(running, place)
+      return isThenable(running) ? await running : running
+    } finally {
+      this.#underWay.count--
+    }
+  }
+
+  async #actor(
+    { actor, input, output, streaming }: Extract<StepBody, { actor: Actor }>,
+    value: unknown,
+    id: string,
+    place: Place,
+  ): Promise<unknown> {
+    const answer = await this.#answer(actor, input ? input(value, this.#input) : value, streaming, id, place)
+    return output ? output(answer, value) : answer
+  }
+
+  async #answer(actor: Actor, given: unknown, streaming: boolean, id: string, place: Place): Promise<unknown> {
+    const sub = await inlined(actor, given)
+    if (sub) {
+      const within = new WorkflowRun(sub.input, this.#kept, this.#underWay)
+      return this.#branch(id, place, (inner) => within.#within(sub.nodes, inner))
+    }
+    this.#underWay.count++
+    try {
+      const child = place.context.spawn(actor, given, { name: id, signal: place.signal })
+      if (streaming) for await (const event of child) await place.context.emit(event)
+      return await child.result
+    } finally {
+      this.#underWay.count--
+    }
+  }
+
+  /** The steps of a workflow that is a step of another one. */
+  #within(nodes: FlowNodes, place: Place): Promise<unknown> {
+    return this.#sequence(nodes, this.#input, place)
+  }
+
+  /** A child run in which steps are done: clients can stop it, pause it and read it alone. */
+  async #branch(
+    id: string,
+    { context, signal }: Pick<Place, 'context' | 'signal'>,
+    perform: (place: Place) => Promise<unknown>,
+  ): Promise<unknown> {
+    let result: unknown
+    let failure: { error: unknown } | undefined
+    const branch: Actor = {
+      description: undefined,
+      interactive: false,
+      input: undefined,
+      ask: undefined,
+      async *stream(_, inner) {
+        yield* []
+        try {
+          result = await perform({ context: inner, prefix: `${id}/`, signal: undefined })
+        } catch (error) {
+          failure = { error }
+          throw error
+        }
+      },
+    }
+    const child = context.spawn(branch, undefined, { name: id, signal })
+    try {
+      for await (const event of child) await context.emit(event)
+      await child.result
+    } catch (error) {
+      // What failed in it says more than its end does.
+      throw failure && !MillraceError.is(error, 'cancelled') ? failure.error : error
+    }
+    return result
+  }
+
+  // --- several steps
+
+  async #parallel(node: ParallelNode, value: unknown, id: string, place: Place): Promise<unknown> {
+    const { branches, recover } = node
+    const siblings = new AbortController()
+    const signal = place.signal ? AbortSignal.any([place.signal, siblings.signal]) : siblings.signal
+    let failure: { error: unknown } | undefined
+    const one = async (name: string, nodes: FlowNodes): Promise<unknown> => {
+      const branchId = `${id}/${name}`
+      const inside = { ...place, signal }
+      try {
+        return await this.#named(branchId, name, inside, () =>
+          this.#branch(branchId, inside, (inner) => this.#sequence(nodes, value, inner)),
+        )
+      } catch (error) {
+        if (recover && !isStopped(inside)) {
+          const instead = await recover(error as MillraceError, name, value)
+          this.#kept.add(branchId, instead)
+          return instead
+        }
+        failure ??= { error }
+        siblings.abort(new MillraceError('cancelled', `a sibling of ${branchId} failed`))
+        return undefined
+      }
+    }
+    const names = Object.keys(branches)
+    const results = await Promise.all(names.map((name) => one(name, branches[name] as FlowNodes)))
+    if (failure) throw failure.error
+    return Object.fromEntries(names.map((name, at) => [name, results[at]]))
+  }
+
+  async #route({ by, cases }: RouteNode, value: unknown, id: string, place: Place): Promise<unknown> {
+    const way = by(value, this.#input)
+    const chosen = Object.hasOwn(cases, way) ? way : Object.hasOwn(cases, 'else') ? 'else' : undefined
+    for (const name of Object.keys(cases)) {
+      if (name !== chosen) await place.context.emit({ type: 'step', id: `${id}/${name}`, name, status: 'skipped' })
+    }
+    if (chosen === undefined)
+      throw new MillraceError(
+        'actor_failed',
+        `there is no way ${JSON.stringify(way)}; ways: ${Object.keys(cases).join(', ')}`,
+      )
+    const inside = { ...place, prefix: `${id}/${chosen}/` }
+    return this.#named(`${id}/${chosen}`, chosen, place, () =>
+      this.#sequence(cases[chosen] as FlowNodes, value, inside),
+    )
+  }
+
+  async #loop({ name, steps, until, max }: LoopNode, given: unknown, id: string, place: Place): Promise<unknown> {
+    let value = given
+    // Only the last iteration is kept.
+    for (let n = Math.max(1, this.#kept.position(id)); n <= max; n++) {
+      const turn = `${id}[${n}]`
+      value = await this.#named(turn, name, place, () => this.#sequence(steps, value, { ...place, prefix: `${turn}/` }))
+      this.#kept.forgetWithin(turn)
+      this.#kept.forget(`${id}[${n - 1}]`)
+      this.#kept.moveTo(id, n)
+      if (until(value, n, this.#input)) return value
+    }
+    throw new MillraceError('max_iterations', `it was not over after ${max} iterations`)
+  }
+
+  async #map(node: MapNode, value: unknown, id: string, place: Place): Promise<unknown> {
+    const { name, over, each, chunk, concurrency } = node
+    const items = over(value, this.#input)
+    const total = Array.isArray(items) ? items.length : undefined
+    const results: unknown[] = []
+    for await (const part of chunksOf(items, chunk, place.signal ?? place.context.signal)) {
+      const from = results.length
+      const partId = `${id}[${from}..${from + part.length - 1}]`
+      const given = await this.#named(partId, name, place, async () => {
+        const own: unknown[] = []
+        await inOrder(
+          part,
+          concurrency,
+          place.signal,
+          (item, at, signal) => this.#item(each, item, `${id}[${from + at}]`, name, { ...place, signal }),
+          (result) => void own.push(result),
+        )
+        return own
+      })
+      if (isNodes(each)) this.#kept.forgetItems(id)
+      for (const result of given as unknown[]) results.push(result)
+      await this.#progress(place, { id, name }, results.length, total)
+    }
+    return results
+  }
+
+  #item(each: MapNode['each'], item: unknown, id: string, name: string, place: Place): Promise<unknown> {
+    if (isNodes(each)) return this.#sequence(each, item, { ...place, prefix: `${id}/` })
+    return this.#body(each, item, { id, name, attempt: 1 }, place)
+  }
+
+  async #batch(node: BatchNode, value: unknown, id: string, place: Place): Promise<unknown> {
+    const { name, over, from, each, chunk, concurrency } = node
+    const done = this.#kept.position(id)
+    const total = node.total?.(value, this.#input)
+    const items = done > 0 && from ? from(value, done) : over(value, this.#input)
+    const known = total ?? (Array.isArray(items) ? items.length : undefined)
+    let count = done
+    const signal = place.signal ?? place.context.signal
+    const chunks = chunksOf(items, chunk, signal, from ? 0 : done)
+    await inOrder(
+      chunks,
+      concurrency,
+      place.signal,
+      async (part, at, partSignal) => {
+        await place.context.unpaused()
+        const step = { id: `${id}[${done + at * chunk}]`, name, attempt: 1 }
+        const inside = { ...place, signal: partSignal }
+        await this.#body({ run: (given, context) => each(given as unknown[], context) }, part, step, inside)
+        return part.length
+      },
+      async (length) => {
+        count += length
+        this.#kept.moveTo(id, count)
+        await this.#progress(place, { id, name }, count, known)
+      },
+    )
+    return { items: count }
+  }
+
+  #progress(
+    { context }: Place,
+    { id, name }: { id: string; name: string },
+    current: number,
+    total: number | undefined,
+  ): Promise<number> {
+    return context.emit({
+      type: 'progress',
+      current,
+      ...(total !== undefined && { total }),
+      message: name,
+      step: id,
+    })
+  }
+
+  // --- waits
+
+  async #ask({ question, then }: AskNode, value: unknown, { context, signal }: Place): Promise<unknown> {
+    const answer = await context.request({ ...question(value, this.#input), ...(signal && { signal }) })
+    return then(value, answer)
+  }
+
+  async #sleep({ until }: SleepNode, value: unknown, id: string, { context, signal }: Place): Promise<unknown> {
+    const asked = until(value, this.#input)
+    const time = asked instanceof Date ? asked.getTime() : context.runtime.wallClock() + asked
+    if (!Number.isFinite(time)) throw new MillraceError('bad_event', 'a wait needs milliseconds, or a valid Date')
+    const waited = context.sleepUntil(this.#kept.timeOf(id, time))
+    await (signal ? untilAborted(waited, signal) : waited)
+    return value
+  }
+}
+
+/** Passes on what a generator yields. One that returns nothing has said its text. */
+async function streamed(items: AsyncGenerator<string | RunEvent>, { context, signal }: Place): Promise<unknown> {
+  let text = ''
+  try {
+    for (;;) {
+      signal?.throwIfAborted()
+      const step: IteratorResult<string | RunEvent, unknown> = await items.next()
+      if (step.done) return step.value === undefined ? text : step.value
+      if (typeof step.value === 'string') text += step.value
+      await context.emit(step.value)
+    }
+  } finally {
+    await items.return(undefined)
+  }
+}
+
+function isStopped({ context, signal }: Place): boolean {
+  return context.signal.aborted || signal?.aborted === true
+}
+
+function isNodes(each: MapNode['each']): each is FlowNodes {
+  return Array.isArray(each)
+}
+
+function isGenerator(given: unknown): given is AsyncGenerator<string | RunEvent> {
+  return typeof given === 'object' && given !== null && 'next' in given && Symbol.asyncIterator in given
+}

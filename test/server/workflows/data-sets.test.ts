@@ -1,0 +1,338 @@
+import { describe, expect, test } from 'vitest'
+import { createClient } from '../../../client-sdk/node.ts'
+import { actor, MillraceError, workflow } from '../../../server/index.ts'
+import { eventually, testServer } from '../../helpers/server.ts'
+import { aborted, latch } from '../../helpers/test-actors.ts'
+import { servedWorkflow, stepsOf } from '../../helpers/workflow-run.ts'
+
+/** The numbers from 0 on. `read` tells how many were asked for. */
+function numbers(to: number): { read: number; [Symbol.asyncIterator](): AsyncGenerator<number> } {
+  return {
+    read: 0,
+    async *[Symbol.asyncIterator]() {
+      for (let n = 0; n < to; n++) {
+        this.read = n + 1
+        yield n
+      }
+    },
+  }
+}
+
+describe('a map over a data set', () => {
+  test('keeps the order of the items, does so many at a time, and reports its progress chunk by chunk', async () => {
+    let active = 0
+    let most = 0
+    const squares = workflow({
+      steps: (flow) =>
+        flow.map('square', {
+          over: () => Array.from({ length: 10 }, (_, n) => n),
+          async each(n, { step }) {
+            most = Math.max(most, ++active)
+            // The later ones are faster.
+            for (let turn = 10 - n; turn > 0; turn--) await Promise.resolve()
+            active--
+            expect(step.id).toBe(`square[${n}]`)
+            return n * n
+          },
+          chunk: 4,
+          concurrency: 3,
+        }),
+    })
+    await using served = await servedWorkflow(squares)
+    const watched = served.start(null)
+    expect(await watched.run.result).toEqual([0, 1, 4, 9, 16, 25, 36, 49, 64, 81])
+    expect(most).toBe(3)
+    const progress = watched
+      .all('progress')
+      .map(({ current, total, message, step }) => ({ current, total, message, step }))
+    expect(progress).toEqual([4, 8, 10].map((current) => ({ current, total: 10, message: 'square', step: 'square' })))
+    expect(stepsOf(watched).filter((step) => step.includes('..'))).toEqual(
+      ['0..3', '4..7', '8..9'].flatMap((part) => [`square[${part}] start`, `square[${part}] done`]),
+    )
+  })
+
+  test('may do several steps for each item, which are shown', async () => {
+    const words = workflow({
+      steps: (flow) =>
+        flow.map('words', { over: () => ['ab', 'c'], concurrency: 1 }, (item) =>
+          item.step('upper', (word) => word.toUpperCase()).step('long', (word) => word.length),
+        ),
+    })
+    await using served = await servedWorkflow(words)
+    const watched = served.start(null)
+    expect(await watched.run.result).toEqual([2, 1])
+    expect(stepsOf(watched)).toContain('words[1]/upper done')
+  })
+
+  test('stops the items under way when one of them fails, and then fails', async () => {
+    const isUp = latch()
+    let stopped = false
+    const failing = workflow({
+      steps: (flow) =>
+        flow.map('items', {
+          over: () => [1, 2, 3, 4],
+          async each(n, { signal }) {
+            if (n === 1) {
+              await isUp.opened
+              throw new MillraceError('actor_failed', 'the first one')
+            }
+            isUp.open()
+            await aborted(signal)
+            stopped = true
+          },
+          concurrency: 2,
+        }),
+    })
+    await using served = await servedWorkflow(failing)
+    await expect(served.start(null).run.result).rejects.toMatchObject({
+      message: expect.stringContaining('the first one'),
+    })
+    expect(stopped).toBe(true)
+  })
+})
+
+describe('a batch', () => {
+  test('gets chunk after chunk of what it reads, and reports how far it is', async () => {
+    const source = numbers(10)
+    const chunks: number[][] = []
+    const batch = workflow({
+      steps: (flow) =>
+        flow.batch('import', {
+          over: () => source,
+          each: (items) => void chunks.push(items),
+          chunk: 4,
+          total: () => 10,
+        }),
+    })
+    await using served = await servedWorkflow(batch)
+    const watched = served.start(null)
+    expect(await watched.run.result).toEqual({ items: 10 })
+    expect(chunks).toEqual([
+      [0, 1, 2, 3],
+      [4, 5, 6, 7],
+      [8, 9],
+    ])
+    expect(watched.all('progress').map(({ current, total }) => `${current}/${total}`)).toEqual([
+      '4/10',
+      '8/10',
+      '10/10',
+    ])
+  })
+
+  test('reports in order, however its chunks end, and is never far ahead of that', async () => {
+    const first = latch()
+    const source = numbers(1_000)
+    const batch = workflow({
+      steps: (flow) =>
+        flow.batch('import', {
+          over: () => source,
+          each: ([n]) => (n === 0 ? first.opened : undefined),
+          chunk: 10,
+          concurrency: 3,
+        }),
+    })
+    await using served = await servedWorkflow(batch)
+    const watched = served.start(null)
+    await eventually(() => source.read >= 60, 'it goes on behind the first chunk')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(source.read).toBeLessThan(100)
+    expect(watched.all('progress')).toEqual([])
+    first.open()
+    expect(await watched.run.result).toEqual({ items: 1_000 })
+    const positions = watched.all('progress').map(({ current }) => current)
+    expect(positions).toEqual(Array.from({ length: 100 }, (_, n) => (n + 1) * 10))
+  })
+
+  test('stops between two chunks, and closes what it reads', async () => {
+    const inChunk = latch()
+    let closed = false
+    let chunks = 0
+    const batch = workflow({
+      steps: (flow) =>
+        flow.batch('import', {
+          async *over() {
+            try {
+              for (let n = 0; ; n++) yield n
+            } finally {
+              closed = true
+            }
+          },
+          async each(_, { signal }) {
+            if (++chunks < 3) return
+            inChunk.open()
+            await aborted(signal)
+          },
+          chunk: 5,
+        }),
+    })
+    await using served = await servedWorkflow(batch)
+    const watched = served.start(null)
+    await inChunk.opened
+    expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
+    expect({ chunks, closed }).toEqual({ chunks: 3, closed: true })
+  })
+
+  test('is held back by a reader that does not read, and is no faster than that', async () => {
+    let chunks = 0
+    const batch = workflow({
+      steps: (flow) => flow.batch('import', { over: () => numbers(100_000), each: () => (chunks += 1), chunk: 1 }),
+    })
+    await using served = await servedWorkflow(batch, { limits: { readAhead: 4 } })
+    const run = served.client.start('work', null, { credit: 8 })
+    await run.opened
+    await eventually(() => chunks >= 12, 'it goes as far as it may')
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+    // Its start, the progress of each chunk, and the chunk whose progress waits.
+    expect(chunks).toBeLessThanOrEqual(13)
+    await run.cancel()
+  })
+})
+
+describe('a run that begins where another one failed', () => {
+  test('skips the steps that were done there, with their results', async () => {
+    const done: string[] = []
+    let isBroken = true
+    const flaky = workflow({
+      steps: (flow) =>
+        flow
+          .step('first', () => (done.push('first'), { n: 1 }))
+          .parallel('both', (branch) => ({
+            left: branch.step('one', ({ n }) => (done.push('left'), n + 1)),
+            right: branch
+              .step('one', ({ n }) => (done.push('right'), n + 2))
+              .step('two', (n) => {
+                done.push('two')
+                if (isBroken) throw new MillraceError('unavailable', 'down')
+                return n * 10
+              }),
+          }))
+          .step('last', ({ left, right }) => left + right),
+    })
+    await using served = await servedWorkflow(flaky)
+    const failed = served.start(null)
+    // The left branch has ended before the right one fails.
+    await expect(failed.run.result).rejects.toMatchObject({ details: { step: 'both/right/two' } })
+    expect(done.toSorted()).toEqual(['first', 'left', 'right', 'two'])
+    done.length = 0
+    isBroken = false
+    const again = served.start(null, { meta: { retryOf: failed.run.id } })
+    expect(await again.run.result).toBe(32)
+    expect(done).toEqual(['two'])
+    expect(
+      stepsOf(again)
+        .filter((step) => step.endsWith('skipped'))
+        .toSorted(),
+    ).toEqual(['both/left skipped', 'both/right/one skipped', 'first skipped'])
+    // What was skipped has its result, so that a third run knows it, too.
+    const third = served.start(null, { meta: { retryOf: again.run.id } })
+    expect(await third.run.result).toBe(32)
+    expect(done).toEqual(['two'])
+  })
+
+  test('goes on behind the last finished chunk, of a source that it reads again or that seeks', async () => {
+    for (const isSeeking of [false, true]) {
+      const chunks: number[][] = []
+      const froms: number[] = []
+      let isBroken = true
+      const batch = workflow({
+        steps: (flow) =>
+          flow.batch('import', {
+            over: () => numbers(10),
+            each(items) {
+              if (isBroken && items[0] === 6) throw new MillraceError('unavailable', 'down')
+              chunks.push(items)
+            },
+            chunk: 3,
+            from: isSeeking
+              ? async function* (_, done) {
+                  froms.push(done)
+                  for (let n = done; n < 10; n++) yield n
+                }
+              : undefined,
+          }),
+      })
+      await using served = await servedWorkflow(batch)
+      const failed = served.start(null)
+      await expect(failed.run.result).rejects.toMatchObject({ code: 'unavailable' })
+      isBroken = false
+      const again = served.start(null, { meta: { retryOf: failed.run.id } })
+      expect(await again.run.result).toEqual({ items: 10 })
+      expect(chunks).toEqual([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]])
+      expect(again.all('progress').map(({ current }) => current)).toEqual([9, 10])
+      expect(froms).toEqual(isSeeking ? [6] : [])
+    }
+  })
+
+  test('goes on with the chunks of a map, and with the last iteration of a loop', async () => {
+    const done: string[] = []
+    let isBroken = true
+    const work = workflow({
+      steps: (flow) =>
+        flow
+          .map('double', {
+            over: () => [1, 2, 3, 4],
+            each: (n) => (done.push(`double ${n}`), n * 2),
+            chunk: 2,
+          })
+          .step('sum', (all) => all.reduce((sum, n) => sum + n, 0))
+          .loop(
+            'grow',
+            (turn) =>
+              turn.step('add', (n) => {
+                done.push(`grow ${n}`)
+                if (n === 22 && isBroken) throw new MillraceError('unavailable', 'down')
+                return n + 1
+              }),
+            { until: (n) => n > 23 },
+          ),
+    })
+    await using served = await servedWorkflow(work)
+    const failed = served.start(null)
+    await expect(failed.run.result).rejects.toMatchObject({ details: { step: 'grow[3]/add' } })
+    done.length = 0
+    isBroken = false
+    expect(await served.start(null, { meta: { retryOf: failed.run.id } }).run.result).toBe(24)
+    expect(done).toEqual(['grow 22', 'grow 23'])
+  })
+
+  test('is refused for a run that is unknown, goes on, or is of another actor', async () => {
+    const isUp = latch()
+    const goOn = latch()
+    const work = workflow({ steps: (flow) => flow.step('one', () => (isUp.open(), goOn.opened)) })
+    const other = actor({ ask: () => 'other' })
+    await using both = await testServer({ work, other })
+    const client = createClient(both.url, { token: 'alice' })
+    const another = client.start('other', null)
+    await another.result
+    await expect(client.start('work', null, { meta: { retryOf: another.id } }).result).rejects.toMatchObject({
+      code: 'bad_request',
+      message: expect.stringContaining('is one of other, not of work'),
+    })
+    await client.close()
+    await using served = await servedWorkflow(work)
+    const live = served.start(null)
+    await isUp.opened
+    const started = (retryOf: unknown) => served.start(null, { meta: { retryOf } }).run.result
+    await expect(started('r_unknown')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(started(7)).rejects.toMatchObject({
+      code: 'bad_request',
+      message: 'meta.retryOf must be the id of a run',
+    })
+    await expect(started(live.run.id)).rejects.toMatchObject({
+      code: 'bad_request',
+      message: expect.stringContaining('has not ended'),
+    })
+    goOn.open()
+  })
+
+  test('cannot read the run of somebody else', async () => {
+    const work = workflow({ steps: (flow) => flow.step('one', () => 'secret') })
+    await using served = await servedWorkflow(work)
+    const { run } = served.start(null)
+    await run.result
+    const bob = served.another('bob')
+    await expect(bob.start('work', null, { meta: { retryOf: run.id } }).result).rejects.toMatchObject({
+      code: 'not_found',
+    })
+  })
+})

@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest'
+import { createClient } from '../../../client-sdk/node.ts'
+import { type Actor, MillraceError, workflow } from '../../../server/index.ts'
+import { nodeRuntime } from '../../../server/runtime.ts'
+import { memoryStore } from '../../../server/stores/memory-store.ts'
+import { Watched } from '../../helpers/agent-run.ts'
+import { mortal } from '../../helpers/mortal-store.ts'
+import { eventually, testServer } from '../../helpers/server.ts'
+import { aborted } from '../../helpers/test-actors.ts'
+
+/** Servers, one after the other, with one store. `kill` ends the process of one. */
+function lives(work: object, kept = memoryStore()) {
+  return {
+    kept,
+    async begin(runtime = nodeRuntime) {
+      const store = mortal(kept)
+      const served = await testServer({ work: work as Actor }, { store, runtime })
+      const client = createClient(served.url, { token: 'alice' })
+      return {
+        client,
+        kill: () => store.kill(),
+        async [Symbol.asyncDispose]() {
+          await client.close({ runs: 'detach' })
+          await served[Symbol.asyncDispose]()
+        },
+      }
+    },
+    async isParked(run: string): Promise<void> {
+      let isThere = false
+      const look = async (): Promise<void> => {
+        isThere = (await kept.find(run))?.parked !== undefined
+      }
+      await eventually(() => (void look(), isThere), 'the run is parked')
+    },
+  }
+}
+
+describe('a workflow that waits when its process dies', () => {
+  test('goes on in the next one, with what its steps have given, and does none of them again', async () => {
+    const done: string[] = []
+    const work = workflow({
+      steps: (flow) =>
+        flow
+          .step('first', () => (done.push('first'), { n: 1 }))
+          .loop('turns', (turn) => turn.step('add', ({ n }) => (done.push('add'), { n: n + 1 })), {
+            until: ({ n }) => n === 3,
+          })
+          .map('items', { over: ({ n }) => [n, n + 1], each: (n) => (done.push(`item ${n}`), n) })
+          .approve('sure')
+          .step('last', (items) => (done.push('last'), items)),
+    })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    let request = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      ;({ id: request } = await watched.first('request'))
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    expect(done).toEqual(['first', 'add', 'add', 'item 3', 'item 4'])
+    await using second = await begin()
+    const run = second.client.attach('work', id, { after: 'start' })
+    await run.opened
+    await run.send('answer', { request, value: true })
+    expect(await run.result).toEqual([3, 4])
+    expect(done).toEqual(['first', 'add', 'add', 'item 3', 'item 4', 'last'])
+  })
+
+  test('waits for the same time, and not for as long again', async () => {
+    const work = workflow({ steps: (flow) => flow.wait('pause', 600_000).step('end', () => 'end') })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    {
+      await using first = await begin()
+      const run = first.client.start('work', null)
+      ;({ id } = await run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    // The next process begins when that time has come.
+    await using second = await begin({ ...nodeRuntime, wallClock: () => Date.now() + 600_000 })
+    expect(await second.client.attach('work', id, { after: 'start' }).result).toBe('end')
+  })
+
+  test('ends as interrupted in the middle of a step, and another run begins behind the steps that were done', async () => {
+    const done: string[] = []
+    let isFirst = true
+    const work = workflow({
+      steps: (flow) =>
+        flow
+          .step('first', () => (done.push('first'), 1))
+          .batch('import', {
+            over: () => [1, 2, 3, 4, 5, 6],
+            async each(items, { signal }) {
+              if (isFirst && items[0] === 5) await aborted(signal)
+              signal.throwIfAborted()
+              done.push(items.join())
+            },
+            chunk: 2,
+          }),
+    })
+    const { begin, kept } = lives(work)
+    let id = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      const { seq } = await watched.first('progress', ({ current }) => current === 4)
+      ;({ id } = await watched.run.opened)
+      let stored = 0
+      const look = async (): Promise<void> => {
+        stored = (await kept.find(id))?.next ?? 0
+      }
+      await eventually(() => (void look(), stored > seq), 'the progress is stored')
+      first.kill()
+    }
+    isFirst = false
+    await using second = await begin()
+    await expect(second.client.attach('work', id, { after: 'start' }).result).rejects.toMatchObject({
+      code: 'interrupted',
+    })
+    const again = second.client.start('work', null, { meta: { retryOf: id } })
+    expect(await again.result).toEqual({ items: 6 })
+    expect(done).toEqual(['first', '1,2', '3,4', '5,6'])
+  })
+
+  test('may be retried from the store when it failed in another process', async () => {
+    let isBroken = true
+    const done: string[] = []
+    const work = workflow({
+      steps: (flow) =>
+        flow
+          .step('first', () => (done.push('first'), 7))
+          .step('second', (n) => {
+            if (isBroken) throw new MillraceError('unavailable', 'down')
+            return n
+          }),
+    })
+    const { begin } = lives(work)
+    let ids: string[] = []
+    {
+      await using first = await begin()
+      const failed = first.client.start('work', null)
+      await failed.end
+      const again = first.client.start('work', null, { meta: { retryOf: failed.id } })
+      await again.end
+      ids = [failed.id ?? '', again.id ?? '']
+    }
+    isBroken = false
+    await using second = await begin()
+    expect(await second.client.start('work', null, { meta: { retryOf: ids[1] } }).result).toBe(7)
+    expect(done).toEqual(['first'])
+  })
+})
