@@ -162,3 +162,42 @@ test.each(['server.ts', 'client.ts'])('the first screen of the README shows exam
   const readme = readFileSync(`${root}README.md`, 'utf8')
   expect(readme).toContain(`\`\`\`ts\n// examples/${name}\n${readFileSync(`${root}examples/${name}`, 'utf8')}\`\`\`\n`)
 })
+
+test('the example of a research team leaves out who is cancelled, and ends by its budget', async () => {
+  await using team = example('research-team.ts', { env: noKeys })
+  const { code, stdout, stderr } = await team.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toContain('books is cancelled: true\n')
+  expect(stdout).toContain('research/books has ended: cancelled\n')
+  expect(stdout).toContain('step research/web: done\nstep research: done\n')
+  expect(stdout).toMatch(/\nanswer: .+\nbudget: budget_exceeded\n$/)
+})
+
+test('the example of a writing pipeline is approved, and tries again what failed', async () => {
+  await using pipeline = example('writing-pipeline.ts', { env: noKeys })
+  const { code, stdout, stderr } = await pipeline.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/Publish these \d+ words\? yes\n/)
+  expect(stdout).toContain(
+    'post failed: step post failed: the journal does not answer\npost start (attempt 2)\npost done\n',
+  )
+  expect(stdout).toMatch(/\{ topic: 'mills', words: \d+ \}\n$/)
+})
+
+test('the example of a batch goes on behind the last chunk that was stored', async () => {
+  await using batch = example('csv-batch.ts')
+  const { code, stdout, stderr } = await batch.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const lines = stdout.trim().split('\n')
+  expect(lines.slice(5, 8)).toEqual(['6000 of 10000', 'step import failed: the database is down', '7000 of 10000'])
+  expect(lines.at(-1)).toBe('{ items: 10000 } stored 10 chunks')
+})
+
+test('the example of a workflow as data runs a JSON file, and refuses an unknown actor', async () => {
+  await using data = example('workflow-data.ts')
+  const { code, stdout, stderr } = await data.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toContain('{"type":"action-start","action":"receivers","name":"receivers"}\n')
+  expect(stdout).toContain('{"type":"complete","result":["sent to Ada","sent to Bob"]}\n')
+  expect(stdout).toContain('MillraceError: step nobody: unknown actor nobody; known actors: none\n')
+})
