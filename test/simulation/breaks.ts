@@ -9,6 +9,7 @@ import { Log } from '../../server/log/log.ts'
 import { LogWriter } from '../../server/log/log-writer.ts'
 import { Readers } from '../../server/log/readers.ts'
 import { CallIds } from '../../server/runs/call-ids.ts'
+import { Child } from '../../server/runs/child.ts'
 import { Children } from '../../server/runs/children.ts'
 import { Governor } from '../../server/runs/governor.ts'
 import { Inputs } from '../../server/runs/inputs.ts'
@@ -27,6 +28,7 @@ import { RunLists } from '../../server/sessions/run-lists.ts'
 import { RunStorage } from '../../server/sessions/run-storage.ts'
 import type { Session } from '../../server/sessions/session.ts'
 import { Sessions } from '../../server/sessions/sessions.ts'
+import { KeptResults } from '../../server/workflows/kept-results.ts'
 import type { Tamper } from './network.ts'
 
 const SCAN = { maxBytes: 1e7, maxDepth: DEFAULT_LIMITS.maxDepth, maxValues: 1e6 }
@@ -92,6 +94,39 @@ function events(type: number, alter: (data: WireMap, sid: number) => WireMap): (
   return down((frame) =>
     frame.kind === 'event' && frame.type === type ? [{ ...frame, data: alter(frame.data, frame.sid) }] : [frame],
   )
+}
+
+/** Rules of workflows, and of the runs that are their branches. */
+export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
+  'a step that is done is not done again': { patch: method(KeptResults.prototype, 'find', () => () => undefined) },
+  'a batch goes on behind its last finished chunk': {
+    patch: method(KeptResults.prototype, 'position', () => () => 0),
+  },
+  'what is left out in a retry is what was done': {
+    patch: method(
+      KeptResults.prototype,
+      'moveTo',
+      (original) =>
+        function (this: KeptResults, id, done) {
+          original.call(this, id, Math.max(0, done - 1))
+        },
+    ),
+  },
+  'no step begins in a paused branch': { patch: method(Orders.prototype, 'hold', () => () => undefined) },
+  'a cancel stops a branch': { patch: method(Child.prototype, 'stop', () => () => {}) },
+  'branches end with their run': { patch: method(Children.prototype, 'stop', () => () => {}) },
+  'a step ends once': {
+    tamper: events(EVENT.step, (data) => (data['status'] === 'done' ? { ...data, status: 'start' } : data)),
+  },
+  'each step that begins says how it ends': {
+    tamper: events(EVENT.step, (data) => (data['status'] === 'failed' ? { ...data, retryMs: 1 } : data)),
+  },
+  'every reader learns the same of a step': {
+    tamper: events(EVENT.step, (data, sid) => (sid % 2 === 0 && 'output' in data ? { ...data, output: 'x' } : data)),
+  },
+  'a branch that has ended says no more': {
+    tamper: events(EVENT.step, (data) => ('agent' in data ? { ...data, agent: 'r_past' } : data)),
+  },
 }
 
 /** Rules of a store, and of what comes back from it. */

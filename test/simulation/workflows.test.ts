@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest'
+import { firstSeed, repetitions } from '../helpers/tier.ts'
+import { WORKFLOW_BREAKS } from './breaks.ts'
+import { type MakeWorld, search } from './seeds.ts'
+import { WorkflowWorld } from './workflow-world.ts'
+
+const SEEDS = repetitions({ quick: 60, full: 2_000, long: 20_000 })
+/** Far more than it takes. */
+const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 })
+/** A broken rule that no seed up to here finds is one that the simulation does not watch. */
+const ENOUGH = 400
+/** A seed behind which most are found soon. */
+const SOON = 80
+
+const workflows: MakeWorld = (seed, tamper) => new WorkflowWorld(seed, tamper)
+
+describe('workflows in virtual time', () => {
+  test(`${SEEDS} seeds of graphs, failures, stopped and paused branches, cuts and retries break no rule`, {
+    timeout: SEARCH_MS,
+  }, async () => {
+    const first = firstSeed()
+    const began = performance.now()
+    const total: Record<string, number> = {}
+    const found = await search(first, SEEDS, undefined, (seed) => {
+      const world = new WorkflowWorld(seed)
+      return {
+        trace: world.trace,
+        async run() {
+          await world.run()
+          for (const [name, n] of Object.entries(world.counts)) total[name] = (total[name] ?? 0) + n
+        },
+      }
+    })
+    const seconds = Math.round((performance.now() - began) / 1_000)
+    console.log(`workflows: ${SEEDS} seeds from ${first} in ${seconds} s: ${JSON.stringify(total)}`)
+    expect(found).toBeUndefined()
+  })
+})
+
+describe('the simulation of workflows notices when it no longer holds that', () => {
+  for (const [rule, broken] of Object.entries(WORKFLOW_BREAKS)) {
+    test(rule, async () => {
+      expect(await search(SOON, ENOUGH, broken, workflows)).toMatchObject({ message: expect.any(String) as string })
+    })
+  }
+})
