@@ -64,18 +64,21 @@ export function supervisorTeam<M extends Members, Shared = undefined>(
       if (budget !== undefined) context.govern({ budget })
       const shared = options.shared?.()
       const members = membersOf(options as never, shared, 1)
-      let handOff: HandOff | undefined
-      const leader = lead(
-        options as never,
-        shared,
-        members,
-        new Tasks(members, context),
-        (given) => (handOff ??= given),
-      )
-      const result = yield* (leader.stream as NonNullable<Actor['stream']>)(asked as never, context)
-      if (!handOff) return result
+      let handOff = (context.restored as { handOff?: HandOff } | undefined)?.handOff
+      if (!handOff) {
+        const leader = lead(
+          options as never,
+          shared,
+          members,
+          new Tasks(members, context),
+          (given) => (handOff ??= given),
+        )
+        const result = yield* (leader.stream as NonNullable<Actor['stream']>)(asked as never, context)
+        if (!handOff) return result
+      }
       const { member, prompt } = handOff
-      return yield* context.spawn(members[member] as Actor, { prompt }, { name: member })
+      context.checkpoint(() => ({ handOff }))
+      return yield* context.spawn(members[member] as Actor, { prompt }, { name: member, key: 'hand over' })
     },
   } as unknown as Parameters<typeof actor>[0])
   isWorkflowOf(made, shownSteps(example, known, options.handOff !== false), false)

@@ -11,6 +11,7 @@ type KeptState = {
   readonly results: readonly (readonly [id: string, value?: unknown])[]
   readonly positions: readonly (readonly [id: string, done: number])[]
   readonly times: readonly (readonly [id: string, until: number])[]
+  readonly told: readonly string[]
 }
 
 /**
@@ -23,6 +24,15 @@ export class KeptResults {
   readonly #positions = new Map<string, number>()
   /** Until when a wait for a time goes on, in epoch milliseconds. */
   readonly #times = new Map<string, number>()
+  /** Steps that have begun, and ways that are not taken: readers know it. */
+  readonly #told = new Set<string>()
+
+  /** Whether readers have still to learn that a step begins, or is left out. It counts as told from now on. */
+  tell(id: string): boolean {
+    if (this.#told.has(id)) return false
+    this.#told.add(id)
+    return true
+  }
 
   /** The result of a step that has finished. */
   find(id: string): Kept | undefined {
@@ -31,6 +41,12 @@ export class KeptResults {
 
   add(id: string, value: unknown): void {
     this.#results.set(id, { value, isNews: false })
+    this.#told.delete(id)
+  }
+
+  /** A step has failed: it may begin again. */
+  failed(id: string): void {
+    this.#told.delete(id)
   }
 
   /** How many items of a batch are done. */
@@ -56,13 +72,13 @@ export class KeptResults {
 
   /** Forgets what is inside a step that has finished: its own result has it all. */
   forgetWithin(id: string): void {
-    for (const kept of [this.#results, this.#positions, this.#times])
+    for (const kept of [this.#results, this.#positions, this.#times, this.#told])
       for (const key of kept.keys()) if (key.startsWith(`${id}/`) || key.startsWith(`${id}[`)) kept.delete(key)
   }
 
   /** Forgets what is inside the items of a `map`: the results of their chunk have it all. */
   forgetItems(id: string): void {
-    for (const kept of [this.#results, this.#positions, this.#times])
+    for (const kept of [this.#results, this.#positions, this.#times, this.#told])
       for (const key of kept.keys()) if (key.startsWith(`${id}[`) && key.includes(']/', id.length)) kept.delete(key)
   }
 
@@ -72,14 +88,16 @@ export class KeptResults {
       results: Array.from(this.#results, ([id, { value }]) => (value === undefined ? [id] : [id, value])),
       positions: [...this.#positions],
       times: [...this.#times],
+      told: [...this.#told],
     }
   }
 
   /** Goes on from what another process has stored of the same run. */
-  restore({ results, positions, times }: KeptState): void {
+  restore({ results, positions, times, told }: KeptState): void {
     for (const [id, value] of results) this.add(id, value)
     for (const [id, done] of positions) this.moveTo(id, done)
     for (const [id, until] of times) this.#times.set(id, until)
+    for (const id of told) this.#told.add(id)
   }
 
   /** Takes the result of a step of an earlier run. The readers of this one have still to learn it. */

@@ -33,6 +33,9 @@ type Place = {
   readonly signal: AbortSignal | undefined
 }
 
+/** The longest key of a child. A step that is nested deeper does not wait over a restart. */
+const MAX_KEY_CHARACTERS = 256
+
 /** Counts the steps whose code is under way. They could not go on in another process. */
 type UnderWay = { count: number }
 
@@ -51,8 +54,13 @@ export class WorkflowRun {
 
   /** Does all steps, in the run of `context`. */
   run(nodes: FlowNodes, context: ActorContext): Promise<unknown> {
-    context.checkpoint(() => (this.#underWay.count === 0 ? this.#kept.state : undefined))
+    context.checkpoint(() => (this.#isBusy ? undefined : this.#kept.state))
     return this.#sequence(nodes, this.#input, { context, prefix: '', signal: undefined })
+  }
+
+  /** The code of a step is under way. What its children do is for them to say. */
+  get #isBusy(): boolean {
+    return this.#underWay.count > 0
   }
 
   async #sequence(nodes: FlowNodes, given: unknown, place: Place): Promise<unknown> {
@@ -90,7 +98,7 @@ export class WorkflowRun {
     const { runtime } = context
     const begunAt = runtime.now()
     const ms = (): number => Math.round(runtime.now() - begunAt)
-    await context.emit({ type: 'step', id, name, status: 'start' })
+    if (this.#kept.tell(id)) await context.emit({ type: 'step', id, name, status: 'start' })
     // A pause may have come while a slow reader held it back.
     await context.unpaused()
     try {
@@ -102,6 +110,7 @@ export class WorkflowRun {
     } catch (thrown) {
       if (context.signal.aborted) throw context.signal.reason
       const failure = failureOf(thrown, id, context.reportError)
+      this.#kept.failed(id)
       await context.emit({ type: 'step', id, name, status: 'failed', ms: ms(), error: wordsOf(failure) })
       throw failure
     }
@@ -223,14 +232,9 @@ export class WorkflowRun {
       const within = new WorkflowRun(sub.input, this.#kept, this.#underWay)
       return this.#branch(id, place, (inner) => within.#within(sub.nodes, inner))
     }
-    this.#underWay.count++
-    try {
-      const child = place.context.spawn(actor, given, { name: id, signal: place.signal })
-      if (streaming) for await (const event of child) await place.context.emit(event)
-      return await child.result
-    } finally {
-      this.#underWay.count--
-    }
+    const child = place.context.spawn(actor, given, { name: id, key: keyOf(id), signal: place.signal })
+    if (streaming) for await (const event of child) await place.context.emit(event)
+    return child.result
   }
 
   /** The steps of a workflow that is a step of another one. */
@@ -246,6 +250,7 @@ export class WorkflowRun {
   ): Promise<unknown> {
     let result: unknown
     let failure: { error: unknown } | undefined
+    const isBusy = (): boolean => this.#isBusy
     const branch: Actor = {
       description: undefined,
       interactive: false,
@@ -253,6 +258,8 @@ export class WorkflowRun {
       ask: undefined,
       async *stream(_, inner) {
         yield* []
+        // Its results are among those of the run.
+        inner.checkpoint(() => (isBusy() ? undefined : {}))
         try {
           result = await perform({ context: inner, prefix: `${id}/`, signal: undefined })
         } catch (error) {
@@ -261,7 +268,7 @@ export class WorkflowRun {
         }
       },
     }
-    const child = context.spawn(branch, undefined, { name: id, signal })
+    const child = context.spawn(branch, undefined, { name: id, key: keyOf(id), signal })
     try {
       for await (const event of child) await context.emit(event)
       await child.result
@@ -307,7 +314,9 @@ export class WorkflowRun {
     const way = by(value, this.#input)
     const chosen = Object.hasOwn(cases, way) ? way : Object.hasOwn(cases, 'else') ? 'else' : undefined
     for (const name of Object.keys(cases)) {
-      if (name !== chosen) await place.context.emit({ type: 'step', id: `${id}/${name}`, name, status: 'skipped' })
+      const wayId = `${id}/${name}`
+      if (name !== chosen && this.#kept.tell(wayId))
+        await place.context.emit({ type: 'step', id: wayId, name, status: 'skipped' })
     }
     if (chosen === undefined)
       throw new MillraceError(
@@ -440,6 +449,11 @@ async function streamed(items: AsyncGenerator<string | RunEvent>, { context, sig
   } finally {
     await items.return(undefined)
   }
+}
+
+/** The key of a child, by which it is found again after a restart. */
+function keyOf(id: string): string | undefined {
+  return id.length <= MAX_KEY_CHARACTERS ? id : undefined
 }
 
 function isStopped({ context, signal }: Place): boolean {

@@ -1,12 +1,15 @@
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { createClient } from '../../../client-sdk/node.ts'
-import { type Actor, MillraceError, workflow } from '../../../server/index.ts'
+import { type Actor, actor, agent, MillraceError, supervisorTeam, tool, workflow } from '../../../server/index.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { Watched } from '../../helpers/agent-run.ts'
 import { mortal } from '../../helpers/mortal-store.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { aborted } from '../../helpers/test-actors.ts'
+import { stepsOf } from '../../helpers/workflow-run.ts'
 
 /** Servers, one after the other, with one store. `kill` ends the process of one. */
 function lives(work: object, kept = memoryStore()) {
@@ -67,6 +70,67 @@ describe('a workflow that waits when its process dies', () => {
     await run.send('answer', { request, value: true })
     expect(await run.result).toEqual([3, 4])
     expect(done).toEqual(['first', 'add', 'add', 'item 3', 'item 4', 'last'])
+  })
+
+  test('goes on in all of its branches, whatever each of them waits for', async () => {
+    const done: string[] = []
+    const paid: string[] = []
+    const pay = tool({
+      description: 'pays',
+      input: z.object({ to: z.string() }),
+      needsApproval: true,
+      run: ({ to }) => (paid.push(to), `paid ${to}`),
+    })
+    const payer = agent({
+      tools: { pay },
+      model: scriptedModel(calls({ call: 'c', name: 'pay', args: { to: 'Bob' } }), says('it is paid')),
+    })
+    const work = workflow({
+      steps: (flow) =>
+        flow
+          .step('first', () => (done.push('first'), 1))
+          .parallel('both', (branch) => ({
+            asks: branch
+              .route(
+                'way',
+                () => 'x',
+                (way) => ({ x: way.approve('sure'), y: way.step('no', () => 0) }),
+              )
+              .step('after', (n) => (done.push('after'), n)),
+            pays: branch
+              .step('before', () => (done.push('before'), 'pay'))
+              .step('pay', payer, {
+                input: () => 'pay Bob',
+              }),
+          }))
+          .step('last', (both) => (done.push('last'), both)),
+    })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    const requests: string[] = []
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      const asked = await watched.first('request', ({ kind }) => kind === 'confirm')
+      const approval = await watched.first('request', ({ call }) => call !== undefined)
+      requests.push(asked.id, approval.call ?? '')
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const watched = new Watched(second.client.attach('work', id, { after: 'start' }))
+    const [request = '', call = ''] = requests
+    await watched.run.opened
+    await watched.run.send('approve', { call, ok: true })
+    await watched.run.send('answer', { request, value: true })
+    expect(await watched.run.result).toEqual({ asks: 1, pays: 'it is paid' })
+    expect(done).toEqual(['first', 'before', 'after', 'last'])
+    expect(paid).toEqual(['Bob'])
+    // Nobody is told twice.
+    const steps = stepsOf(watched)
+    expect(steps).toEqual([...new Set(steps)])
+    expect(watched.all('agent.start').map(({ name }) => name)).toEqual(['both/asks', 'both/pays', 'both/pays/pay'])
   })
 
   test('waits for the same time, and not for as long again', async () => {
@@ -152,5 +216,37 @@ describe('a workflow that waits when its process dies', () => {
     await using second = await begin()
     expect(await second.client.start('work', null, { meta: { retryOf: ids[1] } }).result).toBe(7)
     expect(done).toEqual(['first'])
+  })
+})
+
+describe('a supervisor that has handed over when its process dies', () => {
+  test('answers with the member that took over, and its lead is not asked again', async () => {
+    const led = scriptedModel(
+      calls({ call: 'h', name: 'hand_off', args: { member: 'asker', prompt: 'ask' } }),
+      says('no'),
+    )
+    const asker = actor({
+      async *stream(_: unknown, { checkpoint, request }) {
+        checkpoint(() => ({}))
+        yield String(await request({ kind: 'text', prompt: 'What?' }))
+      },
+    })
+    const { begin, isParked } = lives(supervisorTeam({ model: led, members: { asker } }))
+    let id = ''
+    let request = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', 'ask'))
+      ;({ id: request } = await watched.first('request'))
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const run = second.client.attach('work', id, { after: 'start' })
+    await run.opened
+    await run.send('answer', { request, value: 'that' })
+    expect(await run.result).toBe('that')
+    expect(led.asked).toHaveLength(1)
   })
 })
