@@ -310,6 +310,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     runs: () => registry.live,
     run: (id) => registry.run(id),
     forget: (runs) => registry.forget(runs),
+    removeStored: (id) => registry.removeStored(id),
     sessions: () => sessions,
   }
   for (const [name, actor] of actors) actors.set(name, registered(name, actor, view, models))

@@ -207,8 +207,11 @@ export interface Actor<Input = unknown, Result = unknown, Data extends AnyData =
    * Undefined: it is an input like others.
    */
   readonly clientTools?: { readonly reserved: readonly string[] } | false | undefined
-  /** False: a server with a store keeps its runs in memory only. Default: it stores them. */
-  readonly stored?: boolean | undefined
+  /**
+   * Whether a server with a store keeps its runs there: all of them or none, or as a function decides of an input that no
+   * schema has checked yet. If not, they end with the process. Default true.
+   */
+  readonly stored?: boolean | ((input: unknown) => boolean) | undefined
   /** The schema of its input. Undefined: it takes anything. */
   readonly input: StandardSchema | undefined
   /** Returns one answer. */

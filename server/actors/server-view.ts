@@ -97,6 +97,11 @@ export interface ServerView {
    * @param runs Their ids. Unknown ones are passed over.
    */
   forget(runs: Iterable<string>): void
+  /**
+   * Removes a run that has ended from the store of the server, with its log and its key. Does nothing without a store.
+   * @throws MillraceError `store_unavailable`.
+   */
+  removeStored(run: string): Promise<void>
   /** The sessions that the server still keeps. */
   sessions(): Iterable<SessionView>
 }

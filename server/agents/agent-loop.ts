@@ -44,7 +44,7 @@ type TurnAnswer = Pick<Turn, 'calls' | 'text' | 'usage'> & {
 type PlannedTurn = { readonly plan: TurnPlan; readonly answer: TurnAnswer }
 
 /** From what a run goes on in another process. */
-type AgentState = Where & {
+export type AgentState = Where & {
   readonly conversation: readonly Message[]
   /** Of this turn: its answer, and the results that are there. */
   readonly unfinished: readonly Message[]

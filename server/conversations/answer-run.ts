@@ -2,14 +2,15 @@ import type { AnswerBegun } from '../../protocol/conversation.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { ActorContext, RunInput } from '../actors/actor.ts'
 import type { ServerView } from '../actors/server-view.ts'
-import { AgentLoop, type LoopDefinition } from '../agents/agent-loop.ts'
+import { AgentLoop, type AgentState, type LoopDefinition } from '../agents/agent-loop.ts'
 import { ConversationFiles } from '../agents/client-files.ts'
 import { validConversation } from '../agents/conversation.ts'
 import { messageOf } from '../agents/message-input.ts'
 import type { TurnOutput } from '../agents/turn.ts'
 import type { Message } from '../models/model.ts'
 import { begun } from '../streams/begun.ts'
-import { Answer, type AnswerEnd } from './answer.ts'
+import { Answer, type AnswerEnd, type KeptAnswer } from './answer.ts'
+import { type AnswerCheckpoint, answerCheckpoint, restoredAnswer } from './answer-checkpoint.ts'
 import { type AnswerRequest, beginAnswer } from './answer-request.ts'
 import { type AnswerInput, sentMessage, uploadsIn } from './conversation-input.ts'
 import type { conversationLimits } from './conversation-limits.ts'
@@ -68,8 +69,11 @@ class AnswerRun {
     permit(view, principal, 'write', run.actor, key)
     const { conversation, release } = await conversations.open(key, run.id)
     try {
+      const restored = restoredAnswer(this.#context, conversation)
+      if (restored) return yield* this.#goOn(conversation, restored)
       const begun = await this.#begin(conversation)
       if (begun) yield* this.#answer(conversation, begun)
+      return undefined
     } finally {
       if (conversation.run === run.id) {
         conversation.run = undefined
@@ -109,46 +113,93 @@ class AnswerRun {
   }
 
   async *#answer(conversation: OpenConversation, begun: TreeMessage): AsyncGenerator<AnswerOutput, undefined> {
-    const { agent } = this.#settings
-    const answer = this.#record(conversation, begun)
+    const answer = this.#record(conversation, Answer.begun(begun))
     const inputs = this.#inputs(conversation)
-    let failure: { error: unknown } | undefined
-    try {
+    yield* this.#ended(answer, inputs, async function* (this: AnswerRun) {
       yield beginning(answer.id)
       const entries = await this.#history(conversation, begun, answer)
       const messages = await this.#window(conversation, entries)
-      this.#seedApprovals(conversation)
       const known = validConversation(messages).length
-      const loop: LoopDefinition = {
-        ...agent,
-        ...this.#model(conversation),
-        onTaken: (input, message) => {
-          agent.onTaken?.(input, message)
-          answer.taken({ id: this.#idOf(input), message, uploads: uploadsIn(input.data) })
-        },
-        onStep: async (step) => {
-          await answer.step(step.messages, step.model)
-          await agent.onStep?.(step)
-        },
-        onFinish: async (all, end) => {
-          await answer.end(endOf(end.outcome, end.error), all.slice(known))
-          await agent.onFinish?.(all, end)
-        },
-      }
-      for await (const item of new AgentLoop(loop, { messages, settings: {} }, inputs).run()) {
-        if (answer.hasTaken) {
-          await answer.split(() => this.#newId())
-          yield beginning(answer.id)
-        }
-        answer.take(item)
-        yield item
-      }
-      return undefined
+      yield* this.#loop(conversation, answer, { inputs, messages, known })
+    })
+    return undefined
+  }
+
+  /** Goes on with an answer that waited when its process died. */
+  async *#goOn(
+    conversation: OpenConversation,
+    { agent, answer: kept, known, ids, after }: AnswerCheckpoint,
+  ): AsyncGenerator<AnswerOutput, undefined> {
+    const answer = this.#record(conversation, kept)
+    for (const [at, id] of ids) {
+      const message = agent.conversation[at]
+      if (message) answer.knows(id, message)
+    }
+    agent.after.forEach((input, at) => this.#ids.set(input, after[at] ?? this.#newId()))
+    const inputs = this.#inputs(conversation)
+    yield* this.#ended(answer, inputs, () =>
+      this.#loop(conversation, answer, { inputs, messages: [], known, restored: agent }),
+    )
+    return undefined
+  }
+
+  /** Yields what `items` gives. However that ends, the answer does, too. */
+  async *#ended(
+    answer: Answer,
+    inputs: ActorContext,
+    items: (this: AnswerRun) => AsyncGenerator<AnswerOutput, void>,
+  ): AsyncGenerator<AnswerOutput, void> {
+    let failure: { error: unknown } | undefined
+    try {
+      yield* items.call(this)
     } catch (error) {
       failure = { error }
       throw error
     } finally {
       if (!answer.isOver) await this.#endEarly(answer, failure, inputs)
+    }
+  }
+
+  /** What its agent says. */
+  async *#loop(
+    conversation: OpenConversation,
+    answer: Answer,
+    {
+      inputs,
+      messages,
+      known,
+      restored,
+    }: { inputs: ActorContext; messages: Message[]; known: number; restored?: AgentState },
+  ): AsyncGenerator<AnswerOutput, void> {
+    const { agent } = this.#settings
+    this.#seedApprovals(conversation)
+    const context = withMembers(inputs, {
+      restored,
+      checkpoint: answerCheckpoint(inputs, { answer, known, idOf: (input) => this.#idOf(input) }),
+    })
+    const loop: LoopDefinition = {
+      ...agent,
+      ...this.#model(conversation),
+      onTaken: (input, message) => {
+        agent.onTaken?.(input, message)
+        answer.taken({ id: this.#idOf(input), message, uploads: uploadsIn(input.data) })
+      },
+      onStep: async (step) => {
+        await answer.step(step.messages, step.model)
+        await agent.onStep?.(step)
+      },
+      onFinish: async (all, end) => {
+        await answer.end(endOf(end.outcome, end.error), all.slice(known))
+        await agent.onFinish?.(all, end)
+      },
+    }
+    for await (const item of new AgentLoop(loop, { messages, settings: {} }, context).run()) {
+      if (answer.hasTaken) {
+        await answer.split(() => this.#newId())
+        yield beginning(answer.id)
+      }
+      answer.take(item)
+      yield item
     }
   }
 
@@ -167,11 +218,11 @@ class AnswerRun {
     }
   }
 
-  #record(conversation: OpenConversation, begun: TreeMessage): Answer {
+  #record(conversation: OpenConversation, kept: KeptAnswer): Answer {
     const { view, agent } = this.#settings
     const names = new Map(Object.entries(agent.tools).map(([name, tool]) => [tool as object, name]))
     const own = { runtime: view.runtime, toolName: (tool: object) => names.get(tool) }
-    return new Answer(conversation, withMembers(this.#context, own), begun.parent, begun)
+    return new Answer(conversation, withMembers(this.#context, own), kept)
   }
 
   #endWith(failure: { error: unknown } | undefined): AnswerEnd {
@@ -272,7 +323,9 @@ class AnswerRun {
   }
 
   #idOf(input: RunInput): string {
-    return this.#ids.get(input) ?? this.#newId()
+    const id = this.#ids.get(input) ?? this.#newId()
+    this.#ids.set(input, id)
+    return id
   }
 
   #newId(): string {

@@ -15,6 +15,14 @@ const SAVE_MS = 1_000
 /** A message that a run adds to its conversation, in the order in which they follow each other. */
 type Part = Pick<TreeMessage, 'id' | 'role' | 'at' | 'said' | 'by' | 'uploads' | 'through' | 'model'>
 
+/** From what an answer goes on in another process. */
+export type KeptAnswer = {
+  readonly parent: string | null
+  readonly parts: readonly Part[]
+  readonly text: string
+  readonly thinking: string
+}
+
 /** How an answer ends. */
 export type AnswerEnd = {
   readonly status: Exclude<MessageStatus, 'streaming'>
@@ -46,16 +54,29 @@ export class Answer {
   /** The ids of all messages of clients. */
   readonly #ids = new Map<Message, string>()
   /** What the current turn has said so far. */
-  #text = ''
-  #thinking = ''
+  #text: string
+  #thinking: string
   #timer: Timer | undefined
   #isOver = false
 
-  constructor(conversation: OpenConversation, run: AnswerCallbacks, parent: string | null, { id, at }: TreeMessage) {
+  constructor(conversation: OpenConversation, run: AnswerCallbacks, { parent, parts, text, thinking }: KeptAnswer) {
     this.#conversation = conversation
     this.#run = run
     this.#parent = parent
-    this.#parts = [{ id, role: 'assistant', at, said: [] }]
+    this.#parts = [...parts]
+    this.#text = text
+    this.#thinking = thinking
+  }
+
+  /** An answer that begins. */
+  static begun({ id, at, parent }: Pick<TreeMessage, 'id' | 'at' | 'parent'>): KeptAnswer {
+    return { parent, parts: [{ id, role: 'assistant', at, said: [] }], text: '', thinking: '' }
+  }
+
+  /** From what another process goes on with it. Undefined: messages of clients are not among its parts yet. */
+  get kept(): KeptAnswer | undefined {
+    if (this.hasTaken) return undefined
+    return { parent: this.#parent, parts: [...this.#parts], text: this.#text, thinking: this.#thinking }
   }
 
   /** The id of the answer that is being written. */
@@ -98,8 +119,18 @@ export class Answer {
 
   /** A message of a client has become part of the conversation of the run. */
   taken(taken: TakenMessage): void {
-    this.#ids.set(taken.message, taken.id)
+    this.knows(taken.id, taken.message)
     this.#taken.push(taken)
+  }
+
+  /** A message of the run is that of a client. */
+  knows(id: string, message: Message): void {
+    this.#ids.set(message, id)
+  }
+
+  /** The id of a message of a client. Undefined for others. */
+  idOf(message: Message): string | undefined {
+    return this.#ids.get(message)
   }
 
   /**

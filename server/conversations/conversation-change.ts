@@ -42,6 +42,7 @@ async function remove(
   const answers = Array.from(tree.all).flatMap(({ run }) => run ?? [])
   // Its own run says nothing, and its client waits for the end.
   view.forget([...answers, ...conversations.runsOf(key)].filter((run) => run !== own))
+  await Promise.all(answers.map((run) => view.removeStored(run)))
   const { uploads } = agent.files
   for (const { uploads: named = [], by = key.owner } of tree.all)
     for (const id of named) uploads?.remove({ id: by }, id)

@@ -11,7 +11,7 @@ import { type ConversationInput, conversationInput } from './conversation-input.
 import { type ConversationLimits, conversationLimits } from './conversation-limits.ts'
 import { listConversations, searchConversations } from './conversation-list.ts'
 import type { ConversationStore } from './conversation-store.ts'
-import { conversationsOf } from './conversations.ts'
+import { type Conversations, conversationsOf } from './conversations.ts'
 import type { SummaryPolicy, WindowPolicy } from './history-policy.ts'
 import { memoryConversations } from './memory-store.ts'
 import { type UpdateEvent, watch } from './watch.ts'
@@ -88,15 +88,18 @@ export function conversation(
       'a conversation must be an actor of a server: register it with createServer({ actors: { chat: conversation({ agent }) } })',
     )
   })
+  const opened = new Set<Conversations>()
   const own = {
     clientTools: agent.clientTools,
     onRegister(view: ServerView): Actor {
       agent.onRegister?.(view)
       for (const model of models) view.findModel(model)
+      const conversations = conversationsOf(store, view)
+      opened.add(conversations)
       const settings: AnswerSettings = {
         agent: loop,
         view,
-        conversations: conversationsOf(store, view),
+        conversations,
         limits,
         continueWith,
         window: definition.window,
@@ -106,6 +109,7 @@ export function conversation(
       return { ...made((input, context) => serve(input, context, settings)), clientTools: agent.clientTools }
     },
     async close(): Promise<void> {
+      for (const conversations of opened) conversations.close()
       await agent.close?.()
       await store.close?.()
     },
@@ -119,14 +123,18 @@ function definitionOf(
   interactive: boolean,
   stream: (input: ConversationInput, context: ActorContext) => AsyncIterable<Item, ConversationResult | undefined>,
 ): unknown {
-  return actor<typeof conversationInput, Item, ConversationResult | undefined>({
+  const made = actor<typeof conversationInput, Item, ConversationResult | undefined>({
     description: DESCRIPTION,
     interactive,
-    // The conversation keeps what its runs say, and a watch would store it once more for each reader.
-    stored: false,
     input: conversationInput,
     stream: stream as never,
   })
+  return { ...made, stored: isStored }
+}
+
+/** A watch would store what the conversation keeps once more for each reader. */
+function isStored(input: unknown): boolean {
+  return ['send', 'retry', 'continue'].includes((input as ConversationInput | null)?.type ?? '')
 }
 
 /** Does what a client asks. */

@@ -83,13 +83,23 @@ export class Conversations {
     return tree
   }
 
+  /** The server has closed. What it left to the next process changes nothing here any more. */
+  close(): void {
+    for (const { conversation } of this.#open.values()) conversation.close()
+  }
+
   #begin(key: ConversationKey): { conversation: OpenConversation; loaded: Promise<void> } {
     const conversation = new OpenConversation(key, this.store)
     return { conversation, loaded: conversation.load().then(() => this.#mend(conversation)) }
   }
 
-  /** Answers whose process is gone will not go on: they have failed, with the text that was stored. */
+  /**
+   * An answer whose run waited when its process died is under way. The others of a process that is gone will not go on:
+   * they have failed, with the text that was stored.
+   */
   async #mend(conversation: OpenConversation): Promise<void> {
+    for (const { status, run } of conversation.tree.all)
+      if (status === 'streaming' && this.#isLive(run)) conversation.run ??= run
     const isLost = ({ status, run }: { status: string; run?: string | undefined }): boolean =>
       status === 'streaming' && !this.#isLive(run)
     if (!Array.from(conversation.tree.all).some(isLost)) return

@@ -49,6 +49,7 @@ export class OpenConversation {
   /** Resolves when the last change that was asked for is made. */
   #last: Promise<unknown> = Promise.resolve()
   #isRemoved = false
+  #isClosed = false
   /** The run that answers, while one does. */
   run: string | undefined
   /** How many use it. */
@@ -91,6 +92,7 @@ export class OpenConversation {
     return this.#inTurn(async () => {
       for (let tries = 0; tries < MAX_TRIES; tries++) {
         if (this.#isRemoved) throw removed()
+        if (this.#isClosed) throw new MillraceError('interrupted', 'the server has closed')
         const changed = await this.#try(make, quietly)
         if (changed) return changed.result
         // Another process has changed it.
@@ -98,6 +100,11 @@ export class OpenConversation {
       }
       throw new MillraceError('stale', 'another process changes this conversation at the same time: try again')
     })
+  }
+
+  /** The server has closed: another process may change it from now on. */
+  close(): void {
+    this.#isClosed = true
   }
 
   /** Removes it. Gives the messages that it had. @throws MillraceError `overloaded` while an answer is under way. */

@@ -163,7 +163,8 @@ export class Registry {
     const inputName = nameOfInput(inputBytes)
     const known = this.#keys.get(key)
     if (known?.run || (known && !storage)) return this.#reused(principal, known, inputName)
-    if (storage && this.#isStored(start.actor)) return this.#startStored(storage, principal, start, key, inputName)
+    if (storage && this.#isStored(start.actor, start.input))
+      return this.#startStored(storage, principal, start, key, inputName)
     const run = this.#launch(this.#check(principal, start))
     this.#keep(key, inputName, run)
     return { run, reused: false }
@@ -248,7 +249,7 @@ export class Registry {
     }
     if (!this.#options.permissions.allows(principal, 'start', { type: 'actor', actor: name }))
       throw new MillraceError('forbidden', `this principal may not start the actor ${name}`)
-    if (this.#isStored(name)) this.#storage?.checkRoom()
+    if (this.#isStored(name, input)) this.#storage?.checkRoom()
     return this.#checkRun(principal, name, actor, input, {
       onDetach: options.onDetach ?? 'pause',
       detachMs: options.detachMs,
@@ -258,9 +259,11 @@ export class Registry {
     })
   }
 
-  /** Whether the runs of this actor are stored. */
-  #isStored(name: string): boolean {
-    return this.#storage !== undefined && this.#options.actors.get(name)?.stored !== false
+  /** Whether a run of this actor, with this input, is stored. */
+  #isStored(name: string, input: unknown): boolean {
+    if (!this.#storage) return false
+    const stored = this.#options.actors.get(name)?.stored ?? true
+    return typeof stored === 'function' ? stored(input) : stored
   }
 
   /** Begins a child of a run. It begins even while the server is going away, because its parent exists already. */
@@ -312,7 +315,7 @@ export class Registry {
     }: { id?: string; lease?: Lease; parentLink?: ParentLink } = {},
   ): Run {
     const { name, actor, principal, options, checked } = start
-    const isStored = !parentLink && this.#isStored(name)
+    const isStored = !parentLink && this.#isStored(name, start.input)
     const storage = isStored ? this.#storage?.of(id, storable(start), lease) : undefined
     const run = new Run(this.#callbacks, id, name, actor, principal, options, parentLink, storage)
     this.#add(run)
@@ -398,6 +401,14 @@ export class Registry {
     if (!run || !this.permits(principal, own ? 'attach' : 'observe', run))
       throw new MillraceError('not_found', 'there is no such run; it may have ended long ago')
     return { run, own }
+  }
+
+  /** Removes a run that has ended from the store, if there is one. @throws MillraceError `store_unavailable`. */
+  async removeStored(id: string): Promise<void> {
+    const run = this.#runs.get(id)
+    if (!this.#storage || (run && !run.end)) return
+    await this.#storage.open()
+    await this.#storage.remove(id)
   }
 
   /** Returns the run with this id, live or ended, if it is kept. */

@@ -4,6 +4,7 @@ import type { Lease, RunStore } from '../../server/stores/run-store.ts'
 export type MortalStore = RunStore & {
   /** From now on, nothing that this process asked is answered, and nothing more gets through. */
   kill(): void
+  isAlive(this: void): boolean
 }
 
 /** The access of one process to a store that outlives it. */
@@ -22,6 +23,7 @@ export function mortal(store: RunStore): MortalStore {
     kill() {
       isDead = true
     },
+    isAlive: () => !isDead,
     open: () => live(() => store.open()),
     close: () => Promise.resolve(),
     begin: (id, run) => live(() => store.begin(id, run)).then((begun) => ('run' in begun ? begun : lease(begun))),

@@ -6,7 +6,6 @@ import { historyOf, MessageTree } from '../../../server/conversations/message-tr
 import {
   agent,
   bearer,
-  type ConversationStore,
   conversation,
   createServer,
   type Message,
@@ -18,6 +17,9 @@ import {
   tool,
   validConversation,
 } from '../../../server/index.ts'
+import { memoryStore } from '../../../server/stores/memory-store.ts'
+import { type MortalConversations, mortalConversations } from '../../helpers/mortal-conversations.ts'
+import { type MortalStore, mortal } from '../../helpers/mortal-store.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
 import { quiet } from '../../helpers/server.ts'
 import { checkConversation } from '../../helpers/strict-conversation.ts'
@@ -26,6 +28,8 @@ import { repetitions } from '../../helpers/tier.ts'
 
 const KEY = { owner: 'alice', id: 'c' }
 const DELAYS = { quickMs: 1, backoffMs: 1, maxBackoffMs: 4 }
+/** One world in so many has a store of runs. Each death of its servers takes as long as the runs may take to settle. */
+const ONE_DURABLE_IN = repetitions({ quick: 20, full: 2 })
 /** Why a call may be refused. */
 const REFUSALS = new Set([
   'overloaded',
@@ -43,37 +47,38 @@ const wait = tool({
   run: (_, { signal }) =>
     new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason as Error), { once: true })),
 })
-const tools = { look, wait }
-const specs = Object.entries(tools).map(([name, { description, parameters }]) => ({ name, description, parameters }))
+/** The tools of one world, in which calls that were approved run once. */
+const toolsOf = (pay: (call: string) => void) => ({
+  look,
+  wait,
+  pay: tool({
+    description: 'Pays',
+    parameters: { type: 'object' },
+    needsApproval: true,
+    run(_, { call }) {
+      pay(call)
+      return 'paid'
+    },
+  }),
+})
+const specs = Object.entries(toolsOf(() => {})).map(([name, { description, parameters }]) => ({
+  name,
+  description,
+  parameters,
+}))
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
-
-/** A store that stops keeping anything, as if its process were dead. */
-function mortal(store: ConversationStore): ConversationStore & { die(): void } {
-  let isDead = false
-  return {
-    load: (key) => store.load(key),
-    remove: (key) => store.remove(key),
-    removeAll: (owner) => store.removeAll(owner),
-    count: (owner) => store.count(owner),
-    list: (...which) => store.list(...which),
-    search: (...which) => store.search(...which),
-    async save(...what) {
-      await turn()
-      if (isDead) throw new MillraceError('store_unavailable', 'the process is dead')
-      return store.save(...what)
-    },
-    die() {
-      isDead = true
-    },
-  }
-}
 
 /** Two clients of one conversation, and everything that happens to them. */
 class World {
   readonly trace: string[] = []
   readonly #random: () => number
   readonly #store = memoryConversations()
+  readonly #runs = memoryStore()
+  /** Whether the server has a store of runs. */
+  readonly #isDurable: boolean
+  #runsAlive!: MortalStore
+  readonly #paid = new Set<string>()
   readonly #transport = memory()
   readonly #asked: (readonly Message[])[] = []
   readonly #calls: Promise<void>[] = []
@@ -81,13 +86,14 @@ class World {
   readonly #sent = new Map<string, 'asked' | 'stored'>()
   readonly #unexpected: unknown[] = []
   #server!: MillraceServer<{ chat: ReturnType<typeof conversation> }>
-  #alive!: ReturnType<typeof mortal>
+  #alive!: MortalConversations
   #clients: Client[] = []
   #chats: Conversation[] = []
   #n = 0
 
   constructor(seed: number) {
     this.#random = seededRandom(seed)
+    this.#isDurable = seed % ONE_DURABLE_IN === 0
   }
 
   async run(): Promise<void> {
@@ -114,7 +120,13 @@ class World {
   // --- what happens
 
   #act(chat: Conversation): void {
-    const { all } = chat.getSnapshot()
+    const { all, requests } = chat.getSnapshot()
+    const [request] = requests
+    if (request?.call !== undefined && this.#below(3) > 0) {
+      const { call } = request
+      this.trace.push(`${this.#chats.indexOf(chat)} approve ${call}`)
+      return this.#call(chat.approve(call, this.#below(4) > 0))
+    }
     const some = [...all.keys()]
     const message = some.length > 0 ? this.#pick(some) : undefined
     const what = this.#pick(['send', 'send', 'send', 'stop', 'stop', 'retry', 'edit', 'branch', 'select', 'continue'])
@@ -155,12 +167,20 @@ class World {
   async #restart(): Promise<void> {
     this.trace.push('restart')
     this.#alive.die()
+    this.#runsAlive.kill()
     await this.#server.close({ drainMs: 0 })
     await this.#start()
   }
 
   async #start(): Promise<void> {
-    this.#alive = mortal(this.#store)
+    this.#alive = mortalConversations(this.#store)
+    this.#runsAlive = mortal(this.#runs)
+    const { isAlive } = this.#runsAlive
+    const tools = toolsOf((call) => {
+      if (!isAlive()) return
+      if (this.#paid.has(call)) this.#unexpected.push(new Error(`${call} was paid twice`))
+      this.#paid.add(call)
+    })
     const chat = conversation({ agent: agent({ model: this.#model(), tools }), store: this.#alive })
     this.#server = createServer({
       actors: { chat },
@@ -168,6 +188,9 @@ class World {
       transport: this.#transport,
       logger: quiet,
       onError: () => {},
+      // The store of a dead process never has the ends of its runs.
+      limits: { cancelGraceMs: 50 },
+      ...(this.#isDurable && { store: this.#runsAlive }),
     })
     await this.#server.listen()
   }
@@ -195,7 +218,12 @@ class World {
         }
         const calls = how < 0.5 && messages.at(-1)?.role === 'user'
         if (calls)
-          yield { type: 'tool.call', call: `call${asked.length}`, name: how < 0.35 ? 'wait' : 'look', args: {} }
+          yield {
+            type: 'tool.call',
+            call: `call${asked.length}`,
+            name: how < 0.35 ? 'wait' : how < 0.42 ? 'look' : 'pay',
+            args: {},
+          }
         if (!calls) yield { type: 'text', text: 'end' }
         yield { type: 'finish', stop: calls ? 'tool_calls' : 'stop' }
       },

@@ -439,6 +439,7 @@ describe('many runs', () => {
       runs: () => (looks++, []),
       run: () => undefined,
       forget() {},
+      removeStored: () => Promise.resolve(),
       sessions: () => [],
     }
     const sampler = new Sampler(view)
@@ -476,6 +477,7 @@ describe('many runs', () => {
       runs,
       run: () => undefined,
       forget() {},
+      removeStored: () => Promise.resolve(),
       sessions: () => [],
     })
     sampler.enter('r_watcher')
