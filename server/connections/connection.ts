@@ -9,7 +9,7 @@ import type { ReadableRun } from '../runs/readable-run.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { TokenBucket } from '../sessions/admission.ts'
 import type { FoundRun } from '../sessions/registry.ts'
-import type { ListableRun } from '../sessions/run-lists.ts'
+import type { ListedRun } from '../sessions/run-lists.ts'
 import type { SessionSocket } from '../sessions/session.ts'
 import { excerptBytes, wellFormed } from '../text.ts'
 import type { Socket, SocketEvents } from '../transports/transport.ts'
@@ -344,11 +344,15 @@ export class Connection implements SocketEvents, SessionSocket {
     const { limits, registry } = this.#options
     this.#admitted(sid, ({ principal }) => {
       const settings = { sid, isWatched: watch }
-      const mayRead = (run: ListableRun): boolean => registry.permits(principal, 'attach', run)
-      this.#listings.add(
-        sid,
-        (closed) => new Listing(this.#outbox, limits, registry.lists, principal, settings, mayRead, closed),
-      )
+      const mayRead = (run: ListedRun['run']): boolean => registry.permits(principal, 'attach', run)
+      const open = (): void =>
+        this.#listings.add(
+          sid,
+          (closed) => new Listing(this.#outbox, limits, registry.lists, principal, settings, mayRead, closed),
+        )
+      const completing = registry.lists.complete(principal)
+      if (completing) this.#openLater().wait(sid, completing, open)
+      else open()
     })
   }
 

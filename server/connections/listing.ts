@@ -3,7 +3,7 @@ import type { Listed } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Writer } from '../../protocol/writer.ts'
 import type { Principal } from '../actors/principal.ts'
-import type { ListableRun, ListedRun, ListWatcher, RunLists } from '../sessions/run-lists.ts'
+import type { ListedRun, ListWatcher, RunLists } from '../sessions/run-lists.ts'
 import type { FrameSink, FrameSource } from './outbox.ts'
 
 /** A list's share of one message. Only its last run may exceed it. */
@@ -19,7 +19,7 @@ export class Listing implements FrameSource, ListWatcher {
   readonly #limits: Limits
   readonly #lists: RunLists
   readonly #principal: Principal
-  readonly #mayRead: (run: ListableRun) => boolean
+  readonly #mayRead: (run: ListedRun['run']) => boolean
   readonly #sid: number
   readonly #isWatched: boolean
   readonly #onClose: () => void
@@ -43,7 +43,7 @@ export class Listing implements FrameSource, ListWatcher {
     lists: RunLists,
     principal: Principal,
     { sid, isWatched }: { sid: number; isWatched: boolean },
-    mayRead: (run: ListableRun) => boolean,
+    mayRead: (run: ListedRun['run']) => boolean,
     closed: () => void,
   ) {
     this.#sink = sink
@@ -57,6 +57,7 @@ export class Listing implements FrameSource, ListWatcher {
   }
 
   open(): void {
+    this.#lists.enter(this.#principal)
     if (this.#isWatched) this.#lists.watch(this.#principal, this)
     this.#unsent = this.#lists.of(this.#principal)[Symbol.iterator]()
     this.#sink.ready(this, true)
@@ -67,6 +68,7 @@ export class Listing implements FrameSource, ListWatcher {
     this.#isClosed = true
     this.#changed.clear()
     this.#lists.leave(this.#principal, this)
+    this.#lists.exit(this.#principal)
     this.#onClose()
   }
 

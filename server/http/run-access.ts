@@ -129,7 +129,15 @@ export class RunAccess {
     return known ?? ({ actor: actorName, state, ...ended, gen: log.gen, seq: log.last } as ListedFacts)
   }
 
-  /** The runs of the caller, the newest first. */
+  /** The same, with the runs that only the store has. @throws MillraceError `store_unavailable`. */
+  async listAll(caller: Caller): Promise<({ run: string } & ListedFacts)[]> {
+    return await this.#noted(caller, async () => {
+      await this.#parts.registry.lists.complete(caller.principal)
+      return [...this.list(caller)]
+    })
+  }
+
+  /** The runs of the caller that this process knows, the newest first. */
   *list({ principal }: Caller): Generator<{ run: string } & ListedFacts> {
     const { registry } = this.#parts
     for (const listed of [...registry.lists.of(principal)].reverse())

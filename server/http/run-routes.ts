@@ -58,12 +58,12 @@ export function runRoutes({ runtime, access, streams }: RouteParts): Route[] {
     return json({ run: run.id, actor: run.actorName, gen: run.log.gen, reused }, reused ? 200 : 201, headers)
   }
 
-  function list(call: Call): Response {
+  async function list(call: Call): Promise<Response> {
     const { limit, before } = call.query(LIST_QUERY)
     const runs: object[] = []
     let isBefore = before === undefined
     let more = false
-    for (const facts of access.list(call.caller)) {
+    for (const facts of await access.listAll(call.caller)) {
       if (!isBefore) isBefore = facts.run === before
       else if (runs.length < limit) runs.push(facts)
       else {

@@ -486,6 +486,11 @@ export class Run implements ReadableRun {
     return journal
   }
 
+  /** A store has it, also once it is forgotten here. */
+  get isStored(): boolean {
+    return this.#journal !== undefined
+  }
+
   /** Aborts when the run is over. */
   #signal(): AbortSignal {
     if (!this.#controller) {

@@ -98,7 +98,6 @@ export class Registry {
   constructor(options: RegistryOptions) {
     this.#options = options
     const { runtime, limits } = options
-    this.lists = new RunLists(runtime)
     this.#quotas = new Quotas(runtime, limits)
     this.#ended = new EndedRuns(runtime, limits, {
       evict: (run) => this.#evict(run),
@@ -119,6 +118,15 @@ export class Registry {
         restore: (run) => this.#restore(run),
         movedAway: (id) => this.#movedAway(id),
       })
+    const storage = this.#storage
+    this.lists = new RunLists(
+      runtime,
+      storage &&
+        (async (principal, most) => {
+          await storage.open()
+          return storage.list(principal, most)
+        }),
+    )
     this.#callbacks = {
       runtime,
       limits,
@@ -506,7 +514,7 @@ export class Registry {
     if (entry) entry.run = undefined
     this.#keyOf.delete(run)
     this.#runs.delete(run.id)
-    this.lists.remove(run)
+    this.lists.remove(run, run.isStored)
     run.evict()
     this.#options.log.write('run.dropped', runFields(run))
     return key
@@ -514,7 +522,7 @@ export class Registry {
 
   #forget(run: Run): void {
     this.#runs.delete(run.id)
-    this.lists.remove(run)
+    this.lists.remove(run, run.isStored)
     const key = this.#keyOf.get(run)
     if (key !== undefined) this.#keys.delete(key)
     this.#keyOf.delete(run)

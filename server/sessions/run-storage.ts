@@ -14,11 +14,22 @@ import type { ReadableRun } from '../runs/readable-run.ts'
 import type { RunOptions, RunStorage as StorageOfRun } from '../runs/run-options.ts'
 import { StoredRunView } from '../runs/stored-run.ts'
 import { unpackUsage } from '../runs/usage-tally.ts'
-import type { Lease, NewRun, RunFacts, RunStore, StoredInput, StoredKey, StoredRun } from '../stores/run-store.ts'
+import type {
+  Lease,
+  NewRun,
+  RunFacts,
+  RunStore,
+  StoredInput,
+  StoredKey,
+  StoredRun,
+  StoredRunSummary,
+} from '../stores/run-store.ts'
 import { RemoteRuns } from './remote-runs.ts'
 
 /** Runs that are taken over at once when a server begins. */
 const TAKE_OVER = 256
+/** Runs that are listed at once. */
+const LIST_PAGE = 500
 /** Bytes of a log that are read from the store at once. */
 const PAGE_BYTES = 1_048_576
 
@@ -208,6 +219,17 @@ export class RunStorage {
     }
   }
 
+  /** The runs of a principal, the newest first, at most `most` of them. */
+  async list(principal: string, most: number): Promise<StoredRunSummary[]> {
+    const { store } = this.#options
+    const listed: StoredRunSummary[] = []
+    for (;;) {
+      const page = await store.list(principal, listed.at(-1), Math.min(LIST_PAGE, most - listed.length))
+      listed.push(...page)
+      if (page.length < LIST_PAGE || listed.length >= most) return listed
+    }
+  }
+
   /** The run did not begin after all. */
   async remove(id: string): Promise<void> {
     await this.#options.store.remove(id)
@@ -325,7 +347,8 @@ export class RunStorage {
 
   #factsOf({ actor, principal, input, options }: StorableRun): RunFacts {
     const startedAt = Math.floor(this.#registry.runtime.wallClock())
-    return { actor, principal: principal.id, startedAt, packed: packed({ principal, options, input }) }
+    const meta = options.meta && { meta: pack(options.meta) }
+    return { actor, principal: principal.id, startedAt, ...meta, packed: packed({ principal, options, input }) }
   }
 }
 

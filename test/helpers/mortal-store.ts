@@ -1,3 +1,4 @@
+import { MillraceError } from '../../protocol/errors.ts'
 import type { Lease, RunStore } from '../../server/stores/run-store.ts'
 
 /** One process's access to a store, which can die like the process. */
@@ -5,11 +6,14 @@ export type MortalStore = RunStore & {
   /** From now on, nothing that this process asked is answered, and nothing more gets through. */
   kill(): void
   isAlive(this: void): boolean
+  /** From now on, no list can be read. */
+  fail(): void
 }
 
 /** The access of one process to a store that outlives it. */
 export function mortal(store: RunStore): MortalStore {
   let isDead = false
+  let isFailing = false
   const never = new Promise<never>(() => {})
   const live = <T>(call: () => Promise<T>): Promise<T> =>
     isDead ? never : call().then((value) => (isDead ? never : value))
@@ -24,6 +28,9 @@ export function mortal(store: RunStore): MortalStore {
       isDead = true
     },
     isAlive: () => !isDead,
+    fail() {
+      isFailing = true
+    },
     open: () => live(() => store.open()),
     close: () => Promise.resolve(),
     begin: (id, run) => live(() => store.begin(id, run)).then((begun) => ('run' in begun ? begun : lease(begun))),
@@ -34,7 +41,10 @@ export function mortal(store: RunStore): MortalStore {
     abandoned: (most) => live(() => store.abandoned(most)),
     find: (id) => live(() => store.find(id)),
     findKey: (name) => live(() => store.findKey(name)),
-    list: (principal, before, most) => live(() => store.list(principal, before, most)),
+    list: (principal, before, most) =>
+      isFailing
+        ? Promise.reject(new MillraceError('store_unavailable', 'the store fails'))
+        : live(() => store.list(principal, before, most)),
     read: (id, from, maxBytes) => live(() => store.read(id, from, maxBytes)),
     remove: (id) => live(() => store.remove(id)),
     removeAll: (principal) => live(() => store.removeAll(principal)),

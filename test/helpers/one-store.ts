@@ -25,10 +25,12 @@ export function onOneStore<const Actors extends Record<string, Actor>>(actors: A
       }
     },
     /** A server whose process can die. */
-    async begin(options: Partial<ServerOptions<Actors>> = {}): Promise<TestServer<Actors> & { kill(): void }> {
+    async begin(
+      options: Partial<ServerOptions<Actors>> = {},
+    ): Promise<TestServer<Actors> & { kill(): void; fail(): void }> {
       const store = mortal(kept)
       const served = await testServer<Actors>(actors, { store, ...options })
-      return Object.assign(served, { kill: () => store.kill() })
+      return Object.assign(served, { kill: () => store.kill(), fail: () => store.fail() })
     },
   }
 }

@@ -9,7 +9,7 @@ const alice = { id: 'alice' }
 function runOf(id: string, principal = alice): { run: ListableRun; become(state: RunState): void } {
   let state: RunState = 'running'
   const run: ListableRun = {
-    ...{ id, actorName: 'chat', principal, options: { meta: undefined }, log: { gen: 1, last: 0 } },
+    ...{ id, actorName: 'chat', principal, options: { meta: undefined }, log: { gen: 1, last: 0 }, startedAt: 0 },
     get state() {
       return state
     },
@@ -72,4 +72,36 @@ test('nothing is kept of a principal without runs that nobody watches', () => {
   const bob = { id: 'bob' }
   lists.add(runOf('r_2', bob).run)
   expect([idsOf(lists), idsOf(lists, bob)]).toEqual([[], ['r_2']])
+})
+
+test('runs that only the store has are on a list while somebody reads it, and so is one that the process forgets', async () => {
+  const past = [
+    { id: 'r_0', actor: 'chat', principal: 'alice', startedAt: 5, gen: 1, next: 3, outcome: 'done' } as const,
+  ]
+  const clock = handClock()
+  const lists = new RunLists(clock, async () => past.map((run) => ({ ...run, isParked: false })))
+  const { run, become } = runOf('r_1')
+  lists.add(run)
+  expect(idsOf(lists)).toEqual(['r_1'])
+  await lists.complete(alice)
+  lists.enter(alice)
+  expect(lists.complete(alice)).toBeUndefined()
+  expect([...lists.of(alice)].map(({ n, id, startedAt }) => [n, id, startedAt < 10])).toEqual([
+    [1, 'r_0', true],
+    [2, 'r_1', false],
+  ])
+  expect(lists.find(alice, 'r_0')?.facts()).toEqual({
+    ...{ actor: 'chat', state: 'ended', outcome: 'done', gen: 1, seq: 2, startedAt: 5 },
+  })
+  become('ended')
+  lists.remove(run, true)
+  expect(lists.find(alice, 'r_1')?.facts()).toMatchObject({ state: 'ended', outcome: 'done' })
+  lists.exit(alice)
+  expect([idsOf(lists), lists.size]).toEqual([[], 0])
+  // Who asks and does not come leaves nothing behind.
+  await lists.complete(alice)
+  expect(idsOf(lists)).toEqual(['r_0'])
+  clock.advance(0)
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(lists.size).toBe(0)
 })
