@@ -289,7 +289,8 @@ export class Connection implements SocketEvents, SessionSocket {
           throw new MillraceError('forbidden', 'this principal may not pace the run; attach with another policy')
         return { run, own, reused: false }
       }
-      const found = registry.find(principal, frame.run, after)
+      const whole = policy === 'log' || policy === 'merge' ? { gen: options.gen } : undefined
+      const found = registry.find(principal, frame.run, after, whole)
       return found instanceof Promise ? found.then(checked) : checked(found)
     })
   }
@@ -336,7 +337,8 @@ export class Connection implements SocketEvents, SessionSocket {
     })
     if (this.#subscriptions === NO_SUBSCRIPTIONS) this.#subscriptions = new Map()
     this.#subscriptions.set(sid, subscription)
-    if (registry.run(run.id) === run) sessions.opened(session, run)
+    const live = registry.run(run.id)
+    if (live) sessions.opened(session, live)
     subscription.open()
   }
 

@@ -111,11 +111,17 @@ export class RunAccess {
 
   /**
    * @param after where its reader begins. Default: at its end, for what concerns the run as a whole.
+   * @param whole as the registry takes it.
    * @throws MillraceError `not_found`, with the same message for a run that the caller may not read.
    */
-  async find(caller: Caller, id: string, after: number | null = null): Promise<FoundRun> {
+  async find(
+    caller: Caller,
+    id: string,
+    after: number | null = null,
+    whole?: { readonly gen: number | undefined },
+  ): Promise<FoundRun> {
     return await this.#noted(caller, async () =>
-      Promise.resolve(this.#parts.registry.find(caller.principal, id, after)),
+      Promise.resolve(this.#parts.registry.find(caller.principal, id, after, whole)),
     )
   }
 

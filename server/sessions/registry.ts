@@ -7,6 +7,7 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, EarlierRun, Principal } from '../actors/actor.ts'
 import type { Action } from '../actors/authorize.ts'
 import { validate } from '../actors/standard-schema.ts'
+import type { Log } from '../log/log.ts'
 import { endData } from '../log/logged-end.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Model } from '../models/model.ts'
@@ -364,14 +365,26 @@ export class Registry {
    * Returns the run with this id, if `principal` may read it. `own`: whether the run belongs to the principal. It takes
    * time only for a run that is not in memory, where there is a store.
    * @param after where its reader begins: behind this item, or behind the last one.
+   * @param whole whether the reader wants every item from there on and the run does not wait for it. Items that are not
+   *   in memory any more come from the store then. `gen`: the life of the log that `after` is of.
    * @throws MillraceError `not_found`, with the same message for a run of another principal as for none.
    */
-  find(principal: Principal, id: string, after: number | null): FoundRun | Promise<FoundRun> {
+  find(
+    principal: Principal,
+    id: string,
+    after: number | null,
+    whole?: { readonly gen: number | undefined },
+  ): FoundRun | Promise<FoundRun> {
     const storage = this.#storage
     const run = this.#runs.get(id)
-    if (run || !storage) return this.#readable(principal, run)
+    if (run || !storage) {
+      const found = this.#readable(principal, run)
+      const from = whole && after !== null && run?.isStored ? nextItem(run.log, after, whole.gen) : undefined
+      if (!run || !storage || from === undefined || from >= run.log.first) return found
+      return storage.paged(run, from).then((paged) => ({ ...found, run: paged }))
+    }
     const restored = this.#coming.get(id)?.restored
-    if (restored) return restored.then(() => this.find(principal, id, after))
+    if (restored) return restored.then(() => this.find(principal, id, after, whole))
     // It may be one that was left to the next process. The client asks there, once this connection closes.
     if (this.#draining) return new Promise(() => {})
     return storage.open().then(async () => {
@@ -537,6 +550,12 @@ async function* readAll(run: ReadableRun, limits: Limits): AsyncGenerator<Stream
   } finally {
     reader.leave()
   }
+}
+
+/** The item behind position `after` of life `gen`: the first of the next life, if that position is void. */
+function nextItem(log: Log, after: number, gen = log.genAt(1)): number {
+  const life = log.lifeAfter(gen)
+  return life && after >= life.first ? life.first : after + 1
 }
 
 function storable({ name, principal, input, options }: CheckedStart): StorableRun {

@@ -9,6 +9,7 @@ import { packPayload, unpackPayload } from '../log/payload.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Durability } from '../runs/journal.ts'
 import { JournalQueue } from '../runs/journal-queue.ts'
+import { PagedRun } from '../runs/paged-run.ts'
 import { unpackParked } from '../runs/parked-run.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import type { RunOptions, RunStorage as StorageOfRun } from '../runs/run-options.ts'
@@ -217,6 +218,15 @@ export class RunStorage {
           ? await new StoredRunView(store, stored, owned, after, limits, failed).open()
           : await this.#remote.view(stored, principal, after),
     }
+  }
+
+  /** A run of this process for one reader that begins with item `from`, which is not in memory any more. */
+  async paged(run: ReadableRun, from: number): Promise<ReadableRun> {
+    const { store } = this.#options
+    const stored = await store.find(run.id)
+    if (!stored) return run
+    const failed = (error: unknown): void => this.#failed(error)
+    return new PagedRun(run, store, Math.max(from, stored.first), this.#registry.limits, failed).open()
   }
 
   /** The runs of a principal, the newest first, at most `most` of them. */
