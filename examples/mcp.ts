@@ -4,9 +4,9 @@ import { type McpServer, mcpTools } from 'millrace/tools/mcp'
 
 /** The server to use: an address, or a command with its arguments. */
 function configured({ MCP_URL, MCP_COMMAND }: NodeJS.ProcessEnv): McpServer | undefined {
-  if (MCP_URL !== undefined) return { url: MCP_URL }
+  if (MCP_URL) return { url: MCP_URL }
   const [command, ...args] = MCP_COMMAND?.split(' ') ?? []
-  return command === undefined ? undefined : { command, args }
+  return command ? { command, args } : undefined
 }
 
 const mcp = configured(process.env)

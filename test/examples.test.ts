@@ -4,6 +4,7 @@ import { createClient } from '../client-sdk/node.ts'
 import type { Actor } from '../server/index.ts'
 import { Command, type CommandOptions, root, serving } from './helpers/command.ts'
 import { FakeProvider } from './helpers/fake-provider.ts'
+import { FakeMcpServer } from './helpers/mcp-server.ts'
 
 function example(name: string, options: CommandOptions = {}): Command {
   return new Command(process.execPath, ['--import', 'tsx', `examples/${name}`], options)
@@ -156,6 +157,22 @@ test('the example of models asks every provider whose key is set', async () => {
     expect(stdout).toContain(`${name} calls weather\n`)
     expect(stdout).toContain(`${name}: Rain. (22 tokens in, `)
   }
+})
+
+test('the example of MCP says what to set where no server is set', async () => {
+  await using mcp = example('mcp.ts', { env: { MCP_URL: '', MCP_COMMAND: '' } })
+  const { code, stdout, stderr } = await mcp.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  for (const what of ['MCP_URL', 'MCP_COMMAND']) expect(stdout).toContain(what)
+})
+
+test('the example of MCP uses the server whose address is set', async () => {
+  await using fake = await FakeMcpServer.start('stateless')
+  const { url } = fake.options as { url: string }
+  await using mcp = example('mcp.ts', { env: { MCP_URL: url, MCP_COMMAND: '' } })
+  const { code, stdout, stderr } = await mcp.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toContain('tools: mcp_echo')
 })
 
 test.each(['server.ts', 'client.ts'])('the first screen of the README shows examples/%s as it is', (name) => {
