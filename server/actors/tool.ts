@@ -91,6 +91,12 @@ export type ToolDefinition<Schema extends StandardSchema | undefined, Output, Co
   timeoutMs?: number | undefined
   /** Maximum output, in bytes of UTF-8; the rest is cut off. The limit `maxEvent` also applies. Default 65,536. */
   maxOutputBytes?: number | undefined
+  /**
+   * Makes what the readers of a run or a conversation see in place of an output, of which only the model gets the whole.
+   * If it throws, the error goes to `onError`, and they see `[redacted]`. It is not asked about progress and errors, and a
+   * model may repeat what it was given. Default: readers see the output.
+   */
+  redact?: ((output: NoInfer<Output>) => unknown) | undefined
 }
 
 /**
@@ -117,6 +123,8 @@ export interface Tool<Input = unknown, Output = unknown, Context = unknown> {
   readonly timeoutMs: number
   /** Maximum output, in bytes of UTF-8. */
   readonly maxOutputBytes: number
+  /** Makes what readers see in place of an output. Default: they see the output. */
+  readonly redact?: ((output: never) => unknown) | undefined
   /** A client performs it: while it does, the run only waits. Default false. */
   readonly atClient?: boolean | undefined
   /**
@@ -140,6 +148,8 @@ export type ToolAnswer = {
   readonly outcome: ToolOutcome
   /** The text for the model. */
   readonly content: string
+  /** The text for readers, if it is another one. */
+  readonly shown?: string | undefined
 }
 
 /** Tools that are bound to one run. Made by `context.tools`. */
@@ -171,6 +181,7 @@ const OPTIONS: OptionKinds<ToolDefinition<undefined, unknown>> = {
   approvalMs: 'a number',
   timeoutMs: 'a number',
   maxOutputBytes: 'a number',
+  redact: 'a function',
 }
 
 /**
@@ -183,7 +194,7 @@ export function tool<const Schema extends StandardSchema | undefined = undefined
 ): Tool<InferInput<Schema>, Output, NoInfer<Context>> {
   checkOptions('tool()', definition, OPTIONS)
   if (definition.run === undefined) throw new MillraceError('bad_request', 'a tool needs `run`, the code of a call')
-  const { description, input, run, needsApproval = false, approvedBy } = definition
+  const { description, input, run, needsApproval = false, approvedBy, redact } = definition
   const {
     approvalMs = DEFAULT_APPROVAL_MS,
     timeoutMs = DEFAULT_TIMEOUT_MS,
@@ -205,5 +216,6 @@ export function tool<const Schema extends StandardSchema | undefined = undefined
     approvalMs,
     timeoutMs,
     maxOutputBytes,
+    redact,
   }
 }

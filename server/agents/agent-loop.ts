@@ -310,8 +310,9 @@ export class AgentLoop {
     if (open.length > 0) checkpoint()
     await Promise.all(
       open.map(async (call) => {
-        const { content } = await tools.call(call)
-        this.#unfinished.push({ role: 'tool', call: call.call, name: call.name, content })
+        const { content, shown } = await tools.call(call)
+        const redacted = shown !== undefined && { shown }
+        this.#unfinished.push({ role: 'tool', call: call.call, name: call.name, content, ...redacted })
         checkpoint()
       }),
     )

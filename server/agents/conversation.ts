@@ -47,5 +47,8 @@ function answersTo(
     const answer = messages[i] as ToolMessage
     if (!given.has(answer.call)) given.set(answer.call, answer)
   }
-  return calls.map(({ call, name }) => ({ role: 'tool', call, name, content: given.get(call)?.content ?? unanswered }))
+  return calls.map(({ call, name }) => {
+    const { content = unanswered, shown } = given.get(call) ?? {}
+    return { role: 'tool', call, name, content, ...(shown !== undefined && { shown }) }
+  })
 }

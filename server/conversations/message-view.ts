@@ -45,7 +45,7 @@ function partsOf(said: readonly Message[]): ConversationPart[] {
       }
       case 'tool': {
         const part = calls.get(message.call)
-        if (part) part.result = shortened(message.content)
+        if (part) part.result = shortened(message.shown ?? message.content)
         return []
       }
     }

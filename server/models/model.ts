@@ -14,8 +14,8 @@ export type Message =
       calls?: ToolCall[] | undefined
       extra?: Extra | undefined
     }
-  /** The result of one tool call, as the model sees it. */
-  | { role: 'tool'; call: string; name: string; content: string }
+  /** The result of one tool call, as the model sees it. `shown`: what people see in its place. */
+  | { role: 'tool'; call: string; name: string; content: string; shown?: string | undefined }
 
 /** A complete tool call of a model. `args` is the parsed JSON, or the text itself if that is not JSON. */
 export type ToolCall = {

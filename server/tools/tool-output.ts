@@ -2,7 +2,18 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { headOf, wellFormed } from '../text.ts'
 
 /** A tool's output: `content` for the model, `output` for the readers of the run. */
-export type ToolOutput = { readonly content: string; readonly output: unknown; readonly truncated: boolean }
+export type ToolOutput = {
+  readonly content: string
+  readonly output: unknown
+  readonly truncated: boolean
+  /** The output that readers see, as text, if it is another one. */
+  readonly shown?: string
+}
+
+/** An output of which readers see another one. */
+export function redactedOutput({ content }: ToolOutput, shown: ToolOutput): ToolOutput {
+  return { ...shown, content, shown: shown.content }
+}
 
 /**
  * Makes an output from the return value of a tool: text unchanged, everything else as JSON. An output of more than

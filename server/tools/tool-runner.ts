@@ -17,13 +17,16 @@ import { approvalOf } from './approval.ts'
 import type { ClientTools } from './client-tools.ts'
 import { ProgressReport } from './progress-report.ts'
 import { TimeLimit } from './time-limit.ts'
-import { type ToolOutput, toolOutput } from './tool-output.ts'
+import { redactedOutput, type ToolOutput, toolOutput } from './tool-output.ts'
 
 /** Bytes of a `tool.result` event that are reserved for everything except the output. */
 const RESULT_BYTES = 1_024
 /** Maximum length of an error message, and of a name or arguments that it quotes, in UTF-16 units. */
 const MAX_MESSAGE_CHARACTERS = 1_000
 const MAX_QUOTED_CHARACTERS = 200
+
+/** What readers see of an output whose `redact` failed. */
+const REDACTED = '[redacted]'
 
 /** What a call waits for: an approval; or, with these arguments, the client that performs it, or runs that it began. */
 export type CallWait = { readonly for: 'approval' | 'client' | 'child'; readonly args?: unknown }
@@ -248,9 +251,21 @@ class ToolRun {
     })
     try {
       const output = await this.#watched(this.#outputOf(tool, input, limit))
-      return toolOutput(output, Math.min(tool.maxOutputBytes, this.#callbacks.limits.maxEvent - RESULT_BYTES))
+      const maxBytes = Math.min(tool.maxOutputBytes, this.#callbacks.limits.maxEvent - RESULT_BYTES)
+      const whole = toolOutput(output, maxBytes)
+      return tool.redact ? redactedOutput(whole, this.#redacted(tool.redact, output, maxBytes)) : whole
     } finally {
       limit.clear()
+    }
+  }
+
+  /** What readers see of an output. They must not see all of it because the code that hides it fails. */
+  #redacted(redact: NonNullable<Tool['redact']>, output: unknown, maxBytes: number): ToolOutput {
+    try {
+      return toolOutput(redact(output as never), maxBytes)
+    } catch (error) {
+      this.#callbacks.failed(error)
+      return toolOutput(REDACTED, maxBytes)
     }
   }
 
@@ -328,12 +343,12 @@ class ToolRun {
     return this.#failed(ended.error)
   }
 
-  #ok({ content, output, truncated }: ToolOutput): CallEnding {
+  #ok({ content, output, truncated, shown }: ToolOutput): CallEnding {
     const event = { ...this.#event('ok'), ...(truncated && { truncated }) }
     const whole = { ...event, output }
     return {
-      event: this.#callbacks.canSay(whole) ? whole : { ...event, output: content },
-      answer: { outcome: 'ok', content: this.#noted(content) },
+      event: this.#callbacks.canSay(whole) ? whole : { ...event, output: shown ?? content },
+      answer: { outcome: 'ok', content: this.#noted(content), ...(shown !== undefined && { shown }) },
     }
   }
 

@@ -8,6 +8,7 @@ import {
   createMcpHandler,
   inputRequired,
   McpServer,
+  type StandardSchemaWithJSON,
   WebStandardStreamableHTTPServerTransport,
 } from '@modelcontextprotocol/server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
@@ -33,6 +34,19 @@ const commands: { [Type in McpCommand['type']]: (command: Extract<McpCommand, { 
     for (const server of servers) addExtra(server, extraTool)
     if (kind === 'stateless') handler.notify.toolsChanged()
   },
+}
+
+/** A schema that promises these members, and accepts anything. */
+function unchecked(properties: object): StandardSchemaWithJSON {
+  const schema = () => ({ type: 'object', properties, required: Object.keys(properties) })
+  return {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: (value) => ({ value }),
+      jsonSchema: { input: schema, output: schema },
+    },
+  }
 }
 
 function make(): McpServer {
@@ -77,6 +91,11 @@ function make(): McpServer {
     'weather',
     { description: 'The weather', outputSchema: z.object({ celsius: z.number() }) },
     () => ({ content: [{ type: 'text', text: '{"celsius":21}' }], structuredContent: { celsius: 21 } }),
+  )
+  server.registerTool(
+    'lies',
+    { description: 'The weather, in words', outputSchema: unchecked({ celsius: { type: 'number' } }) },
+    () => ({ content: [{ type: 'text', text: 'warm' }], structuredContent: { celsius: 'warm' } }),
   )
   server.registerTool(
     'long',

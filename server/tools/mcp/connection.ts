@@ -204,7 +204,7 @@ export class Connection {
     context: CallContext,
     options: { signal: AbortSignal; timeout: number; onprogress: (progress: Progress) => void },
   ): Promise<CallToolResult> {
-    // Output is for a model, which does not need it checked; and a schema of a server is not compiled for each call.
+    // The package would compile the schema for each call. `OutputSchema` checks the output.
     const { outputSchema: _, ...toolDefinition } = tool
     let more = {}
     for (let round = 0; round <= MAX_ROUNDS; round++) {

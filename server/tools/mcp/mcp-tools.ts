@@ -64,7 +64,7 @@ class Source {
   readonly #settings: ServerSettings
   readonly #tools: { [name: string]: Tool }
   /** Each tool that the server has had. A copy of the map may still have one that is gone. */
-  readonly #made = new Map<string, { readonly tool: Tool; now: McpTool | undefined }>()
+  readonly #made = new Map<string, { readonly tool: Tool; now: Pick<NamedTool, 'tool' | 'output'> | undefined }>()
 
   constructor(settings: ServerSettings, tools: { [name: string]: Tool }, onError: (error: MillraceError) => void) {
     this.#settings = settings
@@ -86,10 +86,11 @@ class Source {
       made.now = undefined
       Reflect.deleteProperty(this.#tools, name)
     }
-    for (const { name, description, tool: now } of listed) {
-      const made = this.#made.get(name) ?? { tool: this.#toolNamed(name, description, now), now }
+    for (const now of listed) {
+      const { name, description, tool } = now
+      const made = this.#made.get(name) ?? { tool: this.#toolNamed(name, description, tool), now }
       // The same object for the same name, because a copy of the map has the object.
-      Object.assign(made.tool, { description, parameters: this.#toolNamed(name, description, now).parameters })
+      Object.assign(made.tool, { description, parameters: this.#toolNamed(name, description, tool).parameters })
       made.now = now
       this.#made.set(name, made)
       this.#tools[name] = made.tool
@@ -97,13 +98,14 @@ class Source {
   }
 
   #toolNamed(name: string, description: string, { name: own, inputSchema }: McpTool): Tool {
-    const { needsApproval, timeoutMs, maxOutputBytes } = this.#settings
+    const { needsApproval, timeoutMs, maxOutputBytes, redact } = this.#settings
     const made = tool({
       description,
       parameters: inputSchema,
       needsApproval: typeof needsApproval === 'function' ? (args: unknown) => needsApproval(own, args) : needsApproval,
       timeoutMs,
       maxOutputBytes,
+      redact: redact && ((output: unknown) => redact(own, output)),
       run: (args, context) => this.#call(name, args, context),
     })
     return Object.assign(made, { close: () => this.connection.close() })
@@ -115,6 +117,9 @@ class Source {
     const now = this.#made.get(name)?.now
     if (!now)
       throw new MillraceError('not_found', `the MCP server ${this.#settings.name} no longer has the tool ${name}`)
-    return outputOf(await this.connection.call(now, args, context), this.#settings.hide)
+    const result = await this.connection.call(now.tool, args, context)
+    const output = outputOf(result, this.#settings.hide)
+    await now.output?.check(result.structuredContent, this.#settings.hide)
+    return output
   }
 }

@@ -19,9 +19,14 @@ export type McpToolOptions = {
   connectMs?: number | undefined
   /** Maximum output of a call, in bytes of UTF-8; the rest is cut off. Default 65,536. */
   maxOutputBytes?: number | undefined
+  /**
+   * Makes what readers see in place of an output, from the server's own name of the tool and the output. As for `tool()`.
+   * Default: they see the output.
+   */
+  redact?: ((tool: string, output: unknown) => unknown) | undefined
   /** Maximum number of tools. Default 64. */
   maxTools?: number | undefined
-  /** Maximum size of the JSON Schema of a tool's arguments, in bytes of UTF-8. Default 16,384. */
+  /** Maximum size of each JSON Schema of a tool, of its arguments and of its output, in bytes of UTF-8. Default 16,384. */
   maxSchemaBytes?: number | undefined
   /** Maximum length of a tool's description, in characters. Default 4,096. */
   maxDescription?: number | undefined
@@ -64,10 +69,11 @@ export type Endpoint = {
 
 /** The options of one server, with their defaults. */
 export type ServerSettings = {
-  readonly [Name in Exclude<keyof McpToolOptions, 'tools'>]-?: NonNullable<McpToolOptions[Name]>
+  readonly [Name in Exclude<keyof McpToolOptions, 'tools' | 'redact'>]-?: NonNullable<McpToolOptions[Name]>
 } & {
   readonly name: string
   readonly tools: readonly string[] | undefined
+  readonly redact: McpToolOptions['redact']
   readonly reach: Program | Endpoint
   /** Takes what may be secret of `reach` out of a text. */
   readonly hide: (text: string) => string
@@ -80,6 +86,7 @@ const TOOL_OPTIONS: OptionKinds<McpToolOptions> = {
   timeoutMs: 'a number',
   connectMs: 'a number',
   maxOutputBytes: 'a number',
+  redact: 'a function',
   maxTools: 'a number',
   maxSchemaBytes: 'a number',
   maxDescription: 'a number',
@@ -110,6 +117,7 @@ export function serverSettings(name: string, given: McpServer): ServerSettings {
     name,
     prefix: given.prefix ?? `${name}_`,
     tools: given.tools,
+    redact: given.redact,
     needsApproval: given.needsApproval ?? false,
     timeoutMs: given.timeoutMs ?? 30_000,
     connectMs: given.connectMs ?? 30_000,

@@ -1,6 +1,7 @@
 import type { Tool as McpTool } from '@modelcontextprotocol/client'
 import { MillraceError } from '../../../protocol/errors.ts'
 import { excerpt, wellFormed } from '../../text.ts'
+import { OutputSchema } from './output-schema.ts'
 import type { ServerSettings } from './server-options.ts'
 
 const MAX_NAME_CHARACTERS = 64
@@ -8,7 +9,13 @@ const MAX_NAME_CHARACTERS = 64
 const NO_DESCRIPTION = 'A tool of the MCP server '
 
 /** A tool of a server, under the name that models use. */
-export type NamedTool = { readonly name: string; readonly description: string; readonly tool: McpTool }
+export type NamedTool = {
+  readonly name: string
+  readonly description: string
+  readonly tool: McpTool
+  /** Absent for a tool that promises no structured content. */
+  readonly output: OutputSchema | undefined
+}
 
 /**
  * Chooses and names the tools of a server.
@@ -26,14 +33,16 @@ export function namedTools(settings: ServerSettings, listed: readonly McpTool[])
       `has ${chosen.length} tools: name the ones to take in \`tools\`, or raise maxTools (${maxTools})`,
     )
   const named = chosen.map((tool) => {
-    const { name, description = '', inputSchema } = tool
+    const { name, description = '', inputSchema, outputSchema } = tool
     if (description.length > settings.maxDescription)
       throw refused(settings, tooLarge(name, 'description', `${description.length} characters`, 'maxDescription'))
-    const bytes = Buffer.byteLength(JSON.stringify(inputSchema))
-    if (bytes > settings.maxSchemaBytes)
-      throw refused(settings, tooLarge(name, 'schema', `${bytes} bytes`, 'maxSchemaBytes'))
+    for (const [what, schema] of Object.entries({ schema: inputSchema, 'output schema': outputSchema })) {
+      const bytes = Buffer.byteLength(JSON.stringify(schema ?? null))
+      if (bytes > settings.maxSchemaBytes)
+        throw refused(settings, tooLarge(name, what, `${bytes} bytes`, 'maxSchemaBytes'))
+    }
     const words = description.trim() === '' ? `${NO_DESCRIPTION}${server}` : wellFormed(description)
-    return { name: nameFor(settings, name), description: words, tool }
+    return { name: nameFor(settings, name), description: words, tool, output: outputOf(settings, tool) }
   })
   const names = new Set<string>()
   for (const { name, tool } of named) {
@@ -50,6 +59,17 @@ function nameFor(settings: ServerSettings, given: string): string {
   if (name.length > MAX_NAME_CHARACTERS)
     throw refused(settings, `has a tool whose name is too long with its prefix: ${quoted(name)}; set a shorter prefix`)
   return name
+}
+
+function outputOf(settings: ServerSettings, { name, outputSchema }: McpTool): OutputSchema | undefined {
+  try {
+    return outputSchema && new OutputSchema(outputSchema)
+  } catch {
+    throw refused(
+      settings,
+      `has a tool ${quoted(name)} with an output schema that is not valid: leave it out of \`tools\``,
+    )
+  }
 }
 
 function tooLarge(name: string, what: string, size: string, option: string): string {

@@ -247,6 +247,24 @@ describe('a conversation', () => {
     checkConversation(lastAsked(all))
   })
 
+  test('shows a redacted output live and later, and gives the model the whole one each time', async () => {
+    const look = tool({ description: 'Looks', run: () => 'NO93 8601', redact: () => 'an account' })
+    await using all = await chats([calls({ call: 'c1', name: 'look', args: {} }), says('ok'), says('again')], {
+      of: { tools: { look } },
+    })
+    const chat = all.open()
+    await chat.send('Which?')
+    const isResult = (now: ConversationSnapshot): boolean =>
+      now.messages.some(({ parts }) => parts.some((part) => part.type === 'call' && part.result === 'an account'))
+    await until(chat, (now) => isReady(now) && isResult(now))
+    const other = all.open()
+    const later = await until(other, (now) => isReady(now) && isResult(now))
+    expect(JSON.stringify(later)).not.toContain('NO93')
+    await chat.send('And now?')
+    await until(chat, (now) => isReady(now) && now.all.size === 4)
+    expect(lastAsked(all)).toContainEqual(expect.objectContaining({ role: 'tool', content: 'NO93 8601' }))
+  })
+
   test('remembers an approval in its later answers, and in no other conversation', async () => {
     const ran: unknown[] = []
     const pay = tool({ description: 'Pays', needsApproval: true, run: (args) => void ran.push(args) })

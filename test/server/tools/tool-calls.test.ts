@@ -377,6 +377,51 @@ describe('the model sees an error', () => {
   })
 })
 
+describe('an output that is redacted', () => {
+  const account = { iban: 'NO93 8601', balance: 12 }
+
+  test('goes to the model whole, and to readers as its tool shows it', async () => {
+    const look = tool({
+      description: 'Looks',
+      run: () => account,
+      redact: ({ balance }) => ({ iban: '…', balance }),
+    })
+    const { result, seen, watched } = await oneCall({ look })
+    expect(seen).toMatchObject({ role: 'tool', content: JSON.stringify(account) })
+    expect(result).toMatchObject({ outcome: 'ok', output: { iban: '…', balance: 12 } })
+    expect(JSON.stringify(watched.events)).not.toContain('NO93')
+  })
+
+  test('is not shown where the code that hides it fails, or makes what cannot be sent', async () => {
+    const error = new Error('boom')
+    const hide = () => {
+      throw error
+    }
+    const { result, errors, seen } = await oneCall({
+      look: tool({ description: 'x', run: () => 'NO93', redact: hide }),
+    })
+    expect(result).toMatchObject({ outcome: 'ok', output: '[redacted]' })
+    expect([seen, errors]).toMatchObject([{ content: 'NO93' }, [error]])
+    const { result: other } = await oneCall({
+      look: tool({ description: 'x', run: () => 'NO93', redact: () => new Map([['NO93', 1]]) }),
+    })
+    expect(other).toMatchObject({ outcome: 'ok', output: '[redacted]' })
+  })
+
+  test('is cut as any other, and says of itself only whether it was', async () => {
+    const look = tool({
+      description: 'x',
+      maxOutputBytes: 100,
+      run: () => 'a'.repeat(1_000),
+      redact: () => 'short',
+    })
+    const { result, seen } = await oneCall({ look })
+    expect(result).toMatchObject({ output: 'short' })
+    expect(result).not.toHaveProperty('truncated')
+    expect(seen).toMatchObject({ content: expect.stringContaining('cut off') as string })
+  })
+})
+
 describe('an output', () => {
   test.each([
     [undefined, 'null', null],

@@ -44,6 +44,20 @@ describe('the output of a tool of an MCP server', () => {
     expect(picture).toMatchObject({ outcome: 'ok', output: 'a dot\n[image: image/png, 9 bytes, not shown]' })
   })
 
+  test('is an error where it does not fit the schema that the server promised', async () => {
+    const [lies] = await results(shared, {}, { name: 'fake_lies' })
+    expect(lies).toMatchObject({
+      outcome: 'error',
+      error: expect.stringMatching(/^its output does not fit its schema: .*celsius/) as string,
+    })
+  })
+
+  test('is shown to readers as the configuration says', async () => {
+    const redact = (tool: string, output: unknown) => `${tool}: ${Object.keys(output as object).join()}`
+    const [weather] = await results(shared, { redact }, { name: 'fake_weather' })
+    expect(weather).toMatchObject({ outcome: 'ok', output: 'weather: celsius' })
+  })
+
   test('is cut at the configured size', async () => {
     const long = { name: 'fake_long', args: { bytes: 5_000 } }
     const [result] = await results(shared, { maxOutputBytes: 100 }, long)
@@ -168,7 +182,7 @@ describe('the tools of MCP servers', () => {
   })
 
   test.each([
-    [{ maxTools: 3 }, 'has 10 tools: name the ones to take in `tools`, or raise maxTools (3)'],
+    [{ maxTools: 3 }, 'has 11 tools: name the ones to take in `tools`, or raise maxTools (3)'],
     [{ maxSchemaBytes: 40 }, 'has a tool "echo" with a schema of'],
     [{ maxDescription: 5 }, 'has a tool "echo" with a description of 14 characters'],
     [{ tools: ['nothing'] }, 'has no tool "nothing", which `tools` names'],
@@ -199,12 +213,12 @@ describe('the tools of MCP servers', () => {
     await using fake = await FakeMcpServer.start('stateless')
     const errors: string[] = []
     await using tools = await mcpTools(
-      { fake: { ...fake.options, maxTools: 10 } },
+      { fake: { ...fake.options, maxTools: 11 } },
       { onError: ({ message }) => errors.push(message) },
     )
     fake.tell({ type: 'addTool', name: 'extra', description: 'One too many' })
-    await expect.poll(() => errors).toEqual([expect.stringContaining('has 11 tools')])
-    expect(Object.keys(tools)).toHaveLength(10)
+    await expect.poll(() => errors).toEqual([expect.stringContaining('has 12 tools')])
+    expect(Object.keys(tools)).toHaveLength(11)
   })
 
   test('ask for approval as configured, by the own name of the tool', async () => {
