@@ -7,6 +7,7 @@ const MEASURING_MEMORY = [
   'test/client-sdk/{answer-text,input-data}.test.ts',
   'test/server/router.test.ts',
   'test/server/log/{log,payload}.test.ts',
+  'test/server/workflows/large-data-sets.test.ts',
   'test/server/process/memory-watch.test.ts',
   'test/server/runs/{child-runs,ended-run-memory}.test.ts',
   'test/server/models/{ai-sdk,anthropic,gemini,ollama,openai,openai-responses}.test.ts',
