@@ -5,7 +5,7 @@ import { type Actor, type ActorContext, actor } from '../actors/actor.ts'
 import type { Budget } from '../actors/child-run.ts'
 import { EMPTY_FLOW } from '../workflows/flow.ts'
 import type { FlowNodes } from '../workflows/flow-node.ts'
-import { isWorkflowOf } from '../workflows/sub-workflow.ts'
+import { isWorkflowOf, withItsActors } from '../workflows/sub-workflow.ts'
 import { keptFor } from '../workflows/workflow.ts'
 import { WorkflowRun } from '../workflows/workflow-run.ts'
 
@@ -85,8 +85,9 @@ export function teamOf<M extends Members>(
     },
   } as Parameters<typeof actor>[0]) as Actor
   // Whatever is wrong with the definition is known now.
-  isWorkflowOf(made, nodes(), typeof options.members !== 'function' && !budget)
-  return made
+  const example = nodes()
+  isWorkflowOf(made, example, typeof options.members !== 'function' && !budget)
+  return withItsActors(made, example)
 }
 
 /** The name of a member. @throws MillraceError `bad_request` for a name that no member has. */

@@ -1,6 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Actor } from '../actors/actor.ts'
 import { issueWords } from '../actors/issue-words.ts'
+import type { ServerView } from '../actors/server-view.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { FlowNodes } from './flow-node.ts'
 
@@ -31,4 +32,32 @@ export async function inlined(actor: Actor, given: unknown): Promise<{ nodes: Fl
   const checked = await validate(actor.input, given)
   if (!checked.issues) return { nodes, input: checked.value }
   throw new MillraceError('invalid_input', `invalid input: ${issueWords(checked.issues).join('; ')}`)
+}
+
+/** The actors among some steps, however deep. */
+function* actorsIn(nodes: FlowNodes): Generator<Actor, void> {
+  for (const node of nodes) {
+    if (node.type === 'step' && 'actor' in node.body) yield node.body.actor
+    else if (node.type === 'parallel') for (const steps of Object.values(node.branches)) yield* actorsIn(steps)
+    else if (node.type === 'route') for (const steps of Object.values(node.cases)) yield* actorsIn(steps)
+    else if (node.type === 'loop') yield* actorsIn(node.steps)
+    else if (node.type === 'map' && Array.isArray(node.each)) yield* actorsIn(node.each as FlowNodes)
+  }
+}
+
+/**
+ * Lets a server treat the actors of a workflow as if it had registered them: it is refused when a model of theirs is
+ * missing, and what they keep open is closed with it.
+ */
+export function withItsActors(made: Actor, nodes: FlowNodes): Actor {
+  const actors = [...new Set(actorsIn(nodes))]
+  return Object.assign(made, {
+    onRegister(view: ServerView): Actor {
+      for (const actor of actors) actor.onRegister?.(view)
+      return made
+    },
+    async close(): Promise<void> {
+      await Promise.all(actors.map(async (actor) => actor.close?.()))
+    },
+  })
 }

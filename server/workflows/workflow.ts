@@ -6,7 +6,7 @@ import { learnFrom } from './earlier-results.ts'
 import { type Flow, nodesFrom, type Steps } from './flow.ts'
 import type { FlowNodes } from './flow-node.ts'
 import { KeptResults } from './kept-results.ts'
-import { isWorkflowOf } from './sub-workflow.ts'
+import { isWorkflowOf, withItsActors } from './sub-workflow.ts'
 import { WorkflowRun } from './workflow-run.ts'
 
 /** The most runs that are retries of each other. */
@@ -66,7 +66,7 @@ export function workflowOf(
     },
   })
   isWorkflowOf(made, nodes)
-  return made
+  return withItsActors(made, nodes)
 }
 
 /** What a run goes on from: its own steps before a restart, or those of the run that it begins again. */

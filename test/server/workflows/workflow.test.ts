@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { actor, agent, MillraceError, workflow } from '../../../server/index.ts'
+import { actor, agent, anonymous, createServer, MillraceError, tool, workflow } from '../../../server/index.ts'
 import { says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
 import { aborted, latch, silent } from '../../helpers/test-actors.ts'
@@ -471,6 +471,22 @@ describe('a definition', () => {
   ])('%s is refused when it is made, and told what to do', (_, make, message) => {
     expect(make).toThrow(message)
     expect(make).toThrow(expect.objectContaining({ code: 'bad_request' }))
+  })
+
+  test('is refused by a server that lacks the model of an agent in it, and closes what its actors keep open', async () => {
+    const lacking = workflow({
+      steps: (flow) => flow.parallel('a', (b) => ({ b: b.step('c', agent({ model: 'x:y' }), { input: () => 'hi' }) })),
+    })
+    expect(() => createServer({ actors: { lacking }, authenticate: anonymous() })).toThrow('x:y')
+    let isClosed = false
+    const close = async (): Promise<void> => {
+      isClosed = true
+    }
+    const open = { ...tool({ description: 'open', run: () => 1 }), close }
+    const keeping = workflow({ steps: (flow) => flow.step('a', agent({ tools: { open } }), { input: () => 'hi' }) })
+    await using served = await servedWorkflow(keeping)
+    await served.server.close({ drainMs: 0 })
+    expect(isClosed).toBe(true)
   })
 
   test('is an actor like any other: it may be spawned', async () => {
