@@ -69,7 +69,7 @@ export class Link {
     try {
       this.#module = await loadRedis()
       await this.#connect(this.#module)
-      await this.#checkPolicy()
+      await this.#checkServer()
     } catch (error) {
       this.close()
       throw MillraceError.is(error) ? error : storeError(this.place, error)
@@ -221,11 +221,13 @@ export class Link {
     })
   }
 
-  async #checkPolicy(): Promise<void> {
+  async #checkServer(): Promise<void> {
     const info = String(await this.call(['INFO', 'memory']))
     const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1]
     if (policy !== undefined && policy !== 'noeviction')
       throw storeError(this.place, new RedisRefusal('EVICTS', policy))
+    const cluster = String(await this.call(['INFO', 'cluster']))
+    if (cluster.includes('cluster_enabled:1')) throw storeError(this.place, new RedisRefusal('CLUSTER', 'a cluster'))
   }
 }
 

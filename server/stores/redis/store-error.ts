@@ -1,7 +1,7 @@
 import { MillraceError } from '../../../protocol/errors.ts'
 
 /** Failures that no waiting heals: somebody has to change the installation. */
-const LASTING = /^(MODULE_|WRONGPASS|NOAUTH|NOPERM|EVICTS|SECRET|UNSUPPORTED|ERR )/
+const LASTING = /^(MODULE_|WRONGPASS|NOAUTH|NOPERM|EVICTS|CLUSTER|SECRET|ERR )/
 
 /** Turns a failure of the Redis at `place` into an error that says what to do. */
 export function storeError(place: string, cause: unknown): MillraceError {
@@ -45,6 +45,8 @@ function wordsOf(place: string, code: string, message: string): string {
       return `the user of Redis at ${place} may not do that: ${message}`
     case 'EVICTS':
       return `Redis at ${place} has the maxmemory-policy ${message}, which removes runs: set it to noeviction`
+    case 'CLUSTER':
+      return `Redis at ${place} is a part of a cluster, which is not supported: name several Redis instead`
     case 'SECRET':
       return `another server keeps its runs in Redis at ${place} with another secret: give all of them the same`
     case 'OOM':

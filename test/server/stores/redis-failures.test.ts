@@ -142,6 +142,14 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       })
     })
 
+    test('when it is a part of a cluster', async () => {
+      await using cluster = await RedisServer.start('--cluster-enabled', 'yes')
+      expect(await refusal(cluster.url)).toMatchObject({
+        message: expect.stringContaining('a part of a cluster') as string,
+        retryable: false,
+      })
+    })
+
     test('when another server has another secret, and never how that one is', async () => {
       const prefix = server.prefix()
       await using first = await open({ secret: 'a secret of sixteen' }, prefix)
