@@ -48,6 +48,8 @@ export type ChildEvents = {
   ended(): void
   settled(): void
   waitingChanged(): void
+  /** It, or a run below it, was paused or resumed. */
+  pauseMoved(): void
   /** Whether its parent only waits for its result. */
   isHidden(): boolean
 }
@@ -77,6 +79,8 @@ export type ChildrenCallbacks = ChildCallbacks & {
   spent(usage: RunUsage): void
   /** A child began or stopped waiting for an input. */
   waitingChanged(): void
+  /** A child was paused or resumed. */
+  pauseMoved(): void
   /** No child goes on any more. */
   idle(): void
 }
@@ -93,6 +97,8 @@ export class Children {
   readonly #live = new Set<Child>()
   /** Those of them that wait for an input, or did when they were stopped. */
   readonly #waiting = new Set<Child>()
+  /** Those of them that wait for people, or did when they were stopped: a parent of many asks only these. */
+  readonly #forPeople = new Set<Child>()
   /** Agents whose end this run has not logged: its children, and the forwarded agents below them. */
   readonly #agents = new AgentTree()
   /** Agents whose end it has logged. An actor that kept their events may forward them later. */
@@ -120,7 +126,7 @@ export class Children {
 
   /** A child waits for people, and not only for an input. */
   get waitsForPeople(): boolean {
-    for (const { run } of this.#live) if (run.waitsForPeople) return true
+    for (const { run } of this.#forPeople) if (run.waitsForPeople) return true
     return false
   }
 
@@ -166,6 +172,7 @@ export class Children {
       throw new MillraceError('key_conflict', `a child with the key ${JSON.stringify(key)} goes on; take another key`)
     const from = keyName === undefined ? undefined : this.#left.get(keyName)
     const name = options.name === undefined ? undefined : shown(options.name, MAX_NAME_CHARACTERS)
+    let isMade = false
     const run: ChildRunHandle = callbacks.create(
       actor,
       input,
@@ -178,12 +185,19 @@ export class Children {
           this.#waits(child)
           call?.childWaits(run.waitsForPeople)
         },
+        pauseMoved: () => {
+          // One that begins paused says so before it is a child.
+          if (!isMade) return
+          this.#noteForPeople(child)
+          this.#callbacks.pauseMoved()
+        },
         isHidden: () => child.isHidden,
       },
       from,
     )
     const foundBy = key === undefined ? undefined : { key, call: call?.id }
     const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end), foundBy, from)
+    isMade = true
     if (keyName !== undefined) {
       this.#left.delete(keyName)
       this.#keyed.set(keyName, child)
@@ -195,6 +209,7 @@ export class Children {
       callbacks.openAgent(run.id, (why) => child.stop(why)),
     )
     this.#live.add(child)
+    this.#noteForPeople(child)
     this.#agents.begin(run.id)
     if (options.signal) stopWith(options.signal, child)
     if (!from) callbacks.began({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
@@ -285,11 +300,18 @@ export class Children {
   #waits(child: Child): void {
     if (child.run.state === 'waiting_input') this.#waiting.add(child)
     else this.#waiting.delete(child)
+    this.#noteForPeople(child)
     this.#callbacks.waitingChanged()
+  }
+
+  #noteForPeople(child: Child): void {
+    if (child.run.waitsForPeople) this.#forPeople.add(child)
+    else this.#forPeople.delete(child)
   }
 
   #settled(child: Child): void {
     this.#live.delete(child)
+    this.#forPeople.delete(child)
     if (this.idle) this.#callbacks.idle()
   }
 

@@ -712,6 +712,7 @@ export class Run implements ReadableRun {
   pauseMoved(): void {
     this.#holdDeadline()
     this.#children.pauseMoved()
+    this.#parentLink?.pauseMoved()
   }
 
   #ordersCallbacks(): OrdersCallbacks {
@@ -768,6 +769,7 @@ export class Run implements ReadableRun {
         this.#orders?.spentMore()
       },
       waitingChanged: () => this.#waitingChanged(),
+      pauseMoved: () => this.#parentLink?.pauseMoved(),
       idle: () => this.#ending.check(),
     })
   }
