@@ -300,9 +300,11 @@ export class RunStorage {
     const { limits, runtime } = this.#registry
     const log = Log.behind(limits, Math.max(stored.first, stored.next - limits.retainEvents), stored.lives)
     while (log.next < stored.next) {
-      const { batches } = await this.#options.store.read(stored.id, log.next, PAGE_BYTES)
-      if (batches.length === 0) return false
+      const from = log.next
+      const { batches } = await this.#options.store.read(stored.id, from, PAGE_BYTES)
       for (const batch of batches) log.add(batch)
+      // A store that does not have what it says must not keep the server from starting.
+      if (log.next === from) return false
       log.trim(log.next)
     }
     const elapsedMs = Math.max(0, runtime.wallClock() - startedAt)
