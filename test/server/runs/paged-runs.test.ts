@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Actor, actor } from '../../../server/index.ts'
+import { ws } from '../../../server/transports/ws.ts'
 import { HttpClient } from '../../helpers/http-client.ts'
 import { onOneStore } from '../../helpers/one-store.ts'
 import { eventually } from '../../helpers/server.ts'
@@ -107,7 +108,8 @@ describe('a reader that begins before the items in memory', () => {
   test('over plain HTTP gets them as well', async () => {
     const { counter, letOn } = counting(500, 510)
     const { begin } = onOneStore({ counter })
-    await using served = await begin({ limits: LIMITS, http: true })
+    // A transport that takes requests, whichever is tested otherwise.
+    await using served = await begin({ limits: LIMITS, http: true, transport: ws() })
     await using client = await served.client()
     client.start(1, 'counter', undefined, { credit: 40 })
     const { run } = await client.next('opened')
