@@ -68,7 +68,7 @@ function parsed(usage: Usage, args: string[]): { values: object; positionals: st
   const options = Object.fromEntries(
     Object.entries(usage.options).map(([name, option]) => {
       const short = 'short' in option ? option.short : undefined
-      const multiple = 'multiple' in option && option.multiple === true
+      const multiple = 'multiple' in option && option.multiple
       return [name, { type: option.type, multiple, ...(short !== undefined && { short }) }]
     }),
   )

@@ -81,6 +81,11 @@ export const CATALOGUE = {
     help: 'Runs of an earlier process that wait again.',
     labels: ['actor'],
   },
+  millrace_runs_moved_total: {
+    type: 'counter',
+    help: 'Runs that another server has taken over.',
+    labels: ['actor'],
+  },
   millrace_actor_failures_total: { type: 'counter', help: 'Errors that actors and tools threw.', labels: ['actor'] },
   millrace_model_failures_total: {
     type: 'counter',

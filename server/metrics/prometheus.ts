@@ -89,6 +89,8 @@ class PrometheusMetrics implements Metrics {
         return this.#add('millrace_runs_interrupted_total', { actor })
       case 'run.restored':
         return this.#add('millrace_runs_restored_total', { actor })
+      case 'run.moved':
+        return this.#add('millrace_runs_moved_total', { actor })
       case 'run.failed':
         return this.#add('millrace_actor_failures_total', { actor })
       case 'model.failed':
