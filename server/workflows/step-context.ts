@@ -1,5 +1,6 @@
 import type { Progress } from '../../protocol/events.ts'
 import type { ActorContext } from '../actors/actor.ts'
+import { untilAborted } from '../streams/until-aborted.ts'
 
 /** The second argument of a step: the context of its run, and where in the workflow it is. */
 export interface StepContext<Input = unknown> extends ActorContext {
@@ -25,18 +26,20 @@ export function stepContext(
   step: StepContext['step'],
   signal: AbortSignal | undefined,
 ): StepContext {
+  const emit: ActorContext['emit'] = (event) => unless(signal, () => run.emit(event))
   const own = {
     input: { value: input },
     step: { value: step },
-    progress: {
-      value: (progress: Progress) => run.emit({ type: 'progress', ...progress, step: step.id }),
-    },
+    progress: { value: (progress: Progress) => emit({ type: 'progress', ...progress, step: step.id }) },
   }
   if (!signal) return Object.create(run, own) as StepContext
   const either = (other: AbortSignal | undefined): AbortSignal => (other ? AbortSignal.any([signal, other]) : signal)
   return Object.create(run, {
     ...own,
     signal: { value: signal },
+    emit: { value: emit },
+    sleepUntil: { value: ((time) => unless(signal, () => run.sleepUntil(time))) satisfies ActorContext['sleepUntil'] },
+    unpaused: { value: (() => unless(signal, () => run.unpaused())) satisfies ActorContext['unpaused'] },
     spawn: {
       value: ((actor, ...[given, options]) =>
         run.spawn(actor, given, { ...options, signal: either(options?.signal) })) satisfies ActorContext['spawn'],
@@ -46,4 +49,10 @@ export function stepContext(
         run.request({ ...question, signal: either(question.signal) })) satisfies ActorContext['request'],
     },
   }) as StepContext
+}
+
+/** Does `work` unless the step is stopped. Code that ignores its signal must not speak for the attempt behind it. */
+function unless<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  if (!signal) return work()
+  return signal.aborted ? Promise.reject(signal.reason as Error) : untilAborted(work(), signal)
 }

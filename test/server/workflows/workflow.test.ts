@@ -283,6 +283,38 @@ describe('a step that fails', () => {
     expect(MillraceError.is(reason, 'timeout')).toBe(true)
   })
 
+  test('says nothing more once it took too long, though its code goes on, and its next attempt is alone', async () => {
+    const said: unknown[] = []
+    const isOver = latch()
+    const deaf = workflow({
+      steps: (flow) =>
+        flow.step(
+          'deaf',
+          async (_, context) => {
+            if (context.step.attempt > 1) return 'second'
+            // It ignores its signal but for knowing when it is late.
+            await aborted(context.signal)
+            for (const say of [
+              () => context.progress({ current: 1 }),
+              () => context.emit('late text'),
+              () => context.sleepUntil(0),
+              () => context.unpaused(),
+            ])
+              said.push(await say().catch((error: unknown) => (error as MillraceError).code))
+            isOver.open()
+            return 'first'
+          },
+          { timeoutMs: 5, retry: { attempts: 2, delayMs: 0, when: () => true } },
+        ),
+    })
+    await using served = await servedWorkflow(deaf)
+    const watched = served.start(null)
+    expect(await watched.run.result).toBe('second')
+    await isOver.opened
+    expect(said).toEqual(['timeout', 'timeout', 'timeout', 'timeout'])
+    expect(watched.events.filter(({ type }) => type === 'progress' || type === 'token')).toEqual([])
+  })
+
   test('may be recovered from: the next step gets what takes its place', async () => {
     const recovered = workflow({
       input: z.number(),
