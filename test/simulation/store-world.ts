@@ -85,8 +85,6 @@ export class StoreWorld {
   readonly #clients: SimClient[] = []
   #process!: Process
   #isRestarting = false
-  /** When the present process began. */
-  #begunAt = 0
   #restarts = 0
   #names = 0
   /** How often the actor of each run was begun, and its tool was run. */
@@ -121,7 +119,6 @@ export class StoreWorld {
   async #begin(store: FailingStore): Promise<void> {
     const process: Process = { isAlive: true, store, server: this.#makeServer(store, () => process.isAlive) }
     this.#process = process
-    this.#begunAt = this.time.now()
     this.#isRestarting = true
     try {
       await process.server.listen()
@@ -259,8 +256,6 @@ export class StoreWorld {
       return
     }
     this.stats.closes++
-    // What the process has not parked again when the time of its close is over is interrupted.
-    if (this.time.now() - this.#begunAt < CALM_MS) this.#waited.clear()
     void this.#closeAndBegin(old).catch((error: unknown) => this.#stage.failed(error))
   }
 
