@@ -96,7 +96,6 @@ export class StoreWorld {
   readonly #answered = new Set<string>()
   /** When the store last stopped to fail. */
   #calmSince = 0
-  #turns = 0
   /** Runs that only waited when their process died: they are never interrupted by that. */
   readonly #waited = new Set<string>()
   readonly #keyed = new Set<Plan>()
@@ -267,7 +266,7 @@ export class StoreWorld {
       const id = run.position?.run ?? ''
       if (
         askedAt > before ||
-        this.#turns < askedTurn + CALM_TURNS ||
+        this.time.turns < askedTurn + CALM_TURNS ||
         this.#answered.has(id) ||
         (await this.#kept.find(id))?.end
       )
@@ -284,7 +283,12 @@ export class StoreWorld {
   }
 
   async #closeAndBegin(old: Process): Promise<void> {
-    await old.server.close({ drainMs: this.chance.int(2_000) })
+    const closed = old.server.close({ drainMs: Number.POSITIVE_INFINITY })
+    const { turns } = this.time
+    await Promise.race([closed, this.#stage.pause(undefined, this.chance.int(2_000))])
+    // However fast time passes here, no process meets a deadline before it has done anything.
+    while (this.time.turns < turns + CALM_TURNS) await this.#stage.pause(undefined, 50)
+    await old.server.close({ drainMs: 0 })
     old.isAlive = false
     this.#stage.network.refuse()
     await this.#begin(old.store.kill())
@@ -363,7 +367,7 @@ export class StoreWorld {
     if (event.type === 'request') {
       view.asked = event.call
       view.askedAt = this.time.now()
-      view.askedTurn = this.#turns
+      view.askedTurn = this.time.turns
     }
     if (event.type === 'token')
       for (const value of event.text.split(';').slice(0, -1)) view.items.push({ seq: event.seq, value })
@@ -471,7 +475,6 @@ export class StoreWorld {
     if (dice < 0.45) {
       if (network.busy.length > 0) network.step(this.chance.pick(network.busy))
     } else if (dice < 0.7) {
-      this.#turns++
       await this.time.turn()
     } else if (dice < 0.73) this.#disturb()
     else await this.#app()

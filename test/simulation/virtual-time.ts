@@ -34,6 +34,7 @@ export class VirtualTime implements Runtime {
   #order = 0
   #alarms: Alarm[] = []
   #turn: (() => void)[] = []
+  #turns = 0
 
   constructor(chance: Chance) {
     this.chance = chance
@@ -70,10 +71,16 @@ export class VirtualTime implements Runtime {
     return this.#alarms.filter((alarm) => !alarm.cleared).length
   }
 
+  /** Turns of the event loop so far. */
+  get turns(): number {
+    return this.#turns
+  }
+
   /** Runs what was left for the next turn. Returns how much that was. */
   async turn(): Promise<number> {
     const callbacks = this.#turn
     this.#turn = []
+    this.#turns++
     // As Node does: what a callback of the event loop starts runs before the next one.
     for (const callback of callbacks) {
       callback()
