@@ -34,6 +34,15 @@ export const nodeRuntime: Runtime = {
   random: Math.random,
 }
 
+/**
+ * What the wall clock said at a time of the runtime's `now()`, in whole milliseconds since 1970.
+ *
+ * Rounded up, because the wall clock cuts its own reading down: the result is never before what it said at that time.
+ */
+export function wallClockAt(runtime: Runtime, time: number): number {
+  return Math.ceil(runtime.wallClock() - (runtime.now() - time))
+}
+
 /** Keeps the process alive while it is held, because timers of the runtime do not. */
 export class KeepAlive {
   #holds = 0

@@ -163,7 +163,9 @@ test('every test that docs/capabilities.md names is there', () => {
     const [, file = '', title = ''] = /\| `(test\/[^`]+\.ts)`: “(.+)” \|$/.exec(row) ?? []
     if (file === '') return true
     const source = readFileSync(`${root}${file}`, 'utf8')
-    return !["'", '"', '`'].some((quote) => source.includes(`${quote}${title}${quote}, `))
+    return !["'", '"', '`'].some((quote) =>
+      [', ', ',\n'].some((end) => source.includes(`${quote}${title}${quote}${end}`)),
+    )
   })
   expect(missing).toEqual([])
 })

@@ -1,6 +1,7 @@
 import type { InspectedSession, ReaderFacts, RunFacts, RunFigures } from '../../protocol/inspector.ts'
 import type { RunTarget, SessionTarget } from '../actors/authorize.ts'
 import type { ReaderView, RunView, ServerView, SessionView } from '../actors/server-view.ts'
+import { wallClockAt } from '../runtime.ts'
 import { wellFormed } from '../text.ts'
 
 /** Maximum number of readers, and of sessions, that are shown of one run. */
@@ -150,7 +151,7 @@ export class Sampler {
       ...(run.end && { outcome: run.end.outcome }),
       gated: run.gated,
       detached: isDetached(run),
-      startedAt: before?.startedAt ?? Math.round(runtime.wallClock() - (runtime.now() - run.startedAt)),
+      startedAt: before?.startedAt ?? wallClockAt(runtime, run.startedAt),
       ...((before?.inspector || this.#watching.has(run.id)) && { inspector: true }),
       readerCount: run.readers,
       readers: shown.map(

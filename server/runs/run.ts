@@ -14,7 +14,7 @@ import type { LoggedEnd } from '../log/logged-end.ts'
 import { type Reader, Readers } from '../log/readers.ts'
 import { RecordedEnd, RecordedItem } from '../log/recorded.ts'
 import type { Model } from '../models/model.ts'
-import { GuardedRuntime } from '../runtime.ts'
+import { GuardedRuntime, wallClockAt } from '../runtime.ts'
 import type { StoredInput } from '../stores/run-store.ts'
 import { ClientTools, refusedTools } from '../tools/client-tools.ts'
 import type { OpenTool } from '../tools/tool-runner.ts'
@@ -396,8 +396,7 @@ export class Run implements ReadableRun {
     const state = this.#parking?.state
     const packed = state && packParked(state)
     if (!packed) return undefined
-    const { runtime } = this.#callbacks
-    const startedAt = Math.floor(runtime.wallClock() - (runtime.now() - this.startedAt))
+    const startedAt = wallClockAt(this.#callbacks.runtime, this.startedAt)
     return { startedAt, next: this.log.next, lives: this.log.lives, packed }
   }
 

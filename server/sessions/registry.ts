@@ -18,6 +18,7 @@ import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks } from '../runs/run.ts'
 import type { RunOptions } from '../runs/run-options.ts'
 import { Scheduler } from '../runs/scheduler.ts'
+import { wallClockAt } from '../runtime.ts'
 import type { Lease } from '../stores/run-store.ts'
 import { excerpt } from '../text.ts'
 import { type Quota, Quotas } from './admission.ts'
@@ -588,7 +589,7 @@ function runFields({ id, actorName, principal, parent }: Run): { readonly [name:
 function endFields({ end, log, spent, startedAt }: Run, runtime: Runtime): { readonly [name: string]: unknown } {
   const data = end && end.outcome !== 'done' ? endData(end) : {}
   const now = runtime.now()
-  const startedWall = runtime.wallClock() - (now - startedAt)
+  const startedWall = wallClockAt(runtime, startedAt)
   return {
     outcome: end?.outcome,
     ...(end?.outcome === 'error' && { code: data['code'] }),

@@ -4,6 +4,7 @@ import type { Principal } from '../actors/principal.ts'
 import type { Log } from '../log/log.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
 import { unpackPayload } from '../log/payload.ts'
+import { wallClockAt } from '../runtime.ts'
 import type { StoredRunSummary } from '../stores/run-store.ts'
 
 /** The most runs of one principal that are listed. Of more, the ended ones that began first are left out. */
@@ -184,9 +185,7 @@ export class RunLists {
   /** Adds a run that begins. */
   add(run: ListableRun): void {
     const list = this.#listOf(run.principal)
-    const age = this.#runtime.now() - run.startedAt
-    const startedAt = Math.floor(this.#runtime.wallClock() - age)
-    const listed = new ListedRun(++list.last, run, startedAt, false)
+    const listed = new ListedRun(++list.last, run, wallClockAt(this.#runtime, run.startedAt), false)
     list.runs.set(run.id, listed)
     this.#report(list, listed)
     if (list.runs.size > MAX_LISTED) this.#dropOldest(run.principal, list)
