@@ -39,8 +39,13 @@ async function data(...args: string[]): Promise<{ code: number; stdout: string; 
   return { code, stdout: stdout.text, stderr: stderr.text }
 }
 
-/** The folder of a server that has served alice twice and bob once, has talked to bob, and was shut down. */
-async function servedFolder(): Promise<AsyncDisposable & { path: string }> {
+/**
+ * The folder of a server that has served alice twice and bob once, has answered bob twice in a conversation, and was
+ * shut down: five runs.
+ *
+ * @param isRemoved Whether bob removes the conversation again.
+ */
+async function servedFolder({ isRemoved = false } = {}): Promise<AsyncDisposable & { path: string }> {
   const folder = await temporaryFolder()
   const transport = memory()
   const authenticate = bearer({ 'the-token-of-alice': 'alice', 'the-token-of-bob': 'bob' })
@@ -75,6 +80,7 @@ async function servedFolder(): Promise<AsyncDisposable & { path: string }> {
       await until(talk, isReady)
       await talk.edit(asked, 'which quagga?')
       await until(talk, isReady)
+      if (isRemoved) await talk.remove()
       talk.close()
     }
     await client.close()
@@ -112,7 +118,7 @@ describe('millrace data', () => {
   test('check says that sound data is sound, and what it has', async () => {
     const sound = {
       code: 0,
-      stdout: 'sound: 3 runs, 0 of them without an end, 0 waiting; 1 conversation\n',
+      stdout: 'sound: 5 runs, 0 of them without an end, 0 waiting; 1 conversation\n',
       stderr: '',
     }
     expect(await data('check', '--data', folder.path)).toEqual(sound)
@@ -123,7 +129,7 @@ describe('millrace data', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const lines = linesOf(stdout)
     const heads = lines.filter(({ run, principal }) => run !== undefined && principal !== undefined)
-    expect(heads.map(({ principal }) => principal)).toEqual(['alice', 'bob', 'alice'])
+    expect(heads.map(({ principal }) => principal)).toEqual(['alice', 'bob', 'bob', 'bob', 'alice'])
     for (const { run } of heads) {
       const its = lines.filter((line) => line.run === run)
       const numbers = its.slice(1).map(({ seq }) => seq)
@@ -157,7 +163,7 @@ describe('millrace data', () => {
 
   test('export prints the runs of one principal', async () => {
     const { stdout } = await data('export', '--data', folder.path, '--principal', 'bob')
-    expect(linesOf(stdout).flatMap(({ principal }) => principal ?? [])).toEqual(['bob', 'bob'])
+    expect(linesOf(stdout).flatMap(({ principal }) => principal ?? [])).toEqual(['bob', 'bob', 'bob', 'bob'])
     expect((await data('export', '--data', folder.path, '--principal', 'carol')).stdout).toBe('')
   })
 
@@ -170,7 +176,7 @@ describe('millrace data', () => {
       return traces.filter((trace) => bytes.includes(trace))
     }
     expect(await found()).toEqual(traces)
-    const deleted = { code: 0, stdout: 'deleted: 1 run and 1 conversation of bob\n', stderr: '' }
+    const deleted = { code: 0, stdout: 'deleted: 3 runs and 1 conversation of bob\n', stderr: '' }
     expect(await data('delete', '--data', served.path, '--principal', 'bob')).toEqual(deleted)
     expect(await found()).toEqual([])
     expect((await data('check', '--data', served.path)).stdout).toContain('sound: 2 runs')
@@ -179,12 +185,8 @@ describe('millrace data', () => {
   })
 
   test('compact removes what is left of a conversation that its user removed', async () => {
-    await using served = await servedFolder()
+    await using served = await servedFolder({ isRemoved: true })
     const path = dataFile(served.path)
-    {
-      await using open = await openSqlite(path)
-      await open.database.write([{ sql: 'DELETE FROM conversations' }])
-    }
     expect((await readFile(path)).includes('quagga')).toBe(true)
     expect(await data('compact', '--data', served.path)).toMatchObject({ code: 0 })
     expect((await readFile(path)).includes('quagga')).toBe(false)
