@@ -98,13 +98,18 @@ export class OpenStreams implements Iterable<EventStream> {
 
 /**
  * Counts one more connection of a principal.
- * @returns a function that gives it back.
+ * @returns a function that gives it back, once however often it is called.
  * @throws MillraceError `too_many_streams` when it has as many as it may.
  */
 export function takeConnection(quota: Quota): () => void {
   quota.connected()
   const fault = quota.connectionFault
-  if (fault === undefined) return () => quota.disconnected()
-  quota.disconnected()
+  let isTaken = true
+  const giveBack = (): void => {
+    if (isTaken) quota.disconnected()
+    isTaken = false
+  }
+  if (fault === undefined) return giveBack
+  giveBack()
   throw new MillraceError('too_many_streams', `${fault}; an event stream counts as one: close one first`)
 }

@@ -99,7 +99,8 @@ async function runActor(
   signal: AbortSignal,
 ): Promise<CallToolResult> {
   const run = user.client.start(tool.actor, tool.inputOf(args), { onDetach: 'continue' })
-  const stop = (): void => void run.cancel({ note: 'cancelled by the MCP client' })
+  // A cancel has no answer: where it is forbidden, or there is no run, nobody is told.
+  const stop = (): void => void run.cancel({ note: 'cancelled by the MCP client' }).catch(() => {})
   if (signal.aborted) stop()
   signal.addEventListener('abort', stop, { once: true })
   const progressToken = mcpReq._meta?.progressToken

@@ -14,9 +14,11 @@ export function readInTime(
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader()
   let timer: Timer | undefined
+  let isOver = false
   const end = (): void => {
     timer?.clear()
-    over()
+    if (!isOver) over()
+    isOver = true
   }
   // One piece is read ahead: what waits for the client is known to wait.
   return new ReadableStream<Uint8Array>(
@@ -25,6 +27,7 @@ export function readInTime(
         timer?.clear()
         try {
           const { done, value } = await reader.read()
+          if (isOver) return
           if (done) {
             end()
             controller.close()
@@ -35,10 +38,11 @@ export function readInTime(
           timer = runtime.setTimer(ms, () => {
             const slow = new Error(`the client did not read its answer for ${ms} ms`)
             controller.error(slow)
-            over()
+            end()
             reader.cancel(slow).catch(() => {})
           })
         } catch (error) {
+          if (isOver) return
           end()
           controller.error(error)
         }

@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { actor } from '../../server/actors/actor.ts'
 import { mcp } from '../../server/mcp/mcp-endpoint.ts'
 import { type Bystander, bystander } from '../helpers/bystander.ts'
@@ -17,6 +18,7 @@ let reports = 0
 const actors = {
   ticker: ticker(),
   silent: silent(),
+  strict: actor({ input: z.object({ a: z.number() }), ask: ({ a }) => a }),
   flood: actor({
     async *stream(_: unknown, { signal }) {
       const message = 'x'.repeat(1_000)
@@ -134,6 +136,48 @@ describe('a call over the MCP endpoint', () => {
     expect({ status, error }).toMatchObject({ status: 429, error: { data: { code: 'too_many_streams' } } })
     open.abort()
     await eventually(() => server.server.liveRuns === 1, 'the end of their runs')
+  })
+
+  test('gives its connection back once, however it ends: there are never more than `maxConnections`', async () => {
+    const headers = { ...JSON_RPC, authorization: 'Bearer alice' }
+    const call = (signal: AbortSignal): void =>
+      void fetch(`${server.httpUrl}/mcp`, { method: 'POST', body: callOf('silent'), headers, signal }).catch(() => {})
+    const aborted = new AbortController()
+    for (let n = 0; n < CONNECTIONS; n++) call(aborted.signal)
+    await eventually(() => server.server.liveRuns === CONNECTIONS + 1, 'the runs of all calls')
+    aborted.abort()
+    await eventually(() => server.server.liveRuns === 1, 'the end of their runs')
+    const open = new AbortController()
+    for (let n = 0; n < CONNECTIONS; n++) call(open.signal)
+    await eventually(() => server.server.liveRuns === CONNECTIONS + 1, 'the runs of all calls')
+    expect(await refused(callOf('silent'))).toMatchObject({ status: 429 })
+    open.abort()
+    await eventually(() => server.server.liveRuns === 1, 'the end of their runs')
+  })
+
+  test('that is refused and cancelled in one message harms nobody', async () => {
+    const session = { 'mcp-session-id': 'a'.repeat(32) }
+    const call = (id: number): string => request('tools/call', { name: 'strict', arguments: { a: 'x' } }, id)
+    const cancel = (requestId: number): string => request('notifications/cancelled', { requestId }, undefined)
+    const headers = { ...JSON_RPC, ...session }
+    for (let id = 1; id <= 3; id++)
+      await server.http().request('POST', '/mcp', { body: `[${call(id)},${cancel(id)}]`, headers })
+    expect((await server.http().request('GET', '/runs')).status).toBe(200)
+    // A rejection that nobody handles would have ended the process: it fails this run of the tests.
+  })
+
+  test('goes on without its client where `authorize` forbids the cancel, and harms nobody', async () => {
+    const authorize = (_: unknown, action: string): boolean => action !== 'cancel'
+    await using own = await httpServed(actors, { http: { mcp: mcp() }, authorize })
+    const open = new AbortController()
+    const headers = { ...JSON_RPC, authorization: 'Bearer alice' }
+    const call = fetch(`${own.httpUrl}/mcp`, { method: 'POST', body: callOf('silent'), headers, signal: open.signal })
+    call.catch(() => {})
+    await eventually(() => own.server.liveRuns === 1, 'the run of the call')
+    open.abort()
+    await expect(call).rejects.toThrow(/abort/)
+    expect(await own.http().request('GET', '/runs')).toMatchObject({ status: 200 })
+    expect(own.server.liveRuns).toBe(1)
   })
 
   test('is not stopped by a cancel of another principal, nor by one that names another session', async () => {

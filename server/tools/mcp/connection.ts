@@ -125,7 +125,8 @@ export class Connection {
     }
     if (client.getProtocolEra() === 'legacy') this.#prior = { kind: 'legacy' }
     // Changes of the list are no longer reported: the next call connects anew, and lists the tools.
-    void client.autoOpenedSubscription?.closed.then(() => this.#drop(live))
+    const drop = (): void => this.#drop(live)
+    client.autoOpenedSubscription?.closed.then(drop, drop)
     return live
   }
 
