@@ -142,8 +142,11 @@ export class RunStorage {
 
   async #takeOverAll(): Promise<void> {
     const { store } = this.#options
-    for (let ids = await store.abandoned(TAKE_OVER); ids.length > 0; ids = await store.abandoned(TAKE_OVER))
+    while (!this.#isLeaving && !this.#isClosed) {
+      const ids = await store.abandoned(TAKE_OVER)
+      if (ids.length === 0) return
       await Promise.all(ids.map((id) => this.#takeOverOnce(id)))
+    }
   }
 
   /**
