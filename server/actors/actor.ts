@@ -134,7 +134,7 @@ export interface ActorContext {
   /** Whether an order of a client pauses this run, or a run above it. A request to a model waits by itself. */
   readonly paused: boolean
   /**
-   * Waits while the run is paused. Its time limit stands still meanwhile.
+   * Waits while the run is paused: not at all, if it is not. Its time limit stands still meanwhile.
    * @throws MillraceError the reason of the stop when the run is over.
    */
   readonly resumed: () => Promise<void>
@@ -175,8 +175,6 @@ export interface ActorContext {
    * meanwhile, and an actor with a `checkpoint` waits on after a restart. Rejects with the reason of the stop.
    */
   readonly sleepUntil: (time: number) => Promise<void>
-  /** Resolves when the run is not paused: at once, if it is not. Rejects with the reason of the stop. */
-  readonly unpaused: () => Promise<void>
   /**
    * Pauses, resumes or slows down the run or one of its children, or sets what it may cost, as clients do with the input
    * `govern`.

@@ -70,10 +70,6 @@ export function createContext(run: ContextCallbacks): ActorContext {
     runtime: run.runtime,
     canEmit: (event) => run.canSay(event),
     sleepUntil: (time) => run.wait(sleep(run, time)),
-    unpaused: async () => {
-      const orders = run.orders()
-      for (let hold = orders.hold(run.signal); hold; hold = orders.hold(run.signal)) await run.wait(hold)
-    },
     govern: (order) => run.orders().command(order),
     earlierRun: (id) => run.earlierRun(id),
     reportError: (error) => run.failed(error),

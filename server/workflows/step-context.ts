@@ -39,7 +39,7 @@ export function stepContext(
     signal: { value: signal },
     emit: { value: emit },
     sleepUntil: { value: ((time) => unless(signal, () => run.sleepUntil(time))) satisfies ActorContext['sleepUntil'] },
-    unpaused: { value: (() => unless(signal, () => run.unpaused())) satisfies ActorContext['unpaused'] },
+    resumed: { value: (() => unless(signal, () => run.resumed())) satisfies ActorContext['resumed'] },
     spawn: {
       value: ((actor, ...[given, options]) =>
         run.spawn(actor, given, { ...options, signal: either(options?.signal) })) satisfies ActorContext['spawn'],

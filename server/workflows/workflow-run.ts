@@ -94,13 +94,13 @@ export class WorkflowRun {
       await context.emit({ type: 'step', id, name, status: 'skipped', ...this.#output(place, id, name, value ?? null) })
       return value
     }
-    await context.unpaused()
+    await context.resumed()
     const { runtime } = context
     const begunAt = runtime.now()
     const ms = (): number => Math.round(runtime.now() - begunAt)
     if (this.#kept.tell(id)) await context.emit({ type: 'step', id, name, status: 'start' })
     // A pause may have come while a slow reader held it back.
-    await context.unpaused()
+    await context.resumed()
     try {
       const output = await perform()
       place.signal?.throwIfAborted()
@@ -388,7 +388,7 @@ export class WorkflowRun {
       concurrency,
       place.signal,
       async (part, at, partSignal) => {
-        await place.context.unpaused()
+        await place.context.resumed()
         const step = { id: `${id}[${done + at * chunk}]`, name, attempt: 1 }
         const inside = { ...place, signal: partSignal }
         await this.#body({ run: (given, context) => each(given as unknown[], context) }, part, step, inside)

@@ -26,9 +26,9 @@ describe('the model of a context', () => {
 
 describe('a run that orders itself', () => {
   test('is paused by its own code, and a client lets it go on', async () => {
-    await using served = await servedParent(async function* ({ govern, unpaused }) {
+    await using served = await servedParent(async function* ({ govern, resumed }) {
       govern({ paused: true })
-      await unpaused()
+      await resumed()
       yield 'on'
     })
     const watched = served.start()

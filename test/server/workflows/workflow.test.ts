@@ -298,7 +298,7 @@ describe('a step that fails', () => {
               () => context.progress({ current: 1 }),
               () => context.emit('late text'),
               () => context.sleepUntil(0),
-              () => context.unpaused(),
+              () => context.resumed(),
             ])
               said.push(await say().catch((error: unknown) => (error as MillraceError).code))
             isOver.open()
