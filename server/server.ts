@@ -355,6 +355,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       earlyBytes,
       addressOf,
       report: (error) => report(error, {}),
+      notReady: () => registry.notReady,
       streamOver: () => closing.check(),
       metrics,
     },

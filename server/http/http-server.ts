@@ -21,6 +21,7 @@ import { Callers } from './caller.ts'
 import { ChatRuns } from './chat-runs.ts'
 import { ChatSocket, chatActor } from './chat-socket.ts'
 import type { HttpExtension } from './extension.ts'
+import { healthRoutes } from './health-routes.ts'
 import { HttpSurface } from './http-surface.ts'
 import { metricsRoute } from './metrics-route.ts'
 import { answerOnNode } from './node-adapter.ts'
@@ -60,6 +61,8 @@ export type HttpParts = {
   readonly earlyBytes: EarlyBytes
   addressOf(request: UpgradeRequest): string
   report(error: unknown): void
+  /** Why the server can take no run now. Undefined: it can. */
+  notReady(): MillraceError | undefined
   /** One of the streams is over. */
   streamOver(): void
   readonly metrics: Metrics | undefined
@@ -108,6 +111,7 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
     ...ticketRoutes(access, tickets),
     ...aiSdkRoutes(access, aiSdk),
     ...agUiRoutes(access, chats),
+    ...healthRoutes(() => parts.notReady()),
   ]
   const { mcp } = options
   if (mcp !== undefined && typeof mcp.open !== 'function')

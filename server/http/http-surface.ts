@@ -71,7 +71,7 @@ export class HttpSurface {
       return problem(new MillraceError('forbidden', reason), this.#parts.limits)
     }
     const room = sockets.verify(address)
-    if (!room.ok) {
+    if (!room.ok && !this.#isProbe(request, peer)) {
       log.write('limit.met', { address, reason: room.message })
       return this.#withCors(facts, problem(new MillraceError('overloaded', room.message), this.#parts.limits))
     }
@@ -89,12 +89,18 @@ export class HttpSurface {
     return response
   }
 
+  #isProbe({ url }: Request, { basePath }: Peer): boolean {
+    const path = pathWithin(new URL(url).pathname, basePath)
+    return path !== undefined && this.#routes.isProbe(path)
+  }
+
   async #answer(request: Request, facts: UpgradeRequest, address: string, peer: Peer): Promise<Response> {
     let found: { route: Route; params: Params } | undefined
     let caller: Caller | undefined
     try {
       const url = new URL(request.url)
       const path = pathWithin(url.pathname, peer.basePath)
+      if (path === undefined) throw new HttpError(404, 'not_found', 'this path is outside the base path of the server')
       if (request.method === 'OPTIONS') return this.#preflight(path, facts)
       found = this.#routes.match(request.method, path)
       caller = await this.#callerOf(found.route, found.params, facts, url)
@@ -114,7 +120,7 @@ export class HttpSurface {
     facts: UpgradeRequest,
     url: URL,
   ): Promise<Caller | undefined> {
-    if (access === 'anybody') return undefined
+    if (access === 'anybody' || access === 'probe') return undefined
     const { callers, tickets } = this.#parts
     const ticket = url.searchParams.get('ticket')
     if (ticket === null) return await callers.identify(facts, instanceHeader)
@@ -174,11 +180,10 @@ function factsOf({ url, headers }: Request, { remoteAddress = '', listensAt }: P
   return { url, headers: new Map(headers), origin: headers.get('origin') ?? undefined, remoteAddress, listensAt }
 }
 
-/** @throws HttpError 404 for a path that is not below the base. */
-function pathWithin(path: string, base = ''): string {
+/** The part of a path behind the base. Undefined: it is not below it. */
+function pathWithin(path: string, base = ''): string | undefined {
   const root = base.replace(/\/+$/, '')
-  if (path.startsWith(`${root}/`)) return path.slice(root.length)
-  throw new HttpError(404, 'not_found', 'this path is outside the base path of the server')
+  return path.startsWith(`${root}/`) ? path.slice(root.length) : undefined
 }
 
 /** The same body, which reports once that it was read to its end, or will not be. */

@@ -59,7 +59,12 @@ function described(operation: Operation, names: readonly string[], access: Route
     description: 'An error',
     content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
   }
-  const security = access === 'ticket' ? [{ bearer: [] }, { ticket: [] }] : access === 'anybody' ? [] : [{ bearer: [] }]
+  const security =
+    access === 'ticket'
+      ? [{ bearer: [] }, { ticket: [] }]
+      : access === 'anybody' || access === 'probe'
+        ? []
+        : [{ bearer: [] }]
   return {
     summary,
     security,

@@ -22,9 +22,10 @@ export type Route = {
   readonly path: string
   /**
    * Who may send it. `principal`: a client with credentials. `ticket`: also one with a ticket for the `:run` or the
-   * `:actor` of the path. `anybody`. Default `principal`.
+   * `:actor` of the path. `anybody`. `probe`: anybody, also while the server has as many connections as it may, because
+   * whoever probes it would end it for that. Default `principal`.
    */
-  readonly access?: 'principal' | 'ticket' | 'anybody'
+  readonly access?: 'principal' | 'ticket' | 'anybody' | 'probe'
   /** A header that names the client instance where `Millrace-Client` does not: that of a foreign protocol. */
   readonly instanceHeader?: string
   /** The form of its errors. Default: problems of RFC 9457. */
@@ -55,6 +56,11 @@ export class RouteTable {
   /** Whether a path is one of these routes, with any method. */
   has(path: string): boolean {
     return this.#find(path) !== undefined
+  }
+
+  /** Whether a path, without its query, is for probes. */
+  isProbe(path: string): boolean {
+    return this.#find(path)?.node.routes.some(({ route }) => route.access === 'probe') ?? false
   }
 
   /** The methods that a path has. */

@@ -159,6 +159,11 @@ export class Registry {
     await this.#storage?.open()
   }
 
+  /** Why no run can begin now, whoever asks for it. Undefined: one can. */
+  get notReady(): MillraceError | undefined {
+    return this.#draining ? goingAway() : this.#storage?.fault
+  }
+
   /**
    * Begins the run that a START asks for, or finds the run that its key names. It takes time only where a store has to
    * answer.
@@ -249,7 +254,7 @@ export class Registry {
   /** @throws MillraceError The reason for which this run may not begin now. */
   #check(principal: Principal, { actor: name, input, options }: StartOf): CheckedStart {
     const { actors } = this.#options
-    if (this.#draining) throw new MillraceError('draining', 'this server is going away; connect again and start there')
+    if (this.#draining) throw goingAway()
     const actor = actors.get(name)
     if (!actor) {
       const asked = excerpt(name, QUOTED_CHARACTERS)
@@ -578,6 +583,10 @@ function keyName({ id }: Principal, actor: string, key: Key): string {
 /** An input as the key of a START is bound to it: the input itself where its hash would be longer. */
 function nameOfInput(input: Uint8Array): string {
   return input.length <= HASH_CHARACTERS ? `=${bytesOf(input).toString('latin1')}` : hash('sha256', input, 'base64')
+}
+
+function goingAway(): MillraceError {
+  return new MillraceError('draining', 'this server is going away; connect again and start there')
 }
 
 /** The run, its actor and its owner, as the log has them. */

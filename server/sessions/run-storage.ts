@@ -173,9 +173,15 @@ export class RunStorage {
     })
   }
 
+  /** Why no run can be stored now. Undefined: it can. */
+  get fault(): MillraceError | undefined {
+    if (this.#isOpen && !this.#isDown) return undefined
+    return unavailable()
+  }
+
   /** @throws MillraceError `store_unavailable` while the store fails: a run could begin, and nobody would find it again. */
   checkRoom(): void {
-    if (this.#isDown) throw new MillraceError('store_unavailable', 'the server cannot store runs now; try again later')
+    if (this.#isDown) throw unavailable()
   }
 
   /**
@@ -365,6 +371,10 @@ export class RunStorage {
     const meta = options.meta && { meta: pack(options.meta) }
     return { actor, principal: principal.id, startedAt, ...meta, packed: packed({ principal, options, input }) }
   }
+}
+
+function unavailable(): MillraceError {
+  return new MillraceError('store_unavailable', 'the server cannot store runs now; try again later')
 }
 
 /** How long after a failure a begin is repeated, in milliseconds. */
