@@ -1,6 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { ModelCall, RunModel } from '../actors/actor.ts'
+import { modelCall } from '../actors/model-call.ts'
 import { AnswerCheck, modelError } from '../models/answer-check.ts'
 import type { Model, ModelEvent } from '../models/model.ts'
 import { ModelFailure } from '../models/model-failure.ts'
@@ -79,8 +80,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
   }
 
   async function* text(call: ModelCall | string): AsyncGenerator<string, void> {
-    const asked: ModelCall = typeof call === 'string' ? { messages: [{ role: 'user', content: call }] } : call
-    for await (const event of stream(asked)) {
+    for await (const event of stream(modelCall(call))) {
       if (event.type === 'text') yield event.text
       else if (event.type === 'tool.call') {
         const { extra: _, ...call } = event

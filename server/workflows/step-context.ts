@@ -1,5 +1,6 @@
 import type { Progress } from '../../protocol/events.ts'
-import type { ActorContext } from '../actors/actor.ts'
+import type { ActorContext, ModelCall, RunModel } from '../actors/actor.ts'
+import { modelCall } from '../actors/model-call.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 
 /** The second argument of a step: the context of its run, and where in the workflow it is. */
@@ -34,6 +35,10 @@ export function stepContext(
   }
   if (!signal) return Object.create(run, own) as StepContext
   const either = (other: AbortSignal | undefined): AbortSignal => (other ? AbortSignal.any([signal, other]) : signal)
+  const within = (asked: ModelCall | string): ModelCall => {
+    const call = modelCall(asked)
+    return { ...call, signal: either(call.signal) }
+  }
   return Object.create(run, {
     ...own,
     signal: { value: signal },
@@ -43,6 +48,18 @@ export function stepContext(
     spawn: {
       value: ((actor, ...[given, options]) =>
         run.spawn(actor, given, { ...options, signal: either(options?.signal) })) satisfies ActorContext['spawn'],
+    },
+    model: {
+      value: ((which): RunModel => {
+        const model = run.model(which)
+        return { ...model, stream: (call) => model.stream(within(call)), text: (call) => model.text(within(call)) }
+      }) satisfies ActorContext['model'],
+    },
+    ai: {
+      value: {
+        complete: (prompt, options) => run.ai.complete(within(prompt), options),
+        streamCompletion: (prompt, options) => run.ai.streamCompletion(within(prompt), options),
+      } satisfies ActorContext['ai'],
     },
     request: {
       value: ((question) =>

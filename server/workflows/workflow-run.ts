@@ -442,6 +442,8 @@ async function streamed(items: AsyncGenerator<string | RunEvent>, { context, sig
     for (;;) {
       signal?.throwIfAborted()
       const step: IteratorResult<string | RunEvent, unknown> = await items.next()
+      // Code that ignores its signal must not speak for the attempt behind it.
+      signal?.throwIfAborted()
       if (step.done) return step.value === undefined ? text : step.value
       if (typeof step.value === 'string') text += step.value
       await context.emit(step.value)

@@ -283,6 +283,68 @@ describe('a step that fails', () => {
     expect(MillraceError.is(reason, 'timeout')).toBe(true)
   })
 
+  test('that takes too long stops its requests to models, however it asked', async () => {
+    const signals: AbortSignal[] = []
+    const mute = scriptedModel(async function* ({ signal }) {
+      signals.push(signal)
+      await aborted(signal)
+      yield* []
+    })
+    const asks = workflow({
+      steps: (flow) =>
+        flow
+          .step(
+            'ask',
+            async (_, { ai, model }) => {
+              const bound = model(mute)
+              const all = [
+                ai.complete('a', { model: mute }),
+                drained(ai.streamCompletion('b', { model: mute })),
+                drained(bound.text('c')),
+                drained(bound.stream({ messages: [{ role: 'user', content: 'd' }] })),
+              ]
+              const codes = await Promise.all(
+                all.map((one) => one.catch((error: unknown) => (error as MillraceError).code)),
+              )
+              throw new Error(codes.join())
+            },
+            { timeoutMs: 5, recover: () => 'late' },
+          )
+          // The run goes on, so nothing else has stopped them.
+          .step('look', () => signals.map(({ aborted, reason }) => aborted && (reason as MillraceError).code)),
+    })
+    await using served = await servedWorkflow(asks)
+    const watched = served.start(null)
+    expect(await watched.run.result).toEqual(['timeout', 'timeout', 'timeout', 'timeout'])
+  })
+
+  test('yields nothing more once it took too long, though its generator goes on', async () => {
+    const isClosed = latch()
+    const deaf = workflow({
+      steps: (flow) =>
+        flow
+          .step(
+            'deaf',
+            async function* (_, { signal }) {
+              try {
+                yield 'in time'
+                await aborted(signal)
+                yield ', too late'
+              } finally {
+                isClosed.open()
+              }
+            },
+            { timeoutMs: 5, recover: () => '' },
+          )
+          .step('wait', () => isClosed.opened),
+    })
+    await using served = await servedWorkflow(deaf)
+    const watched = served.start(null)
+    await watched.run.result
+    await watched.over
+    expect(watched.text).toBe('in time')
+  })
+
   test('says nothing more once it took too long, though its code goes on, and its next attempt is alone', async () => {
     const said: unknown[] = []
     const isOver = latch()
@@ -532,3 +594,8 @@ describe('a definition', () => {
     expect(await served.start(null).run.result).toBe(2)
   })
 })
+
+/** Reads to the end. */
+async function drained(items: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of items);
+}
