@@ -166,9 +166,10 @@ export interface RunTools {
    * Runs one call and logs it: `tool.call`, its progress, its request for approval, `tool.result`. Every tool error, an
    * unknown name included, becomes an answer for the model. Clients can cancel the call by its id. The id must differ
    * from the ids of all other open calls of this run; `claimId` returns such ids.
-   * @throws MillraceError only the reason for which the run stops.
+   * @param options.signal Aborting it cancels this call alone. Default: none.
+   * @throws MillraceError only the reason for which the run stops, and that of a signal which has aborted before.
    */
-  call(call: ToolCall): Promise<ToolAnswer>
+  call(call: ToolCall, options?: { signal?: AbortSignal | undefined }): Promise<ToolAnswer>
 }
 
 const OPTIONS: OptionKinds<ToolDefinition<undefined, unknown>> = {

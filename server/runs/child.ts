@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { CANCEL_CODES, type CancelCause, readReceipt, type Usage } from '../../protocol/receipt.ts'
+import { BY_PARENT, type CancelCause, readReceipt, type Usage } from '../../protocol/receipt.ts'
 import type { ChildRun, ChildState } from '../actors/child-run.ts'
 import { endData, errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { excerpt, wellFormed } from '../text.ts'
@@ -151,7 +151,7 @@ export class Child {
   /** Stops it, and releases what waits for it. */
   abandon(reason: MillraceError): void {
     this.#isOver(reason)
-    this.stop(PARENT)
+    this.stop(BY_PARENT)
   }
 
   /** Its run has ended. The end is logged behind all unread items, also for a reader that begins later. */
@@ -173,7 +173,7 @@ export class Child {
         return resultOf()
       },
       cancel: async (note) => {
-        this.stop({ ...PARENT, note: note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS) })
+        this.stop({ ...BY_PARENT, note: note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS) })
         const end = await this.over
         return 'outcome' in end && end.outcome === 'cancelled' ? readReceipt(endData(end)) : undefined
       },
@@ -196,7 +196,7 @@ export class Child {
       // The generator would answer only after the event that it waits for.
       return: () => {
         this.#reading = 'left'
-        this.stop(PARENT)
+        this.stop(BY_PARENT)
         return Promise.resolve({ done: true, value: undefined })
       },
     }
@@ -275,9 +275,6 @@ function stateOf({ end, isPaused, state }: ChildRunHandle): ChildState {
   if (isPaused) return 'paused'
   return state === 'waiting_input' ? 'waiting' : 'running'
 }
-
-/** The cause of a cancel by the parent. */
-export const PARENT: CancelCause = { by: 'parent', code: CANCEL_CODES.parent }
 
 /** Text that can be sent: an actor may have it from anywhere. */
 export function shown(text: string, most: number): string {

@@ -5,6 +5,7 @@ import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { isMap } from '../../protocol/map.ts'
 import {
+  BY_PARENT,
   type CancelCause,
   type Receipt,
   type RunUsage,
@@ -18,7 +19,7 @@ import { endData, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import { wellFormed } from '../text.ts'
 import type { SpawningCall } from '../tools/tool-runner.ts'
-import { Child, type ChildCallbacks, type ChildRunHandle, PARENT, shown } from './child.ts'
+import { Child, type ChildCallbacks, type ChildRunHandle, shown } from './child.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
 import type { ParkedChild, ParkedRun, PassedRequest } from './parked-run.ts'
 import type { Room } from './requests.ts'
@@ -352,7 +353,7 @@ function checkedKey(key: unknown): string {
 
 /** Stops a child when `signal` aborts, until it is over. */
 function stopWith(signal: AbortSignal, child: Child): void {
-  const stop = (): void => child.stop(PARENT)
+  const stop = (): void => child.stop(BY_PARENT)
   // One signal may stop any number of children.
   setMaxListeners(0, signal)
   signal.addEventListener('abort', stop, { once: true })

@@ -2,7 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { PlainEvent, RunEvent, ToolOutcome } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { isMap } from '../../protocol/map.ts'
-import { type CancelCause, readReceipt } from '../../protocol/receipt.ts'
+import { BY_PARENT, type CancelCause, readReceipt } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Spawn } from '../actors/child-run.ts'
 import { issueWords } from '../actors/issue-words.ts'
@@ -100,8 +100,8 @@ export function bindTools(callbacks: ToolCallbacks, tools: ToolMap<never>, conte
     get specs() {
       return Array.from(all(), ([name, { description, parameters }]) => ({ name, description, parameters }))
     },
-    call(asked) {
-      const answer = new ToolRun(callbacks, all(), asked, context).answer()
+    call(asked, options) {
+      const answer = new ToolRun(callbacks, all(), asked, context).answer(options?.signal)
       // A caller may stop waiting before the run stops: that must not be an unhandled rejection.
       answer.catch(() => {})
       return answer
@@ -147,12 +147,19 @@ class ToolRun {
     )
   }
 
-  /** Runs the call and logs its result. @throws the reason for which the run stops. */
-  async answer(): Promise<ToolAnswer> {
+  /**
+   * Runs the call and logs its result.
+   * @param own cancels this call alone.
+   * @throws the reason for which the run stops.
+   */
+  async answer(own?: AbortSignal): Promise<ToolAnswer> {
     const { signal } = this.#callbacks
     signal.throwIfAborted()
+    own?.throwIfAborted()
     const stopWithRun = (): void => this.#controller.abort(signal.reason)
+    const stopAlone = (): void => this.#stop(BY_PARENT)
     signal.addEventListener('abort', stopWithRun, { once: true })
+    own?.addEventListener('abort', stopAlone, { once: true })
     this.#open = this.#callbacks.openTool(this.#call.call, (cause) => this.#stop(cause))
     const { finished, reported } = this.#open
     const work = this.#perform()
@@ -165,6 +172,7 @@ class ToolRun {
     } finally {
       reported()
       signal.removeEventListener('abort', stopWithRun)
+      own?.removeEventListener('abort', stopAlone)
     }
   }
 

@@ -1,6 +1,7 @@
 import type { Progress } from '../../protocol/events.ts'
 import type { ActorContext, ModelCall, RunModel } from '../actors/actor.ts'
 import { modelCall } from '../actors/model-call.ts'
+import type { RunTools } from '../actors/tool.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 
 /** The second argument of a step: the context of its run, and where in the workflow it is. */
@@ -48,6 +49,13 @@ export function stepContext(
     spawn: {
       value: ((actor, ...[given, options]) =>
         run.spawn(actor, given, { ...options, signal: either(options?.signal) })) satisfies ActorContext['spawn'],
+    },
+    tools: {
+      value: ((tools, ...context): RunTools => {
+        const bound = run.tools(tools, ...context)
+        const call: RunTools['call'] = (asked, options) => bound.call(asked, { signal: either(options?.signal) })
+        return Object.create(bound, { call: { value: call } }) as RunTools
+      }) satisfies ActorContext['tools'],
     },
     model: {
       value: ((which): RunModel => {

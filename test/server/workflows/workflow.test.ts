@@ -318,6 +318,41 @@ describe('a step that fails', () => {
     expect(await watched.run.result).toEqual(['timeout', 'timeout', 'timeout', 'timeout'])
   })
 
+  test('that takes too long cancels its tool calls, and makes no further one', async () => {
+    const slow = tool({
+      description: 'takes long',
+      run: async (_, { signal }) => {
+        await aborted(signal)
+        return 'too late'
+      },
+    })
+    let further: unknown
+    const isOver = latch()
+    const calling = workflow({
+      steps: (flow) =>
+        flow
+          .step(
+            'call',
+            async (_, { tools }) => {
+              const bound = tools({ slow })
+              await bound.call({ call: 'one', name: 'slow', args: {} })
+              further = await bound.call({ call: 'two', name: 'slow', args: {} }).catch((error: unknown) => error)
+              isOver.open()
+            },
+            { timeoutMs: 5, recover: () => 'late' },
+          )
+          .step('wait', () => isOver.opened),
+    })
+    await using served = await servedWorkflow(calling)
+    const watched = served.start(null)
+    await watched.run.result
+    await watched.over
+    expect(watched.all('tool.result')).toMatchObject([
+      { call: 'one', outcome: 'cancelled', receipt: { by: 'parent', settled: true } },
+    ])
+    expect(MillraceError.is(further, 'timeout')).toBe(true)
+  })
+
   test('yields nothing more once it took too long, though its generator goes on', async () => {
     const isClosed = latch()
     const deaf = workflow({
