@@ -193,6 +193,8 @@ export class WorkflowRun {
     )
     try {
       const work = this.#body(body, value, { id, name, attempt }, { ...place, signal })
+      // The next attempt begins the child anew, by the same key: this one has ended then.
+      if ('actor' in body) await work.catch(() => {})
       return await untilAborted(work, signal)
     } finally {
       timer.clear()
@@ -227,7 +229,8 @@ export class WorkflowRun {
   }
 
   async #answer(actor: Actor, given: unknown, streaming: boolean, id: string, place: Place): Promise<unknown> {
-    const sub = await inlined(actor, given)
+    const checked = inlined(actor, given)
+    const sub = await (place.signal ? untilAborted(checked, place.signal) : checked)
     if (sub) {
       const within = new WorkflowRun(sub.input, this.#kept, this.#underWay)
       return this.#branch(id, place, (inner) => within.#within(sub.nodes, inner))

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { Runtime } from '../../../protocol/runtime.ts'
 import { actor, agent, anonymous, createServer, MillraceError, tool, workflow } from '../../../server/index.ts'
+import { nodeRuntime } from '../../../server/runtime.ts'
 import { says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
 import { aborted, latch, silent } from '../../helpers/test-actors.ts'
@@ -353,6 +355,42 @@ describe('a step that fails', () => {
     expect(MillraceError.is(further, 'timeout')).toBe(true)
   })
 
+  test('that is an actor is tried again once its child run has ended', async () => {
+    for (const streaming of [true, false]) {
+      let active = 0
+      let begun = 0
+      const slow = actor({
+        async *stream(_: unknown, { signal }) {
+          expect(++active).toBe(1)
+          try {
+            if (++begun === 1) {
+              yield 'first'
+              await aborted(signal)
+              // It takes a while to stop.
+              for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+            } else yield 'second'
+          } finally {
+            active--
+          }
+        },
+      })
+      const work = workflow({
+        steps: (flow) =>
+          flow.step('slow', slow, {
+            streaming,
+            timeoutMs: LONG_MS,
+            retry: { attempts: 2, delayMs: 0, when: (error) => MillraceError.is(error, 'timeout') },
+          }),
+      })
+      await using served = await servedWorkflow(work, { runtime: firstIsShort(LONG_MS) })
+      const watched = served.start(null)
+      expect(await watched.run.result).toBe('second')
+      await watched.over
+      expect(watched.all('step').map(({ status }) => status)).toEqual(['start', 'failed', 'start', 'done'])
+      expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(['cancelled', 'ok'])
+    }
+  })
+
   test('yields nothing more once it took too long, though its generator goes on', async () => {
     const isClosed = latch()
     const deaf = workflow({
@@ -633,4 +671,20 @@ describe('a definition', () => {
 /** Reads to the end. */
 async function drained(items: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of items);
+}
+
+/** Time enough for an attempt. */
+const LONG_MS = 61_000
+
+/** A runtime whose first timer of that time fires soon. */
+function firstIsShort(longMs: number): Runtime {
+  let isFirst = true
+  return {
+    ...nodeRuntime,
+    setTimer(ms, callback) {
+      const isShort = isFirst && ms === longMs
+      if (isShort) isFirst = false
+      return nodeRuntime.setTimer(isShort ? 5 : ms, callback)
+    },
+  }
 }
