@@ -125,6 +125,11 @@ export class Child {
     return state && { id: this.id, ...foundBy, text: this.#text, ...state }
   }
 
+  /** Its parent, or a client, has stopped it. Its code may still go on. */
+  get isStopped(): boolean {
+    return this.#left
+  }
+
   /** It was stopped while a loop reads it. */
   get leftInLoop(): boolean {
     return this.#left && this.#reading === 'loop'

@@ -105,7 +105,7 @@ export class Children {
   /** Agents whose end it has logged. An actor that kept their events may forward them later. */
   readonly #past = new Set<string>()
   readonly #requests = new Map<string, Passed>()
-  /** The open children that can be found again, by their keys. */
+  /** The open children that can be found again, by their keys. While one that was stopped ends, nothing is parked. */
   readonly #keyed = new Map<string, Child>()
   /** Those that another process left, and that were not begun again. */
   readonly #left = new Map<string, ParkedChild>()
@@ -169,7 +169,8 @@ export class Children {
     options.signal?.throwIfAborted()
     const key = options.key === undefined ? undefined : checkedKey(options.key)
     const keyName = key === undefined ? undefined : nameOf(key, call?.id)
-    if (keyName !== undefined && this.#keyed.has(keyName))
+    const known = keyName === undefined ? undefined : this.#keyed.get(keyName)
+    if (known && !known.isStopped)
       throw new MillraceError('key_conflict', `a child with the key ${JSON.stringify(key)} goes on; take another key`)
     const from = keyName === undefined ? undefined : this.#left.get(keyName)
     const name = options.name === undefined ? undefined : shown(options.name, MAX_NAME_CHARACTERS)
@@ -203,7 +204,10 @@ export class Children {
       this.#left.delete(keyName)
       this.#keyed.set(keyName, child)
       call?.begins(child.over)
-      void child.over.then(() => this.#keyed.delete(keyName))
+      void child.over.then(() => {
+        // One that was stopped may have another one in its place.
+        if (this.#keyed.get(keyName) === child) this.#keyed.delete(keyName)
+      })
     }
     this.#unreported.set(
       child,

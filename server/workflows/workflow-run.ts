@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { PlainEvent, RunEvent } from '../../protocol/events.ts'
 import type { Actor, ActorContext } from '../actors/actor.ts'
@@ -182,22 +183,30 @@ export class WorkflowRun {
   }
 
   async #once(node: StepNode, value: unknown, id: string, attempt: number, place: Place): Promise<unknown> {
-    const { timeoutMs, name, body } = node
-    if (timeoutMs === undefined) return this.#body(body, value, { id, name, attempt }, place)
+    const { timeoutMs, retry: policy, name, body } = node
+    if (timeoutMs === undefined && !policy) return this.#body(body, value, { id, name, attempt }, place)
     const { context } = place
-    const late = new AbortController()
+    const over = new AbortController()
     const outer = place.signal ?? context.signal
-    const signal = AbortSignal.any([outer, late.signal])
-    const timer = context.runtime.setTimer(timeoutMs, () =>
-      late.abort(new MillraceError('timeout', `it took longer than ${timeoutMs} ms`)),
-    )
+    const signal = AbortSignal.any([outer, over.signal])
+    // It may stop any number of requests, calls and children.
+    setMaxListeners(0, signal)
+    const late = (): void => {
+      // A stop waits for the code that it stops, so that its receipt is true.
+      if (!outer.aborted) over.abort(new MillraceError('timeout', `it took longer than ${timeoutMs} ms`))
+    }
+    const timer = timeoutMs === undefined ? undefined : context.runtime.setTimer(timeoutMs, late)
     try {
       const work = this.#body(body, value, { id, name, attempt }, { ...place, signal })
       // The next attempt begins the child anew, by the same key: this one has ended then.
       if ('actor' in body) await work.catch(() => {})
-      return await untilAborted(work, signal)
+      return await untilAborted(work, over.signal)
+    } catch (error) {
+      // What it has left under way would go on beside the next attempt.
+      over.abort(error)
+      throw error
     } finally {
-      timer.clear()
+      timer?.clear()
     }
   }
 

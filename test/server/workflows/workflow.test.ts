@@ -355,6 +355,31 @@ describe('a step that fails', () => {
     expect(MillraceError.is(further, 'timeout')).toBe(true)
   })
 
+  test('is awaited by a cancel of the run, also where the time of its attempt is limited', async () => {
+    for (const options of [{ timeoutMs: LONG_MS }, { retry: { attempts: 2 } }]) {
+      const isBegun = latch()
+      let isOver = false
+      const slow = workflow({
+        steps: (flow) =>
+          flow.step(
+            'slow',
+            async (_, { signal }) => {
+              isBegun.open()
+              await aborted(signal)
+              for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+              isOver = true
+            },
+            options,
+          ),
+      })
+      await using served = await servedWorkflow(slow)
+      const { run } = served.start(null)
+      await isBegun.opened
+      expect(await run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
+      expect(isOver).toBe(true)
+    }
+  })
+
   test('that is an actor is tried again once its child run has ended', async () => {
     for (const streaming of [true, false]) {
       let active = 0
@@ -389,6 +414,38 @@ describe('a step that fails', () => {
       expect(watched.all('step').map(({ status }) => status)).toEqual(['start', 'failed', 'start', 'done'])
       expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(['cancelled', 'ok'])
     }
+  })
+
+  test('leaves nothing behind that its next attempt would meet: a child run by the same key is stopped', async () => {
+    const ended: string[] = []
+    const part = actor({
+      async *stream(attempt: unknown, { signal }) {
+        yield* []
+        if (attempt === 1) await aborted(signal)
+        for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+        ended.push(`attempt ${String(attempt)}, ${signal.aborted ? 'stopped' : 'whole'}`)
+      },
+    })
+    const fails = actor({
+      async ask(attempt: unknown) {
+        if (attempt === 1) throw new MillraceError('unavailable', 'not now', { retryable: true })
+      },
+    })
+    const work = workflow({
+      steps: (flow) =>
+        flow.step(
+          'both',
+          async (_, { spawn, step: { attempt } }) => {
+            const children = [spawn(part, attempt, { key: 'part' }), spawn(fails, attempt, { key: 'fails' })]
+            await Promise.all(children.map(({ result }) => result))
+            return attempt
+          },
+          { retry: { attempts: 2, delayMs: 0 } },
+        ),
+    })
+    await using served = await servedWorkflow(work)
+    expect(await served.start(null).run.result).toBe(2)
+    expect(ended).toEqual(['attempt 1, stopped', 'attempt 2, whole'])
   })
 
   test('yields nothing more once it took too long, though its generator goes on', async () => {
