@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { untilAborted } from '../streams/until-aborted.ts'
 import type { Items } from './flow-node.ts'
 
 /**
@@ -33,27 +34,33 @@ export async function* chunksOf(
 /**
  * Does the same for many items, at most `concurrency` of them at a time. The first failure stops those under way, and
  * is thrown when they have finished.
- * @param perform `signal` aborts when another item has failed.
+ * @param outer stops all of it.
+ * @param perform `signal` aborts with `outer`, and when another item has failed.
  * @param finished takes each result, in the order of the items. The work is never far ahead of it.
  */
 export async function inOrder<Item, Result>(
   items: Iterable<Item> | AsyncIterable<Item>,
   concurrency: number,
-  outer: AbortSignal | undefined,
-  perform: (item: Item, at: number, signal: AbortSignal | undefined) => Promise<Result>,
+  outer: AbortSignal,
+  perform: (item: Item, at: number, signal: AbortSignal) => Promise<Result>,
   finished: (result: Result) => Promise<void> | void,
 ): Promise<void> {
   let at = 0
   if (concurrency > 1) return new Pool(concurrency, outer, perform, finished).run(items)
-  for await (const item of items) await finished(await perform(item, at++, outer))
+  for await (const item of items) {
+    outer.throwIfAborted()
+    await finished(await perform(item, at++, outer))
+  }
 }
 
 /** Items that are worked on at the same time. */
 class Pool<Item, Result> {
   readonly #size: number
-  readonly #perform: (item: Item, at: number, signal: AbortSignal | undefined) => Promise<Result>
+  readonly #perform: (item: Item, at: number, signal: AbortSignal) => Promise<Result>
   readonly #finished: (result: Result) => Promise<void> | void
+  readonly #outer: AbortSignal
   readonly #siblings = new AbortController()
+  /** That of both. */
   readonly #signal: AbortSignal
   /** Results that wait for those before them. */
   readonly #results = new Map<number, Result>()
@@ -67,31 +74,44 @@ class Pool<Item, Result> {
 
   constructor(
     size: number,
-    outer: AbortSignal | undefined,
-    perform: (item: Item, at: number, signal: AbortSignal | undefined) => Promise<Result>,
+    outer: AbortSignal,
+    perform: (item: Item, at: number, signal: AbortSignal) => Promise<Result>,
     finished: (result: Result) => Promise<void> | void,
   ) {
     this.#size = size
+    this.#outer = outer
     this.#perform = perform
     this.#finished = finished
     const { signal } = this.#siblings
-    this.#signal = outer ? AbortSignal.any([outer, signal]) : signal
+    this.#signal = AbortSignal.any([outer, signal])
     setMaxListeners(0, this.#signal)
   }
 
   async run(items: Iterable<Item> | AsyncIterable<Item>): Promise<void> {
+    const source = piecesOf(items)
+    let isReading = false
     try {
-      for await (const item of items) {
-        void this.#begin(item, this.#begun++)
+      for (;;) {
         // Results that nothing takes yet must not pile up.
         await this.#until(() => this.#active < this.#size && this.#begun - this.#taken < 2 * this.#size)
-        if (this.#failure) break
+        this.#signal.throwIfAborted()
+        isReading = true
+        // A source that has nothing now must not hide a failure.
+        const step = await untilAborted(source.next(), this.#siblings.signal)
+        isReading = false
+        if (step.done) break
+        this.#signal.throwIfAborted()
+        void this.#begin(step.value, this.#begun++)
       }
     } catch (error) {
       this.#fail(error)
     }
     await this.#until(() => this.#active === 0 && !this.#isTaking && this.#taken === this.#begun)
-    if (this.#failure) throw this.#failure.error
+    if (!this.#failure) return
+    const closed = source.return().catch(() => {})
+    // A stop of the run waits for what it stops. Otherwise the source closes once it has something.
+    if (!isReading || this.#outer.aborted) await closed
+    throw this.#failure.error
   }
 
   async #begin(item: Item, at: number): Promise<void> {
@@ -138,4 +158,8 @@ class Pool<Item, Result> {
       this.#wake = resolve
     })
   }
+}
+
+async function* piecesOf<Item>(items: Iterable<Item> | AsyncIterable<Item>): AsyncGenerator<Item, void, void> {
+  yield* items
 }

@@ -30,7 +30,7 @@ type Place = {
   readonly context: ActorContext
   /** What the ids of the steps here begin with. */
   readonly prefix: string
-  /** Stops what is done here alone. Undefined: only the run stops it. */
+  /** Stops what is done here, with the run or alone. Undefined: only the run stops it. */
   readonly signal: AbortSignal | undefined
 }
 
@@ -166,7 +166,7 @@ export class WorkflowRun {
     }
     const { delayMs: firstMs = 1_000, maxDelayMs: maxMs = 10_000 } = policy
     const { runtime } = context
-    const signal = place.signal ?? context.signal
+    const signal = signalOf(place)
     const attempts = retry(again, { signal, maxRetries: policy.attempts - 1, firstMs, maxMs, runtime })
     try {
       for (;;) {
@@ -187,7 +187,7 @@ export class WorkflowRun {
     if (timeoutMs === undefined && !policy) return this.#body(body, value, { id, name, attempt }, place)
     const { context } = place
     const over = new AbortController()
-    const outer = place.signal ?? context.signal
+    const outer = signalOf(place)
     const signal = AbortSignal.any([outer, over.signal])
     // It may stop any number of requests, calls and children.
     setMaxListeners(0, signal)
@@ -296,7 +296,7 @@ export class WorkflowRun {
   async #parallel(node: ParallelNode, value: unknown, id: string, place: Place): Promise<unknown> {
     const { branches, recover } = node
     const siblings = new AbortController()
-    const signal = place.signal ? AbortSignal.any([place.signal, siblings.signal]) : siblings.signal
+    const signal = AbortSignal.any([signalOf(place), siblings.signal])
     let failure: { error: unknown } | undefined
     const one = async (name: string, nodes: FlowNodes): Promise<unknown> => {
       const branchId = `${id}/${name}`
@@ -360,7 +360,8 @@ export class WorkflowRun {
     const items = over(value, this.#input)
     const total = Array.isArray(items) ? items.length : undefined
     const results: unknown[] = []
-    for await (const part of chunksOf(items, chunk, place.signal ?? place.context.signal)) {
+    const signal = signalOf(place)
+    for await (const part of chunksOf(items, chunk, signal)) {
       const from = results.length
       const partId = `${id}[${from}..${from + part.length - 1}]`
       const given = await this.#named(partId, name, place, async () => {
@@ -368,8 +369,9 @@ export class WorkflowRun {
         await inOrder(
           part,
           concurrency,
-          place.signal,
-          (item, at, signal) => this.#item(each, item, `${id}[${from + at}]`, name, { ...place, signal }),
+          signal,
+          (item, at, itemSignal) =>
+            this.#item(each, item, `${id}[${from + at}]`, name, { ...place, signal: itemSignal }),
           (result) => void own.push(result),
         )
         return own
@@ -393,12 +395,12 @@ export class WorkflowRun {
     const items = done > 0 && from ? from(value, done) : over(value, this.#input)
     const known = total ?? (Array.isArray(items) ? items.length : undefined)
     let count = done
-    const signal = place.signal ?? place.context.signal
+    const signal = signalOf(place)
     const chunks = chunksOf(items, chunk, signal, from ? 0 : done)
     await inOrder(
       chunks,
       concurrency,
-      place.signal,
+      signal,
       async (part, at, partSignal) => {
         await place.context.resumed()
         const step = { id: `${id}[${done + at * chunk}]`, name, attempt: 1 }
@@ -468,6 +470,11 @@ async function streamed(items: AsyncGenerator<string | RunEvent>, { context, sig
 /** The key of a child, by which it is found again after a restart. */
 function keyOf(id: string): string | undefined {
   return id.length <= MAX_KEY_CHARACTERS ? id : undefined
+}
+
+/** What stops the code that is done at a place: the run, at least. */
+function signalOf({ context, signal }: Place): AbortSignal {
+  return signal ?? context.signal
 }
 
 function isStopped({ context, signal }: Place): boolean {

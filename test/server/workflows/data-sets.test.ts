@@ -29,7 +29,7 @@ describe('a map over a data set', () => {
           async each(n, { step }) {
             most = Math.max(most, ++active)
             // The later ones are faster.
-            for (let turn = 10 - n; turn > 0; turn--) await Promise.resolve()
+            for (let turn = 10 * (10 - n); turn > 0; turn--) await Promise.resolve()
             active--
             expect(step.id).toBe(`square[${n}]`)
             return n * n
@@ -89,6 +89,29 @@ describe('a map over a data set', () => {
     })
     expect(stopped).toBe(true)
   })
+
+  test('stops the items under way when the run is cancelled', async () => {
+    const isUp = latch()
+    let begun = 0
+    let stopped = 0
+    const endless = workflow({
+      steps: (flow) =>
+        flow.map('items', {
+          over: () => [1, 2, 3, 4],
+          async each(_, { signal }) {
+            if (++begun === 2) isUp.open()
+            await aborted(signal)
+            stopped++
+          },
+          concurrency: 2,
+        }),
+    })
+    await using served = await servedWorkflow(endless)
+    const watched = served.start(null)
+    await isUp.opened
+    expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
+    expect({ begun, stopped }).toEqual({ begun: 2, stopped: 2 })
+  })
 })
 
 describe('a batch', () => {
@@ -143,7 +166,7 @@ describe('a batch', () => {
     expect(positions).toEqual(Array.from({ length: 100 }, (_, n) => (n + 1) * 10))
   })
 
-  test('stops between two chunks, and closes what it reads', async () => {
+  test.each([1, 2])('stops between two chunks, %s at a time, and closes what it reads', async (concurrency) => {
     const inChunk = latch()
     let closed = false
     let chunks = 0
@@ -163,13 +186,72 @@ describe('a batch', () => {
             await aborted(signal)
           },
           chunk: 5,
+          concurrency,
         }),
     })
     await using served = await servedWorkflow(batch)
     const watched = served.start(null)
     await inChunk.opened
     expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
-    expect({ chunks, closed }).toEqual({ chunks: 3, closed: true })
+    expect({ chunks, closed }).toEqual({ chunks: 2 + concurrency, closed: true })
+  })
+
+  test('fails at once where its source has nothing for now, and begins no chunk behind the failure', async () => {
+    const more = latch()
+    const isClosed = latch()
+    const chunks: unknown[] = []
+    const failing = workflow({
+      steps: (flow) =>
+        flow.batch('import', {
+          async *over() {
+            try {
+              yield 1
+              await more.opened
+              yield 2
+            } finally {
+              isClosed.open()
+            }
+          },
+          async each([item]) {
+            chunks.push(item)
+            // The source is asked for the next chunk meanwhile.
+            await new Promise(setImmediate)
+            throw new MillraceError('unavailable', 'down')
+          },
+          chunk: 1,
+          concurrency: 2,
+        }),
+    })
+    await using served = await servedWorkflow(failing)
+    await expect(served.start(null).run.result).rejects.toMatchObject({ message: 'step import failed: down' })
+    more.open()
+    await isClosed.opened
+    expect(chunks).toEqual([1])
+  })
+
+  test('begins no chunk that its source gives after a failure', async () => {
+    const isFailing = latch()
+    const chunks: unknown[] = []
+    const failing = workflow({
+      steps: (flow) =>
+        flow.batch('import', {
+          async *over() {
+            yield 1
+            await isFailing.opened
+            yield 2
+          },
+          each([item]) {
+            chunks.push(item)
+            isFailing.open()
+            throw new MillraceError('unavailable', 'down')
+          },
+          chunk: 1,
+          concurrency: 2,
+        }),
+    })
+    await using served = await servedWorkflow(failing)
+    await expect(served.start(null).run.result).rejects.toMatchObject({ message: 'step import failed: down' })
+    expect(chunks).toEqual([1])
   })
 
   test('is held back by a reader that does not read, and is no faster than that', async () => {
@@ -217,6 +299,7 @@ describe('a run that begins where another one failed', () => {
     isBroken = false
     const again = served.start(null, { meta: { retryOf: failed.run.id } })
     expect(await again.run.result).toBe(32)
+    await again.over
     expect(done).toEqual(['two'])
     expect(
       stepsOf(again)
