@@ -17,7 +17,10 @@ export type SpawnOptions = {
   key?: string | undefined
   /** Aborting it cancels the child. Default: none. */
   signal?: AbortSignal | undefined
-  /** The `meta` of the child: plain data of at most 1,024 bytes when encoded. Default: that of its parent. */
+  /**
+   * The `meta` of the child: plain data of at most 1,024 bytes when encoded. Default: that of its parent, without
+   * `retryOf`, which is about the parent alone.
+   */
   meta?: { readonly [name: string]: unknown } | undefined
 }
 

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { StreamEvent } from '../../protocol/events.ts'
-import type { Key, Start } from '../../protocol/frames.ts'
+import type { Key, Start, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, EarlierRun, Principal } from '../actors/actor.ts'
@@ -294,7 +294,7 @@ export class Registry {
       onDetach: 'pause',
       detachMs: undefined,
       timeoutMs: undefined,
-      meta: meta ?? parents.meta,
+      meta: meta ?? inherited(parents.meta),
       ask: false,
     }
     const itsName = name ?? this.#nameOf(actor)
@@ -562,6 +562,13 @@ async function* readAll(run: ReadableRun, limits: Limits): AsyncGenerator<Stream
 function nextItem(log: Log, after: number, gen = log.genAt(1)): number {
   const life = log.lifeAfter(gen)
   return life && after >= life.first ? life.first : after + 1
+}
+
+/** What a child has of the `meta` of its parent. The run that its parent does again is none of its own. */
+function inherited(meta: WireMap | undefined): WireMap | undefined {
+  if (meta?.['retryOf'] === undefined) return meta
+  const { retryOf: _, ...rest } = meta
+  return rest
 }
 
 function storable({ name, principal, input, options }: CheckedStart): StorableRun {

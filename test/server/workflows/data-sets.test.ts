@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createClient } from '../../../client-sdk/node.ts'
-import { actor, MillraceError, workflow } from '../../../server/index.ts'
+import { actor, MillraceError, pipelineTeam, workflow } from '../../../server/index.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { aborted, latch } from '../../helpers/test-actors.ts'
 import { servedWorkflow, stepsOf } from '../../helpers/workflow-run.ts'
@@ -273,6 +273,7 @@ describe('a batch', () => {
 describe('a run that begins where another one failed', () => {
   test('skips the steps that were done there, with their results', async () => {
     const done: string[] = []
+    const isLeftDone = latch()
     let isBroken = true
     const flaky = workflow({
       steps: (flow) =>
@@ -282,8 +283,9 @@ describe('a run that begins where another one failed', () => {
             left: branch.step('one', ({ n }) => (done.push('left'), n + 1)),
             right: branch
               .step('one', ({ n }) => (done.push('right'), n + 2))
-              .step('two', (n) => {
+              .step('two', async (n) => {
                 done.push('two')
+                await isLeftDone.opened
                 if (isBroken) throw new MillraceError('unavailable', 'down')
                 return n * 10
               }),
@@ -292,7 +294,8 @@ describe('a run that begins where another one failed', () => {
     })
     await using served = await servedWorkflow(flaky)
     const failed = served.start(null)
-    // The left branch has ended before the right one fails.
+    await failed.first('step', ({ id, status }) => id === 'both/left' && status === 'done')
+    isLeftDone.open()
     await expect(failed.run.result).rejects.toMatchObject({ details: { step: 'both/right/two' } })
     expect(done.toSorted()).toEqual(['first', 'left', 'right', 'two'])
     done.length = 0
@@ -310,6 +313,36 @@ describe('a run that begins where another one failed', () => {
     const third = served.start(null, { meta: { retryOf: again.run.id } })
     expect(await third.run.result).toBe(32)
     expect(done).toEqual(['two'])
+  })
+
+  test('begins its child workflows and its teams from their first step', async () => {
+    const seen: unknown[] = []
+    const member = actor({
+      ask: (input, { run }) => {
+        seen.push(run.meta)
+        return Promise.resolve(input)
+      },
+    })
+    const child = workflow({ steps: (flow) => flow.step('inner', (n) => n) })
+    const team = pipelineTeam({ members: () => ({ member }), budget: { tokens: 1_000 } })
+    let isBroken = true
+    const flaky = workflow({
+      steps: (flow) =>
+        flow
+          .step('check', () => {
+            if (isBroken) throw new MillraceError('unavailable', 'down')
+            return 'a task'
+          })
+          .step('spawn', (task, { spawn }) => spawn(child, task).result)
+          .step('team', team, { input: (task) => String(task) }),
+    })
+    await using served = await servedWorkflow(flaky)
+    const failed = served.start(null)
+    await expect(failed.run.result).rejects.toMatchObject({ details: { step: 'check' } })
+    isBroken = false
+    const again = served.start(null, { meta: { user: 'alice', retryOf: failed.run.id } })
+    expect(await again.run.result).toEqual({ prompt: 'a task' })
+    expect(seen).toEqual([{ user: 'alice' }])
   })
 
   test('goes on behind the last finished chunk, of a source that it reads again or that seeks', async () => {
