@@ -39,6 +39,8 @@ export interface ChildRunHandle extends ReadableRun {
   readonly parkedState: Pick<ParkedChild, 'startedAt' | 'next' | 'lives' | 'packed'> | undefined
   /** The process ends, and another one goes on with it. */
   leaveParked(): void
+  /** Another process has it: lets its readers go, and those of the runs below it. */
+  dropReaders(): void
 }
 
 /** What a child takes from the run that began it. */

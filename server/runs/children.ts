@@ -245,6 +245,11 @@ export class Children {
     for (const { run } of this.#live) run.leaveParked()
   }
 
+  /** Another process has them: lets their readers go. */
+  dropReaders(): void {
+    for (const { run } of this.#live) run.dropReaders()
+  }
+
   /** Logs the ends of stopped children now, whatever has not finished. */
   endNow(): void {
     for (const { run } of this.#live) run.endNow()

@@ -122,7 +122,7 @@ export class Run implements ReadableRun {
   #parking: Parking | undefined
   /** What it does for other processes, where they share the store. */
   #holding: Holding | undefined
-  /** Another process has taken it over. */
+  /** Another process has taken it over, with all runs below it. Only the run above all says so. */
   #isElsewhere = false
   /** What it goes on from, if another process began it. */
   #restored: ParkedRun | undefined
@@ -650,15 +650,21 @@ export class Run implements ReadableRun {
   }
 
   /**
-   * Another process has it: its actor is stopped, and nobody here hears of that. Its readers read on over there, where it
-   * has its one end.
+   * Another process has it and the runs below it: their actors are stopped, and nobody here hears of that. Its readers
+   * read on over there, where it has its one end.
    */
   #moveAway(moved: () => void): void {
     this.#isElsewhere = true
     this.#holding?.leave()
-    this.#readers.drop(true)
+    this.dropReaders()
     this.interrupt('another server has this run')
     moved()
+  }
+
+  /** Another process has it: lets its readers go, and those of the runs below it. */
+  dropReaders(): void {
+    this.#readers.drop(true)
+    this.#children.dropReaders()
   }
 
   /** Data of the requests logged before item `seq` and not yet answered. */
@@ -846,9 +852,11 @@ export class Run implements ReadableRun {
       },
       abort: (reason) => this.#controller?.abort(reason),
       store: (end, publish) => {
-        if (this.#isElsewhere) return
-        if (this.#journal) void this.#journal.end(end).then(() => this.#guarded.enter(publish))
-        else publish()
+        const publishHere = (): void => {
+          if (!this.#root.#isElsewhere) publish()
+        }
+        if (this.#journal) void this.#journal.end(end).then(() => this.#guarded.enter(publishHere))
+        else publishHere()
       },
       ended: () => {
         this.#readers.wakeAll()

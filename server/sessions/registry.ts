@@ -477,13 +477,18 @@ export class Registry {
     }
   }
 
-  /** Another node has taken a run over. Its slot is free, whatever its actor does. */
+  /** Another node has taken a run over, with the runs below it. Their slots are free, whatever their actors do. */
   #movedAway(id: string): void {
-    const run = this.#runs.get(id)
-    if (!run) return
-    this.#options.log.write('run.moved', runFields(run))
-    this.#runSettled(run)
-    this.#forget(run)
+    const moved = this.#runs.get(id)
+    if (!moved) return
+    this.#options.log.write('run.moved', runFields(moved))
+    for (const run of [...this.#unsettled]) {
+      if (!isWithin(run, id)) continue
+      this.#runSettled(run)
+      this.#unwanted.delete(run)
+      // A child that has its end keeps it.
+      if (!run.end) this.#forget(run)
+    }
   }
 
   /** Stops all timers, and lets go of the store. */

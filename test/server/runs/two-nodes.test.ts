@@ -3,13 +3,13 @@ import { z } from 'zod'
 import { EVENT } from '../../../protocol/events.ts'
 import type { WireMap } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
-import { type Actor, actor, agent, type ServerOptions, tool } from '../../../server/index.ts'
+import { type Actor, actor, agent, agentTool, type LogFields, type ServerOptions, tool } from '../../../server/index.ts'
 import { packPayload } from '../../../server/log/payload.ts'
 import type { RedisStore, RedisStoreOptions } from '../../../server/stores/redis/redis-store.ts'
 import { redisStore } from '../../helpers/redis-harness.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
-import { eventually, type TestServer, testServer } from '../../helpers/server.ts'
+import { eventually, quiet, type TestServer, testServer } from '../../helpers/server.ts'
 
 const LEASE_MS = 1_000
 
@@ -46,6 +46,8 @@ function packed(data: WireMap): Uint8Array {
 
 const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${i + 1},`).join('')
 
+type Taken = Exclude<Awaited<ReturnType<RedisStore['takeOver']>>, string>
+
 type Node<Actors extends Record<string, Actor>> = TestServer<Actors> & { readonly store: RedisStore }
 
 describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
@@ -64,6 +66,16 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     ): Promise<Node<Actors>> {
       const store = redisStore([on], prefix, { leaseMs: LEASE_MS, lookMs: 300, ...options })
       return Object.assign(await testServer<Actors>(actors, { store, ...more }), { store })
+    }
+  }
+
+  /** Takes a run over, as if its server had been frozen for longer than its lease. */
+  async function takenOver(by: RedisStore, run: string): Promise<Taken> {
+    const [key] = (await redis.command('KEYS', `*{${run}}:m`)) as string[]
+    for (;;) {
+      const taken = await by.takeOver(run)
+      if (typeof taken !== 'string') return taken
+      await redis.command('HSET', key!, 'x', '1')
     }
   }
 
@@ -232,13 +244,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     const { run } = await alice.next('opened')
     await alice.until(() => alice.count(1) === 5)
     await eventually(() => a.server.liveRuns === 1, 'it goes on')
-    const [key] = (await redis.command('KEYS', `*{${run}}:m`)) as string[]
-    // As if it had been frozen for longer than its lease: another process finds nobody who holds the run.
-    let taken = await b.store.takeOver(run)
-    while (typeof taken === 'string') {
-      await redis.command('HSET', key!, 'x', '1')
-      taken = await b.store.takeOver(run)
-    }
+    const taken = await takenOver(b.store, run)
     const { lease, run: stored } = taken
     await lease.append({ end: { seq: stored.next, outcome: 'error', packed: packed({ code: 'interrupted' }) } })
     expect(await alice.closed).toBe(4503)
@@ -247,6 +253,61 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     await using again = await b.client()
     again.attach(1, run, 5, { gen: 1 })
     expect(await again.next('end', 1)).toMatchObject({ outcome: 'error', seq: 6, data: { code: 'interrupted' } })
+  })
+
+  test('say nothing of an end that comes too late: the run has its one end on the other server', async () => {
+    const node = deployment({ leaseMs: 10_000 })
+    const actors = actorsOf({ yielded: 0, aborted: 0 })
+    const records: LogFields[] = []
+    const info = (fields: LogFields): void => void records.push(fields)
+    await using a = await node(actors, { logger: { ...quiet, info, warn: info } })
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 5, stay: true })
+    const { run } = await alice.next('opened')
+    await alice.until(() => alice.count(1) === 5)
+    for (let isStored = false; !isStored; ) isStored = (await b.store.find(run))?.next === 6
+    const { lease } = await takenOver(b.store, run)
+    await lease.append({ end: { seq: 6, outcome: 'error', packed: packed({ code: 'interrupted' }) } })
+    // The first that its server hears of it is that the end is refused.
+    alice.send({ kind: 'cancel', sid: 1 })
+    expect(await alice.closed).toBe(4503)
+    await eventually(() => a.server.liveRuns === 0, 'nothing of it takes a slot')
+    expect(alice.frames.filter(({ kind }) => kind === 'end')).toEqual([])
+    expect(records.filter(({ event }) => event === 'run.ended')).toEqual([])
+    await using again = await b.client()
+    again.attach(1, run, 5, { gen: 1 })
+    expect(await again.next('end', 1)).toMatchObject({ outcome: 'error', seq: 6, data: { code: 'interrupted' } })
+  })
+
+  test('say nothing of the end of a child whose tree was taken over, and let go of it', async () => {
+    const node = deployment()
+    const records: LogFields[] = []
+    const info = (fields: LogFields): void => void records.push(fields)
+    const model = scriptedModel(calls({ call: 'c1', name: 'ask', args: { prompt: 'go' } }))
+    const mail = tool({ description: 'Sends a mail', needsApproval: true, run: () => 'sent' })
+    const clerk = agent({ model: scriptedModel(calls({ call: 'c2', name: 'mail', args: {} })), tools: { mail } })
+    const actors = { boss: agent({ model, tools: { ask: agentTool(clerk, { description: 'Asks' }) } }) }
+    await using a = await node(actors, { logger: { ...quiet, info, warn: info } })
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'boss', 'go')
+    const { run } = await alice.next('opened')
+    const begun = await alice.find((frame) => frame.kind === 'event' && frame.type === EVENT.agentStart)
+    const { agent: child } = (begun as { data: WireMap }).data
+    await using watcher = await a.client()
+    watcher.attach(2, String(child), 0)
+    await watcher.next('opened')
+    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await takenOver(b.store, run)
+    expect(await Promise.all([alice.closed, watcher.closed])).toEqual([4503, 4503])
+    await eventually(() => a.server.liveRuns === 0, 'nothing of it takes a slot')
+    await using again = await a.client()
+    again.attach(1, String(child), 0)
+    expect(await again.next('end', 1)).toMatchObject({ data: { code: 'not_found' } })
+    expect([...alice.frames, ...watcher.frames].filter(({ kind }) => kind === 'end')).toEqual([])
+    expect(records.filter(({ event }) => event === 'run.moved')).toHaveLength(1)
+    expect(records.filter(({ event }) => event === 'run.ended')).toEqual([])
   })
 
   test('hold an actor when its lease is in doubt, because Redis stands still, and let it go on afterwards', async () => {
