@@ -211,8 +211,9 @@ export interface SharedRuns {
   /**
    * Asks something of the holder of a run, or of the next one if it is gone. Resolves with its answer, as bytes, once that
    * is stored. Nobody waits for it any more when `signal` aborts; the ask is heard all the same.
+   * @param isStop Whether it stops something: there is room for it where other asks are refused as `busy`. Default false.
    */
-  ask(id: string, packed: Uint8Array, signal: AbortSignal): Promise<Uint8Array | AskRefusal>
+  ask(id: string, packed: Uint8Array, signal: AbortSignal, isStop?: boolean): Promise<Uint8Array | AskRefusal>
   /**
    * States who reads a run in this process, for its holder; undefined: nobody. It holds for `leaseMs`, and must be
    * repeated until then.

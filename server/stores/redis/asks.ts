@@ -10,6 +10,11 @@ const MAX_LOOK_MS = 1_000
 /** What may be asked of one run at a time, and the bytes of all of that. */
 const MOST_ASKS = 256
 const MOST_BYTES = 4_194_304
+/** The room that cancels have besides. */
+const MORE_STOPS = 64
+const MORE_STOP_BYTES = 65_536
+/** How long an answer is kept that nobody fetches, where its room is needed, in milliseconds: who asked may have died. */
+const UNFETCHED_MS = 60_000
 
 /** What asks take from their Redis. */
 export type AsksCallbacks = {
@@ -62,29 +67,37 @@ export class Asks {
   }
 
   /**
-   * Asks, and waits for the answer.
+   * Asks, and waits for the answer. The ask is heard also if nobody waits for that any more.
+   * @param isStop Whether there is room for it where too much is asked already.
    * @throws MillraceError `store_unavailable` when the ask could not be stored, or the wait was given up.
    */
-  async ask(id: string, packed: Buffer, signal: AbortSignal): Promise<Uint8Array | AskRefusal> {
+  async ask(id: string, packed: Buffer, signal: AbortSignal, isStop: boolean): Promise<Uint8Array | AskRefusal> {
     const { node, nodes } = this.#redis
     // The name of an ask makes it the same ask when it is sent again.
     const nonce = `${node}/${++this.#last}`
-    const args = [nonce, packed, `${MOST_ASKS}`, `${MOST_BYTES}`, nodes, id]
+    const [asks, bytes] = isStop ? [MOST_ASKS + MORE_STOPS, MOST_BYTES + MORE_STOP_BYTES] : [MOST_ASKS, MOST_BYTES]
+    const args = [nonce, packed, `${asks}`, `${bytes}`, `${UNFETCHED_MS}`, nodes, id]
     const open = new OpenAsk(id)
     this.#open.add(open)
     signal.addEventListener('abort', open.look)
+    let said = 'lost'
     try {
-      const asked = String(await this.#redis.run(id, SCRIPTS.ask, args))
-      if (!OPEN.includes(asked)) return asked as AskRefusal
-      for (let ms = LOOK_MS; !signal.aborted; ms = Math.min(MAX_LOOK_MS, ms * 2)) {
-        const answer = await this.#answer(id, nonce)
-        if (answer !== undefined) return answer
+      for (let ms = LOOK_MS; !signal.aborted || said === 'lost'; ms = Math.min(MAX_LOOK_MS, ms * 2)) {
+        // Redis may come back with older data, and not know of the ask any more.
+        if (said === 'lost') said = String(await this.#redis.run(id, SCRIPTS.ask, args))
+        const answer: Uint8Array | string = OPEN.includes(said) ? await this.#answer(id, nonce) : said
+        if (typeof answer !== 'string') return answer
+        said = answer
+        if (said === 'lost') continue
+        if (!OPEN.includes(said)) return said as AskRefusal
         await open.wait(ms, this.#redis.runtime)
       }
       throw new MillraceError('store_unavailable', 'nobody waits for the answer any more')
     } finally {
       this.#open.delete(open)
       signal.removeEventListener('abort', open.look)
+      // Its answer would take room until the run ends. Not with the call that gives the answer: its reply may be lost.
+      if (said !== 'busy') this.#redis.run(id, SCRIPTS.answered, [nonce, 'forget']).catch(() => {})
     }
   }
 
@@ -98,18 +111,14 @@ export class Asks {
     for (const ask of [...this.#open]) ask.look()
   }
 
-  async #answer(id: string, nonce: string): Promise<Uint8Array | AskRefusal | undefined> {
+  /** The answer, or what is said of it. */
+  async #answer(id: string, nonce: string): Promise<Uint8Array | string> {
     try {
       const reply = await this.#redis.run(id, SCRIPTS.answered, [nonce])
-      if (Buffer.isBuffer(reply) && reply[0] === ANSWER) {
-        // Not with the same call: its reply may be lost.
-        this.#redis.run(id, SCRIPTS.answered, [nonce, 'forget']).catch(() => {})
-        return new Uint8Array(reply.subarray(1))
-      }
-      const what = String(reply)
-      return OPEN.includes(what) ? undefined : (what as AskRefusal)
+      if (Buffer.isBuffer(reply) && reply[0] === ANSWER) return new Uint8Array(reply.subarray(1))
+      return String(reply)
     } catch (error) {
-      if (MillraceError.is(error, 'store_unavailable')) return undefined
+      if (MillraceError.is(error, 'store_unavailable')) return 'asked'
       throw error
     }
   }

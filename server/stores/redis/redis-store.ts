@@ -137,8 +137,8 @@ export class RedisStore implements RunStore, SharedRuns {
     return this.#of(id).follow(id, heard)
   }
 
-  async ask(id: string, packed: Uint8Array, signal: AbortSignal): Promise<Uint8Array | AskRefusal> {
-    return this.#of(id).ask(id, packed, signal)
+  async ask(id: string, packed: Uint8Array, signal: AbortSignal, isStop = false): Promise<Uint8Array | AskRefusal> {
+    return this.#of(id).ask(id, packed, signal, isStop)
   }
 
   async attend(id: string, readers: Uint8Array | undefined): Promise<void> {

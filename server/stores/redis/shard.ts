@@ -269,8 +269,8 @@ export class Shard {
     }
   }
 
-  ask(id: string, packed: Uint8Array, signal: AbortSignal): Promise<Uint8Array | AskRefusal> {
-    return this.#asks.ask(id, bytes(packed), signal)
+  ask(id: string, packed: Uint8Array, signal: AbortSignal, isStop: boolean): Promise<Uint8Array | AskRefusal> {
+    return this.#asks.ask(id, bytes(packed), signal, isStop)
   }
 
   async attend(id: string, readers: Uint8Array | undefined): Promise<void> {

@@ -385,6 +385,77 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       await Promise.allSettled(asked)
     })
 
+    test('ask on and on, however many of them stopped waiting: no ask is kept that nobody waits for', async () => {
+      const prefix = server.prefix()
+      await using holder = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const lease = (await holder.begin('r1', newRun())) as Lease
+      let heard = 0
+      const answer = ({ n }: { n: number }): void => {
+        heard++
+        void lease.shared!.answer(n, new Uint8Array([n % 256]))
+      }
+      lease.shared!.heldBy(Object.assign(new Heard(), { asked: answer }))
+      for (let n = 1; n <= 400; n++) {
+        const gone = new AbortController()
+        const asked = other.ask('r1', new Uint8Array(1), gone.signal)
+        gone.abort()
+        await expect(asked).rejects.toMatchObject({ code: 'store_unavailable' })
+      }
+      expect(await other.ask('r1', new Uint8Array(1), new AbortController().signal)).toEqual(
+        new Uint8Array([401 % 256]),
+      )
+      expect(heard).toBe(401)
+      while (Number(await server.command('EXISTS', `${prefix}:{r1}:v`)) > 0);
+    })
+
+    test('forget an answer that nobody fetches, because who asked has died, where its room is needed', async () => {
+      const prefix = server.prefix()
+      await using store = await open({}, prefix)
+      await store.begin('r1', newRun())
+      const old = Array.from({ length: 256 }, (_, n) => [`dead/${n}`, '1700000000000=answer'])
+      await server.command('HSET', `${prefix}:{r1}:v`, ...old.flat())
+      const late = new AbortController()
+      const asked = store.ask('r1', new Uint8Array(1), late.signal)
+      await expect(Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 300, 'open'))])).resolves.toBe(
+        'open',
+      )
+      late.abort()
+      await expect(asked).rejects.toThrow(MillraceError)
+    })
+
+    test('stop a run of which too much else is asked', async () => {
+      await using store = await open()
+      const lease = (await store.begin('r1', newRun())) as Lease
+      const late = new AbortController()
+      setMaxListeners(0, late.signal)
+      const asked = Array.from({ length: 256 }, () => store.ask('r1', new Uint8Array(1), late.signal))
+      expect(await store.ask('r1', new Uint8Array(1), late.signal)).toBe('busy')
+      const stops = Array.from({ length: 65 }, () => store.ask('r1', new Uint8Array([9]), late.signal, true))
+      expect(await stops[64]).toBe('busy')
+      const heard = new Heard()
+      lease.shared!.heldBy(heard)
+      await heard.until('asked 257: 9')
+      await lease.shared!.answer(257, new Uint8Array([90]))
+      expect(await stops[0]).toEqual(new Uint8Array([90]))
+      late.abort()
+      await Promise.allSettled([...asked, ...stops])
+    })
+
+    test('ask again what a Redis that came back with older data does not know', async () => {
+      const prefix = server.prefix()
+      await using holder = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const lease = (await holder.begin('r1', newRun())) as Lease
+      const heard = new Heard()
+      const asked = other.ask('r1', new Uint8Array([5]), new AbortController().signal)
+      while ((await server.command('DEL', `${prefix}:{r1}:q`, `${prefix}:{r1}:v`)) !== 2);
+      lease.shared!.heldBy(heard)
+      await heard.until('asked 2: 5')
+      await lease.shared!.answer(2, new Uint8Array([50]))
+      expect(await asked).toEqual(new Uint8Array([50]))
+    })
+
     test('tell the holder who reads, until they stop to, or die', async () => {
       const prefix = server.prefix()
       await using holder = await open({}, prefix)

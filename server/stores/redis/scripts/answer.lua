@@ -5,6 +5,9 @@ if not entry then return 0 end
 local nonce, packed = entry[2][2], entry[2][4]
 redis.call('XDEL', ASKS, entry[1])
 redis.call('HINCRBY', META, 'qb', -#packed)
-redis.call('HSET', ANSWERS, nonce, '=' .. ARGV[3])
-redis.call('PUBLISH', ARGV[4] .. string.match(nonce, '^[^/]*'), ARGV[5])
+-- Otherwise nobody waits for it any more.
+if redis.call('HEXISTS', ANSWERS, nonce) == 1 then
+  redis.call('HSET', ANSWERS, nonce, int(now()) .. '=' .. ARGV[3])
+  redis.call('PUBLISH', ARGV[4] .. string.match(nonce, '^[^/]*'), ARGV[5])
+end
 return 1
