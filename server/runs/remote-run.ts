@@ -14,6 +14,7 @@ import { packAsk, type RunAnswer, type RunAsk, unpackAnswer } from './ask.ts'
 import { Attendance } from './attendance.ts'
 import { type InputAnswer, type InputSender, OVER } from './input-answer.ts'
 import type { ReadableRun } from './readable-run.ts'
+import type { StopAsk, StopAsks } from './stop-asks.ts'
 
 /** The bytes that are read from the store at once. */
 const PAGE_BYTES = 262_144
@@ -32,6 +33,7 @@ export type RemoteRunCallbacks = {
   readonly shared: SharedRuns
   readonly runtime: Runtime
   readonly limits: Limits
+  readonly stops: StopAsks
   /** It may have no holder any more. */
   changed(id: string): void
   /** The store failed, and is asked again. */
@@ -178,15 +180,25 @@ export class RemoteRun implements ReadableRun {
 
   cancel(why: CancelCause): void {
     // Its end is the answer, also where it was asked of nobody.
-    this.#ask({ type: 'cancel', why }).catch((error: unknown) => this.#callbacks.failed(error))
+    void this.#stopTarget({ type: 'cancel', why })
   }
 
   cancelCall(id: string, why: CancelCause): Promise<boolean> {
-    return this.#ask({ type: 'call', id, why }).then(isGoingOn, () => true)
+    return this.#stopTarget({ type: 'call', id, why })
   }
 
   cancelAgent(id: string, why: CancelCause): Promise<boolean> {
-    return this.#ask({ type: 'agent', id, why }).then(isGoingOn, () => true)
+    return this.#stopTarget({ type: 'agent', id, why })
+  }
+
+  /** Resolves with whether it was going on, as far as anybody knows. */
+  async #stopTarget(ask: StopAsk): Promise<boolean> {
+    try {
+      return await this.#callbacks.stops.ask(this.id, ask)
+    } catch (error) {
+      this.#callbacks.failed(error)
+      return true
+    }
   }
 
   async input(mid: string, input: RunInput, bytes: number, from?: InputSender): Promise<InputAnswer> {
@@ -306,8 +318,4 @@ export class RemoteRun implements ReadableRun {
     this.#readers.dismiss(code, message)
     this.#close()
   }
-}
-
-function isGoingOn(answer: boolean | AskRefusal): boolean {
-  return answer === true
 }

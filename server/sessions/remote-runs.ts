@@ -1,17 +1,27 @@
 import type { Principal } from '../actors/principal.ts'
 import { RemoteRun, type RemoteRunCallbacks } from '../runs/remote-run.ts'
+import { StopAsks } from '../runs/stop-asks.ts'
 import type { StoredRun } from '../stores/run-store.ts'
+
+type RemoteRunsCallbacks = Omit<RemoteRunCallbacks, 'stops' | 'closed'>
 
 /**
  * The runs of other nodes that are read in this one. All readers of a run share what is here of it, unless one begins
  * before that.
  */
 export class RemoteRuns {
-  readonly #node: Omit<RemoteRunCallbacks, 'closed'>
+  readonly #node: RemoteRunsCallbacks
   readonly #open = new Map<string, RemoteRun[]>()
+  readonly #stops: StopAsks
 
-  constructor(node: Omit<RemoteRunCallbacks, 'closed'>) {
+  constructor(node: RemoteRunsCallbacks) {
     this.#node = node
+    this.#stops = new StopAsks(node)
+  }
+
+  /** Asks nothing more of other nodes. */
+  close(): void {
+    this.#stops.close()
   }
 
   /**
@@ -27,7 +37,8 @@ export class RemoteRuns {
   }
 
   #follow(stored: StoredRun, principal: Principal, from: number): RemoteRun {
-    const run = new RemoteRun(stored, principal, from, { ...this.#node, closed: (closed) => this.#remove(closed) })
+    const closed = (run: RemoteRun): void => this.#remove(run)
+    const run = new RemoteRun(stored, principal, from, { ...this.#node, stops: this.#stops, closed })
     this.#open.set(stored.id, [...(this.#open.get(stored.id) ?? []), run])
     return run
   }

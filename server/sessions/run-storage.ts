@@ -264,6 +264,7 @@ export class RunStorage {
   async close(): Promise<void> {
     this.#isClosed = true
     this.#sweep?.clear()
+    this.#remote?.close()
     this.#queue.close()
     if (this.#opening) await this.#opening.then(() => this.#options.store.close()).catch(() => {})
   }

@@ -353,6 +353,30 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     expect(seen.aborted).toBe(0)
   })
 
+  test('cancel a run of the other one for sure, if Redis stands still when it is asked and the reader has left', async () => {
+    await using frozen = await RedisServer.start()
+    const node = deployment({ leaseMs: 10_000 }, frozen)
+    const actors = actorsOf({ yielded: 0, aborted: 0 })
+    await using a = await node(actors)
+    const records: LogFields[] = []
+    const warn = (fields: LogFields): void => void records.push(fields)
+    await using b = await node(actors, { logger: { ...quiet, warn, error: warn } })
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 1, stay: true })
+    const { run } = await alice.next('opened')
+    await using there = await b.client()
+    there.attach(1, run, 0)
+    await there.until(() => there.count(1) === 1)
+    frozen.freeze(true)
+    // From then on, nothing reaches Redis until it answers.
+    await eventually(() => records.some(({ event }) => event === 'store.failed'), 'Redis has not answered')
+    there.send({ kind: 'cancel', sid: 1 })
+    await there.settle()
+    there.cut()
+    frozen.freeze(false)
+    expect(await alice.next('end', 1)).toMatchObject({ outcome: 'cancelled', data: { by: 'client', settled: true } })
+  })
+
   test('hand a run that waits for an approval to each other, and ask it again nowhere', async () => {
     const node = deployment()
     const sent: unknown[] = []
