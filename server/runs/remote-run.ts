@@ -27,6 +27,12 @@ const PENDING_MS = 1_000
 /** How long after a failure the store is read again, in milliseconds. */
 const RETRY_MS = 500
 
+/** What a reader is told that joins too late. */
+const NOT_FOLLOWED = {
+  code: 'store_unavailable',
+  message: 'this run is not followed here any more; attach to it again',
+} as const
+
 /** What a remote run takes from its node. */
 export type RemoteRunCallbacks = {
   readonly store: RunStore
@@ -65,6 +71,11 @@ export class RemoteRun implements ReadableRun {
   /** Everything that is stored is here. */
   #isAtTail = false
   #timer: Timer | undefined
+  /** Readers that cannot begin yet, and those that can and have still to join. */
+  #coming = 0
+  readonly #holds = new Set<Timer>()
+  /** Why no reader gets on with it, once it is closed and has no end. */
+  #failure: Pick<MillraceError, 'code' | 'message'> = NOT_FOLLOWED
   /** Wait for an item that the store has still to get. */
   #waiting: (() => void)[] = []
 
@@ -84,13 +95,41 @@ export class RemoteRun implements ReadableRun {
       shared.leaseMs,
       (all) => shared.attend(stored.id, all),
     )
-    this.#timer = runtime.setTimer(JOIN_MS, () => this.#closeIfAlone())
   }
 
-  /** Begins to follow it. Resolves when its first page is here. */
-  open(): Promise<this> {
+  /**
+   * Resolves when a reader behind item `after` can begin. It is followed until that reader joins, or does not in time.
+   * @throws MillraceError `store_unavailable`
+   */
+  async ready(after: number | null): Promise<this> {
     this.#opening ??= this.#open()
-    return this.#opening
+    this.#coming++
+    try {
+      await this.#opening
+      await this.#has(after)
+      return this
+    } finally {
+      this.#coming--
+      this.#holdOpen()
+    }
+  }
+
+  /** Is there for a reader that is about to join. */
+  #holdOpen(): void {
+    if (this.#isClosed) return
+    const hold = this.#callbacks.runtime.setTimer(JOIN_MS, () => {
+      this.#holds.delete(hold)
+      this.#closeIfAlone()
+    })
+    this.#holds.add(hold)
+  }
+
+  /** One of those that were about to join has done so. */
+  #endHold(): void {
+    const [oldest] = this.#holds
+    if (!oldest) return
+    oldest.clear()
+    this.#holds.delete(oldest)
   }
 
   async #open(): Promise<this> {
@@ -107,10 +146,9 @@ export class RemoteRun implements ReadableRun {
   }
 
   /**
-   * Resolves when a reader behind item `after` can begin: that item is stored, or never will be. It was sent to the reader
-   * a moment before it was stored.
+   * Resolves when item `after` is stored, or never will be. It was sent to the reader a moment before it was stored.
    */
-  async has(after: number | null): Promise<void> {
+  async #has(after: number | null): Promise<void> {
     const { gen } = this.log
     const { runtime } = this.#callbacks
     const giveUpAt = runtime.now() + ITEM_MS
@@ -138,9 +176,12 @@ export class RemoteRun implements ReadableRun {
   // --- readers
 
   join(reader: Reader): void {
-    this.#timer?.clear()
+    const before = this.#readers.size
     this.#readers.join(reader)
+    if (this.#readers.size > before) this.#endHold()
     this.#attendance.changed()
+    // Nothing follows, and the reader must not wait for it.
+    if (this.#isClosed && !this.#end) this.#callbacks.runtime.nextTurn(() => this.#dismissReaders())
   }
 
   rest(reader: Reader): void {
@@ -159,12 +200,14 @@ export class RemoteRun implements ReadableRun {
   }
 
   #closeIfAlone(): void {
-    if (this.#readers.size === 0) this.#close()
+    if (this.#readers.size === 0 && this.#coming === 0 && this.#holds.size === 0) this.#close()
   }
 
   #close(): void {
     if (this.#isClosed) return
     this.#timer?.clear()
+    for (const hold of this.#holds) hold.clear()
+    this.#holds.clear()
     this.#closed.abort()
     this.#attendance.close()
     this.#stop()
@@ -313,9 +356,14 @@ export class RemoteRun implements ReadableRun {
   }
 
   #dismiss(error: unknown): void {
-    const { code, message } = MillraceError.from(error, 'store_unavailable', 'the log of this run cannot be read')
+    this.#failure = MillraceError.from(error, 'store_unavailable', 'the log of this run cannot be read')
     this.#callbacks.failed(error)
-    this.#readers.dismiss(code, message)
+    this.#dismissReaders()
     this.#close()
+  }
+
+  #dismissReaders(): void {
+    const { code, message } = this.#failure
+    this.#readers.dismiss(code, message)
   }
 }

@@ -31,9 +31,7 @@ export class RemoteRuns {
   async view(stored: StoredRun, principal: Principal, after: number | null): Promise<RemoteRun> {
     const known = this.#open.get(stored.id)?.find((run) => run.serves(after))
     const run = known ?? this.#follow(stored, principal, after === null ? stored.next : after + 1)
-    await run.open()
-    await run.has(after)
-    return run
+    return run.ready(after)
   }
 
   #follow(stored: StoredRun, principal: Principal, from: number): RemoteRun {

@@ -1,0 +1,190 @@
+import { describe, expect, test } from 'vitest'
+import { MillraceError } from '../../../protocol/errors.ts'
+import type { WireMap } from '../../../protocol/frames.ts'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import { Cursor } from '../../../server/log/cursor.ts'
+import { Log } from '../../../server/log/log.ts'
+import type { Reader } from '../../../server/log/readers.ts'
+import { packAnswer, unpackAsk } from '../../../server/runs/ask.ts'
+import type { ReadableRun } from '../../../server/runs/readable-run.ts'
+import { RemoteRuns } from '../../../server/sessions/remote-runs.ts'
+import type { Batch, RunStore, SharedRuns, StoredRun } from '../../../server/stores/run-store.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
+
+const ALICE = { id: 'alice' }
+/** How long a reader may take to join. */
+const JOIN_MS = 10_000
+
+/** A run that another node holds, in a store of which each call can be held up or fail. */
+function elsewhere() {
+  const clock = handClock()
+  const source = new Log(DEFAULT_LIMITS)
+  const followers = new Set<(batch?: Batch) => void>()
+  const failures: unknown[] = []
+  const run = {
+    clock,
+    failures,
+    followers,
+    stored: {
+      id: 'r_1',
+      facts: { actor: 'a', principal: 'alice', startedAt: 0, packed: new Uint8Array() },
+      gen: 1,
+      lives: [{ gen: 1, first: 1 }],
+      first: 1,
+      next: 1,
+      inputs: [],
+    } as StoredRun,
+    /** What it waits for, behind which item each. */
+    asked: [] as { seq: number; data: WireMap }[],
+    /** Calls of these wait until it resolves. */
+    before: { ask: Promise.resolve(), read: Promise.resolve() as Promise<unknown> },
+    /** It says so many texts. */
+    says(count: number): void {
+      const first = source.next
+      for (let n = 0; n < count; n++) source.appendText(0, 'x', 1)
+      run.stored = { ...run.stored, next: source.next }
+      const batch = source.batch(first, source.last, 1_000_000)
+      for (const heard of followers) heard(batch)
+    },
+    runs: undefined as unknown as RemoteRuns,
+    async view(after: number | null): Promise<ReadableRun> {
+      return run.runs.view(run.stored, ALICE, after)
+    },
+  }
+  const shared: Pick<SharedRuns, 'leaseMs' | 'follow' | 'attend' | 'ask'> = {
+    leaseMs: 15_000,
+    follow: async (_, heard) => {
+      followers.add(heard)
+      return () => void followers.delete(heard)
+    },
+    attend: async () => {},
+    ask: async (_, packed) => {
+      const ask = unpackAsk(packed)
+      await run.before.ask
+      return packAnswer(run.asked.filter(({ seq }) => ask.type === 'pending' && seq < ask.at).map(({ data }) => data))
+    },
+  }
+  const store: Pick<RunStore, 'read' | 'find'> = {
+    read: async (_, from) => {
+      await run.before.read
+      return { batches: from < source.next ? [source.batch(from, source.last, 1_000_000)] : [], more: false }
+    },
+    find: async () => run.stored,
+  }
+  run.runs = new RemoteRuns({
+    store: store as RunStore,
+    shared: shared as SharedRuns,
+    runtime: clock,
+    limits: DEFAULT_LIMITS,
+    changed: () => {},
+    failed: (error) => void failures.push(error),
+  })
+  return run
+}
+
+/** A reader of a run, as a connection has one. */
+class Tab implements Reader {
+  readonly policy = 'log'
+  readonly own = true
+  readonly client = 'tab'
+  readonly paused = false
+  resting = false
+  readonly cursor: Cursor
+  readonly #run: ReadableRun
+  wakes = 0
+  dismissed: string | undefined
+
+  constructor(run: ReadableRun) {
+    this.#run = run
+    this.cursor = new Cursor(run.log, { last: run.log.last, gen: run.log.gen }, 100, DEFAULT_LIMITS.maxCredit)
+    run.join(this)
+    run.rest(this)
+  }
+  allowance(): number {
+    return Number.POSITIVE_INFINITY
+  }
+  wake(): void {
+    this.wakes++
+    this.#run.rest(this)
+  }
+  dismiss(code: string, message: string): void {
+    this.dismissed = `${code}: ${message}`
+  }
+  leave(): void {
+    this.#run.leave(this)
+  }
+}
+
+/** What callbacks that are on their way do. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** A promise, and what resolves it. */
+function gate(): { passed: Promise<void>; open: () => void } {
+  let open = (): void => {}
+  const passed = new Promise<void>((resolve) => (open = resolve))
+  return { passed, open }
+}
+
+describe('a reader of a run on another node', () => {
+  test('hears all that follows if the last other reader leaves while it begins', async () => {
+    const run = elsewhere()
+    const old = new Tab(await run.view(0))
+    const { passed, open } = gate()
+    run.before.ask = passed
+    const viewed = run.view(0)
+    await settle()
+    old.leave()
+    open()
+    const tab = new Tab(await viewed)
+    run.says(1)
+    await settle()
+    expect(tab.wakes).toBe(1)
+    expect(run.followers.size).toBe(1)
+    tab.leave()
+    expect(run.followers.size).toBe(0)
+  })
+
+  test('that does not come is waited for a while, and each of several on its own', async () => {
+    const run = elsewhere()
+    await run.view(0)
+    run.clock.advance(JOIN_MS - 1)
+    const second = await run.view(0)
+    run.clock.advance(1)
+    expect(run.followers.size).toBe(1)
+    const tab = new Tab(second)
+    tab.leave()
+    expect(run.followers.size).toBe(0)
+    await run.view(0)
+    run.clock.advance(JOIN_MS)
+    expect(run.followers.size).toBe(0)
+    expect(run.clock.timers).toBe(0)
+  })
+
+  test('that comes too late is told so, and does not wait for ever', async () => {
+    const run = elsewhere()
+    const viewed = await run.view(0)
+    run.clock.advance(JOIN_MS)
+    const tab = new Tab(viewed)
+    await settle()
+    expect(tab.dismissed).toMatch(/^store_unavailable: .*attach to it again/)
+  })
+
+  test('is told why if the log could not be read any more while it began', async () => {
+    const run = elsewhere()
+    const old = new Tab(await run.view(0))
+    const { passed, open } = gate()
+    run.before.ask = passed
+    const viewed = run.view(0)
+    await settle()
+    run.before.read = Promise.reject(new MillraceError('store_unavailable', 'Redis is gone', { retryable: false }))
+    for (const heard of run.followers) heard()
+    await settle()
+    expect(old.dismissed).toBe('store_unavailable: Redis is gone')
+    open()
+    const tab = new Tab(await viewed)
+    await settle()
+    expect(tab.dismissed).toBe('store_unavailable: Redis is gone')
+  })
+})
