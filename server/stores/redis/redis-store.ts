@@ -55,26 +55,43 @@ export class RedisStore implements RunStore, SharedRuns {
   }
 
   async open(): Promise<void> {
-    const { urls, prefix, secret } = this.#options
+    const { urls, prefix } = this.#options
     const node = Buffer.from(this.#runtime.randomBytes(9)).toString('base64url')
     const options = { ...this.#options, keys: new RunKeys(prefix), node }
     const shards = urls.map((url) => new Shard(url, options, this.#runtime))
-    const made = Buffer.from(this.#runtime.randomBytes(SECRET_BYTES))
-    const print = secret === undefined ? undefined : fingerprint(secret)
     try {
-      // The first Redis decides which secret it is: the others are given that one.
-      const [first, ...rest] = shards
-      const decided = await first!.open(print ?? made)
-      const others = await Promise.all(rest.map((shard) => shard.open(decided)))
-      const isSame = others.every((other) => other.equals(decided)) && (!print || print.equals(decided))
-      if (!isSame || (print === undefined && decided.subarray(0, SET.length).equals(SET)))
-        throw storeError(first!.place, new RedisRefusal('SECRET', 'another secret'))
-      this.#secret = secret === undefined ? decided : Buffer.from(secret)
+      // None is still on its way when all of them are closed.
+      const opened = await Promise.allSettled(shards.map((shard) => shard.open()))
+      for (const each of opened) if (each.status === 'rejected') throw each.reason
+      this.#secret = await this.#agree(shards)
       this.#shards = shards
     } catch (error) {
       await Promise.all(shards.map((shard) => shard.close()))
       throw error
     }
+  }
+
+  /**
+   * The secret of the deployment, which each Redis has then. One that was wiped, or is new, is given that of the others.
+   * @throws MillraceError `store_unavailable` when one of them has another.
+   */
+  async #agree(shards: readonly Shard[]): Promise<Buffer> {
+    const { secret } = this.#options
+    const print = secret === undefined ? undefined : fingerprint(secret)
+    const check = (shard: Shard, stored: Buffer | undefined, ours: Buffer): void => {
+      const isOther = stored && (!stored.equals(ours) || (!print && stored.subarray(0, SET.length).equals(SET)))
+      if (isOther) throw storeError(shard.place, new RedisRefusal('SECRET', 'another secret'))
+    }
+    const stored = await Promise.all(shards.map((shard) => shard.secret()))
+    const offered = print ?? stored.find((each) => each) ?? Buffer.from(this.#runtime.randomBytes(SECRET_BYTES))
+    // A server that is refused writes nothing.
+    for (const [i, shard] of shards.entries()) check(shard, stored[i], offered)
+    // Where none has one, the first decides, for servers that begin at the same time: in whatever order they name them.
+    const [first, ...rest] = shards.toSorted((a, b) => (a.place < b.place ? -1 : 1))
+    const decided = await first!.keepSecret(offered)
+    check(first!, decided, print ?? decided)
+    for (const shard of rest) check(shard, await shard.keepSecret(decided), decided)
+    return secret === undefined ? decided : Buffer.from(secret)
   }
 
   async close(): Promise<void> {

@@ -89,27 +89,31 @@ export class Shard {
     return this.#link.place
   }
 
-  /** Connects. The secret of the deployment is `offered`, unless one is stored; it is given back. */
-  async open(offered: Buffer): Promise<Buffer> {
+  /** Connects. */
+  async open(): Promise<void> {
     await this.#link.open()
     try {
-      const secret = await this.#secret(offered)
       await this.#hints.open()
       void this.#hints.listen(`${this.#options.keys.nodes}${this.#options.node}`, (message) => this.#rung(message))
       this.#renewLater()
       this.#doubtLater()
       this.#lookLater()
-      return secret
     } catch (error) {
       this.#link.close()
       throw error
     }
   }
 
-  async #secret(offered: Buffer): Promise<Buffer> {
-    const { secret } = this.#options.keys
-    await this.#link.call(['SET', secret, offered, 'NX'])
-    return (await this.#link.call(['GET', secret])) as Buffer
+  /** The secret of the deployment, if one is stored here. */
+  async secret(): Promise<Buffer | undefined> {
+    return ((await this.#link.call(['GET', this.#options.keys.secret])) as Buffer | null) ?? undefined
+  }
+
+  /** Stores the secret of the deployment, unless one is stored here. Gives that which is. */
+  async keepSecret(offered: Buffer): Promise<Buffer> {
+    await this.#link.call(['SET', this.#options.keys.secret, offered, 'NX'])
+    // Redis may be wiped in between.
+    return (await this.secret()) ?? offered
   }
 
   /** Gives up all runs that this process holds, and lets go of Redis. */

@@ -172,6 +172,77 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     expect(other.idOf('k')).not.toBe(first.idOf('k'))
   })
 
+  describe('of which there are several, without a secret that somebody has set, makes the same id of a key', () => {
+    let other: RedisServer
+    beforeAll(async () => {
+      other = await RedisServer.start()
+    })
+    afterAll(() => other[Symbol.asyncDispose]())
+
+    /** The id that a server makes of a key, which names the Redis in this order. */
+    async function idOfKey(servers: readonly RedisServer[], prefix: string): Promise<string> {
+      const store = redisStore(servers, prefix)
+      await store.open()
+      try {
+        return store.idOf('k')
+      } finally {
+        await store.close()
+      }
+    }
+    const forget = (at: RedisServer, prefix: string): Promise<unknown> => at.command('DEL', `${prefix}:secret`)
+
+    test('whichever of them was wiped', async () => {
+      const prefix = server.prefix()
+      const id = await idOfKey([server, other], prefix)
+      for (const wiped of [server, other]) {
+        await forget(wiped, prefix)
+        expect(await idOfKey([server, other], prefix)).toBe(id)
+        // It has the secret again.
+        expect(await idOfKey([wiped], prefix)).toBe(id)
+      }
+    })
+
+    test('also when a new one is named before it', async () => {
+      const prefix = server.prefix()
+      const id = await idOfKey([server], prefix)
+      expect(await idOfKey([other, server], prefix)).toBe(id)
+      expect(await idOfKey([server, other], prefix)).toBe(id)
+    })
+
+    test('in servers that begin at the same time and name them in another order', async () => {
+      for (let n = 0; n < 2; n++) {
+        const prefix = server.prefix()
+        const orders = [
+          [server, other],
+          [other, server],
+        ]
+        const ids = await Promise.all(orders.map((servers) => idOfKey(servers, prefix)))
+        expect(ids[0]).toBe(ids[1])
+      }
+    })
+
+    test('after one with another secret was refused, which leaves nothing behind', async () => {
+      const prefix = server.prefix()
+      const id = await idOfKey([server, other], prefix)
+      for (const wiped of [server, other]) {
+        await forget(wiped, prefix)
+        const store = redisStore([server, other], prefix, { secret: 'a secret of sixteen' })
+        await expect(store.open()).rejects.toThrow('with another secret')
+        expect(await idOfKey([server, other], prefix)).toBe(id)
+      }
+    })
+
+    test('unless each has another: it then says which', async () => {
+      const prefix = server.prefix()
+      await idOfKey([server], prefix)
+      await idOfKey([other], prefix)
+      await expect(idOfKey([server, other], prefix)).rejects.toMatchObject({
+        code: 'store_unavailable',
+        message: expect.stringContaining('with another secret') as string,
+      })
+    })
+  })
+
   test('has no key of a run that lives for ever', async () => {
     const prefix = server.prefix()
     await using store = await open({}, prefix)
