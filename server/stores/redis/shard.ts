@@ -176,10 +176,12 @@ export class Shard {
     // A process that stood still may find its own run abandoned. It finds out whether it still has it.
     if (this.#held.has(id)) return 'busy'
     const args = [id, node, `${leaseMs}`, `${liveMs}`, keys.channelOf(id), `${MOST_LIVES}`]
-    const [what, run] = await Promise.all([this.#run(id, SCRIPTS['take-over'], args), this.find(id)])
-    const said = String(what)
+    const [said, life] = ((await this.#run(id, SCRIPTS['take-over'], args)) as Reply[]).map(String)
     if (said !== 'taken') return said as 'busy' | 'ended' | 'missing'
+    const run = await this.find(id)
     if (!run) return 'missing'
+    // Another process may have taken it since, if this one stood still.
+    if (run.gen !== Number(life)) return 'busy'
     return { lease: this.#hold(id, run.gen, run.facts.principal), run }
   }
 

@@ -527,6 +527,48 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       expect(await asked).toEqual(new Uint8Array([50]))
     })
 
+    test('take a run over once, if the answer is lost and they ask again', async () => {
+      await using alone = await RedisServer.start()
+      const [holder, next] = [redisStore([alone], 'p'), redisStore([alone], 'p', { leaseMs: 60_000 })]
+      await holder.open()
+      await next.open()
+      const lease = (await holder.begin('r1', newRun())) as Lease
+      await lease.append({ batch: batch(1, 3) })
+      await lease.release()
+      alone.freeze(true)
+      await expect(next.takeOver('r1')).rejects.toMatchObject({ code: 'store_unavailable' })
+      alone.freeze(false)
+      for (let isTaken = false; !isTaken; ) {
+        const found = await holder.find('r1').catch(() => undefined)
+        isTaken = found?.lives.length === 2
+      }
+      const taken = await next.takeOver('r1')
+      if (typeof taken === 'string') throw new Error(taken)
+      expect(taken.run.lives).toEqual([
+        { gen: 1, first: 1 },
+        { gen: taken.lease.gen, first: 4 },
+      ])
+      expect(await taken.lease.append({ batch: batch(4, 6, taken.lease.gen) })).toBeUndefined()
+      expect(await holder.takeOver('r1')).toBe('busy')
+      await Promise.all([holder.close(), next.close()])
+    })
+
+    test('take a run over in the life that they are given, if Redis has forgotten the script for it', async () => {
+      const prefix = server.prefix()
+      const holder = await open({}, prefix)
+      await using next = await open({}, prefix)
+      await ((await holder.begin('r1', newRun())) as Lease).release()
+      await server.command('SCRIPT', 'FLUSH')
+      // It knows the others again.
+      await next.find('r1')
+      const taken = await next.takeOver('r1')
+      if (typeof taken === 'string') throw new Error(taken)
+      expect(taken.lease.gen).toBeGreaterThan(1)
+      expect(taken.run.gen).toBe(taken.lease.gen)
+      expect(await taken.lease.append({ batch: batch(1, 3, taken.lease.gen) })).toBeUndefined()
+      await holder.close()
+    })
+
     test('tell the holder who reads, until they stop to, or die', async () => {
       const prefix = server.prefix()
       await using holder = await open({}, prefix)
