@@ -284,12 +284,24 @@ export class RunStorage {
     const taken = await this.#options.store.takeOver(id)
     if (typeof taken === 'string') return
     const { lease, run } = taken
+    try {
+      await this.#settle(lease, run)
+    } catch (error) {
+      // Held on, it would be found by nobody, and never end.
+      lease.release().catch(() => {})
+      throw error
+    }
+  }
+
+  /** Lets a run go on that was taken over, or ends it. */
+  async #settle(lease: Lease, run: StoredRun): Promise<void> {
     if (run.parked && (await this.#goesOn(lease, run, run.parked))) return
     const message = 'the server ended before the run was finished; start it again'
     const data = errorData(new MillraceError('interrupted', message), this.#registry.limits, unpackUsage(run.usage))
     const packed = packPayload(data, this.#registry.limits)
     await lease.append({ end: { seq: run.next, outcome: 'error', packed } })
-    this.#registry.log.write('run.interrupted', { run: id, actor: run.facts.actor, principal: run.facts.principal })
+    const { actor, principal } = run.facts
+    this.#registry.log.write('run.interrupted', { run: run.id, actor, principal })
   }
 
   /** Whether a run that waited goes on. One that cannot, whatever the reason, must not keep the server from starting. */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { MillraceError } from '../../../protocol/errors.ts'
 import { EVENT } from '../../../protocol/events.ts'
 import type { WireMap } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
@@ -230,6 +231,32 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     there.attach(2, run, 10)
     expect(await there.next('end', 2)).toMatchObject({ outcome: 'error', seq: 31, data: { code: 'interrupted' } })
     expect(there.items(2)).toHaveLength(20)
+    await a[Symbol.asyncDispose]()
+  })
+
+  test('end the run of a server that died also if the store fails while one of them does so', async () => {
+    const node = deployment()
+    const actors = actorsOf({ yielded: 0, aborted: 0 })
+    const a = await node(actors)
+    await using b = await node(actors)
+    let failures = 0
+    const takeOver = b.store.takeOver.bind(b.store)
+    b.store.takeOver = async (id) => {
+      const taken = await takeOver(id)
+      const fail = (): Promise<never> => Promise.reject(new MillraceError('store_unavailable', 'Redis is slow'))
+      if (typeof taken !== 'string' && ++failures === 1) Object.assign(taken.lease, { append: fail })
+      return taken
+    }
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 1, stay: true })
+    const { run } = await alice.next('opened')
+    await using there = await b.client()
+    there.attach(1, run, 0)
+    await there.until(() => there.count(1) === 1)
+    a.store.crash()
+    alice.cut()
+    expect(await there.next('end', 1)).toMatchObject({ outcome: 'error', seq: 2, data: { code: 'interrupted' } })
+    expect(failures).toBe(2)
     await a[Symbol.asyncDispose]()
   })
 
