@@ -9,6 +9,7 @@ import { paced } from './paced.ts'
 import type { BenchQuestion } from './question.ts'
 import { resume } from './resume.ts'
 import { start } from './start.ts'
+import { stores } from './stores.ts'
 import { unreadIterator } from './unread-iterator.ts'
 
 /** In the order in which they run. */
@@ -24,6 +25,7 @@ export const QUESTIONS: readonly BenchQuestion[] = [
   inspector,
   growth,
   conversations,
+  stores,
 ]
 
 /** Those whose goals are compared with the last time, in about a minute. */

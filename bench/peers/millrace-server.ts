@@ -14,7 +14,7 @@ import {
 } from 'millrace/server'
 import { uws } from 'millrace/server/uws'
 import { stopped, type TokenRequest, tokens } from '../processes/token-source.ts'
-import type { PeerServer, ServeOptions } from './peer.ts'
+import type { PeerServer, ServeOptions, StoreChoice } from './peer.ts'
 
 export async function onWs(options: ServeOptions): Promise<PeerServer> {
   return serve(ws(), options)
@@ -32,7 +32,10 @@ const actors = {
 /** Each connection is a principal of its own, and may watch the runs of others. */
 const observers: Authenticate = ({ auth }) => ({ id: String(auth), rights: ['observe'] })
 
-async function serve(transport: Transport, { limits, providerPort, watched }: ServeOptions): Promise<PeerServer> {
+async function serve(
+  transport: Transport,
+  { limits, providerPort, watched, store }: ServeOptions,
+): Promise<PeerServer> {
   const sockets = new Set<Socket>()
   const server = createServer({
     actors: {
@@ -43,6 +46,7 @@ async function serve(transport: Transport, { limits, providerPort, watched }: Se
     transport: watched ? watching(transport, sockets) : transport,
     // A benchmark starts more runs a second than anybody may by default. All else is as it comes.
     limits: { startsPerSec: 1_000_000, startBurst: 1_000_000, ...limits },
+    ...(store && { store: await opened(store), durability: store.durability }),
   })
   const { port } = await server.listen(0)
   return {
@@ -52,6 +56,12 @@ async function serve(transport: Transport, { limits, providerPort, watched }: Se
       for (const socket of [...sockets]) socket.terminate()
     },
   }
+}
+
+/** Neither store is loaded by a server that does not have it. */
+async function opened(choice: StoreChoice) {
+  if ('path' in choice) return (await import('millrace/server/sqlite')).sqlite({ path: choice.path })
+  return (await import('millrace/server/redis')).redis({ url: choice.url, prefix: choice.prefix })
 }
 
 /** Agents that wait until they are stopped. The prompt is the id of the stream whose stop time is noted. */

@@ -9,7 +9,14 @@ export type ServeOptions = {
   providerPort?: number
   /** Whether `bufferedAmount` and `cut` are wanted of our own server, which has to be watched for them. */
   watched?: boolean
+  /** Where our own server keeps its runs. Default: nowhere. */
+  store?: StoreChoice
+  /** Whether the lag of the event loop is wanted, which costs a little to watch. */
+  lag?: boolean
 }
+
+/** A file, or a Redis. */
+export type StoreChoice = { durability: 'eager' | 'logged' } & ({ path: string } | { url: string; prefix: string })
 
 /** The server of one peer, on 127.0.0.1. */
 export interface PeerServer {

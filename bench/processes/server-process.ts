@@ -3,7 +3,7 @@ import type { ServeOptions } from '../peers/peer.ts'
 import { PEERS, type PeerName } from '../peers/peers.ts'
 import { machineUs, until } from '../stage/clock.ts'
 import { answerCommands } from '../stage/commands.ts'
-import { beginWindow, type Spent, spentInWindow } from './cpu-window.ts'
+import { beginWindow, type Spent, spentInWindow, watchLag } from './cpu-window.ts'
 import { memory } from './memory.ts'
 import {
   atGate,
@@ -26,6 +26,7 @@ const serving = peer === undefined ? undefined : PEERS[peer]().then((found) => f
 
 /** Tokens that were made before the window began. */
 let producedBefore = 0
+if (serveOptions.lag) watchLag()
 
 function begin(): number {
   producedBefore = totalProduced()
