@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Conversation, type ConversationSnapshot, conversation as open } from '../../../client-sdk/conversation.ts'
 import { type Client, createClient } from '../../../client-sdk/node.ts'
+import type { Runtime } from '../../../protocol/runtime.ts'
 import { unpackConversation, unpackMessage } from '../../../server/conversations/message-record.ts'
 import { historyOf, MessageTree } from '../../../server/conversations/message-tree.ts'
 import {
@@ -17,6 +18,7 @@ import {
   tool,
   validConversation,
 } from '../../../server/index.ts'
+import { nodeRuntime } from '../../../server/runtime.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { type MortalConversations, mortalConversations } from '../../helpers/mortal-conversations.ts'
 import { type MortalStore, mortal } from '../../helpers/mortal-store.ts'
@@ -28,8 +30,8 @@ import { repetitions } from '../../helpers/tier.ts'
 
 const KEY = { owner: 'alice', id: 'c' }
 const DELAYS = { quickMs: 1, backoffMs: 1, maxBackoffMs: 4 }
-/** One world in so many has a store of runs. Each death of its servers takes as long as the runs may take to settle. */
-const ONE_DURABLE_IN = repetitions({ quick: 20, full: 2 })
+/** One world in so many has a store of runs. */
+const ONE_DURABLE_IN = repetitions({ quick: 5, full: 2 })
 /** Why a call may be refused. */
 const REFUSALS = new Set([
   'overloaded',
@@ -188,8 +190,8 @@ class World {
       transport: this.#transport,
       logger: quiet,
       onError: () => {},
-      // The store of a dead process never has the ends of its runs.
       limits: { cancelGraceMs: 50 },
+      runtime: untilDead(isAlive),
       ...(this.#isDurable && { store: this.#runsAlive }),
     })
     await this.#server.listen()
@@ -298,6 +300,19 @@ class World {
   #pick<T>(all: readonly T[]): T {
     return all[this.#below(all.length)]!
   }
+}
+
+/** The time of a process, which flies once it is dead: its store will never have the ends that it waits for. */
+function untilDead(isAlive: () => boolean): Runtime {
+  let diedAt: number | undefined
+  const now = (): number => {
+    const time = nodeRuntime.now()
+    if (isAlive()) return time
+    diedAt ??= time
+    return diedAt + (time - diedAt) * 1_000
+  }
+  const setTimer: Runtime['setTimer'] = (ms, callback) => nodeRuntime.setTimer(isAlive() ? ms : ms / 1_000, callback)
+  return { ...nodeRuntime, now, setTimer }
 }
 
 function acceptable(messages: readonly Message[]): void {
