@@ -3,7 +3,8 @@ import type { Listed } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Writer } from '../../protocol/writer.ts'
 import type { Principal } from '../actors/principal.ts'
-import type { ListedRun, ListWatcher, RunLists } from '../sessions/run-lists.ts'
+import type { ListedRun } from '../sessions/listed-run.ts'
+import type { ListWatcher, RunLists } from '../sessions/run-lists.ts'
 import type { FrameSink, FrameSource } from './outbox.ts'
 
 /** A list's share of one message. Only its last run may exceed it. */

@@ -12,7 +12,9 @@ import type { ServerLog } from '../logging/logger.ts'
 import type { InputAnswer } from '../runs/input-answer.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { byClient } from '../runs/stop-cause.ts'
+import type { ListableRun } from '../sessions/listed-run.ts'
 import type { FoundRun, Registry } from '../sessions/registry.ts'
+import type { RunPage } from '../sessions/run-lists.ts'
 import type { Caller } from './caller.ts'
 import type { Step } from './event-reader.ts'
 import { packed } from './json-body.ts'
@@ -135,12 +137,17 @@ export class RunAccess {
     return known ?? ({ actor: actorName, state, ...ended, gen: log.gen, seq: log.last } as ListedFacts)
   }
 
-  /** The same, with the runs that only the store has. @throws MillraceError `store_unavailable`. */
-  async listAll(caller: Caller): Promise<({ run: string } & ListedFacts)[]> {
-    return await this.#noted(caller, async () => {
-      await this.#parts.registry.lists.complete(caller.principal)
-      return [...this.list(caller)]
-    })
+  /**
+   * A part of the list of the caller, with the runs that only the store has.
+   * @param before a run of the list: only runs that began before it.
+   * @returns undefined when the list has no such run.
+   * @throws MillraceError `store_unavailable`.
+   */
+  async listPage(caller: Caller, before: string | undefined, most: number): Promise<RunPage | undefined> {
+    const { lists } = this.#parts.registry
+    const { principal } = caller
+    const mayRead = (run: ListableRun): boolean => this.#parts.registry.permits(principal, 'attach', run)
+    return await this.#noted(caller, () => lists.page(principal, { before, most, mayRead }))
   }
 
   /** The runs of the caller that this process knows, the newest first. */

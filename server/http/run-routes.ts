@@ -60,19 +60,9 @@ export function runRoutes({ runtime, access, streams }: RouteParts): Route[] {
 
   async function list(call: Call): Promise<Response> {
     const { limit, before } = call.query(LIST_QUERY)
-    const runs: object[] = []
-    let isBefore = before === undefined
-    let more = false
-    for (const facts of await access.listAll(call.caller)) {
-      if (!isBefore) isBefore = facts.run === before
-      else if (runs.length < limit) runs.push(facts)
-      else {
-        more = true
-        break
-      }
-    }
-    if (!isBefore) throw new HttpError(404, 'not_found', 'the list has no run of the id in `before`')
-    return json({ runs, more })
+    const page = await access.listPage(call.caller, before, limit)
+    if (!page) throw new HttpError(404, 'not_found', 'the list has no run of the id in `before`')
+    return json(page)
   }
 
   async function show(call: Call): Promise<Response> {

@@ -67,6 +67,8 @@ type CheckedStart = {
   readonly input: unknown
   readonly checked: ReturnType<typeof validated>
   readonly options: RunOptions
+  /** In epoch milliseconds. */
+  readonly startedAt: number
 }
 
 /** A run, and whether it belongs to the principal that asked. */
@@ -120,15 +122,7 @@ export class Registry {
         restore: (run) => this.#restore(run),
         movedAway: (id) => this.#movedAway(id),
       })
-    const storage = this.#storage
-    this.lists = new RunLists(
-      runtime,
-      storage &&
-        (async (principal, most) => {
-          await storage.open()
-          return storage.list(principal, most)
-        }),
-    )
+    this.lists = new RunLists(runtime, this.#storage)
     this.#callbacks = {
       runtime,
       limits,
@@ -242,7 +236,8 @@ export class Registry {
     }
     try {
       // Meanwhile others may have begun.
-      const run = this.#launch(this.#check(principal, start), { id, lease: begun })
+      const { startedAt } = checked
+      const run = this.#launch({ ...this.#check(principal, start), startedAt }, { id, lease: begun })
       this.#keep(key, input, run)
       return { run, reused: false }
     } catch (error) {
@@ -301,7 +296,7 @@ export class Registry {
     if (id === undefined) return this.#launch(this.#checkRun(principal, itsName, actor, input, options), { parentLink })
     // It goes on from another process, which had room for it.
     const start = { name: itsName, actor, principal, input, options, checked: validated(actor, input) }
-    const run = this.#launch(start, { id, parentLink })
+    const run = this.#launch({ ...start, startedAt: this.#wallClock() }, { id, parentLink })
     this.#coming.delete(id)
     return run
   }
@@ -318,7 +313,7 @@ export class Registry {
       throw new MillraceError('overloaded', 'the server has too little memory for another run; try again later')
     const checked = validated(actor, input)
     if (!(checked instanceof Promise) && checked.issues) throw invalidInput(checked.issues)
-    return { name, actor, principal, input, checked, options }
+    return { name, actor, principal, input, checked, options, startedAt: this.#wallClock() }
   }
 
   #launch(
@@ -334,12 +329,16 @@ export class Registry {
     const storage = isStored ? this.#storage?.of(id, storable(start), lease) : undefined
     const run = new Run(this.#callbacks, id, name, actor, principal, options, parentLink, storage)
     this.#add(run)
-    if (!parentLink) this.lists.add(run)
+    if (!parentLink) this.lists.add(run, start.startedAt)
     // The caller must subscribe before the first item.
     const begin = (): void => run.begin(checked)
     if (lease) this.#options.runtime.nextTurn(begin)
     else queueMicrotask(begin)
     return run
+  }
+
+  #wallClock(): number {
+    return Math.floor(this.#options.runtime.wallClock())
   }
 
   #add(run: Run): void {
@@ -350,12 +349,12 @@ export class Registry {
   }
 
   /** A run that only waited when its process died waits again. Its actor may be gone. */
-  #restore({ id, actor: name, principal, input, options, storage, inputs }: RestoredRun): boolean {
+  #restore({ id, actor: name, principal, input, options, startedAt, storage, inputs }: RestoredRun): boolean {
     const actor = this.#options.actors.get(name)
     if (!actor) return false
     const run = new Run(this.#callbacks, id, name, actor, principal, options, undefined, storage)
     this.#add(run)
-    this.lists.add(run)
+    this.lists.add(run, startedAt)
     for (const child of run.leftChildren) this.#coming.set(child, run)
     run.begin(validated(actor, input))
     run.takeStored(inputs)
@@ -576,8 +575,8 @@ function inherited(meta: WireMap | undefined): WireMap | undefined {
   return rest
 }
 
-function storable({ name, principal, input, options }: CheckedStart): StorableRun {
-  return { actor: name, principal, input, options }
+function storable({ name, principal, input, options, startedAt }: CheckedStart): StorableRun {
+  return { actor: name, principal, input, options, startedAt }
 }
 
 /** Whether a run has this id, or is a child, at any depth, of one that has. */

@@ -1,88 +1,34 @@
-import type { ListedFacts, RunState, WireMap } from '../../protocol/frames.ts'
+import type { ListedFacts } from '../../protocol/frames.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Principal } from '../actors/principal.ts'
-import type { Log } from '../log/log.ts'
-import type { LoggedEnd } from '../log/logged-end.ts'
-import { unpackPayload } from '../log/payload.ts'
-import { wallClockAt } from '../runtime.ts'
-import type { StoredRunSummary } from '../stores/run-store.ts'
+import { newestFirst } from '../stores/list-order.ts'
+import type { ListPosition, StoredRunSummary } from '../stores/run-store.ts'
+import { type ListableRun, ListedRun } from './listed-run.ts'
 
 /** The most runs of one principal that are listed. Of more, the ended ones that began first are left out. */
 const MAX_LISTED = 10_000
+/** How many runs of the store are looked at together for a page that has too few that may be read. */
+const SCANNED = 500
 
-/** A run as a list shows it. */
-export interface ListableRun {
-  readonly id: string
-  readonly actorName: string
-  readonly principal: Principal
-  readonly state: RunState
-  readonly options: { readonly meta: WireMap | undefined }
-  readonly log: Pick<Log, 'gen' | 'last'>
-  readonly end: Pick<LoggedEnd, 'outcome'> | undefined
-  /** By the monotonic clock of the runtime. */
-  readonly startedAt: number
+/** What the store knows of runs. */
+export interface PastRuns {
+  /** Those of a principal behind a place of its list, the newest first, at most `most` of them. */
+  list(principal: string, before: ListPosition | undefined, most: number): Promise<readonly StoredRunSummary[]>
+  /** A run by its id. */
+  summary(id: string): Promise<StoredRunSummary | undefined>
 }
 
-/** What the store knows of the runs of a principal: the newest first, at most so many. */
-export type PastRuns = (principal: string, most: number) => Promise<readonly StoredRunSummary[]>
-
-/** A run of which only the store has anything, as a list shows it. */
-type PastRun = Omit<ListableRun, 'startedAt'>
-
-/** A place on a list: one run, from its beginning until it is no longer kept. */
-export class ListedRun {
-  /** Its number on the list. It rises from run to run. */
-  n: number
-  /** False once the run is no longer kept. */
-  isKept = true
-  /** Only the store has it, or had it when the list was read. */
-  isPast: boolean
-  /** In epoch milliseconds. */
-  readonly startedAt: number
-  #run: PastRun
-
-  constructor(n: number, run: PastRun, startedAt: number, isPast: boolean) {
-    this.n = n
-    this.#run = run
-    this.startedAt = startedAt
-    this.isPast = isPast
-  }
-
-  get run(): PastRun {
-    return this.#run
-  }
-
-  /** From now on, only the store has it. */
-  forget(): void {
-    const { id, actorName, principal, state, options, log, end } = this.#run
-    const { gen, last } = log
-    const outcome = end && { outcome: end.outcome }
-    this.#run = { id, actorName, principal, state, options: { meta: options.meta }, log: { gen, last }, end: outcome }
-    this.isPast = true
-  }
-
-  get id(): string {
-    return this.run.id
-  }
-
-  get hasEnded(): boolean {
-    return this.run.end !== undefined
-  }
-
-  /** What a list shows of the run as it is now. */
-  facts(): ListedFacts {
-    const { actorName: actor, state, end, log, options } = this.run
-    return {
-      actor,
-      state,
-      ...(end && { outcome: end.outcome }),
-      gen: log.gen,
-      seq: log.last,
-      startedAt: this.startedAt,
-      ...(options.meta && { meta: options.meta }),
-    }
-  }
+/** Which part of a list is asked for. */
+export type PageRequest = {
+  /** A run of the list: only runs that began before it. Default: from the newest. */
+  readonly before?: string | undefined
+  readonly most: number
+  /** Whether the principal may read this run of its own. Others are not listed. */
+  readonly mayRead: (run: ListableRun) => boolean
 }
+
+/** A part of a list, the newest run first. */
+export type RunPage = { readonly runs: readonly ({ run: string } & ListedFacts)[]; readonly more: boolean }
 
 /** Watches a list. */
 export interface ListWatcher {
@@ -112,7 +58,7 @@ export class RunLists {
   readonly #pastRuns: PastRuns | undefined
 
   /**
-   * @param runtime its clocks say when a run began.
+   * @param runtime what is read of the store is kept for a loop turn.
    * @param pastRuns absent where nothing is stored.
    */
   constructor(runtime: Runtime, pastRuns?: PastRuns) {
@@ -136,11 +82,11 @@ export class RunLists {
 
   async #readPast(principal: Principal, list: RunList, pastRuns: PastRuns): Promise<void> {
     try {
-      const past = await pastRuns(principal.id, MAX_LISTED)
+      const past = await pastRuns.list(principal.id, undefined, MAX_LISTED)
       const known = [...list.runs.values()]
       const room = Math.max(0, MAX_LISTED - known.length)
       const others = past.filter(({ id }) => !list.runs.has(id)).slice(0, room)
-      const all = [...others.reverse().map((summary) => pastRun(principal, summary)), ...known]
+      const all = [...others.reverse().map((summary) => ListedRun.past(principal, summary)), ...known]
       all.sort((a, b) => a.startedAt - b.startedAt)
       list.runs.clear()
       list.last = 0
@@ -152,6 +98,59 @@ export class RunLists {
       list.past = undefined
       this.#runtime.nextTurn(() => this.#tidy(principal, list))
     }
+  }
+
+  /**
+   * A part of the list of a principal: of its runs in memory and of those that only the store has. It costs what it has,
+   * however long the list is.
+   * @returns undefined when the list has no run of the id in `before`.
+   * @throws MillraceError `store_unavailable`.
+   */
+  async page(principal: Principal, { before, most, mayRead }: PageRequest): Promise<RunPage | undefined> {
+    const past = this.#pastRuns
+    let behind = before === undefined ? undefined : await this.#listed(principal, before)
+    if (before !== undefined && !(behind && mayRead(behind.run))) return undefined
+    const runs: ({ run: string } & ListedFacts)[] = []
+    let isLast = false
+    for (let looked = 0; !isLast && runs.length <= most && looked < MAX_LISTED; ) {
+      const asked = looked === 0 ? most + 1 : Math.min(SCANNED, MAX_LISTED - looked)
+      const rows = past ? await past.list(principal.id, behind, asked) : []
+      const stored = rows.map((summary) => ListedRun.past(principal, summary))
+      looked += rows.length
+      isLast = rows.length < asked
+      const last = isLast ? undefined : stored.at(-1)
+      for (const listed of this.#between(principal, behind, last, stored))
+        if (mayRead(listed.run)) runs.push({ run: listed.id, ...listed.facts() })
+      behind = last
+    }
+    return { runs: runs.slice(0, most), more: runs.length > most || (!isLast && runs.length > 0) }
+  }
+
+  /** A run of a principal: as it is in memory, or as only the store has it. */
+  async #listed(principal: Principal, id: string): Promise<ListedRun | undefined> {
+    const known = this.find(principal, id)
+    if (known) return known
+    const summary = await this.#pastRuns?.summary(id)
+    return summary?.principal === principal.id ? ListedRun.past(principal, summary) : undefined
+  }
+
+  /**
+   * The runs behind one place of a list, up to and with another.
+   * @param stored all of them that the store has. Of a run that memory has too, that is newer.
+   */
+  #between(
+    principal: Principal,
+    behind: ListedRun | undefined,
+    last: ListedRun | undefined,
+    stored: readonly ListedRun[],
+  ): ListedRun[] {
+    const order = this.#pastRuns ? newestFirst : lastFirst
+    const here = [...this.of(principal)].filter(({ isPast }) => !isPast)
+    const known = new Set(here.map(({ id }) => id))
+    return here
+      .filter((listed) => !(behind && order(behind, listed) >= 0) && !(last && order(listed, last) > 0))
+      .concat(stored.filter(({ id }) => !known.has(id)))
+      .sort(order)
   }
 
   /** Somebody begins to read the list of a principal. */
@@ -182,10 +181,10 @@ export class RunLists {
     return this.#lists.get(id)?.runs.get(run)
   }
 
-  /** Adds a run that begins. */
-  add(run: ListableRun): void {
+  /** Adds a run that begins. @param startedAt when it did, in epoch milliseconds; the same as in the store. */
+  add(run: ListableRun, startedAt: number): void {
     const list = this.#listOf(run.principal)
-    const listed = new ListedRun(++list.last, run, wallClockAt(this.#runtime, run.startedAt), false)
+    const listed = new ListedRun(++list.last, run, startedAt, false)
     list.runs.set(run.id, listed)
     this.#report(list, listed)
     if (list.runs.size > MAX_LISTED) this.#dropOldest(run.principal, list)
@@ -246,12 +245,7 @@ export class RunLists {
   }
 }
 
-/** A run that only the store has. */
-function pastRun(principal: Principal, summary: StoredRunSummary): ListedRun {
-  const { id, actor: actorName, startedAt, gen, next, outcome, isParked, meta } = summary
-  const state: RunState = outcome ? 'ended' : isParked ? 'waiting_input' : 'running'
-  const options = { meta: meta && (unpackPayload(meta) as WireMap) }
-  const end = outcome && { outcome }
-  const run = { id, actorName, principal, state, options, log: { gen, last: next - 1 }, end }
-  return new ListedRun(0, run, startedAt, true)
+/** The order of a list that memory has as a whole. */
+function lastFirst(a: ListedRun, b: ListedRun): number {
+  return b.n - a.n
 }

@@ -17,6 +17,7 @@ import { StoredRunView } from '../runs/stored-run.ts'
 import { unpackUsage } from '../runs/usage-tally.ts'
 import type {
   Lease,
+  ListPosition,
   NewRun,
   RunFacts,
   RunStore,
@@ -43,6 +44,8 @@ export type StorableRun = {
   readonly principal: Principal
   readonly input: unknown
   readonly options: RunOptions
+  /** In epoch milliseconds. */
+  readonly startedAt: number
 }
 
 /** What storage takes from the registry. */
@@ -238,15 +241,26 @@ export class RunStorage {
     return new PagedRun(run, store, Math.max(from, stored.first), this.#registry.limits, failed).open()
   }
 
-  /** The runs of a principal, the newest first, at most `most` of them. */
-  async list(principal: string, most: number): Promise<StoredRunSummary[]> {
+  /** The runs of a principal behind a place of its list, the newest first, at most `most` of them. */
+  async list(principal: string, before: ListPosition | undefined, most: number): Promise<StoredRunSummary[]> {
+    await this.open()
     const { store } = this.#options
     const listed: StoredRunSummary[] = []
     for (;;) {
-      const page = await store.list(principal, listed.at(-1), Math.min(LIST_PAGE, most - listed.length))
+      const page = await store.list(principal, listed.at(-1) ?? before, Math.min(LIST_PAGE, most - listed.length))
       listed.push(...page)
       if (page.length < LIST_PAGE || listed.length >= most) return listed
     }
+  }
+
+  /** A run by its id, as a list has it. */
+  async summary(id: string): Promise<StoredRunSummary | undefined> {
+    await this.open()
+    const found = await this.#options.store.find(id)
+    if (!found) return undefined
+    const { facts, gen, next, end, parked } = found
+    const { packed: _, ...rest } = facts
+    return { ...rest, id, gen, next, ...(end && { outcome: end.outcome }), isParked: parked !== undefined }
   }
 
   /** The run did not begin after all. */
@@ -331,7 +345,7 @@ export class RunStorage {
     }
     const elapsedMs = Math.max(0, runtime.wallClock() - startedAt)
     const storage = { ...this.#storage(id, lease), from: { log, parked: unpackParked(parked), elapsedMs } }
-    if (!this.#registry.restore({ id, actor, principal, input, options, storage, inputs })) return false
+    if (!this.#registry.restore({ id, actor, principal, input, options, startedAt, storage, inputs })) return false
     this.#registry.log.write('run.restored', { run: id, actor, principal: principal.id })
     return true
   }
@@ -379,8 +393,7 @@ export class RunStorage {
     this.#upSince = this.#registry.runtime.now()
   }
 
-  #factsOf({ actor, principal, input, options }: StorableRun): RunFacts {
-    const startedAt = Math.floor(this.#registry.runtime.wallClock())
+  #factsOf({ actor, principal, input, options, startedAt }: StorableRun): RunFacts {
     const meta = options.meta && { meta: pack(options.meta) }
     return { actor, principal: principal.id, startedAt, ...meta, packed: packed({ principal, options, input }) }
   }

@@ -1,4 +1,5 @@
 import { verdictOf } from './append-verdict.ts'
+import { newestFirst } from './list-order.ts'
 import type {
   Append,
   AppendRefusal,
@@ -180,8 +181,4 @@ class MemoryStore implements RunStore {
 /** The bytes that count of a batch when a page is bounded. */
 function sizeOf({ index, bodies, open }: Pick<Batch, 'index' | 'bodies' | 'open'>): number {
   return index.length + bodies.length + (open?.length ?? 0)
-}
-
-function newestFirst(a: ListPosition, b: ListPosition): number {
-  return b.startedAt - a.startedAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
 }

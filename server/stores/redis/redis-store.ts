@@ -1,6 +1,7 @@
 import { createHash, createHmac } from 'node:crypto'
 import { MillraceError } from '../../../protocol/errors.ts'
 import type { Runtime } from '../../../protocol/runtime.ts'
+import { newestFirst } from '../list-order.ts'
 import type {
   AskRefusal,
   Batch,
@@ -183,8 +184,4 @@ function notOpen(): MillraceError {
 /** By which a secret is recognized, and not found out. */
 function fingerprint(secret: string): Buffer {
   return Buffer.concat([SET, createHmac('sha256', secret).update('millrace').digest()])
-}
-
-function newestFirst(a: ListPosition, b: ListPosition): number {
-  return b.startedAt - a.startedAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
 }

@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest'
 import type { RunState } from '../../../protocol/frames.ts'
-import { type ListableRun, type ListedRun, RunLists } from '../../../server/sessions/run-lists.ts'
+import type { ListableRun, ListedRun } from '../../../server/sessions/listed-run.ts'
+import { RunLists } from '../../../server/sessions/run-lists.ts'
+import { newestFirst } from '../../../server/stores/list-order.ts'
+import type { StoredRunSummary } from '../../../server/stores/run-store.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
+import { seededRandom } from '../../helpers/seeded-random.ts'
 
 const alice = { id: 'alice' }
 
@@ -9,7 +13,7 @@ const alice = { id: 'alice' }
 function runOf(id: string, principal = alice): { run: ListableRun; become(state: RunState): void } {
   let state: RunState = 'running'
   const run: ListableRun = {
-    ...{ id, actorName: 'chat', principal, options: { meta: undefined }, log: { gen: 1, last: 0 }, startedAt: 0 },
+    ...{ id, actorName: 'chat', principal, options: { meta: undefined }, log: { gen: 1, last: 0 } },
     get state() {
       return state
     },
@@ -29,10 +33,36 @@ function idsOf(lists: RunLists, principal = alice): string[] {
   return [...lists.of(principal)].map(({ id }) => id)
 }
 
+function summaryOf(id: string, startedAt: number, principal = 'alice'): StoredRunSummary {
+  return { id, actor: 'chat', principal, startedAt, gen: 1, next: 3, outcome: 'done', isParked: false }
+}
+
+/** A store of these runs, which counts what is read of it. */
+function storeOf(runs: StoredRunSummary[]) {
+  const read = { rows: 0 }
+  return {
+    read,
+    past: {
+      async list(principal: string, before: { startedAt: number; id: string } | undefined, most: number) {
+        const rows = runs
+          .filter((run) => run.principal === principal)
+          .sort(newestFirst)
+          .filter((run) => !before || newestFirst(before, run) < 0)
+          .slice(0, most)
+        read.rows += rows.length
+        return rows
+      },
+      summary: async (id: string) => runs.find((run) => run.id === id),
+    },
+  }
+}
+
+const mayRead = (): boolean => true
+
 test('a list of more than 10,000 runs leaves out the ended one that began first, and never a live one', () => {
   const lists = new RunLists(handClock())
   const runs = Array.from({ length: 10_000 }, (_, n) => runOf(`r_${n}`))
-  for (const { run } of runs) lists.add(run)
+  for (const { run } of runs) lists.add(run, 10)
   for (const n of [3, 5]) {
     runs[n]?.become('ended')
     lists.changed(runs[n]!.run)
@@ -44,7 +74,7 @@ test('a list of more than 10,000 runs leaves out the ended one that began first,
     },
   }
   lists.watch(alice, watcher)
-  for (const n of [0, 1]) lists.add(runOf(`more_${n}`).run)
+  for (const n of [0, 1]) lists.add(runOf(`more_${n}`).run, 10)
   expect(gone).toEqual(['r_3', 'r_5'])
   const ids = idsOf(lists)
   expect([ids.length, ids[0], ids.at(-1)]).toEqual([10_000, 'r_0', 'more_1'])
@@ -59,7 +89,7 @@ test('nothing is kept of a principal without runs that nobody watches', () => {
   const { run } = runOf('r_1')
   const seen: string[] = []
   const watcher = { changed: ({ id, isKept }: ListedRun) => void seen.push(`${id} ${isKept}`) }
-  lists.add(run)
+  lists.add(run, 10)
   lists.watch(alice, watcher)
   lists.remove(run)
   expect(lists.size).toBe(1)
@@ -70,18 +100,15 @@ test('nothing is kept of a principal without runs that nobody watches', () => {
   lists.remove(run)
   expect([lists.size, seen]).toEqual([0, ['r_1 false']])
   const bob = { id: 'bob' }
-  lists.add(runOf('r_2', bob).run)
+  lists.add(runOf('r_2', bob).run, 10)
   expect([idsOf(lists), idsOf(lists, bob)]).toEqual([[], ['r_2']])
 })
 
 test('runs that only the store has are on a list while somebody reads it, and so is one that the process forgets', async () => {
-  const past = [
-    { id: 'r_0', actor: 'chat', principal: 'alice', startedAt: 5, gen: 1, next: 3, outcome: 'done' } as const,
-  ]
   const clock = handClock()
-  const lists = new RunLists(clock, async () => past.map((run) => ({ ...run, isParked: false })))
+  const lists = new RunLists(clock, storeOf([summaryOf('r_0', 5)]).past)
   const { run, become } = runOf('r_1')
-  lists.add(run)
+  lists.add(run, 10)
   expect(idsOf(lists)).toEqual(['r_1'])
   await lists.complete(alice)
   lists.enter(alice)
@@ -104,4 +131,90 @@ test('runs that only the store has are on a list while somebody reads it, and so
   clock.advance(0)
   await new Promise((resolve) => setImmediate(resolve))
   expect(lists.size).toBe(0)
+})
+
+test('a page of a list reads what it shows from the store, and not the list', async () => {
+  const stored = Array.from({ length: 5_000 }, (_, n) => summaryOf(`r_${String(n).padStart(4, '0')}`, n))
+  const { read, past } = storeOf(stored)
+  const lists = new RunLists(handClock(), past)
+  lists.add(runOf('r_new').run, 10_000)
+  const first = await lists.page(alice, { most: 2, mayRead })
+  expect([first?.runs.map(({ run }) => run), first?.more]).toEqual([['r_new', 'r_4999'], true])
+  expect(read.rows).toBe(3)
+  const rest = await lists.page(alice, { before: 'r_0002', most: 2, mayRead })
+  expect([rest?.runs.map(({ run }) => run), rest?.more]).toEqual([['r_0001', 'r_0000'], false])
+  expect(read.rows).toBe(5)
+  expect(lists.find(alice, 'r_0002')).toBeUndefined()
+  // Not theirs, not there, and not to be read: the list has no such run.
+  expect(await lists.page({ id: 'bob' }, { before: 'r_0002', most: 2, mayRead })).toBeUndefined()
+  expect(await lists.page(alice, { before: 'r_none', most: 2, mayRead })).toBeUndefined()
+  expect(await lists.page(alice, { before: 'r_0002', most: 2, mayRead: ({ id }) => id !== 'r_0002' })).toBeUndefined()
+})
+
+test('a page for which few runs may be read is filled from further back, and ends at 10,000', async () => {
+  const stored = Array.from({ length: 12_000 }, (_, n) => summaryOf(`r_${String(n).padStart(5, '0')}`, n))
+  const { read, past } = storeOf(stored)
+  const lists = new RunLists(handClock(), past)
+  const readable = new Set(['r_11000', 'r_10500', 'r_00600'])
+  const only = ({ id }: { id: string }): boolean => readable.has(id)
+  const first = await lists.page(alice, { most: 1, mayRead: only })
+  expect([first?.runs.map(({ run }) => run), first?.more]).toEqual([['r_11000'], true])
+  expect(read.rows).toBeLessThan(2_100)
+  const second = await lists.page(alice, { before: 'r_11000', most: 2, mayRead: only })
+  expect([second?.runs.map(({ run }) => run), second?.more]).toEqual([['r_10500'], true])
+  const third = await lists.page(alice, { before: 'r_10500', most: 2, mayRead: only })
+  expect([third?.runs.map(({ run }) => run), third?.more]).toEqual([['r_00600'], true])
+  expect(await lists.page(alice, { before: 'r_00600', most: 2, mayRead: only })).toEqual({ runs: [], more: false })
+  read.rows = 0
+  expect(await lists.page(alice, { most: 2, mayRead: () => false })).toEqual({ runs: [], more: false })
+  expect(read.rows).toBe(10_000)
+})
+
+test('pages have each run once and in order, while runs begin, and leave memory for the store', async () => {
+  for (let seed = 1; seed <= 60; seed++) {
+    const random = seededRandom(seed)
+    const some = (most: number): number => Math.floor(random() * most)
+    const stored: StoredRunSummary[] = []
+    const lists = new RunLists(handClock(), storeOf(stored).past)
+    const inMemory = new Map<string, ListableRun>()
+    let at = 0
+    let began = 0
+    const begin = (): void => {
+      at += some(2)
+      // An id says nothing of when a run began.
+      const id = `r_${String(some(1_000)).padStart(3, '0')}_${++began}`
+      const { run, become } = runOf(id)
+      become('ended')
+      const kind = random()
+      if (kind < 0.8) stored.push(summaryOf(id, at))
+      if (kind > 0.4) {
+        lists.add(run, at)
+        inMemory.set(id, run)
+      }
+    }
+    const forgetSome = (): void => {
+      for (const [id, run] of inMemory)
+        if (random() < 0.3 && stored.some((one) => one.id === id)) {
+          inMemory.delete(id)
+          lists.remove(run, true)
+        }
+    }
+    for (let n = 0; n < 40; n++) begin()
+    const whole = await lists.page(alice, { most: 1_000, mayRead })
+    const ids: string[] = []
+    for (let more = true; more; ) {
+      const page = await lists.page(alice, { before: ids.at(-1), most: 1 + some(6), mayRead })
+      ids.push(...(page?.runs ?? []).map(({ run }) => run))
+      more = page?.more ?? false
+      if (random() < 0.5) forgetSome()
+      if (random() < 0.5) begin()
+    }
+    const before = whole?.runs.map(({ run }) => run) ?? []
+    // One that began meanwhile may be among them, if it is of the same millisecond.
+    expect([before.length, new Set(ids).size], `seed ${seed}`).toEqual([40, ids.length])
+    expect(
+      ids.filter((id) => before.includes(id)),
+      `seed ${seed}`,
+    ).toEqual(before)
+  }
 })
