@@ -276,7 +276,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     storage: store && { store, durability },
     findModel: (which) => models.find(which),
     overloaded: isShort,
-    actorFailed: (run, error) => report(error, { actor: run.actorName, run: run.id }),
+    actorFailed: ({ id, actorName, parent, registeredName }, error) =>
+      report(error, { actor: actorName, run: id }, parent && { registered: registeredName }),
     runChanged: () => closing.check(),
     ended: (run) => sessions.ended(run),
   })
@@ -365,7 +366,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   metrics?.begin({
     runtime,
     limits: { ...limits },
-    runs: () => view.runs(),
+    runs: () => registry.live,
     sessions: () => view.sessions(),
     get connections() {
       return connections.size

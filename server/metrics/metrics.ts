@@ -1,8 +1,16 @@
-import type { ServerView } from '../actors/server-view.ts'
+import type { RunView, ServerView } from '../actors/server-view.ts'
 import type { LogEvent } from '../logging/logger.ts'
 
+/** A run as it is measured. */
+export interface MeasuredRun extends RunView {
+  /** The name under which its actor is registered. `agent` for a child whose actor is not: its own name may be data. */
+  readonly registeredName: string
+}
+
 /** What the metrics of a server read at a scrape. */
-export interface MetricsView extends Pick<ServerView, 'runs' | 'sessions' | 'runtime'> {
+export interface MetricsView extends Pick<ServerView, 'sessions' | 'runtime'> {
+  /** The runs that have not settled: each keeps its slot. */
+  runs(): Iterable<MeasuredRun>
   /** Open connections. */
   readonly connections: number
   /** Open event streams and sockets over plain HTTP. */

@@ -2,10 +2,9 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { CLOSE, MillraceError } from '../../protocol/errors.ts'
 import { checkOptions, type OptionKinds } from '../../protocol/options.ts'
 import type { Usage } from '../../protocol/receipt.ts'
-import type { RunView } from '../actors/server-view.ts'
 import type { LogEvent } from '../logging/logger.ts'
 import { BUCKETS_S, CATALOGUE, type Metric, type MetricName } from './catalogue.ts'
-import type { Metrics, MetricsView, RecordFields } from './metrics.ts'
+import type { MeasuredRun, Metrics, MetricsView, RecordFields } from './metrics.ts'
 
 const CLOSE_CODES: ReadonlySet<unknown> = new Set([1000, 1001, 1005, 1006, ...Object.values(CLOSE)])
 const USAGE_TYPES = ['input', 'output', 'cached', 'thinking'] as const
@@ -65,7 +64,8 @@ class PrometheusMetrics implements Metrics {
   }
 
   record(event: LogEvent, fields: RecordFields): void {
-    const actor = String(fields['actor'])
+    // The name of a child may come of data. It is in the log, and no label.
+    const actor = String(fields['registered'] ?? fields['actor'])
     switch (event) {
       case 'connection.opened':
         return this.#add('millrace_connections_opened_total')
@@ -156,8 +156,8 @@ class PrometheusMetrics implements Metrics {
     }
   }
 
-  #lookAt(run: RunView, logged: Map<string, { items: number; bytes: number }>): void {
-    const { actorName: actor, state, log, end } = run
+  #lookAt(run: MeasuredRun, logged: Map<string, { items: number; bytes: number }>): void {
+    const { registeredName: actor, state, log, end } = run
     this.#raise('millrace_runs', { actor, state })
     // The record of its end has counted what an ended run logged.
     if (end) return

@@ -12,13 +12,14 @@ export type ErrorHandler = (error: unknown, where: ErrorPlace) => unknown
 /**
  * Makes a report of errors that never throws: it goes to the log and to `onError`. `onError` may fail as well, at once
  * or later, and that must not reach the run or the connection that failed first. Its own error is written to stderr.
+ * `fields` go to the log alone.
  */
 export function errorReport(
   log: ServerLog,
   onError: ErrorHandler | undefined,
-): (error: unknown, where: ErrorPlace) => void {
-  return (error, where) => {
-    record(log, error, where)
+): (error: unknown, where: ErrorPlace, fields?: { readonly [name: string]: unknown }) => void {
+  return (error, where, fields) => {
+    record(log, error, { ...where, ...fields })
     if (!onError) return
     const alsoFailed = (second: unknown): void => writeError({ err: second, ...where })
     try {

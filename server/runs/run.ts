@@ -59,6 +59,8 @@ export type RunCallbacks = {
    * @throws MillraceError the reason of the refusal.
    */
   spawn(parentLink: ParentLink, actor: Actor, input: unknown, labels: ChildLabels, id: string | undefined): Run
+  /** The name under which an actor is registered, or `agent`. */
+  nameOf(actor: Actor): string
   /** Finds a run that has ended, for a principal that may read it. */
   earlierRun(principal: Principal, id: string): Promise<EarlierRun>
   /** Its state has changed. */
@@ -191,6 +193,11 @@ export class Run implements ReadableRun {
 
   get meta(): WireMap | undefined {
     return this.options.meta
+  }
+
+  /** The name under which its actor is registered. `agent` for a child whose actor is not: its own name may be data. */
+  get registeredName(): string {
+    return this.parent ? this.#callbacks.nameOf(this.#actor) : this.actorName
   }
 
   get state(): RunState {

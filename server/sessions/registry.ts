@@ -129,6 +129,7 @@ export class Registry {
       scheduler: new Scheduler(runtime),
       findModel: (which) => options.findModel(which),
       spawn: (parentLink, actor, input, labels, id) => this.#spawn(parentLink, actor, input, labels, id),
+      nameOf: (actor) => this.#nameOf(actor),
       earlierRun: (principal, id) => this.#earlierRun(principal, id),
       changed: (run) => {
         this.lists.changed(run)
@@ -601,8 +602,9 @@ function goingAway(): MillraceError {
 }
 
 /** The run, its actor and its owner, as the log has them. */
-function runFields({ id, actorName, principal, parent }: Run): { readonly [name: string]: unknown } {
-  return { run: id, actor: actorName, principal: principal.id, ...(parent ? { parent: parent.id } : {}) }
+function runFields({ id, actorName, principal, parent, registeredName }: Run): { readonly [name: string]: unknown } {
+  const asChild = parent && { parent: parent.id, registered: registeredName }
+  return { run: id, actor: actorName, principal: principal.id, ...asChild }
 }
 
 /** How a run ended. Only the code of an error: its message may quote the input. */

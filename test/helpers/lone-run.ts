@@ -16,6 +16,7 @@ export function loneRun(actor: Actor, limits: Limits, onDetach: OnDetach): Run {
     scheduler: new Scheduler(nodeRuntime),
     findModel: never,
     spawn: never,
+    nameOf: never,
     earlierRun: never,
     changed: () => {},
     ended: () => {},

@@ -4,7 +4,15 @@ import { Registry } from 'prom-client'
 import { describe, expect, test } from 'vitest'
 import { createClient } from '../../../client-sdk/node.ts'
 import { MillraceError } from '../../../protocol/errors.ts'
-import { actor, agent, createServer, type LogEvent, type Model, type ModelEvent } from '../../../server/index.ts'
+import {
+  actor,
+  agent,
+  createServer,
+  type LogEvent,
+  type Model,
+  type ModelEvent,
+  workflow,
+} from '../../../server/index.ts'
 import { RECORDS } from '../../../server/logging/logger.ts'
 import { CATALOGUE, type MetricName } from '../../../server/metrics/catalogue.ts'
 import { prometheus } from '../../../server/metrics/prometheus.ts'
@@ -14,6 +22,9 @@ import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { FailingStore } from '../../helpers/failing-store.ts'
 import { quiet } from '../../helpers/server.ts'
 import { counter, silent } from '../../helpers/test-actors.ts'
+import { repetitions } from '../../helpers/tier.ts'
+
+const STEPS = repetitions({ quick: 2_000, full: 10_000 })
 
 const people = bearer({ alice: 'alice', ops: { id: 'ops', rights: ['observe'] } })
 
@@ -208,6 +219,48 @@ describe('GET /metrics', () => {
 })
 
 describe('prometheus()', () => {
+  test(`has as many series after ${STEPS} step ids as after few: a child counts for its registered actor`, async () => {
+    const metrics = prometheus()
+    const registered = actor({ ask: (item: unknown) => item })
+    const own = actor({
+      async *stream(item: unknown) {
+        yield { type: 'progress', current: Number(item) } as const
+        if (Number(item) % 1_000 === 1) throw new Error('no such item')
+      },
+    })
+    const flow = workflow({
+      steps: (steps) =>
+        steps.map('each', { over: (count) => Array.from({ length: Number(count) }, (_, n) => n), chunk: 1 }, (item) =>
+          item.step('own', own, { recover: () => 0 }).step('other', registered),
+        ),
+    })
+    const server = createServer({
+      actors: { flow, registered },
+      authenticate: people,
+      logger: quiet,
+      metrics,
+      limits: { maxRuns: 1_000 },
+      onError: () => {},
+    })
+    const series = async (): Promise<string[]> =>
+      (await metrics.text()).text.split('\n').flatMap((line) => /^millrace_[^ ]*/.exec(line)?.[0] ?? [])
+    const started: string[] = []
+    for (const count of [2, 2, STEPS / 2]) {
+      const run = server.router.stream('flow', count)
+      let events = 0
+      for await (const _ of run)
+        if (++events % 1_000 === 10) for (const one of await series()) expect(one).not.toContain('each')
+      started.push((await series()).sort().join('\n'))
+    }
+    expect(started[2]).toBe(started[1])
+    expect(started[2]).not.toContain('each')
+    const now = new Scrape((await metrics.text()).text)
+    expect(now.of('millrace_runs_started_total', 'actor="agent"')).toBeGreaterThanOrEqual(STEPS / 2)
+    expect(now.of('millrace_runs_started_total', 'actor="registered"')).toBe(STEPS / 2 + 4)
+    expect(now.of('millrace_actor_failures_total', 'actor="agent"')).toBe(2 + Math.ceil(STEPS / 2_000))
+    await server.close({ drainMs: 0 })
+  })
+
   test('says that the store is down, and up again', async () => {
     const store = new FailingStore(memoryStore(), nodeRuntime)
     const { server, metrics } = served({ store })
