@@ -5,6 +5,8 @@ import type { LogEvent } from '../logging/logger.ts'
 export interface MeasuredRun extends RunView {
   /** The name under which its actor is registered. `agent` for a child whose actor is not: its own name may be data. */
   readonly registeredName: string
+  /** What it has logged in this process. */
+  readonly logged: { readonly items: number; readonly bytes: number }
 }
 
 /** What the metrics of a server read at a scrape. */

@@ -27,6 +27,7 @@ export function prometheus(options: PrometheusOptions = {}): Metrics {
   return new PrometheusMetrics(options.register ?? new Registry())
 }
 
+type Logged = MeasuredRun['logged']
 type Labels = { readonly [name: string]: string | number }
 
 /** Counts what happens in a server, and looks at what is live when it is scraped. */
@@ -35,8 +36,8 @@ class PrometheusMetrics implements Metrics {
   readonly #counters = new Map<MetricName, Counter>()
   readonly #gauges = new Map<MetricName, Gauge>()
   readonly #histograms = new Map<MetricName, Histogram>()
-  /** Of ended runs, by actor. */
-  readonly #logged = new Map<string, { items: number; bytes: number }>()
+  /** What is counted already of what live runs have logged, by their ids. */
+  #counted = new Map<string, Logged>()
   #isStoreDown = false
   #view: MetricsView | undefined
 
@@ -90,6 +91,7 @@ class PrometheusMetrics implements Metrics {
       case 'run.restored':
         return this.#add('millrace_runs_restored_total', { actor })
       case 'run.moved':
+        this.#countLast(actor, fields)
         return this.#add('millrace_runs_moved_total', { actor })
       case 'run.failed':
         return this.#add('millrace_actor_failures_total', { actor })
@@ -117,16 +119,14 @@ class PrometheusMetrics implements Metrics {
   }
 
   #ended(actor: string, fields: RecordFields): void {
-    const { ms, items, bytes, firstMs, cancelMs, settled, usage, parent } = fields
+    const { ms, firstMs, cancelMs, settled, usage, parent } = fields
     const outcome = String(fields['outcome'])
     const code = typeof fields['code'] === 'string' ? fields['code'] : ''
     this.#add('millrace_runs_ended_total', { actor, outcome, code })
     this.#observe('millrace_run_seconds', ms, { actor, outcome })
     this.#observe('millrace_first_item_seconds', firstMs, { actor })
     this.#observe('millrace_cancel_seconds', cancelMs, { actor, settled: String(settled) })
-    const logged = loggedOf(this.#logged, actor)
-    logged.items += Number(items)
-    logged.bytes += Number(bytes)
+    this.#countLast(actor, fields)
     // That of a child is in the usage of its parent.
     if (usage === undefined || parent !== undefined) return
     for (const type of USAGE_TYPES) {
@@ -144,26 +144,21 @@ class PrometheusMetrics implements Metrics {
     this.#set('millrace_ended_bytes', view.endedBytes)
     this.#set('millrace_memory_short', Number(view.isShort))
     this.#set('millrace_store_down', Number(this.#isStoreDown))
-    const logged = new Map([...this.#logged].map(([actor, sums]) => [actor, { ...sums }]))
-    for (const name of OF_RUNS) {
-      this.#counters.get(name)?.reset()
-      this.#gauges.get(name)?.reset()
+    for (const name of OF_RUNS) this.#gauges.get(name)?.reset()
+    const counted = new Map<string, Logged>()
+    for (const run of view.runs()) {
+      this.#lookAt(run)
+      // The record of its end counts, or has counted, what is left of an ended run.
+      const sums = run.end ? this.#counted.get(run.id) : this.#count(run.registeredName, run.id, run.logged)
+      if (sums) counted.set(run.id, sums)
     }
-    for (const run of view.runs()) this.#lookAt(run, logged)
-    for (const [actor, { items, bytes }] of logged) {
-      this.#add('millrace_items_total', { actor }, items)
-      this.#add('millrace_bytes_total', { actor }, bytes)
-    }
+    this.#counted = counted
   }
 
-  #lookAt(run: MeasuredRun, logged: Map<string, { items: number; bytes: number }>): void {
+  #lookAt(run: MeasuredRun): void {
     const { registeredName: actor, state, log, end } = run
     this.#raise('millrace_runs', { actor, state })
-    // The record of its end has counted what an ended run logged.
     if (end) return
-    const sums = loggedOf(logged, actor)
-    sums.items += log.last
-    sums.bytes += log.bytesThrough(log.last)
     if (run.gated) this.#raise('millrace_runs_gated', { actor })
     if (run.detached) this.#raise('millrace_runs_detached', { actor })
     for (const { policy, cursor } of run.followers) {
@@ -172,6 +167,23 @@ class PrometheusMetrics implements Metrics {
       this.#raise('millrace_reader_lag_items', { policy }, lag)
       if (lag > 0 && cursor.balance <= 0) this.#raise('millrace_readers_blocked', { policy })
     }
+  }
+
+  /** A run has logged its last here. */
+  #countLast(actor: string, { run, items, bytes }: RecordFields): void {
+    if (typeof run !== 'string' || typeof items !== 'number' || typeof bytes !== 'number') return
+    this.#count(actor, run, { items, bytes })
+    this.#counted.delete(run)
+  }
+
+  /** Counts what a run has logged since it was counted last. A log that was cut is behind that for a while. */
+  #count(actor: string, run: string, logged: Logged): Logged {
+    const before = this.#counted.get(run) ?? { items: 0, bytes: 0 }
+    const items = Math.max(before.items, logged.items)
+    const bytes = Math.max(before.bytes, logged.bytes)
+    this.#add('millrace_items_total', { actor }, items - before.items)
+    this.#add('millrace_bytes_total', { actor }, bytes - before.bytes)
+    return { items, bytes }
   }
 
   #add(name: MetricName, labels: Labels = {}, by = 1): void {
@@ -199,20 +211,7 @@ const OF_RUNS: readonly MetricName[] = [
   'millrace_readers',
   'millrace_readers_blocked',
   'millrace_reader_lag_items',
-  'millrace_items_total',
-  'millrace_bytes_total',
 ]
-
-function loggedOf(
-  logged: Map<string, { items: number; bytes: number }>,
-  actor: string,
-): { items: number; bytes: number } {
-  const found = logged.get(actor)
-  if (found) return found
-  const sums = { items: 0, bytes: 0 }
-  logged.set(actor, sums)
-  return sums
-}
 
 /** A client may close with any code, and labels must be few. */
 function closeCode(code: unknown): string {

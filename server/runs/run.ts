@@ -89,6 +89,8 @@ export class Run implements ReadableRun {
   readonly principal: Principal
   readonly options: RunOptions
   readonly startedAt: number
+  /** What was logged before it came into this process. */
+  readonly #earlier: { readonly items: number; readonly bytes: number }
   readonly #callbacks: RunCallbacks
   /** The guard of every entry from outside: a timer, a later loop turn, a promise, a failed step of the actor. */
   readonly #guarded: GuardedRuntime
@@ -159,6 +161,7 @@ export class Run implements ReadableRun {
     const from = storage?.from ?? parentLink?.from
     this.startedAt = callbacks.runtime.now() - (from?.elapsedMs ?? 0)
     this.log = from?.log ?? new Log(callbacks.limits)
+    this.#earlier = { items: this.log.last, bytes: this.log.bytesThrough(this.log.last) }
     this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)
     this.#openWork = new OpenWork(() => this.#ending.check())
@@ -193,6 +196,12 @@ export class Run implements ReadableRun {
 
   get meta(): WireMap | undefined {
     return this.options.meta
+  }
+
+  /** What it has logged in this process. */
+  get logged(): { readonly items: number; readonly bytes: number } {
+    const { items, bytes } = this.#earlier
+    return { items: this.log.last - items, bytes: this.log.bytesThrough(this.log.last) - bytes }
   }
 
   /** The name under which its actor is registered. `agent` for a child whose actor is not: its own name may be data. */

@@ -479,15 +479,14 @@ export class Registry {
 
   /** Another node has taken a run over, with the runs below it. Their slots are free, whatever their actors do. */
   #movedAway(id: string): void {
-    const moved = this.#runs.get(id)
-    if (!moved) return
-    this.#options.log.write('run.moved', runFields(moved))
     for (const run of [...this.#unsettled]) {
       if (!isWithin(run, id)) continue
       this.#runSettled(run)
       this.#unwanted.delete(run)
       // A child that has its end keeps it.
-      if (!run.end) this.#forget(run)
+      if (run.end) continue
+      this.#options.log.write('run.moved', { ...runFields(run), ...run.logged })
+      this.#forget(run)
     }
   }
 
@@ -608,7 +607,7 @@ function runFields({ id, actorName, principal, parent, registeredName }: Run): {
 }
 
 /** How a run ended. Only the code of an error: its message may quote the input. */
-function endFields({ end, log, spent, startedAt }: Run, runtime: Runtime): { readonly [name: string]: unknown } {
+function endFields({ end, log, logged, spent, startedAt }: Run, runtime: Runtime): { readonly [name: string]: unknown } {
   const data = end && end.outcome !== 'done' ? endData(end) : {}
   const now = runtime.now()
   const startedWall = wallClockAt(runtime, startedAt)
@@ -616,8 +615,7 @@ function endFields({ end, log, spent, startedAt }: Run, runtime: Runtime): { rea
     outcome: end?.outcome,
     ...(end?.outcome === 'error' && { code: data['code'] }),
     ms: Math.round(now - startedAt),
-    items: log.last,
-    bytes: log.bytesThrough(log.last),
+    ...logged,
     ...(log.firstAt !== undefined && { firstMs: Math.max(0, Math.round(log.firstAt - startedWall)) }),
     ...(end?.outcome === 'cancelled' && { cancelMs: data['ms'], settled: data['settled'] }),
     ...(spent === undefined ? {} : { usage: spent }),

@@ -15,11 +15,14 @@ import {
 } from '../../../server/index.ts'
 import { RECORDS } from '../../../server/logging/logger.ts'
 import { CATALOGUE, type MetricName } from '../../../server/metrics/catalogue.ts'
+import type { Metrics, MetricsView } from '../../../server/metrics/metrics.ts'
 import { prometheus } from '../../../server/metrics/prometheus.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
 import { bearer } from '../../../server/sessions/auth.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { FailingStore } from '../../helpers/failing-store.ts'
+import { onOneStore } from '../../helpers/one-store.ts'
+import { seededRandom } from '../../helpers/seeded-random.ts'
 import { quiet } from '../../helpers/server.ts'
 import { counter, silent } from '../../helpers/test-actors.ts'
 import { repetitions } from '../../helpers/tier.ts'
@@ -31,20 +34,20 @@ const people = bearer({ alice: 'alice', ops: { id: 'ops', rights: ['observe'] } 
 /** The samples of a scrape: `name{labels}` and its value. */
 class Scrape {
   readonly text: string
-  readonly #samples = new Map<string, number>()
+  readonly samples = new Map<string, number>()
 
   constructor(text: string) {
     this.text = text
     for (const line of text.split('\n')) {
       const [, name, value] = /^([^#\s][^\s]*|[^#\s{]+\{.*\}) (\S+)$/.exec(line) ?? []
-      if (name !== undefined) this.#samples.set(name, Number(value))
+      if (name !== undefined) this.samples.set(name, Number(value))
     }
   }
 
   /** The sum of all samples of a metric whose labels contain `labels`. */
   of(name: string, ...labels: string[]): number {
     let sum = 0
-    for (const [sample, value] of this.#samples)
+    for (const [sample, value] of this.samples)
       if (sample.replace(/\{.*/, '') === name && labels.every((label) => sample.includes(label))) sum += value
     return sum
   }
@@ -67,6 +70,21 @@ const spending: Model = {
     yield { type: 'usage', input: 7, output: 3 }
     yield { type: 'finish', stop: 'stop' }
   },
+}
+
+/** A run as a scrape looks at it. */
+class FakeRun {
+  readonly id: string
+  readonly registeredName: string
+  logged = { items: 0, bytes: 0 }
+  end: { outcome: 'done' } | undefined
+  readonly state = 'running'
+  readonly followers = []
+
+  constructor(id: string, registeredName: string) {
+    this.id = id
+    this.registeredName = registeredName
+  }
 }
 
 function served(settings: { store?: FailingStore; register?: Registry } = {}) {
@@ -258,6 +276,135 @@ describe('prometheus()', () => {
     expect(now.of('millrace_runs_started_total', 'actor="agent"')).toBeGreaterThanOrEqual(STEPS / 2)
     expect(now.of('millrace_runs_started_total', 'actor="registered"')).toBe(STEPS / 2 + 4)
     expect(now.of('millrace_actor_failures_total', 'actor="agent"')).toBe(2 + Math.ceil(STEPS / 2_000))
+    await server.close({ drainMs: 0 })
+  })
+
+  test('never lets a counter fall, and counts each item once, whatever becomes of runs', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const random = seededRandom(seed)
+      const some = (most: number): number => Math.floor(random() * most)
+      const metrics = prometheus()
+      const live = new Map<string, FakeRun>()
+      const lost: FakeRun[] = []
+      const none = { connections: 0, streams: 0, endedRuns: 0, endedBytes: 0, isShort: false }
+      const view = { ...none, limits: {}, runs: () => live.values(), sessions: () => [] }
+      metrics.begin(view as unknown as MetricsView)
+      let items = 0
+      let last = new Map<string, number>()
+      const looked = async (): Promise<void> => {
+        const now = new Scrape((await metrics.text()).text)
+        for (const [name, value] of last)
+          expect(now.samples.get(name), `seed ${seed}: ${name}`).toBeGreaterThanOrEqual(value)
+        last = new Map([...now.samples].filter(([name]) => /_(total|count|sum|bucket)\b/.test(name)))
+      }
+      const record = (event: LogEvent, run: FakeRun): void =>
+        metrics.record(event, { run: run.id, actor: run.registeredName, ...run.logged, outcome: 'done' })
+      for (let n = 0; n < 200; n++) {
+        const runs = [...live.values()]
+        const run = runs[some(runs.length)]
+        const action = some(7)
+        if (action === 0 || !run) {
+          const begun = new FakeRun(`r_${n}`, `actor ${some(2)}`)
+          live.set(begun.id, begun)
+          record('run.started', begun)
+        } else if (action <= 2 && !run.end) {
+          run.logged = { items: run.logged.items + 1, bytes: run.logged.bytes + 10 }
+          items++
+        } else if (action === 3 && !run.end) {
+          // Its end may be there before it is reported.
+          run.end = { outcome: 'done' }
+          if (random() < 0.5) await looked()
+          record('run.ended', run)
+        } else if (action === 4 && (run.end || random() < 0.3)) {
+          live.delete(run.id)
+          if (!run.end) record('run.moved', run)
+        } else if (action === 5 && random() < 0.1) {
+          // Left to the next process, when this one ends.
+          live.delete(run.id)
+          if (!run.end) lost.push(run)
+        } else await looked()
+      }
+      await looked()
+      const now = new Scrape((await metrics.text()).text)
+      const most = lost.reduce((sum, run) => sum + run.logged.items, 0)
+      const counted = now.of('millrace_items_total')
+      expect([counted <= items, counted >= items - most], `seed ${seed}`).toEqual([true, true])
+      if (lost.length === 0) expect(now.of('millrace_bytes_total'), `seed ${seed}`).toBe(items * 10)
+    }
+  })
+
+  test('counts what a run logs here, and not again what an earlier process had counted', async () => {
+    const asks = actor({
+      async *stream(_input: unknown, { checkpoint, request }) {
+        checkpoint(() => ({}))
+        yield String(await request({ kind: 'text', prompt: 'which?' }))
+      },
+    })
+    const { begin, stored, kept } = onOneStore({ asks })
+    const counts = async (metrics: Metrics): Promise<number[]> => {
+      const now = new Scrape((await metrics.text()).text)
+      return ['items', 'bytes'].map((what) => now.of(`millrace_${what}_total`, 'actor="asks"'))
+    }
+    const [before, after] = [prometheus(), prometheus()]
+    let run = ''
+    let [items, bytes] = [0, 0]
+    {
+      await using first = await begin({ metrics: before })
+      await using client = await first.client()
+      client.start(1, 'asks')
+      run = (await client.next('opened', 1)).run
+      await stored(run, ({ parked }) => parked !== undefined)
+      ;[items = 0, bytes = 0] = await counts(before)
+      first.kill()
+      client.cut()
+    }
+    expect(await counts(before)).toEqual([items, bytes])
+    expect([items > 0, bytes > 0]).toEqual([true, true])
+    await using second = await begin({ metrics: after })
+    await using client = await second.client()
+    client.attach(1, run, items)
+    const [asked] = (await client.next('opened', 1)).pending ?? []
+    expect(await counts(after)).toEqual([0, 0])
+    client.send({
+      kind: 'input',
+      sid: 1,
+      mid: 'm',
+      type: 'answer',
+      data: { request: asked?.['request'], value: 'this one' },
+    })
+    await client.next('end', 1)
+    const [more = 0, moreBytes = 0] = await counts(after)
+    expect([items + more, moreBytes > 0]).toEqual([(await kept.find(run))!.next - 1, true])
+  })
+
+  test('keeps what a run had logged that another server has taken over', async () => {
+    const inner = memoryStore()
+    const shared = {
+      leaseMs: 1_000_000,
+      idOf: (key: string) => key,
+      follow: async () => () => {},
+      ask: async () => 'missing' as const,
+      attend: async () => {},
+    }
+    const store = Object.assign(inner, { shared })
+    const metrics = prometheus()
+    const server = createServer({ actors: { count: counter() }, authenticate: people, logger: quiet, metrics, store })
+    const { url } = await server.listen(0)
+    const client = createClient(url, { token: 'alice' })
+    const run = client.start('count', 1_000, { credit: 8 })
+    const { id } = await run.opened
+    const now = async (): Promise<Scrape> => new Scrape((await metrics.text()).text)
+    await untilSo(async () => (await now()).of('millrace_runs_gated') === 1)
+    const items = (await now()).of('millrace_items_total')
+    expect(items).toBeGreaterThan(0)
+    await store.remove(id)
+    const reading = (async () => {
+      for await (const _ of run) if ((await now()).of('millrace_runs_moved_total') === 1) break
+    })().catch(() => {})
+    await untilSo(async () => (await now()).of('millrace_runs_moved_total') === 1)
+    expect((await now()).of('millrace_items_total')).toBeGreaterThanOrEqual(items)
+    await client.close()
+    await reading
     await server.close({ drainMs: 0 })
   })
 

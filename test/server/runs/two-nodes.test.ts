@@ -333,7 +333,11 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     again.attach(1, String(child), 0)
     expect(await again.next('end', 1)).toMatchObject({ data: { code: 'not_found' } })
     expect([...alice.frames, ...watcher.frames].filter(({ kind }) => kind === 'end')).toEqual([])
-    expect(records.filter(({ event }) => event === 'run.moved')).toHaveLength(1)
+    const moved = records.filter(({ event }) => event === 'run.moved')
+    expect(moved.map(({ run: id, parent }) => [id, parent])).toEqual([
+      [run, undefined],
+      [child, run],
+    ])
     expect(records.filter(({ event }) => event === 'run.ended')).toEqual([])
   })
 
