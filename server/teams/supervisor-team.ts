@@ -11,7 +11,7 @@ import { EMPTY_FLOW } from '../workflows/flow.ts'
 import type { FlowNodes } from '../workflows/flow-node.ts'
 import { isWorkflowOf } from '../workflows/sub-workflow.ts'
 import { taskTools } from './task-tools.ts'
-import { Tasks } from './tasks.ts'
+import { type KeptTask, Tasks } from './tasks.ts'
 import { type Members, membersOf, TEAM_OPTIONS, type TeamFlow, type TeamOptions } from './team.ts'
 
 /** The argument of `supervisorTeam()`: a team, and the agent that leads it. */
@@ -38,8 +38,16 @@ const OPTIONS: OptionKinds<SupervisorOptions<Members, unknown>> = {
   tasks: 'true or false',
 }
 
-/** The member that takes over, and what it is asked. */
-type HandOff = { readonly member: string; readonly prompt: string }
+/** The member that takes over, what it is asked, and in which turn of the lead. */
+type HandOff = { readonly member: string; readonly prompt: string; readonly turn: number }
+
+/** From what a team goes on in another process. */
+type TeamState = {
+  /** That of the lead. Absent: its turns are over. */
+  readonly lead?: unknown
+  readonly handOff?: HandOff
+  readonly tasks: readonly KeptTask[]
+}
 
 /**
  * Makes a team that an agent leads. Its model asks a member with the tool `ask_NAME`, and gets the answer. With
@@ -64,20 +72,18 @@ export function supervisorTeam<M extends Members, Shared = undefined>(
       if (budget !== undefined) context.govern({ budget })
       const shared = options.shared?.()
       const members = membersOf(options as never, shared, 1)
-      let handOff = (context.restored as { handOff?: HandOff } | undefined)?.handOff
-      if (!handOff) {
-        const leader = lead(
-          options as never,
-          shared,
-          members,
-          new Tasks(members, context),
-          (given) => (handOff ??= given),
-        )
-        const result = yield* (leader.stream as NonNullable<Actor['stream']>)(asked as never, context)
+      const restored = context.restored as TeamState | undefined
+      const tasks = new Tasks(members, context, restored?.tasks ?? [])
+      let handOff = restored?.handOff
+      const state = (): TeamState => ({ tasks: tasks.state, ...(handOff && { handOff }) })
+      if (!handOff || restored?.lead !== undefined) {
+        const leader = lead(options as never, shared, members, tasks, (given) => (handOff ??= given))
+        const inner = leadContext(context, restored?.lead, state)
+        const result = yield* (leader.stream as NonNullable<Actor['stream']>)(asked as never, inner)
         if (!handOff) return result
       }
       const { member, prompt } = handOff
-      context.checkpoint(() => ({ handOff }))
+      context.checkpoint(state)
       return yield* context.spawn(members[member] as Actor, { prompt }, { name: member, key: 'hand over' })
     },
   } as unknown as Parameters<typeof actor>[0])
@@ -112,7 +118,7 @@ function lead(
       agentTool(members[name] as Actor, { name, description: aboutMember(name, members) }),
     ]),
   )
-  let isHandedOver = false
+  let turn = 0
   if (options.handOff !== false)
     given['hand_off'] = tool({
       description: 'Hands the whole task over to a member, who answers in your place',
@@ -120,10 +126,9 @@ function lead(
         member: z.enum(names as [string, ...string[]]),
         prompt: z.string().min(1).describe('The task, with everything that is needed to do it'),
       }),
-      run: (handOff) => {
-        isHandedOver = true
-        const taken = handOver(handOff)
-        return taken === handOff ? `${handOff.member} takes over` : 'the task is handed over already'
+      run: ({ member, prompt }) => {
+        const handOff = { member, prompt, turn }
+        return handOver(handOff) === handOff ? `${member} takes over` : 'the task is handed over already'
       },
     })
   if (options.tasks === true) Object.assign(given, taskTools(tasks ?? new Tasks(members, UNUSED), names))
@@ -133,8 +138,27 @@ function lead(
   return agent({
     ...{ model, instructions, maxIterations, settings, files, onStep },
     tools: { ...tools, ...given },
-    turn: () => (isHandedOver ? { stop: true } : undefined),
+    turn({ n }) {
+      turn = n
+      // The other calls of the turn that hands over are done, also behind a restart.
+      const handedOver = handOver()
+      return handedOver && handedOver.turn < n ? { stop: true } : undefined
+    },
   })
+}
+
+/**
+ * The context of the lead. What it can go on from is a part of what its team can.
+ * @param restored from what it goes on.
+ * @param state that of the team, without that of its lead.
+ */
+function leadContext(context: ActorContext, restored: unknown, state: () => TeamState): ActorContext {
+  const checkpoint: ActorContext['checkpoint'] = (ofLead) =>
+    context.checkpoint((waiting) => {
+      const lead = ofLead(waiting)
+      return lead === undefined ? undefined : { ...state(), lead }
+    })
+  return Object.create(context, { restored: { value: restored }, checkpoint: { value: checkpoint } }) as ActorContext
 }
 
 /** What a picture shows: the lead, and the members that may take over. */

@@ -1,4 +1,4 @@
-import { MillraceError } from '../../protocol/errors.ts'
+import { type ErrorShape, MillraceError } from '../../protocol/errors.ts'
 import type { ActorContext } from '../actors/actor.ts'
 import type { ChildRun, ChildState, GovernOptions } from '../actors/child-run.ts'
 import type { Members } from './team.ts'
@@ -19,25 +19,52 @@ export interface Task {
   govern(order: Omit<GovernOptions, 'agent'>): void
 }
 
+/** A task as another process goes on with it. */
+export type KeptTask = {
+  /** The id of its run. */
+  readonly id: string
+  /** Who does it. */
+  readonly member: string
+  /** What it is. */
+  readonly prompt: string
+  /** How it has ended. Absent: it goes on. */
+  readonly end?: { readonly state: ChildState; readonly answer?: unknown; readonly error?: ErrorShape }
+}
+
 /** The tasks of one run: readers of the run get what each of them says, as it comes. */
 export class Tasks {
   readonly #members: Members
   readonly #context: Pick<ActorContext, 'spawn' | 'emit'>
   readonly #tasks = new Map<string, Task>()
+  /** Undefined: they end with the process. */
+  readonly #kept: Map<string, KeptTask> | undefined
 
   /**
-   * No task is there yet.
+   * No task is there yet, but those of `kept`.
    * @param members who may get a task.
    * @param context of the run. When it ends, its tasks are cancelled.
+   * @param kept makes the tasks outlast a restart: what `state` of the last process gave, or an empty list. A run has one
+   * such `Tasks`. Default: a restart ends the run, unless all tasks have ended, which are unknown then.
+   * @throws MillraceError `not_found` for a kept task whose member is unknown.
    */
-  constructor(members: Members, context: Pick<ActorContext, 'spawn' | 'emit'>) {
+  constructor(members: Members, context: Pick<ActorContext, 'spawn' | 'emit'>, kept?: readonly KeptTask[]) {
     this.#members = members
     this.#context = context
+    this.#kept = kept && new Map()
+    for (const task of kept ?? []) {
+      if (task.end) this.#add(task, endedTask(task, task.end))
+      else this.start(task.member, task.prompt)
+    }
   }
 
   /** All tasks that were started, in order. */
   get all(): readonly Task[] {
     return [...this.#tasks.values()]
+  }
+
+  /** What another process goes on with, for a checkpoint. Empty, unless they outlast a restart. */
+  get state(): readonly KeptTask[] {
+    return [...(this.#kept?.values() ?? [])]
   }
 
   /**
@@ -50,11 +77,21 @@ export class Tasks {
       const known = Object.keys(this.#members).join(', ')
       throw new MillraceError('not_found', `unknown member ${member}; known members: ${known}`)
     }
-    const child: ChildRun = this.#context.spawn(actor, { prompt }, { name: member })
+    // Its number finds it again.
+    const key = this.#kept && `task ${this.#tasks.size + 1}`
+    const child: ChildRun = this.#context.spawn(actor, { prompt }, { name: member, key })
+    const { id } = child
     const result = this.#pass(child)
-    result.catch(() => {})
-    const task: Task = {
-      id: child.id,
+    const started = { id, member, prompt }
+    const ended = (end: Omit<NonNullable<KeptTask['end']>, 'state'>): void => {
+      this.#kept?.set(id, { ...started, end: { state: child.state, ...end } })
+    }
+    result.then(
+      (answer) => ended({ answer }),
+      (error: unknown) => ended({ error: MillraceError.from(error, 'actor_failed', 'the task failed').toJSON() }),
+    )
+    return this.#add(started, {
+      id,
       member,
       get state() {
         return child.state
@@ -65,8 +102,12 @@ export class Tasks {
         return child.state
       },
       govern: (order) => child.govern(order),
-    }
-    this.#tasks.set(child.id, task)
+    })
+  }
+
+  #add(kept: KeptTask, task: Task): Task {
+    this.#tasks.set(kept.id, task)
+    this.#kept?.set(kept.id, kept)
     return task
   }
 
@@ -81,5 +122,21 @@ export class Tasks {
   async #pass(child: ChildRun): Promise<unknown> {
     for await (const event of child) await this.#context.emit(event)
     return child.result
+  }
+}
+
+/** A task that had ended when the process began. */
+function endedTask({ id, member }: KeptTask, { state, answer, error }: NonNullable<KeptTask['end']>): Task {
+  const result = error ? Promise.reject(MillraceError.fromShape(error)) : Promise.resolve(answer)
+  result.catch(() => {})
+  return {
+    id,
+    member,
+    state,
+    result,
+    cancel: () => Promise.resolve(state),
+    govern() {
+      throw new MillraceError('not_found', 'the run has ended')
+    },
   }
 }

@@ -249,4 +249,99 @@ describe('a supervisor that has handed over when its process dies', () => {
     expect(await run.result).toBe('that')
     expect(led.asked).toHaveLength(1)
   })
+
+  test('hands over once the other calls of its lead are done, if one of them waits when its process dies', async () => {
+    const paid: string[] = []
+    const pay = tool({
+      description: 'pays',
+      input: z.object({ to: z.string() }),
+      needsApproval: true,
+      run: ({ to }) => (paid.push(to), `paid ${to}`),
+    })
+    const led = scriptedModel(
+      calls(
+        { call: 'h', name: 'hand_off', args: { member: 'writer', prompt: 'all of it' } },
+        { call: 'p', name: 'pay', args: { to: 'Bob' } },
+      ),
+      says('no'),
+    )
+    const writer = actor({ ask: (input) => Promise.resolve(input) })
+    const { begin, isParked } = lives(supervisorTeam({ model: led, tools: { pay }, members: { writer } }))
+    let id = ''
+    let request = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', 'ask'))
+      ;({ id: request } = await watched.first('request'))
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const run = second.client.attach('work', id, { after: 'start' })
+    await run.opened
+    await run.send('answer', { request, value: true })
+    expect(await run.result).toEqual({ prompt: 'all of it' })
+    expect({ paid, asked: led.asked.length }).toEqual({ paid: ['Bob'], asked: 1 })
+  })
+})
+
+describe('the tasks of a supervisor, when its process dies', () => {
+  test('are known in the next one, with their answers, and those that wait go on', async () => {
+    const sure = tool({ description: 'asks', needsApproval: true, run: () => 'sure' })
+    let facts = ''
+    const led = scriptedModel(
+      calls(
+        { call: 'a', name: 'start_task', args: { member: 'writer', prompt: 'x' } },
+        { call: 'b', name: 'start_task', args: { member: 'broken', prompt: 'y' } },
+        { call: 'c', name: 'start_task', args: { member: 'asker', prompt: 'z' } },
+      ),
+      calls({ call: 's', name: 'sure', args: {} }),
+      (request) => {
+        const ids = Array.from(
+          JSON.stringify(request.messages).matchAll(/task[\\"]+:[\\"]+(r_[\w-]+)/g),
+          ([, id]) => id,
+        )
+        return calls(...ids.map((task, at) => ({ call: `w${at}`, name: 'wait_for_task', args: { task } })))
+      },
+      (request) => {
+        facts = JSON.stringify(
+          request.messages.slice(-3).map(({ content }) => JSON.parse(content as string) as unknown),
+        )
+        return says('done')
+      },
+    )
+    const asker = actor({
+      async ask(_: unknown, { checkpoint, request }) {
+        checkpoint(() => ({}))
+        return request({ kind: 'text', prompt: 'What?' })
+      },
+    })
+    const writer = actor({ ask: (input) => Promise.resolve(input) })
+    const broken = actor({ ask: () => Promise.reject(new MillraceError('unavailable', 'down')) })
+    const team = supervisorTeam({ model: led, tasks: true, tools: { sure }, members: { writer, broken, asker } })
+    const { begin, isParked } = lives(team)
+    let id = ''
+    let requests: string[] = []
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', 'ask'))
+      await watched.first('request', ({ call }) => call === 's')
+      await watched.first('request', ({ agent }) => agent !== undefined)
+      requests = watched.all('request').map((request) => request.id)
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const run = second.client.attach('work', id, { after: 'start' })
+    await run.opened
+    for (const request of requests) await run.send('answer', { request, value: true })
+    expect(await run.result).toBe('done')
+    expect(JSON.parse(facts)).toMatchObject([
+      { member: 'writer', state: 'done', answer: { prompt: 'x' } },
+      { member: 'broken', state: 'error', error: 'down' },
+      { member: 'asker', state: 'done', answer: true },
+    ])
+  })
 })
