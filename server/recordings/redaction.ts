@@ -9,16 +9,16 @@ const REDACTED = '[redacted]'
  * they have changed in an approval.
  */
 export class Redaction {
-  /** The calls of tools that clients perform, until they have their results. */
+  /** The calls of the server's own tools, until they have their results. Any other may be one that a client performed. */
   readonly #calls = new Set<unknown>()
 
   apply(frame: DownFrame): DownFrame {
     if (frame.kind !== 'event') return frame
     const { type, data } = frame
-    if (type === EVENT.toolCall && data['client'] === true) this.#calls.add(data['call'])
+    if (type === EVENT.toolCall && data['client'] !== true) this.#calls.add(data['call'])
     if (type !== EVENT.toolResult) return frame
     const { args, output, ...rest } = data
-    const isOfClient = this.#calls.delete(data['call'])
+    const isOfClient = !this.#calls.delete(data['call'])
     return {
       ...frame,
       data: {

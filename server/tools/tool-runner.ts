@@ -213,7 +213,8 @@ class ToolRun {
   /** The `tool.call` event. Arguments from a model may be anything: those that cannot be encoded are quoted as text. */
   #callEvent(): PlainEvent {
     const { call, name, args } = this.#call
-    const event: PlainEvent = { type: 'tool.call', call, name: quoted(name), args }
+    const atClient = this.#tools.get(name)?.atClient === true && { client: true }
+    const event: PlainEvent = { type: 'tool.call', call, name: quoted(name), args, ...atClient }
     return this.#callbacks.canSay(event) ? event : { ...event, args: quoted(JSON.stringify(args) ?? '') }
   }
 

@@ -1,7 +1,15 @@
 import { readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Client, createClient, type OnRequest, type Run } from '../../../client-sdk/node.ts'
+import { z } from 'zod'
+import {
+  type Client,
+  clientTools,
+  createClient,
+  MillraceError,
+  type OnRequest,
+  type Run,
+} from '../../../client-sdk/node.ts'
 import { EVENT, type RunEnd, type RunEvent, type StreamEvent } from '../../../protocol/events.ts'
 import type { DownFrame } from '../../../protocol/frames.ts'
 import { actor, agent, openRecording, type Recording, type ReplayOptions, replay, tool } from '../../../server/index.ts'
@@ -370,20 +378,49 @@ describe('a recording', () => {
       opened,
       event(1, EVENT.toolCall, { call: 'c1', name: 'place', args: {}, client: true }),
       event(2, EVENT.toolResult, { call: 'c1', outcome: 0, ms: 1, output: 'secret one' }),
-      event(3, EVENT.toolResult, { call: 'c2', outcome: 0, ms: 1, output: 'paid', args: { to: 'secret two' } }),
-      done(4),
+      event(3, EVENT.toolCall, { call: 'c2', name: 'pay', args: {} }),
+      event(4, EVENT.toolResult, { call: 'c2', outcome: 0, ms: 1, output: 'paid', args: { to: 'secret two' } }),
+      // Its call is not in the recording: it may have been that of a client.
+      event(5, EVENT.toolResult, { call: 'c0', outcome: 0, ms: 1, output: 'secret five' }),
+      event(6, EVENT.toolResult, { call: 'c9', outcome: 1, ms: 1, error: 'secret six' }),
+      done(7),
     ]
     const facts = { input: 'secret three', meta: { who: 'secret four' } }
     const whole = await recordingOf(frames, facts)
     expect(whole.facts).toMatchObject(facts)
     const bytes = async ({ path }: Recording): Promise<string> => (await readFile(path)).toString('latin1')
-    expect((await bytes(whole)).match(/secret/g)).toHaveLength(4)
+    expect((await bytes(whole)).match(/secret/g)).toHaveLength(6)
     const redacted = await recordingOf(frames, { ...facts, redacted: true })
     expect(await bytes(redacted)).not.toContain('secret')
     expect(await bytes(redacted)).toContain('paid')
     expect(redacted.facts).toEqual({ actor: 'chat', recordedAt: 1, redacted: true })
     const { mode } = await stat(redacted.path)
     expect(mode & 0o777).toBe(0o600)
+  })
+
+  test('that is to have no inputs has nothing of what the tool of a page gave, nor of why it failed', async () => {
+    for (const isBroken of [false, true]) {
+      const model = scriptedModel(calls({ call: 'c1', name: 'locate', args: {} }), says('thanks'))
+      await using served = await testServer({ page: agent({ model, clientTools: true }) })
+      const client = createClient(served.url, { token: 'alice' })
+      const run = client.start('page', 'where am I?')
+      const locate = {
+        description: 'Where the user is',
+        input: z.object({}),
+        run: () => (isBroken ? Promise.reject(new MillraceError('forbidden', 'a secret')) : 'a secret'),
+      }
+      for await (const _ of clientTools(run, { locate }));
+      const wire = await served.client()
+      wire.send({ kind: 'attach', sid: 7, run: run.id!, after: 0, options: { ts: true, credit: 1_900 } })
+      await wire.next('end')
+      await client.close()
+      const recorded = async (facts: object): Promise<string> =>
+        (await readFile((await recordingOf(wire.frames, facts)).path)).toString('latin1')
+      expect(await recorded({})).toContain('a secret')
+      const redacted = await recorded({ redacted: true })
+      expect(redacted).not.toContain('a secret')
+      expect(redacted).toContain('thanks')
+    }
   })
 
   test('is not written over a file that exists', async () => {
