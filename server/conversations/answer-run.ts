@@ -55,14 +55,26 @@ class AnswerRun {
   readonly #input: AnswerInput
   readonly #context: ActorContext
   readonly #settings: AnswerSettings
+  /** It has an answer of the conversation, which names it. */
+  #isNamed: boolean
 
   constructor(input: AnswerInput, context: ActorContext, settings: AnswerSettings) {
     this.#input = input
     this.#context = context
     this.#settings = settings
+    this.#isNamed = context.restored !== undefined
   }
 
   async *items(): AsyncGenerator<AnswerOutput, undefined> {
+    try {
+      return yield* this.#items()
+    } finally {
+      // Nothing would find it, and its input, when the conversation is removed.
+      if (!this.#isNamed) await this.#settings.view.removeStored(this.#context.run.id)
+    }
+  }
+
+  async *#items(): AsyncGenerator<AnswerOutput, undefined> {
     const { conversations, view } = this.#settings
     const { principal, run } = this.#context
     const key = { owner: this.#input.owner ?? principal.id, id: this.#input.conversation }
@@ -92,7 +104,7 @@ class AnswerRun {
       throw new MillraceError('overloaded', `at most ${limits.maxConversations} conversations: remove one`, {
         retryable: false,
       })
-    return conversation.change((draft) => {
+    const begun = await conversation.change((draft) => {
       const request: AnswerRequest = {
         input: this.#input,
         principal,
@@ -110,6 +122,8 @@ class AnswerRun {
       if (begun) conversation.run = run.id
       return begun
     })
+    this.#isNamed = begun !== undefined
+    return begun
   }
 
   async *#answer(conversation: OpenConversation, begun: TreeMessage): AsyncGenerator<AnswerOutput, undefined> {

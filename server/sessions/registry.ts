@@ -95,6 +95,8 @@ export class Registry {
   readonly #storage: RunStorage | undefined
   /** Live runs that are to be forgotten once they have ended. */
   readonly #unwanted = new Set<Run>()
+  /** Runs of memory of which the store keeps nothing: those that have ended, and others once they have. */
+  readonly #unstored = new WeakSet<Run>()
   /** Starts that wait for the store, by their key. */
   readonly #starting = new Map<string, Promise<unknown>>()
   #draining = false
@@ -430,10 +432,15 @@ export class Registry {
     return { run, own }
   }
 
-  /** Removes a run that has ended from the store, if there is one. @throws MillraceError `store_unavailable`. */
+  /**
+   * Removes a run from the store, if there is one. A run that goes on is removed once it has ended.
+   * @throws MillraceError `store_unavailable`.
+   */
   async removeStored(id: string): Promise<void> {
+    if (!this.#storage) return
     const run = this.#runs.get(id)
-    if (!this.#storage || (run && !run.end)) return
+    if (run) this.#unstored.add(run)
+    if (run && !run.end) return
     await this.#storage.open()
     await this.#storage.remove(id)
   }
@@ -504,6 +511,8 @@ export class Registry {
   #runEnded(run: Run): void {
     this.#ended.add(run)
     if (this.#unwanted.delete(run)) this.#ended.drop(new Set([run]))
+    if (this.#unstored.has(run))
+      this.#storage?.remove(run.id).catch((err: unknown) => this.#options.log.write('store.failed', { err }))
     this.#options.log.write('run.ended', { ...runFields(run), ...endFields(run, this.#options.runtime) })
     this.#options.runChanged()
     this.#options.ended(run)
@@ -537,7 +546,7 @@ export class Registry {
     if (entry) entry.run = undefined
     this.#keyOf.delete(run)
     this.#runs.delete(run.id)
-    this.lists.remove(run, run.isStored)
+    this.lists.remove(run, run.isStored && !this.#unstored.has(run))
     run.evict()
     this.#options.log.write('run.dropped', runFields(run))
     return key
@@ -545,7 +554,7 @@ export class Registry {
 
   #forget(run: Run): void {
     this.#runs.delete(run.id)
-    this.lists.remove(run, run.isStored)
+    this.lists.remove(run, run.isStored && !this.#unstored.has(run))
     const key = this.#keyOf.get(run)
     if (key !== undefined) this.#keys.delete(key)
     this.#keyOf.delete(run)

@@ -215,3 +215,27 @@ describe('a conversation whose answer waits for an approval', () => {
     expect(await servers.runs.find(run)).toBeUndefined()
   })
 })
+
+test('a message that gets no answer, is sent again or is refused leaves no stored run, also behind a removal', async () => {
+  await using servers = await Servers.begin([says('Hello.')])
+  const client = servers.client()
+  const hello = { type: 'send' as const, conversation: KEY.id, id: 'message-1', content: 'a secret' }
+  const answered = client.start('chat', hello)
+  await answered.result
+  await client.start('chat', hello).result
+  await client.start('chat', { ...hello, id: 'message-2', answer: false }).result
+  const refused = client.start('chat', { ...hello, id: 'message-3', parent: 'nothing' })
+  await expect(refused.result).rejects.toMatchObject({ code: 'not_found' })
+  // How it ended can be read while it is in memory.
+  await expect(client.attach('chat', refused.id!).result).rejects.toMatchObject({ code: 'not_found' })
+  let runs: string[] = []
+  const look = async (): Promise<void> => {
+    runs = (await servers.runs.list('alice', undefined, 10)).map(({ id }) => id)
+  }
+  await eventually(() => (void look(), runs.length === 1), 'one run is stored')
+  expect(runs).toEqual([answered.id])
+  await servers.restart('killed')
+  await client.ask('chat', { type: 'remove', conversation: KEY.id })
+  await look()
+  expect(runs).toEqual([])
+})
