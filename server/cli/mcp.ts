@@ -21,6 +21,7 @@ const usage = {
   about: 'Serves actors as the tools of an MCP server, over stdin and stdout. It needs @modelcontextprotocol/server.',
   notes: [
     'Each actor is a tool. start_run, attach_run, steer_run and cancel_run are for runs that outlive a call.',
+    'A client that supports elicitation asks its user what a run asks, such as for an approval.',
     'It ends when its stdin does. Everything but the protocol goes to stderr.',
   ],
   args: [],

@@ -1,5 +1,8 @@
 import {
   type CallToolResult,
+  CLIENT_CAPABILITIES_META_KEY,
+  type ClientCapabilities,
+  type InputRequiredResult,
   McpServer,
   type RequestId,
   type ServerContext,
@@ -11,11 +14,10 @@ import type { Actor } from '../actors/actor.ts'
 import { describesObject, jsonSchemaOf } from '../actors/json-schema.ts'
 import type { StandardSchema } from '../actors/standard-schema.ts'
 import { excerpt } from '../text.ts'
-import { RunProgress } from './progress.ts'
-import { type Reading, readRun } from './reading.ts'
+import { callActor } from './actor-call.ts'
 import type { RunClient } from './run-client.ts'
 import { callRunTool, RUN_TOOLS } from './run-tools.ts'
-import { endOf, failureOf, resultOf } from './tool-result.ts'
+import { failureOf, resultOf } from './tool-result.ts'
 
 const MAX_NAME_CHARACTERS = 64
 
@@ -57,19 +59,25 @@ export function actorServer(
   }
 
   async function call(
+    { server }: McpServer,
     user: ActorServerUser,
     name: string,
     args: Record<string, unknown>,
     { mcpReq }: ServerContext,
-  ): Promise<CallToolResult> {
+  ): Promise<CallToolResult | InputRequiredResult> {
     const { client } = user
     const tool = tools.get(name)
     const open = user.called?.(mcpReq.id, mcpReq.signal)
     const signal = open?.signal ?? mcpReq.signal
     try {
-      return tool
-        ? await runActor(user, tool, args, mcpReq, signal)
-        : resultOf(await callRunTool(client, name, args, signal))
+      if (!tool) return resultOf(await callRunTool(client, name, args, signal))
+      const takesProgress = (): boolean => user.takesProgress?.() ?? true
+      const capabilities = capabilitiesOf(server, mcpReq)
+      return await callActor({
+        ...{ client, mcpReq, capabilities, signal, takesProgress },
+        actor: tool.actor,
+        input: tool.inputOf(args),
+      })
     } catch (error) {
       return failureOf(error)
     } finally {
@@ -85,53 +93,21 @@ export function actorServer(
     const { server } = mcp
     server.setRequestHandler('tools/list', () => ({ tools: listed }))
     server.setRequestHandler('tools/call', ({ params }, context) =>
-      call(user, params.name, params.arguments ?? {}, context),
+      call(mcp, user, params.name, params.arguments ?? {}, context),
     )
     return mcp
   }
 }
 
-async function runActor(
-  user: ActorServerUser,
-  tool: ActorTool,
-  args: Record<string, unknown>,
-  mcpReq: ServerContext['mcpReq'],
-  signal: AbortSignal,
-): Promise<CallToolResult> {
-  const run = user.client.start(tool.actor, tool.inputOf(args), { onDetach: 'continue' })
-  // A cancel has no answer: where it is forbidden, or there is no run, nobody is told.
-  const stop = (): void => void run.cancel({ note: 'cancelled by the MCP client' }).catch(() => {})
-  if (signal.aborted) stop()
-  signal.addEventListener('abort', stop, { once: true })
-  const progressToken = mcpReq._meta?.progressToken
-  const progress = new RunProgress()
-  try {
-    const reading = await readRun(run, NEVER, (event) => {
-      const report = progressToken === undefined ? undefined : progress.take(event)
-      if (!report || progressToken === undefined || user.takesProgress?.() === false) return
-      // The client may have gone: then its cancel comes, or the end of the connection.
-      mcpReq.notify({ method: 'notifications/progress', params: { progressToken, ...report } }).catch(() => {})
-    })
-    const { id } = await run.opened
-    return reading.end ? endOf(reading.end, reading.text) : waitingResult(id, reading)
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
+/** What the client of a request can do. The newer protocol says it with each request, the older one at the beginning. */
+function capabilitiesOf(
+  server: McpServer['server'],
+  { envelope }: ServerContext['mcpReq'],
+): ClientCapabilities | undefined {
+  const said = envelope as { readonly [CLIENT_CAPABILITIES_META_KEY]?: ClientCapabilities } | undefined
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- what a client of the older protocol said is nowhere else
+  return said ? said[CLIENT_CAPABILITIES_META_KEY] : server.getClientCapabilities()
 }
-
-/** The run asks something, and this client may not be the one who answers: it goes on without the call. */
-function waitingResult(run: string, { waiting, seq, text }: Reading): CallToolResult {
-  return resultOf({
-    run,
-    status: 'waiting',
-    text,
-    seq,
-    waiting,
-    advice: `answer with steer_run { run, request, answer }, then read on with attach_run { run, after: ${seq} }`,
-  })
-}
-
-const NEVER = new AbortController().signal
 
 /** The JSON Schema of an input, as far as it can be written: the actor checks what it is given in any case. */
 function knownSchema(input: StandardSchema): unknown {

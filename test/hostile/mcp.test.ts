@@ -1,4 +1,11 @@
 import { connect } from 'node:net'
+import {
+  type CallToolResult,
+  Client,
+  type InputRequiredResult,
+  isInputRequiredResult,
+  StreamableHTTPClientTransport,
+} from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { actor } from '../../server/actors/actor.ts'
@@ -19,6 +26,11 @@ const actors = {
   ticker: ticker(),
   silent: silent(),
   strict: actor({ input: z.object({ a: z.number() }), ask: ({ a }) => a }),
+  careful: actor({
+    async ask(_: unknown, { request }) {
+      return (await request({ kind: 'confirm' })) === true ? 'yes' : 'no'
+    },
+  }),
   flood: actor({
     async *stream(_: unknown, { signal }) {
       const message = 'x'.repeat(1_000)
@@ -229,5 +241,66 @@ describe('a call over the MCP endpoint', () => {
     // It takes as long as the buffers of TCP take to fill.
     await eventually(() => server.server.liveRuns === 1, 'the end of the run', 30_000)
     socket.destroy()
+  })
+})
+
+describe('a state of a call that a client made up or stole', () => {
+  /** A client of the newer protocol that fills in forms itself. */
+  async function client(token: string): Promise<Client> {
+    const mcp = new Client(
+      { name: 'test', version: '1' },
+      {
+        versionNegotiation: { mode: 'auto' },
+        capabilities: { elicitation: { form: {} } },
+        inputRequired: { autoFulfill: false },
+      },
+    )
+    const requestInit = { headers: { authorization: `Bearer ${token}` } }
+    await mcp.connect(new StreamableHTTPClientTransport(new URL(`${server.httpUrl}/mcp`), { requestInit }))
+    return mcp
+  }
+
+  /** Calls the actor that asks, the second time with the form filled in. */
+  async function calls(mcp: Client, state?: string): Promise<{ text: string; requestState: string | undefined }> {
+    const retry = state === undefined ? {} : { requestState: state, inputResponses: { question: ACCEPT } }
+    const params = { name: 'careful', arguments: {}, ...retry }
+    const answer: CallToolResult | InputRequiredResult = await mcp.callTool(params, { allowInputRequired: true })
+    if (isInputRequiredResult(answer)) return { text: '', requestState: answer.requestState }
+    const [first] = answer.content
+    return { text: first?.type === 'text' ? first.text : '', requestState: undefined }
+  }
+
+  const ACCEPT = { action: 'accept', content: {} } as const
+
+  test('answers no run of another principal, which still waits for its own', async () => {
+    const [alice, eve] = [await client('alice'), await client('eve')]
+    const { requestState } = await calls(alice)
+    expect((await calls(eve, requestState)).text).toContain('the answer was refused: this principal may not answer')
+    expect((await calls(alice, requestState)).text).toBe('yes')
+    for (const mcp of [alice, eve]) await mcp.close()
+  })
+
+  test.each(['', '{', '[]', '{"run":1}', '{"run":"r","request":"q","seq":-1,"round":1}', 'x'.repeat(10_000)])(
+    'is refused as %j, and starts no run',
+    async (state) => {
+      const mcp = await client('alice')
+      const before = server.server.liveRuns
+      expect((await calls(mcp, state)).text).toMatch(/^invalid_input: requestState is not what this tool gave/)
+      expect(server.server.liveRuns).toBe(before)
+      await mcp.close()
+    },
+  )
+
+  test('is not found where it names no run, and does nothing where its question is another', async () => {
+    const mcp = await client('alice')
+    const none = JSON.stringify({ run: 'r_none', request: 'q1', seq: 1, round: 1 })
+    expect((await calls(mcp, none)).text).toMatch(/^not_found: /)
+    const { requestState } = await calls(mcp)
+    const { requestState: again } = await calls(
+      mcp,
+      JSON.stringify({ ...(JSON.parse(requestState!) as object), request: 'q_other' }),
+    )
+    expect((await calls(mcp, again)).text).toBe('yes')
+    await mcp.close()
   })
 })

@@ -40,6 +40,14 @@ const actors = {
       yield (await request({ kind: 'confirm', prompt: 'Go?' })) ? 'yes' : 'no'
     },
   }),
+  asksFirst: actor({
+    async *stream(_: unknown, { request, run, signal }) {
+      await request({ kind: 'confirm' })
+      begun.add(run.id)
+      await aborted(signal)
+      yield ''
+    },
+  }),
   deaf: actor({
     async *stream(_: unknown, { signal }) {
       await aborted(signal)
@@ -57,12 +65,19 @@ async function served(options: Partial<ServerOptions<typeof actors>> = {}): Prom
 const MODES = ['auto', 'legacy'] as const
 type Mode = (typeof MODES)[number]
 
+type ClientOptions = NonNullable<ConstructorParameters<typeof Client>[1]>
+
 /** The official client, over HTTP. @param token null: it sends none. */
-async function connected({ httpUrl }: Served, mode: Mode, token: string | null = 'alice') {
+async function connected(
+  { httpUrl }: Served,
+  mode: Mode,
+  token: string | null = 'alice',
+  clientOptions: ClientOptions = {},
+) {
   const transport = new StreamableHTTPClientTransport(new URL(`${httpUrl}/mcp`), {
     requestInit: { headers: token === null ? {} : { authorization: `Bearer ${token}` } },
   })
-  const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode } })
+  const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode }, ...clientOptions })
   await client.connect(transport)
   const call = async (name: string, args: Record<string, unknown> = {}, options = {}) => {
     const result = await client.callTool({ name, arguments: args }, options)
@@ -79,7 +94,7 @@ describe.each(MODES)('over HTTP, an MCP client of mode %s', (mode) => {
     expect(mcp.client.getServerVersion()).toMatchObject({ name: 'tests', version: '2' })
     const { tools } = await mcp.client.listTools()
     expect(tools.map(({ name }) => name)).toEqual([
-      ...['add', 'pages', 'forever', 'careful', 'deaf'],
+      ...['add', 'pages', 'forever', 'careful', 'asksFirst', 'deaf'],
       ...['start_run', 'attach_run', 'steer_run', 'cancel_run'],
     ])
     expect(tools[0]).toMatchObject({ inputSchema: { type: 'object', required: ['a', 'b'] } })
@@ -179,6 +194,62 @@ describe.each(MODES)('over HTTP, an MCP client of mode %s', (mode) => {
       expect(result.text).toMatch(text)
     }
     expect(server.server.liveRuns).toBe(1)
+  })
+})
+
+const forms: ClientOptions = { capabilities: { elicitation: {} } }
+
+describe('over HTTP, a client with a user who answers questions', () => {
+  test('is asked what a run asks, in the newer protocol, and the answer is that of the run', async () => {
+    await using server = await served()
+    await using mcp = await connected(server, 'auto', 'alice', forms)
+    const asked: unknown[] = []
+    mcp.client.setRequestHandler('elicitation/create', ({ params }) => {
+      asked.push(params.message)
+      return { action: 'accept', content: {} }
+    })
+    expect((await mcp.call('careful')).text).toBe('May I? yes')
+    expect(asked).toEqual(['Go?'])
+    expect(server.server.liveRuns).toBe(0)
+  })
+
+  test('learns in the older protocol that its user was not asked, with the question and the run', async () => {
+    await using server = await served()
+    await using mcp = await connected(server, 'legacy', 'alice', forms)
+    mcp.client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: {} }))
+    expect((await mcp.call('careful')).structuredContent).toMatchObject({
+      status: 'waiting',
+      waiting: { prompt: 'Go?' },
+      why: expect.stringMatching(/^the client takes no questions/),
+    })
+  })
+
+  test('stops the run with the call that brought the answer', async () => {
+    await using server = await served()
+    await using mcp = await connected(server, 'auto', 'alice', forms)
+    mcp.client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: {} }))
+    const controller = new AbortController()
+    const [before, call] = [begun.size, mcp.call('asksFirst', {}, { signal: controller.signal })]
+    call.catch(() => {})
+    await eventually(() => begun.size > before, 'the answer of the user')
+    controller.abort('enough')
+    await expect(call).rejects.toThrow()
+    await eventually(() => server.server.liveRuns === 0, 'the end of the run')
+  })
+
+  test('does not undo what another client of the run has answered meanwhile', async () => {
+    await using server = await served()
+    await using mcp = await connected(server, 'auto', 'alice', forms)
+    mcp.client.setRequestHandler('elicitation/create', async () => {
+      const [run] = (await server.http().json('GET', '/runs')).body['runs'] as { run: string }[]
+      const { pending } = (await server.http().json('GET', `/runs/${run!.run}`)).body as {
+        pending: { request: string }[]
+      }
+      const input = { type: 'answer', data: { request: pending[0]!.request, value: false } }
+      expect((await server.http().json('POST', `/runs/${run!.run}/input`, input)).status).toBe(200)
+      return { action: 'accept', content: {} }
+    })
+    expect((await mcp.call('careful')).text).toBe('May I? no')
   })
 })
 
