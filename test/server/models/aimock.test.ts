@@ -1,11 +1,12 @@
 import { LLMock } from '@copilotkit/aimock'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { MillraceError } from '../../../protocol/errors.ts'
 import { anthropic } from '../../../server/models/anthropic.ts'
 import { gemini } from '../../../server/models/gemini.ts'
 import type { Model, ModelEvent } from '../../../server/models/model.ts'
 import { ollama } from '../../../server/models/ollama.ts'
 import { openai } from '../../../server/models/openai.ts'
-import { readAll } from '../../helpers/read-all.ts'
+import { readAll, readToEnd } from '../../helpers/read-all.ts'
 
 const mock = new LLMock({ port: 0, host: '127.0.0.1', logLevel: 'silent' })
 mock.onMessage('hello', { content: 'Hi there, this is a longer answer in several chunks.' })
@@ -34,15 +35,27 @@ mock.onMessage('both', {
   ],
 })
 mock.onMessage('think', { content: 'Yes.', reasoning: 'Let me think about it.' })
-mock.onMessage('busy', { error: { message: 'slow down', type: 'rate_limit_error' }, status: 429 })
+mock.onMessage('busy', { error: { message: 'slow down', type: 'rate_limit_error' }, status: 429, retryAfter: 2 })
+mock.onMessage('away', { error: { message: 'later', type: 'api_error' }, status: 503 })
+mock.onMessage(
+  'cut',
+  { content: 'one two three four five six seven' },
+  { chunkSize: 5, latency: 20, truncateAfterChunks: 6 },
+)
+mock.onMessage('gone', { content: 'one' }, { chaos: { disconnectRate: 1 } })
+mock.onMessage('garbled', { content: 'one' }, { chaos: { malformedRate: 1 } })
 mock.onMessage('broken', { error: { message: 'boom', type: 'api_error' }, status: 500 })
 
 describe.each(models)('%s, with a mock by others,', (_name, make) => {
-  async function ask(content: string): Promise<ModelEvent[]> {
+  function asked(content: string): AsyncIterable<ModelEvent> {
     const tools = [{ name: 'weather', description: 'Weather now', parameters: { type: 'object', properties: {} } }]
     const { signal } = new AbortController()
-    return readAll(make().stream({ messages: [{ role: 'user', content }], tools, signal }))
+    return make().stream({ messages: [{ role: 'user', content }], tools, signal })
   }
+  const ask = (content: string): Promise<ModelEvent[]> => readAll(asked(content))
+  const stream = (content: string): ReturnType<typeof readToEnd<ModelEvent>> => readToEnd(asked(content))
+  const textOf = (events: readonly ModelEvent[]): string =>
+    events.map((event) => (event.type === 'text' ? event.text : '')).join('')
 
   test('streams text', async () => {
     const events = await ask('hello')
@@ -76,10 +89,27 @@ describe.each(models)('%s, with a mock by others,', (_name, make) => {
   })
 
   test.each([
-    ['busy', 'provider_rate_limited'],
-    ['broken', 'provider_error'],
-  ])('that is %s is %s', async (content, code) => {
-    await expect(ask(content)).rejects.toMatchObject({ code, retryable: true })
+    ['busy', 'provider_rate_limited', { afterMs: 2_000 }],
+    ['broken', 'provider_error', {}],
+    ['away', 'provider_overloaded', {}],
+    ['gone', 'provider_error', {}],
+  ])('that is %s is %s', async (content, code, details) => {
+    const error = await ask(content).catch((error: unknown) => error)
+    expect(error).toMatchObject({ code, retryable: true })
+    expect((error as MillraceError).details ?? {}).toMatchObject(details)
+  })
+
+  test('whose answer is cut fails behind what it said, and is no whole answer', async () => {
+    const { events, error } = await stream('cut')
+    expect(textOf(events)).toMatch(/^one/)
+    expect(error).toMatchObject({ code: expect.stringMatching(/^(provider_error|truncated)$/), retryable: true })
+    expect(events.filter(({ type }) => type === 'finish')).toEqual([])
+  })
+
+  test('that sends what is no answer at all is an error', async () => {
+    const { events, error } = await stream('garbled')
+    expect(textOf(events)).toBe('')
+    expect(error).toMatchObject({ code: expect.stringMatching(/^(provider_error|truncated)$/) })
   })
 })
 

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { DownFrame } from '../../../protocol/frames.ts'
 import { agent, type Logger, type Model, tool } from '../../../server/index.ts'
+import { prometheus } from '../../../server/metrics/prometheus.ts'
 import { fromAISDK } from '../../../server/models/ai-sdk.ts'
 import { anthropic } from '../../../server/models/anthropic.ts'
 import { gemini } from '../../../server/models/gemini.ts'
@@ -69,7 +70,7 @@ beforeAll(async () => {
 afterAll(() => provider[Symbol.asyncDispose]())
 
 describe.each(adapters)('keys and prompts of a request to %s', (name, make) => {
-  test('are in no log, no error and no frame, whatever the provider answers', async () => {
+  test('are in no log, no metric, no error and no frame, whatever the provider answers', async () => {
     const records: unknown[] = []
     const errors: unknown[] = []
     const write = (fields: object, message?: string): void => void records.push([fields, message])
@@ -79,9 +80,11 @@ describe.each(adapters)('keys and prompts of a request to %s', (name, make) => {
     const actors = Object.fromEntries(
       faults.map((_, n) => [`chat${n}`, agent({ model: make(at(n), provider.host), tools: { look } })]),
     )
+    const metrics = prometheus()
     let frames: readonly DownFrame[] = []
+    let scraped = ''
     const printed = await stderrOf(async () => {
-      await using server = await testServer(actors, { logger, onError: (error) => errors.push(error) })
+      await using server = await testServer(actors, { logger, metrics, onError: (error) => errors.push(error) })
       await using client = await server.client()
       // All at once: most of the time goes by in the waits of retries and time limits.
       await Promise.all(
@@ -92,6 +95,7 @@ describe.each(adapters)('keys and prompts of a request to %s', (name, make) => {
         }),
       )
       frames = client.frames
+      scraped = (await metrics.text()).text
     })
     for (const [n, [what]] of faults.entries()) {
       expect(await provider.count(at(n)), what).toBeGreaterThan(0)
@@ -100,6 +104,8 @@ describe.each(adapters)('keys and prompts of a request to %s', (name, make) => {
       if (what !== 'a tool that is not there') expect(JSON.stringify(said), what).not.toMatch(SECRET)
     }
     expect(JSON.stringify(frames.filter((frame) => !('sid' in frame)))).not.toMatch(SECRET)
+    expect(scraped).toContain('millrace_')
+    expect(scraped).not.toMatch(SECRET)
     expect(printed + inspect(records, { depth: 10, maxArrayLength: null })).not.toMatch(SECRET)
     // The operator sees what the provider said, without keys.
     expect(inspect(errors, { depth: 10, maxArrayLength: null })).not.toMatch(/canary-(?:key|header)/)
