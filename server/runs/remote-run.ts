@@ -44,7 +44,7 @@ export type RemoteRunCallbacks = {
   changed(id: string): void
   /** The store failed, and is asked again. */
   failed(error: unknown): void
-  /** Nobody reads it here any more. */
+  /** It has ended, or nobody reads it here any more: no further reader begins with it. */
   closed(run: RemoteRun): void
 }
 
@@ -70,7 +70,8 @@ export class RemoteRun implements ReadableRun {
   #readsAgain = false
   /** Everything that is stored is here. */
   #isAtTail = false
-  #timer: Timer | undefined
+  /** Reads again after a failure. */
+  #retry: Timer | undefined
   /** Readers that cannot begin yet, and those that can and have still to join. */
   #coming = 0
   readonly #holds = new Set<Timer>()
@@ -205,7 +206,7 @@ export class RemoteRun implements ReadableRun {
 
   #close(): void {
     if (this.#isClosed) return
-    this.#timer?.clear()
+    this.#retry?.clear()
     for (const hold of this.#holds) hold.clear()
     this.#holds.clear()
     this.#closed.abort()
@@ -303,24 +304,24 @@ export class RemoteRun implements ReadableRun {
     this.#readsAgain = true
     if (this.#isReading || this.#isClosed) return
     this.#isReading = true
-    void this.#readAll().finally(() => (this.#isReading = false))
+    void this.#readAll()
   }
 
   async #readAll(): Promise<void> {
-    while (this.#readsAgain && !this.#isClosed && !this.#end) {
-      this.#readsAgain = false
-      try {
+    try {
+      while (this.#readsAgain && !this.#isClosed && !this.#end) {
+        this.#readsAgain = false
         await this.#readPage()
-      } catch (error) {
-        if (!MillraceError.is(error, 'store_unavailable') || !error.retryable) {
-          this.#dismiss(error)
-          return
-        }
-        this.#callbacks.failed(error)
-        this.#timer?.clear()
-        this.#timer = this.#callbacks.runtime.setTimer(RETRY_MS, () => this.#read())
-        return
       }
+    } catch (error) {
+      if (MillraceError.is(error, 'store_unavailable') && error.retryable) {
+        this.#callbacks.failed(error)
+        this.#retry?.clear()
+        this.#retry = this.#callbacks.runtime.setTimer(RETRY_MS, () => this.#read())
+      } else this.#dismiss(error)
+    } finally {
+      // In this turn: what asks for another page in the next must not find it reading.
+      this.#isReading = false
     }
   }
 
@@ -350,9 +351,12 @@ export class RemoteRun implements ReadableRun {
 
   #endWith(end: LoggedEnd): void {
     this.#end = end
+    this.#retry?.clear()
     this.#attendance.close()
     this.#stop()
     this.#readers.wakeAll()
+    // Further readers find its end in the store.
+    this.#callbacks.closed(this)
   }
 
   #dismiss(error: unknown): void {

@@ -19,6 +19,11 @@ export class RemoteRuns {
     this.#stops = new StopAsks(node)
   }
 
+  /** The number of runs with which a reader may begin. */
+  get size(): number {
+    return this.#open.size
+  }
+
   /** Asks nothing more of other nodes. */
   close(): void {
     this.#stops.close()

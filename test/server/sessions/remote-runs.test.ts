@@ -162,6 +162,56 @@ describe('a reader of a run on another node', () => {
     expect(run.clock.timers).toBe(0)
   })
 
+  test('does not keep the items from others that come after a failure of the store', async () => {
+    const run = elsewhere()
+    const tab = new Tab(await run.view(0))
+    const next = await run.view(0)
+    run.before.read = Promise.reject(new MillraceError('store_unavailable', 'Redis is slow'))
+    for (const heard of run.followers) heard()
+    await settle()
+    expect(run.failures).toHaveLength(1)
+    run.before.read = Promise.resolve()
+    // The hint is lost.
+    const followers = [...run.followers]
+    run.followers.clear()
+    run.says(1)
+    const late = new Tab(next)
+    run.clock.advance(500)
+    await settle()
+    expect([tab.wakes, late.wakes]).toEqual([1, 1])
+    for (const heard of followers) run.followers.add(heard)
+    tab.leave()
+    late.leave()
+    expect(run.followers.size).toBe(0)
+  })
+
+  test('that does not come is waited for no longer if the store fails meanwhile', async () => {
+    const run = elsewhere()
+    await run.view(0)
+    run.before.read = Promise.reject(new MillraceError('store_unavailable', 'Redis is slow'))
+    for (const heard of run.followers) heard()
+    await settle()
+    run.before.read = Promise.resolve()
+    run.clock.advance(500)
+    await settle()
+    expect(run.followers.size).toBe(1)
+    run.clock.advance(JOIN_MS)
+    expect(run.followers.size).toBe(0)
+    expect(run.clock.timers).toBe(0)
+  })
+
+  test('that does not come while the run ends leaves nothing behind', async () => {
+    const run = elsewhere()
+    await run.view(0)
+    run.stored = { ...run.stored, end: { seq: 1, outcome: 'done', packed: new Uint8Array() } }
+    for (const heard of run.followers) heard()
+    await settle()
+    expect(run.followers.size).toBe(0)
+    expect(run.runs.size).toBe(0)
+    run.clock.advance(JOIN_MS)
+    expect(run.clock.timers).toBe(0)
+  })
+
   test('that comes too late is told so, and does not wait for ever', async () => {
     const run = elsewhere()
     const viewed = await run.view(0)
