@@ -315,8 +315,9 @@ export class Log {
   /**
    * Adds a batch of another log. Items that this one has are passed over. A log that keeps nothing takes from the batch
    * which lanes are open.
+   * @param logged receives each event that this log did not have: its number, and its type and data as they are encoded.
    */
-  add(batch: Batch): void {
+  add(batch: Batch, logged?: (seq: number, body: Uint8Array) => void): void {
     const isEmpty = this.#first === this.#next
     if (batch.last < this.#next && !isEmpty) return
     if (isEmpty) {
@@ -329,7 +330,9 @@ export class Log {
     for (const { seq, mark, at, body } of itemsOf(batch)) {
       const isNew = seq >= this.#next
       if (isNew) this.#copyItem(mark, at, body)
-      if (mark < 0 && (isNew || isEmpty)) this.#noteLane(body, seq)
+      if (mark >= 0) continue
+      if (isNew || isEmpty) this.#noteLane(body, seq)
+      if (isNew) logged?.(seq, body)
     }
   }
 

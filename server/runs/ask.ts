@@ -19,8 +19,14 @@ export type RunAsk =
       readonly bytes: number
       readonly from?: InputSender | undefined
     }
-  /** The requests that were logged before item `at` and wait for their answers. */
-  | { readonly type: 'pending'; readonly at: number }
+  /** The requests that wait for their answers. */
+  | { readonly type: 'pending' }
+
+/** A request that waits for its answer, and the item as which it was logged. */
+export type PendingRequest = { readonly seq: number; readonly data: WireMap }
+
+/** All requests that wait, of those that were logged before item `next`. */
+export type PendingRequests = { readonly next: number; readonly requests: readonly PendingRequest[] }
 
 /** The answer to each of them. */
 export type RunAnswer = {
@@ -28,7 +34,7 @@ export type RunAnswer = {
   call: boolean
   agent: boolean
   input: InputAnswer
-  pending: WireMap[]
+  pending: PendingRequests
 }
 
 export function packAsk(ask: RunAsk): Uint8Array {

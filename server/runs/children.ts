@@ -19,6 +19,7 @@ import { endData, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
 import { wellFormed } from '../text.ts'
 import type { SpawningCall } from '../tools/tool-runner.ts'
+import type { PendingRequest } from './ask.ts'
 import { Child, type ChildCallbacks, type ChildRunHandle, shown } from './child.ts'
 import type { OpenWorkSnapshot } from './open-work.ts'
 import type { ParkedChild, ParkedRun, PassedRequest } from './parked-run.ts'
@@ -273,16 +274,16 @@ export class Children {
     return true
   }
 
-  /** Data of the requests forwarded before item `seq` and not yet answered, as many as there is `room` for. */
-  pendingAt(seq: number, room: Room): WireMap[] {
-    const waiting: WireMap[] = []
+  /** The requests that are forwarded and not yet answered, as many as there is `room` for. */
+  pending(room: Room): PendingRequest[] {
+    const waiting: PendingRequest[] = []
     let { bytes, values } = room
     for (const passed of this.#requests.values()) {
-      if (passed.seq >= seq || !this.#callbacks.asks(passed.id)) continue
+      if (!this.#callbacks.asks(passed.id)) continue
       bytes -= passed.room.bytes
       values -= passed.room.values
       if (bytes < 0 || values < 0) break
-      waiting.push(passed.data)
+      waiting.push({ seq: passed.seq, data: passed.data })
     }
     return waiting
   }

@@ -2,14 +2,22 @@ import type { Limits } from '../../protocol/limits.ts'
 import { Cursor } from '../log/cursor.ts'
 import type { Reader } from '../log/readers.ts'
 import type { Ask, Holder, SharedLease } from '../stores/run-store.ts'
-import { type AttendingReader, packAnswer, type RunAnswer, type RunAsk, unpackAsk, unpackReaders } from './ask.ts'
+import {
+  type AttendingReader,
+  type PendingRequest,
+  packAnswer,
+  type RunAnswer,
+  type RunAsk,
+  unpackAsk,
+  unpackReaders,
+} from './ask.ts'
 import type { ReadableRun } from './readable-run.ts'
 
 /** What a holding does to its run. */
 export type HeldRun = Pick<
   ReadableRun,
-  'log' | 'join' | 'leave' | 'cancel' | 'cancelCall' | 'cancelAgent' | 'input' | 'pendingAt'
-> & { reconsider(moved?: Reader): void }
+  'log' | 'join' | 'leave' | 'cancel' | 'cancelCall' | 'cancelAgent' | 'input'
+> & { readonly pending: readonly PendingRequest[]; reconsider(moved?: Reader): void }
 
 /**
  * What the holder of a run does for the other processes that share its store: it answers what they ask, and their readers
@@ -68,7 +76,7 @@ export class Holding implements Holder {
       case 'input':
         return await this.#run.input(ask.mid, ask.input, ask.bytes, ask.from)
       case 'pending':
-        return this.#run.pendingAt(ask.at)
+        return { next: this.#run.log.written + 1, requests: this.#run.pending }
     }
   }
 

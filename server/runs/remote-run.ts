@@ -14,6 +14,7 @@ import { packAsk, type RunAnswer, type RunAsk, unpackAnswer } from './ask.ts'
 import { Attendance } from './attendance.ts'
 import { type InputAnswer, type InputSender, OVER } from './input-answer.ts'
 import type { ReadableRun } from './readable-run.ts'
+import { RemoteRequests } from './remote-requests.ts'
 import type { StopAsk, StopAsks } from './stop-asks.ts'
 
 /** The bytes that are read from the store at once. */
@@ -22,8 +23,6 @@ const PAGE_BYTES = 262_144
 const JOIN_MS = 10_000
 /** How long a reader waits for an item that it was sent before it was stored, in milliseconds. */
 const ITEM_MS = 5_000
-/** How long the holder may take to say what the run waits for, in milliseconds. */
-const PENDING_MS = 1_000
 /** How long after a failure the store is read again, in milliseconds. */
 const RETRY_MS = 500
 
@@ -63,7 +62,7 @@ export class RemoteRun implements ReadableRun {
   /** Aborts when nobody reads it any more. */
   readonly #closed = new AbortController()
   #end: LoggedEnd | undefined
-  #pending: { at: number; list: WireMap[] } = { at: 0, list: [] }
+  readonly #requests: RemoteRequests
   #opening: Promise<this> | undefined
   #stop = (): void => {}
   #isReading = false
@@ -90,6 +89,13 @@ export class RemoteRun implements ReadableRun {
     this.actorName = stored.facts.actor
     this.principal = principal
     this.log = Log.behind(limits, Math.min(Math.max(from, stored.first), stored.next), stored.lives)
+    this.#requests = new RemoteRequests({
+      ...{ runtime, limits, log: this.log, closed: this.#closed.signal },
+      ask: async (signal) => {
+        const said = await this.#ask({ type: 'pending' }, signal)
+        return typeof said === 'string' ? undefined : said
+      },
+    })
     this.#readers = new Readers(this.log, limits, 'continue')
     this.#attendance = new Attendance(
       { runtime, limits, readers: this.#readers, log: this.log },
@@ -108,6 +114,7 @@ export class RemoteRun implements ReadableRun {
     try {
       await this.#opening
       await this.#has(after)
+      if (!this.#end) await this.#requests.refresh()
       return this
     } finally {
       this.#coming--
@@ -158,7 +165,6 @@ export class RemoteRun implements ReadableRun {
     while (isMissing() && !this.#end && !this.#isClosed && runtime.now() < giveUpAt)
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     timer.clear()
-    await this.#askPending((after ?? this.log.last) + 1)
   }
 
   /** Whether a reader behind item `after` finds what it needs here. */
@@ -210,6 +216,7 @@ export class RemoteRun implements ReadableRun {
     for (const hold of this.#holds) hold.clear()
     this.#holds.clear()
     this.#closed.abort()
+    this.#requests.close()
     this.#attendance.close()
     this.#stop()
     this.#wakeWaiting()
@@ -219,7 +226,7 @@ export class RemoteRun implements ReadableRun {
   // --- what is asked of it
 
   pendingAt(seq: number): WireMap[] {
-    return seq >= this.#pending.at ? this.#pending.list : []
+    return this.#requests.at(seq)
   }
 
   cancel(why: CancelCause): void {
@@ -248,6 +255,7 @@ export class RemoteRun implements ReadableRun {
   async input(mid: string, input: RunInput, bytes: number, from?: InputSender): Promise<InputAnswer> {
     try {
       const answer = await this.#ask({ type: 'input', mid, input, bytes, from })
+      this.#requests.moved()
       if (typeof answer !== 'string') return answer
       return answer === 'busy' ? { status: 'busy', note: 'too much is asked of this run; try again later' } : OVER
     } catch {
@@ -261,17 +269,6 @@ export class RemoteRun implements ReadableRun {
   ): Promise<RunAnswer[Of['type']] | AskRefusal> {
     const answer = await this.#callbacks.shared.ask(this.id, packAsk(ask), signal)
     return typeof answer === 'string' ? answer : (unpackAnswer(answer) as RunAnswer[Of['type']])
-  }
-
-  /** What it waits for, where a reader begins. A holder that does not say it is not waited for long. */
-  async #askPending(at: number): Promise<void> {
-    if (this.#end || this.#isClosed) return
-    const late = new AbortController()
-    const timer = this.#callbacks.runtime.setTimer(PENDING_MS, () => late.abort())
-    const signal = AbortSignal.any([late.signal, this.#closed.signal])
-    const list = await this.#ask({ type: 'pending', at }, signal).catch(() => [])
-    timer.clear()
-    this.#pending = { at, list: typeof list === 'string' ? [] : list }
   }
 
   // --- its items
@@ -288,8 +285,9 @@ export class RemoteRun implements ReadableRun {
     for (const batch of batches) {
       // What was between is no longer stored.
       if (batch.first > this.log.next) this.log.clear()
-      this.log.add(batch)
+      this.log.add(batch, (seq, body) => this.#requests.logged(seq, body))
     }
+    this.#requests.moved()
     if (this.log.full) this.log.trim(this.#readers.keepFrom())
     this.#wakeWaiting()
     this.#readers.wakeAll()
@@ -352,6 +350,7 @@ export class RemoteRun implements ReadableRun {
   #endWith(end: LoggedEnd): void {
     this.#end = end
     this.#retry?.clear()
+    this.#requests.close()
     this.#attendance.close()
     this.#stop()
     this.#readers.wakeAll()

@@ -7,6 +7,7 @@ import type { Runtime } from '../../protocol/runtime.ts'
 import type { Question, RunInput } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
+import type { PendingRequest } from './ask.ts'
 import type { CallIds } from './call-ids.ts'
 import { type Answering, type InputAnswer, OVER } from './input-answer.ts'
 import type { Member } from './open-ids.ts'
@@ -102,10 +103,10 @@ export class Requests {
     return { bytes: all.bytes - bytes, values: all.values - values }
   }
 
-  /** Data of the requests logged before item `seq` and not yet answered. */
-  pendingAt(seq: number): WireMap[] {
+  /** The requests that are logged and not yet answered. */
+  get pending(): PendingRequest[] {
     const restored = this.#restored.map(({ packed, seq }) => ({ seq, data: unpackPayload(packed) as WireMap }))
-    return [...restored, ...this.#pending.values()].filter((asked) => asked.seq < seq).map(({ data }) => data)
+    return [...restored, ...Array.from(this.#pending.values(), ({ seq, data }) => ({ seq, data }))]
   }
 
   /** Asks a question, and waits for the answer. */

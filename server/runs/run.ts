@@ -20,6 +20,7 @@ import { ClientTools, refusedTools } from '../tools/client-tools.ts'
 import type { OpenTool } from '../tools/tool-runner.ts'
 import { actorFailure, isAbort } from './actor-failure.ts'
 import { actorStream } from './actor-stream.ts'
+import type { PendingRequest } from './ask.ts'
 import { CallIds } from './call-ids.ts'
 import type { ChildRunHandle } from './child.ts'
 import { type ChildEvents, type ChildLabels, Children, childLimits, NO_CHILDREN } from './children.ts'
@@ -683,10 +684,14 @@ export class Run implements ReadableRun {
     this.#children.dropReaders()
   }
 
-  /** Data of the requests logged before item `seq` and not yet answered. */
-  pendingAt(seq: number): WireMap[] {
+  /** The requests that are logged and not yet answered. */
+  get pending(): PendingRequest[] {
     const room = this.#requests?.room ?? roomFor(this.#callbacks.limits)
-    return [...(this.#requests?.pendingAt(seq) ?? []), ...this.#children.pendingAt(seq, room)]
+    return [...(this.#requests?.pending ?? []), ...this.#children.pending(room)]
+  }
+
+  pendingAt(before: number): WireMap[] {
+    return this.pending.filter(({ seq }) => seq < before).map(({ data }) => data)
   }
 
   #asked(): Requests {

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
+import { EVENT } from '../../../protocol/events.ts'
 import type { WireMap } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
 import { Cursor } from '../../../server/log/cursor.ts'
 import { Log } from '../../../server/log/log.ts'
+import { packPayload } from '../../../server/log/payload.ts'
 import type { Reader } from '../../../server/log/readers.ts'
 import { packAnswer, unpackAsk } from '../../../server/runs/ask.ts'
 import type { ReadableRun } from '../../../server/runs/readable-run.ts'
@@ -34,14 +36,39 @@ function elsewhere() {
       next: 1,
       inputs: [],
     } as StoredRun,
-    /** What it waits for, behind which item each. */
+    /** What it waits for, and as which item each was logged. */
     asked: [] as { seq: number; data: WireMap }[],
+    /** The items that its holder has logged and not stored. */
+    unstored: 0,
+    /** How often it was asked for that. */
+    asks: 0,
     /** Calls of these wait until it resolves. */
     before: { ask: Promise.resolve(), read: Promise.resolve() as Promise<unknown> },
     /** It says so many texts. */
     says(count: number): void {
+      run.logs(() => {
+        for (let n = 0; n < count; n++) source.appendText(0, 'x', 1)
+      })
+    },
+    /** It logs an event. */
+    event(type: number, data: WireMap): void {
+      run.logs(() => source.appendEvent(type, packPayload(data, DEFAULT_LIMITS), data, 1))
+    },
+    /** It asks, and waits for the answer. */
+    request(id: string, call?: string): void {
+      const data = { request: id, kind: 'approve', prompt: 'May I?', ...(call !== undefined && { call }) }
+      run.asked.push({ seq: source.next, data })
+      run.event(EVENT.inputRequest, data)
+    },
+    /** Another holder begins a new life of it. */
+    newLife(): void {
+      source.newLife(source.next)
+      run.stored = { ...run.stored, gen: source.gen, lives: source.lives }
+      for (const heard of followers) heard()
+    },
+    logs(append: () => void): void {
       const first = source.next
-      for (let n = 0; n < count; n++) source.appendText(0, 'x', 1)
+      append()
       run.stored = { ...run.stored, next: source.next }
       const batch = source.batch(first, source.last, 1_000_000)
       for (const heard of followers) heard(batch)
@@ -58,10 +85,13 @@ function elsewhere() {
       return () => void followers.delete(heard)
     },
     attend: async () => {},
-    ask: async (_, packed) => {
+    ask: async (_, packed, signal) => {
       const ask = unpackAsk(packed)
-      await run.before.ask
-      return packAnswer(run.asked.filter(({ seq }) => ask.type === 'pending' && seq < ask.at).map(({ data }) => data))
+      expect(ask.type).toBe('pending')
+      run.asks++
+      const answer = packAnswer({ next: source.next + run.unstored, requests: run.asked })
+      await Promise.race([run.before.ask, aborted(signal)])
+      return answer
     },
   }
   const store: Pick<RunStore, 'read' | 'find'> = {
@@ -80,6 +110,10 @@ function elsewhere() {
     failed: (error) => void failures.push(error),
   })
   return run
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
 }
 
 /** A reader of a run, as a connection has one. */
@@ -113,6 +147,11 @@ class Tab implements Reader {
   leave(): void {
     this.#run.leave(this)
   }
+}
+
+/** The requests that a reader is told of that begins with item `seq`, or jumps there. */
+function pendingAt(run: ReadableRun, seq: number): unknown[] {
+  return run.pendingAt(seq).map((data) => data['request'])
 }
 
 /** What callbacks that are on their way do. */
@@ -236,5 +275,118 @@ describe('a reader of a run on another node', () => {
     const tab = new Tab(await viewed)
     await settle()
     expect(tab.dismissed).toBe('store_unavailable: Redis is gone')
+  })
+})
+
+describe('what a run on another node waits for', () => {
+  test('is told to each of several readers that begin at once, as it is at its place', async () => {
+    const run = elsewhere()
+    run.says(2)
+    run.request('q3')
+    run.says(8)
+    run.request('q12')
+    run.says(8)
+    const { passed, open } = gate()
+    run.before.ask = passed
+    const viewed = [2, 5, 15].map((after) => run.view(after))
+    await settle()
+    open()
+    const views = await Promise.all(viewed)
+    expect(views.map((view, i) => pendingAt(view, [3, 6, 16][i]!))).toEqual([[], ['q3'], ['q3', 'q12']])
+    expect(new Set(views).size).toBe(1)
+    expect(run.asks).toBe(1)
+  })
+
+  test('is told also of a request that came after its readers began', async () => {
+    const run = elsewhere()
+    const view = await run.view(0)
+    const tab = new Tab(view)
+    run.says(1)
+    run.request('q2')
+    run.says(1)
+    expect([pendingAt(view, 2), pendingAt(view, 3), pendingAt(view, 4)]).toEqual([[], ['q2'], ['q2']])
+    tab.leave()
+  })
+
+  test('is asked again while it goes on, once a second, until nothing waits', async () => {
+    const run = elsewhere()
+    const view = await run.view(0)
+    const tab = new Tab(view)
+    run.request('q1')
+    run.request('q2')
+    run.says(1)
+    expect(run.asks).toBe(1)
+    run.asked.shift()
+    run.says(1)
+    run.clock.advance(1_000)
+    await settle()
+    expect(run.asks).toBe(2)
+    expect(pendingAt(view, 10)).toEqual(['q2'])
+    run.asked = []
+    run.says(1)
+    run.clock.advance(1_000)
+    await settle()
+    expect([run.asks, pendingAt(view, 10)]).toEqual([3, []])
+    run.says(1)
+    run.clock.advance(1_000)
+    await settle()
+    expect(run.asks).toBe(3)
+    tab.leave()
+    expect(run.clock.timers).toBe(0)
+  })
+
+  test('does not lose a request that came while the holder answered', async () => {
+    const run = elsewhere()
+    run.request('q1')
+    const { passed, open } = gate()
+    run.before.ask = passed
+    const viewed = run.view(0)
+    await settle()
+    // The answer is on its way: it has only the first.
+    run.request('q2')
+    open()
+    const view = await viewed
+    expect(pendingAt(view, 10)).toEqual(['q1', 'q2'])
+  })
+
+  test('is over for an approval when its call goes on', async () => {
+    const run = elsewhere()
+    const view = await run.view(0)
+    run.request('q1', 'c1')
+    run.request('q2', 'c2')
+    run.event(EVENT.toolResult, { call: 'c1', ok: true })
+    expect(pendingAt(view, 10)).toEqual(['q2'])
+    run.event(EVENT.toolProgress, { call: 'c2' })
+    expect(pendingAt(view, 10)).toEqual([])
+  })
+
+  test('is void with an item that its holder had not stored when it died', async () => {
+    const run = elsewhere()
+    run.request('q1')
+    run.says(1)
+    run.asked.push({ seq: 3, data: { request: 'q3' } })
+    run.unstored = 1
+    const view = await run.view(0)
+    expect([pendingAt(view, 3), pendingAt(view, 4)]).toEqual([['q1'], ['q1', 'q3']])
+    run.newLife()
+    await settle()
+    run.request('again')
+    expect(pendingAt(view, 4)).toEqual(['q1', 'again'])
+  })
+
+  test('is nothing once it has ended, and is known without a holder that answers as far as it was logged', async () => {
+    const run = elsewhere()
+    run.before.ask = new Promise(() => {})
+    run.request('q1')
+    const viewed = run.view(0)
+    await settle()
+    run.clock.advance(1_000)
+    const view = await viewed
+    expect(pendingAt(view, 10)).toEqual(['q1'])
+    run.stored = { ...run.stored, end: { seq: 2, outcome: 'done', packed: new Uint8Array() } }
+    for (const heard of run.followers) heard()
+    await settle()
+    expect(view.end).toBeDefined()
+    expect(pendingAt(view, 10)).toEqual([])
   })
 })
