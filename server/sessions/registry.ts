@@ -616,7 +616,10 @@ function runFields({ id, actorName, principal, parent, registeredName }: Run): {
 }
 
 /** How a run ended. Only the code of an error: its message may quote the input. */
-function endFields({ end, log, logged, spent, startedAt }: Run, runtime: Runtime): { readonly [name: string]: unknown } {
+function endFields(
+  { end, log, logged, spent, startedAt }: Run,
+  runtime: Runtime,
+): { readonly [name: string]: unknown } {
   const data = end && end.outcome !== 'done' ? endData(end) : {}
   const now = runtime.now()
   const startedWall = wallClockAt(runtime, startedAt)

@@ -16,6 +16,8 @@ export interface PastRuns {
   list(principal: string, before: ListPosition | undefined, most: number): Promise<readonly StoredRunSummary[]>
   /** A run by its id. */
   summary(id: string): Promise<StoredRunSummary | undefined>
+  /** Whether one that is not in memory is on a list. */
+  isListed(summary: StoredRunSummary): boolean
 }
 
 /** Which part of a list is asked for. */
@@ -85,7 +87,7 @@ export class RunLists {
       const past = await pastRuns.list(principal.id, undefined, MAX_LISTED)
       const known = [...list.runs.values()]
       const room = Math.max(0, MAX_LISTED - known.length)
-      const others = past.filter(({ id }) => !list.runs.has(id)).slice(0, room)
+      const others = past.filter((run) => !list.runs.has(run.id) && pastRuns.isListed(run)).slice(0, room)
       const all = [...others.reverse().map((summary) => ListedRun.past(principal, summary)), ...known]
       all.sort((a, b) => a.startedAt - b.startedAt)
       list.runs.clear()
@@ -119,7 +121,8 @@ export class RunLists {
       looked += rows.length
       isLast = rows.length < asked
       const last = isLast ? undefined : stored.at(-1)
-      for (const listed of this.#between(principal, behind, last, stored))
+      const shown = stored.filter((_, n) => past?.isListed(rows[n]!))
+      for (const listed of this.#between(principal, behind, last, shown))
         if (mayRead(listed.run)) runs.push({ run: listed.id, ...listed.facts() })
       behind = last
     }

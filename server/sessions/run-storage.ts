@@ -253,6 +253,11 @@ export class RunStorage {
     }
   }
 
+  /** What is going on in another node is on no list here, where nobody would say when it changes. */
+  isListed({ outcome, isParked }: StoredRunSummary): boolean {
+    return !this.#options.store.shared || outcome !== undefined || isParked
+  }
+
   /** A run by its id, as a list has it. */
   async summary(id: string): Promise<StoredRunSummary | undefined> {
     await this.open()

@@ -198,6 +198,36 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     for (const each of nodes) await each[Symbol.asyncDispose]()
   })
 
+  test('list their own live runs, and of the other one those that are over or wait: no state that would grow old', async () => {
+    const node = deployment()
+    const waiter = actor({
+      async *stream(_: unknown, { checkpoint, request }) {
+        checkpoint(() => ({}))
+        yield String(await request({ kind: 'text', prompt: 'Which?' }))
+      },
+    })
+    const actors = { ...actorsOf({ yielded: 0, aborted: 0 }), waiter }
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'counter', { to: 1, stay: true })
+    alice.start(2, 'counter', { to: 1 })
+    alice.start(3, 'waiter', null)
+    const [live, over, waits] = await Promise.all([1, 2, 3].map(async (sid) => (await alice.next('opened', sid)).run))
+    await alice.next('end', 2)
+    await using there = await b.client()
+    there.start(1, 'counter', { to: 1, stay: true })
+    const own = (await there.next('opened')).run
+    for (const id of [live!, own]) while ((await b.store.find(id))?.next !== 2);
+    while (!(await b.store.find(waits!))?.parked);
+    there.send({ kind: 'list', sid: 9 })
+    await there.find((frame) => frame.kind === 'listed' && frame.run === undefined)
+    const listed = there.frames.flatMap((frame) =>
+      frame.kind === 'listed' && frame.run !== undefined ? [[frame.run, frame.info?.state]] : [],
+    )
+    expect(Object.fromEntries(listed)).toEqual({ [over!]: 'ended', [waits!]: 'waiting_input', [own]: 'running' })
+  })
+
   test('hide the runs of others from each principal', async () => {
     const node = deployment()
     const actors = actorsOf({ yielded: 0, aborted: 0 })

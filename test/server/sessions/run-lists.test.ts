@@ -52,6 +52,7 @@ function storeOf(runs: StoredRunSummary[]) {
         read.rows += rows.length
         return rows
       },
+      isListed: () => true,
       summary: async (id: string) => runs.find((run) => run.id === id),
     },
   }
