@@ -300,6 +300,19 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     expect(bytes / entries / 10).toBeLessThanOrEqual(25)
   })
 
+  test('takes at most 6 KiB a run besides its items and its input, while it goes on and is read elsewhere', async () => {
+    const prefix = server.prefix()
+    await using store = await open({}, prefix)
+    const lease = (await store.begin('r1', newRun())) as Lease
+    await lease.append({ batch: batch(1, 1), usage: new Uint8Array(60) })
+    await store.attend('r1', new Uint8Array(60))
+    const keys = (await server.command('KEYS', `${prefix}:*`)) as string[]
+    const sizes = await Promise.all(keys.map((key) => server.command('MEMORY', 'USAGE', key, 'SAMPLES', '0')))
+    const bytes = sizes.reduce<number>((sum, size) => sum + Number(size), 0)
+    console.log(`Redis takes ${(bytes / 1_024).toFixed(1)} KiB a run besides its items and its input`)
+    expect(bytes).toBeLessThanOrEqual(6_144)
+  })
+
   test('that stands still makes calls fail after a second, further ones at once, and none twice', async () => {
     await using store = await open({ leaseMs: 15_000 })
     const lease = (await store.begin('r1', newRun())) as Lease
