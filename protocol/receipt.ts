@@ -83,9 +83,6 @@ export type Receipt = TargetReceipt & {
 /** The side that cancels, and the number of its reason. */
 export type CancelCause = Pick<Receipt, 'by'> & { code: number; note?: string | undefined }
 
-/** The cause of a cancel by the run that started the target. */
-export const BY_PARENT: CancelCause = { by: 'parent', code: CANCEL_CODES.parent }
-
 /** A receipt as it is sent: with the number of its reason. */
 export type Sent<R extends TargetReceipt> = Omit<R, 'reason'> & { code: number }
 

@@ -1,6 +1,9 @@
 import type { ActorTypes, AnswerOf, DataOf, InputOf } from '../../protocol/actors.ts'
 import type { AnyData, RunEvent } from '../../protocol/events.ts'
-import type { Receipt } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt } from '../../protocol/receipt.ts'
+
+/** The cause of a cancel by the run that started the target. */
+export const BY_PARENT: CancelCause = { by: 'parent', code: CANCEL_CODES.parent }
 
 /** The options of `context.spawn`. */
 export type SpawnOptions = {

@@ -5,7 +5,6 @@ import type { Outcome, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { isMap } from '../../protocol/map.ts'
 import {
-  BY_PARENT,
   type CancelCause,
   type Receipt,
   type RunUsage,
@@ -13,7 +12,7 @@ import {
   type TargetReceipt,
 } from '../../protocol/receipt.ts'
 import type { Actor } from '../actors/actor.ts'
-import type { ChildRun, SpawnOptions } from '../actors/child-run.ts'
+import { BY_PARENT, type ChildRun, type SpawnOptions } from '../actors/child-run.ts'
 import { AgentTree } from '../log/agent-tree.ts'
 import { endData, type LoggedEnd } from '../log/logged-end.ts'
 import { countValues, packPayload, unpackPayload } from '../log/payload.ts'
