@@ -98,8 +98,8 @@ export interface ServerView {
    */
   forget(runs: Iterable<string>): void
   /**
-   * Removes a run from the store of the server, with its log and its key. One that goes on is removed once it has ended.
-   * Does nothing without a store.
+   * Removes a run from the store of the server, with its log and its key. One that goes on is removed once it has ended
+   * and is not kept in memory any more. Does nothing without a store.
    * @throws MillraceError `store_unavailable`.
    */
   removeStored(run: string): Promise<void>

@@ -49,12 +49,13 @@ export function beginAnswer(draft: Draft, request: AnswerRequest): TreeMessage |
   const size = question.isNew ? sizeOf(question.message.said) : 0
   if ((record?.bytes ?? 0) + size > limits.maxBytes)
     throw full(`its messages may take ${limits.maxBytes} bytes, and they take ${record?.bytes ?? 0}`)
-  if (question.isNew) draft.put(question.message)
+  const isAnswered = input.type !== 'send' || input.answer !== false
+  if (question.isNew) draft.put({ ...question.message, ...(!isAnswered && { run }) })
   const { id: parent, said } = question.message
   const title = record?.title || titleOf(said[0])
   if (input.type === 'send' && input.model !== undefined) draft.set({ model: chosenModel(input.model, request) })
   draft.set({ leaf: parent, title, updatedAt: now, ...(!record && { createdAt: now }) })
-  if (input.type === 'send' && input.answer === false) return undefined
+  if (!isAnswered) return undefined
   draft.put({ id: question.answerId, parent, role: 'assistant', status: 'streaming', at: now, run, said: [] })
   draft.set({ leaf: question.answerId })
   return draft.tree.get(question.answerId)

@@ -55,7 +55,7 @@ class AnswerRun {
   readonly #input: AnswerInput
   readonly #context: ActorContext
   readonly #settings: AnswerSettings
-  /** It has an answer of the conversation, which names it. */
+  /** A message of the conversation names it. */
   #isNamed: boolean
 
   constructor(input: AnswerInput, context: ActorContext, settings: AnswerSettings) {
@@ -122,7 +122,7 @@ class AnswerRun {
       if (begun) conversation.run = run.id
       return begun
     })
-    this.#isNamed = begun !== undefined
+    this.#isNamed = Array.from(conversation.tree.all).some((message) => message.run === run.id)
     return begun
   }
 

@@ -95,7 +95,7 @@ export class Registry {
   readonly #storage: RunStorage | undefined
   /** Live runs that are to be forgotten once they have ended. */
   readonly #unwanted = new Set<Run>()
-  /** Runs of memory of which the store keeps nothing: those that have ended, and others once they have. */
+  /** Runs that the store keeps no longer than memory does. */
   readonly #unstored = new WeakSet<Run>()
   /** Starts that wait for the store, by their key. */
   readonly #starting = new Map<string, Promise<unknown>>()
@@ -433,7 +433,8 @@ export class Registry {
   }
 
   /**
-   * Removes a run from the store, if there is one. A run that goes on is removed once it has ended.
+   * Removes a run from the store, if there is one. A run that goes on is removed once memory lets go of it, too: until
+   * then, its readers may come back for its end.
    * @throws MillraceError `store_unavailable`.
    */
   async removeStored(id: string): Promise<void> {
@@ -511,8 +512,6 @@ export class Registry {
   #runEnded(run: Run): void {
     this.#ended.add(run)
     if (this.#unwanted.delete(run)) this.#ended.drop(new Set([run]))
-    if (this.#unstored.has(run))
-      this.#storage?.remove(run.id).catch((err: unknown) => this.#options.log.write('store.failed', { err }))
     this.#options.log.write('run.ended', { ...runFields(run), ...endFields(run, this.#options.runtime) })
     this.#options.runChanged()
     this.#options.ended(run)
@@ -540,6 +539,12 @@ export class Registry {
     this.#options.runChanged()
   }
 
+  /** Memory has let go of a run: the store does, too, if it has it only for that long. */
+  async #forgetStored(run: Run): Promise<void> {
+    if (!this.#unstored.delete(run)) return
+    await this.#storage?.remove(run.id).catch((err: unknown) => this.#options.log.write('store.failed', { err }))
+  }
+
   #evict(run: Run): string | undefined {
     const key = this.#keyOf.get(run)
     const entry = key === undefined ? undefined : this.#keys.get(key)
@@ -547,6 +552,7 @@ export class Registry {
     this.#keyOf.delete(run)
     this.#runs.delete(run.id)
     this.lists.remove(run, run.isStored && !this.#unstored.has(run))
+    void this.#forgetStored(run)
     run.evict()
     this.#options.log.write('run.dropped', runFields(run))
     return key
@@ -555,6 +561,7 @@ export class Registry {
   #forget(run: Run): void {
     this.#runs.delete(run.id)
     this.lists.remove(run, run.isStored && !this.#unstored.has(run))
+    void this.#forgetStored(run)
     const key = this.#keyOf.get(run)
     if (key !== undefined) this.#keys.delete(key)
     this.#keyOf.delete(run)

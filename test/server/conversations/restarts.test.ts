@@ -216,26 +216,36 @@ describe('a conversation whose answer waits for an approval', () => {
   })
 })
 
-test('a message that gets no answer, is sent again or is refused leaves no stored run, also behind a removal', async () => {
+test('a removed conversation leaves no stored run of a message without an answer, one refused or one sent again', async () => {
   await using servers = await Servers.begin([says('Hello.')])
   const client = servers.client()
+  const stored = async (): Promise<string[]> =>
+    (await servers.runs.list('alice', undefined, 10)).map(({ id }) => id).toSorted()
   const hello = { type: 'send' as const, conversation: KEY.id, id: 'message-1', content: 'a secret' }
   const answered = client.start('chat', hello)
   await answered.result
-  await client.start('chat', hello).result
-  await client.start('chat', { ...hello, id: 'message-2', answer: false }).result
+  const unanswered = client.start('chat', { ...hello, id: 'message-2', answer: false })
+  const again = client.start('chat', hello)
   const refused = client.start('chat', { ...hello, id: 'message-3', parent: 'nothing' })
-  await expect(refused.result).rejects.toMatchObject({ code: 'not_found' })
-  // How it ended can be read while it is in memory.
-  await expect(client.attach('chat', refused.id!).result).rejects.toMatchObject({ code: 'not_found' })
-  let runs: string[] = []
-  const look = async (): Promise<void> => {
-    runs = (await servers.runs.list('alice', undefined, 10)).map(({ id }) => id)
-  }
-  await eventually(() => (void look(), runs.length === 1), 'one run is stored')
-  expect(runs).toEqual([answered.id])
-  await servers.restart('killed')
+  for (const run of [unanswered, again]) await run.result
+  await expect(refused.result).rejects.toMatchObject({ code: 'not_found', message: /no such message/ })
+  const ids = [answered, unanswered, again, refused].map(({ id }) => id)
+  expect(await stored()).toEqual(ids.toSorted())
   await client.ask('chat', { type: 'remove', conversation: KEY.id })
-  await look()
-  expect(runs).toEqual([])
+  let left = await stored()
+  await eventually(() => (void stored().then((runs) => (left = runs)), left.length === 0), 'none is stored')
+})
+
+test('a conversation that is removed behind a restart takes the stored runs of all its messages along', async () => {
+  await using servers = await Servers.begin([says('Hello.')])
+  const client = servers.client()
+  const hello = { type: 'send' as const, conversation: KEY.id, id: 'message-1', content: 'a secret' }
+  const runs = [client.start('chat', hello)]
+  await runs[0]?.result
+  runs.push(client.start('chat', { ...hello, id: 'message-2', answer: false }))
+  await runs[1]?.result
+  await servers.restart('killed')
+  for (const { id } of runs) expect(await servers.runs.find(id ?? '')).toMatchObject({ end: { outcome: 'done' } })
+  await client.ask('chat', { type: 'remove', conversation: KEY.id })
+  for (const { id } of runs) expect(await servers.runs.find(id ?? '')).toBeUndefined()
 })
