@@ -364,6 +364,7 @@ export class WorkflowRun {
     for await (const part of chunksOf(items, chunk, signal)) {
       const from = results.length
       const partId = `${id}[${from}..${from + part.length - 1}]`
+      const before = this.#kept.find(partId)
       const given = await this.#named(partId, name, place, async () => {
         const own: unknown[] = []
         await inOrder(
@@ -378,7 +379,8 @@ export class WorkflowRun {
       })
       if (isNodes(each)) this.#kept.forgetItems(id)
       for (const result of given as unknown[]) results.push(result)
-      await this.#progress(place, { id, name }, results.length, total)
+      // Behind a restart, readers know of what was done before it.
+      if (!before || before.isNews) await this.#progress(place, { id, name }, results.length, total)
     }
     return results
   }

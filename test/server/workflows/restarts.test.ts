@@ -133,6 +133,37 @@ describe('a workflow that waits when its process dies', () => {
     expect(watched.all('agent.start').map(({ name }) => name)).toEqual(['both/asks', 'both/pays', 'both/pays/pay'])
   })
 
+  test('does not report again how far a map is', async () => {
+    const work = workflow({
+      steps: (flow) =>
+        flow.map('items', { over: () => [1, 2, 3], chunk: 1 }, (item) =>
+          item.route(
+            'which',
+            (n) => (n === 2 ? 'asks' : 'goes'),
+            (way) => ({ asks: way.approve('sure'), goes: way.step('same', (n) => n) }),
+          ),
+        ),
+    })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    let request = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      ;({ id: request } = await watched.first('request'))
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const watched = new Watched(second.client.attach('work', id, { after: 'start' }))
+    await watched.run.opened
+    await watched.run.send('answer', { request, value: true })
+    expect(await watched.run.result).toEqual([1, 2, 3])
+    await watched.over
+    expect(watched.all('progress').map(({ current }) => current)).toEqual([1, 2, 3])
+  })
+
   test('waits for the same time, and not for as long again', async () => {
     const work = workflow({ steps: (flow) => flow.wait('pause', 600_000).step('end', () => 'end') })
     const { begin, isParked } = lives(work)
