@@ -126,6 +126,7 @@ export type {
   ModelEvent,
   ModelRequest,
   OutputFormat,
+  Prices,
   StopReason,
   Structured,
   ToolCall,
@@ -134,6 +135,7 @@ export type {
 export { ModelFailure } from './models/model-failure.ts'
 export type { ModelProvider } from './models/model-registry.ts'
 export type { Effort, ModelSettings, SettingName, ToolChoice } from './models/model-settings.ts'
+export { priced } from './models/prices.ts'
 export { route } from './models/route.ts'
 export type { WholeAnswer, WholeModel } from './models/whole-answer.ts'
 export { unstreamed } from './models/whole-answer.ts'

@@ -1,6 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import { AnswerCheck } from './answer-check.ts'
-import type { Model, ModelEvent, ModelRequest } from './model.ts'
+import type { Model, ModelEvent, ModelRequest, Structured } from './model.ts'
 import { modelIn } from './model-check.ts'
 
 /**
@@ -9,7 +9,7 @@ import { modelIn } from './model-check.ts'
  * and the code of the error. An answer that has begun is never given up for another one.
  *
  * A refusal of the content (`content_filtered`) is an answer, so no other model is asked. The error of the last model
- * ends the run. Each model makes its own retries first: give models `maxRetries: 0` that should be left at once.
+ * ends the run. An `output` is asked for as the model does that supports it least. Each model makes its own retries first: give models `maxRetries: 0` that should be left at once.
  * @param models At least two, the preferred one first. The id of the result is `fallback:` and the ids of all,
  *   joined with `|`.
  * @throws MillraceError `bad_request` for fewer than two models, and for what is no model.
@@ -20,8 +20,15 @@ export function fallback(...models: readonly [Model, Model, ...Model[]]): Model 
   return {
     id: `fallback:${models.map(({ id }) => id).join('|')}`,
     provider: 'fallback',
+    structured: weakestOf(models),
     stream: (request) => firstAnswer(models, request),
   }
+}
+
+/** Whether all of them take the form of an output: what one of them must be told in words, all are told. */
+function weakestOf(models: readonly Model[]): Structured {
+  const all = models.map(({ structured = 'none' }) => structured)
+  return all.includes('none') ? 'none' : all.includes('best-effort') ? 'best-effort' : 'enforced'
 }
 
 async function* firstAnswer(

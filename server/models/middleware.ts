@@ -11,15 +11,23 @@ export type ModelMiddleware = (
 ) => AsyncIterable<ModelEvent>
 
 /**
- * Puts middleware around a model. The result has the id and the provider of the model.
+ * Puts middleware around a model. The result has the id, the provider, `structured` and the prices of the model.
  * @param middleware The first one is the outermost.
  * @throws MillraceError `bad_request` for what is no model.
  */
 export function withMiddleware(model: Model, ...middleware: readonly ModelMiddleware[]): Model {
-  const { id, provider } = modelIn(model)
-  const stream = middleware.reduceRight<Model['stream']>(
-    (next, around) => (request) => around(request, next),
-    (request) => model.stream(request),
+  modelIn(model)
+  return withStream(
+    model,
+    middleware.reduceRight<Model['stream']>(
+      (next, around) => (request) => around(request, next),
+      (request) => model.stream(request),
+    ),
   )
-  return { id, provider, stream }
+}
+
+/** The same model, which answers otherwise. @throws MillraceError `bad_request` for what is no model. */
+export function withStream(model: Model, stream: Model['stream']): Model {
+  const { id, provider, structured, prices } = modelIn(model)
+  return { id, provider, structured, prices, stream }
 }

@@ -94,6 +94,16 @@ export type ModelEvent =
   /** `extra` belongs to the answer, and goes into its message. */
   | { type: 'finish'; stop: StopReason; extra?: Extra | undefined }
 
+/** What a model costs per million tokens, in the currency of the server's configuration. */
+export type Prices = {
+  /** Of input. */
+  readonly input: number
+  /** Of output, thinking included. */
+  readonly output: number
+  /** Of input that the provider had cached. Default: as `input`. */
+  readonly cached?: number | undefined
+}
+
 /** One configured model of a provider. Endpoints and keys come only from the server's configuration. */
 export interface Model {
   /** The id by which actors and the command line name the model: `provider:name`. */
@@ -102,6 +112,8 @@ export interface Model {
   readonly provider: string
   /** Whether it takes the `output` of a request. Default `none`: it is told of the form in words. */
   readonly structured?: Structured | undefined
+  /** With what the cost of an answer that was cut off is estimated. `priced` sets them. Default: not at all. */
+  readonly prices?: Prices | undefined
   /**
    * Asks the model. The first `next()` sends the request. While no event is pulled, the provider's socket stays unread.
    * Aborting `signal` closes the socket, and then the iterator throws the signal's reason.

@@ -41,7 +41,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
     for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await run.wait(wait)
     const goesOn = run.goOn()
     if (goesOn) await goesOn
-    const request = usage.asked(() => requestTokens(call))
+    const request = usage.asked(() => requestTokens(call), model.prices)
     const closed = openWork.openProvider()
     const answer = new AnswerCheck()
     let isWhole = false

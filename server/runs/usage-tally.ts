@@ -2,6 +2,8 @@ import type { RunEvent } from '../../protocol/events.ts'
 import { addUsage, type Receipt, type RunUsage, type Usage } from '../../protocol/receipt.ts'
 import { Writer } from '../../protocol/writer.ts'
 import { unpackPayload } from '../log/payload.ts'
+import type { Prices } from '../models/model.ts'
+import { costOf } from '../models/prices.ts'
 
 /** What a tally has counted. */
 export type Tally = {
@@ -21,8 +23,8 @@ export class UsageTally {
   #inexact = false
   /** The number of texts logged when a provider last stated its usage. */
   #stated = 0
-  /** About how many tokens of input each request has whose provider has not stated its usage. */
-  readonly #unstated = new Set<() => number>()
+  /** The requests whose provider has not stated its usage. */
+  readonly #unstated = new Set<Asked>()
   #iterations = 0
   /** Why the last answer of a model ended. */
   #stop: string | undefined
@@ -62,17 +64,19 @@ export class UsageTally {
   /**
    * A request is sent to a provider.
    * @param inputTokens about how many tokens of input it has.
+   * @param prices those of its model, if they are known.
    */
-  asked(inputTokens: () => number): OpenRequest {
-    this.#unstated.add(inputTokens)
+  asked(inputTokens: () => number, prices?: Prices): OpenRequest {
+    const asked: Asked = { inputTokens, prices }
+    this.#unstated.add(asked)
     return {
-      stated: () => void this.#unstated.delete(inputTokens),
+      stated: () => void this.#unstated.delete(asked),
       cut: (texts) => {
-        const isUnstated = this.#unstated.delete(inputTokens)
+        const isUnstated = this.#unstated.delete(asked)
         const output = texts - this.#stated
         // Some state the usage before the answer is over.
         if (!isUnstated && output === 0) return
-        addUsage(this.#spent, { input: isUnstated ? inputTokens() : 0, output })
+        addUsage(this.#spent, estimated({ input: isUnstated ? inputTokens() : 0, output }, prices))
         this.#stated = texts
         this.#used = true
         this.#inexact = true
@@ -110,11 +114,23 @@ export class UsageTally {
     const usage = { ...this.#spent }
     for (const more of also) addUsage(usage, more)
     if (cutOff) {
-      for (const inputTokens of this.#unstated) usage.input += inputTokens()
-      usage.output += texts - this.#stated
+      let output = texts - this.#stated
+      // The texts of answers that are given at the same time are counted together, and as the first one's.
+      for (const { inputTokens, prices } of this.#unstated) {
+        addUsage(usage, estimated({ input: inputTokens(), output }, prices))
+        output = 0
+      }
+      usage.output += output
     }
     return { ...usage, exact: !this.#inexact && !cutOff && also.every(({ exact }) => exact !== false) }
   }
+}
+
+/** A request whose provider has not stated its usage. */
+type Asked = { readonly inputTokens: () => number; readonly prices: Prices | undefined }
+
+function estimated(usage: Usage, prices: Prices | undefined): Usage {
+  return prices ? { ...usage, cost: costOf(usage, prices) } : usage
 }
 
 /** A request that was sent to a provider. Call one of its functions when it is over. */

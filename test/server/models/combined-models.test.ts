@@ -6,6 +6,7 @@ import {
   type ModelEvent,
   type ModelMiddleware,
   type ModelRequest,
+  priced,
   route,
   unstreamed,
   withMiddleware,
@@ -56,6 +57,62 @@ modelSuite('unstreamed()', () =>
   ),
 )
 modelSuite('withMiddleware()', () => Promise.resolve(withMiddleware(good(), (request, next) => next(request))))
+
+modelSuite('priced()', () => Promise.resolve(priced(good(), { input: 1, output: 2 })))
+
+describe('priced()', () => {
+  const prices = { input: 2, cached: 0.5, output: 10 }
+  const usageOf = async (model: Model): Promise<ModelEvent | undefined> =>
+    (await said(model)).events.find(({ type }) => type === 'usage')
+
+  test('adds to each usage what it costs, cached input at its own price and thinking as output', async () => {
+    const usage: ModelEvent = { type: 'usage', input: 1_000_000, cached: 400_000, output: 100_000, thinking: 90_000 }
+    const model = scripted('m', [usage, END])
+    expect(await usageOf(priced(model, prices))).toEqual({ ...usage, cost: 1.2 + 0.2 + 1 })
+    expect(await usageOf(priced(model, { input: 2, output: 10 }))).toEqual({ ...usage, cost: 2 + 1 })
+  })
+
+  test('leaves a cost as it is that the model states itself', async () => {
+    const model = scripted('m', [{ type: 'usage', input: 1, output: 1, cost: 7 }, END])
+    expect(await usageOf(priced(model, prices))).toMatchObject({ cost: 7 })
+  })
+
+  test('prices each model of a fallback by itself', async () => {
+    const model = fallback(priced(down(), { input: 1, output: 1 }), priced(good(), { input: 0, output: 1_000_000 }))
+    expect(await usageOf(model)).toMatchObject({ cost: 1 })
+  })
+
+  test.each([
+    [{ input: 1 }, 'output'],
+    [{ input: -1, output: 1 }, 'input'],
+    [{ input: 1, output: Number.NaN }, 'output'],
+    [{ input: 1, output: 1, cached: Number.POSITIVE_INFINITY }, 'cached'],
+    [{ input: 1, output: 1, cache: 1 }, 'cached'],
+    [undefined, 'priced'],
+  ])('refuses the prices %j, and names what is wrong', (given, name) => {
+    expect(() => priced(good(), given as never)).toThrow(
+      expect.objectContaining({ code: 'bad_request', message: expect.stringContaining(name) }),
+    )
+  })
+})
+
+describe('a model around others', () => {
+  const enforced: Model = { ...good(), structured: 'enforced' }
+  const effort: Model = { ...good(), structured: 'best-effort' }
+
+  test('takes the form of an output as the model within it does', () => {
+    expect(withMiddleware(enforced, (request, next) => next(request)).structured).toBe('enforced')
+    expect(priced(enforced, { input: 1, output: 1 }).structured).toBe('enforced')
+  })
+
+  test.each([
+    [[enforced, enforced], 'enforced'],
+    [[enforced, effort], 'best-effort'],
+    [[effort, enforced, good()], 'none'],
+  ])('takes it as the weakest of a fallback does', (models, structured) => {
+    expect(fallback(...(models as [Model, Model])).structured).toBe(structured)
+  })
+})
 
 describe('fallback()', () => {
   test('asks the next model when one fails before its first word, and says so', async () => {

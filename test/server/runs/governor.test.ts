@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Run } from '../../../client-sdk/node.ts'
 import { tool } from '../../../server/actors/tool.ts'
-import { actor, agent, agentTool, type ModelRequest } from '../../../server/index.ts'
+import { actor, agent, agentTool, type ModelRequest, priced } from '../../../server/index.ts'
 import { servedAgent, Watched } from '../../helpers/agent-run.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
@@ -144,6 +144,40 @@ describe('a run with a budget', () => {
     await raised.send('govern', { budget: { tokens: 1_000 } })
     next.release.open()
     expect(await raised.result).toBe('Done.')
+    release.open()
+  })
+
+  test('ends when its money is used up, also in the middle of an answer, and says what it cost', async () => {
+    const price = 0.01
+    await using served = await servedAgent({ model: priced(endless(), { input: 0, output: price * 1_000_000 }) })
+    const watched = new Watched(served.client.start('agent', 'go'))
+    await watched.first('token')
+    await watched.run.send('govern', { budget: { cost: 0.5 } })
+    const end = await watched.run.end
+    expect(end).toMatchObject({ outcome: 'error', error: { code: 'budget_exceeded' }, usage: { exact: false } })
+    expect(end.usage!.cost).toBeGreaterThanOrEqual(0.5)
+    expect(end.usage!.cost).toBeCloseTo(end.usage!.output * price, 6)
+
+    const paid = served.client.start('agent', 'go')
+    await paid.opened
+    expect(await paid.cancel()).toMatchObject({
+      outcome: 'cancelled',
+      usage: { exact: false, cost: expect.any(Number) },
+    })
+  })
+
+  test('counts the cost that a provider states, and is not ended by less', async () => {
+    const { begun, release, definition } = twoTurns()
+    await using served = await servedAgent({
+      ...definition,
+      model: priced(definition.model, { input: 1e5, output: 1e5 }),
+    })
+    const used = served.client.start('agent', 'go')
+    await begun.opened
+    await used.send('govern', { budget: { cost: 1.6 } })
+    await used.send('govern', { budget: { cost: 1.5 } })
+    expect((await used.end).error).toMatchObject({ code: 'budget_exceeded' })
+    expect((await used.end).usage).toMatchObject({ input: 10, output: 5, cost: 1.5 })
     release.open()
   })
 
