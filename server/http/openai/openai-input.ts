@@ -31,6 +31,7 @@ export type ChatBody = {
   }[]
   stream?: boolean | null | undefined
   stream_options?: { include_usage?: boolean | null | undefined } | null | undefined
+  metadata?: { [name: string]: string } | null | undefined
   tools?: { type: string; function: Loose & { name: string } }[] | null | undefined
 }
 
@@ -66,6 +67,7 @@ export const chatBody: z.ZodType<ChatBody> = z.looseObject({
     .min(1),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  metadata: z.record(text, text).nullish(),
   n: z.literal(1, { error: 'an actor gives one answer: leave n out' }).nullish(),
   tools: z.array(z.looseObject({ type: text, function: z.looseObject({ name: text }) })).nullish(),
 })

@@ -3,6 +3,7 @@ import { ChatAnswer, type ChatChunk, ChatChunks } from '../../../formats/openai-
 import { type OpenAiError, openAiError } from '../../../formats/openai-error.ts'
 import { type ResponseEvent, ResponseEvents, type ResponseObject } from '../../../formats/openai-responses.ts'
 import { MillraceError } from '../../../protocol/errors.ts'
+import type { WireMap } from '../../../protocol/frames.ts'
 import type { Runtime } from '../../../protocol/runtime.ts'
 import type { Actor } from '../../actors/actor.ts'
 import { runEndOf } from '../../log/logged-end.ts'
@@ -16,7 +17,7 @@ import type { Route } from '../route.ts'
 import type { RunAccess } from '../run-access.ts'
 import { json } from '../run-routes.ts'
 import { openAiErrors } from './openai-errors.ts'
-import { chatBody, readChat, readResponse, responseBody } from './openai-input.ts'
+import { chatBody, type ResponseBody, readChat, readResponse, responseBody } from './openai-input.ts'
 import { type AnsweringRun, OPENAI_CLIENT, OpenAiRuns } from './openai-runs.ts'
 
 /** The header with which a client says that its leaving is no stop. */
@@ -84,7 +85,7 @@ export function openAiRoutes({ runtime, actors, permissions, access }: OpenAiPar
   async function chat(call: Call): Promise<Response> {
     const { value: body } = await call.body(chatBody)
     const request = readChat(body)
-    const answering = await runs.begin(call.caller, body.model, request, { onDetach: 'pause' })
+    const answering = await runs.begin(call.caller, body.model, request, { onDetach: 'pause', ...metaOf(body) })
     const includeUsage = !body.stream || body.stream_options?.include_usage === true
     const { run } = answering
     const format = new ChatChunks({
@@ -123,8 +124,7 @@ export function openAiRoutes({ runtime, actors, permissions, access }: OpenAiPar
         'previous_response_id goes with the outputs of its function calls only: send the whole conversation as input',
       )
     const onDetach = background ? 'continue' : 'pause'
-    const meta = metadata && Object.keys(metadata).length > 0 ? { meta: metadata } : {}
-    const answering = await runs.begin(call.caller, model, request, { onDetach, ...meta })
+    const answering = await runs.begin(call.caller, model, request, { onDetach, ...metaOf(body) })
     const id = responseId(answering)
     const facts = { id, model, background: background ?? false, metadata: metadata ?? {}, previous: previous ?? null }
     const format = responseFormat(answering.run, facts)
@@ -237,6 +237,11 @@ export function openAiRoutes({ runtime, actors, permissions, access }: OpenAiPar
     route('GET', '/v1/responses/:response', retrieve),
     route('POST', '/v1/responses/:response/cancel', cancel),
   ]
+}
+
+/** What a client attaches to its request is what lists say about the run. */
+function metaOf({ metadata }: Pick<ResponseBody, 'metadata'>): { meta?: WireMap } {
+  return metadata && Object.keys(metadata).length > 0 ? { meta: metadata } : {}
 }
 
 function responseId({ run, after }: AnsweringRun): string {

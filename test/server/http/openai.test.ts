@@ -69,6 +69,16 @@ describe('a chat completion of the openai package', () => {
     ])
   })
 
+  test('has the metadata of its request as the meta of its run, by which other clients find it', async () => {
+    await using server = await httpServed({ count: count() })
+    const messages = [{ role: 'user' as const, content: '2' }]
+    const { id } = await client(server.httpUrl).chat.completions.create({
+      ...{ model: 'count', messages, metadata: { chat: 'c1' } },
+    })
+    const { body } = await server.http().json('GET', `/runs/${id}`)
+    expect(body).toMatchObject({ run: id, meta: { chat: 'c1' } })
+  })
+
   test('is one answer when it is not streamed', async () => {
     await using server = await httpServed({
       count: count(),
