@@ -39,6 +39,8 @@ for (let round = -WARM_UP; round < rounds; round++) {
   }
 }
 
+for (const client of PAGE_CLIENTS) await client.close?.()
+
 const figures = [...took].map(([name, all]) => ({ name, p50: percentile(all, 0.5), p99: percentile(all, 0.99) }))
 const native = figures[0]?.p99 ?? 0
 for (const { name, p50, p99 } of figures)

@@ -4,7 +4,7 @@ import { actor, agent } from '../../server/index.ts'
 import { openai } from '../../server/models/openai.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import { eventually, type TestServer, testServer } from '../helpers/server.ts'
-import type { Page, PageClient, PageReading } from './one-clients.ts'
+import type { Page, PageClient, PageReading } from './page-client.ts'
 
 /** Tokens of the run that is cut, and after how many each cut comes. */
 const TOKENS = 42
@@ -79,6 +79,7 @@ export function oneSuite(client: PageClient): void {
     })
     afterAll(async () => {
       for (const page of pages) await page.drop()
+      await client.close?.()
       await server[Symbol.asyncDispose]()
       await provider[Symbol.asyncDispose]()
     })
@@ -100,7 +101,7 @@ export function oneSuite(client: PageClient): void {
     })
 
     test(`nothing is lost or doubled when the page is gone after every ${CUT_EVERY}th event`, async () => {
-      const page = pageOf('counted')
+      const page: Page = { ...pageOf('counted'), comesBack: true }
       allowed.tokens = CUT_EVERY
       let reading = await open('start', page)
       for (let n = CUT_EVERY; n < TOKENS; n += CUT_EVERY) {
