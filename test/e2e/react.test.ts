@@ -3,7 +3,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { UseRunOptions } from '../../react/index.ts'
 import { actor, agent, conversation, demo, tool } from '../../server/index.ts'
-import { CHROMIUM, openWindow, type PageServer, pageServer, type Window } from '../helpers/browser.ts'
+import {
+  CHROMIUM,
+  openDisplay,
+  openWindow,
+  type PageServer,
+  pageServer,
+  type Window,
+  XVFB,
+} from '../helpers/browser.ts'
 import { FakeProvider } from '../helpers/fake-provider.ts'
 import type { PageSettings, ReactPage } from '../helpers/react-page.ts'
 import { servedActors } from '../helpers/served-actors.ts'
@@ -17,6 +25,15 @@ if (CHROMIUM === undefined) {
     'NO CHROMIUM: the tests of the hooks in a real browser do not run. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
   )
 }
+
+if (XVFB === undefined) {
+  console.error(
+    'NO XVFB: the test of a hidden page in a window that is drawn does not run. Install it (apt-get install xvfb).',
+  )
+}
+
+/** In a window that is drawn, as those of people are. */
+const testOnDisplay = test.skipIf(XVFB === undefined)
 
 declare const shown: ReactPage
 
@@ -79,8 +96,14 @@ describe.skipIf(CHROMIUM === undefined)('hooks in a real browser, in StrictMode'
   })
 
   /** A page that shows a run of an actor. It is in front. */
-  async function load(name: string, options: UseRunOptions = {}, url = server.url, talk?: string): Promise<Page> {
-    const page = await window.context.newPage()
+  async function load(
+    name: string,
+    options: UseRunOptions = {},
+    url = server.url,
+    talk?: string,
+    { context } = window,
+  ): Promise<Page> {
+    const page = await context.newPage()
     open.push(page)
     page.on('console', (message: ConsoleMessage) => {
       // React recommends its tools to developers.
@@ -177,50 +200,56 @@ describe.skipIf(CHROMIUM === undefined)('hooks in a real browser, in StrictMode'
     expect(await page.evaluate(() => shown.status)).toBe('open')
   })
 
-  test('a hidden page stops a model that floods it, takes no memory meanwhile, and goes on when it is shown', async () => {
-    const page = await load('flood', { credit: 256 })
-    const devtools = await window.context.newCDPSession(page)
-    const heap = async (): Promise<number> => {
-      await devtools.send('HeapProfiler.collectGarbage')
-      const { usedSize } = await devtools.send('Runtime.getHeapUsage')
-      return usedSize
-    }
-    await start(page, 10_000_000)
-    await isLonger(page, 20_000)
-    const other = await window.context.newPage()
-    open.push(other)
-    await other.bringToFront()
-    await expect.poll(() => page.evaluate('document.hidden')).toBe(true)
-    const produced = flood.runs.at(-1)!
-    // What was granted before is used up, while another run of the same connection goes on.
-    let before = -1
-    await eventually(() => before === (before = produced.count), 'the actor waits', 10_000)
-    const [heldAt, heapAt, textAt] = [produced.count, await heap(), (await textOf(page))!.length]
-    const client = await load('slow')
-    await start(client, { to: 100_000 })
-    const hiddenMs = repetitions({ quick: 1, full: 20 }) * 1_000
-    const end = performance.now() + hiddenMs
-    for (let more = 50; performance.now() < end; more += 50) await isLonger(client, more)
-    await client.evaluate(() => shown.run.stop())
-    expect(produced.count).toBe(heldAt)
-    expect((await textOf(page))!.length).toBe(textAt)
-    expect((await heap()) - heapAt).toBeLessThan(1_000_000)
-    await page.bringToFront()
-    await isLonger(page, textAt + 20_000)
-    expect(counted(1, produced.count).startsWith((await textOf(page))!)).toBe(true)
-    // StrictMode renders twice what is rendered once.
-    const renderings = await page.evaluate<number>(`new Promise((resolve) => {
+  testOnDisplay(
+    'a hidden page stops a model that floods it, takes no memory, and goes on when shown',
+    async () => {
+      await using display = await openDisplay(XVFB!)
+      await using drawn = await openWindow(CHROMIUM!, display.name)
+      const page = await load('flood', { credit: 256 }, server.url, undefined, drawn)
+      const devtools = await drawn.context.newCDPSession(page)
+      const heap = async (): Promise<number> => {
+        await devtools.send('HeapProfiler.collectGarbage')
+        const { usedSize } = await devtools.send('Runtime.getHeapUsage')
+        return usedSize
+      }
+      await start(page, 10_000_000)
+      await isLonger(page, 20_000)
+      const other = await drawn.context.newPage()
+      open.push(other)
+      await other.bringToFront()
+      await expect.poll(() => page.evaluate('document.hidden')).toBe(true)
+      const produced = flood.runs.at(-1)!
+      // What was granted before is used up, while another run of the same connection goes on.
+      let before = -1
+      await eventually(() => before === (before = produced.count), 'the actor waits', 10_000)
+      const [heldAt, heapAt, textAt] = [produced.count, await heap(), (await textOf(page))!.length]
+      const client = await load('slow', {}, server.url, undefined, drawn)
+      await start(client, { to: 100_000 })
+      const hiddenMs = repetitions({ quick: 1, full: 20 }) * 1_000
+      const end = performance.now() + hiddenMs
+      for (let more = 50; performance.now() < end; more += 50) await isLonger(client, more)
+      await client.evaluate(() => shown.run.stop())
+      expect(produced.count).toBe(heldAt)
+      expect((await textOf(page))!.length).toBe(textAt)
+      expect((await heap()) - heapAt).toBeLessThan(1_000_000)
+      await page.bringToFront()
+      await isLonger(page, textAt + 20_000)
+      expect(counted(1, produced.count).startsWith((await textOf(page))!)).toBe(true)
+      // StrictMode renders twice what is rendered once.
+      const renderings = await page.evaluate<number>(`new Promise((resolve) => {
       const before = shown.renderings
       let frames = 0
       const draw = () => (++frames > 30 ? resolve(shown.renderings - before) : requestAnimationFrame(draw))
       draw()
     })`)
-    expect(renderings).toBeGreaterThan(2)
-    expect(renderings).toBeLessThanOrEqual(2 * 31)
-    await page.click('#stop')
-    await isShown(page, 'cancelled')
-    expect(produced.aborted).toBe(true)
-  }, 60_000)
+      expect(renderings).toBeGreaterThan(2)
+      expect(renderings).toBeLessThanOrEqual(2 * 31)
+      await page.click('#stop')
+      await isShown(page, 'cancelled')
+      expect(produced.aborted).toBe(true)
+    },
+    60_000,
+  )
 
   test('a hidden page that is to read completes an answer', async () => {
     const page = await load('steps', { whenHidden: 'read' })

@@ -14,6 +14,9 @@ export const CHROMIUM: string | undefined = [process.env['CHROMIUM'], '/usr/bin/
   (path) => path !== undefined && existsSync(path),
 )
 
+/** Where the display without a screen is, if it is here. */
+export const XVFB: string | undefined = ['/usr/bin/Xvfb'].find((path) => existsSync(path))
+
 /** A browser that calls nobody. */
 const QUIET = [
   '--no-sandbox',
@@ -35,10 +38,14 @@ export interface Window extends AsyncDisposable {
   readonly context: BrowserContext
 }
 
-export async function openWindow(executablePath: string): Promise<Window> {
+/** @param display Where the window is drawn, such as `:99`. Default: nowhere, the browser is headless. */
+export async function openWindow(executablePath: string, display?: string): Promise<Window> {
   const profile = mkdtempSync(join(tmpdir(), 'millrace-window-'))
-  const args = ['--headless', ...QUIET, '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank']
-  const chrome = spawn(executablePath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const args = [...QUIET, '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank']
+  const chrome = spawn(executablePath, display === undefined ? ['--headless', ...args] : args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...(display !== undefined && { DISPLAY: display }) },
+  })
   const ended = once(chrome, 'exit')
   const address = await new Promise<string>((resolve, reject) => {
     let said = ''
@@ -58,6 +65,30 @@ export async function openWindow(executablePath: string): Promise<Window> {
       await (await browser.newBrowserCDPSession()).send('Browser.close')
       await ended
       rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+/** A display without a screen, on which a browser opens its windows. */
+export interface Display extends AsyncDisposable {
+  readonly name: string
+}
+
+/** Starts a display of its own, whose number is free. */
+export async function openDisplay(executablePath: string): Promise<Display> {
+  const args = ['-displayfd', '1', '-screen', '0', '1280x800x24', '-nolisten', 'tcp']
+  const xvfb = spawn(executablePath, args, { stdio: ['ignore', 'pipe', 'ignore'] })
+  const ended = once(xvfb, 'exit')
+  // It says its number once it can be used.
+  const number = await Promise.race([
+    once(xvfb.stdout.setEncoding('utf8'), 'data').then(([text]) => (text as string).trim()),
+    ended.then(([code]) => Promise.reject(new Error(`the display ended with ${String(code)}`))),
+  ])
+  return {
+    name: `:${number}`,
+    async [Symbol.asyncDispose]() {
+      xvfb.kill()
+      await ended
     },
   }
 }
