@@ -100,7 +100,7 @@ const limitedTo: Record<string, readonly string[]> = {
     'server/text.ts',
   ],
   'server/mcp/': ['server/http/', 'server/actors/', 'server/streams/', 'server/text.ts'],
-  'server/inspector/': ['server/actors/', 'server/streams/', 'server/text.ts'],
+  'server/inspector/': ['server/actors/', 'server/streams/', 'server/runtime.ts', 'server/text.ts'],
   'server/metrics/': ['server/actors/', 'server/logging/'],
   'server/recordings/': ['server/actors/', 'server/log/', 'server/streams/'],
   'server/conversations/': [
