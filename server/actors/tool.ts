@@ -6,6 +6,7 @@ import type { Spawn } from './child-run.ts'
 import { jsonSchemaOf, objectSchema } from './json-schema.ts'
 import type { Principal } from './principal.ts'
 import type { Question } from './question.ts'
+import type { ServerView } from './server-view.ts'
 import type { InferInput, InferOutput, StandardSchema } from './standard-schema.ts'
 
 const DEFAULT_TIMEOUT_MS = 30_000
@@ -127,6 +128,8 @@ export interface Tool<Input = unknown, Output = unknown, Context = unknown> {
   readonly redact?: ((output: never) => unknown) | undefined
   /** A client performs it: while it does, the run only waits. Default false. */
   readonly atClient?: boolean | undefined
+  /** For a tool that needs something of its server: each server that registers an agent with the tool calls it. */
+  readonly onRegister?: ((view: ServerView) => void) | undefined
   /**
    * Ends what the tool keeps open between calls, such as a process. A server whose agents have the tool calls it when it
    * has closed. The next call may open it again.

@@ -54,7 +54,7 @@ const OPTIONS: OptionKinds<AgentToolOptions<undefined, unknown>> = {
  * Makes a tool of an agent, or of any other actor: a model that calls it starts a child run. Readers of the run get the
  * events of the child as they come, each with its `agent`, and its text is no part of the text of the run. The model gets
  * what the child returns, or its text. A cancel of the call or of the child stops the child, and its usage counts for the
- * run.
+ * run. A server with the tool is refused when the agent's model is missing, and closes what the agent keeps open.
  * @throws MillraceError `bad_request` as `tool` does.
  */
 export function agentTool<A extends Actor, const Schema extends StandardSchema | undefined = undefined>(
@@ -70,7 +70,12 @@ export function agentTool<A extends Actor, const Schema extends StandardSchema |
     needsApproval: needsApproval as boolean | ((input: unknown, context: ApprovalContext) => boolean) | undefined,
     run: (given, context) => answerOf(agent, given, name, context),
   })
-  return made as ReturnType<typeof agentTool<A, Schema>>
+  // The server treats the agent as if it had registered it.
+  const own: Pick<Tool, 'onRegister' | 'close'> = {
+    onRegister: (view) => void agent.onRegister?.(view),
+    close: async () => agent.close?.(),
+  }
+  return Object.assign(made, own) as ReturnType<typeof agentTool<A, Schema>>
 }
 
 async function answerOf(

@@ -30,7 +30,8 @@ export function loopOf(actor: object): LoopDefinition | undefined {
  * The tool calls of one turn run in parallel, at most 32 of them. Tool errors are reported to the model. A model error
  * ends the run with that error.
  * @throws MillraceError `bad_request` for an unknown or invalid option, for a tool name that providers reject, for invalid
- * settings or `files`, and for a `maxIterations` below 1. `createServer` throws it for an agent whose model the server does not have.
+ * settings or `files`, and for a `maxIterations` below 1. `createServer` throws `not_found` for an agent whose model, or
+ * that of an `agentTool` of it, the server does not have.
  */
 export function agent<
   Context = unknown,
@@ -69,6 +70,7 @@ export function agent<
     clientTools: definition.clientTools === true && { reserved: Object.keys(tools) },
     onRegister(server: ServerView): Actor {
       server.findModel(definition.model)
+      for (const tool of Object.values<Tool>(tools)) tool.onRegister?.(server)
       return made
     },
     async close(): Promise<void> {

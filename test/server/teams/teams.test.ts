@@ -6,6 +6,9 @@ import {
   type AgentInput,
   actor,
   agent,
+  agentTool,
+  anonymous,
+  createServer,
   debateTeam,
   type Message,
   type ModelRequest,
@@ -289,6 +292,27 @@ describe('a definition of a team', () => {
     expect(make).toThrow(message)
     expect(make).toThrow(expect.objectContaining({ code: 'bad_request' }))
   })
+})
+
+test('an agent below another one is refused by a server that lacks its model, and closes what it keeps open', async () => {
+  const model = scriptedModel(says('hi'))
+  const below: [string, (member: Actor<AgentInput, undefined, never>) => Actor][] = [
+    ['of a supervisor', (member) => supervisorTeam({ model, members: { member } })],
+    ['of one that keeps the lead', (member) => supervisorTeam({ model, handOff: false, members: { member } })],
+    ['as a tool', (member) => agent({ model, tools: { ask: agentTool(member, { description: 'asks' }) } })],
+  ]
+  for (const [where, above] of below) {
+    const lacking = above(agent({ model: 'x:y' }))
+    expect(() => createServer({ actors: { lacking }, authenticate: anonymous() }), where).toThrow('x:y')
+    let closed = 0
+    const close = async (): Promise<void> => {
+      closed++
+    }
+    const open = { ...tool({ description: 'open', run: () => 1 }), close }
+    await using served = await servedWorkflow(above(agent({ model, tools: { open } })))
+    await served.server.close({ drainMs: 0 })
+    expect(closed, where).toBe(1)
+  }
 })
 
 test('a team of five agents with eight tools, watched by three clients: one branch is stopped, one paused, and the budget ends it', async () => {
