@@ -6,7 +6,7 @@ import { DataFile } from '../stores/sqlite/data-file.ts'
 import { dataFile } from './data.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import type { Output } from './output.ts'
-import { recordedWords } from './recording-words.ts'
+import { fullWords, recordedWords } from './recording-words.ts'
 
 /** The stream id of the frames: a recording has one stream. */
 const SID = 1
@@ -50,6 +50,7 @@ export async function recordStored(
       isFirst = false
       for (const item of itemsOf(batch)) writer.take(frameOf(item))
       await writer.written()
+      if (writer.isFull) break
     }
     if (isFirst) writer.take({ kind: 'opened', sid: SID, run: id, next: run.next, gen: run.gen, credit: 0 })
     if (run.end) {
@@ -60,6 +61,7 @@ export async function recordStored(
     await writer.close()
   }
   await output.answer(`${recordedWords(file, writer)}\n`)
+  if (writer.isFull) throw new Failure(EXIT.failed, fullWords(writer))
   return EXIT.ok
 }
 

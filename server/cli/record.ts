@@ -9,7 +9,7 @@ import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
 import type { Output } from './output.ts'
 import { recordStored } from './record-stored.ts'
-import { recordedWords } from './recording-words.ts'
+import { fullWords, recordedWords } from './recording-words.ts'
 import { Remote, remoteOptions } from './remote.ts'
 import { type Command, readArgs } from './usage.ts'
 
@@ -83,7 +83,7 @@ async function recorded(
   output: Output,
   { id, file, redacted }: { readonly id: string; readonly file: string; readonly redacted: boolean },
 ): Promise<ExitCode> {
-  let left: 'interrupted' | 'lost' | undefined
+  let left: 'interrupted' | 'lost' | 'full' | undefined
   const leave = (why: typeof left): void => {
     left ??= why
     run.detach()
@@ -100,6 +100,7 @@ async function recorded(
       frames.check()
       // A slow disk slows the reading, and the server keeps what is not read.
       await writer.written()
+      if (writer.isFull) leave('full')
       output.busy(`${writer.items} items`)
     }
     frames.check()
@@ -118,6 +119,7 @@ async function recorded(
       EXIT.unreachable,
       `the server did not come back; the recording ends there. The run may go on: ${invocation()} attach ${id}`,
     )
+  if (writer?.isFull) throw new Failure(EXIT.failed, `${fullWords(writer)}. The run is not stopped`)
   return left === 'interrupted' ? EXIT.interrupted : EXIT.ok
 }
 

@@ -1,11 +1,13 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Delta, DownFrame, Gap, Opened } from '../../protocol/frames.ts'
-import { FIRST_LINE, factsBlock, framesBlock, type RecordingFacts } from './recording-format.ts'
+import { FIRST_LINE, factsBlock, framesBlock, MAX_FILE, type RecordingFacts } from './recording-format.ts'
 import { Redaction } from './redaction.ts'
 
 /** The stream id of all frames of a recording. */
 const SID = 1
+/** Room for the end of a recording whose run goes on. */
+const END_BYTES = goesOn(Number.MAX_SAFE_INTEGER).length
 
 /**
  * Writes the frames of one run to a file, as a server sends them to a reader of the policy `log`. A frame that comes
@@ -20,10 +22,14 @@ export class RecordingWriter {
   #items = 0
   #missing = 0
   #outcome: string | undefined
+  readonly #maxBytes: number
+  #bytes = 0
+  #isFull = false
   #written: Promise<void> = Promise.resolve()
   #failure: unknown
 
-  private constructor(path: string, file: FileHandle, redaction: Redaction | undefined) {
+  private constructor(path: string, file: FileHandle, redaction: Redaction | undefined, maxBytes: number) {
+    this.#maxBytes = maxBytes
     this.#path = path
     this.#file = file
     this.#redaction = redaction
@@ -32,16 +38,17 @@ export class RecordingWriter {
   /**
    * Creates the file, readable for its owner only.
    * @param facts With `redacted`, what clients sent to the run is left out, the given input and `meta` too.
+   * @param maxBytes The most bytes of the file. Default: those that a replay reads.
    * @throws MillraceError `bad_request` when there is a file of this name already, or none can be made.
    */
-  static async create(path: string, facts: RecordingFacts): Promise<RecordingWriter> {
+  static async create(path: string, facts: RecordingFacts, maxBytes: number = MAX_FILE): Promise<RecordingWriter> {
     const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
       const { code } = error as NodeJS.ErrnoException
       const why = code === 'EEXIST' ? 'exists already' : `cannot be written (${code})`
       throw new MillraceError('bad_request', `${path} ${why}: choose another file with -o`)
     })
     const { input: _, meta: __, ...rest } = facts
-    const writer = new RecordingWriter(path, file, facts.redacted ? new Redaction() : undefined)
+    const writer = new RecordingWriter(path, file, facts.redacted ? new Redaction() : undefined, maxBytes)
     writer.#write(FIRST_LINE)
     writer.#write(factsBlock(facts.redacted ? rest : facts))
     return writer
@@ -62,13 +69,25 @@ export class RecordingWriter {
     return this.#outcome
   }
 
+  /** There was no room for the next frame. The recording ends before it. */
+  get isFull(): boolean {
+    return this.#isFull
+  }
+
   /**
-   * Takes a frame of the run.
+   * Takes a frame of the run, if there is room for it. Once there was none for one, it takes no further one.
    * @throws MillraceError `store_unavailable` for a run that was set back: what was recorded of it does not count any more.
    */
   take(frame: DownFrame): void {
-    const known = this.#outcome === undefined ? this.#known(frame) : undefined
-    if (known) this.#write(framesBlock([this.#redaction?.apply(known) ?? known]))
+    if (this.#isFull || this.#outcome !== undefined) return
+    const [next, items, missing] = [this.#next, this.#items, this.#missing]
+    const known = this.#known(frame)
+    if (!known) return
+    const block = framesBlock([this.#redaction?.apply(known) ?? known])
+    const behind = known.kind === 'end' ? 0 : END_BYTES
+    if (this.#bytes + block.length + behind <= this.#maxBytes) return this.#write(block)
+    this.#isFull = true
+    ;[this.#next, this.#items, this.#missing, this.#outcome] = [next, items, missing, undefined]
   }
 
   /** Resolves when all frames so far are in the file. @throws MillraceError `bad_request` when they cannot be written. */
@@ -81,8 +100,7 @@ export class RecordingWriter {
 
   /** Completes the file. A run that has not ended goes on behind the recording, which says so. */
   async close(): Promise<void> {
-    if (this.#outcome === undefined && this.#next !== undefined)
-      this.#write(framesBlock([{ kind: 'end', sid: SID, seq: this.#next, outcome: 'unsubscribed', data: {} }]))
+    if (this.#outcome === undefined && this.#next !== undefined) this.#write(goesOn(this.#next))
     try {
       await this.written()
     } finally {
@@ -148,6 +166,7 @@ export class RecordingWriter {
   }
 
   #write(bytes: Uint8Array): void {
+    this.#bytes += bytes.length
     this.#written = this.#written.then(async () => {
       if (this.#failure !== undefined) return
       try {
@@ -157,6 +176,11 @@ export class RecordingWriter {
       }
     })
   }
+}
+
+/** The end of a recording whose run goes on behind it. */
+function goesOn(next: number): Uint8Array {
+  return framesBlock([{ kind: 'end', sid: SID, seq: next, outcome: 'unsubscribed', data: {} }])
 }
 
 function lanesOf({ lanes }: Gap): Pick<Gap, 'lanes'> {

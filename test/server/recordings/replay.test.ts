@@ -423,6 +423,28 @@ describe('a recording', () => {
     }
   })
 
+  test('that grows too large ends cleanly behind the last item that it has room for, and can be replayed', async () => {
+    for (const last of [event(5, EVENT.warning, { code: 'x', message: 'y'.repeat(100) }), done(5)]) {
+      const [whole, file] = [newFile(), newFile()]
+      const frames = [opened, text(1, ['a', 'b']), text(3, 'c'), text(4, 'd')]
+      const write = async (path: string, maxBytes?: number): Promise<RecordingWriter> => {
+        const writer = await RecordingWriter.create(path, { actor: 'chat', recordedAt: 1 }, maxBytes)
+        for (const frame of [...frames, last, text(6, 'e')]) writer.take(frame)
+        await writer.close()
+        return writer
+      }
+      expect((await write(whole)).isFull).toBe(false)
+      const { size } = await stat(whole)
+      for (let maxBytes = size - 1; maxBytes > size - 40; maxBytes -= 3) {
+        const full = await write(file, maxBytes)
+        expect(full).toMatchObject({ isFull: true, outcome: undefined })
+        expect((await stat(file)).size).toBeLessThanOrEqual(maxBytes)
+        expect(await openRecording(file)).toMatchObject({ items: full.items, outcome: undefined })
+        await rm(file)
+      }
+    }
+  })
+
   test('is not written over a file that exists', async () => {
     const { path } = await recordingOf([opened, done(1)])
     await expect(RecordingWriter.create(path, { actor: 'a', recordedAt: 1 })).rejects.toMatchObject({
