@@ -38,6 +38,12 @@ class PrometheusMetrics implements Metrics {
   readonly #histograms = new Map<MetricName, Histogram>()
   /** What is counted already of what live runs have logged, by their ids. */
   #counted = new Map<string, Logged>()
+  /** Takes what is live now whenever the registry is read. */
+  readonly #collecting = {
+    collect: (): void => {
+      if (this.#view) this.#look(this.#view)
+    },
+  }
   #isStoreDown = false
   #view: MetricsView | undefined
 
@@ -53,7 +59,8 @@ class PrometheusMetrics implements Metrics {
   #make(name: MetricName, { type, help, labels = [], buckets }: Metric): void {
     const settings = { name, help, labelNames: [...labels], registers: [this.#register] }
     if (type === 'counter') this.#counters.set(name, new Counter(settings))
-    else if (type === 'gauge') this.#gauges.set(name, new Gauge(settings))
+    else if (type === 'gauge')
+      this.#gauges.set(name, new Gauge({ ...settings, ...(name === FIRST && this.#collecting) }))
     else if (buckets) this.#histograms.set(name, new Histogram({ ...settings, buckets: [...BUCKETS_S[buckets]] }))
   }
 
@@ -114,7 +121,6 @@ class PrometheusMetrics implements Metrics {
   }
 
   async text(): Promise<{ contentType: string; text: string }> {
-    if (this.#view) this.#look(this.#view)
     return { contentType: this.#register.contentType, text: await this.#register.metrics() }
   }
 
@@ -202,6 +208,9 @@ class PrometheusMetrics implements Metrics {
     if (typeof ms === 'number') this.#histograms.get(name)?.observe(labels, ms / 1_000)
   }
 }
+
+/** The metric that a registry reads before all others. */
+const FIRST: MetricName = 'millrace_connections'
 
 /** The metrics that are made anew at each scrape. */
 const OF_RUNS: readonly MetricName[] = [

@@ -439,6 +439,23 @@ describe('prometheus()', () => {
     )
   })
 
+  test('has what is live also where the registry of a process is read', async () => {
+    const register = new Registry()
+    const { server, metrics } = served({ register })
+    const { url } = await server.listen(0)
+    const client = createClient(url, { token: 'alice' })
+    const run = client.start('count', 1_000, { credit: 1 })
+    await run.opened
+    const live = ['millrace_connections', 'millrace_sessions', 'millrace_runs', 'millrace_readers']
+    const own = new Scrape(await register.metrics())
+    expect(live.map((name) => own.of(name))).toEqual([1, 1, 1, 1])
+    await run.cancel()
+    await client.close()
+    await untilSo(async () => new Scrape(await register.metrics()).of('millrace_connections') === 0)
+    expect(new Scrape((await metrics.text()).text).of('millrace_runs')).toBe(0)
+    await server.close({ drainMs: 0 })
+  })
+
   test('takes every kind of record without an error', () => {
     const metrics = prometheus()
     for (const event of Object.keys(RECORDS) as LogEvent[]) metrics.record(event, {})
