@@ -1,11 +1,12 @@
 import type { AgentCapabilities, AgentConfig, AgentSubscriber, BaseEvent, RunAgentInput } from '@ag-ui/client'
 import { Observable } from 'rxjs'
 import { tap } from 'rxjs/operators'
-import type { ActorMap, Client, InputOf, MillraceError, Run, RunEnd, StartOptions } from '../client-sdk/index.ts'
+import type { ActorMap, Client, InputOf, Run, RunEnd, StartOptions } from '../client-sdk/index.ts'
 import type { AgUiEvent } from '../formats/ag-ui-event.ts'
 import { AgUiEvents, type AgUiOptions, noRunEvents } from '../formats/ag-ui-events.ts'
 import { answeredIds, answersOfAgUi, conversationOfAgUi } from '../formats/ag-ui-messages.ts'
-import type { RunAnswer } from '../formats/conversation.ts'
+import { defined } from '../formats/event-facts.ts'
+import { declareTools, sendAnswers } from './run-inputs.ts'
 import { readPieces } from './run-pieces.ts'
 
 /** How many events may wait for the subscribers of an agent before the run has to wait. */
@@ -68,7 +69,7 @@ export function millraceAgent<Actors extends ActorMap, Name extends keyof Actors
   AbstractAgent: Base,
   options: MillraceAgentOptions<Actors, Name>,
 ): InstanceType<Base> {
-  const { client, agent, history, onEnd, agentId = agent, ...config } = options
+  const { client, agent, history, onEnd, agentId = agent, threadId, description } = options
   const makeInput = options.input ?? ((input) => ({ messages: conversationOfAgUi(input.messages) }) as never)
   const Stock = AbstractAgent as unknown as new (config: AgentConfig) => StockAgent
   const version = 'maxProtocolVersion' in Stock.prototype ? 1 : 0
@@ -88,19 +89,8 @@ export function millraceAgent<Actors extends ActorMap, Name extends keyof Actors
       description,
       parameters: (parameters ?? { type: 'object', properties: {} }) as unknown,
     }))
-    // A refusal ends nothing: the model does without them.
-    run.send('tools', { id: threadId.slice(-64), tools: specs }).catch((error: unknown) => console.warn(error))
+    declareTools(run, threadId, specs)
   }
-
-  /** Sends what a person or the page has answered. What the run no longer waits for is answered already. */
-  const answer = (run: Run, answers: readonly RunAnswer[]): Promise<unknown> =>
-    Promise.all(
-      answers.map(({ type, data }) =>
-        run.send(type, data).catch((error: unknown) => {
-          if ((error as MillraceError).code !== 'not_found') throw error
-        }),
-      ),
-    )
 
   /** What is read, and how. Undefined: nothing goes on. */
   type Opened = { run: Run; facts: Pick<AgUiOptions, 'source' | 'history' | 'answered' | 'past'> } | undefined
@@ -118,7 +108,7 @@ export function millraceAgent<Actors extends ActorMap, Name extends keyof Actors
     declare(run, input)
     const { id } = await run.opened
     if (!found) return { run, facts: { source: id } }
-    await answer(run, answers)
+    await sendAnswers(run, answers)
     return { run, facts: { source: id, answered: answeredIds(answers), past: found.seq } }
   }
 
@@ -221,12 +211,8 @@ export function millraceAgent<Actors extends ActorMap, Name extends keyof Actors
     }
   }
 
-  const given = Object.fromEntries(
-    Object.entries({ agentId, threadId: config.threadId, description: config.description }).filter(
-      ([, value]) => value !== undefined,
-    ),
-  )
-  return new MillraceAgent(given) as unknown as InstanceType<Base>
+  // The stock class takes an id that is undefined for one.
+  return new MillraceAgent(defined({ agentId, threadId, description })) as unknown as InstanceType<Base>
 }
 
 function newReading(): Reading {

@@ -1,13 +1,8 @@
 import type { ChatInit, ChatTransport, UIMessage, UIMessageChunk } from 'ai'
 import type { ActorMap, Client, InputOf, MillraceError, Run, RunEnd, StartOptions } from '../client-sdk/index.ts'
 import { type UiChunkOptions, UiChunks } from '../formats/ai-sdk-chunks.ts'
-import {
-  type Continuation,
-  continuationOf,
-  conversationOf,
-  factsOf,
-  type UiMessage,
-} from '../formats/ai-sdk-messages.ts'
+import { continuationOf, conversationOf, factsOf, type UiMessage } from '../formats/ai-sdk-messages.ts'
+import { declareTools, pageOf, sendAnswers } from './run-inputs.ts'
 import { readPieces } from './run-pieces.ts'
 
 export type { MessageFacts } from '../formats/ai-sdk-chunk.ts'
@@ -79,7 +74,20 @@ export function millraceTransport<
   Name extends keyof Actors & string,
   Message extends UIMessage = UIMessage,
 >(options: MillraceTransportOptions<Actors, Name, Message>): ChatTransport<Message> {
-  const { client, agent, tools, onAbort, onEnd, version } = options
+  const { onAbort } = options
+  return transportOf(options, (run) => {
+    if (onAbort === undefined) warnOnce()
+    if (onAbort === 'detach') run.detach()
+    else void run.cancel()
+  })
+}
+
+/** @param stop What an aborted request does to its run. */
+function transportOf<Actors extends ActorMap, Name extends keyof Actors & string, Message extends UIMessage>(
+  options: MillraceTransportOptions<Actors, Name, Message>,
+  stop: (run: Run) => void,
+): ChatTransport<Message> {
+  const { client, agent, tools, onEnd, version } = options
   const input = options.input ?? ((messages) => ({ messages: conversationOf(messages) }) as never)
   /** Runs by chat whose connection was lost while they were read: they are found again even if they have ended. */
   const broken = new Map<string, string>()
@@ -93,14 +101,7 @@ export function millraceTransport<
       description,
       parameters,
     }))
-    // A refusal ends nothing: the model does without them.
-    run.send('tools', { id: pageOf(chatId), tools: specs }).catch((error: unknown) => console.warn(error))
-  }
-
-  const stop = (run: Run): void => {
-    if (onAbort === undefined) warnOnce()
-    if (onAbort === 'detach') run.detach()
-    else void run.cancel()
+    declareTools(run, chatId, specs)
   }
 
   const read = (
@@ -147,16 +148,6 @@ export function millraceTransport<
     )
   }
 
-  /** Sends what the page has answered. What the run no longer waits for is answered already. */
-  const answer = (run: Run, { answers }: Continuation): Promise<unknown> =>
-    Promise.all(
-      answers.map(({ type, data }) =>
-        run.send(type, data).catch((error: unknown) => {
-          if ((error as MillraceError).code !== 'not_found') throw error
-        }),
-      ),
-    )
-
   return {
     resumeStreamIsReplay: true,
 
@@ -175,7 +166,7 @@ export function millraceTransport<
       abortSignal?.addEventListener('abort', leave, { once: true })
       declare(run, chatId)
       const { id } = await run.opened
-      if (continued) await answer(run, continued)
+      if (continued) await sendAnswers(run, continued.answers)
       return read(run, id, chatId, leave, abortSignal, continued)
     },
 
@@ -230,13 +221,8 @@ export function millraceChat<
   Chat,
   Message extends UIMessage = UIMessage,
 >(Chat: ChatClass<Message, Chat>, options: MillraceChatOptions<Actors, Name, Message>): Chat {
-  const transport = millraceTransport({ ...options, onAbort: 'cancel' })
+  const transport = transportOf(options, (run) => void run.cancel())
   return new Chat({ ...(options as unknown as ChatInit<Message>), transport })
-}
-
-/** The name under which a page declares its tools: the same one after a reload. It has at most 64 characters. */
-function pageOf(chatId: string): string {
-  return chatId.slice(-64)
 }
 
 /** An error that the chat takes for a lost network, so that it may resume. */

@@ -12,8 +12,8 @@ const extras = ['only', 'collect', 'smooth', 'partialObject', 'upload', 'clientT
 const entries = {
   conversation: { names: ['conversation'], budgetBytes: 3_072 },
   compat: { names: ['streamingService', 'streamAsk', 'chunkProcessor', 'toChunks'], budgetBytes: 3_584 },
-  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_376 },
-  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_216 },
+  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_248 },
+  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_200 },
   react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 4_096 },
 }
 
