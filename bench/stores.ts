@@ -41,14 +41,17 @@ export const stores: BenchQuestion = {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-bench-'))
     await using redis = await PrivateRedis.start()
     const paths = new Map<Name, string>()
-    const servers = new Map<Name, ServerProcess>([[BASE, stage.server(PEER, { lag: true })]])
+    const servers = new Map<Name, ServerProcess>([[BASE, stage.server(PEER, { lag: true }, 'any')]])
     for (const [name, durability] of Object.entries(OF_FILE) as [keyof typeof OF_FILE, 'eager' | 'logged'][]) {
       paths.set(name, join(folder, `${durability}.db`))
-      servers.set(name, stage.server(PEER, { lag: true, store: { path: paths.get(name)!, durability } }))
+      servers.set(name, stage.server(PEER, { lag: true, store: { path: paths.get(name)!, durability } }, 'any'))
     }
     if (redis) {
       for (const [name, durability] of Object.entries(OF_REDIS) as [keyof typeof OF_REDIS, 'eager' | 'logged'][])
-        servers.set(name, stage.server(PEER, { lag: true, store: { url: redis.url, prefix: durability, durability } }))
+        servers.set(
+          name,
+          stage.server(PEER, { lag: true, store: { url: redis.url, prefix: durability, durability } }, 'any'),
+        )
     }
     try {
       const streams = connections * PER_CONNECTION
@@ -133,7 +136,7 @@ export const stores: BenchQuestion = {
               one(name, (sample) => sample.bytesPerToken),
             ]),
             notes: [
-              'The main thread is known on Linux only. The server and its store share one core, Redis and the clients the other.',
+              'The main thread is known on Linux only. The server may use both cores; the clients have the second one.',
               'The lag is how late the event loop is at a timer of 5 ms.',
               ...(redis ? [] : ['redis-server is missing: it was not measured.']),
               ...failureNotes(result),

@@ -25,12 +25,15 @@ export class Stage implements AsyncDisposable {
     this.#clientCore = cores?.[1] ?? cores?.[0]
   }
 
-  /** A server of a peer, or without one the token source alone. */
-  server(peer: PeerName | undefined, options: ServeOptions = {}): ServerProcess {
+  /**
+   * A server of a peer, or without one the token source alone.
+   * @param cores `any`: one with threads of its own may use every core. Default: all servers share one.
+   */
+  server(peer: PeerName | undefined, options: ServeOptions = {}, cores: 'one' | 'any' = 'one'): ServerProcess {
     const given: ServerProcessOptions = { ...options, ...(peer !== undefined && { peer }) }
-    return this.#use(
-      new PinnedProcess<ServerCommands>('server-process.js', this.#serverCore, given, `server of ${peer ?? 'nobody'}`),
-    )
+    const core = cores === 'one' ? this.#serverCore : undefined
+    const label = `server of ${peer ?? 'nobody'}`
+    return this.#use(new PinnedProcess<ServerCommands>('server-process.js', core, given, label))
   }
 
   /** Clients of a peer. Those that are only `load` leave their core to the others, where both want it. */
