@@ -63,6 +63,8 @@ export class Shard {
   readonly #asks: Asks
   /** The runs that this process holds. */
   readonly #held = new Map<string, HeldRun>()
+  /** Those that it is taking over. */
+  readonly #taking = new Set<string>()
   readonly #followers = new Set<Follower>()
   /** The names of beginnings whose outcome is not known. */
   readonly #begins = new Map<string, string>()
@@ -172,9 +174,18 @@ export class Shard {
   }
 
   async takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
-    const { node, leaseMs, liveMs, keys } = this.#options
     // A process that stood still may find its own run abandoned. It finds out whether it still has it.
-    if (this.#held.has(id)) return 'busy'
+    if (this.#held.has(id) || this.#taking.has(id)) return 'busy'
+    this.#taking.add(id)
+    try {
+      return await this.#takeOver(id)
+    } finally {
+      this.#taking.delete(id)
+    }
+  }
+
+  async #takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
+    const { node, leaseMs, liveMs, keys } = this.#options
     const args = [id, node, `${leaseMs}`, `${liveMs}`, keys.channelOf(id), `${MOST_LIVES}`]
     const [said, life] = ((await this.#run(id, SCRIPTS['take-over'], args)) as Reply[]).map(String)
     if (said !== 'taken') return said as 'busy' | 'ended' | 'missing'
