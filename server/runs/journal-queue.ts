@@ -1,23 +1,39 @@
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 
+/** The longest that text waits because the store is busy, in milliseconds. */
+const MAX_FLUSH_MS = 100
+
 /** A journal, as the queue sees it. */
 export interface QueuedJournal {
-  /** Sends to the store what it has. It must not throw. */
-  flush(): void
+  /**
+   * Sends to the store what it has. It must not throw.
+   * @returns what settles with the answer of the store. Undefined: it had nothing to send.
+   */
+  flush(): Promise<unknown> | undefined
 }
 
-/** Says when the journals of a node send: all of one moment together, so that a store can write them at once. */
+/**
+ * Says when the journals of a node send: all of one moment together, so that a store can write them at once. Text waits
+ * the longer the more there is to write: an append costs a store about the same with one token as with ten.
+ */
 export class JournalQueue {
   readonly #runtime: Runtime
   readonly #flushMs: number
+  readonly #rest: number
   #soon: QueuedJournal[] = []
   #later: QueuedJournal[] = []
   #timer: Timer | undefined
+  /** How long the store took for the text of the last time. */
+  #tookMs = 0
 
-  /** @param flushMs how long text may wait for more, in milliseconds. */
-  constructor(runtime: Runtime, flushMs: number) {
+  /**
+   * @param flushMs how long text waits for more, in milliseconds, while the store has little to do.
+   * @param rest how often as long as the store took for the last text the next one waits, at least. At most 100 ms.
+   */
+  constructor(runtime: Runtime, flushMs: number, rest: number) {
     this.#runtime = runtime
     this.#flushMs = flushMs
+    this.#rest = rest
   }
 
   /** Lets a journal send at the end of this loop turn. */
@@ -26,18 +42,26 @@ export class JournalQueue {
     this.#runtime.nextTurn(() => {
       const due = this.#soon
       this.#soon = []
-      for (const journal of due) journal.flush()
+      for (const journal of due) void journal.flush()
     })
   }
 
-  /** Lets a journal send at the latest after `flushMs`, together with all others that wait. */
+  /** Lets a journal send soon, together with all others that wait. */
   later(journal: QueuedJournal): void {
     this.#later.push(journal)
-    this.#timer ??= this.#runtime.setTimer(this.#flushMs, () => {
+    const ms = Math.max(this.#flushMs, Math.min(MAX_FLUSH_MS, this.#rest * this.#tookMs))
+    this.#timer ??= this.#runtime.setTimer(ms, () => {
       this.#timer = undefined
       const due = this.#later
       this.#later = []
-      for (const journal of due) journal.flush()
+      // They are answered in the order in which they are sent, so one answer tells of all.
+      let last: Promise<unknown> | undefined
+      for (const journal of due) last = journal.flush() ?? last
+      const sentAt = this.#runtime.now()
+      const answered = (): void => {
+        this.#tookMs = this.#runtime.now() - sentAt
+      }
+      last?.then(answered, answered)
     })
   }
 

@@ -68,7 +68,7 @@ export class Journal implements Pacer {
   #isParked: boolean
   /** Resolves when it is stored that the run goes on. */
   #goingOn: Promise<void> | undefined
-  /** An event was logged since the last append: the run may have cost more. */
+  /** An event was logged since the last append: it does not wait, and the run may have cost more. */
   #hasEvents = false
 
   /**
@@ -158,16 +158,16 @@ export class Journal implements Pacer {
     })
   }
 
-  flush(): void {
+  flush(): Promise<unknown> | undefined {
     this.#isQueued = false
-    if (this.#isSending || this.#isClosed || !this.#lease || this.#retry) return
+    if (this.#isSending || this.#isClosed || !this.#lease || this.#retry) return undefined
     const first = this.#stored + 1
     const { written } = this.#log
     const batch = first <= written ? this.#log.batch(first, written, this.#run.maxBatchBytes) : undefined
     // The end, and what a waiting run goes on from, are behind all items.
     const isWhole = (batch?.last ?? this.#stored) === written
     const extras = isWhole ? this.#extras : undefined
-    if (!batch && !extras) return
+    if (!batch && !extras) return undefined
     const waiting = extras ? this.#waiting : []
     if (extras) {
       this.#extras = undefined
@@ -176,15 +176,15 @@ export class Journal implements Pacer {
     this.#isSending = true
     const usage = this.#hasEvents ? this.#run.usage() : undefined
     this.#hasEvents = false
-    this.#send({ batch, ...extras, ...(usage && { usage }) }, waiting)
+    return this.#send({ batch, ...extras, ...(usage && { usage }) }, waiting)
   }
 
-  #send(what: Append, waiting: readonly (() => void)[]): void {
-    this.#lease?.append(what).then(
+  #send(what: Append, waiting: readonly (() => void)[]): Promise<unknown> | undefined {
+    return this.#lease?.append(what).then(
       (refusal) => this.#sent(what, refusal, waiting),
       (error: unknown) => {
         this.#run.failed(error)
-        this.#again(() => this.#send(what, waiting))
+        this.#again(() => void this.#send(what, waiting))
       },
     )
   }
@@ -203,7 +203,14 @@ export class Journal implements Pacer {
     for (const done of waiting) done()
     if (refusal === undefined && batch) this.#run.stored()
     if (this.isSafelyParked) this.#run.parked()
-    if (this.#stored < this.#log.written || this.#extras) this.flush()
+    if (this.#extras || this.#hasEvents || this.#isFull) void this.flush()
+    else if (this.#stored < this.#log.written) this.dirty(false)
+  }
+
+  /** There is more than one append may have. */
+  get #isFull(): boolean {
+    const unstored = this.#log.bytesThrough(this.#log.written) - this.#storedBytes
+    return unstored >= this.#run.maxBatchBytes
   }
 
   #again(call: () => void): void {
@@ -220,7 +227,7 @@ export class Journal implements Pacer {
     this.#lease = lease
     if (!lease) return this.lose()
     this.#run.held(lease)
-    this.flush()
+    void this.flush()
   }
 
   /** Somebody else has the run. */
