@@ -102,7 +102,7 @@ export class RunStorage {
     this.#registry = registry
     const { store } = options
     const { runtime, limits } = registry
-    this.#queue = new JournalQueue(runtime, store.caps.flushMs, options.durability === 'logged' ? 2 : 4)
+    this.#queue = new JournalQueue(runtime, store.caps.flushMs, options.durability === 'logged' ? 1 : 4)
     this.#remote =
       store.shared &&
       new RemoteRuns({
