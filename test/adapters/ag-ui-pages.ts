@@ -12,6 +12,7 @@ import {
   type PageReading,
   reading,
   Shown,
+  slowFetch,
   TOKEN,
 } from './page-client.ts'
 
@@ -91,24 +92,7 @@ export function agUiOverHttp(version: 0 | 1): PageClient {
       const agent = new HttpAgent({
         ...{ url: `${httpUrl(page)}/ag-ui/${page.actor}`, headers: HEADERS, threadId: page.chat },
         // The agent takes all that comes: a page that is slow can only leave the response unread.
-        async fetch(url: string, init: RequestInit) {
-          const response = await fetch(url, { ...init, signal: leaving.signal })
-          const body = response.body!.pipeThrough(
-            new TransformStream<Uint8Array, Uint8Array>(
-              {
-                async transform(chunk, controller) {
-                  await shown.passed()
-                  // The agent works through all that it has before anything else gets a turn.
-                  await new Promise((resolve) => setImmediate(resolve))
-                  controller.enqueue(chunk)
-                },
-              },
-              undefined,
-              { highWaterMark: 0 },
-            ),
-          )
-          return new Response(body, response)
-        },
+        fetch: slowFetch(shown, leaving.signal),
       })
       agent.addMessage({ id: 'm1', role: 'user', content: 'go' })
       return { agent, close: async () => leaving.abort() }

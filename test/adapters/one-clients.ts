@@ -1,9 +1,10 @@
 import { createClient, type Run } from '../../client-sdk/node.ts'
 import { agUiOverClient, agUiOverHttp } from './ag-ui-pages.ts'
-import { overClient, overHttp, overWebSocket } from './ai-sdk-pages.ts'
+import { overClient } from './ai-sdk-pages.ts'
 import { openAiChat, openAiResponses, plainHttp } from './http-pages.ts'
 import { type Ending, type Page, type PageClient, type PageReading, reading, Shown, TOKEN } from './page-client.ts'
 import { reactHook } from './react-pages.ts'
+import { chatOverClient, hookOverClient, hookOverHttp, hookOverWebSocket } from './use-chat-pages.ts'
 
 function native(): PageClient {
   const open = (page: Page) => createClient(page.url, { token: TOKEN })
@@ -50,9 +51,13 @@ export const PAGE_CLIENTS: readonly PageClient[] = [
   plainHttp(),
   overClient(7),
   overClient(6),
-  overWebSocket(),
-  overHttp(7),
-  overHttp(6),
+  hookOverClient(7),
+  hookOverClient(6),
+  chatOverClient(7),
+  chatOverClient(6),
+  hookOverWebSocket(),
+  hookOverHttp(7),
+  hookOverHttp(6),
   agUiOverClient(1),
   agUiOverClient(0),
   agUiOverHttp(1),

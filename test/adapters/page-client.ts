@@ -91,3 +91,28 @@ export function httpUrl({ url }: Page): string {
 export function cancelOverHttp(page: Page, run: string): void {
   void fetch(`${httpUrl(page)}/runs/${run}/cancel`, { method: 'POST', headers: HEADERS })
 }
+
+/**
+ * `fetch` of a page that leaves its responses unread while it takes nothing more.
+ * @param leaving The page is gone.
+ */
+export function slowFetch(shown: Shown, leaving: AbortSignal): typeof fetch {
+  return async (input, init) => {
+    const signals = [leaving, init?.signal].filter((signal) => signal instanceof AbortSignal)
+    const response = await fetch(input, { ...init, signal: AbortSignal.any(signals) })
+    if (!response.body) return response
+    const gate = new TransformStream<Uint8Array, Uint8Array>(
+      {
+        async transform(chunk, controller) {
+          await shown.passed()
+          // A library works through all that it has before anything else gets a turn.
+          await new Promise((resolve) => setImmediate(resolve))
+          controller.enqueue(chunk)
+        },
+      },
+      undefined,
+      { highWaterMark: 0 },
+    )
+    return new Response(response.body.pipeThrough(gate), response)
+  }
+}

@@ -12,8 +12,6 @@ type Seen = { now?: ShownRun; over(how: Ending): void }
  * takes nothing more is hidden.
  */
 export function reactHook(): PageClient {
-  let window: ReactWindow | undefined
-
   function Shown({
     client,
     page,
@@ -33,7 +31,7 @@ export function reactHook(): PageClient {
   }
 
   const load = async (page: Page): Promise<PageReading> => {
-    window ??= new ReactWindow()
+    const window = ReactWindow.open()
     const client = createClient(page.url, { token: TOKEN })
     const seen: Seen = { over: () => {} }
     const over = new Promise<Ending>((resolve) => {
@@ -45,11 +43,11 @@ export function reactHook(): PageClient {
         return mounted.text
       },
       over,
-      hold: () => window!.hide(),
-      go: () => window!.show(),
+      hold: () => window.hide(),
+      go: () => window.show(),
       stop: () => void seen.now?.stop(),
       async drop() {
-        window!.show()
+        window.show()
         mounted.unmount()
         await client.close({ runs: 'detach' })
       },
@@ -60,8 +58,6 @@ export function reactHook(): PageClient {
     name: 'the hooks for React',
     start: load,
     resume: load,
-    async close() {
-      await window?.close()
-    },
+    close: () => ReactWindow.close(),
   }
 }

@@ -28,7 +28,7 @@ export interface Mounted {
 
 /**
  * A window in which React renders in StrictMode, without a browser. Like one of a browser it draws nothing while it is
- * hidden. There may be one at a time: what React and the hooks find in a page is in the global object until it is closed.
+ * hidden. A process has one at a time: what React and the hooks find in a page is in the global object until it is closed.
  */
 export class ReactWindow {
   readonly #dom = new JSDOM('<!doctype html>', { pretendToBeVisual: true })
@@ -38,7 +38,22 @@ export class ReactWindow {
   #requests = 0
   #isHidden = false
 
-  constructor() {
+  static #opened: ReactWindow | undefined
+
+  /** The window of this process. */
+  static open(): ReactWindow {
+    ReactWindow.#opened ??= new ReactWindow()
+    return ReactWindow.#opened
+  }
+
+  /** Closes it, if it is open. */
+  static async close(): Promise<void> {
+    const opened = ReactWindow.#opened
+    ReactWindow.#opened = undefined
+    if (opened) await opened.#close()
+  }
+
+  private constructor() {
     const { window } = this.#dom
     Object.defineProperty(window.document, 'hidden', { get: () => this.#isHidden })
     const globals = {
@@ -86,7 +101,7 @@ export class ReactWindow {
     this.#drawSoon()
   }
 
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     // React ends its work in later loop turns.
     for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
     for (const [name, before] of this.#before.splice(0)) {
