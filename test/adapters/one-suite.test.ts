@@ -5,4 +5,4 @@ import { oneSuite } from './one-suite.ts'
 // The stock agents of AG-UI print every failed run, and a page that is gone is one.
 vi.spyOn(console, 'error').mockImplementation(() => {})
 
-for (const client of PAGE_CLIENTS) oneSuite(client)
+oneSuite(PAGE_CLIENTS)

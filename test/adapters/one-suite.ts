@@ -12,14 +12,15 @@ const CUT_EVERY = 7
 const WHOLE = Array.from({ length: TOKENS }, (_, n) => `${n} `).join('')
 
 /** What every client of a run must do: stop, come back, hold the run back, and report its one end. */
-export function oneSuite(client: PageClient): void {
-  describe(client.name, () => {
+export function oneSuite(clients: readonly PageClient[]): void {
+  describe('a run, read by', () => {
     let provider: FakeProvider
     let server: TestServer<ReturnType<typeof actorsOf>>
     /** How many tokens of the counted run may be said, and who waits for more. */
     const allowed = { tokens: 0, more: (): void => {} }
-    const pages: PageReading[] = []
     let chats = 0
+    /** How many requests the provider has had for each model. */
+    const requests = { answer: 0, flood: 0 }
 
     function actorsOf(baseURL: string) {
       const model = (name: string) => agent({ model: openai(name, { baseURL, apiKey: 'key' }) })
@@ -51,11 +52,6 @@ export function oneSuite(client: PageClient): void {
       }
     }
 
-    const open = async (how: 'start' | 'resume', page: Page): Promise<PageReading> => {
-      const opened = await client[how](page)
-      pages.push(opened)
-      return opened
-    }
     const pageOf = (name: keyof ReturnType<typeof actorsOf>): Page => ({
       ...{ url: server.url, actor: name, chat: `chat-${++chats}` },
     })
@@ -78,74 +74,87 @@ export function oneSuite(client: PageClient): void {
       })
     })
     afterAll(async () => {
-      for (const page of pages) await page.drop()
-      await client.close?.()
       await server[Symbol.asyncDispose]()
       await provider[Symbol.asyncDispose]()
     })
 
-    test('a stop closes the socket of the provider, and the end is no success', async () => {
-      await provider.behave('answer', { tokens: 100_000, everyMs: 1 })
-      const page = pageOf('answer')
-      const reading = await open('start', page)
-      await shows(reading, 't3 ')
-      const { id } = await provider.request('answer')
-      const stoppedAt = wallMs()
-      reading.stop()
-      const { at, whole } = await provider.closed(id)
-      console.log(`${client.name}: the stop closed the provider's socket after ${(at - stoppedAt).toFixed(1)} ms`)
-      expect(whole).toBe(false)
-      expect(['cancelled', 'left']).toContain(await reading.over)
-      const end = await endOf(page)
-      expect(end).toMatchObject({ outcome: 'cancelled', receipt: { provider: 'closed', settled: true } })
-    })
+    for (const client of clients) describe(client.name, () => behaves(client))
 
-    test(`nothing is lost or doubled when the page is gone after every ${CUT_EVERY}th event`, async () => {
-      const page: Page = { ...pageOf('counted'), comesBack: true }
-      allowed.tokens = CUT_EVERY
-      let reading = await open('start', page)
-      for (let n = CUT_EVERY; n < TOKENS; n += CUT_EVERY) {
-        await shows(reading, ` ${n - 1} `)
-        await reading.drop()
-        reading = await open('resume', page)
-        allowed.tokens = n + CUT_EVERY
-        allowed.more()
-        await shows(reading, ` ${n} `)
+    function behaves(client: PageClient): void {
+      const pages: PageReading[] = []
+      const open = async (how: 'start' | 'resume', page: Page): Promise<PageReading> => {
+        const opened = await client[how](page)
+        pages.push(opened)
+        return opened
       }
-      expect(await reading.over).toBe('done')
-      expect(reading.text).toBe(WHOLE)
-    })
+      afterAll(async () => {
+        for (const page of pages) await page.drop()
+        await client.close?.()
+      })
 
-    test('a page that takes nothing more stops the provider, and goes on when it does', async () => {
-      await provider.behave('flood', { tokens: 1_000_000, tokenBytes: 8_192 })
-      const reading = await open('start', pageOf('flood'))
-      await shows(reading, 't3 ')
-      reading.hold()
-      const { id } = await provider.request('flood')
-      await provider.stalled(id)
-      const held = reading.text.length
-      reading.go()
-      await eventually(() => reading.text.length > held, 'the page went on')
-      reading.stop()
-      await provider.closed(id)
-      await reading.drop()
-    })
+      test('a stop closes the socket of the provider, and the end is no success', async () => {
+        await provider.behave('answer', { tokens: 100_000, everyMs: 1 })
+        const page = pageOf('answer')
+        const reading = await open('start', page)
+        await shows(reading, 't3 ')
+        const { id } = await provider.request('answer', ++requests.answer)
+        const stoppedAt = wallMs()
+        reading.stop()
+        const { at, whole } = await provider.closed(id)
+        console.log(`${client.name}: the stop closed the provider's socket after ${(at - stoppedAt).toFixed(1)} ms`)
+        expect(whole).toBe(false)
+        expect(['cancelled', 'left']).toContain(await reading.over)
+        const end = await endOf(page)
+        expect(end).toMatchObject({ outcome: 'cancelled', receipt: { provider: 'closed', settled: true } })
+      })
 
-    test('the end is what it was: done, failed, or cancelled by somebody else', async () => {
-      const hello = await open('start', pageOf('hello'))
-      expect(await hello.over).toBe('done')
-      expect(hello.text).toBe('hello')
-      const failing = await open('start', pageOf('failing'))
-      expect(await failing.over).toBe('error')
-      const page = pageOf('counted')
-      allowed.tokens = 3
-      const counted = await open('start', page)
-      await shows(counted, '2 ')
-      const other = createClient(server.url, { token: 'alice' })
-      const run = (await other.runs()).find(({ meta }) => meta?.['chat'] === page.chat)
-      await other.attach('counted', run!.id).cancel()
-      expect(await counted.over).toBe('cancelled')
-      await other.close()
-    })
+      test(`nothing is lost or doubled when the page is gone after every ${CUT_EVERY}th event`, async () => {
+        const page: Page = { ...pageOf('counted'), comesBack: true }
+        allowed.tokens = CUT_EVERY
+        let reading = await open('start', page)
+        for (let n = CUT_EVERY; n < TOKENS; n += CUT_EVERY) {
+          await shows(reading, ` ${n - 1} `)
+          await reading.drop()
+          reading = await open('resume', page)
+          allowed.tokens = n + CUT_EVERY
+          allowed.more()
+          await shows(reading, ` ${n} `)
+        }
+        expect(await reading.over).toBe('done')
+        expect(reading.text).toBe(WHOLE)
+      })
+
+      test('a page that takes nothing more stops the provider, and goes on when it does', async () => {
+        await provider.behave('flood', { tokens: 1_000_000, tokenBytes: 8_192 })
+        const reading = await open('start', pageOf('flood'))
+        await shows(reading, 't3 ')
+        reading.hold()
+        const { id } = await provider.request('flood', ++requests.flood)
+        await provider.stalled(id)
+        const held = reading.text.length
+        reading.go()
+        await eventually(() => reading.text.length > held, 'the page went on')
+        reading.stop()
+        await provider.closed(id)
+        await reading.drop()
+      })
+
+      test('the end is what it was: done, failed, or cancelled by somebody else', async () => {
+        const hello = await open('start', pageOf('hello'))
+        expect(await hello.over).toBe('done')
+        expect(hello.text).toBe('hello')
+        const failing = await open('start', pageOf('failing'))
+        expect(await failing.over).toBe('error')
+        const page = pageOf('counted')
+        allowed.tokens = 3
+        const counted = await open('start', page)
+        await shows(counted, '2 ')
+        const other = createClient(server.url, { token: 'alice' })
+        const run = (await other.runs()).find(({ meta }) => meta?.['chat'] === page.chat)
+        await other.attach('counted', run!.id).cancel()
+        expect(await counted.over).toBe('cancelled')
+        await other.close()
+      })
+    }
   })
 }
