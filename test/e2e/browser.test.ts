@@ -2,6 +2,7 @@ import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CHROMIUM, experiment, launch, type PageServer, pageServer } from '../helpers/browser.ts'
 import type { Experiments } from '../helpers/browser-page.ts'
+import { httpServed } from '../helpers/http-served.ts'
 import { mixedEvents } from '../helpers/mixed-run.ts'
 import { type ServedActors, servedActors } from '../helpers/served-actors.ts'
 import { eventually, type TestServer, testServer } from '../helpers/server.ts'
@@ -59,6 +60,19 @@ describe.skipIf(CHROMIUM === undefined)('in a real browser', () => {
     const events = await experiment<Result<'survivesCuts'>>(page, 'survivesCuts', proxy.url, rounds)
     expect(events.map(({ seq: _, at: __, ...event }) => event)).toEqual([...mixedEvents(rounds)])
     expect(proxy.connections.length).toBeGreaterThan(3)
+  })
+
+  test('the EventSource of a page goes on with its run, and reads everything once, when its connection is cut', async () => {
+    await using served = await httpServed(servedActors(), { origins: [pages.origin], http: { eventSource: ['count'] } })
+    await using network = await TcpProxy.to(Number(new URL(served.url).port))
+    const listener = await browser.newPage()
+    await listener.exposeFunction('cutConnection', () => network.connections.at(-1)!.cut())
+    await listener.goto(pages.origin)
+    const { texts, runs, outcome } = await experiment<Result<'listens'>>(listener, 'listens', network.url, 200, 50)
+    expect(texts).toEqual(Array.from({ length: 200 }, (_, n) => `${n + 1} `))
+    expect(runs).toEqual([runs[0], runs[0]])
+    expect(outcome).toBe('done')
+    await listener.close()
   })
 
   test('a page that was loaded again goes on at its last position', async () => {

@@ -1,10 +1,18 @@
 /** What `test/e2e/browser.test.ts` runs inside of a page. It is bundled, and knows no Node. */
-import { createClient, type StreamEvent } from '../../client-sdk/index.ts'
+import { createClient, type RunEnd, type StreamEvent } from '../../client-sdk/index.ts'
 import { readAll } from './read-all.ts'
 import type { ServedActors } from './served-actors.ts'
 
 /** Given to the page by the test: cuts the page's connection. */
 declare const cutConnection: () => Promise<void>
+
+/** What is used of that of a browser. */
+declare class EventSource {
+  constructor(url: string)
+  onmessage: (message: { data: string }) => void
+  addEventListener(type: string, listener: (message: { data: string }) => void): void
+  close(): void
+}
 
 const options = { token: 'alice', delays: { quickMs: 5, backoffMs: 5, maxBackoffMs: 20 } }
 
@@ -58,6 +66,32 @@ const experiments = {
     )
     await client.close()
     return { code, message, changes }
+  },
+
+  /** The `EventSource` of the browser, which reconnects by itself. Its connection is cut when so many texts are here. */
+  async listens(url: string, to: number, cutAt: number) {
+    const server = url.replace('ws:', 'http:')
+    const headers = { authorization: 'Bearer alice', 'content-type': 'application/json' }
+    const body = JSON.stringify({ actor: 'count' })
+    const { ticket } = (await (await fetch(`${server}/tickets`, { method: 'POST', headers, body })).json()) as {
+      ticket: string
+    }
+    const input = encodeURIComponent(JSON.stringify({ to, delayMs: 2 }))
+    const source = new EventSource(`${server}/actors/count/stream?ticket=${ticket}&input=${input}`)
+    const texts: string[] = []
+    const runs: string[] = []
+    source.onmessage = ({ data }) => {
+      const event = JSON.parse(data) as StreamEvent
+      if (event.type !== 'token') return
+      texts.push(event.text)
+      if (texts.length === cutAt) void cutConnection()
+    }
+    source.addEventListener('opened', ({ data }) => runs.push((JSON.parse(data) as { run: string }).run))
+    const end = await new Promise<RunEnd>((resolve) => {
+      source.addEventListener('end', ({ data }) => resolve(JSON.parse(data) as RunEnd))
+    })
+    source.close()
+    return { texts, runs, outcome: end.outcome }
   },
 
   /** As React StrictMode does with an effect, once with one client and once with a new one. */
