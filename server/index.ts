@@ -39,6 +39,7 @@ export type {
   ModelCall,
   Principal,
   Question,
+  RemoteActor,
   RunInput,
   RunModel,
 } from './actors/actor.ts'
@@ -55,6 +56,8 @@ export type {
 } from './actors/authorize.ts'
 export type { Budget, ChildRun, ChildState, GovernOptions, Spawn, SpawnOptions } from './actors/child-run.ts'
 export type { Right } from './actors/principal.ts'
+export type { RemoteOptions } from './actors/remote.ts'
+export { remote } from './actors/remote.ts'
 export type { ReaderView, RunView, ServerView, SessionView } from './actors/server-view.ts'
 export type { StandardSchema } from './actors/standard-schema.ts'
 export type {
@@ -145,7 +148,7 @@ export type { RecordingFacts } from './recordings/recording-format.ts'
 export type { ReplayOptions } from './recordings/replay.ts'
 export { replay } from './recordings/replay.ts'
 export type { Router, RouterOptions, StreamAskOptions } from './router.ts'
-export type { CloseOptions, MillraceServer, ServerOptions } from './server.ts'
+export type { CloseOptions, MillraceServer, ServerOptions, WorkOptions } from './server.ts'
 export { createServer } from './server.ts'
 export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './sessions/auth.ts'
 export { anonymous, bearer, jwt } from './sessions/auth.ts'

@@ -6,6 +6,7 @@ import { checkOptions, type OptionKinds } from '../protocol/options.ts'
 import type { Runtime } from '../protocol/runtime.ts'
 import type { Actor } from './actors/actor.ts'
 import type { Authorize } from './actors/authorize.ts'
+import { checkPool } from './actors/remote.ts'
 import type { ServerView } from './actors/server-view.ts'
 import { Connection, type ConnectionOptions } from './connections/connection.ts'
 import { EarlyBytes } from './connections/early-bytes.ts'
@@ -25,7 +26,7 @@ import { type ErrorHandler, errorReport } from './process/error-report.ts'
 import { memoryWatch } from './process/memory-watch.ts'
 import { createRouter, type Router } from './router.ts'
 import type { Durability } from './runs/journal.ts'
-import { GuardedRuntime, nodeRuntime } from './runtime.ts'
+import { GuardedRuntime, KeepAlive, nodeRuntime } from './runtime.ts'
 import { type Authenticate, anonymous, bearer, jwt } from './sessions/auth.ts'
 import { clientAddress } from './sessions/client-address.ts'
 import { defaultAuthorize, Permissions } from './sessions/permissions.ts'
@@ -41,6 +42,7 @@ import { ws } from './transports/ws.ts'
 const MAKERS: ReadonlySet<unknown> = new Set([anonymous, bearer, jwt])
 const DEFAULT_PORT = 7400
 const DEFAULT_DRAIN_MS = 10_000
+const DEFAULT_SLOTS = 16
 const MAX_REASON_CHARACTERS = 120
 const MAX_NAME_CHARACTERS = 256
 
@@ -158,6 +160,16 @@ export type CloseOptions = {
 
 const CLOSE_OPTIONS: OptionKinds<CloseOptions> = { drainMs: 'anything', reason: 'anything' }
 
+/** The options of `work`. */
+export type WorkOptions = {
+  /** The name of the pool. */
+  pool: string
+  /** The most runs at a time. Those that only wait for people do not count. Default 16. */
+  slots?: number | undefined
+}
+
+const WORK_OPTIONS: OptionKinds<WorkOptions> = { pool: 'a string', slots: 'a number' }
+
 /** A server of actors. Made by `createServer`. */
 export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable {
   /** Calls actors from inside this process. */
@@ -203,6 +215,15 @@ export interface MillraceServer<Actors extends ActorMap> extends AsyncDisposable
    */
   fetch(request: Request, peer?: Peer): Promise<Response>
   /**
+   * Takes runs from a pool and executes them, from now on until `close`, and keeps the process alive. They are runs of
+   * actors that other servers have as `remote(...)`. It needs a store that servers share, such as `redis({ url })`, and
+   * no `listen`. A server works for one pool.
+   * @returns a promise that resolves when the worker is ready.
+   * @throws MillraceError `bad_request` for a wrong option, without such a store, when it works already, and once
+   *   `close` was called; `store_unavailable`.
+   */
+  work(options: WorkOptions): Promise<void>
+  /**
    * Shuts the server down. It accepts no new connection or run, and sends GOAWAY to all clients. Live runs go on for
    * `drainMs`, then end as `interrupted`. Connections are closed with 4503, and the promise resolves. A second call
    * shortens the wait to its own `drainMs`.
@@ -232,7 +253,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     )
   const actors = new Map(Object.entries(options.actors ?? {}) as [string, Actor][])
   if (actors.size === 0) throw new MillraceError('bad_request', 'createServer needs at least one actor')
-  for (const [name, actor] of actors) checkActor(name, actor)
+  for (const [name, actor] of actors) checkActor(name, actor, options.store)
   const limits = resolveLimits(options.limits)
   const { name } = options
   if (name !== undefined && !isShortText(name))
@@ -434,6 +455,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   }
 
   let listening: Promise<unknown> | undefined
+  let working: Promise<void> | undefined
+  const alive = new KeepAlive()
   return {
     router: createRouter(registry, actors, limits),
     get liveRuns() {
@@ -486,6 +509,26 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       transport.attach(acceptor, transportLimits, httpServer, path)
       registry.open().catch((error: unknown) => report(error, {}))
     },
+    async work(workOptions) {
+      checkOptions('work', workOptions, WORK_OPTIONS)
+      const { pool, slots = DEFAULT_SLOTS } = workOptions
+      checkPool('work', pool)
+      if (!Number.isSafeInteger(slots) || slots < 1)
+        throw new MillraceError('bad_request', `work: slots must be a whole number of at least 1, not ${slots}`)
+      if (!store?.shared?.pools) throw new MillraceError('bad_request', `work: ${NEEDS_POOLS}`)
+      if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one')
+      if (working) throw new MillraceError('bad_request', 'this server works for a pool already; create another one')
+      working = registry.work(pool, slots)
+      try {
+        await working
+      } catch (error) {
+        working = undefined
+        throw error
+      }
+      alive.hold()
+      void closing.over.then(() => alive.release())
+      log.write('worker.ready', { pool, slots })
+    },
     async close(closeOptions = {}) {
       checkOptions('close', closeOptions, CLOSE_OPTIONS)
       const { drainMs = DEFAULT_DRAIN_MS, reason = 'shutdown' } = closeOptions
@@ -528,8 +571,13 @@ function checkHttp({ http, httpPort }: Pick<ServerOptions<ActorMap>, 'http' | 'h
   return http !== undefined ? http !== false : httpPort !== undefined
 }
 
-function checkActor(name: string, actor: unknown): void {
-  const { ask, stream } = (actor ?? {}) as Partial<Actor>
+/** What is said where a store is needed that has pools. */
+const NEEDS_POOLS = 'it needs a store that servers share, such as redis({ url }) of millrace/server/redis'
+
+function checkActor(name: string, actor: unknown, store: RunStore | undefined): void {
+  const { ask, stream, remote } = (actor ?? {}) as Partial<Actor>
+  if (remote && !store?.shared?.pools)
+    throw new MillraceError('bad_request', `actors.${name} is remote: ${NEEDS_POOLS}`)
   if (typeof ask !== 'function' && typeof stream !== 'function')
     throw new MillraceError(
       'bad_request',

@@ -193,6 +193,18 @@ export interface ActorContext {
   readonly fence: { readonly run: string; readonly gen: number }
 }
 
+/** Where the runs of a remote actor are executed, and how they wait until then. */
+export type RemoteActor = {
+  /** The name of the actor there. */
+  readonly actor: string
+  /** The pool of the workers that have it. */
+  readonly pool: string
+  /** How long a run may wait for a worker, in milliseconds. */
+  readonly waitMs: number
+  /** The most runs that may wait in the pool. */
+  readonly maxWaiting: number
+}
+
 /** Code that a server runs under a name. Made by `actor()` or `agent()`. */
 export interface Actor<Input = unknown, Result = unknown, Data extends AnyData = AnyData>
   extends ActorTypes<Input, Result, Data> {
@@ -210,6 +222,8 @@ export interface Actor<Input = unknown, Result = unknown, Data extends AnyData =
    * schema has checked yet. If not, they end with the process. Default true.
    */
   readonly stored?: boolean | ((input: unknown) => boolean) | undefined
+  /** Where its code is, if not in this process. Made by `remote()`. */
+  readonly remote?: RemoteActor | undefined
   /** The schema of its input. Undefined: it takes anything. */
   readonly input: StandardSchema | undefined
   /** Returns one answer. */

@@ -34,6 +34,7 @@ export const LEVELS: readonly Level[] = ['debug', 'info', 'warn', 'error']
  */
 export const RECORDS = {
   'server.listening': ['info', 'the server listens', 20],
+  'worker.ready': ['info', 'the worker takes runs of its pool', 20],
   'server.closing': ['info', 'the server is shutting down', 20],
   'server.closed': ['info', 'the server is closed', 20],
   'server.failed': ['error', 'the server failed', 20],
@@ -51,6 +52,9 @@ export const RECORDS = {
   'run.failed': ['error', 'an actor failed', null],
   'run.interrupted': ['warn', 'a run of the last process ended as interrupted', 20],
   'run.restored': ['info', 'a run that waits was restored', 20],
+  'run.waiting': ['info', 'a run waits for a worker of its pool', null],
+  'run.untaken': ['warn', 'no worker of its pool took a run in time', 20],
+  'run.withdrawn': ['info', 'a run that waited for a worker was cancelled', null],
   'run.moved': ['warn', 'another server has taken over a run of this one, whose lease was over', 20],
   'store.failed': ['error', 'the store failed: live runs wait for it, and no run starts', 20],
   'store.recovered': ['info', 'the store works again', 20],

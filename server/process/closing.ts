@@ -53,6 +53,9 @@ export class Closing {
   /** A look at what is awaited is due in the next loop turn. */
   #isChecking = false
   #timer: Timer | undefined
+  #isOver = (): void => {}
+  /** Resolves when everything is closed. */
+  readonly over: Promise<void> = new Promise((resolve) => (this.#isOver = resolve))
 
   constructor(runtime: Runtime, parts: ClosingParts) {
     this.#runtime = runtime
@@ -109,6 +112,7 @@ export class Closing {
       await Promise.all([registry.close(), ...ports.map((port) => port.close()), this.#parts.closeActors()])
     } finally {
       alive.release()
+      this.#isOver()
     }
   }
 

@@ -71,6 +71,11 @@ export class RemoteRun implements ReadableRun {
   #isAtTail = false
   /** Reads again after a failure. */
   #retry: Timer | undefined
+  /** Whether workers of a pool execute it, and whether it waits for one of them. */
+  readonly #isPooled: boolean
+  #waitsForWorker: boolean
+  /** It has waited too long then. */
+  #waitsUntil: Timer | undefined
   /** Readers that cannot begin yet, and those that can and have still to join. */
   #coming = 0
   readonly #holds = new Set<Timer>()
@@ -88,6 +93,8 @@ export class RemoteRun implements ReadableRun {
     this.id = stored.id
     this.actorName = stored.facts.actor
     this.principal = principal
+    this.#isPooled = stored.pool !== undefined
+    this.#waitsForWorker = stored.pool?.waitMs !== undefined
     this.log = Log.behind(limits, Math.min(Math.max(from, stored.first), stored.next), stored.lives)
     this.#requests = new RemoteRequests({
       ...{ runtime, limits, log: this.log, closed: this.#closed.signal },
@@ -114,7 +121,8 @@ export class RemoteRun implements ReadableRun {
     try {
       await this.#opening
       await this.#has(after)
-      if (!this.#end) await this.#requests.refresh()
+      // One that waits for a worker has asked nothing, and nobody would say so.
+      if (!this.#end && !this.#waitsForWorker) await this.#requests.refresh()
       return this
     } finally {
       this.#coming--
@@ -213,6 +221,7 @@ export class RemoteRun implements ReadableRun {
   #close(): void {
     if (this.#isClosed) return
     this.#retry?.clear()
+    this.#waitsUntil?.clear()
     for (const hold of this.#holds) hold.clear()
     this.#holds.clear()
     this.#closed.abort()
@@ -230,6 +239,7 @@ export class RemoteRun implements ReadableRun {
   }
 
   cancel(why: CancelCause): void {
+    if (this.#end) return
     // Its end is the answer, also where it was asked of nobody.
     void this.#stopTarget({ type: 'cancel', why })
   }
@@ -245,9 +255,9 @@ export class RemoteRun implements ReadableRun {
   /** Resolves with whether it was going on, as far as anybody knows. */
   async #stopTarget(ask: StopAsk): Promise<boolean> {
     try {
-      return await this.#callbacks.stops.ask(this.id, ask)
+      return await this.#callbacks.stops.ask(this.id, ask, this.#isPooled)
     } catch (error) {
-      this.#callbacks.failed(error)
+      if (!this.#callbacks.stops.isClosed) this.#callbacks.failed(error)
       return true
     }
   }
@@ -343,13 +353,24 @@ export class RemoteRun implements ReadableRun {
     }
     if (this.log.enterLives(stored.lives)) this.#readers.wakeAll()
     if (stored.end) this.#endWith(stored.end)
-    else this.#callbacks.changed(this.id)
+    else this.#goesOn(stored)
     this.#wakeWaiting()
+  }
+
+  /** It has no end. Somebody may have to take it over, now or when it has waited too long for a worker. */
+  #goesOn({ pool }: StoredRun): void {
+    this.#callbacks.changed(this.id)
+    const waitMs = pool?.waitMs
+    this.#waitsForWorker = waitMs !== undefined
+    this.#waitsUntil?.clear()
+    if (waitMs !== undefined)
+      this.#waitsUntil = this.#callbacks.runtime.setTimer(waitMs, () => this.#callbacks.changed(this.id))
   }
 
   #endWith(end: LoggedEnd): void {
     this.#end = end
     this.#retry?.clear()
+    this.#waitsUntil?.clear()
     this.#requests.close()
     this.#attendance.close()
     this.#stop()

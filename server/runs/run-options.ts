@@ -27,6 +27,8 @@ export type RestoredFrom = {
 export type RunStorage = Omit<JournalCallbacks, 'usage' | 'stored' | 'parked' | 'held' | 'lost' | 'creditUnit'> & {
   /** Of a run that goes on after a restart. Absent: a new one. */
   readonly from?: RestoredFrom | undefined
+  /** Its log, if that does not begin in its first life. */
+  readonly log?: Log | undefined
   /** It never rejects. Undefined: somebody else has the run, or it could not begin. */
   readonly lease: Lease | Promise<Lease | undefined>
   /** Another process has the run, and readers go on there. Absent: the run ends here then. */

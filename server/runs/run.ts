@@ -161,7 +161,7 @@ export class Run implements ReadableRun {
     this.options = options
     const from = storage?.from ?? parentLink?.from
     this.startedAt = callbacks.runtime.now() - (from?.elapsedMs ?? 0)
-    this.log = from?.log ?? new Log(callbacks.limits)
+    this.log = from?.log ?? storage?.log ?? new Log(callbacks.limits)
     this.#earlier = { items: this.log.last, bytes: this.log.bytesThrough(this.log.last) }
     this.#readers = new Readers(this.log, callbacks.limits, options.onDetach)
     this.#producer = new Producer(this.#producerCallbacks(), this.log, this.#readers, callbacks.scheduler, this.#limits)

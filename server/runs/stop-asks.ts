@@ -1,6 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
+import type { CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { AskRefusal, SharedRuns } from '../stores/run-store.ts'
+import type { SharedRuns } from '../stores/run-store.ts'
 import { packAsk, type RunAsk, unpackAnswer } from './ask.ts'
 
 /** How long after a failure a stop is asked again, in milliseconds. */
@@ -15,6 +16,8 @@ export type StopAsk = Extract<RunAsk, { readonly type: 'cancel' | 'call' | 'agen
 export type StopAsksCallbacks = {
   readonly shared: SharedRuns
   readonly runtime: Pick<Runtime, 'setTimer'>
+  /** Ends a run that waits in a pool. Resolves with false when somebody holds it. @throws MillraceError `store_unavailable` */
+  withdraw(run: string, why: CancelCause): Promise<boolean>
   /** The store failed, and is asked again. */
   failed(error: unknown): void
 }
@@ -33,34 +36,46 @@ export class StopAsks {
     this.#node = node
   }
 
-  /** Asks nothing more. */
-  close(): void {
+  /** Waits for no answer any more. Resolves when all that was asked is stored, or cannot be. */
+  async close(): Promise<void> {
     this.#closed.abort()
+    await Promise.allSettled(this.#open.values())
   }
 
-  /** Resolves with whether that was going on. @throws MillraceError `store_unavailable` when it is given up. */
-  ask(run: string, ask: StopAsk): Promise<boolean> {
+  get isClosed(): boolean {
+    return this.#closed.signal.aborted
+  }
+
+  /**
+   * Resolves with whether that was going on.
+   * @param isPooled whether the run may wait in a pool, where nobody hears what it is asked.
+   * @throws MillraceError `store_unavailable` when it is given up.
+   */
+  ask(run: string, ask: StopAsk, isPooled = false): Promise<boolean> {
     const name = JSON.stringify([run, ask.type, ask.type === 'cancel' ? undefined : ask.id])
     const known = this.#open.get(name)
     if (known) return known
     const isLasting = ask.type === 'cancel' || this.#open.size < MOST_TARGETS
-    const asked = this.#askUntilAnswered(run, packAsk(ask), isLasting).finally(() => this.#open.delete(name))
+    const asked = this.#askUntilAnswered(run, ask, isLasting, isPooled).finally(() => this.#open.delete(name))
     this.#open.set(name, asked)
     return asked
   }
 
-  async #askUntilAnswered(run: string, packed: Uint8Array, isLasting: boolean): Promise<boolean> {
+  async #askUntilAnswered(run: string, ask: StopAsk, isLasting: boolean, isPooled: boolean): Promise<boolean> {
     for (;;) {
-      const answer = await this.#askOnce(run, packed, isLasting)
-      if (answer instanceof Uint8Array) return unpackAnswer(answer) === true
-      if (answer !== 'busy') return false
+      const answer = await this.#askOnce(run, ask, isLasting, isPooled)
+      if (answer !== 'busy') return answer
+      if (this.isClosed) return false
       await new Promise<void>((resolve) => this.#node.runtime.setTimer(RETRY_MS, resolve))
     }
   }
 
-  async #askOnce(run: string, packed: Uint8Array, isLasting: boolean): Promise<Uint8Array | AskRefusal> {
+  async #askOnce(run: string, ask: StopAsk, isLasting: boolean, isPooled: boolean): Promise<boolean | 'busy'> {
     try {
-      return await this.#node.shared.ask(run, packed, this.#closed.signal, true)
+      if (isPooled && ask.type === 'cancel' && (await this.#node.withdraw(run, ask.why))) return true
+      const answer = await this.#node.shared.ask(run, packAsk(ask), this.#closed.signal, true)
+      if (answer instanceof Uint8Array) return unpackAnswer(answer) === true
+      return answer === 'busy' && answer
     } catch (error) {
       if (!isLasting || this.#closed.signal.aborted || !MillraceError.is(error, 'store_unavailable')) throw error
       this.#node.failed(error)

@@ -1,5 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause, type Receipt, type Sent } from '../../protocol/receipt.ts'
 
 /** The largest code of a cancel. */
 const MAX_CODE = 255
@@ -21,6 +21,23 @@ export function cancelledBy(why: CancelCause): StopCause {
 /** The server does not let the run go on. */
 export function stoppedWith(error: MillraceError): StopCause {
   return { outcome: 'error', error, by: 'server', code: CANCEL_CODES.unspecified }
+}
+
+/** The receipt of a run that nobody executes: there is nothing to stop. @param kept the last item of its log. */
+export function receiptOfNone({ by, code, note }: CancelCause, kept: number, usage: Receipt['usage']): Sent<Receipt> {
+  const receipt: Sent<Receipt> = {
+    code,
+    by,
+    settled: true,
+    unsettled: [],
+    provider: 'none',
+    tools: [],
+    kept,
+    ms: 0,
+  }
+  if (usage) receipt.usage = usage
+  if (note !== undefined) receipt.note = note
+  return receipt
 }
 
 /** The cause of a cancel by a client. A larger code than there is counts as the largest. */

@@ -4,7 +4,7 @@ import type { StreamEvent } from '../../protocol/events.ts'
 import type { Key, Start, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { Actor, EarlierRun, Principal } from '../actors/actor.ts'
+import type { Actor, EarlierRun, Principal, RemoteActor } from '../actors/actor.ts'
 import type { Action } from '../actors/authorize.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { Log } from '../log/log.ts'
@@ -26,8 +26,9 @@ import { EndedRuns } from './ended-runs.ts'
 import { bytesOf, newId } from './ids.ts'
 import { NodeBudget } from './node-budget.ts'
 import { type Permissions, targetOf } from './permissions.ts'
+import type { PoolWorker } from './pool-worker.ts'
 import { RunLists } from './run-lists.ts'
-import { type RestoredRun, RunStorage, type StorableRun, type StorageOptions } from './run-storage.ts'
+import { type RestoredRun, RunStorage, type StorableRun, type StorageOptions, type TakenRun } from './run-storage.ts'
 
 /** The length of a hash as text. */
 const HASH_CHARACTERS = 44
@@ -100,6 +101,8 @@ export class Registry {
   /** Starts that wait for the store, by their key. */
   readonly #starting = new Map<string, Promise<unknown>>()
   #draining = false
+  /** Takes runs from a pool, if this node works for one. */
+  #worker: PoolWorker | undefined
 
   constructor(options: RegistryOptions) {
     this.#options = options
@@ -122,6 +125,7 @@ export class Registry {
         limits,
         log: options.log,
         restore: (run) => this.#restore(run),
+        beginTaken: (run) => this.#beginTaken(run),
         movedAway: (id) => this.#movedAway(id),
       })
     this.lists = new RunLists(runtime, this.#storage)
@@ -135,6 +139,7 @@ export class Registry {
       earlierRun: (principal, id) => this.#earlierRun(principal, id),
       changed: (run) => {
         this.lists.changed(run)
+        if (run.isParked) this.#worker?.look()
         if (this.#draining) options.runChanged()
       },
       ended: (run) => this.#runEnded(run),
@@ -171,6 +176,8 @@ export class Registry {
     const storage = this.#storage
     if (storage && !storage.isOpen) return storage.open().then(() => this.start(principal, start, inputBytes))
     const key = start.options.key === undefined ? undefined : keyName(principal, start.actor, start.options.key)
+    const remote = this.#options.actors.get(start.actor)?.remote
+    if (remote && storage) return this.#startRemote(storage, principal, start, remote, key, inputBytes)
     if (key === undefined) return { run: this.#launch(this.#check(principal, start)), reused: false }
     const inputName = nameOfInput(inputBytes)
     const known = this.#keys.get(key)
@@ -249,6 +256,40 @@ export class Registry {
     }
   }
 
+  /** Begins a run that the workers of a pool execute. Until it has ended, it is one of the runs of its principal here. */
+  async #startRemote(
+    storage: RunStorage,
+    principal: Principal,
+    start: StartOf,
+    remote: RemoteActor,
+    key: string | undefined,
+    inputBytes: Uint8Array,
+  ): Promise<Started> {
+    const { checked, ...rest } = this.#check(principal, start)
+    const quota = this.quota(principal)
+    // What follows takes time: others count it meanwhile.
+    quota.runBegins()
+    let isOver = false
+    const over = (): void => {
+      if (!isOver) quota.runSettled()
+      isOver = true
+    }
+    try {
+      const input = await checked
+      if (input.issues) throw invalidInput(input.issues)
+      const id = (key !== undefined && storage.idOf(key)) || newId('r', this.#options.runtime)
+      const named = key === undefined ? undefined : { name: key, input: nameOfInput(inputBytes) }
+      const begun = await storage.beginInPool(id, storable({ ...rest, checked }), remote, named, over)
+      const run = await begun.run.view(0)
+      if (!begun.key || !named) return { run, reused: false }
+      over()
+      return this.#reused(principal, { inputName: begun.key.input, run }, named.input)
+    } catch (error) {
+      over()
+      throw error
+    }
+  }
+
   /** @throws MillraceError The reason for which this run may not begin now. */
   #check(principal: Principal, { actor: name, input, options }: StartOf): CheckedStart {
     const { actors } = this.#options
@@ -295,6 +336,11 @@ export class Registry {
       meta: meta ?? inherited(parents.meta),
       ask: false,
     }
+    if (actor.remote)
+      throw new MillraceError(
+        'bad_request',
+        `the actor ${actor.remote.actor} is remote: a run cannot have it as a child`,
+      )
     const itsName = name ?? this.#nameOf(actor)
     if (id === undefined) return this.#launch(this.#checkRun(principal, itsName, actor, input, options), { parentLink })
     // It goes on from another process, which had room for it.
@@ -352,9 +398,9 @@ export class Registry {
   }
 
   /** A run that only waited when its process died waits again. Its actor may be gone. */
-  #restore({ id, actor: name, principal, input, options, startedAt, storage, inputs }: RestoredRun): boolean {
-    const actor = this.#options.actors.get(name)
-    if (!actor) return false
+  #restore({ id, actor: name, remote, principal, input, options, startedAt, storage, inputs }: RestoredRun): boolean {
+    const actor = this.#options.actors.get(remote)
+    if (!actor || actor.remote) return false
     const run = new Run(this.#callbacks, id, name, actor, principal, options, undefined, storage)
     this.#add(run)
     this.lists.add(run, startedAt)
@@ -362,6 +408,40 @@ export class Registry {
     run.begin(validated(actor, input))
     run.takeStored(inputs)
     return true
+  }
+
+  /** Begins a run that this node has taken from its pool. Where it was started, it was checked that it may begin. */
+  #beginTaken({ id, actor: name, remote, principal, input, options, startedAt, storage }: TakenRun): boolean {
+    const actor = this.#options.actors.get(remote)
+    if (!actor || actor.remote) return false
+    const run = new Run(this.#callbacks, id, name, actor, principal, options, undefined, storage)
+    this.#add(run)
+    this.lists.add(run, startedAt)
+    // A schema that throws fails the run.
+    run.begin(Promise.resolve().then(() => validated(actor, input)))
+    return true
+  }
+
+  /**
+   * Takes runs of a pool from now on, until this node goes away.
+   * @param slots the most of them at a time. Those that only wait for people do not count.
+   * @throws MillraceError `bad_request`, `store_unavailable`.
+   */
+  async work(pool: string, slots: number): Promise<void> {
+    if (!this.#storage) throw new MillraceError('internal', 'there is no store')
+    this.#worker = await this.#storage.work(pool, () => this.#freeSlots(slots))
+  }
+
+  #freeSlots(slots: number): number {
+    try {
+      this.#budget.checkRoom()
+    } catch {
+      return 0
+    }
+    if (this.#draining || this.#options.overloaded()) return 0
+    let busy = 0
+    for (const run of this.#unsettled) if (!run.parent && !run.isParked) busy++
+    return slots - busy
   }
 
   /** Whether `principal` may do something with a run. */
@@ -537,6 +617,7 @@ export class Registry {
     for (const [child, above] of this.#coming) if (above === run) this.#coming.delete(child)
     this.quota(run.principal).runSettled()
     this.#options.runChanged()
+    this.#worker?.look()
   }
 
   /** Memory has let go of a run: the store does, too, if it has it only for that long. */

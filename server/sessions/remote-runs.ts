@@ -1,9 +1,9 @@
 import type { Principal } from '../actors/principal.ts'
 import { RemoteRun, type RemoteRunCallbacks } from '../runs/remote-run.ts'
-import { StopAsks } from '../runs/stop-asks.ts'
+import { StopAsks, type StopAsksCallbacks } from '../runs/stop-asks.ts'
 import type { StoredRun } from '../stores/run-store.ts'
 
-type RemoteRunsCallbacks = Omit<RemoteRunCallbacks, 'stops' | 'closed'>
+type RemoteRunsCallbacks = Omit<RemoteRunCallbacks, 'stops' | 'closed'> & StopAsksCallbacks
 
 /**
  * The runs of other nodes that are read in this one. All readers of a run share what is here of it, unless one begins
@@ -24,9 +24,9 @@ export class RemoteRuns {
     return this.#open.size
   }
 
-  /** Asks nothing more of other nodes. */
-  close(): void {
-    this.#stops.close()
+  /** Asks nothing more of other nodes. Resolves when they can hear what was asked. */
+  async close(): Promise<void> {
+    await this.#stops.close()
   }
 
   /**

@@ -1,7 +1,9 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
+import type { CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
+import type { RemoteActor } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
 import { errorData } from '../log/error-data.ts'
 import { Log } from '../log/log.ts'
@@ -13,19 +15,24 @@ import { PagedRun } from '../runs/paged-run.ts'
 import { unpackParked } from '../runs/parked-run.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import type { RunOptions, RunStorage as StorageOfRun } from '../runs/run-options.ts'
+import { receiptOfNone } from '../runs/stop-cause.ts'
 import { StoredRunView } from '../runs/stored-run.ts'
 import { unpackUsage } from '../runs/usage-tally.ts'
 import type {
   Lease,
   ListPosition,
   NewRun,
+  PoolRuns,
   RunFacts,
   RunStore,
   StoredInput,
   StoredKey,
   StoredRun,
   StoredRunSummary,
+  Taker,
 } from '../stores/run-store.ts'
+import { PoolStarts } from './pool-starts.ts'
+import { PoolWorker } from './pool-worker.ts'
 import { RemoteRuns } from './remote-runs.ts'
 
 /** Runs that are taken over at once when a server begins. */
@@ -55,14 +62,17 @@ export type RunStorageCallbacks = {
   readonly log: ServerLog
   /** Lets a run go on that only waited when its process died. Returns false when it cannot. */
   restore(run: RestoredRun): boolean
+  /** Begins a run that a worker has taken from its pool. Returns false when it has no such actor. */
+  beginTaken(run: TakenRun): boolean
   /** Another node has taken a run over: nothing of it is here any more. */
   movedAway(id: string): void
 }
 
-/** A run that only waited when its process died, with all that it goes on from. */
-export type RestoredRun = StorableRun & {
-  readonly id: string
-  readonly storage: StorageOfRun
+/** A run that a worker has taken from its pool. `actor` is its name where it was started, `remote` that in the worker. */
+export type TakenRun = StorableRun & { readonly id: string; readonly remote: string; readonly storage: StorageOfRun }
+
+/** A run that only waited when its process died, with all that it goes on from. `remote`: its name in this process. */
+export type RestoredRun = TakenRun & {
   /** What it accepted while it waited. */
   readonly inputs: readonly StoredInput[]
 }
@@ -86,7 +96,10 @@ export class RunStorage {
   /** Those of other nodes, where the store is shared. */
   readonly #remote: RemoteRuns | undefined
   /** Runs that are being taken over. */
-  readonly #taking = new Map<string, Promise<void>>()
+  readonly #taking = new Map<string, Promise<unknown>>()
+  /** Those of pools that began here. */
+  readonly #poolStarts: PoolStarts | undefined
+  #worker: PoolWorker | undefined
   #sweep: Timer | undefined
   #opening: Promise<void> | undefined
   #isOpen = false
@@ -103,6 +116,7 @@ export class RunStorage {
     const { store } = options
     const { runtime, limits } = registry
     this.#queue = new JournalQueue(runtime, store.caps.flushMs, options.durability === 'logged' ? 1 : 4)
+    this.#poolStarts = store.shared && new PoolStarts(store, store.shared)
     this.#remote =
       store.shared &&
       new RemoteRuns({
@@ -114,6 +128,7 @@ export class RunStorage {
           if (this.#mayTakeOver) this.#takeOverOnce(id).catch((error: unknown) => this.#failed(error))
         },
         failed: (error) => this.#failed(error),
+        withdraw: (id, why) => this.#withdraw(id, why),
       })
   }
 
@@ -195,6 +210,58 @@ export class RunStorage {
     return this.#options.store.begin(id, { facts: this.#factsOf(run), key })
   }
 
+  /**
+   * Begins a run that the workers of a pool execute, and gives it, or the run of its key that is in the store already.
+   * @param ended called once it has ended, or is in the store no more; not if this throws.
+   * @throws MillraceError `overloaded`, `bad_request`, `store_unavailable`.
+   */
+  async beginInPool(
+    id: string,
+    run: StorableRun,
+    remote: RemoteActor,
+    key: NewRun['key'],
+    ended: () => void,
+  ): Promise<{ run: RunElsewhere; key: StoredKey | undefined }> {
+    const { store } = this.#options
+    const facts = this.#factsOf(run, remote.actor)
+    const begun = await this.#pools.begin(id, { facts, key }, remote)
+    if (begun === 'full') {
+      const message = `${remote.maxWaiting} runs wait in the pool ${remote.pool}, the maximum (maxWaiting); try again later`
+      throw new MillraceError('overloaded', message, { details: { afterMs: FULL_MS } })
+    }
+    const found = await store.find(typeof begun === 'string' ? id : begun.run)
+    if (!found) throw unavailable()
+    if (typeof begun !== 'string') return { run: this.#elsewhere(found), key: begun }
+    this.#poolStarts?.watch(id, ended)
+    this.#registry.log.write('run.waiting', { ...aboutStored(found), pool: remote.pool })
+    return { run: this.#elsewhere(found), key: undefined }
+  }
+
+  /**
+   * Takes runs of a pool from now on. It is told of each slot that is free again.
+   * @param free the number of further runs for which there is room.
+   * @throws MillraceError `store_unavailable`
+   */
+  async work(pool: string, free: () => number): Promise<PoolWorker> {
+    await this.open()
+    if (this.#isLeaving || this.#isClosed) throw new MillraceError('draining', 'this server is going away')
+    const worker = new PoolWorker(pool, this.#registry.runtime, this.#pools, {
+      free,
+      take: (id) => this.#takeFromPool(id, pool),
+      failed: (error) => this.#failed(error),
+      succeeded: () => this.#succeeded(),
+    })
+    this.#worker = worker
+    await worker.begin()
+    return worker
+  }
+
+  get #pools(): PoolRuns {
+    const pools = this.#options.store.shared?.pools
+    if (!pools) throw new MillraceError('internal', 'the store has no pools')
+    return pools
+  }
+
   /** What a run needs that is stored. Without a lease it begins in the store by itself. */
   of(id: string, run: StorableRun, lease?: Lease): StorageOfRun {
     return this.#storage(id, lease ?? this.#beginLater(id, run))
@@ -215,13 +282,17 @@ export class RunStorage {
     if (!found || (!found.end && !this.#remote)) return undefined
     if (!found.end && this.#mayTakeOver) await this.#takeOverOnce(id)
     const stored = found.end ? found : await store.find(id)
-    if (!stored) return undefined
+    return stored && this.#elsewhere(stored)
+  }
+
+  #elsewhere(stored: StoredRun): RunElsewhere {
+    const { store } = this.#options
     const { limits } = this.#registry
     const { principal, options } = unpackPayload(stored.facts.packed) as PackedFacts
     const owned = { principal, meta: options.meta }
     const failed = (error: unknown): void => this.#failed(error)
     return {
-      id,
+      id: stored.id,
       actorName: stored.facts.actor,
       principal,
       hasEnded: stored.end !== undefined,
@@ -277,34 +348,75 @@ export class RunStorage {
   drain(): void {
     this.#isLeaving = true
     this.#sweep?.clear()
+    this.#worker?.close()
   }
 
   /** Lets go of the store, once it has all that it was given. */
   async close(): Promise<void> {
     this.#isClosed = true
     this.#sweep?.clear()
-    this.#remote?.close()
+    this.#worker?.close()
+    this.#poolStarts?.close()
     this.#queue.close()
+    await this.#remote?.close()
+    // What is being taken over has to be ended, or given back.
+    await Promise.allSettled(this.#taking.values())
     if (this.#opening) await this.#opening.then(() => this.#options.store.close()).catch(() => {})
   }
 
   // --- what the last process left, or another node
 
-  #takeOverOnce(id: string): Promise<void> {
+  async #takeOverOnce(id: string): Promise<void> {
     const under = this.#taking.get(id)
-    if (under) return under
-    if (this.#isLeaving || this.#isClosed) return Promise.resolve()
-    const taken = this.#takeOver(id).finally(() => this.#taking.delete(id))
+    if (under) await under
+    else if (!this.#isLeaving && !this.#isClosed)
+      await this.#take(id, undefined, (lease, run) => this.#settle(lease, run))
+  }
+
+  /** Takes a run from its pool. Resolves with whether this node has it now. */
+  #takeFromPool(id: string, pool: string): Promise<boolean> {
+    return this.#take(id, { worker: pool }, (lease, run) =>
+      run.pool?.isNew ? this.#beginTaken(lease, run) : this.#settle(lease, run),
+    )
+  }
+
+  /** Ends a run that waits in its pool. Resolves with whether it did. */
+  #withdraw(id: string, why: CancelCause): Promise<boolean> {
+    return this.#take(id, 'canceller', async (lease, run) => {
+      if (run.pool?.waitMs === undefined && !run.parked) return this.#settle(lease, run)
+      const { limits, log } = this.#registry
+      const { usage } = unpackUsage(run.usage)
+      const spent = usage && { ...usage, exact: usage.exact ?? true }
+      const packed = packPayload(receiptOfNone(why, run.next - 1, spent), limits)
+      await lease.append({ end: { seq: run.next, outcome: 'cancelled', packed } })
+      log.write('run.withdrawn', aboutStored(run))
+    })
+  }
+
+  /** Takes a run over, and does with it what has to be done. Resolves with whether it could be taken. */
+  async #take(
+    id: string,
+    by: Taker | undefined,
+    then: (lease: Lease, run: StoredRun) => Promise<void>,
+  ): Promise<boolean> {
+    // One after the other: for the store, all of this process are one.
+    for (let under = this.#taking.get(id); under; under = this.#taking.get(id)) await under.catch(() => {})
+    const taken = this.#takeOver(id, by, then).finally(() => this.#taking.delete(id))
     this.#taking.set(id, taken)
     return taken
   }
 
-  async #takeOver(id: string): Promise<void> {
-    const taken = await this.#options.store.takeOver(id)
-    if (typeof taken === 'string') return
+  async #takeOver(
+    id: string,
+    by: Taker | undefined,
+    then: (lease: Lease, run: StoredRun) => Promise<void>,
+  ): Promise<boolean> {
+    const taken = await this.#options.store.takeOver(id, by)
+    if (typeof taken === 'string') return false
     const { lease, run } = taken
     try {
-      await this.#settle(lease, run)
+      await then(lease, run)
+      return true
     } catch (error) {
       // Held on, it would be found by nobody, and never end.
       lease.release().catch(() => {})
@@ -312,15 +424,39 @@ export class RunStorage {
     }
   }
 
+  /** Begins a run that this node has taken from its pool. */
+  async #beginTaken(lease: Lease, run: StoredRun): Promise<void> {
+    // It was taken just when this node began to go away.
+    if (this.#isLeaving || this.#isClosed) return lease.shared?.putBack()
+    const { id, facts } = run
+    const { principal, options, input, remote = facts.actor } = unpackPayload(facts.packed) as PackedFacts
+    const { actor, startedAt } = facts
+    const storage = { ...this.#storage(id, lease), log: Log.behind(this.#registry.limits, run.next, run.lives) }
+    if (this.#registry.beginTaken({ id, actor, remote, principal, input, options, startedAt, storage })) return
+    const message = `the worker that took the run has no actor ${remote}: all workers of a pool need it`
+    await this.#fail(lease, run, new MillraceError('not_found', message))
+  }
+
   /** Lets a run go on that was taken over, or ends it. */
   async #settle(lease: Lease, run: StoredRun): Promise<void> {
     if (run.parked && (await this.#goesOn(lease, run, run.parked))) return
+    const { pool } = run
+    if (pool?.waitMs !== undefined) {
+      const message = `no worker of the pool ${pool.name} took the run in time; start it again`
+      await this.#fail(lease, run, new MillraceError('unavailable', message))
+      this.#registry.log.write('run.untaken', { ...aboutStored(run), pool: pool.name })
+      return
+    }
     const message = 'the server ended before the run was finished; start it again'
-    const data = errorData(new MillraceError('interrupted', message), this.#registry.limits, unpackUsage(run.usage))
+    await this.#fail(lease, run, new MillraceError('interrupted', message))
+    this.#registry.log.write('run.interrupted', aboutStored(run))
+  }
+
+  /** Ends a run that this node has taken over, and cannot go on with. */
+  async #fail(lease: Lease, run: StoredRun, error: MillraceError): Promise<void> {
+    const data = errorData(error, this.#registry.limits, unpackUsage(run.usage))
     const packed = packPayload(data, this.#registry.limits)
     await lease.append({ end: { seq: run.next, outcome: 'error', packed } })
-    const { actor, principal } = run.facts
-    this.#registry.log.write('run.interrupted', { run: run.id, actor, principal })
   }
 
   /** Whether a run that waited goes on. One that cannot, whatever the reason, must not keep the server from starting. */
@@ -335,7 +471,7 @@ export class RunStorage {
   }
 
   async #goOn(lease: Lease, stored: StoredRun, parked: Uint8Array): Promise<boolean> {
-    const { principal, options, input } = unpackPayload(stored.facts.packed) as PackedFacts
+    const { principal, options, input, remote } = unpackPayload(stored.facts.packed) as PackedFacts
     const { id, inputs } = stored
     const { actor, startedAt } = stored.facts
     const { limits, runtime } = this.#registry
@@ -350,7 +486,8 @@ export class RunStorage {
     }
     const elapsedMs = Math.max(0, runtime.wallClock() - startedAt)
     const storage = { ...this.#storage(id, lease), from: { log, parked: unpackParked(parked), elapsedMs } }
-    if (!this.#registry.restore({ id, actor, principal, input, options, startedAt, storage, inputs })) return false
+    const restored = { id, actor, remote: remote ?? actor, principal, input, options, startedAt, storage, inputs }
+    if (!this.#registry.restore(restored)) return false
     this.#registry.log.write('run.restored', { run: id, actor, principal: principal.id })
     return true
   }
@@ -398,10 +535,35 @@ export class RunStorage {
     this.#upSince = this.#registry.runtime.now()
   }
 
-  #factsOf({ actor, principal, input, options, startedAt }: StorableRun): RunFacts {
+  /** @param remote the name of the actor in the workers that execute it. They need all of the input. */
+  #factsOf({ actor, principal, input, options, startedAt }: StorableRun, remote?: string): RunFacts {
     const meta = options.meta && { meta: pack(options.meta) }
-    return { actor, principal: principal.id, startedAt, ...meta, packed: packed({ principal, options, input }) }
+    const facts: PackedFacts = { principal, options, input }
+    const all = remote === undefined ? packed(facts) : this.#packedForWorker({ ...facts, remote })
+    return { actor, principal: principal.id, startedAt, ...meta, packed: all }
   }
+
+  #packedForWorker(facts: PackedFacts): Uint8Array {
+    const { maxMessage } = this.#registry.limits
+    let size: number
+    try {
+      size = pack(facts.input).length
+    } catch (error) {
+      const cause = MillraceError.from(error, 'bad_request', 'it is not plain data')
+      throw new MillraceError('bad_request', `the input of a remote actor cannot be sent: ${cause.message}`, { cause })
+    }
+    if (size > maxMessage)
+      throw new MillraceError(
+        'bad_request',
+        `the input of a remote actor has ${size} bytes, more than maxMessage (${maxMessage}): send a reference`,
+      )
+    return pack(facts)
+  }
+}
+
+/** The run, its actor and its owner, as the log has them. */
+function aboutStored({ id, facts }: StoredRun): { readonly [name: string]: unknown } {
+  return { run: id, actor: facts.actor, principal: facts.principal }
 }
 
 function unavailable(): MillraceError {
@@ -411,7 +573,11 @@ function unavailable(): MillraceError {
 /** How long after a failure a begin is repeated, in milliseconds. */
 const RETRY_MS = 250
 
-type PackedFacts = { principal: Principal; options: RunOptions; input?: unknown }
+/** After which time a client may try again for which there was no room in a pool, in milliseconds. */
+const FULL_MS = 1_000
+
+/** `remote`: the name of the actor in the workers of its pool. */
+type PackedFacts = { principal: Principal; options: RunOptions; input?: unknown; remote?: string }
 
 /** An input of this process may be anything. What cannot be packed is left out: that run is not restored. */
 function packed(facts: PackedFacts): Uint8Array {

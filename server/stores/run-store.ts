@@ -67,7 +67,32 @@ export type StoredRun = {
   readonly inputs: readonly StoredInput[]
   /** What the run had cost with its last append. */
   readonly usage?: Uint8Array | undefined
+  /** The pool whose workers execute it. Absent: the process that begins it does. */
+  readonly pool?: StoredPool | undefined
 }
+
+/** The pool of a stored run. */
+export type StoredPool = {
+  /** The name of the pool. */
+  readonly name: string
+  /** How long the run may still wait for a worker, in milliseconds; 0: it has waited too long. Absent: one has begun it. */
+  readonly waitMs?: number | undefined
+  /** The present holder is the worker that begins it. */
+  readonly isNew: boolean
+}
+
+/** The pool of a run that begins, and how it waits there. */
+export type PoolPlace = {
+  /** The name of the pool. */
+  readonly pool: string
+  /** How long the run may wait for a worker, in milliseconds. */
+  readonly waitMs: number
+  /** The most runs that may wait in the pool. Of several Redis, each takes its share of them. */
+  readonly maxWaiting: number
+}
+
+/** Who takes a run over besides those that look after abandoned ones: a worker of a pool, or somebody who cancels it. */
+export type Taker = { readonly worker: string } | 'canceller'
 
 /** A run as a list has it: without its input, and without what it waits with. */
 export type StoredRunSummary = Omit<RunFacts, 'packed'> & {
@@ -153,6 +178,8 @@ export interface SharedLease {
   heldBy(holder: Holder): void
   /** Stores the answer to an ask, and lets the process that asked hear it. Repeats it until the store takes it. */
   answer(n: number, packed: Uint8Array): Promise<void>
+  /** Gives up a run of a pool that was not begun in this life: it waits for a worker as before, and comes first. */
+  putBack(): Promise<void>
 }
 
 /** The right to append to one run. There is one holder at a time. */
@@ -219,6 +246,22 @@ export interface SharedRuns {
    * repeated until then.
    */
   attend(id: string, readers: Uint8Array | undefined): Promise<void>
+  /** Present where workers take runs from a pool. */
+  readonly pools?: PoolRuns | undefined
+}
+
+/** Runs that wait in pools until a worker takes them. */
+export interface PoolRuns {
+  /**
+   * Begins a run that has no holder. It waits in its pool until a worker takes it over. Nobody else can, except to cancel
+   * it, and anybody once it has waited too long. Repeated with the same `id`, it gives the same.
+   * @returns `full` when too many wait there; or the run that has its key.
+   */
+  begin(id: string, run: NewRun, place: PoolPlace): Promise<'waits' | 'full' | StoredKey>
+  /** Ids of runs that wait in a pool, at most `most` of them: those first that have waited longest. */
+  waiting(pool: string, most: number): Promise<string[]>
+  /** Calls `heard` when a run comes to a pool. Some calls may be missing. Returns a function that ends it. */
+  listen(pool: string, heard: () => void): Promise<() => void>
 }
 
 /**
@@ -248,9 +291,11 @@ export interface RunStore {
   /**
    * Takes over a run whose holder is gone, in a new life that begins behind the last stored item. The number of a life
    * only grows, also when the store was restored from an older copy: a durable store takes the wall clock if it is larger.
-   * @returns `busy` while its holder lives; `ended`; `missing`.
+   * @param by A run that waits in a pool is taken over by a worker of that pool, or by a canceller. Default: by somebody
+   *   who looks after abandoned runs. A run of a pool that only waits for people then goes back to its pool.
+   * @returns `busy` while its holder lives, or while it waits for others; `ended`; `missing`.
    */
-  takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'>
+  takeOver(id: string, by?: Taker): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'>
   /** Ids of runs that have no end and whose holder is gone, at most `most` of them. */
   abandoned(most: number): Promise<string[]>
 

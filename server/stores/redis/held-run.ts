@@ -20,6 +20,7 @@ export type HeldRunCallbacks = {
   keepMs(): number
   readonly channel: string
   readonly nodes: string
+  readonly pools: string
   now(): number
   wait(ms: number): Promise<void>
   run(script: Script, args: readonly Argument[]): Promise<Reply>
@@ -44,6 +45,8 @@ export class HeldRun implements Lease, SharedLease {
   #readers = '0'
   #isLooking = false
   #looksAgain = false
+  /** Present once it was given up. */
+  #leaving: Promise<void> | undefined
 
   constructor(id: string, gen: number, redis: HeldRunCallbacks) {
     this.id = id
@@ -91,10 +94,22 @@ export class HeldRun implements Lease, SharedLease {
     return what === 'ok' ? undefined : (what as AppendRefusal)
   }
 
-  async release(): Promise<void> {
-    if (this.#isOver) return
-    this.#drop()
-    await this.#redis.run(SCRIPTS.release, [this.id, `${this.gen}`, this.#redis.channel])
+  release(): Promise<void> {
+    return this.#leave(SCRIPTS.release)
+  }
+
+  putBack(): Promise<void> {
+    return this.#leave(SCRIPTS['put-back'])
+  }
+
+  /** Gives it up. Its process does not end before Redis knows. */
+  async #leave(script: Script): Promise<void> {
+    if (this.#isOver) return this.#leaving
+    this.#isOver = true
+    const { channel, pools, liveMs } = this.#redis
+    const left = this.#redis.run(script, [this.id, `${this.gen}`, channel, pools, `${liveMs}`])
+    this.#leaving = left.then(() => {}).finally(() => this.#redis.dropped())
+    return this.#leaving
   }
 
   async answer(n: number, packed: Uint8Array): Promise<void> {

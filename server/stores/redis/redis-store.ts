@@ -9,12 +9,15 @@ import type {
   ListPosition,
   NewRun,
   Page,
+  PoolPlace,
+  PoolRuns,
   RunStore,
   SharedRuns,
   StoreCaps,
   StoredKey,
   StoredRun,
   StoredRunSummary,
+  Taker,
 } from '../run-store.ts'
 import { RunKeys } from './run-keys.ts'
 import { Shard, type ShardOptions } from './shard.ts'
@@ -38,6 +41,20 @@ export type RedisStoreOptions = Omit<ShardOptions, 'keys' | 'node'> & {
 
 /** Runs in one Redis or several, which several processes share. A run is in one of them, found by its id. */
 export class RedisStore implements RunStore, SharedRuns {
+  readonly pools: PoolRuns = {
+    begin: async (id, run, place) => this.#of(id).beginInPool(id, run, this.#share(place)),
+    waiting: async (pool, most) => {
+      const found = await Promise.all(this.#open.map((shard) => shard.waiting(pool, most)))
+      const byAge = found.flat().toSorted((a, b) => a.since - b.since)
+      return byAge.slice(0, most).map(({ id }) => id)
+    },
+    listen: async (pool, heard) => {
+      const stops = await Promise.all(this.#open.map((shard) => shard.listen(pool, heard)))
+      return () => {
+        for (const stop of stops) stop()
+      }
+    },
+  }
   readonly caps: StoreCaps = CAPS
   readonly leaseMs: number
   readonly #options: RedisStoreOptions
@@ -108,8 +125,8 @@ export class RedisStore implements RunStore, SharedRuns {
     return this.#of(id).begin(id, run)
   }
 
-  async takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
-    return this.#of(id).takeOver(id)
+  async takeOver(id: string, by?: Taker): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
+    return this.#of(id).takeOver(id, by)
   }
 
   async abandoned(most: number): Promise<string[]> {
@@ -161,6 +178,11 @@ export class RedisStore implements RunStore, SharedRuns {
 
   async attend(id: string, readers: Uint8Array | undefined): Promise<void> {
     return this.#of(id).attend(id, readers)
+  }
+
+  /** The part of a pool that one Redis has. */
+  #share(place: PoolPlace): PoolPlace {
+    return { ...place, maxWaiting: Math.ceil(place.maxWaiting / this.#open.length) }
   }
 
   get #open(): readonly Shard[] {

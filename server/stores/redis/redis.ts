@@ -14,6 +14,8 @@ export type {
   ListPosition,
   NewRun,
   Page,
+  PoolPlace,
+  PoolRuns,
   RunFacts,
   RunStore,
   SharedLease,
@@ -23,8 +25,10 @@ export type {
   StoredInput,
   StoredKey,
   StoredLife,
+  StoredPool,
   StoredRun,
   StoredRunSummary,
+  Taker,
 } from '../run-store.ts'
 
 const HOUR_MS = 3_600_000

@@ -33,6 +33,11 @@ export class RunKeys {
     return `${this.lists}${principal}`
   }
 
+  /** What comes before a pool in the key of the runs that wait in it, by the time since when. It is also a channel. */
+  get waiting(): string {
+    return `${this.#prefix}:w:`
+  }
+
   /** Has the secret from which the ids of keys are made, or what it is recognized by. */
   get secret(): string {
     return `${this.#prefix}:secret`

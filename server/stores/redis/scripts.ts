@@ -25,6 +25,7 @@ type Name =
   | 'begin'
   | 'find'
   | 'look'
+  | 'put-back'
   | 'read'
   | 'release'
   | 'remove'
@@ -42,6 +43,7 @@ export const SCRIPTS: { readonly [Of in Name]: Script } = {
   begin: ofRun('begin'),
   find: ofRun('find'),
   look: ofRun('look'),
+  'put-back': ofRun('put-back'),
   read: ofRun('read'),
   release: ofRun('release'),
   remove: ofRun('remove'),

@@ -7,11 +7,14 @@ import type {
   ListPosition,
   NewRun,
   Page,
+  PoolPlace,
   StoredEnd,
   StoredKey,
   StoredLife,
+  StoredPool,
   StoredRun,
   StoredRunSummary,
+  Taker,
 } from '../run-store.ts'
 import { Asks } from './asks.ts'
 import { unpackBatch } from './batch-record.ts'
@@ -146,24 +149,37 @@ export class Shard {
 
   // --- runs
 
-  async begin(id: string, { facts, key }: NewRun): Promise<Lease | StoredKey> {
+  async begin(id: string, run: NewRun): Promise<Lease | StoredKey> {
+    const [isMine, gen, holder, stored] = await this.#begin(id, run)
+    if (run.key && isMine !== '1') return { run: id, input: stored!.slice(1) }
+    if (holder !== this.#options.node) throw new MillraceError('internal', `the run ${id} was begun by another process`)
+    const held = this.#held.get(id)
+    return held?.gen === Number(gen) ? held : this.#hold(id, Number(gen), run.facts.principal)
+  }
+
+  async beginInPool(id: string, run: NewRun, place: PoolPlace): Promise<'waits' | 'full' | StoredKey> {
+    const [what, , , stored] = await this.#begin(id, run, place)
+    if (what === '2') return 'full'
+    if (run.key && what !== '1') return { run: id, input: stored!.slice(1) }
+    return 'waits'
+  }
+
+  async #begin(id: string, { facts, key }: NewRun, place?: PoolPlace): Promise<string[]> {
     const { node, leaseMs, liveMs, keys } = this.#options
     const { actor, principal, startedAt, meta, packed } = facts
     // One whose answer was lost is repeated under its old name, and gives what it gave.
     const nonce = this.#begins.get(id) ?? `${node}/${++this.#lastBegin}`
     const input = key ? `=${key.input}` : ''
     const args = [id, nonce, node, `${leaseMs}`, `${liveMs}`, actor, principal, `${startedAt}`, bytes(packed)]
-    const more = [meta ? bytes(meta) : '', input, ...keys.metaOf]
+    const { pool = '', waitMs = 0, maxWaiting = 0 } = place ?? {}
+    const pooled = [keys.waiting, pool, `${waitMs}`, `${maxWaiting}`]
+    const more = [meta ? bytes(meta) : '', input, ...keys.metaOf, ...pooled]
     const reply = await this.#run(id, SCRIPTS.begin, [...args, ...more], principal).catch((error: unknown) => {
       this.#remember(id, nonce)
       throw error
     })
     this.#begins.delete(id)
-    const [isMine, gen, holder, stored] = (reply as Reply[]).map(String)
-    if (key && isMine !== '1') return { run: id, input: stored!.slice(1) }
-    if (holder !== node) throw new MillraceError('internal', `the run ${id} was begun by another process`)
-    const held = this.#held.get(id)
-    return held?.gen === Number(gen) ? held : this.#hold(id, Number(gen), principal)
+    return (reply as Reply[]).map(String)
   }
 
   /** Nobody knows what became of this beginning. */
@@ -173,20 +189,24 @@ export class Shard {
     if (this.#begins.size > MOST_BEGINS && oldest !== undefined) this.#begins.delete(oldest)
   }
 
-  async takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
+  async takeOver(id: string, by?: Taker): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
     // A process that stood still may find its own run abandoned. It finds out whether it still has it.
     if (this.#held.has(id) || this.#taking.has(id)) return 'busy'
     this.#taking.add(id)
     try {
-      return await this.#takeOver(id)
+      return await this.#takeOver(id, by)
     } finally {
       this.#taking.delete(id)
     }
   }
 
-  async #takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
+  async #takeOver(
+    id: string,
+    by: Taker | undefined,
+  ): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
     const { node, leaseMs, liveMs, keys } = this.#options
-    const args = [id, node, `${leaseMs}`, `${liveMs}`, keys.channelOf(id), `${MOST_LIVES}`]
+    const who = by === undefined ? '' : by === 'canceller' ? 'stop' : `+${by.worker}`
+    const args = [id, node, `${leaseMs}`, `${liveMs}`, keys.channelOf(id), `${MOST_LIVES}`, keys.waiting, who]
     const [said, life] = ((await this.#run(id, SCRIPTS['take-over'], args)) as Reply[]).map(String)
     if (said !== 'taken') return said as 'busy' | 'ended' | 'missing'
     const run = await this.find(id)
@@ -207,10 +227,11 @@ export class Shard {
   }
 
   async #find(id: string): Promise<{ run: StoredRun; key: string | undefined } | undefined> {
-    const [meta, inputs] = (await this.#run(id, SCRIPTS.find, [])) as [Buffer[], Buffer[] | undefined]
+    const reply = (await this.#run(id, SCRIPTS.find, [])) as [Buffer[], Buffer[]?, Reply?, Reply?]
+    const [meta, inputs, , waitMs] = reply
     const fields = fieldsOf(meta)
     if (fields.size === 0) return undefined
-    return { run: storedRun(id, fields, inputs ?? []), key: textOf(fields, 'k')?.slice(1) }
+    return { run: storedRun(id, fields, inputs ?? [], Number(waitMs)), key: textOf(fields, 'k')?.slice(1) }
   }
 
   async findKey(id: string): Promise<StoredKey | undefined> {
@@ -260,7 +281,7 @@ export class Shard {
 
   async remove(id: string): Promise<boolean> {
     const { keys } = this.#options
-    return (await this.#run(id, SCRIPTS.remove, [id, keys.channelOf(id), keys.lists])) === 1
+    return (await this.#run(id, SCRIPTS.remove, [id, keys.channelOf(id), keys.lists, keys.waiting])) === 1
   }
 
   async removeAll(principal: string): Promise<number> {
@@ -268,6 +289,20 @@ export class Shard {
     const ids = ((await this.#link.call(['ZRANGE', list, '0', '-1'])) as Reply[]).map(String)
     const removed = await Promise.all(ids.map((id) => this.remove(id)))
     return removed.filter((is) => is).length
+  }
+
+  // --- pools
+
+  /** The runs that wait in a pool, with the times since when. */
+  async waiting(pool: string, most: number): Promise<{ id: string; since: number }[]> {
+    const list = `${this.#options.keys.waiting}${pool}`
+    const reply = (await this.#link.call(['ZRANGE', list, '0', `${most - 1}`, 'WITHSCORES'])) as Reply[]
+    const all = reply.map(String)
+    return all.flatMap((id, i) => (i % 2 === 0 ? [{ id, since: Number(all[i + 1]) }] : []))
+  }
+
+  listen(pool: string, heard: () => void): Promise<() => void> {
+    return this.#hints.listen(`${this.#options.keys.waiting}${pool}`, heard)
   }
 
   // --- what other processes hold
@@ -328,6 +363,7 @@ export class Shard {
       keepMs: () => Math.round(keepMs * (1 - JITTER + 2 * JITTER * this.#runtime.random())),
       channel: keys.channelOf(id),
       nodes: keys.nodes,
+      pools: keys.waiting,
       now: () => this.#runtime.now(),
       wait: (ms) => new Promise((resolve) => this.#runtime.setTimer(ms, resolve)),
       run: (script, args) => this.#run(id, script, args, principal),
@@ -395,7 +431,8 @@ function factsOf(fields: Fields): StoredRun['facts'] {
   }
 }
 
-function storedRun(id: string, fields: Fields, inputs: readonly Buffer[]): StoredRun {
+/** @param waitMs what is left of its wait in a pool, if it waits in one. */
+function storedRun(id: string, fields: Fields, inputs: readonly Buffer[], waitMs: number): StoredRun {
   const [parked, usage, end] = ['pk', 'u', 'ep'].map((name) => fields.get(name))
   const outcome = textOf(fields, 'eo') as StoredEnd['outcome']
   return {
@@ -409,7 +446,13 @@ function storedRun(id: string, fields: Fields, inputs: readonly Buffer[]): Store
     ...(parked && { parked: new Uint8Array(parked) }),
     inputs: inputsOf(inputs),
     ...(usage && { usage: new Uint8Array(usage) }),
+    ...(fields.has('pl') && { pool: poolOf(fields, waitMs) }),
   }
+}
+
+function poolOf(fields: Fields, waitMs: number): StoredPool {
+  const isNew = fields.has('wg') && textOf(fields, 'wg') === textOf(fields, 'g')
+  return { name: textOf(fields, 'pl')!, isNew, ...(fields.has('w') && { waitMs: Math.max(0, waitMs) }) }
 }
 
 function lifeOf(text: string): StoredLife {

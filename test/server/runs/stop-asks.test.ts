@@ -25,7 +25,7 @@ function asking(...answers: (boolean | AskRefusal | Error)[]) {
     },
   }
   const failed = (error: unknown): void => void failures.push(error)
-  const stops = new StopAsks({ shared: shared as SharedRuns, runtime: clock, failed })
+  const stops = new StopAsks({ shared: shared as SharedRuns, runtime: clock, failed, withdraw: async () => false })
   /** What becomes of a stop, while time passes. */
   async function outcome(stop: Promise<boolean>): Promise<unknown> {
     let is: unknown
@@ -75,7 +75,7 @@ test('the same stop is under way once; that of another call, or of another run, 
     stops.ask('r_1', { type: 'agent', id: 'c1', why: WHY }),
   ]
   expect(asked).toHaveLength(4)
-  stops.close()
+  void stops.close()
   expect(await Promise.all([first, ...others].map(outcome))).toEqual([DOWN, DOWN, DOWN, DOWN])
 })
 
@@ -84,7 +84,7 @@ test('while many calls wait to be asked again, a further one is asked once, and 
   const waiting = Array.from({ length: 1_024 }, (_, n) => stops.ask('r_1', { type: 'call', id: `c${n}`, why: WHY }))
   await expect(stops.ask('r_1', { type: 'call', id: 'more', why: WHY })).rejects.toBe(DOWN)
   const cancel = stops.ask('r_1', { type: 'cancel', why: WHY })
-  stops.close()
+  void stops.close()
   clock.advance(500)
   expect(await Promise.allSettled(waiting)).toHaveLength(1_024)
   expect(await outcome(cancel)).toBe(DOWN)
@@ -94,7 +94,7 @@ test('after the close of its server nothing is asked again', async () => {
   const { stops, asked, outcome, clock } = asking(DOWN)
   const cancel = stops.ask('r_1', { type: 'cancel', why: WHY })
   await new Promise((resolve) => setImmediate(resolve))
-  stops.close()
+  void stops.close()
   expect(await outcome(cancel)).toBe(DOWN)
   const times = asked.length
   clock.advance(10_000)

@@ -4,13 +4,13 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import { EVENT } from '../../../protocol/events.ts'
 import type { WireMap } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
-import { type Actor, actor, agent, agentTool, type LogFields, type ServerOptions, tool } from '../../../server/index.ts'
+import { actor, agent, agentTool, type LogFields, tool } from '../../../server/index.ts'
 import { packPayload } from '../../../server/log/payload.ts'
 import type { RedisStore, RedisStoreOptions } from '../../../server/stores/redis/redis-store.ts'
-import { redisStore } from '../../helpers/redis-harness.ts'
+import { type Deployment, redisDeployment } from '../../helpers/redis-deployment.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
-import { eventually, quiet, type TestServer, testServer } from '../../helpers/server.ts'
+import { eventually, quiet } from '../../helpers/server.ts'
 
 const LEASE_MS = 1_000
 
@@ -49,8 +49,6 @@ const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${
 
 type Taken = Exclude<Awaited<ReturnType<RedisStore['takeOver']>>, string>
 
-type Node<Actors extends Record<string, Actor>> = TestServer<Actors> & { readonly store: RedisStore }
-
 describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
   let redis: RedisServer
   beforeAll(async () => {
@@ -58,17 +56,8 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
   })
   afterAll(() => redis[Symbol.asyncDispose]())
 
-  /** Servers that share what no other test has. */
-  function deployment(options: Partial<RedisStoreOptions> = {}, on = redis) {
-    const prefix = on.prefix()
-    return async function node<const Actors extends Record<string, Actor>>(
-      actors: Actors,
-      more: Partial<ServerOptions<Actors>> = {},
-    ): Promise<Node<Actors>> {
-      const store = redisStore([on], prefix, { leaseMs: LEASE_MS, lookMs: 300, ...options })
-      return Object.assign(await testServer<Actors>(actors, { store, ...more }), { store })
-    }
-  }
+  const deployment = (options: Partial<RedisStoreOptions> = {}, on = redis): Deployment =>
+    redisDeployment(on, { leaseMs: LEASE_MS, ...options })
 
   /** Takes a run over, as if its server had been frozen for longer than its lease. */
   async function takenOver(by: RedisStore, run: string): Promise<Taken> {

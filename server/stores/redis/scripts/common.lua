@@ -21,6 +21,14 @@ local function expireRun(ms)
   for index = 1, 6 do redis.call('PEXPIRE', KEYS[index], ms) end
 end
 
+-- A run that only waits for people waits in its pool when nobody holds it. It is then not looked at as an abandoned one.
+local function toPool(pool, waiting, id, at, liveMs)
+  redis.call('ZREM', LIVE, id)
+  local isNew = redis.call('ZADD', waiting, 'NX', int(at), id) == 1
+  atLeast(waiting, liveMs)
+  if isNew then redis.call('PUBLISH', waiting, id) end
+end
+
 -- A key that a run has only now goes when the run does.
 local function withRun(key)
   if redis.call('PTTL', key) == -1 then redis.call('PEXPIRE', key, redis.call('PTTL', META)) end

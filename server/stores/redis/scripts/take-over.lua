@@ -1,13 +1,31 @@
--- ARGV: id, node, leaseMs, liveMs, channel, most lives
+-- ARGV: id, node, leaseMs, liveMs, channel, most lives, prefix of the pools, who: '' for one who looks after abandoned
+-- runs, `stop` for one who cancels, or `+` and the pool of a worker
 -- Gives `taken` and the life, `busy`, `ended` or `missing`.
-local have = redis.call('HMGET', META, 'g', 'es', 'n', 'x', 's', 'lv', 'to', 'an')
-if not have[1] then return { 'missing' } end
-if have[2] then return { 'ended' } end
+local have = redis.call('HMGET', META, 'g', 'es', 'n', 'x', 's', 'lv', 'to', 'an', 'pl', 'w', 'pk')
+local who = ARGV[8]
+if not have[1] or have[2] then
+  if string.sub(who, 1, 1) == '+' then redis.call('ZREM', ARGV[7] .. string.sub(who, 2), ARGV[1]) end
+  return { have[1] and 'ended' or 'missing' }
+end
 local at = now()
 if have[3] and tonumber(have[4]) > at then
   -- One whose answer was lost is repeated, and gives what it gave.
   local isMine = have[3] == ARGV[2] and have[7] == ARGV[2] and have[8] == '0'
   return isMine and { 'taken', have[1] } or { 'busy' }
+end
+local pool, due = have[9], have[10] and tonumber(have[10])
+local isBegun = false
+if pool then
+  local waiting, isWorker = ARGV[7] .. pool, who == '+' .. pool
+  if not isWorker and who ~= 'stop' then
+    if due and at < due then return { 'busy' } end
+    if not due and have[11] then
+      toPool(pool, waiting, ARGV[1], at, ARGV[4])
+      return { 'busy' }
+    end
+  end
+  redis.call('ZREM', waiting, ARGV[1])
+  isBegun = isWorker and due and at < due
 end
 -- The clock counts too: a Redis that was restored from a copy must not give a number again that a client knows.
 local gen = int(math.max(tonumber(have[1]) + 1, at))
@@ -16,10 +34,17 @@ for life in string.gmatch(have[6] .. ',' .. gen .. ':' .. int(tonumber(have[5]) 
   lives[#lives + 1] = life
 end
 while #lives > tonumber(ARGV[6]) do table.remove(lives, 1) end
-local due = int(at + tonumber(ARGV[3]))
-redis.call('HSET', META, 'g', gen, 'n', ARGV[2], 'x', due, 'to', ARGV[2], 'an', '0', 'lv', table.concat(lives, ','))
+local expires = int(at + tonumber(ARGV[3]))
+redis.call('HSET', META, 'g', gen, 'n', ARGV[2], 'x', expires, 'to', ARGV[2], 'an', '0', 'lv', table.concat(lives, ','))
+if isBegun then
+  redis.call('HDEL', META, 'w')
+  redis.call('HSET', META, 'wo', have[10], 'wg', gen)
+elseif due then
+  -- Whoever comes next if this one dies may end it.
+  redis.call('HSET', META, 'w', '0')
+end
 expireRun(ARGV[4])
-redis.call('ZADD', LIVE, due, ARGV[1])
+redis.call('ZADD', LIVE, expires, ARGV[1])
 atLeast(LIVE, ARGV[4])
 redis.call('PUBLISH', ARGV[5], '!')
 return { 'taken', gen }

@@ -1,0 +1,30 @@
+import type { Actor, ServerOptions } from '../../server/index.ts'
+import type { RedisStore, RedisStoreOptions } from '../../server/stores/redis/redis-store.ts'
+import { redisStore } from './redis-harness.ts'
+import type { RedisServer } from './redis-server.ts'
+import { type TestServer, testServer } from './server.ts'
+
+/** A server of a deployment, and its store. */
+export type Node<Actors extends Record<string, Actor>> = TestServer<Actors> & {
+  readonly store: RedisStore
+  /** Stands before its keys. */
+  readonly prefix: string
+}
+
+/** Makes a server of a deployment. */
+export type Deployment = <const Actors extends Record<string, Actor>>(
+  actors: Actors,
+  more?: Partial<ServerOptions<Actors>>,
+) => Promise<Node<Actors>>
+
+/** Servers that share what no other test has. */
+export function redisDeployment(on: RedisServer, options: Partial<RedisStoreOptions> = {}): Deployment {
+  const prefix = on.prefix()
+  return async function node<const Actors extends Record<string, Actor>>(
+    actors: Actors,
+    more: Partial<ServerOptions<Actors>> = {},
+  ): Promise<Node<Actors>> {
+    const store = redisStore([on], prefix, { lookMs: 300, ...options })
+    return Object.assign(await testServer<Actors>(actors, { store, ...more }), { store, prefix })
+  }
+}

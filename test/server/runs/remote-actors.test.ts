@@ -1,0 +1,427 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { EVENT } from '../../../protocol/events.ts'
+import type { WireMap } from '../../../protocol/frames.ts'
+import { actor, agent, createServer, type MillraceServer, remote, tool } from '../../../server/index.ts'
+import type { RedisStoreOptions } from '../../../server/stores/redis/redis-store.ts'
+import { type Deployment, redisDeployment } from '../../helpers/redis-deployment.ts'
+import { redisStore } from '../../helpers/redis-harness.ts'
+import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
+import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually } from '../../helpers/server.ts'
+
+const LEASE_MS = 1_000
+
+/** What the actors of a worker did. */
+type Seen = { begun: number; aborted: number }
+
+const nothingSeen = (): Seen => ({ begun: 0, aborted: 0 })
+
+/** The code that only workers have. */
+function workersActors(seen: Seen) {
+  return {
+    research: actor({
+      input: z.object({ to: z.number(), stay: z.boolean().optional() }),
+      async *stream({ to, stay = false }, { signal }) {
+        seen.begun++
+        signal.addEventListener('abort', () => seen.aborted++)
+        for (let i = 1; i <= to; i++) yield `${i},`
+        if (stay)
+          await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+        return { counted: to }
+      },
+    }),
+  }
+}
+
+type Research = ReturnType<typeof workersActors>['research']
+
+const gatewaysActors = (waitMs = 30_000, maxWaiting = 10) => ({
+  research: remote<Research>('research', { pool: 'gpu', waitMs, maxWaiting }),
+})
+
+const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${i + 1},`).join('')
+
+describe.skipIf(!HAS_REDIS)('a remote actor', () => {
+  let redis: RedisServer
+  beforeAll(async () => {
+    redis = await RedisServer.start()
+  })
+  afterAll(() => redis[Symbol.asyncDispose]())
+
+  const deployment = (options: Partial<RedisStoreOptions> = {}): Deployment =>
+    redisDeployment(redis, { leaseMs: LEASE_MS, ...options })
+
+  describe.each([
+    ['whose servers hear each other', {}],
+    ['whose servers hear no hint', { isDeaf: true }],
+  ])('%s', (_, options) => {
+    test('is executed by a worker, and read like any other: live, with its result, and again from any item', async () => {
+      const node = deployment(options)
+      const seen = nothingSeen()
+      await using gateway = await node(gatewaysActors())
+      await using worker = await node(workersActors(seen))
+      await worker.server.work({ pool: 'gpu' })
+      await using alice = await gateway.client()
+      alice.start(1, 'research', { to: 300 }, { credit: 1_000 })
+      const { run } = await alice.next('opened')
+      expect(await alice.next('end', 1)).toMatchObject({
+        outcome: 'done',
+        seq: 301,
+        data: { result: { counted: 300 } },
+      })
+      expect(alice.text(1)).toBe(counted(300))
+      alice.attach(2, run, 295)
+      await alice.next('end', 2)
+      expect(alice.text(2)).toBe('296,297,298,299,300,')
+      expect(seen).toEqual({ begun: 1, aborted: 0 })
+    })
+
+    test('is cancelled from the server where it was started: the signal reaches it in the worker, and the receipt comes back', async () => {
+      const node = deployment(options)
+      const seen = nothingSeen()
+      await using gateway = await node(gatewaysActors())
+      await using worker = await node(workersActors(seen))
+      await worker.server.work({ pool: 'gpu' })
+      await using alice = await gateway.client()
+      alice.start(1, 'research', { to: 2, stay: true })
+      await alice.until(() => alice.count(1) === 2)
+      alice.send({ kind: 'cancel', sid: 1 })
+      expect(await alice.next('end', 1)).toMatchObject({ outcome: 'cancelled', data: { settled: true, kept: 2 } })
+      expect(seen).toEqual({ begun: 1, aborted: 1 })
+    })
+  })
+
+  test('that waits is cancelled at once, with a receipt, and is never begun', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    await using gateway = await node(gatewaysActors())
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 3 })
+    await alice.next('opened')
+    alice.send({ kind: 'cancel', sid: 1 })
+    expect(await alice.next('end', 1)).toMatchObject({
+      outcome: 'cancelled',
+      seq: 1,
+      data: { by: 'client', settled: true, unsettled: [], provider: 'none', tools: [], kept: 0, ms: 0 },
+    })
+    await using worker = await node(workersActors(seen))
+    await worker.server.work({ pool: 'gpu' })
+    alice.start(2, 'research', { to: 3 })
+    await alice.next('end', 2)
+    expect(seen.begun).toBe(1)
+  })
+
+  test('that no worker takes in time ends with `unavailable`', async () => {
+    const node = deployment()
+    await using gateway = await node(gatewaysActors(300))
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 3 })
+    const begunAt = performance.now()
+    expect(await alice.next('end', 1)).toMatchObject({
+      outcome: 'error',
+      data: { code: 'unavailable', retryable: true, message: expect.stringContaining('gpu') as string },
+    })
+    expect(performance.now() - begunAt).toBeGreaterThan(250)
+    expect(gateway.warnings).toMatchObject([{ event: 'run.untaken', pool: 'gpu' }])
+    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([])
+  })
+
+  test('that no worker takes in time ends also when the server is gone where it was started', async () => {
+    const node = deployment()
+    const gateway = await node(gatewaysActors(300))
+    const alice = await gateway.client()
+    alice.start(1, 'research', { to: 3 })
+    const { run } = await alice.next('opened')
+    gateway.store.crash()
+    alice.cut()
+    await using other = await node(workersActors(nothingSeen()))
+    await using again = await other.client()
+    again.attach(1, run, 0)
+    expect(await again.next('end', 1)).toMatchObject({ outcome: 'error', data: { code: 'unavailable' } })
+    await gateway[Symbol.asyncDispose]()
+  })
+
+  test('is refused as `overloaded` when too many of its runs wait', async () => {
+    const node = deployment()
+    await using gateway = await node(gatewaysActors(30_000, 2))
+    await using alice = await gateway.client()
+    for (const sid of [1, 2]) {
+      alice.start(sid, 'research', { to: 1 })
+      await alice.next('opened', sid)
+    }
+    alice.start(3, 'research', { to: 1 })
+    expect(await alice.next('end', 3)).toMatchObject({ data: { code: 'overloaded', details: { afterMs: 1_000 } } })
+    // One that is cancelled makes room.
+    alice.send({ kind: 'cancel', sid: 1 })
+    await alice.next('end', 1)
+    alice.start(4, 'research', { to: 1 })
+    await alice.next('opened', 4)
+  })
+
+  test('is one of the runs of its principal until it has ended, also while it waits', async () => {
+    const node = deployment()
+    await using gateway = await node(gatewaysActors(), { limits: { maxRuns: 1 } })
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 1 })
+    await alice.next('opened', 1)
+    alice.start(2, 'research', { to: 1 })
+    expect(await alice.next('end', 2)).toMatchObject({ data: { code: 'overloaded' } })
+    alice.send({ kind: 'cancel', sid: 1 })
+    await alice.next('end', 1)
+    for (let sid = 3; ; sid++) {
+      alice.start(sid, 'research', { to: 1 })
+      const { kind } = await alice.find((frame) => 'sid' in frame && frame.sid === sid)
+      if (kind === 'opened') break
+    }
+  })
+
+  test('refuses an input with the schema of the worker, at the end of the run, or with that of its own, at once', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    const checked = remote<Research>('research', { pool: 'gpu', input: z.object({ to: z.number() }) })
+    await using gateway = await node({ ...gatewaysActors(), checked })
+    await using worker = await node(workersActors(seen))
+    await using alice = await gateway.client()
+    alice.start(1, 'checked', { to: 'many' })
+    expect(await alice.next('end', 1)).toMatchObject({ outcome: 'error', data: { code: 'invalid_input' } })
+    alice.start(2, 'research', { to: 'many' })
+    await alice.next('opened', 2)
+    await worker.server.work({ pool: 'gpu' })
+    expect(await alice.next('end', 2)).toMatchObject({ outcome: 'error', data: { code: 'invalid_input' } })
+    expect(seen.begun).toBe(0)
+    // It has another name there than here.
+    alice.start(3, 'checked', { to: 2 })
+    await alice.next('end', 3)
+    expect(alice.text(3)).toBe('1,2,')
+  })
+
+  test('takes inputs while it waits, and its worker gets them', async () => {
+    const node = deployment()
+    const echo = actor({
+      interactive: true,
+      async *stream(_: unknown, { inputs }) {
+        for await (const { data } of inputs) yield String(data)
+      },
+    })
+    await using gateway = await node({ echo: remote('echo', { pool: 'gpu' }) })
+    await using worker = await node({ echo })
+    await using alice = await gateway.client()
+    alice.start(1, 'echo', null)
+    await alice.next('opened')
+    alice.send({ kind: 'input', sid: 1, mid: 'm1', type: 'message', data: 'hello' })
+    await alice.settle()
+    await worker.server.work({ pool: 'gpu' })
+    expect(await alice.next('input_ack')).toMatchObject({ mid: 'm1', status: 'accepted' })
+    await alice.until(() => alice.text(1) === 'hello')
+  })
+
+  test('ends with `not_found` when its worker does not have it', async () => {
+    const node = deployment()
+    await using gateway = await node(gatewaysActors())
+    await using worker = await node({ other: actor({ ask: () => 1 }) })
+    await worker.server.work({ pool: 'gpu' })
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 3 })
+    expect(await alice.next('end', 1)).toMatchObject({ outcome: 'error', data: { code: 'not_found' } })
+  })
+
+  test('has as many runs at a time as its worker has slots: the next begins when one has ended', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    await using gateway = await node(gatewaysActors())
+    await using worker = await node(workersActors(seen))
+    await worker.server.work({ pool: 'gpu', slots: 1 })
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 1, stay: true })
+    await alice.until(() => alice.count(1) === 1)
+    alice.start(2, 'research', { to: 1 })
+    await alice.next('opened', 2)
+    await alice.settle()
+    expect(seen.begun).toBe(1)
+    alice.send({ kind: 'cancel', sid: 1 })
+    await alice.next('end', 2)
+    expect(seen.begun).toBe(2)
+  })
+
+  test('is one run for one key, whoever starts it', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    await using gateway = await node(gatewaysActors())
+    await using other = await node(gatewaysActors())
+    const clients = [await gateway.client(), await other.client()]
+    for (const client of clients) client.start(1, 'research', { to: 5 }, { key: 'k' })
+    const opened = await Promise.all(clients.map((client) => client.next('opened')))
+    expect(new Set(opened.map(({ run }) => run)).size).toBe(1)
+    expect(opened.filter(({ reused }) => reused)).toHaveLength(1)
+    await using worker = await node(workersActors(seen))
+    await worker.server.work({ pool: 'gpu' })
+    for (const client of clients) {
+      await client.next('end')
+      expect(client.text(1)).toBe(counted(5))
+      client.cut()
+    }
+    expect(seen.begun).toBe(1)
+  })
+
+  test('ends as interrupted, once, when its worker dies in the middle of it', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    await using gateway = await node(gatewaysActors())
+    const worker = await node(workersActors(seen))
+    await worker.server.work({ pool: 'gpu' })
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 5, stay: true })
+    await alice.until(() => alice.count(1) === 5)
+    worker.store.crash()
+    expect(await alice.next('end', 1)).toMatchObject({ outcome: 'error', seq: 6, data: { code: 'interrupted' } })
+    await worker[Symbol.asyncDispose]()
+  })
+
+  test('goes on in another worker when it waits for an approval and its worker goes away, and nowhere else', async () => {
+    const node = deployment()
+    const sent: unknown[] = []
+    const mail = tool({
+      description: 'Sends a mail',
+      input: z.object({ to: z.string() }),
+      needsApproval: true,
+      run: (input) => sent.push(input),
+    })
+    const asks = scriptedModel(calls({ call: 'c1', name: 'mail', args: { to: 'ada' } }))
+    const writer = (model: typeof asks) => ({ writer: agent({ model, tools: { mail } }) })
+    await using gateway = await node({ writer: remote('writer', { pool: 'gpu' }) })
+    const first = await node(writer(asks))
+    await first.server.work({ pool: 'gpu' })
+    await using alice = await gateway.client()
+    alice.start(1, 'writer', 'go')
+    const { run } = await alice.next('opened')
+    const asked = await alice.find((frame) => frame.kind === 'event' && frame.type === EVENT.inputRequest)
+    const { call } = (asked as { data: WireMap }).data
+    while (!(await gateway.store.find(run))?.parked);
+    await first[Symbol.asyncDispose]()
+    await eventually(() => first.server.liveRuns === 0, 'it is gone')
+    // The gateway leaves it alone, however often it looks.
+    expect(await gateway.store.takeOver(run)).toBe('busy')
+    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([run])
+    alice.send({ kind: 'input', sid: 1, mid: 'm1', type: 'approve', data: { call, ok: true } })
+    await using second = await node(writer(scriptedModel(says('It is sent.'))))
+    await second.server.work({ pool: 'gpu' })
+    expect(await alice.next('input_ack')).toMatchObject({ status: 'accepted' })
+    expect(await alice.next('end', 1)).toMatchObject({ outcome: 'done' })
+    expect(sent).toEqual([{ to: 'ada' }])
+  })
+
+  test('waits on when its worker drains: that one finishes what it has, and begins nothing more', async () => {
+    const node = deployment()
+    const [seen, others] = [nothingSeen(), nothingSeen()]
+    await using gateway = await node(gatewaysActors())
+    const worker = await node(workersActors(seen))
+    await worker.server.work({ pool: 'gpu', slots: 1 })
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 1, stay: true })
+    await alice.until(() => alice.count(1) === 1)
+    const closed = worker.server.close({ drainMs: 60_000 })
+    alice.start(2, 'research', { to: 2 })
+    await alice.next('opened', 2)
+    alice.send({ kind: 'cancel', sid: 1 })
+    expect(await alice.next('end', 1)).toMatchObject({ outcome: 'cancelled' })
+    await closed
+    expect(seen.begun).toBe(1)
+    await using other = await node(workersActors(others))
+    await other.server.work({ pool: 'gpu' })
+    expect(await alice.next('end', 2)).toMatchObject({ outcome: 'done' })
+    expect(others.begun).toBe(1)
+    await worker[Symbol.asyncDispose]()
+  })
+
+  describe('has one end', () => {
+    /** A run that waits, on a gateway of its own. */
+    async function waiting(waitMs?: number) {
+      const node = deployment()
+      const seen = nothingSeen()
+      const gateway = await node(gatewaysActors(waitMs))
+      const worker = await node(workersActors(seen))
+      const alice = await gateway.client()
+      alice.start(1, 'research', { to: 3, stay: true })
+      const { run } = await alice.next('opened')
+      return {
+        ...{ alice, gateway, worker, seen, run },
+        /** The end, once it is certain that there is no second one. */
+        async end() {
+          const end = await alice.next('end', 1)
+          await alice.settle()
+          expect(alice.frames.filter(({ kind }) => kind === 'end')).toHaveLength(1)
+          alice.attach(2, run, null)
+          expect(await alice.next('end', 2)).toEqual({ ...end, sid: 2 })
+          return end
+        },
+        async [Symbol.asyncDispose]() {
+          alice.cut()
+          await gateway[Symbol.asyncDispose]()
+          await worker[Symbol.asyncDispose]()
+        },
+      }
+    }
+
+    test('when it is cancelled at the moment at which a worker takes it', async () => {
+      for (let round = 0; round < 4; round++) {
+        await using race = await waiting()
+        const works = race.worker.server.work({ pool: 'gpu' })
+        for (let turn = 0; turn < round * 2; turn++) await new Promise((resolve) => setImmediate(resolve))
+        race.alice.send({ kind: 'cancel', sid: 1 })
+        const { outcome, data } = (await race.end()) as { outcome: string; data: WireMap }
+        expect([outcome, data['by'], data['settled']]).toEqual(['cancelled', 'client', true])
+        await works
+        expect(race.seen.aborted).toBe(race.seen.begun)
+      }
+    })
+
+    test('when a worker takes it at the moment at which it has waited too long', async () => {
+      for (let round = 0; round < 3; round++) {
+        await using race = await waiting(100)
+        await new Promise((resolve) => setTimeout(resolve, 88 + round * 6))
+        await race.worker.server.work({ pool: 'gpu' })
+        const isUntaken = race.alice.frames.some(({ kind }) => kind === 'end')
+        const begun = race.alice.until(
+          () => race.seen.begun > 0 || race.alice.frames.some(({ kind }) => kind === 'end'),
+        )
+        if (!isUntaken) await begun
+        if (race.seen.begun > 0) race.alice.send({ kind: 'cancel', sid: 1 })
+        const { outcome, data } = (await race.end()) as { outcome: string; data: WireMap }
+        expect(outcome).toBe(race.seen.begun > 0 ? 'cancelled' : 'error')
+        if (race.seen.begun === 0) expect(data['code']).toBe('unavailable')
+      }
+    })
+
+    test('when it is cancelled at the moment at which it has waited too long', async () => {
+      for (let round = 0; round < 3; round++) {
+        await using race = await waiting(100)
+        await new Promise((resolve) => setTimeout(resolve, 88 + round * 6))
+        race.alice.send({ kind: 'cancel', sid: 1 })
+        const { outcome, data } = (await race.end()) as { outcome: string; data: WireMap }
+        expect(outcome === 'cancelled' || data['code'] === 'unavailable').toBe(true)
+      }
+    })
+  })
+
+  test('is called from a process that never listens, by the router of a server', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    await using worker = await node(workersActors(seen))
+    await worker.server.work({ pool: 'gpu' })
+    const store = redisStore([redis], worker.prefix, { leaseMs: LEASE_MS })
+    await using caller: MillraceServer<ReturnType<typeof gatewaysActors>> = createServer({
+      actors: gatewaysActors(),
+      authenticate: () => undefined,
+      store,
+    })
+    let text = ''
+    for await (const event of caller.router.stream('research', { to: 300 }))
+      if (event.type === 'token') text += event.text
+    expect(text).toBe(counted(300))
+    expect(await caller.router.ask('research', { to: 2 })).toEqual({ counted: 2 })
+    for await (const event of caller.router.stream('research', { to: 2, stay: true }))
+      if (event.type === 'token' && event.text === '2,') break
+    await eventually(() => seen.aborted === 1, 'its signal fired in the worker')
+  })
+})
