@@ -364,6 +364,8 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     await using frozen = await RedisServer.start()
     const node = deployment({}, frozen)
     const seen = { yielded: 0, aborted: 0 }
+    const records: LogFields[] = []
+    const note = (fields: LogFields): void => void records.push(fields)
     const actors = {
       ticker: actor({
         async *stream(_: unknown, { signal }) {
@@ -374,7 +376,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
         },
       }),
     }
-    await using a = await node(actors)
+    await using a = await node(actors, { logger: { ...quiet, warn: note, error: note } })
     await using b = await node(actors)
     await using alice = await a.client()
     alice.start(1, 'ticker', null, { credit: 4_096 })
@@ -388,6 +390,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
       await new Promise((resolve) => setTimeout(resolve, 200))
       return seen.yielded === before
     }
+    await eventually(() => records.some(({ event }) => event === 'store.failed'), 'the store is known to fail')
     while (!(await isHeld()));
     alice.start(2, 'ticker', null, {})
     expect(await alice.next('end', 2)).toMatchObject({ data: { code: 'store_unavailable' } })
