@@ -107,6 +107,7 @@ function elsewhere() {
     runtime: clock,
     limits: DEFAULT_LIMITS,
     changed: () => {},
+    withdraw: async () => false,
     failed: (error) => void failures.push(error),
   })
   return run
