@@ -15,8 +15,8 @@ export type UiChunkOptions = {
   /** The major version of the package `ai` that reads the chunks. Default 7. */
   readonly version?: 6 | 7 | undefined
   /**
-   * Whether a run that is set back begins its step again, for which the events of the step are kept. Otherwise the stream
-   * ends with an error. Default: only where the run is read by version 7.
+   * Whether a run that is set back begins its step again, for which the data parts with an id, and the events of the step,
+   * are kept. Otherwise the stream ends with an error. Default: only where the run is read by version 7.
    */
   readonly resets?: boolean | undefined
   /** The page runs the calls that are given to this name. Default: every call that is given to a page counts as its own. */
@@ -41,7 +41,6 @@ type OpenPart = { readonly kind: 'text' | 'reasoning'; readonly id: string }
 type Step = {
   readonly first: number
   readonly calls: OpenCalls
-  readonly shown: ReadonlyMap<string, DataChunk>
   readonly hasResult: boolean
   events: StreamEvent[]
 }
@@ -63,9 +62,14 @@ const REFUSED = 'refused by the user'
 export class UiChunks implements Format<UiChunk> {
   isOver = false
   readonly #options: UiChunkOptions
+  readonly #resets: boolean
   #calls: OpenCalls
-  /** The data parts that have an id, as they were sent last. */
-  #shown = new Map<string, DataChunk>()
+  /** The data parts that have an id, as they were before the current step. None where no step can begin again. */
+  readonly #shown = new Map<string, DataChunk>()
+  /** Those of the current step. */
+  readonly #new = new Map<string, DataChunk>()
+  /** What the beginnings of sub-agents said. Where no step can begin again, of those at work. */
+  readonly #agents = new Map<string, object>()
   #pieces: UiChunk[] = []
   #part: OpenPart | undefined
   #isInStep: boolean
@@ -79,8 +83,9 @@ export class UiChunks implements Format<UiChunk> {
   #hasResult = false
 
   constructor(options: UiChunkOptions) {
-    const { known = [] } = options
+    const { known = [], version = 7, resets = version === 7 } = options
     this.#options = options
+    this.#resets = resets
     this.#calls = new OpenCalls(known)
     this.#isInStep = this.#stepHasCalls = known.length > 0
   }
@@ -142,16 +147,18 @@ export class UiChunks implements Format<UiChunk> {
       case 'request':
         return this.#called(event)
       case 'agent.start': {
-        const { parent, name, run } = event
         if (agent === undefined) return
-        this.#data('agent', defined({ agent, name, parent, run, status: 'running' }), textOf(agent))
-        return this.#calls.agentBegan(agent, parent)
+        const facts = { ...told(event), status: 'running' }
+        this.#agents.set(agent, facts)
+        this.#data('agent', facts, textOf(agent))
+        return this.#calls.agentBegan(agent, event.parent)
       }
       case 'agent.end': {
         const { outcome, usage, receipt } = event
         if (agent === undefined) return
-        const began = this.#shown.get(`agent ${textOf(agent)}`)?.data as object | undefined
-        this.#data('agent', defined({ agent, ...began, status: outcome, usage, receipt }), textOf(agent))
+        const facts = { agent, ...this.#agents.get(agent), status: outcome, usage, receipt }
+        this.#data('agent', defined(facts), textOf(agent))
+        if (!this.#resets) this.#agents.delete(agent)
         return this.#calls.agentEnded(agent)
       }
       case 'step':
@@ -340,8 +347,11 @@ export class UiChunks implements Format<UiChunk> {
     this.#hasResult = step.hasResult
     step.events = []
     this.#pieces.push({ type: 'reset-step' })
-    for (const [key, piece] of step.shown) if (this.#shown.get(key) !== piece) this.#pieces.push(piece)
-    this.#shown = new Map(step.shown)
+    for (const key of this.#new.keys()) {
+      const piece = this.#shown.get(key)
+      if (piece) this.#pieces.push(piece)
+    }
+    this.#new.clear()
     for (const event of events) {
       this.#seq = event.seq
       this.#take(event)
@@ -361,10 +371,9 @@ export class UiChunks implements Format<UiChunk> {
 
   #data(name: string, data: unknown, id?: string): void {
     this.#begin()
-    const value = data === undefined ? null : data
-    const piece: DataChunk = { type: `data-${name}`, ...(id !== undefined && { id }), data: value }
-    if (id !== undefined) this.#shown.set(`${name} ${id}`, piece)
+    const piece: DataChunk = { type: `data-${name}`, ...(id !== undefined && { id }), data: data ?? null }
     this.#pieces.push(piece)
+    if (id !== undefined && this.#resets) this.#new.set(`${name} ${id}`, piece)
   }
 
   /** Something for the page that runs now, and not for the message. */
@@ -383,12 +392,12 @@ export class UiChunks implements Format<UiChunk> {
     this.#isInStep = true
     this.#stepHasCalls = false
     this.#pieces.push({ type: 'start-step' })
-    const { version = 7, resets = version === 7 } = this.#options
-    if (!resets) return
+    if (!this.#resets) return
+    for (const [key, piece] of this.#new) this.#shown.set(key, piece)
+    this.#new.clear()
     this.#step = {
       first: this.#seq ?? 0,
       calls: this.#calls.copy(),
-      shown: new Map(this.#shown),
       hasResult: this.#hasResult,
       events: [],
     }

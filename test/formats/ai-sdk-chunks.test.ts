@@ -251,6 +251,47 @@ describe('a run that is set back', () => {
     ])
   })
 
+  const earlier = { id: 'c0', name: 'look', agent: undefined, state: 'done' } as const
+  test.each([
+    ['', undefined],
+    [', also in a message that it continues', [earlier]],
+  ] as const)('shows each part again as it was before the step%s', async (_, known) => {
+    const shows = (id: string, status: 'start' | 'done'): StreamEvent => event({ type: 'step', id, name: id, status })
+    const begins = [shows('a', 'start'), shows('b', 'start'), shows('c', 'start')]
+    const next = [
+      event({ type: 'iteration', n: 2, max: 3 }),
+      shows('a', 'done'),
+      shows('b', 'done'),
+      shows('d', 'start'),
+    ]
+    const voids = back(next[2]!.seq)
+    const again = [event({ type: 'token', text: 'on' }), shows('c', 'done'), shows('d', 'start')]
+    const events = [...begins, ...next, voids, ...again, back(again[1]!.seq)]
+    const { chunks } = chunksOf({ events, end: done }, known && { known })
+    expect(ofType(chunks, 'reset-step')).toHaveLength(2)
+    const { message } = await readMessage(7, chunks)
+    const parts = message?.parts.flatMap((part) => (part.type === 'data-step' ? [part.data] : []))
+    expect(parts).toMatchObject([
+      { id: 'a', status: 'done' },
+      { id: 'b', status: 'start' },
+      { id: 'c', status: 'start' },
+    ])
+  })
+
+  test('has the sub-agents at work that were so before, and their ends say again what they are', async () => {
+    const [a1, a2] = ['a1', 'a2'].map((agent) => event({ type: 'agent.start', agent, name: `${agent} name`, run: RUN }))
+    const ends = (agent: string): StreamEvent => event({ type: 'agent.end', agent, outcome: 'ok' })
+    const begins = event({ type: 'iteration', n: 2, max: 3 })
+    const first = [ends('a1'), ends('a2')]
+    const events = [a1!, a2!, begins, ...first, back(first[1]!.seq), ends('a2'), back(first[0]!.seq), ends('a2')]
+    const { message } = await readMessage(7, chunksOf({ events, end: done }).chunks)
+    const parts = message?.parts.flatMap((part) => (part.type === 'data-agent' ? [part.data] : []))
+    expect(parts).toMatchObject([
+      { name: 'a1 name', status: 'running' },
+      { name: 'a2 name', status: 'ok' },
+    ])
+  })
+
   test('to an earlier step, or for version 6, ends the stream with an error that says what to do', () => {
     for (const [version, next] of [
       [6, voided.seq],
@@ -280,6 +321,28 @@ describe('a run that is set back', () => {
     }
     expect(count).toBeGreaterThan(10)
   })
+})
+
+test('a reader whose steps cannot begin again keeps nothing of the parts that it was sent', async () => {
+  const format = new UiChunks({ run: RUN, resets: false })
+  format.begin()
+  format.take(event({ type: 'agent.start', agent: 'a1', name: 'writer', run: 'r_2' }))
+  const outputs = Array.from({ length: 100 }, (_, n) => {
+    const output = { n }
+    const id = `each[${n}]`
+    const pieces = [
+      ...format.take(event({ type: 'step', id, name: 'each', status: 'done', output })),
+      ...format.take(event({ type: 'data', name: 'agent', value: { id, output } })),
+    ]
+    expect(pieces).toMatchObject([{ data: { output } }, { data: { output } }])
+    return new WeakRef(output)
+  })
+  // What a WeakRef was made of is kept until the task is over.
+  await new Promise((resolve) => setImmediate(resolve))
+  globalThis.gc?.()
+  expect(outputs.filter((output) => output.deref() !== undefined)).toEqual([])
+  const ended = format.take(event({ type: 'agent.end', agent: 'a1', outcome: 'ok' }))
+  expect(ended).toMatchObject([{ type: 'data-agent', data: { name: 'writer', run: 'r_2', status: 'ok' } }])
 })
 
 /**
