@@ -5,6 +5,7 @@ import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
 import { errorData } from '../log/error-data.ts'
 import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
+import { noteLimit } from '../logging/limit-errors.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { GuardedRuntime } from '../runtime.ts'
 import { TokenBucket } from '../sessions/admission.ts'
@@ -28,8 +29,6 @@ import { Subscription } from './subscription.ts'
 const MAX_REASON_BYTES = 120
 /** Closes that report a limit of the server. */
 const LIMIT_CODES: readonly number[] = [CLOSE.tooMany, CLOSE.slow, CLOSE.tooLarge]
-/** Refusals of a stream that report a limit of the server. */
-const LIMIT_ERRORS: readonly string[] = ['too_many_streams', 'rate_limited', 'overloaded']
 /** Frames of one message that count as one against `messagesPerSec`. */
 const FRAMES_PER_MESSAGE = 16
 
@@ -386,11 +385,9 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#outbox.send({ kind: 'end', sid, seq: 0, outcome: 'error', data: errorData(refusal, limits) })
   }
 
-  /** Only a limit's message is written. Others may quote what the client sent. */
-  #recordRefusal({ code, message }: MillraceError): void {
+  #recordRefusal(refusal: MillraceError): void {
     const { log } = this.#options
-    if (LIMIT_ERRORS.includes(code)) log.write('limit.met', { ...this.#fields, code, reason: message })
-    else log.write('run.refused', { ...this.#fields, code })
+    if (!noteLimit(log, refusal, this.#fields)) log.write('run.refused', { ...this.#fields, code: refusal.code })
   }
 
   #command(sid: number, run: (commands: Commands, subscription: Subscription) => void): void {

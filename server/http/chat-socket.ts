@@ -130,8 +130,9 @@ export class ChatSocket implements SocketEvents {
 
   async #answer(frame: Exclude<ChatFrame, { type: 'abort' }>, open: OpenRequest): Promise<void> {
     const { requestId } = frame
+    let caller: Caller | undefined
     try {
-      const caller = await this.#identify(frame.headers['authorization'])
+      caller = await this.#identify(frame.headers['authorization'])
       if (this.#open.size > this.#parts.limits.maxStreams)
         throw new MillraceError('too_many_streams', 'too many requests on this socket: end one first')
       caller.quota.takeRequest()
@@ -159,7 +160,7 @@ export class ChatSocket implements SocketEvents {
       if (frame.type === 'resume') await this.#reply({ type: 'start', requestId })
       await this.#pass(open.body)
     } catch (error) {
-      await this.#refuse(requestId, error)
+      await this.#refuse(requestId, error, caller)
     }
   }
 
@@ -215,7 +216,7 @@ export class ChatSocket implements SocketEvents {
 
   // --- sending
 
-  async #refuse(requestId: string, error: unknown): Promise<void> {
+  async #refuse(requestId: string, error: unknown, caller: Caller | undefined): Promise<void> {
     const refusal = MillraceError.from(error, 'internal', 'the server failed to answer this request')
     if (refusal.code === 'internal') this.#parts.report(error)
     if (refusal.code === 'unauthenticated') {
@@ -225,6 +226,7 @@ export class ChatSocket implements SocketEvents {
       this.fault(CLOSE.unauthenticated, refusal.message)
       return
     }
+    if (caller) this.#parts.access.noteLimit(caller, refusal, 'ai-sdk')
     await this.#reply({ type: 'error', requestId, errorText: `${refusal.code}: ${refusal.message}` })
   }
 

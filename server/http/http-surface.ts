@@ -2,6 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { OriginCheck } from '../connections/origin.ts'
 import type { SocketCount } from '../connections/socket-count.ts'
+import { noteLimit } from '../logging/limit-errors.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { UpgradeRequest } from '../transports/transport.ts'
 import { Call, type Params } from './call.ts'
@@ -11,8 +12,6 @@ import { type Route, RouteTable } from './route.ts'
 import { positionOf } from './stream-position.ts'
 import type { Tickets, TicketTarget } from './tickets.ts'
 
-/** Errors that report a limit of the server. */
-const LIMIT_ERRORS: readonly string[] = ['too_many_streams', 'rate_limited', 'overloaded']
 /** How long a browser may keep the answer to a preflight, in seconds. */
 const PREFLIGHT_S = 600
 const REQUEST_HEADERS = 'authorization, content-type, last-event-id, millrace-client'
@@ -151,10 +150,10 @@ export class HttpSurface {
     const isOwn = MillraceError.is(error)
     if (!isOwn || (error.cause !== undefined && error.code !== 'unavailable')) this.#parts.report(error)
     const refusal = MillraceError.from(error, 'internal', 'the server failed to answer this request')
-    const { code, message } = refusal
+    const { code } = refusal
     const who = { address, ...(caller && { principal: caller.principal.id }) }
-    if (LIMIT_ERRORS.includes(code)) log.write('limit.met', { ...who, code, reason: message })
-    else if (code === 'unauthenticated') log.write('connection.refused', { ...who, code, over: 'http' })
+    if (!noteLimit(log, refusal, who) && code === 'unauthenticated')
+      log.write('connection.refused', { ...who, code, over: 'http' })
     if (!route?.errors) return problem(refusal, limits)
     const response = route.errors(refusal)
     for (const [name, value] of Object.entries(errorHeaders(refusal))) response.headers.set(name, value)

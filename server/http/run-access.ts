@@ -8,6 +8,7 @@ import type { RunInput } from '../actors/actor.ts'
 import { actionOf, forbiddenWords, midName, nothingCalled } from '../connections/commands.ts'
 import type { StartPosition } from '../connections/start-position.ts'
 import { runEndOf } from '../log/logged-end.ts'
+import { isLimitError, noteLimit } from '../logging/limit-errors.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { InputAnswer } from '../runs/input-answer.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
@@ -289,6 +290,11 @@ export class RunAccess {
     return packed(data, this.#parts.limits)
   }
 
+  /** Writes to the log that a caller met a limit, if an error says so, for an answer that is no error of HTTP. */
+  noteLimit({ principal }: Caller, error: unknown, over: 'ai-sdk' | 'mcp'): void {
+    if (MillraceError.is(error)) noteLimit(this.#parts.log, error, { principal: principal.id, over })
+  }
+
   /** Whether the caller may cancel a run. */
   mayCancel(caller: Caller, { run }: FoundRun): boolean {
     return this.#parts.registry.permits(caller.principal, 'cancel', run)
@@ -320,12 +326,12 @@ export class RunAccess {
       throw new MillraceError('forbidden', `this principal may not ${what}`)
   }
 
-  /** Writes a refusal to the log. Only a code: a message may quote what the client sent. */
+  /** Writes a refusal to the log that no limit gave. Only a code: a message may quote what the client sent. */
   async #noted<T>({ principal }: Caller, access: () => Promise<T>): Promise<T> {
     try {
       return await access()
     } catch (error) {
-      if (MillraceError.is(error))
+      if (MillraceError.is(error) && !isLimitError(error))
         this.#parts.log.write('run.refused', { principal: principal.id, code: error.code, over: 'http' })
       throw error
     }

@@ -37,6 +37,8 @@ export type ActorServerUser = {
    * @returns a signal that aborts when the call is to stop, for as long as `over` was not called. Default: `signal`.
    */
   called?(id: RequestId, signal: AbortSignal): { readonly signal: AbortSignal; over(): void }
+  /** A call has failed. Its client gets the error as the result of the tool. */
+  failed?(error: unknown): void
   /** Whether one more message of progress may be sent. Progress that may not is left out. Default: always. */
   takesProgress?(): boolean
 }
@@ -79,6 +81,7 @@ export function actorServer(
         input: tool.inputOf(args),
       })
     } catch (error) {
+      user.failed?.(error)
       return failureOf(error)
     } finally {
       open?.over()

@@ -63,6 +63,8 @@ function openEndpoint(parts: ExtensionParts, identity: { name: string; version: 
       client: new CallerRuns(parts, caller),
       mayStart: (actor) => permissions.allows(caller.principal, 'start', { type: 'actor', actor }),
       called: (id, signal) => (session === undefined ? { signal, over: () => {} } : calls.begin(session, id, signal)),
+      // Its answer is a result, with status 200.
+      failed: (error) => access.noteLimit(caller, error, 'mcp'),
       takesProgress: () => progress.sent - progress.taken < PROGRESS_AHEAD && ++progress.sent > 0,
     })
     let body: ReadableStream<Uint8Array> | null = null

@@ -1,17 +1,21 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
 import { encodeUp } from '../../../protocol/encode.ts'
 import { MillraceError } from '../../../protocol/errors.ts'
 import { actor } from '../../../server/actors/actor.ts'
 import { agent } from '../../../server/agents/agent.ts'
 import { type LogFields, type Logger, RECORDS } from '../../../server/logging/logger.ts'
+import { mcp } from '../../../server/mcp/mcp-endpoint.ts'
 import type { Model } from '../../../server/models/model.ts'
 import { createServer } from '../../../server/server.ts'
 import { bearer } from '../../../server/sessions/auth.ts'
 import { root } from '../../helpers/command.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
+import { httpServed } from '../../helpers/http-served.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { stderrOf } from '../../helpers/stderr.ts'
 import { silent } from '../../helpers/test-actors.ts'
@@ -154,6 +158,38 @@ describe('a logger receives', () => {
     client.start(2, 'silent')
     await client.next('end', 2)
     expect(logger.of('limit.met')).toMatchObject([{ principal: 'alice', ...says, reason: expect.any(String) }])
+    expect(logger.of('run.refused')).toEqual([])
+  })
+
+  test('that a principal met a limit, whichever way of HTTP its request took, and as nothing else', async () => {
+    const logger = kept()
+    const options = { logger, limits: { maxRuns: 1 }, http: { mcp: mcp() } }
+    await using served = await httpServed({ silent: silent() }, options)
+    await using client = await served.client()
+    client.start(1, 'silent')
+    await client.next('opened')
+    const met = (): number => logger.of('limit.met').length
+    const says = [{ principal: 'alice', code: 'overloaded', reason: expect.any(String) }]
+
+    const plain = await served.http().request('POST', '/runs', { body: { actor: 'silent', input: null } })
+    expect(plain.status).toBe(503)
+    expect(logger.of('limit.met')).toMatchObject(says)
+
+    const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'silent', arguments: {} } }
+    const headers = { accept: 'application/json, text/event-stream' }
+    const tool = await served.http().request('POST', '/mcp', { body: call, headers })
+    expect(tool.status).toBe(200)
+    expect(await tool.text()).toContain('overloaded')
+    expect(met()).toBe(2)
+
+    const socket = new WebSocket(`${served.url}/ai-sdk/silent`, { headers: { authorization: 'Bearer alice' } })
+    await once(socket, 'open')
+    const messages = [{ id: 'm', role: 'user', parts: [{ type: 'text', text: 'hello' }] }]
+    const answer = once(socket, 'message')
+    socket.send(JSON.stringify({ type: 'send', requestId: 'q', id: 'c', messages, trigger: 'submit-message' }))
+    expect(String((await answer)[0])).toContain('overloaded')
+    socket.close()
+    expect(met()).toBe(3)
     expect(logger.of('run.refused')).toEqual([])
   })
 
