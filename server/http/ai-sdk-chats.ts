@@ -44,12 +44,12 @@ export class AiSdkChats {
       const { run, seq, gen, answers, known, refused } = continued
       const found = await this.#chats.find(caller, actor, run, seq)
       await this.#chats.answer(caller, found, answers)
-      return { found, from: { after: seq, gen: gen ?? 1 }, format: formatOf(found, version, { known, refused }) }
+      return { found, from: { after: seq, gen: gen ?? 1 }, format: this.#formatOf(found, version, { known, refused }) }
     }
     const waiting = waitingRun(checked)
     if (waiting !== undefined) await this.#chats.supersede(caller, actor, waiting)
     const found = await this.#chats.start(caller, actor, id, { messages: conversationOf(checked) })
-    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, {}) }
+    return { found, from: { after: 0, gen: undefined }, format: this.#formatOf(found, version, {}) }
   }
 
   /** The whole answer of the chat's run that goes on. Undefined: none does. */
@@ -57,17 +57,15 @@ export class AiSdkChats {
     const active = this.#chats.active(caller, actor, chat)
     if (!active) return undefined
     const found = await this.#chats.find(caller, actor, active.run, 0)
-    return { found, from: { after: 0, gen: undefined }, format: formatOf(found, version, { past: active.seq }) }
+    return { found, from: { after: 0, gen: undefined }, format: this.#formatOf(found, version, { past: active.seq }) }
   }
-}
 
-function formatOf(
-  { run }: FoundRun,
-  version: 6 | 7,
-  more: Pick<UiChunkOptions, 'known' | 'refused' | 'past'>,
-): UiChunks {
-  // A run is set back by a restart, which ends this stream as well: nothing is kept for that.
-  return new UiChunks({ run: run.id, version, resets: false, gen: () => run.log.gen, ...more })
+  #formatOf(found: FoundRun, version: 6 | 7, more: Pick<UiChunkOptions, 'known' | 'refused' | 'past'>): UiChunks {
+    const { run } = found
+    // A run of this process is set back by a restart, which ends this stream as well: nothing is kept for that.
+    const resets = this.#chats.isElsewhere(found) ? undefined : false
+    return new UiChunks({ run: run.id, version, resets, gen: () => run.log.gen, ...more })
+  }
 }
 
 /** The run that the chat last heard of, if that waited for an answer. */

@@ -59,6 +59,11 @@ export class ChatRuns {
     if (status === NOT_WANTED) throw new MillraceError('not_found', 'the run is over')
   }
 
+  /** Whether another server executes a run, which may then be set back while it is read here. */
+  isElsewhere({ run }: FoundRun): boolean {
+    return !run.end && !this.#access.isHere(run.id)
+  }
+
   /** The chat goes on without an answer to the run that waits for one. */
   async supersede(caller: Caller, actor: string, id: string): Promise<void> {
     const found = await this.find(caller, actor, id, 0).catch(() => undefined)

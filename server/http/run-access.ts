@@ -295,6 +295,11 @@ export class RunAccess {
     if (MillraceError.is(error)) noteLimit(this.#parts.log, error, { principal: principal.id, over })
   }
 
+  /** Whether this process executes a run, or has executed it. */
+  isHere(id: string): boolean {
+    return this.#parts.registry.run(id) !== undefined
+  }
+
   /** Whether the caller may cancel a run. */
   mayCancel(caller: Caller, { run }: FoundRun): boolean {
     return this.#parts.registry.permits(caller.principal, 'cancel', run)
