@@ -147,7 +147,14 @@ export { openRecording } from './recordings/recording.ts'
 export type { RecordingFacts } from './recordings/recording-format.ts'
 export type { ReplayOptions } from './recordings/replay.ts'
 export { replay } from './recordings/replay.ts'
-export type { Router, RouterOptions, StreamAskOptions } from './router.ts'
+export type {
+  Router,
+  RouterAttachOptions,
+  RouterCancelOptions,
+  RouterOptions,
+  RouterStartOptions,
+  StreamAskOptions,
+} from './router.ts'
 export type { CloseOptions, MillraceServer, ServerOptions, WorkOptions } from './server.ts'
 export { createServer } from './server.ts'
 export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './sessions/auth.ts'

@@ -1,9 +1,10 @@
 import type { ActorMap, AnswerOf, DataOf, InputOf } from '../protocol/actors.ts'
 import { MillraceError } from '../protocol/errors.ts'
 import type { AnyData, StreamEvent } from '../protocol/events.ts'
+import type { OnDetach } from '../protocol/frames.ts'
 import type { Limits } from '../protocol/limits.ts'
 import { checkOptions, type OptionKinds } from '../protocol/options.ts'
-import { CANCEL_CODES } from '../protocol/receipt.ts'
+import { CANCEL_CODES, type Receipt, readReceipt } from '../protocol/receipt.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import { endData, type LoggedEnd } from './log/logged-end.ts'
 import { LocalReader, readRun } from './runs/local-reader.ts'
@@ -11,7 +12,7 @@ import type { ReadableRun } from './runs/readable-run.ts'
 import { KeepAlive } from './runtime.ts'
 import { checkedPrincipal } from './sessions/auth.ts'
 import { LOCAL } from './sessions/permissions.ts'
-import type { Registry } from './sessions/registry.ts'
+import type { FoundRun, Registry } from './sessions/registry.ts'
 
 const NO_BYTES = new Uint8Array(0)
 
@@ -40,11 +41,45 @@ export type StreamAskOptions<Data extends AnyData> = RouterOptions & {
   onChunk?: ((event: StreamEvent<Data>) => void | Promise<void>) | undefined
 }
 
+/** The options of `router.start`. */
+export type RouterStartOptions = Pick<RouterOptions, 'principal' | 'timeout'>
+
+/** The options of `router.attach`. */
+export type RouterAttachOptions = {
+  /** Who reads. Another principal than the owner needs the right to observe. Default: as of `router.start`. */
+  principal?: Principal | undefined
+  /** The number of the item behind which to begin. Default 0: before the first. */
+  after?: number | undefined
+  /**
+   * false: the actor does not wait for this reader. Items that are dropped meanwhile are reported as a `gap`. Default: it
+   * waits for readers of its own principal.
+   */
+  pace?: boolean | undefined
+  /** Aborting it ends the reading with its reason. The run goes on. Default: none. */
+  signal?: AbortSignal | undefined
+}
+
+/** The options of `router.cancel`. */
+export type RouterCancelOptions = {
+  /** Who cancels. Another principal than the owner needs the right to cancel. Default: as of `router.start`. */
+  principal?: Principal | undefined
+  /** A note for people, which the receipt repeats. Default: none. */
+  note?: string | undefined
+}
+
+const START_OPTIONS: OptionKinds<RouterStartOptions> = { principal: 'anything', timeout: 'anything' }
+const ATTACH_OPTIONS: OptionKinds<RouterAttachOptions> = {
+  principal: 'anything',
+  after: 'a number',
+  pace: 'true or false',
+  signal: 'anything',
+}
+const CANCEL_OPTIONS: OptionKinds<RouterCancelOptions> = { principal: 'anything', note: 'a string' }
 const OPTIONS: OptionKinds<RouterOptions> = { principal: 'anything', timeout: 'anything', signal: 'anything' }
 const STREAM_ASK_OPTIONS: OptionKinds<StreamAskOptions<never>> = { ...OPTIONS, onChunk: 'a function' }
 
 /**
- * Calls actors from inside the server's own process. The address of an actor is its name. Their runs are runs like any
+ * Calls actors from inside the server's own process, also those that are remote. The address of an actor is its name. Their runs are runs like any
  * other: they count in the limits of their principal, and its clients may attach to them. It needs no `listen`: a call
  * that waits for an answer or an event keeps the process alive.
  */
@@ -82,6 +117,31 @@ export interface Router<Actors extends ActorMap> {
     payload: InputOf<Actors[Name]>,
     options?: StreamAskOptions<DataOf<Actors[Name]>>,
   ): Promise<AnswerOf<Actors[Name]>>
+  /**
+   * Starts a run that goes on whether somebody reads it or not.
+   * @returns its id, for `attach` and `cancel`: here, and on every server that shares the store.
+   * @throws MillraceError as `ask` does for a start.
+   */
+  start<Name extends keyof Actors & string>(
+    address: Name,
+    payload: InputOf<Actors[Name]>,
+    options?: RouterStartOptions,
+  ): Promise<string>
+  /**
+   * Yields the events of a run, from any item on: of this server, of another one that shares its store, or one that has
+   * ended and is still kept. Leaving the loop does not cancel the run.
+   * @param run The id of the run.
+   * @throws MillraceError `not_found` for a run that does not exist, is no longer kept, or that the principal may not
+   * read; `bad_request` for an invalid option; `cancelled`, or the error of the actor, as the run ended.
+   */
+  attach<Data extends AnyData = AnyData>(run: string, options?: RouterAttachOptions): AsyncIterable<StreamEvent<Data>>
+  /**
+   * Cancels a run, on whatever server it is executed, and resolves once it has ended.
+   * @param run The id of the run.
+   * @returns the receipt; undefined when the run ended otherwise, or had ended.
+   * @throws MillraceError `not_found` as `attach` does; `forbidden`; `bad_request` for an invalid option.
+   */
+  cancel(run: string, options?: RouterCancelOptions): Promise<Receipt | undefined>
 }
 
 /** What a call reads, once it has begun. It must not refer to the iterator that the caller has. */
@@ -104,7 +164,13 @@ export function createRouter<Actors extends ActorMap>(
 ): Router<Actors> {
   /** A call that waits for its next event keeps the process alive, also without a port. */
   const alive = new KeepAlive()
-  const released = (): void => alive.release()
+  const waited = <Result>(result: Promise<Result>): Promise<Result> => {
+    alive.hold()
+    return result.finally(() => alive.release())
+  }
+
+  const ownerOf = (principal: Principal = LOCAL): Principal =>
+    principal === LOCAL ? LOCAL : checkedPrincipal(principal)
 
   /** Gives the run at once, so that its reader joins before its first item, unless a store has to answer. */
   function begin(
@@ -112,10 +178,11 @@ export function createRouter<Actors extends ActorMap>(
     payload: unknown,
     ask: boolean,
     options: RouterOptions,
+    onDetach?: OnDetach,
   ): ReadableRun | Promise<ReadableRun> {
     if (options.signal?.aborted)
       throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run started')
-    const { principal = LOCAL, timeout } = options
+    const { principal, timeout } = options
     // Code of the server may know its actors. The registry's answer is also for clients.
     if (!actors.has(address)) {
       const known = [...actors.keys()].join(', ')
@@ -126,10 +193,9 @@ export function createRouter<Actors extends ActorMap>(
     const start = {
       actor: address,
       input: payload,
-      options: { ask, ...(timeout === undefined ? {} : { timeoutMs: timeout }) },
+      options: { ask, ...(timeout === undefined ? {} : { timeoutMs: timeout }), ...(onDetach && { onDetach }) },
     }
-    const owner = principal === LOCAL ? LOCAL : checkedPrincipal(principal)
-    const started = registry.start(owner, start, NO_BYTES)
+    const started = registry.start(ownerOf(principal), start, NO_BYTES)
     return started instanceof Promise ? started.then(({ run }) => run) : started.run
   }
 
@@ -138,7 +204,7 @@ export function createRouter<Actors extends ActorMap>(
     started: ReadableRun | Promise<ReadableRun>,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<StreamEvent, LoggedEnd> {
-    const begun = started instanceof Promise ? await started : started
+    const begun = started instanceof Promise ? await waited(started) : started
     const stop = (): void => begun.cancel({ by: 'client', code: CANCEL_CODES.user })
     const reader = new LocalReader(begun, limits, limits.initialCredit)
     const events = readRun(begun, reader)
@@ -146,14 +212,13 @@ export function createRouter<Actors extends ActorMap>(
     signal?.addEventListener('abort', stop, { once: true })
     try {
       for (;;) {
-        alive.hold()
-        const step = await events.next().finally(released)
-        if (step.done) return step.value
+        const step = await waited(events.next())
+        if (step.done) return step.value as LoggedEnd
         yield step.value
       }
     } finally {
       signal?.removeEventListener('abort', stop)
-      await events.return(undefined as never)
+      await events.return(undefined)
     }
   }
 
@@ -191,6 +256,55 @@ export function createRouter<Actors extends ActorMap>(
     yield* read(call, begin(address, payload, false, options), options.signal)
   }
 
+  async function find(id: string, principal: Principal | undefined, after: number | null): Promise<FoundRun> {
+    if (typeof id !== 'string') throw new MillraceError('bad_request', 'a run is named by its id, which is a string')
+    return waited(Promise.resolve(registry.find(ownerOf(principal), id, after)))
+  }
+
+  async function* attached(id: string, options: RouterAttachOptions): AsyncGenerator<StreamEvent, void> {
+    checkOptions('router.attach', options, ATTACH_OPTIONS)
+    const { principal, after = 0, pace, signal } = options
+    if (!Number.isSafeInteger(after) || after < 0)
+      throw new MillraceError('bad_request', `after must be the number of an item, or 0, not ${after}`)
+    const stopped = (): MillraceError => MillraceError.from(signal?.reason, 'cancelled', 'the reading was ended')
+    if (signal?.aborted) throw stopped()
+    const { run, own } = await find(id, principal, after)
+    const mayPace = own && registry.permits(ownerOf(principal), 'govern', run)
+    if (pace === true && !mayPace)
+      throw new MillraceError('forbidden', 'this principal may only look on: leave `pace` out')
+    const observes = !mayPace || pace === false
+    const reader = new LocalReader(run, limits, limits.initialCredit, {
+      after: Math.min(after, run.log.last),
+      observes,
+    })
+    const stop = (): void => reader.stop()
+    signal?.addEventListener('abort', stop, { once: true })
+    const events = readRun(run, reader, true)
+    try {
+      for (let step = await waited(events.next()); !step.done; step = await waited(events.next())) yield step.value
+      if (signal?.aborted && !run.end) throw stopped()
+    } finally {
+      signal?.removeEventListener('abort', stop)
+      await events.return(undefined)
+    }
+  }
+
+  async function cancelled(id: string, { principal, note }: RouterCancelOptions): Promise<Receipt | undefined> {
+    const { run, own } = await find(id, principal, null)
+    if (!registry.permits(ownerOf(principal), 'cancel', run))
+      throw new MillraceError('forbidden', `this principal may not cancel ${own ? 'its runs' : 'runs of others'}`)
+    if (run.end) return undefined
+    const reader = new LocalReader(run, limits, limits.maxCredit, { after: run.log.last, observes: true })
+    try {
+      run.cancel({ by: 'client', code: CANCEL_CODES.user, note })
+      while (await waited(reader.next()));
+    } finally {
+      reader.leave()
+    }
+    const end = run.end as LoggedEnd | undefined
+    return end?.outcome === 'cancelled' ? readReceipt(endData(end)) : undefined
+  }
+
   return {
     async ask(address, payload, options = {}) {
       checkOptions('router.ask', options, OPTIONS)
@@ -213,6 +327,18 @@ export function createRouter<Actors extends ActorMap>(
         )
       }
       return (await collect(address, payload, type === 'ask', options)) as never
+    },
+    async start(address, payload, options = {}) {
+      checkOptions('router.start', options, START_OPTIONS)
+      const begun = begin(address, payload, false, options, 'continue')
+      return (begun instanceof Promise ? await waited(begun) : begun).id
+    },
+    attach(run, options = {}) {
+      return attached(run, options) as AsyncGenerator<StreamEvent<never>>
+    },
+    async cancel(run, options = {}) {
+      checkOptions('router.cancel', options, CANCEL_OPTIONS)
+      return cancelled(run, options)
     },
   }
 }

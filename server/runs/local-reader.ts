@@ -1,6 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
-import type { WireMap } from '../../protocol/frames.ts'
+import type { Policy, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import { eventsOf } from '../log/chunk-events.ts'
@@ -19,12 +19,16 @@ type LocalReaderOptions = {
   readonly dismissed?: () => void
   readonly rests?: () => void
   readonly leftSilently?: boolean
+  readonly observes?: boolean
 }
 
-/** Reads a run from inside this process, from its first item on. As for a client with `pace`, the actor waits for it. */
+/**
+ * Reads a run from inside this process, from its first item on unless it is told otherwise. As for a client with `pace`,
+ * the actor waits for it unless it only observes.
+ */
 export class LocalReader implements Reader {
-  readonly policy = 'pace'
-  readonly own = true
+  readonly policy: Policy
+  readonly own: boolean
   readonly answers: boolean
   readonly paused = false
   resting = false
@@ -52,6 +56,8 @@ export class LocalReader implements Reader {
    * @param options.rests called when it has read all there is, and waits for more.
    * @param options.leftSilently whether it waits for ever when another process goes on with the run. Default false: it
    * is dismissed.
+   * @param options.observes whether it only looks on: the actor does not wait for it, and it does not count as a reader
+   * of the principal. Default false.
    */
   constructor(
     run: ReadableRun,
@@ -63,14 +69,18 @@ export class LocalReader implements Reader {
       dismissed = () => {},
       rests = () => {},
       leftSilently = false,
+      observes = false,
     }: LocalReaderOptions = {},
   ) {
     this.#run = run
+    this.policy = observes ? 'log' : 'pace'
+    this.own = !observes
     this.answers = answers
     this.#onDismissed = dismissed
     this.#onRest = rests
     this.#isLeftSilently = leftSilently
     this.cursor = new Cursor(run.log, { last: after, gen: after > 0 ? run.log.gen : 1 }, credit, limits.maxCredit)
+    if (after > 0) this.#openLanes(after + 1)
     run.join(this)
   }
 
@@ -90,6 +100,8 @@ export class LocalReader implements Reader {
         this.#advance()
       }
       if (this.#dismissed && this.cursor.last < this.#run.log.last) throw this.#dismissed
+      const gap = this.#passOver()
+      if (gap) return gap
       if (this.#take()) continue
       if (this.#run.end) return undefined
       await new Promise<void>((resolve) => {
@@ -139,6 +151,24 @@ export class LocalReader implements Reader {
     if (!this.#isLeftSilently) this.dismiss('interrupted', 'the server went away; another one goes on with this run')
   }
 
+  /** The gap before the first item that is kept, if items before that were not read. It does not count as an item. */
+  #passOver(): StreamEvent | undefined {
+    const { log } = this.#run
+    const next = log.first
+    const from = this.cursor.last + 1
+    const at = from < next ? log.chunk(next, log.last, CHUNK_BYTES)?.at : undefined
+    if (at === undefined) return undefined
+    this.cursor.moveTo(next - 1, log.genAt(next))
+    this.#openLanes(next)
+    return { type: 'gap', from, next, reason: 'retention', seq: next - 1, at }
+  }
+
+  /** The lanes that are open before item `next`. */
+  #openLanes(next: number): void {
+    this.#lanes.clear()
+    for (const [lane, data] of this.#run.log.lanesAt(next)) this.#lanes.set(lane, data)
+  }
+
   #take(): boolean {
     const { log } = this.#run
     const chunk = log.chunk(this.cursor.last + 1, log.last, CHUNK_BYTES)
@@ -161,18 +191,23 @@ export class LocalReader implements Reader {
 }
 
 /**
- * The events of a run, and its end. Leaving early cancels the run and does not wait.
+ * The events of a run, and its end; undefined when the reader was stopped before. Leaving early cancels the run, unless
+ * it only follows, and does not wait.
  * @param reader has joined the run, and leaves it at the end.
  * @throws MillraceError the error of the run; `cancelled` when it was cancelled.
  */
-export async function* readRun(run: ReadableRun, reader: LocalReader): AsyncGenerator<StreamEvent, LoggedEnd> {
+export async function* readRun(
+  run: ReadableRun,
+  reader: LocalReader,
+  follows = false,
+): AsyncGenerator<StreamEvent, LoggedEnd | undefined> {
   try {
     for (let event = await reader.next(); event; event = await reader.next()) yield event
-    const end = run.end as LoggedEnd
-    if (end.outcome !== 'done') throw errorOf(end)
+    const { end } = run
+    if (end && end.outcome !== 'done') throw errorOf(end)
     return end
   } finally {
-    run.cancel({ by: 'client', code: CANCEL_CODES.user })
+    if (!follows) run.cancel({ by: 'client', code: CANCEL_CODES.user })
     reader.leave()
   }
 }

@@ -63,9 +63,10 @@ export class StopAsks {
 
   async #askUntilAnswered(run: string, ask: StopAsk, isLasting: boolean, isPooled: boolean): Promise<boolean> {
     for (;;) {
+      const isLast = this.isClosed
       const answer = await this.#askOnce(run, ask, isLasting, isPooled)
       if (answer !== 'busy') return answer
-      if (this.isClosed) return false
+      if (isLast) throw new MillraceError('store_unavailable', 'the stop was given up: this server is closed')
       await new Promise<void>((resolve) => this.#node.runtime.setTimer(RETRY_MS, resolve))
     }
   }

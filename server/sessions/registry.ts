@@ -279,11 +279,10 @@ export class Registry {
       if (input.issues) throw invalidInput(input.issues)
       const id = (key !== undefined && storage.idOf(key)) || newId('r', this.#options.runtime)
       const named = key === undefined ? undefined : { name: key, input: nameOfInput(inputBytes) }
-      const begun = await storage.beginInPool(id, storable({ ...rest, checked }), remote, named, over)
-      const run = await begun.run.view(0)
-      if (!begun.key || !named) return { run, reused: false }
+      const { run, key: taken } = await storage.beginInPool(id, storable({ ...rest, checked }), remote, named, over)
+      if (!taken || !named) return { run, reused: false }
       over()
-      return this.#reused(principal, { inputName: begun.key.input, run }, named.input)
+      return this.#reused(principal, { inputName: taken.input, run }, named.input)
     } catch (error) {
       over()
       throw error

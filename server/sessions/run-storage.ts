@@ -1,6 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { CancelCause } from '../../protocol/receipt.ts'
+import { CANCEL_CODES, type CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
 import type { RemoteActor } from '../actors/actor.ts'
@@ -221,20 +221,32 @@ export class RunStorage {
     remote: RemoteActor,
     key: NewRun['key'],
     ended: () => void,
-  ): Promise<{ run: RunElsewhere; key: StoredKey | undefined }> {
-    const { store } = this.#options
+  ): Promise<{ run: ReadableRun; key: StoredKey | undefined }> {
     const facts = this.#factsOf(run, remote.actor)
-    const begun = await this.#pools.begin(id, { facts, key }, remote)
-    if (begun === 'full') {
-      const message = `${remote.maxWaiting} runs wait in the pool ${remote.pool}, the maximum (maxWaiting); try again later`
-      throw new MillraceError('overloaded', message, { details: { afterMs: FULL_MS } })
+    // Until the store has answered, a run of this id may be another one that has the key.
+    let isOurs = key === undefined
+    try {
+      const begun = await this.#pools.begin(id, { facts, key }, remote)
+      if (begun === 'full') {
+        isOurs = false
+        const message = `${remote.maxWaiting} runs wait in the pool ${remote.pool}, the maximum (maxWaiting); try again later`
+        throw new MillraceError('overloaded', message, { details: { afterMs: FULL_MS } })
+      }
+      const taken = typeof begun === 'string' ? undefined : begun
+      isOurs = taken === undefined
+      const found = await this.#options.store.find(taken?.run ?? id)
+      if (!found) throw unavailable()
+      const view = await this.#elsewhere(found).view(0)
+      if (isOurs) {
+        this.#poolStarts?.watch(id, ended)
+        this.#registry.log.write('run.waiting', { ...aboutStored(found), pool: remote.pool })
+      }
+      return { run: view, key: taken }
+    } catch (error) {
+      // Whoever started it does not learn of it: it would be executed for nobody.
+      if (isOurs) this.#withdraw(id, { by: 'server', code: CANCEL_CODES.unspecified }).catch(() => {})
+      throw error
     }
-    const found = await store.find(typeof begun === 'string' ? id : begun.run)
-    if (!found) throw unavailable()
-    if (typeof begun !== 'string') return { run: this.#elsewhere(found), key: begun }
-    this.#poolStarts?.watch(id, ended)
-    this.#registry.log.write('run.waiting', { ...aboutStored(found), pool: remote.pool })
-    return { run: this.#elsewhere(found), key: undefined }
   }
 
   /**

@@ -334,6 +334,43 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     await worker[Symbol.asyncDispose]()
   })
 
+  test('that a worker has taken and not begun is put back before all others, and still has its time', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    await using gateway = await node(gatewaysActors(600))
+    await using worker = await node(workersActors(seen))
+    await using alice = await gateway.client()
+    const runs: string[] = []
+    for (const sid of [1, 2]) {
+      alice.start(sid, 'research', { to: 1 })
+      runs.push((await alice.next('opened', sid)).run)
+    }
+    const by = { worker: 'gpu' }
+    const taken = await worker.store.takeOver(runs[0]!, by)
+    expect(taken).toMatchObject({ run: { pool: { name: 'gpu', isNew: true } } })
+    expect(await gateway.store.takeOver(runs[0]!, 'canceller')).toBe('busy')
+    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([runs[1]])
+    if (typeof taken !== 'string') await taken.lease.shared?.putBack()
+    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual(runs)
+    expect(await gateway.store.takeOver(runs[0]!)).toBe('busy')
+    // Nobody takes them any more.
+    const ends = await Promise.all([1, 2].map((sid) => alice.next('end', sid)))
+    for (const end of ends) expect(end).toMatchObject({ outcome: 'error', data: { code: 'unavailable' } })
+    expect(seen.begun).toBe(0)
+  })
+
+  test('is begun once, however many workers look for it', async () => {
+    const node = deployment()
+    const seen = nothingSeen()
+    await using gateway = await node(gatewaysActors(30_000, 100), { limits: { maxRuns: 100 } })
+    await using first = await node(workersActors(seen))
+    await using second = await node(workersActors(seen))
+    await Promise.all([first, second].map(({ server }) => server.work({ pool: 'gpu', slots: 3 })))
+    const answers = Array.from({ length: 30 }, (_, i) => gateway.server.router.ask('research', { to: i }))
+    expect(await Promise.all(answers)).toEqual(Array.from({ length: 30 }, (_, i) => ({ counted: i })))
+    expect(seen.begun).toBe(30)
+  })
+
   describe('has one end', () => {
     /** A run that waits, on a gateway of its own. */
     async function waiting(waitMs?: number) {
@@ -423,5 +460,37 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     for await (const event of caller.router.stream('research', { to: 2, stay: true }))
       if (event.type === 'token' && event.text === '2,') break
     await eventually(() => seen.aborted === 1, 'its signal fired in the worker')
+    // Published here, consumed there: by several, from any item on.
+    const run = await caller.router.start('research', { to: 40, stay: true })
+    const texts = async (after: number, most: number): Promise<string> => {
+      let read = ''
+      for await (const event of other.router.attach(run, { after })) {
+        if (event.type === 'token') read += event.text
+        if (event.seq === most) break
+      }
+      return read
+    }
+    const otherStore = redisStore([redis], worker.prefix, { leaseMs: LEASE_MS })
+    await using other = createServer({ actors: gatewaysActors(), authenticate: () => undefined, store: otherStore })
+    expect(await Promise.all([texts(0, 40), texts(30, 35), texts(38, 40)])).toEqual([
+      counted(40),
+      '31,32,33,34,35,',
+      '39,40,',
+    ])
+    const bob = { id: 'bob' }
+    const foreign = other.router.attach(run, { principal: bob })[Symbol.asyncIterator]()
+    await expect(foreign.next()).rejects.toMatchObject({ code: 'not_found' })
+    await expect(other.router.cancel(run, { principal: bob })).rejects.toMatchObject({ code: 'not_found' })
+    expect(await other.router.cancel(run, { note: 'enough' })).toMatchObject({
+      reason: 'user',
+      note: 'enough',
+      settled: true,
+      kept: 40,
+    })
+    expect(seen.aborted).toBe(2)
+    expect(await caller.router.cancel(run)).toBeUndefined()
+    const again = caller.router.attach(run, { after: 39 })[Symbol.asyncIterator]()
+    expect(await again.next()).toMatchObject({ value: { type: 'token', text: '40,', seq: 40 } })
+    await expect(again.next()).rejects.toMatchObject({ code: 'cancelled' })
   })
 })

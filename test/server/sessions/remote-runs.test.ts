@@ -109,6 +109,7 @@ function elsewhere() {
     changed: () => {},
     withdraw: async () => false,
     failed: (error) => void failures.push(error),
+    withdraw: async () => false,
   })
   return run
 }
