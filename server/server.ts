@@ -42,7 +42,8 @@ import { ws } from './transports/ws.ts'
 const MAKERS: ReadonlySet<unknown> = new Set([anonymous, bearer, jwt])
 const DEFAULT_PORT = 7400
 const DEFAULT_DRAIN_MS = 10_000
-const DEFAULT_SLOTS = 16
+/** How many runs a worker executes at a time, unless it says otherwise. */
+export const DEFAULT_SLOTS = 16
 const MAX_REASON_CHARACTERS = 120
 const MAX_NAME_CHARACTERS = 256
 

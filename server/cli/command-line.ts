@@ -14,8 +14,23 @@ import { send } from './send.ts'
 import { serve } from './serve.ts'
 import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
+import { worker } from './worker.ts'
 
-const commands: readonly Command[] = [serve, run, attach, send, answer, cancel, ls, record, replay, data, graph, mcp]
+const commands: readonly Command[] = [
+  serve,
+  worker,
+  run,
+  attach,
+  send,
+  answer,
+  cancel,
+  ls,
+  record,
+  replay,
+  data,
+  graph,
+  mcp,
+]
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {

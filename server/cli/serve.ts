@@ -1,24 +1,20 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type MillraceServer, type ServerOptions } from '../server.ts'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
-import { demoActors } from './demo-actors.ts'
-import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
-import { onInterrupt } from './interrupts.ts'
+import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { invocation } from './invocation.ts'
-import { MODEL_NAMES, parseModel } from './model-option.ts'
+import { MODEL_NAMES } from './model-option.ts'
 import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
 import { DEFAULT_URL } from './remote.ts'
 import { speedOption } from './replay.ts'
 import { addMcp, addMetrics, addReplay, addStore, placeOf, placeWords } from './serve-additions.ts'
-import { terminalLogger } from './terminal-logger.ts'
+import { commonOptions, create, DEFAULT_DRAIN_S, drained, modelWords, type Options } from './server-process.ts'
 import { parseTransport } from './transport-option.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
 import { version } from './version.ts'
 
 const DEFAULT_PORT = 7400
-const DEFAULT_DRAIN_S = 10
 
 const usage = {
   name: 'serve',
@@ -115,7 +111,6 @@ type Flag = 'mcp' | 'metrics' | 'verbose'
 type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag | 'redis'>]?: string } & {
   readonly [Name in Flag]?: boolean
 } & { readonly redis?: readonly string[] }
-type Options = ServerOptions<NonNullable<Config['actors']>>
 
 /** How clients are authenticated: by a random token, by a token that the user set, or by the config file. */
 type Access = { kind: 'made' | 'chosen'; token: string } | { kind: 'own'; authenticate: Authenticate }
@@ -167,23 +162,11 @@ function accessOf({ token }: Values, { authenticate }: Config): Access {
 }
 
 async function optionsOf(values: Values, config: Config, access: Access, output: Output): Promise<Options> {
-  const named = values.model ?? (config.defaultModel ? undefined : process.env['MILLRACE_MODEL'] || 'demo')
+  const authenticate = access.kind === 'own' ? access.authenticate : bearer({ [access.token]: 'cli' })
   return {
-    actors: demoActors,
-    authenticate: access.kind === 'own' ? access.authenticate : bearer({ [access.token]: 'cli' }),
     http: true,
-    logger: terminalLogger(output, { errors: !config.onError, verbose: values.verbose ?? false }),
-    ...config,
-    ...(named === undefined ? {} : { defaultModel: await parseModel(named) }),
+    ...(await commonOptions(values, config, authenticate, output)),
     ...(values.transport === undefined ? {} : { transport: await parseTransport(values.transport) }),
-  }
-}
-
-function create(options: Options, configFile: string | undefined): MillraceServer<Options['actors']> {
-  try {
-    return createServer(options)
-  } catch (error) {
-    throw configFile === undefined ? error : new Failure(EXIT.usage, `${configFile}: ${messageOf(error)}`, error)
   }
 }
 
@@ -196,12 +179,11 @@ function greeting(url: string, rows: readonly string[][], options: Options, acce
     ...(url === DEFAULT_URL ? [] : [`--url ${url}`]),
     ...(access.kind === 'made' ? [`--token ${access.token}`] : []),
   ]
-  const model = defaultModel?.id ?? 'none'
   return [
     `millrace ${version()} listens on ${url}`,
     '',
     `  actors  ${Object.keys(actors).join(', ')}`,
-    `  model   ${model}${model === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`,
+    `  model   ${modelWords(defaultModel)}`,
     `  token   ${tokenWords(access)}`,
     ...rows.map(([name = '', words = '']) => `  ${name.padEnd(7)} ${words}`),
     '',
@@ -232,24 +214,4 @@ function tokenWords(access: Access): string {
     case 'own':
       return 'as set by the config file'
   }
-}
-
-/** Waits for Ctrl-C or SIGTERM, and resolves when the server has drained. */
-async function drained(server: MillraceServer<Options['actors']>, drainS: number, output: Output): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    onInterrupt((times) => {
-      if (times > 1) {
-        output.fail('quit at once')
-        process.exit(EXIT.interrupted)
-      }
-      const runs = server.liveRuns
-      if (runs > 0) {
-        const count = runs === 1 ? '1 run' : `${runs} runs`
-        output.note(`draining: waiting up to ${drainS} s for ${count} to end; press Ctrl-C again to quit at once`)
-        output.busy('draining')
-      }
-      server.close({ drainMs: drainS * 1_000 }).then(resolve, reject)
-    })
-  })
-  output.note('drained')
 }

@@ -32,7 +32,7 @@ describe('a command that cannot work is refused in one line, with exit code 2:',
     ['', /^Usage: millrace <command>/],
     [
       'wat',
-      /unknown command wat; known commands: serve, run, attach, send, answer, cancel, ls, record, replay, data, graph, mcp; see millrace --help/,
+      /unknown command wat; known commands: serve, worker, run, attach, send, answer, cancel, ls, record, replay, data, graph, mcp; see millrace --help/,
     ],
     ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
     ['serve --port 65536', /--port takes a whole number/],
@@ -115,7 +115,7 @@ describe('millrace', () => {
   test.each(['--help', 'help', '-h'])('lists commands and exit codes on %s', async (option) => {
     const { code, stdout } = await called([option])
     expect(code).toBe(0)
-    for (const name of ['serve', 'run', 'attach', 'send', 'answer', 'cancel', 'ls'])
+    for (const name of ['serve', 'worker', 'run', 'attach', 'send', 'answer', 'cancel', 'ls'])
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
     for (const [exit, means] of EXIT_CODES) expect(stdout).toMatch(new RegExp(`^ {2}${exit} +${means}$`, 'm'))
   })
