@@ -86,6 +86,16 @@ export const CATALOGUE = {
     help: 'Runs that another server has taken over.',
     labels: ['actor'],
   },
+  millrace_runs_queued_total: {
+    type: 'counter',
+    help: 'Runs of remote actors that began to wait for a worker.',
+    labels: ['actor'],
+  },
+  millrace_runs_untaken_total: {
+    type: 'counter',
+    help: 'Runs of remote actors that no worker took in time.',
+    labels: ['actor'],
+  },
   millrace_actor_failures_total: { type: 'counter', help: 'Errors that actors and tools threw.', labels: ['actor'] },
   millrace_model_failures_total: {
     type: 'counter',

@@ -100,6 +100,10 @@ class PrometheusMetrics implements Metrics {
       case 'run.moved':
         this.#countLast(actor, fields)
         return this.#add('millrace_runs_moved_total', { actor })
+      case 'run.waiting':
+        return this.#add('millrace_runs_queued_total', { actor })
+      case 'run.untaken':
+        return this.#add('millrace_runs_untaken_total', { actor })
       case 'run.failed':
         return this.#add('millrace_actor_failures_total', { actor })
       case 'model.failed':
@@ -115,6 +119,8 @@ class PrometheusMetrics implements Metrics {
       case 'actor.unknown': // `run.refused` follows.
       case 'http.off':
       case 'server.listening':
+      case 'run.withdrawn':
+      case 'worker.ready':
       case 'server.closing':
       case 'server.closed':
     }
