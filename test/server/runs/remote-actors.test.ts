@@ -9,8 +9,10 @@ import { redisStore } from '../../helpers/redis-harness.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
+import { repetitions } from '../../helpers/tier.ts'
 
 const LEASE_MS = 1_000
+const ROUNDS = repetitions({ quick: 2, full: 10 })
 
 /** What the actors of a worker did. */
 type Seen = { begun: number; aborted: number }
@@ -401,10 +403,10 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     }
 
     test('when it is cancelled at the moment at which a worker takes it', async () => {
-      for (let round = 0; round < 4; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         await using race = await waiting()
         const works = race.worker.server.work({ pool: 'gpu' })
-        for (let turn = 0; turn < round * 2; turn++) await new Promise((resolve) => setImmediate(resolve))
+        for (let turn = 0; turn < (round % 10) * 2; turn++) await new Promise((resolve) => setImmediate(resolve))
         race.alice.send({ kind: 'cancel', sid: 1 })
         const { outcome, data } = (await race.end()) as { outcome: string; data: WireMap }
         expect([outcome, data['by'], data['settled']]).toEqual(['cancelled', 'client', true])
@@ -414,9 +416,9 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     })
 
     test('when a worker takes it at the moment at which it has waited too long', async () => {
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         await using race = await waiting(100)
-        await new Promise((resolve) => setTimeout(resolve, 88 + round * 6))
+        await new Promise((resolve) => setTimeout(resolve, 90 + ((round * 13) % 30)))
         await race.worker.server.work({ pool: 'gpu' })
         const isUntaken = race.alice.frames.some(({ kind }) => kind === 'end')
         const begun = race.alice.until(
@@ -431,9 +433,9 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     })
 
     test('when it is cancelled at the moment at which it has waited too long', async () => {
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         await using race = await waiting(100)
-        await new Promise((resolve) => setTimeout(resolve, 88 + round * 6))
+        await new Promise((resolve) => setTimeout(resolve, 90 + ((round * 13) % 30)))
         race.alice.send({ kind: 'cancel', sid: 1 })
         const { outcome, data } = (await race.end()) as { outcome: string; data: WireMap }
         expect(outcome === 'cancelled' || data['code'] === 'unavailable').toBe(true)

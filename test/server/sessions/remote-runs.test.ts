@@ -109,7 +109,6 @@ function elsewhere() {
     changed: () => {},
     withdraw: async () => false,
     failed: (error) => void failures.push(error),
-    withdraw: async () => false,
   })
   return run
 }
