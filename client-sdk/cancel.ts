@@ -12,6 +12,12 @@ export type CancelOptions = {
    * Default: the run is stopped in any case.
    */
   ifSeq?: number | undefined
+  /**
+   * Whether the children of the run are stopped, too. `false`: each goes on as a run of its own, on the list of its
+   * principal, and the receipt names it in `continuing`. A server that is too old for that answers `confirmed: false`
+   * with the code `unsupported`, and nothing is stopped. Not for a target. Default true.
+   */
+  cascade?: boolean | undefined
 }
 
 /** The target to stop: one tool call or one sub-agent of a run, by its id. */

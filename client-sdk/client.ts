@@ -244,8 +244,7 @@ export function createClient<Actors extends ActorMap = ActorMap>(
 
     async close(options) {
       const { runs = 'cancel' } = options ?? {}
-      if (runs !== 'cancel' && runs !== 'detach')
-        throw new MillraceError('bad_request', 'runs must be cancel or detach')
+      if (runs !== 'cancel' && runs !== 'detach') throw new MillraceError('bad_request', 'runs: cancel or detach')
       const before = connects
       const ends = [...started.keys()].map((run): unknown => run[runs]())
       const shut = (): void => {

@@ -83,7 +83,7 @@ export interface Run<Data extends AnyData = AnyData, Result = unknown>
    * with the outcome that came first, or with `confirmed: false`.
    * @throws MillraceError `bad_request` for an id, a reason or a note of a wrong type, also for an id that is undefined.
    */
-  cancel(options: CancelOptions & CancelTarget): Promise<TargetCancelResult>
+  cancel(options: Omit<CancelOptions, 'cascade'> & CancelTarget): Promise<TargetCancelResult>
   /**
    * Stops the run. The loop ends at once. Never rejects; resolves as for a target.
    * @throws MillraceError `bad_request` for a reason or a note of a wrong type.
@@ -214,7 +214,7 @@ export function createRun<Data extends AnyData, Result>(
 
     cancel(options?: CancelOptions & Partial<CancelTarget>): Promise<CancelResult> {
       const given = Object(options) as CancelOptions & Partial<CancelTarget>
-      const { reason = 'user', note, call, agent, ifSeq } = given
+      const { reason = 'user', note, call, agent, ifSeq, cascade } = given
       const frame = prepare({
         kind: 'cancel',
         sid: 1,
@@ -226,10 +226,10 @@ export function createRun<Data extends AnyData, Result>(
         }),
       } as Cancel)
       if (frame.target) return stream.cancelTarget(frame)
-      if (ifSeq !== undefined) {
+      if (ifSeq !== undefined || cascade === false) {
         reader.isStopping = true
         const { code, note } = frame
-        return stream.input('stop', { ifSeq, code, ...(note !== undefined && { note }) }).then(
+        return stream.input('stop', { ifSeq, code, note, cascade }).then(
           // Its end comes behind the items that wait, which nobody reads any more: a cancel skips them.
           () => leave(frame),
           (error: unknown) => {

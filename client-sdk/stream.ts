@@ -191,7 +191,7 @@ export function createStream(connection: Connection, request: Start | Attach, li
   }
 
   const rejectQuestions = (): void => {
-    if (questions.size > 0) questions.reject(new MillraceError('connection_lost', 'the run ended before the answer'))
+    if (questions.size > 0) questions.reject(new MillraceError('connection_lost', 'the run ended first'))
   }
 
   const close = (ending: StreamEnd): void => {

@@ -58,6 +58,11 @@ export type TargetReceipt = {
   settled: boolean
   /** From the cancel to the end, in milliseconds. */
   ms: number
+  /**
+   * Ids of the children that go on, each as a run of its own: those that are detached, and all of them after a cancel
+   * with `cascade: false`. Of very many the first. Absent: none.
+   */
+  continuing?: string[]
 }
 
 /** The result of cancelling a run, sent with its end. */
@@ -80,8 +85,12 @@ export type Receipt = TargetReceipt & {
   kept: number
 }
 
-/** The side that cancels, and the number of its reason. */
-export type CancelCause = Pick<Receipt, 'by'> & { code: number; note?: string | undefined }
+/** The side that cancels, the number of its reason, and whether children are stopped as well (default true). */
+export type CancelCause = Pick<Receipt, 'by'> & {
+  code: number
+  note?: string | undefined
+  cascade?: boolean | undefined
+}
 
 /** A receipt as it is sent: with the number of its reason. */
 export type Sent<R extends TargetReceipt> = Omit<R, 'reason'> & { code: number }

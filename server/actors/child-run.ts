@@ -18,6 +18,13 @@ export type SpawnOptions = {
    * called again, with the same arguments. Default: none, and a restart ends the run while the child goes on.
    */
   key?: string | undefined
+  /**
+   * Whether the child outlives its parent. It is not stopped by the end or a cancel of that: from then on it is a run of
+   * its own, on the list of its principal, which goes on without a reader. It is kept in memory: a restart ends it, also
+   * on a server with a store. Read it in the loop turn in which it begins; otherwise it goes on unread. Leaving its loop
+   * does not cancel it. Default false.
+   */
+  detached?: boolean | undefined
   /** Aborting it cancels the child. Default: none. */
   signal?: AbortSignal | undefined
   /**
@@ -34,7 +41,7 @@ export type SpawnOptions = {
  *
  * The loop ends when the child is done or cancelled, and returns the result if there is one. It throws the child's
  * error if the child failed, and `overloaded` if the server gave up the ended child's log before the loop read it. A
- * second loop throws `already_reading`. Leaving the loop cancels the child.
+ * second loop throws `already_reading`. Leaving the loop cancels the child, unless it is `detached`.
  */
 export interface ChildRun<Data extends AnyData = AnyData, Result = unknown>
   extends AsyncIterable<RunEvent<Data> & { agent: string }, Result | undefined> {
@@ -52,8 +59,10 @@ export interface ChildRun<Data extends AnyData = AnyData, Result = unknown>
    * Cancels the child. Resolves when it has ended: with its receipt, or with undefined if it had ended otherwise
    * before.
    * @param note A reason for the receipt, cut to 84 characters. Default: none.
+   * @param options.cascade Whether its own children are stopped, too. Those that are not are named as `continuing` in
+   * the receipt. Default true.
    */
-  cancel(note?: string): Promise<Receipt | undefined>
+  cancel(note?: string, options?: { cascade?: boolean | undefined }): Promise<Receipt | undefined>
   /**
    * Pauses it, resumes it, slows it down or sets what it may cost, with all that is below it.
    * @throws MillraceError `bad_request` for an invalid order; `not_found` when it has ended.
@@ -97,7 +106,7 @@ interface Spawnable extends ActorTypes {
 /**
  * Starts another actor as a child of a run. The child is a run with its own id and log, for the same principal. The
  * parent logs `agent.start` at once, and `agent.end` when the child has ended and its events were read. A stop or the
- * end of the parent stops its children, and the parent settles after them. Clients can cancel one child, and answer its
+ * end of the parent stops its children that are not `detached`, and the parent settles after them. Clients can cancel one child, and answer its
  * requests, through the parent.
  * @param input The child's schema checks it.
  * @throws MillraceError `invalid_input` when the schema rejects the input; `bad_request` for a `meta` that is too large

@@ -218,10 +218,16 @@ export class RunAccess {
    * Stops a run, and waits for its receipt.
    * @throws MillraceError `forbidden`.
    */
-  async cancel(caller: Caller, { run }: FoundRun, reason: CancelReason, note?: string): Promise<Cancelled> {
+  async cancel(
+    caller: Caller,
+    { run }: FoundRun,
+    reason: CancelReason,
+    note?: string,
+    cascade?: boolean,
+  ): Promise<Cancelled> {
     const { limits } = this.#parts
     this.#must(caller, 'cancel', run, 'cancel the run')
-    run.cancel(byClient(CANCEL_CODES[reason], note))
+    run.cancel(byClient(CANCEL_CODES[reason], note, cascade))
     const end =
       run.end ??
       (await watchRun(this.#parts, run, { from: { after: null, gen: undefined } }, limits.cancelGraceMs + DELIVERY_MS, {
@@ -243,11 +249,12 @@ export class RunAccess {
     target: { readonly type: 'call' | 'agent'; readonly id: string },
     reason: CancelReason,
     note?: string,
+    cascade?: boolean,
   ): Promise<Cancelled> {
     this.#must(caller, 'cancel', run, 'cancel the run')
     const { type, id } = target
     const from = { after: run.log.last, gen: run.log.gen }
-    const cause = byClient(CANCEL_CODES[reason], note)
+    const cause = byClient(CANCEL_CODES[reason], note, cascade)
     const isGoingOn = await (type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause))
     if (!isGoingOn) throw new MillraceError('not_found', nothingCalled(id))
     const ms = this.#parts.limits.cancelGraceMs + DELIVERY_MS

@@ -91,15 +91,17 @@ export function runRoutes({ runtime, access, streams }: RouteParts): Route[] {
 
   async function cancel(call: Call): Promise<Response> {
     const { value } = await call.optionalBody(CANCEL_BODY)
-    const { reason, note, call: toolCall, agent } = value
+    const { reason, note, call: toolCall, agent, cascade } = value
     if (toolCall !== undefined && agent !== undefined)
       throw new HttpError(400, 'bad_request', 'name either a `call` or an `agent`')
+    if (toolCall !== undefined && cascade !== undefined)
+      throw new HttpError(400, 'bad_request', '`cascade` is for a run or an `agent`, not for a `call`')
     const found = await access.find(call.caller, call.param('run'))
     const target =
       toolCall === undefined ? agent && { type: 'agent' as const, id: agent } : { type: 'call' as const, id: toolCall }
     const cancelled = target
-      ? await access.cancelTarget(call.caller, found, target, reason, note)
-      : await access.cancel(call.caller, found, reason, note)
+      ? await access.cancelTarget(call.caller, found, target, reason, note, cascade)
+      : await access.cancel(call.caller, found, reason, note, cascade)
     return json({ run: found.run.id, ...cancelled }, cancelled.confirmed ? 200 : 202)
   }
 

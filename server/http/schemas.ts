@@ -94,13 +94,21 @@ export const START_BODY: z.ZodType<StartBody> = z.strictObject({
 
 const reasons = Object.keys(CANCEL_CODES) as CancelReason[]
 /** The body of `POST /runs/:run/cancel`. */
-export const CANCEL_BODY: z.ZodType<{ reason: CancelReason; note?: string; call?: string; agent?: string }> =
-  z.strictObject({
-    reason: z.enum(reasons).default('user'),
-    note: bytesAtMost(MAX_NOTE_BYTES).exactOptional(),
-    call: name.exactOptional().meta({ description: 'The id of a tool call: only that is stopped' }),
-    agent: name.exactOptional().meta({ description: 'The id of a sub-agent: only that is stopped' }),
-  })
+export const CANCEL_BODY: z.ZodType<{
+  reason: CancelReason
+  note?: string
+  call?: string
+  agent?: string
+  cascade?: boolean
+}> = z.strictObject({
+  reason: z.enum(reasons).default('user'),
+  note: bytesAtMost(MAX_NOTE_BYTES).exactOptional(),
+  call: name.exactOptional().meta({ description: 'The id of a tool call: only that is stopped' }),
+  agent: name.exactOptional().meta({ description: 'The id of a sub-agent: only that is stopped' }),
+  cascade: z.boolean().exactOptional().meta({
+    description: 'Whether the sub-agents of what is stopped are stopped, too. Default true. Not for a `call`',
+  }),
+})
 
 /** The body of `POST /runs/:run/input`. */
 export const INPUT_BODY: z.ZodType<{ type: string; data?: unknown; id?: string }> = z.strictObject({

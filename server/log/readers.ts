@@ -59,7 +59,7 @@ export class Readers {
   #holding: Set<Reader> | undefined
   readonly #log: Log
   readonly #limits: Limits
-  readonly #onDetach: OnDetach
+  #onDetach: OnDetach
   readonly #readers = new Set<Reader>()
   /** The pacing reader that left last, as it was then. */
   #lastPacer: AbsentPacer | undefined
@@ -95,6 +95,11 @@ export class Readers {
   /** Whether a reader may answer what the run waits for. */
   get canAnswer(): boolean {
     return this.#answering > 0
+  }
+
+  /** From now on the run goes on without a reader. */
+  continueDetached(): void {
+    this.#onDetach = 'continue'
   }
 
   /** The actor waits for `pacer` as well from now on. */

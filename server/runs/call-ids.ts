@@ -14,6 +14,8 @@ export class CallIds {
   /** The ids given so far, each with the last number that was appended to it. */
   readonly #calls = new Map<string, number>()
   #requests = 0
+  /** The runs that no other one began, or that were let go, and that give ids from here. */
+  #trees = 1
 
   /** The id of a tool call as the model gave it, if it is usable and new. Some providers start to count again in each answer. */
   claimCall(given: string): string {
@@ -37,9 +39,14 @@ export class CallIds {
     return this.#requests
   }
 
-  /** The tree of runs has settled: no id is given any more. */
+  /** A run below is let go: it gives ids from here, also when the tree has settled that it belonged to. */
+  share(): void {
+    this.#trees++
+  }
+
+  /** The tree of runs has settled. Behind the last one, no id is given any more. */
   release(): void {
-    this.#calls.clear()
+    if (--this.#trees === 0) this.#calls.clear()
   }
 
   newRequest(): string {

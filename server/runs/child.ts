@@ -1,7 +1,7 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent, StreamEvent } from '../../protocol/events.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import { type CancelCause, readReceipt, type Usage } from '../../protocol/receipt.ts'
+import { type CancelCause, type RunUsage, readReceipt } from '../../protocol/receipt.ts'
 import { BY_PARENT, type ChildRun, type ChildState } from '../actors/child-run.ts'
 import { endData, errorOf, type LoggedEnd } from '../log/logged-end.ts'
 import { excerpt, wellFormed } from '../text.ts'
@@ -23,7 +23,7 @@ export interface ChildRunHandle extends ReadableRun {
   readonly waitsForPeople: boolean
   readonly state: string
   readonly openWork: OpenWorkSnapshot
-  readonly spent: Usage | undefined
+  readonly spent: RunUsage | undefined
   endNow(): void
   /** It is stopping, or has ended. */
   readonly isOver: boolean
@@ -35,6 +35,8 @@ export interface ChildRunHandle extends ReadableRun {
   descendant(id: string): ChildRunHandle | undefined
   /** A run above it was paused or resumed. */
   pauseMoved(): void
+  /** The run that began it is over, and it goes on as a run of its own. */
+  letGo(): void
   /** From what another process goes on with it. Undefined: it does not only wait. */
   readonly parkedState: Pick<ParkedChild, 'startedAt' | 'next' | 'lives' | 'packed'> | undefined
   /** The process ends, and another one goes on with it. */
@@ -60,6 +62,8 @@ export class Child {
   readonly run: ChildRunHandle
   /** What the actor of its parent receives. */
   readonly view: ChildRun
+  /** It outlives its parent. */
+  readonly isDetached: boolean
   /** Resolves when it has ended and was read to the end, or with the reason why nothing waits for that. */
   readonly over: Promise<LoggedEnd | MillraceError>
   readonly #reader: LocalReader
@@ -71,6 +75,8 @@ export class Child {
   #reading: 'nobody' | 'loop' | 'left' | 'drain' = 'nobody'
   /** Nothing of it is read any more. */
   #left = false
+  /** Its parent is over, and it goes on: nothing that is left of its parent stops it. */
+  #isLetGo = false
   /** Why not all that it said was read. */
   #unread: MillraceError | undefined
   /** Unread ends of calls and agents by item number, each with the function to call once it is read. */
@@ -87,10 +93,12 @@ export class Child {
     run: ChildRunHandle,
     callbacks: ChildCallbacks,
     tell: (end: LoggedEnd) => Promise<void>,
+    isDetached: boolean,
     foundBy?: Pick<ParkedChild, 'key' | 'call'>,
     from?: Pick<ParkedChild, 'text' | 'next'>,
   ) {
     this.run = run
+    this.isDetached = isDetached
     this.#foundBy = foundBy
     this.#text = from?.text ?? ''
     this.#callbacks = callbacks
@@ -144,8 +152,26 @@ export class Child {
     if (read) this.#unreadEnds.set(seq, read)
   }
 
+  /** Reads it to its end if nobody else does: it does not wait for its parent. */
+  readAlone(): void {
+    if (this.#reading !== 'nobody' || this.#left) return
+    this.#reading = 'drain'
+    void this.#drain()
+  }
+
+  /** Its parent is over: it goes on without it, and what waits for it is released. */
+  letGo(reason: MillraceError): void {
+    this.#isOver(reason)
+    this.#left = this.#isLetGo = true
+    this.#readNoMore()
+    this.run.letGo()
+    this.#reader.stop()
+    this.#reader.leave()
+  }
+
   /** Stops it: nothing of it is read any more. */
   stop(why: CancelCause): void {
+    if (this.#isLetGo) return
     this.#left = true
     this.#readNoMore()
     if (!this.#reader.atEnd)
@@ -179,8 +205,9 @@ export class Child {
       get result() {
         return resultOf()
       },
-      cancel: async (note) => {
-        this.stop({ ...BY_PARENT, note: note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS) })
+      cancel: async (note, { cascade } = {}) => {
+        const words = note === undefined ? undefined : shown(note, MAX_NOTE_CHARACTERS)
+        this.stop({ ...BY_PARENT, note: words, cascade })
         const end = await this.over
         return 'outcome' in end && end.outcome === 'cancelled' ? readReceipt(endData(end)) : undefined
       },
@@ -193,9 +220,11 @@ export class Child {
       throw new MillraceError('already_reading', 'a child run has one reader: pass its events on to others')
     this.#reading = 'loop'
     const events = this.#events()
+    let last: Promise<unknown> = Promise.resolve()
     return {
       next: () => {
         const step = events.next()
+        last = step
         // The loop may stop waiting for it before it rejects: that must not be an unhandled rejection.
         step.catch(() => {})
         return step
@@ -203,7 +232,9 @@ export class Child {
       // The generator would answer only after the event that it waits for.
       return: () => {
         this.#reading = 'left'
-        this.stop(BY_PARENT)
+        const alone = (): Promise<void> => this.#drain()
+        if (this.isDetached) void last.then(alone, alone)
+        else this.stop(BY_PARENT)
         return Promise.resolve({ done: true, value: undefined })
       },
     }

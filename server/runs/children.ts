@@ -198,7 +198,8 @@ export class Children {
       from,
     )
     const foundBy = key === undefined ? undefined : { key, call: call?.id }
-    const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end), foundBy, from)
+    const isDetached = options.detached === true
+    const child: Child = new Child(run, callbacks, (end) => this.#tell(child, end), isDetached, foundBy, from)
     isMade = true
     if (keyName !== undefined) {
       this.#left.delete(keyName)
@@ -217,8 +218,30 @@ export class Children {
     this.#noteForPeople(child)
     this.#agents.begin(run.id)
     if (options.signal) stopWith(options.signal, child)
+    if (isDetached) callbacks.nextTurn(() => child.readAlone())
     if (!from) callbacks.began({ type: 'agent.start', agent: run.id, name: run.actorName, run: run.id })
     return child.view
+  }
+
+  /**
+   * Lets children go: their parent is over, and each of them goes on as a run of its own.
+   * @param all also those that are not detached.
+   * @returns their ids.
+   */
+  letGo(reason: () => MillraceError, all: boolean): readonly string[] {
+    const gone = [...this.#live].filter((child) => (all || child.isDetached) && !child.isStopped && !child.run.isOver)
+    for (const child of gone) {
+      // What it costs from now on is not its parent's.
+      const usage = child.run.spent
+      if (usage) this.#callbacks.spent(usage)
+      this.#live.delete(child)
+      this.#waiting.delete(child)
+      this.#forPeople.delete(child)
+      this.#unreported.get(child)?.()
+      this.#unreported.delete(child)
+      child.letGo(reason())
+    }
+    return gone.map(({ id }) => id)
   }
 
   /** Stops all children: their parent is over, and its actor need not wait for them. */
@@ -381,6 +404,6 @@ function checkedMeta(meta: unknown, limits: Limits): WireMap | undefined {
   return unpackPayload(packed) as WireMap
 }
 
-function receiptOf({ reason, by, note, settled, ms }: Receipt): TargetReceipt {
-  return { reason, by, settled, ms, ...(note !== undefined && { note }) }
+function receiptOf({ reason, by, note, settled, ms, continuing }: Receipt): TargetReceipt {
+  return { reason, by, settled, ms, ...(note !== undefined && { note }), ...(continuing && { continuing }) }
 }

@@ -35,7 +35,7 @@ export class Clocks {
   readonly #deadline: Deadline
   readonly #stall: StallClock
   /** Undefined for a run that goes on detached. */
-  readonly #detachMs: number | undefined
+  #detachMs: number | undefined
   #detach: Timer | undefined
   /** Its principal has no reader. */
   #isDetached = false
@@ -111,6 +111,12 @@ export class Clocks {
       this.#detach = undefined
       this.#callbacks.left({ by: 'server', code: CANCEL_CODES.detached, note: 'nobody came back to it' })
     })
+  }
+
+  /** From now on it goes on without a reader. */
+  continueDetached(): void {
+    this.#detachMs = undefined
+    this.#armDetach()
   }
 
   /** The principal of the run has a reader again. */

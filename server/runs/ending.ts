@@ -22,6 +22,8 @@ const ID_HEADER_BYTES = 5
 /** A stop, and what was open when it came. */
 type Stop = StopCause & {
   at: number
+  /** Ids of the children that go on without the run. */
+  continuing: readonly string[]
   open: OpenWorkSnapshot
   /** Whether a provider of the run itself, not of a child, was cut off. */
   cutOff: boolean
@@ -40,6 +42,8 @@ export type EndingCallbacks = {
   readonly usage: UsageTally
   /** Gives the children that the run has now. */
   readonly children: () => Children
+  /** Whether it ends because the server goes away, or because another one has the run. */
+  isInterrupted(): boolean
   /** The run is over: its clocks stand still from now on. */
   over(): void
   /** Aborts the signal of the actor. */
@@ -78,6 +82,11 @@ export class Ending {
     return this.#stop !== undefined || this.#end !== undefined
   }
 
+  /** It was stopped because the server goes away, or because another one has the run. */
+  get isInterrupted(): boolean {
+    return this.#stop?.error.code === 'interrupted'
+  }
+
   /** Everything has finished, and not only the end been logged. */
   get isSettled(): boolean {
     return this.#isSettled
@@ -100,7 +109,12 @@ export class Ending {
   stop(cause: StopCause): void {
     if (this.isOver) return
     const { runtime, limits, openWork } = this.#run
-    this.#stop = { ...cause, at: runtime.now(), open: this.openWork, cutOff: openWork.snapshot().provider }
+    const own = openWork.snapshot()
+    const stop: Stop = { ...cause, continuing: [], at: runtime.now(), open: own, cutOff: own.provider }
+    this.#stop = stop
+    // What goes on is none of what this stops.
+    stop.continuing = this.#letGo(cause.cascade === false)
+    stop.open = this.openWork
     this.#run.over()
     this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
       this.#grace = undefined
@@ -192,6 +206,7 @@ export class Ending {
     }
     const usage = this.#spent(stop.cutOff)
     if (usage) receipt.usage = usage
+    if (stop.continuing.length > 0) receipt.continuing = asManyAsFit(stop.continuing, limits)
     if (stop.note !== undefined) receipt.note = stop.note
     return receipt
   }
@@ -241,6 +256,7 @@ export class Ending {
     isLater = true
     if (!this.#stop) {
       // An actor that waits for its signal would otherwise keep its slot for ever.
+      this.#letGo(false)
       if (!producer.finished || !openWork.idle) this.#run.abort(this.stopReason())
       this.#stopWork()
     }
@@ -254,13 +270,18 @@ export class Ending {
     this.#run.producer.quiet()
   }
 
+  /** Lets the children go that outlive the run. Returns their ids. */
+  #letGo(all: boolean): readonly string[] {
+    return this.#run.isInterrupted() ? [] : this.#run.children().letGo(this.stopReason, all)
+  }
+
   #stopWork(): void {
     this.#run.children().stop()
     this.#run.producer.close()
   }
 }
 
-/** The first of some ids: neither of the two lists of a receipt leaves too little room for the rest of it. */
+/** The first of some ids: the three lists of a receipt leave enough room for the rest of it. */
 function asManyAsFit(ids: readonly string[], { maxEvent, maxValues }: Limits): string[] {
   const first: string[] = []
   let room = maxEvent / 4

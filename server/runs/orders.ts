@@ -20,9 +20,13 @@ const ORDER: z.ZodType<GovernOrder & { agent?: string }> = z.strictObject({
   budget: z.strictObject({ tokens: limit, ms: limit, cost: limit }).nullable().exactOptional(),
 })
 
-/** The data of an input of type `stop`: of the turn in which a client saw item `ifSeq`. */
-const STOP: z.ZodType<{ ifSeq: number; code?: number; note?: string }> = z.object({
-  ifSeq: z.int().min(0),
+/**
+ * The data of an input of type `stop`: of the turn in which a client saw item `ifSeq`, or, with `cascade` false, of the
+ * run without its children.
+ */
+const STOP: z.ZodType<{ ifSeq?: number; cascade?: boolean; code?: number; note?: string }> = z.object({
+  ifSeq: z.int().min(0).exactOptional(),
+  cascade: z.boolean().exactOptional(),
   code: z.int().min(0).exactOptional(),
   note: z.string().max(256).exactOptional(),
 })
@@ -44,7 +48,7 @@ export type OrdersCallbacks = GovernorCallbacks & {
 export class Orders {
   readonly #run: OrdersCallbacks
   /** The orders of the run that began this one: they hold here, too. */
-  readonly #above: Orders | undefined
+  #above: Orders | undefined
   /** Made for the first order. */
   #governor: Governor | undefined
   /** The item with which the present turn of the agent began. */
@@ -105,6 +109,11 @@ export class Orders {
     this.#above?.spentMore()
   }
 
+  /** The run that began this one is over, and this one goes on: orders to that one hold no more. */
+  letGo(): void {
+    this.#above = undefined
+  }
+
   /** The run is over. */
   clear(): void {
     this.#governor?.clear()
@@ -112,10 +121,14 @@ export class Orders {
 
   #stop(data: unknown): InputAnswer {
     const { data: stop } = STOP.safeParse(data)
-    if (!stop)
-      return { status: 'invalid', note: 'a stop has `ifSeq`, the number of an item, and may have `code` and `note`' }
-    if (stop.ifSeq < this.#turnAt) return { status: 'stale', note: 'a later turn has begun' }
-    this.#run.cancel(byClient(stop.code ?? CANCEL_CODES.user, stop.note))
+    if (stop?.ifSeq === undefined && stop?.cascade === undefined)
+      return {
+        status: 'invalid',
+        note: 'a stop has `ifSeq`, the number of an item, or `cascade`, and may have `code` and `note`',
+      }
+    if (stop.ifSeq !== undefined && stop.ifSeq < this.#turnAt)
+      return { status: 'stale', note: 'a later turn has begun' }
+    this.#run.cancel(byClient(stop.code ?? CANCEL_CODES.user, stop.note, stop.cascade))
     return { status: 'accepted' }
   }
 

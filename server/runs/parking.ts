@@ -11,10 +11,10 @@ export type WaitingWork = Pick<ParkedRun, 'calls' | 'children' | 'agents' | 'pas
 /** What parking takes from its run. */
 export type ParkingCallbacks = {
   readonly runtime: Pick<Runtime, 'nextTurn'>
-  /** That of the whole tree of runs. Absent where nothing is stored. */
-  readonly journal: Journal | undefined
-  /** Of the run that began this one. */
-  readonly above: Parking | undefined
+  /** That of the whole tree of runs. Undefined where nothing is stored. */
+  journal(): Journal | undefined
+  /** Of the run that began this one, until that is over. */
+  above(): Parking | undefined
   /** It has begun or stopped to wait. */
   waitingChanged(): void
   /** What of it waits; undefined while anything of the run is under way that would have to be repeated. */
@@ -56,9 +56,8 @@ export class Parking {
     this.#count(1)
     const over = (): void => this.#count(-1)
     what.then(over, over)
-    const { journal } = this.#run
-    if (!journal) return what
-    const waited = this.#goOnAfter(journal, what)
+    if (!this.#run.journal()) return what
+    const waited = this.#goOnAfter(what)
     // An actor may stop waiting for it before it rejects.
     waited.catch(() => {})
     return waited
@@ -69,12 +68,12 @@ export class Parking {
     return this.#waits > 0
   }
 
-  async #goOnAfter<T>(journal: Journal, what: Promise<T>): Promise<T> {
+  async #goOnAfter<T>(what: Promise<T>): Promise<T> {
     try {
       return await what
     } finally {
       this.#goingOn++
-      await journal.goOn()
+      await this.#run.journal()?.goOn()
       this.#goingOn--
       this.review()
     }
@@ -89,13 +88,13 @@ export class Parking {
 
   #countInTree(more: 1 | -1): void {
     this.#waitsInTree += more
-    const { above } = this.#run
+    const above = this.#run.above()
     if (above) above.#countInTree(more)
   }
 
   /** Something has begun to wait, or has finished: perhaps all that is left waits. */
   review(): void {
-    const { above } = this.#run
+    const above = this.#run.above()
     if (above) return above.review()
     if (this.#isDue || this.#waitsInTree === 0 || !this.#checkpoint) return
     this.#isDue = true
@@ -135,9 +134,8 @@ export class Parking {
   }
 
   #park(): void {
-    const { journal } = this.#run
     const { state } = this
     const packed = state && packParked(state)
-    if (packed) void journal?.park(packed)
+    if (packed) void this.#run.journal()?.park(packed)
   }
 }

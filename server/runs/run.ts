@@ -66,6 +66,8 @@ export type RunCallbacks = {
   earlierRun(principal: Principal, id: string): Promise<EarlierRun>
   /** Its state has changed. */
   changed(run: Run): void
+  /** The run that began it is over, and it goes on. */
+  letGo(run: Run): void
   /** The end is logged. */
   ended(run: Run): void
   /** The actor, its tools and its provider requests have finished: the slot is free. After `ended`. */
@@ -103,7 +105,9 @@ export class Run implements ReadableRun {
   readonly #usage = new UsageTally()
   readonly #openWork: OpenWork
   #children = NO_CHILDREN
-  /** The run that began this one; only its id once this one has settled. */
+  /** It began as the child of another run. */
+  readonly #isChild: boolean
+  /** The run that began this one, unless that let it go; only its id once this one has settled. */
   parent: (Member & { readonly id: string }) | undefined
   /** What of the parent is notified, until there is nothing more to report. */
   #parentLink: ParentLink | undefined
@@ -152,6 +156,7 @@ export class Run implements ReadableRun {
     this.#guarded = new GuardedRuntime(callbacks.runtime, (error) => this.#broke(error))
     this.parent = parentLink?.parent
     this.#parentLink = parentLink
+    this.#isChild = parentLink !== undefined
     this.#limits = parentLink ? childLimits(parentLink.parent.#limits) : callbacks.limits
     this.#ids = parentLink ? parentLink.parent.#ids : new CallIds()
     this.#actor = actor
@@ -207,7 +212,7 @@ export class Run implements ReadableRun {
 
   /** The name under which its actor is registered. `agent` for a child whose actor is not: its own name may be data. */
   get registeredName(): string {
-    return this.parent ? this.#callbacks.nameOf(this.#actor) : this.actorName
+    return this.#isChild ? this.#callbacks.nameOf(this.#actor) : this.actorName
   }
 
   get state(): RunState {
@@ -374,8 +379,8 @@ export class Run implements ReadableRun {
   #parked(): Parking {
     this.#parking ??= new Parking({
       runtime: this.#guarded,
-      journal: this.#treeJournal,
-      above: this.#parentLink && this.#parentLink.parent.#parked(),
+      journal: () => this.#treeJournal,
+      above: () => this.#parentLink && this.#parentLink.parent.#parked(),
       waitingChanged: () => {
         this.#holdDeadline()
         this.#parentLink?.waitingChanged()
@@ -734,6 +739,18 @@ export class Run implements ReadableRun {
     return this.#children.find(id)
   }
 
+  /** The run that began it is over, and it goes on as a run of its own, also while nobody reads it. */
+  letGo(): void {
+    this.parent = undefined
+    this.#parentLink = undefined
+    this.#ids.share()
+    this.#orders?.letGo()
+    this.#readers.continueDetached()
+    this.#clocks.continueDetached()
+    this.#callbacks.letGo(this)
+    this.pauseMoved()
+  }
+
   /** It, or a run above it, was paused or resumed. */
   pauseMoved(): void {
     this.#holdDeadline()
@@ -835,6 +852,12 @@ export class Run implements ReadableRun {
 
   // --- the end
 
+  /** It, or a run above it, is stopped because the server goes away or another one has it. */
+  get #isInterrupted(): boolean {
+    const above = this.#parentLink?.parent
+    return this.#ending.isInterrupted || (above !== undefined && above.#isInterrupted)
+  }
+
   /** Stops the run at once, whatever its actor waits for. It has no effect on a run that is stopping or has ended. */
   cancel(why: CancelCause): void {
     if (this.isOver) return
@@ -864,6 +887,7 @@ export class Run implements ReadableRun {
       openWork: this.#openWork,
       usage: this.#usage,
       children: () => this.#children,
+      isInterrupted: () => this.#isInterrupted,
       over: () => {
         this.#parking?.close()
         if (this.#restored) this.#restoring?.giveUp(this.#restored)

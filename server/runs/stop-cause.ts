@@ -41,6 +41,6 @@ export function receiptOfNone({ by, code, note }: CancelCause, kept: number, usa
 }
 
 /** The cause of a cancel by a client. A larger code than there is counts as the largest. */
-export function byClient(code: number, note: string | undefined): CancelCause {
-  return { by: 'client', code: Math.min(code, MAX_CODE), note }
+export function byClient(code: number, note: string | undefined, cascade = true): CancelCause {
+  return { by: 'client', code: Math.min(code, MAX_CODE), note, cascade }
 }

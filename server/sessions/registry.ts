@@ -142,6 +142,7 @@ export class Registry {
         if (run.isParked) this.#worker?.look()
         if (this.#draining) options.runChanged()
       },
+      letGo: (run) => this.lists.add(run, Math.floor(wallClockAt(runtime, run.startedAt))),
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
       failed: (run, error) => options.actorFailed(run, error),

@@ -13,8 +13,8 @@ export interface Task {
   readonly state: ChildState
   /** The answer. Rejects as `ChildRun.result` does; a rejection need not be caught. */
   readonly result: Promise<unknown>
-  /** Cancels it. Resolves with its state then. */
-  cancel(note?: string): Promise<ChildState>
+  /** Cancels it, as `ChildRun.cancel` does. Resolves with its state then. */
+  cancel(...how: Parameters<ChildRun['cancel']>): Promise<ChildState>
   /** Pauses it, resumes it or slows it down. @throws MillraceError as `ChildRun.govern` does. */
   govern(order: Omit<GovernOptions, 'agent'>): void
 }
@@ -97,8 +97,8 @@ export class Tasks {
         return child.state
       },
       result,
-      async cancel(note) {
-        await child.cancel(note)
+      async cancel(...how) {
+        await child.cancel(...how)
         return child.state
       },
       govern: (order) => child.govern(order),

@@ -48,7 +48,11 @@ export function stepContext(
     resumed: { value: (() => unless(signal, () => run.resumed())) satisfies ActorContext['resumed'] },
     spawn: {
       value: ((actor, ...[given, options]) =>
-        run.spawn(actor, given, { ...options, signal: either(options?.signal) })) satisfies ActorContext['spawn'],
+        run.spawn(
+          actor,
+          given,
+          options?.detached ? options : { ...options, signal: either(options?.signal) },
+        )) satisfies ActorContext['spawn'],
     },
     tools: {
       value: ((tools, ...context): RunTools => {

@@ -196,6 +196,7 @@ describe('a server of 0.1.0', () => {
     await expect(run.send('govern', { paused: true })).rejects.toMatchObject({ code: 'unsupported' })
     await expect(run.send('approve', { call: 'c', ok: true, args: {} })).rejects.toMatchObject({ code: 'unsupported' })
     expect(await run.cancel({ ifSeq: 1 })).toEqual({ confirmed: false, code: 'unsupported' })
+    expect(await run.cancel({ cascade: false })).toEqual({ confirmed: false, code: 'unsupported' })
     const sent = run.send('message', 'enough')
     expect(await sent).toBe('accepted')
     await run.cancel()

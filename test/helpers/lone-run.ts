@@ -19,6 +19,7 @@ export function loneRun(actor: Actor, limits: Limits, onDetach: OnDetach): Run {
     nameOf: never,
     earlierRun: never,
     changed: () => {},
+    letGo: never,
     ended: () => {},
     settled: () => {},
     failed: never,

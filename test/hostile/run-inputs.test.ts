@@ -53,7 +53,7 @@ const oddities: unknown[] = [
 /** The names that the types of inputs read. */
 const names = [
   ...['request', 'value', 'call', 'ok', 'note', 'args', 'remember', 'agent', 'paused', 'perSec', 'budget', 'ifSeq'],
-  ...['code', 'id', 'tools', 'output', 'error', 'at', 'bytes'],
+  ...['cascade', 'code', 'id', 'tools', 'output', 'error', 'at', 'bytes'],
 ]
 
 describe('an input of any type with data of any sort', () => {

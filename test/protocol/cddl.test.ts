@@ -238,11 +238,12 @@ const progress = { current: 1, total: 2, message: 'half' }
 const receipt: Full<Receipt> = {
   ...{ reason: '255', by: 'client', note: 'stop', settled: false, ms: 0.5 },
   ...{ unsettled: ['actor'], provider: 'closed', tools: ['c1'], kept: 7 },
+  continuing: ['r_9'],
   usage: { ...usage, exact: false },
 }
-const { reason, by, note, settled, ms } = receipt
+const { reason, by, note, settled, ms, continuing } = receipt
 const runUsage = { ...usage, exact: false }
-const targetReceipt = { reason, by, note, settled, ms }
+const targetReceipt = { reason, by, note, settled, ms, continuing }
 
 /** One event of each type with all that it may say; the checker knows when something is missing, or too much. */
 const events: { [T in PlainEvent['type']]: Full<Extract<PlainEvent, { type: T }>> } = {
@@ -299,8 +300,8 @@ const errorData: Full<NonNullable<RunEnd['error']> & Pick<RunEnd, 'usage'>> = {
   ...{ code: 'timeout', message: 'too slow', retryable: true, details: { afterMs: 5 }, usage: runUsage },
 }
 const spent = { input: 1, output: 1 }
-const { note: _note, usage: _usage, ...leastReceipt } = writeReceipt(receipt)
-const { note: _noteToo, ...leastTargetReceipt } = writeReceipt(targetReceipt)
+const { note: _note, usage: _usage, continuing: _continuing, ...leastReceipt } = writeReceipt(receipt)
+const { note: _noteToo, continuing: _continuingToo, ...leastTargetReceipt } = writeReceipt(targetReceipt)
 
 const listedFacts: Full<Omit<ListedFacts, 'meta'>> & { meta: object } = {
   ...{ actor: 'chat', state: 'ended', outcome: 'done', gen: 1, seq: 7, startedAt: 5, meta: { page: '/a' } },
