@@ -9,7 +9,11 @@ type Given = StepContext
 
 /** The code of a step: a function, which may be a generator that streams, or another actor. */
 export type StepBody =
-  | { readonly run: (value: unknown, context: Given) => unknown }
+  | {
+      readonly run: (value: unknown, context: Given) => unknown
+      /** Whether it is done in a child run of its own. Default false. */
+      readonly isBranch?: boolean
+    }
   | {
       readonly actor: Actor
       /** Makes the input of the actor. Default: the value itself. */

@@ -39,6 +39,11 @@ export type StepOptions<Value, Recovered = never, Input = unknown> = {
   timeoutMs?: number | undefined
   /** Gives what takes its place when it has failed, or its child was cancelled. Default: the run fails. */
   recover?: ((error: MillraceError, value: Value, input: Input) => Running<Recovered>) | undefined
+  /**
+   * Whether a function is done in a child run of its own, so that clients can stop, pause and slow down this step alone.
+   * An actor always is. Default false.
+   */
+  branch?: boolean | undefined
 }
 
 /** Options of a step that is another actor. */
@@ -208,6 +213,7 @@ const STEP_OPTIONS: { readonly [name: string]: OptionKind } = {
   retry: 'an object',
   timeoutMs: 'a number',
   recover: 'a function',
+  branch: 'true or false',
 }
 const ACTOR_OPTIONS: { readonly [name: string]: OptionKind } = {
   ...STEP_OPTIONS,
@@ -343,11 +349,11 @@ function stepNode(name: string, run: unknown, options: AnyOptions): FlowNode {
   const isFunction = typeof run === 'function'
   if (!isFunction && !isActor(run)) throw wrong(name, 'a function, or an actor')
   checkOptions(`step ${name}`, options, isFunction ? STEP_OPTIONS : ACTOR_OPTIONS)
-  const { retry, timeoutMs, recover, input, output, streaming = true } = options
+  const { retry, timeoutMs, recover, input, output, streaming = true, branch = false } = options
   checkRetry(name, retry as RetryPolicy | undefined)
   if (timeoutMs !== undefined && !((timeoutMs as number) > 0)) throw wrong(name, 'a `timeoutMs` above 0')
   const body: StepBody = isFunction
-    ? { run: run as never }
+    ? { run: run as never, isBranch: branch === true }
     : { actor: run, input: input as never, output: output as never, streaming: streaming === true }
   return { type: 'step', name, body, retry: retry as never, timeoutMs: timeoutMs as never, recover: recover as never }
 }

@@ -199,7 +199,7 @@ export class WorkflowRun {
     try {
       const work = this.#body(body, value, { id, name, attempt }, { ...place, signal })
       // The next attempt begins the child anew, by the same key: this one has ended then.
-      if ('actor' in body) await work.catch(() => {})
+      if ('actor' in body || body.isBranch) await work.catch(() => {})
       return await untilAborted(work, over.signal)
     } catch (error) {
       // What it has left under way would go on beside the next attempt.
@@ -217,6 +217,16 @@ export class WorkflowRun {
     place: Place,
   ): Promise<unknown> {
     if ('actor' in body) return this.#actor(body, value, step.id, place)
+    if (body.isBranch) return this.#branch(step.id, place, (inner) => this.#code(body, value, step, inner))
+    return this.#code(body, value, step, place)
+  }
+
+  async #code(
+    body: Exclude<StepBody, { actor: Actor }>,
+    value: unknown,
+    step: { id: string; name: string; attempt: number },
+    place: Place,
+  ): Promise<unknown> {
     this.#underWay.count++
     try {
       const running = body.run(value, stepContext(place.context, this.#input, step, place.signal))
