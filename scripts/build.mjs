@@ -20,7 +20,8 @@ if (compiled.status !== 0) {
 }
 
 // The scripts that run inside Redis are read as they are.
-cpSync(`${root}server/stores/redis/scripts`, `${fresh}/server/stores/redis/scripts`, { recursive: true })
+for (const folder of ['server/stores/redis/scripts', 'server/conversations/redis-scripts'])
+  cpSync(`${root}${folder}`, `${fresh}/${folder}`, { recursive: true })
 
 const command = `${fresh}/server/cli/main.js`
 if (existsSync(command)) chmodSync(command, 0o755)

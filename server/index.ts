@@ -91,6 +91,7 @@ export type {
   ConversationStore,
   FoundStoredMessage,
   ListPosition,
+  SharedConversations,
   StoredConversation,
   StoredMessage,
 } from './conversations/conversation-store.ts'
@@ -105,6 +106,8 @@ export type {
 export { lastTurns, summarize } from './conversations/history-policy.ts'
 export { memoryConversations } from './conversations/memory-store.ts'
 export type { HistoryEntry } from './conversations/message-tree.ts'
+export type { RedisConversationsOptions } from './conversations/redis-store.ts'
+export { redisConversations } from './conversations/redis-store.ts'
 export { sqliteConversations } from './conversations/sqlite-store.ts'
 export type { Upload } from './files/upload-store.ts'
 export type { Uploads, UploadsOptions } from './files/uploads.ts'

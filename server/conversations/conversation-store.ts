@@ -43,6 +43,28 @@ export type FoundStoredMessage = Pick<StoredMessage, 'id' | 'at' | 'text'> & {
 /** Where a page of a list begins: behind the conversation with this time and id. */
 export type ListPosition = Pick<StoredConversation, 'updatedAt' | 'id'>
 
+/** What a store of conversations has that several processes share at the same time. */
+export interface SharedConversations {
+  /** The store of runs that each server has which uses it: there they find which answers go on. */
+  readonly runs: object
+  /**
+   * A conversation, and those of its messages that were stored with a later version than this one, in any order.
+   * Undefined: there is none.
+   */
+  loadSince(
+    key: ConversationKey,
+    version: number,
+  ): Promise<{ conversation: StoredConversation; messages: readonly StoredMessage[] } | undefined>
+  /** Removes a conversation, if this version is stored. Returns false when another one is. */
+  removeAt(key: ConversationKey, version: number): Promise<boolean>
+  /**
+   * Calls `changed` whenever a conversation may have changed: with the version that is stored, 0 for none, or without.
+   * Calls may be late, repeated or in any order, but one comes after every change that was not made quietly.
+   * @returns a function that ends it.
+   */
+  follow(key: ConversationKey, changed: (version?: number) => void): Promise<() => void>
+}
+
 /**
  * Where conversations are kept. Two tables are enough: conversations by owner and id, and messages by owner, conversation
  * and id.
@@ -50,6 +72,8 @@ export type ListPosition = Pick<StoredConversation, 'updatedAt' | 'id'>
  * Every method throws MillraceError `unavailable` when the store cannot be reached or cannot write.
  */
 export interface ConversationStore {
+  /** Present in a store that other processes use at the same time. */
+  readonly shared?: SharedConversations | undefined
   /** A conversation with all its messages, in the order of `n`. Undefined: there is none. */
   load(
     key: ConversationKey,
@@ -58,9 +82,15 @@ export interface ConversationStore {
    * Stores a conversation and those of its messages that are new or have changed: all of it, or nothing. It resolves when
    * that would survive what the store survives.
    * @param expected The version that is stored, 0 for none. With any other nothing is stored.
+   * @param quietly Nobody else needs to hear of it: it is the text of an answer under way. Default false.
    * @returns whether it was stored. After an error it may have been stored or not: `load` tells.
    */
-  save(conversation: StoredConversation, messages: readonly StoredMessage[], expected: number): Promise<boolean>
+  save(
+    conversation: StoredConversation,
+    messages: readonly StoredMessage[],
+    expected: number,
+    quietly?: boolean,
+  ): Promise<boolean>
   /** Removes a conversation with all its messages. Returns whether there was one. */
   remove(key: ConversationKey): Promise<boolean>
   /** Removes all conversations of an owner. Returns how many. */
@@ -76,6 +106,7 @@ export interface ConversationStore {
   /**
    * The messages of an owner whose text has all of these words, the latest first.
    * @param words What `wordsOf` makes of a text: at least one. A word also matches the beginning of a longer one.
+   * @throws MillraceError `unsupported` where the store cannot search.
    */
   search(owner: string, words: readonly string[], most: number): Promise<readonly FoundStoredMessage[]>
   /** Finishes what was begun, and lets go of everything. A server that uses the store calls it when it has closed. */
@@ -91,4 +122,9 @@ export function wordsOf(text: string): string[] {
       .toLowerCase()
       .match(/[\p{L}\p{N}]+/gu) ?? []
   )
+}
+
+/** The order of a list: the latest first, and of one millisecond the greater id. For `sort`. */
+export function latestFirst(one: ListPosition, other: ListPosition): number {
+  return other.updatedAt - one.updatedAt || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0)
 }

@@ -2,6 +2,7 @@ import {
   type ConversationKey,
   type ConversationStore,
   type FoundStoredMessage,
+  latestFirst,
   type StoredConversation,
   type StoredMessage,
   wordsOf,
@@ -88,8 +89,4 @@ class MemoryConversations implements ConversationStore {
 
 function byNumber(one: StoredMessage, other: StoredMessage): number {
   return one.n - other.n
-}
-
-function latestFirst(one: { updatedAt: number; id: string }, other: { updatedAt: number; id: string }): number {
-  return other.updatedAt - one.updatedAt || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0)
 }

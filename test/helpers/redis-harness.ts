@@ -22,7 +22,7 @@ export const REDIS_OPTIONS: Omit<RedisStoreOptions, 'urls' | 'prefix'> = {
 
 /** A store in `servers`, of one process. */
 export function redisStore(
-  servers: readonly RedisServer[],
+  servers: readonly Pick<RedisServer, 'url'>[],
   prefix: string,
   options: Partial<RedisStoreOptions> = {},
 ): RedisStore {

@@ -2,7 +2,8 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import type { AskRefusal } from '../run-store.ts'
 import type { Argument, Reply } from './client.ts'
 import type { LinkRuntime } from './link.ts'
-import { SCRIPTS, type Script } from './scripts.ts'
+import type { Script } from './script.ts'
+import { SCRIPTS } from './scripts.ts'
 
 /** How often an ask is looked after while nothing is heard, in milliseconds: at first, and at most. */
 const LOOK_MS = 100

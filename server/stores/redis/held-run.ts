@@ -2,7 +2,8 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import type { Append, AppendRefusal, Holder, Lease, SharedLease } from '../run-store.ts'
 import { packBatch } from './batch-record.ts'
 import type { Argument, Reply } from './client.ts'
-import { SCRIPTS, type Script } from './scripts.ts'
+import type { Script } from './script.ts'
+import { SCRIPTS } from './scripts.ts'
 
 /** How much of a lease may pass unconfirmed before its holder must doubt it. */
 const DOUBT = 4 / 5

@@ -9,7 +9,8 @@ import {
   type RedisModule,
   type Reply,
 } from './client.ts'
-import { SCRIPTS, type Script } from './scripts.ts'
+import type { Script } from './script.ts'
+import { SCRIPTS } from './scripts.ts'
 import { RedisRefusal, storeError } from './store-error.ts'
 
 /** What a link takes from its process. */

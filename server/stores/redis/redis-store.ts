@@ -21,6 +21,7 @@ import type {
 } from '../run-store.ts'
 import { RunKeys } from './run-keys.ts'
 import { Shard, type ShardOptions } from './shard.ts'
+import { shareRedis } from './shared-redis.ts'
 import { RedisRefusal, storeError } from './store-error.ts'
 
 const CAPS: StoreCaps = { durable: true, shared: true, maxBatchBytes: 65_536, flushMs: 40 }
@@ -61,18 +62,35 @@ export class RedisStore implements RunStore, SharedRuns {
   readonly #runtime: RedisRuntime
   #shards: readonly Shard[] = []
   #secret: Buffer | undefined
+  #opening: Promise<void> | undefined
+  #isClosed = false
 
   constructor(options: RedisStoreOptions, runtime: RedisRuntime) {
     this.leaseMs = options.leaseMs
     this.#options = options
     this.#runtime = runtime
+    const places = { all: () => this.#open, of: (name: string) => this.#of(name) }
+    const newName = (): string => Buffer.from(runtime.randomBytes(9)).toString('base64url')
+    // What comes too late must not open it again.
+    const open = (): Promise<void> => (this.#isClosed ? Promise.reject(notOpen()) : this.open())
+    shareRedis(this, { prefix: options.prefix, open, newName, ...places })
   }
 
   get shared(): SharedRuns {
     return this
   }
 
-  async open(): Promise<void> {
+  open(): Promise<void> {
+    this.#isClosed = false
+    this.#opening ??= this.#connect().catch((error: unknown) => {
+      // Whoever asks next tries again.
+      this.#opening = undefined
+      throw error
+    })
+    return this.#opening
+  }
+
+  async #connect(): Promise<void> {
     const { urls, prefix } = this.#options
     const node = Buffer.from(this.#runtime.randomBytes(9)).toString('base64url')
     const options = { ...this.#options, keys: new RunKeys(prefix), node }
@@ -113,11 +131,15 @@ export class RedisStore implements RunStore, SharedRuns {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
+    this.#opening = undefined
     await Promise.all(this.#shards.map((shard) => shard.close()))
   }
 
   /** Ends as a process does that dies. For tests. @internal */
   crash(): void {
+    this.#isClosed = true
+    this.#opening = undefined
     for (const shard of this.#shards) shard.crash()
   }
 
@@ -190,7 +212,7 @@ export class RedisStore implements RunStore, SharedRuns {
     return this.#shards
   }
 
-  /** The Redis that has a run: that of the highest weight, so that another Redis takes over as little as it can. */
+  /** The Redis that has a run, or what else has a name: that of the highest weight, so that another takes over little. */
   #of(id: string): Shard {
     const shards = this.#open
     if (shards.length === 1) return shards[0]!

@@ -1,18 +1,11 @@
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-
-/** A script: its text, and the hash by which Redis knows it. */
-export type Script = { readonly text: string; readonly hash: string }
+import { type Script, scriptOf } from './script.ts'
 
 const read = (name: string): string => readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), 'utf8')
 
-function script(text: string): Script {
-  return { text, hash: createHash('sha1').update(text).digest('hex') }
-}
-
 /** A script about one run. */
 function ofRun(name: string): Script {
-  return script(`${read('common')}\n${read(name)}`)
+  return scriptOf(`${read('common')}\n${read(name)}`)
 }
 
 type Name =
@@ -34,7 +27,7 @@ type Name =
 
 /** What is done in Redis at once. Each file of `scripts/` says what it takes and gives. */
 export const SCRIPTS: { readonly [Of in Name]: Script } = {
-  abandoned: script(read('abandoned')),
+  abandoned: scriptOf(read('abandoned')),
   answer: ofRun('answer'),
   answered: ofRun('answered'),
   append: ofRun('append'),

@@ -23,7 +23,9 @@ import { HeldRun, unpackInput } from './held-run.ts'
 import { Hints } from './hints.ts'
 import { Link, type LinkRuntime } from './link.ts'
 import type { RunKeys } from './run-keys.ts'
-import { SCRIPTS, type Script } from './scripts.ts'
+import type { Script } from './script.ts'
+import { SCRIPTS } from './scripts.ts'
+import type { RedisPlace } from './shared-redis.ts'
 
 /** Lives that are kept of one run: a process that dies again and again begins one each time. */
 const MOST_LIVES = 100
@@ -54,11 +56,11 @@ export type ShardOptions = {
 /** What a shard takes from its process. */
 export type ShardRuntime = LinkRuntime
 
-/** Who follows a run. */
-type Follower = { readonly id: string; readonly heard: (batch?: Batch) => void }
+/** Who listens to a channel. Called without a message, it looks by itself. */
+type Follower = { readonly heard: (message?: Buffer) => void }
 
 /** The runs in one Redis. */
-export class Shard {
+export class Shard implements RedisPlace {
   readonly #options: ShardOptions
   readonly #runtime: ShardRuntime
   readonly #link: Link
@@ -308,12 +310,23 @@ export class Shard {
   // --- what other processes hold
 
   async follow(id: string, heard: (batch?: Batch) => void): Promise<() => void> {
-    const follower: Follower = { id, heard }
-    this.#followers.add(follower)
-    const stop = await this.#hints.listen(this.#options.keys.channelOf(id), (message) => {
-      if (this.#followers.has(follower)) heard(message.length > 1 ? unpackBatch(message.subarray(1)) : undefined)
+    let isOver = false
+    const stop = await this.listen(this.#options.keys.channelOf(id), (message = NOTHING) => {
+      heard(message.length > 1 ? unpackBatch(message.subarray(1)) : undefined)
       // An end comes with the last items, and is found by looking.
-      if (message.length > 1 && message[0] === CHANGED && this.#followers.has(follower)) heard()
+      if (message.length > 1 && message[0] === CHANGED && !isOver) heard()
+    })
+    return () => {
+      isOver = true
+      stop()
+    }
+  }
+
+  async listen(channel: string, heard: (message?: Buffer) => void): Promise<() => void> {
+    const follower: Follower = { heard }
+    this.#followers.add(follower)
+    const stop = await this.#hints.listen(channel, (message) => {
+      if (this.#followers.has(follower)) heard(message)
     })
     return () => {
       this.#followers.delete(follower)
@@ -393,11 +406,17 @@ export class Shard {
     })
   }
 
+  run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<Reply> {
+    return this.#link.run(script, keys, args)
+  }
+
   #run(id: string, script: Script, args: readonly Argument[], principal?: string): Promise<Reply> {
-    return this.#link.run(script, this.#options.keys.of(id, principal), args)
+    return this.run(script, this.#options.keys.of(id, principal), args)
   }
 }
 
+/** A message that says nothing more than that it is there. */
+const NOTHING: Buffer = Buffer.alloc(0)
 /** The first byte of a message about a run that has changed in more than its items. */
 const CHANGED = 33
 

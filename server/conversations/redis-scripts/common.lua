@@ -1,0 +1,36 @@
+-- Begins every script about conversations. KEYS: those of one conversation, which are its record, its messages, the
+-- versions with which they changed, and the names of its last changes; then of its owner the list of conversations, and
+-- when each of them expires, for those that do. A script about an owner takes only the last two.
+local RECORD, MESSAGES, VERSIONS, CHANGES, LIST, DUES = unpack(#KEYS == 6 and KEYS or { '', '', '', '', KEYS[1], KEYS[2] })
+
+-- How long the names of changes are kept, in milliseconds: longer than a command is repeated. And how many of them.
+local CHANGES_MS, MOST_CHANGES = 60000, 32
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- A number as text. Lua itself would write a large one with an exponent.
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- Whether the change of this name was made already: its answer was lost, and it is repeated.
+local function isRepeated(name)
+  return redis.call('LPOS', CHANGES, name) ~= false
+end
+
+local function note(name)
+  redis.call('LPUSH', CHANGES, name)
+  redis.call('LTRIM', CHANGES, 0, MOST_CHANGES - 1)
+  redis.call('PEXPIRE', CHANGES, CHANGES_MS)
+end
+
+-- Conversations that have expired leave the list.
+local function prune()
+  for _, member in ipairs(redis.call('ZRANGE', DUES, '-inf', int(now()), 'BYSCORE')) do
+    redis.call('ZREM', LIST, member)
+    redis.call('ZREM', DUES, member)
+  end
+end

@@ -1,0 +1,3 @@
+-- Gives how many conversations the owner has.
+prune()
+return redis.call('ZCARD', LIST)
