@@ -334,6 +334,14 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     run: (id) => registry.run(id),
     forget: (runs) => registry.forget(runs),
     removeStored: (id) => registry.removeStored(id),
+    ...(options.store?.shared && {
+      shared: {
+        store: options.store,
+        goesOn: (id) => registry.goesOn(id),
+        whenStored: (id) => registry.whenStored(id),
+        follow: (id, changed) => registry.follow(id, changed),
+      },
+    }),
     sessions: () => sessions,
   }
   for (const [name, actor] of actors) actors.set(name, registered(name, actor, view, models))

@@ -68,6 +68,24 @@ export interface SessionView {
   readonly runs: ReadonlySet<Pick<RunView, 'id' | 'principal'>>
 }
 
+/** The runs of all servers that share a store. */
+export interface SharedRunsView {
+  /** The store. */
+  readonly store: object
+  /**
+   * Whether a run of any of the servers has not ended.
+   * @throws MillraceError `store_unavailable`.
+   */
+  goesOn(run: string): Promise<boolean>
+  /** Resolves when the other servers find a run of this one. At once for a run that is not stored. */
+  whenStored(run: string): Promise<void>
+  /**
+   * Calls back when a run of another server may have ended, until the returned function is called. A call may be late.
+   * @throws MillraceError `store_unavailable`.
+   */
+  follow(run: string, changed: () => void): Promise<() => void>
+}
+
 /**
  * Access of an actor to the server that registered it. The objects are the server's own. The actor reads them, changes
  * none of them, and keeps no reference: a kept reference would hold a run in memory after its end.
@@ -103,6 +121,8 @@ export interface ServerView {
    * @throws MillraceError `store_unavailable`.
    */
   removeStored(run: string): Promise<void>
+  /** Present where the server shares its store of runs with other servers. */
+  readonly shared?: SharedRunsView | undefined
   /** The sessions that the server still keeps. */
   sessions(): Iterable<SessionView>
 }

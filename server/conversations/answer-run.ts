@@ -9,6 +9,7 @@ import { messageOf } from '../agents/message-input.ts'
 import type { TurnOutput } from '../agents/turn.ts'
 import type { Message } from '../models/model.ts'
 import { begun } from '../streams/begun.ts'
+import { untilAborted } from '../streams/until-aborted.ts'
 import { Answer, type AnswerEnd, type KeptAnswer } from './answer.ts'
 import { type AnswerCheckpoint, answerCheckpoint, restoredAnswer } from './answer-checkpoint.ts'
 import { type AnswerRequest, beginAnswer } from './answer-request.ts'
@@ -98,8 +99,12 @@ class AnswerRun {
   /** Stores the message and its answer, which is empty. Undefined: this was asked before. */
   async #begin(conversation: OpenConversation): Promise<TreeMessage | undefined> {
     const { conversations, view, agent, limits, continueWith } = this.#settings
-    const { principal, run } = this.#context
+    const { principal, run, signal } = this.#context
     const { owner } = conversation.key
+    // Other servers would find the message before its run, and take it for that of a server that has died.
+    // One that is stopped meanwhile is stored all the same.
+    if (view.shared && conversations.store.shared)
+      await untilAborted(view.shared.whenStored(run.id), signal).catch(() => {})
     if (!conversation.record && (await conversations.store.count(owner)) >= limits.maxConversations)
       throw new MillraceError('overloaded', `at most ${limits.maxConversations} conversations: remove one`, {
         retryable: false,

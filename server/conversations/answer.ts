@@ -1,5 +1,5 @@
 import type { MessageStatus } from '../../protocol/conversation.ts'
-import type { ErrorShape } from '../../protocol/errors.ts'
+import { type ErrorShape, MillraceError } from '../../protocol/errors.ts'
 import type { RunUsage, Usage } from '../../protocol/receipt.ts'
 import type { Timer } from '../../protocol/runtime.ts'
 import type { ActorContext } from '../actors/actor.ts'
@@ -213,6 +213,10 @@ export class Answer {
 
   /** @param end Absent while the run goes on. */
   #put(draft: Draft, end?: AnswerEnd, usage?: Usage): void {
+    if (!this.#isStillOurs(draft)) {
+      this.#isOver = true
+      throw new MillraceError('interrupted', 'another server has ended this answer')
+    }
     const answer = this.#last('assistant')
     let parent = this.#parent
     for (const part of this.#parts) {
@@ -233,6 +237,12 @@ export class Answer {
     const { leaf } = draft.record!
     const hasLeaf = leaf === this.#parent || this.#parts.some(({ id }) => id === leaf)
     draft.set({ updatedAt: this.#parts.at(-1)!.at, ...(hasLeaf && { leaf: parent }) })
+  }
+
+  /** A server that stood still may find that others have ended what it writes. */
+  #isStillOurs({ tree }: Draft): boolean {
+    const { id: run } = this.#run.run
+    return Array.from(tree.all).some((message) => message.run === run && message.status === 'streaming')
   }
 
   /** Approvals that were to be remembered hold for the next answers of the conversation. */

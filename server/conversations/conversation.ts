@@ -51,6 +51,8 @@ const OPTIONS: OptionKinds<ConversationDefinition> = {
 }
 
 const CONTINUE = 'Continue exactly where you stopped.'
+const OTHER_STORE =
+  'the store of this conversation is shared between servers: give createServer() the store of runs that it was made of'
 const DESCRIPTION = 'Keeps conversations, and answers their messages.'
 
 /** The `data` events of a conversation actor. */
@@ -69,7 +71,8 @@ export type ConversationResult = ConversationPage | FoundPage | null
  * A conversation belongs to a principal. Others may read or change it only if the server's `authorize` allows it, with
  * the target `conversation`.
  * @throws MillraceError `bad_request` for an unknown or invalid option, and for an agent that `agent()` has not made.
- *   `createServer` throws `not_found` for a model that the server does not have.
+ *   `createServer` throws `not_found` for a model that the server does not have, and `bad_request` where the
+ *   conversations are shared between servers and the runs are not.
  */
 export function conversation(
   definition: ConversationDefinition,
@@ -94,6 +97,7 @@ export function conversation(
     onRegister(view: ServerView): Actor {
       agent.onRegister?.(view)
       for (const model of models) view.findModel(model)
+      if (store.shared && store.shared.runs !== view.shared?.store) throw new MillraceError('bad_request', OTHER_STORE)
       const conversations = conversationsOf(store, view)
       opened.add(conversations)
       const settings: AnswerSettings = {

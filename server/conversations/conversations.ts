@@ -1,8 +1,9 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { Action } from '../actors/authorize.ts'
 import type { Principal } from '../actors/principal.ts'
-import type { ServerView } from '../actors/server-view.ts'
+import type { RunView, ServerView } from '../actors/server-view.ts'
 import type { ConversationKey, ConversationStore } from './conversation-store.ts'
+import { ConversationUpkeep } from './conversation-upkeep.ts'
 import type { MessageTree } from './message-tree.ts'
 import { OpenConversation } from './open-conversation.ts'
 
@@ -10,7 +11,7 @@ import { OpenConversation } from './open-conversation.ts'
 export class Conversations {
   readonly store: ConversationStore
   readonly #view: ServerView
-  readonly #open = new Map<string, { conversation: OpenConversation; loaded: Promise<void> }>()
+  readonly #open = new Map<string, Entry>()
   /** The conversation of each run that the server may still keep. Those that it does not keep go bit by bit. */
   readonly #runs = new Map<string, string>()
 
@@ -20,15 +21,16 @@ export class Conversations {
   }
 
   /**
-   * Opens a conversation, which need not exist, until the function that it returns is called.
+   * Opens a conversation, which need not exist, until the function that it returns is called. It is as it is stored now.
    * @param run Which run does so: it may say what only this conversation may.
    * @throws MillraceError `unavailable` when the store failed.
    */
   async open(key: ConversationKey, run: string): Promise<{ conversation: OpenConversation; release: () => void }> {
     const name = nameOf(key)
     this.#noteRun(run, name)
-    const entry = this.#open.get(name) ?? this.#begin(key)
-    const { conversation, loaded } = entry
+    const known = this.#open.get(name)
+    const entry = known ?? this.#begin(key)
+    const { conversation, upkeep, loaded } = entry
     this.#open.set(name, entry)
     conversation.users++
     let isUsed = true
@@ -36,17 +38,23 @@ export class Conversations {
       if (!isUsed) return
       isUsed = false
       conversation.users--
-      if (conversation.users === 0 && this.#open.get(name) === entry) this.#open.delete(name)
+      if (conversation.users === 0) this.#drop(conversation)
     }
     try {
-      await loaded
-    } catch (error) {
       // The next one tries again.
-      if (this.#open.get(name) === entry) this.#open.delete(name)
+      await loaded.catch((error: unknown) => {
+        this.#drop(conversation)
+        throw error
+      })
+      if (known && this.store.shared) await upkeep.refresh()
+    } catch (error) {
       release()
       throw error
     }
-    return { conversation, release }
+    if (!conversation.isRemoved) return { conversation, release }
+    this.#drop(conversation)
+    release()
+    return this.open(key, run)
   }
 
   /** The run that answers in a conversation, if it is open and one does. */
@@ -72,53 +80,62 @@ export class Conversations {
   }
 
   /**
-   * Removes an open conversation. One that is opened later under its name is another one.
+   * Removes an open conversation.
    * @returns the messages that it had.
    * @throws MillraceError `overloaded` while an answer is under way, and `unavailable`.
    */
   async remove(conversation: OpenConversation): Promise<MessageTree> {
     const tree = await conversation.remove()
-    const name = nameOf(conversation.key)
-    if (this.#open.get(name)?.conversation === conversation) this.#open.delete(name)
+    this.#drop(conversation)
     return tree
   }
 
   /** The server has closed. What it left to the next process changes nothing here any more. */
   close(): void {
-    for (const { conversation } of this.#open.values()) conversation.close()
+    for (const { conversation, upkeep } of this.#open.values()) {
+      conversation.close()
+      upkeep.close()
+    }
   }
 
-  #begin(key: ConversationKey): { conversation: OpenConversation; loaded: Promise<void> } {
-    const conversation = new OpenConversation(key, this.store)
-    return { conversation, loaded: conversation.load().then(() => this.#mend(conversation)) }
-  }
-
-  /**
-   * An answer whose run waited when its process died is under way. The others of a process that is gone will not go on:
-   * they have failed, with the text that was stored.
-   */
-  async #mend(conversation: OpenConversation): Promise<void> {
-    for (const { status, run } of conversation.tree.all)
-      if (status === 'streaming' && this.#isLive(run)) conversation.run ??= run
-    const isLost = ({ status, run }: { status: string; run?: string | undefined }): boolean =>
-      status === 'streaming' && !this.#isLive(run)
-    if (!Array.from(conversation.tree.all).some(isLost)) return
-    await conversation.change((draft) => {
-      for (const message of [...draft.tree.all])
-        if (isLost(message)) draft.put({ ...message, status: 'failed', error: INTERRUPTED.toJSON() })
+  #begin(key: ConversationKey): Entry {
+    const view = this.#view
+    const conversation: OpenConversation = new OpenConversation(key, this.store, {
+      isLive: (run) => view.shared?.goesOn(run) ?? isGoingOn(view.run(run)),
+      removedElsewhere: (tree) => {
+        this.#drop(conversation)
+        view.forget([...runsIn(tree), ...this.runsOf(key)])
+      },
     })
+    const upkeep = new ConversationUpkeep(conversation, this.store, view)
+    return { conversation, upkeep, loaded: upkeep.open() }
   }
 
-  #isLive(run: string | undefined): boolean {
-    const view = run === undefined ? undefined : this.#view.run(run)
-    return view !== undefined && view.end === undefined
+  /** One that is opened later under its name is another one. */
+  #drop(conversation: OpenConversation): void {
+    const name = nameOf(conversation.key)
+    const entry = this.#open.get(name)
+    if (entry?.conversation !== conversation) return
+    this.#open.delete(name)
+    entry.upkeep.close()
   }
 }
 
-const INTERRUPTED = new MillraceError(
-  'interrupted',
-  'the server ended before the answer was complete: retry or continue',
-)
+/** A conversation that something uses. */
+type Entry = {
+  readonly conversation: OpenConversation
+  readonly upkeep: ConversationUpkeep
+  readonly loaded: Promise<void>
+}
+
+function isGoingOn(run: RunView | undefined): boolean {
+  return run !== undefined && run.end === undefined
+}
+
+/** The runs that have answered in a conversation. */
+export function runsIn(tree: MessageTree): string[] {
+  return Array.from(tree.all).flatMap(({ run }) => run ?? [])
+}
 
 /** All conversation actors of one server that use one store share what is open. */
 const ALL = new WeakMap<ServerView, WeakMap<ConversationStore, Conversations>>()

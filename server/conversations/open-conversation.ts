@@ -1,5 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import type { ConversationKey, ConversationStore, StoredMessage } from './conversation-store.ts'
+import type { ConversationKey, ConversationStore, SharedConversations, StoredMessage } from './conversation-store.ts'
 import {
   type ConversationRecord,
   packConversation,
@@ -32,6 +32,14 @@ export type ChangeOptions = {
   readonly quietly?: boolean | undefined
 }
 
+/** What an open conversation asks of its server. */
+export type OpenConversationCallbacks = {
+  /** Whether a run goes on, here or elsewhere. */
+  isLive(run: string): boolean | Promise<boolean>
+  /** Another process has removed it: these messages are gone. */
+  removedElsewhere(tree: MessageTree): void
+}
+
 /** What an open conversation has read: undefined where there is none. */
 type State = { readonly record: ConversationRecord | undefined; readonly tree: MessageTree }
 
@@ -42,12 +50,15 @@ type State = { readonly record: ConversationRecord | undefined; readonly tree: M
 export class OpenConversation {
   readonly key: ConversationKey
   readonly #store: ConversationStore
+  readonly #callbacks: OpenConversationCallbacks
   readonly #watchers = new Set<() => void>()
   #state: State = { record: undefined, tree: new MessageTree() }
   /** The bytes that each message takes in the store. */
   readonly #bytes = new Map<string, number>()
   /** Resolves when the last change that was asked for is made. */
   #last: Promise<unknown> = Promise.resolve()
+  /** The runs of answers that will not go on, as of the last time that it was read. */
+  #lost: ReadonlySet<string | undefined> = new Set()
   #isRemoved = false
   #isClosed = false
   /** The run that answers, while one does. */
@@ -55,9 +66,10 @@ export class OpenConversation {
   /** How many use it. */
   users = 0
 
-  constructor(key: ConversationKey, store: ConversationStore) {
+  constructor(key: ConversationKey, store: ConversationStore, callbacks: OpenConversationCallbacks) {
     this.key = key
     this.#store = store
+    this.#callbacks = callbacks
   }
 
   get record(): ConversationRecord | undefined {
@@ -83,6 +95,35 @@ export class OpenConversation {
   }
 
   /**
+   * Reads what other processes have stored, where they share the store, and tells the watchers of it.
+   * @param version what is stored, 0 for nothing. Undefined: it is not known.
+   */
+  refresh(version?: number): Promise<void> {
+    const { shared } = this.#store
+    if (!shared) return Promise.resolve()
+    return this.#inTurn(async () => {
+      if (this.#isRemoved || this.#isClosed) return
+      // It was this process that stored it.
+      if (version && version <= (this.record?.version ?? 0)) return
+      const { run } = this
+      const before = this.#state
+      await this.#catchUp(shared)
+      // What is lost is mended next, and told with that.
+      if (this.#lost.size === 0 && (before !== this.#state || run !== this.run)) this.tell()
+    })
+  }
+
+  /** Those of its answers that no run writes any more have failed, with the text that was stored. */
+  async mend(error: MillraceError): Promise<void> {
+    const isLost = ({ status, run }: TreeMessage): boolean => status === 'streaming' && this.#lost.has(run)
+    if (!Array.from(this.tree.all).some(isLost)) return
+    await this.change((draft) => {
+      for (const message of [...draft.tree.all])
+        if (isLost(message)) draft.put({ ...message, status: 'failed', error: error.toJSON() })
+    })
+  }
+
+  /**
    * Makes a change, stores it and tells the watchers. Changes are made in the order of the calls.
    * @returns what `make` returns.
    * @throws what `make` throws, and then nothing has changed; MillraceError `unavailable` when the store failed, `stale`
@@ -97,8 +138,9 @@ export class OpenConversation {
         if (changed) return changed.result
         // Another process has changed it.
         await this.#load()
+        this.tell()
       }
-      throw new MillraceError('stale', 'another process changes this conversation at the same time: try again')
+      throw changedAllTheTime()
     })
   }
 
@@ -110,17 +152,35 @@ export class OpenConversation {
   /** Removes it. Gives the messages that it had. @throws MillraceError `overloaded` while an answer is under way. */
   remove(): Promise<MessageTree> {
     return this.#inTurn(async () => {
-      if (this.run !== undefined)
-        throw new MillraceError('overloaded', 'an answer of this conversation is under way: stop its run first', {
-          details: { run: this.run },
-        })
-      await this.#store.remove(this.key)
-      const { tree } = this
-      this.#isRemoved = true
-      this.#state = { record: undefined, tree: new MessageTree() }
-      this.tell()
-      return tree
+      for (let tries = 0; tries < MAX_TRIES; tries++) {
+        if (this.run !== undefined)
+          throw new MillraceError('overloaded', 'an answer of this conversation is under way: stop its run first', {
+            details: { run: this.run },
+          })
+        const { tree } = this
+        if (this.#isRemoved || (await this.#removeStored())) {
+          this.#becomeRemoved()
+          return tree
+        }
+        await this.#load()
+      }
+      throw changedAllTheTime()
     })
+  }
+
+  /** False: another process has changed it. It may have an answer under way now. */
+  async #removeStored(): Promise<boolean> {
+    const { shared } = this.#store
+    if (shared && this.record) return shared.removeAt(this.key, this.record.version)
+    await this.#store.remove(this.key)
+    return true
+  }
+
+  #becomeRemoved(): void {
+    this.#isRemoved = true
+    this.#state = { record: undefined, tree: new MessageTree() }
+    this.run = undefined
+    this.tell()
   }
 
   /** Calls back after each change, until the returned function is called. */
@@ -142,12 +202,61 @@ export class OpenConversation {
 
   async #load(): Promise<void> {
     const stored = await this.#store.load(this.key)
+    if (this.record && stored?.conversation.createdAt !== this.record.createdAt) {
+      this.#loseIt()
+      return
+    }
     this.#bytes.clear()
-    for (const message of stored?.messages ?? []) this.#bytes.set(message.id, sizeOf(message))
+    this.#take(stored?.messages ?? [])
     this.#state = {
       record: stored && unpackConversation(stored.conversation),
       tree: new MessageTree(stored?.messages.map(unpackMessage)),
     }
+    await this.#findRun()
+  }
+
+  /** Reads what has changed since. */
+  async #catchUp(shared: SharedConversations): Promise<void> {
+    const { record, tree } = this.#state
+    if (!record) return this.#load()
+    const news = await shared.loadSince(this.key, record.version)
+    if (news?.conversation.createdAt !== record.createdAt) {
+      this.#loseIt()
+      return
+    }
+    // The store was set back to an earlier time.
+    if (news.conversation.version < record.version) return this.#load()
+    if (news.conversation.version > record.version) {
+      this.#take(news.messages)
+      const next = new MessageTree(tree.all)
+      for (const message of [...news.messages].sort((one, other) => one.n - other.n)) next.put(unpackMessage(message))
+      this.#state = { record: unpackConversation(news.conversation), tree: next }
+    }
+    await this.#findRun()
+  }
+
+  #take(stored: readonly StoredMessage[]): void {
+    for (const message of stored) this.#bytes.set(message.id, sizeOf(message))
+  }
+
+  /** It is gone. What is stored under its name is another one. */
+  #loseIt(): void {
+    const { tree } = this
+    this.#becomeRemoved()
+    this.#callbacks.removedElsewhere(tree)
+  }
+
+  /** Finds the run that answers. It may be one of another process, or that of a process that has died. */
+  async #findRun(): Promise<void> {
+    const lost = new Set<string | undefined>()
+    let live: string | undefined
+    for (const { status, run } of this.tree.all) {
+      if (status !== 'streaming') continue
+      if (run !== undefined && (await this.#callbacks.isLive(run))) live ??= run
+      else lost.add(run)
+    }
+    this.run = live
+    this.#lost = lost
   }
 
   /** Undefined: what is stored is not what it was made on. */
@@ -161,7 +270,7 @@ export class OpenConversation {
     let { bytes } = next
     for (const message of stored) bytes += sizeOf(message) - (this.#bytes.get(message.id) ?? 0)
     const made = { ...next, bytes, messages: draft.tree.size }
-    if (!(await this.#store.save(packConversation(made), stored, record?.version ?? 0))) return undefined
+    if (!(await this.#store.save(packConversation(made), stored, record?.version ?? 0, quietly))) return undefined
     for (const message of stored) this.#bytes.set(message.id, sizeOf(message))
     this.#state = { record: made, tree: draft.tree }
     if (!quietly) this.tell()
@@ -220,6 +329,10 @@ class OpenDraft implements Draft {
 
 function sizeOf({ text, data }: StoredMessage): number {
   return data.length + text.length
+}
+
+function changedAllTheTime(): MillraceError {
+  return new MillraceError('stale', 'another process changes this conversation at the same time: try again')
 }
 
 function removed(): MillraceError {

@@ -16,7 +16,7 @@ import { invalidInput } from '../runs/invalid-input.ts'
 import { LocalReader } from '../runs/local-reader.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks } from '../runs/run.ts'
-import type { RunOptions } from '../runs/run-options.ts'
+import type { RunOptions, RunStorage as StorageOfRun } from '../runs/run-options.ts'
 import { Scheduler } from '../runs/scheduler.ts'
 import { wallClockAt } from '../runtime.ts'
 import type { Lease } from '../stores/run-store.ts'
@@ -98,6 +98,8 @@ export class Registry {
   readonly #unwanted = new Set<Run>()
   /** Runs that the store keeps no longer than memory does. */
   readonly #unstored = new WeakSet<Run>()
+  /** The leases of stored runs that began here, once the store gives them. */
+  readonly #leases = new WeakMap<Run, StorageOfRun['lease']>()
   /** Starts that wait for the store, by their key. */
   readonly #starting = new Map<string, Promise<unknown>>()
   #draining = false
@@ -377,6 +379,7 @@ export class Registry {
     const isStored = !parentLink && this.#isStored(name, start.input)
     const storage = isStored ? this.#storage?.of(id, storable(start), lease) : undefined
     const run = new Run(this.#callbacks, id, name, actor, principal, options, parentLink, storage)
+    if (storage) this.#leases.set(run, storage.lease)
     this.#add(run)
     if (!parentLink) this.lists.add(run, start.startedAt)
     // The caller must subscribe before the first item.
@@ -524,6 +527,36 @@ export class Registry {
     if (run && !run.end) return
     await this.#storage.open()
     await this.#storage.remove(id)
+  }
+
+  /**
+   * Whether a run of this node or of another one has not ended.
+   * @throws MillraceError `store_unavailable`.
+   */
+  async goesOn(id: string): Promise<boolean> {
+    const storage = this.#storage
+    if (!this.#runs.has(id) && storage?.isShared) {
+      await storage.open()
+      const elsewhere = await storage.find(id)
+      // Nobody held it, and it waits on here.
+      if (!this.#runs.has(id)) return elsewhere?.hasEnded === false
+    }
+    const run = this.#runs.get(id)
+    return run !== undefined && run.end === undefined
+  }
+
+  /** Resolves when the store has the run. */
+  async whenStored(id: string): Promise<void> {
+    const run = this.#runs.get(id)
+    if (run) await this.#leases.get(run)
+  }
+
+  /**
+   * Calls back when a run of another node may have ended.
+   * @throws MillraceError `store_unavailable`.
+   */
+  async follow(id: string, changed: () => void): Promise<() => void> {
+    return (await this.#storage?.follow(id, changed)) ?? (() => {})
   }
 
   /** Returns the run with this id, live or ended, if it is kept. */

@@ -315,6 +315,19 @@ export class RunStorage {
     }
   }
 
+  /** Whether other nodes have runs in it. */
+  get isShared(): boolean {
+    return this.#remote !== undefined
+  }
+
+  /** Calls back when a run of another node may have ended. */
+  async follow(id: string, changed: () => void): Promise<() => void> {
+    const stop = await this.#options.store.shared?.follow(id, (batch) => {
+      if (!batch) changed()
+    })
+    return stop ?? (() => {})
+  }
+
   /** A run of this process for one reader that begins with item `from`, which is not in memory any more. */
   async paged(run: ReadableRun, from: number): Promise<ReadableRun> {
     const { store } = this.#options
