@@ -50,7 +50,7 @@ export class RedisStore implements RunStore, SharedRuns {
       return byAge.slice(0, most).map(({ id }) => id)
     },
     listen: async (pool, heard) => {
-      const stops = await Promise.all(this.#open.map((shard) => shard.listen(pool, heard)))
+      const stops = await Promise.all(this.#open.map((shard) => shard.listenPool(pool, heard)))
       return () => {
         for (const stop of stops) stop()
       }

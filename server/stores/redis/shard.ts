@@ -303,7 +303,7 @@ export class Shard implements RedisPlace {
     return all.flatMap((id, i) => (i % 2 === 0 ? [{ id, since: Number(all[i + 1]) }] : []))
   }
 
-  listen(pool: string, heard: () => void): Promise<() => void> {
+  listenPool(pool: string, heard: () => void): Promise<() => void> {
     return this.#hints.listen(`${this.#options.keys.waiting}${pool}`, heard)
   }
 
