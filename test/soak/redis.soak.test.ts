@@ -4,6 +4,7 @@ import { redisHarness, StubbornStore } from '../helpers/redis-harness.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { runStoreSuite, type StoreHarness } from '../server/stores/run-store-suite.ts'
 import '../e2e/two-servers.test.ts'
+import '../server/runs/remote-actors.test.ts'
 
 /** How often all connections are cut, and how long Redis stands still and then works, in milliseconds. */
 const CUT_MS = 150
