@@ -170,7 +170,7 @@ describe.skipIf(!HAS_REDIS)('two servers with conversations in a Redis', () => {
     const record = { owner: 'alice', title: '', createdAt: 1, updatedAt: 1, version: 1, data: new Uint8Array() }
     const message = { id: 'm', n: 1, at: 1, text: 'hi', data: new Uint8Array() }
     const keys = async () => ((await redis.command('KEYS', `${prefix}:*"alice"*`)) as string[]).sort()
-    const brief = redisConversations(runs, { keepMs: 200 })
+    const brief = redisConversations(runs, { keepMs: 1_500 })
     const lasting = redisConversations(runs)
     await brief.save({ ...record, id: 'brief' }, [message], 0)
     for (const key of await keys()) expect(await redis.command('PTTL', key)).toBeGreaterThan(0)
