@@ -114,7 +114,16 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
   },
   'no step begins in a paused branch': { patch: method(Orders.prototype, 'hold', () => () => undefined) },
   'a cancel stops a branch': { patch: method(Child.prototype, 'stop', () => () => {}) },
-  'branches end with their run': { patch: method(Children.prototype, 'stop', () => () => {}) },
+  'branches end with their run': {
+    patch: method(
+      Child.prototype,
+      'stop',
+      (stop) =>
+        function (this: Child, why) {
+          if (why.by !== 'parent') stop.call(this, why)
+        },
+    ),
+  },
   'a step ends once': {
     tamper: events(EVENT.step, (data) => (data['status'] === 'done' ? { ...data, status: 'start' } : data)),
   },
