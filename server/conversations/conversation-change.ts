@@ -3,7 +3,7 @@ import type { ActorContext } from '../actors/actor.ts'
 import { chosenModel } from './answer-request.ts'
 import type { AnswerSettings } from './answer-run.ts'
 import type { ChangeInput } from './conversation-input.ts'
-import { permit } from './conversations.ts'
+import { permit, runsIn } from './conversations.ts'
 import type { TreeMessage } from './message-tree.ts'
 import type { Draft, OpenConversation } from './open-conversation.ts'
 
@@ -39,7 +39,7 @@ async function remove(
 ): Promise<void> {
   const { key } = conversation
   const tree = await conversations.remove(conversation)
-  const answers = Array.from(tree.all).flatMap(({ run }) => run ?? [])
+  const answers = runsIn(tree)
   // Its own run says nothing, and its client waits for the end.
   view.forget([...answers, ...conversations.runsOf(key)].filter((run) => run !== own))
   await Promise.all(answers.map((run) => view.removeStored(run)))

@@ -133,7 +133,7 @@ function isGoingOn(run: RunView | undefined): boolean {
 }
 
 /** The runs that have answered in a conversation. */
-function runsIn(tree: MessageTree): string[] {
+export function runsIn(tree: MessageTree): string[] {
   return Array.from(tree.all).flatMap(({ run }) => run ?? [])
 }
 
