@@ -62,7 +62,7 @@ describe('a client of a run that another process holds', () => {
     await using at = await reached()
     at.client.send({ kind: 'cancel', sid: 1, code: 1, note: 'enough' })
     await eventually(() => at.run.asked.length === 1, 'the cancel is asked for')
-    expect(at.run.asked).toEqual([{ what: 'cancel', why: { by: 'client', code: 1, note: 'enough' } }])
+    expect(at.run.asked).toEqual([{ what: 'cancel', why: { by: 'client', code: 1, note: 'enough', cascade: true } }])
     at.run.texts('unwanted')
     at.run.ends('cancelled', { code: 1, settled: true })
     expect(await at.client.next('end')).toMatchObject({ outcome: 'cancelled', data: { settled: true } })
