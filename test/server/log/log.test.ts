@@ -264,7 +264,8 @@ describe('a log', () => {
             seq = batch.last + 1
           }
           expect(copy.next).toBe(log.next)
-          expect(readAll(copy, from, 100)).toEqual(readAll(log, from, 100))
+          // Item by item, because those that are read together have the time of the first.
+          expect(readAll(copy, from, -1)).toEqual(readAll(log, from, -1))
           for (let seq = from; seq <= log.next; seq++) {
             expect(copy.lanesAt(seq)).toEqual(log.lanesAt(seq))
             expect([copy.costOf(seq), copy.genAt(seq)]).toEqual([log.costOf(seq), log.genAt(seq)])
