@@ -25,10 +25,12 @@ import { type Quota, Quotas } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { bytesOf, newId } from './ids.ts'
 import { NodeBudget } from './node-budget.ts'
+import type { StorableRun } from './packed-facts.ts'
 import { type Permissions, targetOf } from './permissions.ts'
 import type { PoolWorker } from './pool-worker.ts'
 import { RunLists } from './run-lists.ts'
-import { type RestoredRun, RunStorage, type StorableRun, type StorageOptions, type TakenRun } from './run-storage.ts'
+import { RunStorage, type StorageOptions } from './run-storage.ts'
+import type { RestoredRun, TakenRun } from './take-overs.ts'
 
 /** The length of a hash as text. */
 const HASH_CHARACTERS = 44
@@ -144,7 +146,7 @@ export class Registry {
         if (run.isParked) this.#worker?.look()
         if (this.#draining) options.runChanged()
       },
-      letGo: (run) => this.lists.add(run, Math.floor(wallClockAt(runtime, run.startedAt))),
+      letGo: (run) => this.lists.add(run, wallClockAt(runtime, run.startedAt)),
       ended: (run) => this.#runEnded(run),
       settled: (run) => this.#runSettled(run),
       failed: (run, error) => options.actorFailed(run, error),
@@ -401,27 +403,31 @@ export class Registry {
   }
 
   /** A run that only waited when its process died waits again. Its actor may be gone. */
-  #restore({ id, actor: name, remote, principal, input, options, startedAt, storage, inputs }: RestoredRun): boolean {
-    const actor = this.#options.actors.get(remote)
-    if (!actor || actor.remote) return false
-    const run = new Run(this.#callbacks, id, name, actor, principal, options, undefined, storage)
-    this.#add(run)
-    this.lists.add(run, startedAt)
-    for (const child of run.leftChildren) this.#coming.set(child, run)
-    run.begin(validated(actor, input))
-    run.takeStored(inputs)
-    return true
+  #restore(restored: RestoredRun): boolean {
+    return this.#addTaken(restored, (run, actor) => {
+      for (const child of run.leftChildren) this.#coming.set(child, run)
+      run.begin(validated(actor, restored.input))
+      run.takeStored(restored.inputs)
+    })
   }
 
   /** Begins a run that this node has taken from its pool. Where it was started, it was checked that it may begin. */
-  #beginTaken({ id, actor: name, remote, principal, input, options, startedAt, storage }: TakenRun): boolean {
+  #beginTaken(taken: TakenRun): boolean {
+    return this.#addTaken(taken, (run, actor) => {
+      // A schema that throws fails the run.
+      run.begin(Promise.resolve().then(() => validated(actor, taken.input)))
+    })
+  }
+
+  /** Adds a run that another process began, unless this one does not have its actor. Returns whether it does. */
+  #addTaken(taken: TakenRun, begin: (run: Run, actor: Actor) => void): boolean {
+    const { id, actor: name, remote, principal, options, startedAt, storage } = taken
     const actor = this.#options.actors.get(remote)
     if (!actor || actor.remote) return false
     const run = new Run(this.#callbacks, id, name, actor, principal, options, undefined, storage)
     this.#add(run)
     this.lists.add(run, startedAt)
-    // A schema that throws fails the run.
-    run.begin(Promise.resolve().then(() => validated(actor, input)))
+    begin(run, actor)
     return true
   }
 
