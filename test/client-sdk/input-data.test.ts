@@ -1,6 +1,7 @@
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { encodeUp } from '../../protocol/encode.ts'
+import { collected, type Held } from '../helpers/garbage.ts'
 import { cut, openRun } from '../helpers/scripted-run.ts'
 import { ScriptedServer } from '../helpers/scripted-server.ts'
 
@@ -83,21 +84,18 @@ describe('an input', () => {
       const { buffer } = new Uint8Array(50_000_000)
       return [new WeakRef(buffer), new Uint8Array(buffer, 5, 10)]
     }
-    const begin = (): WeakRef<ArrayBufferLike>[] => {
+    const begin = (): Held => {
       const [ofInput, input] = large()
       const [ofKey, key] = large()
       const [ofMessage, message] = large()
       client.start('chat', { input } as object, { key })
       void run.send('message', message)
-      return [ofInput, ofKey, ofMessage]
+      return { input: ofInput, key: ofKey, message: ofMessage }
     }
     const buffers = begin()
     await server.settle()
     expect(socket.said()).toEqual(['input', 'start'])
-    // A WeakRef keeps its target until the end of the loop turn in which it was made.
-    await new Promise((resolve) => setImmediate(resolve))
-    globalThis.gc!()
-    expect(buffers.map((buffer) => buffer.deref())).toEqual([undefined, undefined, undefined])
+    await collected(buffers)
   })
 
   test('has the same bytes when it is sent again, whatever was done to it meanwhile', async () => {

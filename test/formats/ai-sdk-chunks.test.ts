@@ -4,6 +4,7 @@ import type { UiChunk } from '../../formats/ai-sdk-chunk.ts'
 import { type UiChunkOptions, UiChunks } from '../../formats/ai-sdk-chunks.ts'
 import { continuationOf } from '../../formats/ai-sdk-messages.ts'
 import type { RunEnd, RunEvent, StreamEvent } from '../../protocol/events.ts'
+import { collected } from '../helpers/garbage.ts'
 import { type RecordedRun, randomRun } from '../helpers/random-run.ts'
 import { repetitions } from '../helpers/tier.ts'
 import { AI, type Generation, readMessage } from '../helpers/ui-messages.ts'
@@ -335,12 +336,9 @@ test('a reader whose steps cannot begin again keeps nothing of the parts that it
       ...format.take(event({ type: 'data', name: 'agent', value: { id, output } })),
     ]
     expect(pieces).toMatchObject([{ data: { output } }, { data: { output } }])
-    return new WeakRef(output)
+    return [id, new WeakRef(output)] as const
   })
-  // What a WeakRef was made of is kept until the task is over.
-  await new Promise((resolve) => setImmediate(resolve))
-  globalThis.gc?.()
-  expect(outputs.filter((output) => output.deref() !== undefined)).toEqual([])
+  await collected(Object.fromEntries(outputs))
   const ended = format.take(event({ type: 'agent.end', agent: 'a1', outcome: 'ok' }))
   expect(ended).toMatchObject([{ type: 'data-agent', data: { name: 'writer', run: 'r_2', status: 'ok' } }])
 })

@@ -1,11 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { type Actor, type ActorContext, actor } from '../../../server/actors/actor.ts'
+import { collected, type Held } from '../../helpers/garbage.ts'
 import { eventually, type TestServer, testServer } from '../../helpers/server.ts'
 import type { WireClient } from '../../helpers/wire-client.ts'
-
-/** What an ended run must not keep alive, by what it is. */
-type Held = Record<string, WeakRef<object>>
 
 /** Data of the size of a small conversation. */
 const conversation = (): { role: string; content: string }[] =>
@@ -136,16 +134,6 @@ const ends: { how: string; make: (held: Held) => Actor; outcome: 'done' | 'error
     },
   },
 ]
-
-/** Collects garbage until nothing of `held` is left, and names what is. */
-async function collected(held: Held): Promise<void> {
-  const left = (): string[] => Object.keys(held).filter((what) => held[what]?.deref() !== undefined)
-  for (let n = 0; n < 20 && left().length > 0; n++) {
-    await new Promise((resolve) => setTimeout(resolve, 5))
-    globalThis.gc!()
-  }
-  expect(left()).toEqual([])
-}
 
 test.each(ends)(
   'an ended run keeps its log and its end, and nothing that its actor worked with: $how',
