@@ -1,14 +1,12 @@
-import { hash } from 'node:crypto'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { StreamEvent } from '../../protocol/events.ts'
-import type { Key, Start, WireMap } from '../../protocol/frames.ts'
+import type { Start, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, EarlierRun, Principal, RemoteActor } from '../actors/actor.ts'
 import type { Action } from '../actors/authorize.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { Log } from '../log/log.ts'
-import { endData } from '../log/logged-end.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Model } from '../models/model.ts'
 import type { ChildLabels } from '../runs/children.ts'
@@ -17,23 +15,23 @@ import { LocalReader } from '../runs/local-reader.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 import { type ParentLink, Run, type RunCallbacks } from '../runs/run.ts'
 import type { RunOptions, RunStorage as StorageOfRun } from '../runs/run-options.ts'
+import { endFields, runFields } from '../runs/run-records.ts'
 import { Scheduler } from '../runs/scheduler.ts'
 import { wallClockAt } from '../runtime.ts'
 import type { Lease } from '../stores/run-store.ts'
 import { excerpt } from '../text.ts'
 import { type Quota, Quotas } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
-import { bytesOf, newId } from './ids.ts'
+import { newId } from './ids.ts'
 import { NodeBudget } from './node-budget.ts'
 import type { StorableRun } from './packed-facts.ts'
 import { type Permissions, targetOf } from './permissions.ts'
 import type { PoolWorker } from './pool-worker.ts'
+import { keyName, nameOfInput, RunKeys } from './run-keys.ts'
 import { RunLists } from './run-lists.ts'
 import { RunStorage, type StorageOptions } from './run-storage.ts'
 import type { RestoredRun, TakenRun } from './take-overs.ts'
 
-/** The length of a hash as text. */
-const HASH_CHARACTERS = 44
 /** The most characters of an unknown actor's name that a message quotes. */
 const QUOTED_CHARACTERS = 64
 
@@ -77,16 +75,12 @@ type CheckedStart = {
 /** A run, and whether it belongs to the principal that asked. */
 export type FoundRun = { readonly run: ReadableRun; readonly own: boolean }
 
-/** The execution that a key names. `run` is undefined once its log was dropped to make room. */
-type KeyEntry = { readonly inputName: string; run: Run | undefined }
-
 /** The runs that a node keeps by name, and the keys that name executions. In front of a store, it also finds those there. */
 export class Registry {
   readonly #options: RegistryOptions
   readonly #callbacks: RunCallbacks
   readonly #runs = new Map<string, Run>()
-  readonly #keys = new Map<string, KeyEntry>()
-  readonly #keyOf = new Map<Run, string>()
+  readonly #keys = new RunKeys()
   readonly #unsettled = new Set<Run>()
   /** Children that another process left, each with the run that is about to begin it again. */
   readonly #coming = new Map<string, Run>()
@@ -115,7 +109,7 @@ export class Registry {
     this.#ended = new EndedRuns(runtime, limits, {
       evict: (run) => this.#evict(run),
       forget: (run) => this.#forget(run),
-      forgetKey: (key) => this.#keys.delete(key),
+      forgetKey: (key) => this.#keys.forgetKey(key),
     })
     this.#budget = new NodeBudget(runtime, limits, {
       live: this.#unsettled,
@@ -190,13 +184,8 @@ export class Registry {
     if (storage && this.#isStored(start.actor, start.input))
       return this.#startStored(storage, principal, start, key, inputName)
     const run = this.#launch(this.#check(principal, start))
-    this.#keep(key, inputName, run)
+    this.#keys.keep(key, inputName, run)
     return { run, reused: false }
-  }
-
-  #keep(key: string, inputName: string, run: Run): void {
-    this.#keys.set(key, { inputName, run })
-    this.#keyOf.set(run, key)
   }
 
   #reused(
@@ -253,7 +242,7 @@ export class Registry {
       // Meanwhile others may have begun.
       const { startedAt } = checked
       const run = this.#launch({ ...this.#check(principal, start), startedAt }, { id, lease: begun })
-      this.#keep(key, input, run)
+      this.#keys.keep(key, input, run)
       return { run, reused: false }
     } catch (error) {
       await storage.remove(id)
@@ -666,25 +655,22 @@ export class Registry {
   }
 
   #evict(run: Run): string | undefined {
-    const key = this.#keyOf.get(run)
-    const entry = key === undefined ? undefined : this.#keys.get(key)
-    if (entry) entry.run = undefined
-    this.#keyOf.delete(run)
-    this.#runs.delete(run.id)
-    this.lists.remove(run, run.isStored && !this.#unstored.has(run))
-    void this.#forgetStored(run)
+    this.#letGoOf(run)
     run.evict()
     this.#options.log.write('run.dropped', runFields(run))
-    return key
+    return this.#keys.drop(run)
   }
 
   #forget(run: Run): void {
+    this.#letGoOf(run)
+    this.#keys.forget(run)
+  }
+
+  /** Memory has a run no more. */
+  #letGoOf(run: Run): void {
     this.#runs.delete(run.id)
     this.lists.remove(run, run.isStored && !this.#unstored.has(run))
     void this.#forgetStored(run)
-    const key = this.#keyOf.get(run)
-    if (key !== undefined) this.#keys.delete(key)
-    this.#keyOf.delete(run)
   }
 }
 
@@ -721,44 +707,8 @@ function isWithin(run: { readonly id: string; readonly parent?: unknown }, id: s
   return false
 }
 
-/** A key as the key of a Map. The lengths keep its parts apart, and a binary key never equals a text. */
-function keyName({ id }: Principal, actor: string, key: Key): string {
-  const name = typeof key === 'string' ? `s${key}` : `b${bytesOf(key).toString('latin1')}`
-  return `${id.length} ${actor.length} ${id}${actor}${name}`
-}
-
-/** An input as the key of a START is bound to it: the input itself where its hash would be longer. */
-function nameOfInput(input: Uint8Array): string {
-  return input.length <= HASH_CHARACTERS ? `=${bytesOf(input).toString('latin1')}` : hash('sha256', input, 'base64')
-}
-
 function goingAway(): MillraceError {
   return new MillraceError('draining', 'this server is going away; connect again and start there')
-}
-
-/** The run, its actor and its owner, as the log has them. */
-function runFields({ id, actorName, principal, parent, registeredName }: Run): { readonly [name: string]: unknown } {
-  const asChild = parent && { parent: parent.id, registered: registeredName }
-  return { run: id, actor: actorName, principal: principal.id, ...asChild }
-}
-
-/** How a run ended. Only the code of an error: its message may quote the input. */
-function endFields(
-  { end, log, logged, spent, startedAt }: Run,
-  runtime: Runtime,
-): { readonly [name: string]: unknown } {
-  const data = end && end.outcome !== 'done' ? endData(end) : {}
-  const now = runtime.now()
-  const startedWall = wallClockAt(runtime, startedAt)
-  return {
-    outcome: end?.outcome,
-    ...(end?.outcome === 'error' && { code: data['code'] }),
-    ms: Math.round(now - startedAt),
-    ...logged,
-    ...(log.firstAt !== undefined && { firstMs: Math.max(0, Math.round(log.firstAt - startedWall)) }),
-    ...(end?.outcome === 'cancelled' && { cancelMs: data['ms'], settled: data['settled'] }),
-    ...(spent === undefined ? {} : { usage: spent }),
-  }
 }
 
 function validated(actor: Actor, input: unknown): ReturnType<typeof validate<unknown>> {
