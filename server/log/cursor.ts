@@ -121,13 +121,14 @@ export class Cursor {
 
   /**
    * At least this many texts can be logged before the log is too far ahead; 0 when it already is. Too far is `readAhead`
-   * items, or half of `retainBytes`, beyond `reach`; or `readAhead` items beyond what the reader's rate lets through.
+   * items, or half of `retainBytes`, beyond `reach`; or `readAhead` items beyond what the reader's rate lets through. Items
+   * that readers are not shown yet count like those that they are: they will need the same credit.
    * @param allowance the number of items that the rate lets through now.
    */
   room(limits: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>, allowance: number): number {
     const byCredit = this.#roomByCredit(limits)
     if (allowance === Number.POSITIVE_INFINITY || byCredit <= 0) return byCredit
-    const unsent = this.#log.last - Math.min(this.#last, this.#lifeBound)
+    const unsent = this.#log.written - Math.min(this.#last, this.#lifeBound)
     return Math.max(0, Math.min(byCredit, allowance + limits.readAhead - unsent))
   }
 
@@ -136,11 +137,12 @@ export class Cursor {
     retainBytes,
     creditUnit,
   }: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>): number {
-    const { last } = this.#log
+    const { written } = this.#log
     const { reach } = this
     // The balance reaches beyond the end of the log: the next items may be sent.
-    if (this.#remaining > 0) return this.#remaining
-    const bytes = retainBytes / 2 - (this.#log.bytesThrough(last) - this.#log.bytesThrough(reach))
-    return Math.max(0, Math.min(readAhead - (last - reach), Math.ceil(bytes / (creditUnit + HEADER_BYTES))))
+    const beyond = written - reach - Math.max(0, this.#remaining)
+    if (beyond < 0) return -beyond
+    const bytes = retainBytes / 2 - (this.#log.bytesThrough(written) - this.#log.bytesThrough(reach))
+    return Math.max(0, Math.min(readAhead - beyond, Math.ceil(bytes / (creditUnit + HEADER_BYTES))))
   }
 }

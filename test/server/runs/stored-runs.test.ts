@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { actor, agent, tool } from '../../../server/index.ts'
+import { memoryStore } from '../../../server/stores/memory-store.ts'
+import type { Append, AppendRefusal } from '../../../server/stores/run-store.ts'
 import { onOneStore } from '../../helpers/one-store.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { testServer } from '../../helpers/server.ts'
+import { latch } from '../../helpers/test-actors.ts'
 
 const counter = actor({
   async *stream(input: unknown, { signal }) {
@@ -36,6 +40,40 @@ describe('a run that is stored', () => {
     client.attach(3, run, null, { credit: 1 })
     expect(await client.next('end', 3)).toMatchObject({ seq: 501 })
     expect(client.count(3)).toBe(0)
+  })
+
+  test('waits for the credit of its reader also while its items are not stored yet', async () => {
+    let said = 0
+    const flood = actor({
+      async *stream() {
+        for (;;) yield `${++said},`
+      },
+    })
+    const [asked, answered] = [latch(), latch()]
+    const store = memoryStore()
+    const begin = store.begin.bind(store)
+    store.begin = async (id, run) => {
+      const begun = await begin(id, run)
+      if ('run' in begun) return begun
+      const append = async (what: Append): Promise<AppendRefusal | undefined> => {
+        asked.open()
+        await answered.opened
+        return begun.append(what)
+      }
+      return { gen: begun.gen, append, release: () => begun.release() }
+    }
+    const limits = { initialCredit: 40, readAhead: 8 }
+    await using served = await testServer({ flood }, { store, durability: 'logged', limits })
+    await using client = await served.client()
+    client.start(1, 'flood', undefined, { credit: 40 })
+    await asked.opened
+    await client.settle()
+    expect(said).toBe(48)
+    expect(client.count(1)).toBe(0)
+    answered.open()
+    await client.until(() => client.count(1) === 40)
+    await client.settle()
+    expect(said).toBe(48)
   })
 
   test('is read page by page, as fast as its reader has credit', async () => {
