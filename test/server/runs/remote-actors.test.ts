@@ -313,6 +313,31 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     expect(sent).toEqual([{ to: 'ada' }])
   })
 
+  test('waits in its pool once, and its worker has it no more, when that one stood still for longer than its lease', async () => {
+    const node = deployment()
+    await using gateway = await node(gatewaysActors())
+    await using worker = await node(workersActors(nothingSeen()))
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 1 })
+    const { run } = await alice.next('opened')
+    const taken = await worker.store.takeOver(run, { worker: 'gpu' })
+    if (typeof taken === 'string') throw new Error(taken)
+    const { lease } = taken
+    await lease.append({ parked: Buffer.from('waits') })
+    // Its lease is over, while its process stands still.
+    await redis.command('HSET', `${worker.prefix}:{${run}}:m`, 'x', '1')
+    expect(await gateway.store.takeOver(run)).toBe('busy')
+    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([run])
+    // However often it is looked at, it is put there once.
+    const { gen } = (await gateway.store.find(run))!
+    expect(await gateway.store.takeOver(run)).toBe('busy')
+    expect((await gateway.store.find(run))!.gen).toBe(gen)
+    expect(await lease.append({ parked: null })).toBe('fenced')
+    const again = await worker.store.takeOver(run, { worker: 'gpu' })
+    expect(again).toMatchObject({ run: { parked: new Uint8Array(Buffer.from('waits')) } })
+    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([])
+  })
+
   test('waits on when its worker drains: that one finishes what it has, and begins nothing more', async () => {
     const node = deployment()
     const [seen, others] = [nothingSeen(), nothingSeen()]

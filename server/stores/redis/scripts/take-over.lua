@@ -14,17 +14,16 @@ if have[3] and tonumber(have[4]) > at then
   return isMine and { 'taken', have[1] } or { 'busy' }
 end
 local pool, due = have[9], have[10] and tonumber(have[10])
-local isBegun = false
+local isBegun, goesToPool = false, false
 if pool then
   local waiting, isWorker = ARGV[7] .. pool, who == '+' .. pool
   if not isWorker and who ~= 'stop' then
     if due and at < due then return { 'busy' } end
-    if not due and have[11] then
-      toPool(pool, waiting, ARGV[1], at, ARGV[4])
-      return { 'busy' }
-    end
+    goesToPool = not due and have[11]
   end
-  redis.call('ZREM', waiting, ARGV[1])
+  if goesToPool then toPool(pool, waiting, ARGV[1], at, ARGV[4]) else redis.call('ZREM', waiting, ARGV[1]) end
+  -- It waits there already.
+  if goesToPool and not have[3] then return { 'busy' } end
   isBegun = isWorker and due and at < due
 end
 -- The clock counts too: a Redis that was restored from a copy must not give a number again that a client knows.
@@ -34,6 +33,13 @@ for life in string.gmatch(have[6] .. ',' .. gen .. ':' .. int(tonumber(have[5]) 
   lives[#lives + 1] = life
 end
 while #lives > tonumber(ARGV[6]) do table.remove(lives, 1) end
+if goesToPool then
+  -- A holder that only stood still has lost it: it would have it on and on, while workers try to take it.
+  redis.call('HDEL', META, 'n')
+  redis.call('HSET', META, 'g', gen, 'x', '0', 'lv', table.concat(lives, ','))
+  redis.call('PUBLISH', ARGV[5], '!')
+  return { 'busy' }
+end
 local expires = int(at + tonumber(ARGV[3]))
 redis.call('HSET', META, 'g', gen, 'n', ARGV[2], 'x', expires, 'to', ARGV[2], 'an', '0', 'lv', table.concat(lives, ','))
 if isBegun then
