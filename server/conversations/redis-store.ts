@@ -14,7 +14,7 @@ import {
   type StoredConversation,
   type StoredMessage,
 } from './conversation-store.ts'
-import { type ConversationScripts, readScripts } from './redis-scripts.ts'
+import { type ConversationScripts, readConversationScripts } from './redis-scripts.ts'
 
 /** The options of `redisConversations()`. */
 export type RedisConversationsOptions = {
@@ -55,7 +55,7 @@ class RedisConversations implements ConversationStore, SharedConversations {
   readonly runs: object
   readonly #redis: SharedRedis
   readonly #keepMs: number
-  readonly #scripts: ConversationScripts = readScripts()
+  readonly #scripts: ConversationScripts = readConversationScripts()
 
   constructor(redis: SharedRedis, runs: object, keepMs: number | undefined) {
     this.#redis = redis

@@ -6,16 +6,6 @@ local RECORD, MESSAGES, VERSIONS, CHANGES, LIST, DUES = unpack(#KEYS == 6 and KE
 -- How long the names of changes are kept, in milliseconds: longer than a command is repeated. And how many of them.
 local CHANGES_MS, MOST_CHANGES = 60000, 32
 
-local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
--- A number as text. Lua itself would write a large one with an exponent.
-local function int(number)
-  return string.format('%.0f', number)
-end
-
 -- Whether the change of this name was made already: its answer was lost, and it is repeated.
 local function isRepeated(name)
   return redis.call('LPOS', CHANGES, name) ~= false

@@ -229,8 +229,8 @@ export class Shard implements RedisPlace {
   }
 
   async #find(id: string): Promise<{ run: StoredRun; key: string | undefined } | undefined> {
-    const reply = (await this.#run(id, SCRIPTS.find, [])) as [Buffer[], Buffer[]?, Reply?, Reply?]
-    const [meta, inputs, , waitMs] = reply
+    const reply = (await this.#run(id, SCRIPTS.find, [])) as [Buffer[], Buffer[]?, Reply?]
+    const [meta, inputs, waitMs] = reply
     const fields = fieldsOf(meta)
     if (fields.size === 0) return undefined
     return { run: storedRun(id, fields, inputs ?? [], Number(waitMs)), key: textOf(fields, 'k')?.slice(1) }

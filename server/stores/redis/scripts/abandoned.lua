@@ -1,10 +1,8 @@
 -- KEYS: the live runs. ARGV: what comes before and behind an id in the key of its meta, most
 -- Gives the ids of runs that nobody holds. The score of a run says when to look at it: its lease may be longer by now.
-local time = redis.call('TIME')
-local at = time[1] * 1000 + math.floor(time[2] / 1000)
-local found = {}
+local at, found = now(), {}
 while #found < tonumber(ARGV[3]) do
-  local some = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', at), 'LIMIT', #found, 256)
+  local some = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(at), 'LIMIT', #found, 256)
   for _, id in ipairs(some) do
     local have = redis.call('HMGET', ARGV[1] .. id .. ARGV[2], 'g', 'es', 'n', 'x')
     if not have[1] or have[2] then

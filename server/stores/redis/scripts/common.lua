@@ -1,16 +1,6 @@
 -- Begins every script of one run. KEYS: its meta, log, inputs, asks, answers and readers; then the live runs of this
--- Redis and the list of the run's principal. All times are those of this Redis.
+-- Redis and the list of the run's principal.
 local META, LOG, INPUTS, ASKS, ANSWERS, READERS, LIVE, LIST = unpack(KEYS)
-
-local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
--- A number as text. Lua itself would write a large one with an exponent.
-local function int(number)
-  return string.format('%.0f', number)
-end
 
 -- No key lives for ever.
 local function atLeast(key, ms)
