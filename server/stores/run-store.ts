@@ -258,7 +258,10 @@ export interface PoolRuns {
    * @returns `full` when too many wait there; or the run that has its key.
    */
   begin(id: string, run: NewRun, place: PoolPlace): Promise<'waits' | 'full' | StoredKey>
-  /** Ids of runs that wait in a pool, at most `most` of them: those first that have waited longest. */
+  /**
+   * Ids of runs that wait in a pool, at most `most` of them: those first that have waited longest. A store that is divided
+   * fails only when the parts that it can reach have none.
+   */
   waiting(pool: string, most: number): Promise<string[]>
   /** Calls `heard` when a run comes to a pool. Some calls may be missing. Returns a function that ends it. */
   listen(pool: string, heard: () => void): Promise<() => void>
@@ -296,7 +299,10 @@ export interface RunStore {
    * @returns `busy` while its holder lives, or while it waits for others; `ended`; `missing`.
    */
   takeOver(id: string, by?: Taker): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'>
-  /** Ids of runs that have no end and whose holder is gone, at most `most` of them. */
+  /**
+   * Ids of runs that have no end and whose holder is gone, at most `most` of them. A store that is divided fails only when
+   * the parts that it can reach have none.
+   */
   abandoned(most: number): Promise<string[]>
 
   /** Finds a run by its id. */

@@ -45,8 +45,8 @@ export class RedisStore implements RunStore, SharedRuns {
   readonly pools: PoolRuns = {
     begin: async (id, run, place) => this.#of(id).beginInPool(id, run, this.#share(place)),
     waiting: async (pool, most) => {
-      const found = await Promise.all(this.#open.map((shard) => shard.waiting(pool, most)))
-      const byAge = found.flat().toSorted((a, b) => a.since - b.since)
+      const found = await this.#ofThoseThatAnswer((shard) => shard.waiting(pool, most))
+      const byAge = found.toSorted((a, b) => a.since - b.since)
       return byAge.slice(0, most).map(({ id }) => id)
     },
     listen: async (pool, heard) => {
@@ -152,8 +152,8 @@ export class RedisStore implements RunStore, SharedRuns {
   }
 
   async abandoned(most: number): Promise<string[]> {
-    const found = await Promise.all(this.#open.map((shard) => shard.abandoned(most)))
-    return found.flat().slice(0, most)
+    const found = await this.#ofThoseThatAnswer((shard) => shard.abandoned(most))
+    return found.slice(0, most)
   }
 
   async find(id: string): Promise<StoredRun | undefined> {
@@ -205,6 +205,18 @@ export class RedisStore implements RunStore, SharedRuns {
   /** The part of a pool that one Redis has. */
   #share(place: PoolPlace): PoolPlace {
     return { ...place, maxWaiting: Math.ceil(place.maxWaiting / this.#open.length) }
+  }
+
+  /**
+   * Work that the Redis which answer have: what is in them goes on while others are away.
+   * @throws MillraceError `store_unavailable` when they have none, and one did not answer.
+   */
+  async #ofThoseThatAnswer<Found>(call: (shard: Shard) => Promise<Found[]>): Promise<Found[]> {
+    const answers = await Promise.allSettled(this.#open.map(call))
+    const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+    const failure = answers.find((answer) => answer.status === 'rejected')
+    if (failure && found.length === 0) throw failure.reason
+    return found
   }
 
   get #open(): readonly Shard[] {

@@ -243,6 +243,29 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     })
   })
 
+  test('that is away leaves those runs to workers, and to other servers, that are in another one', async () => {
+    await using away = await RedisServer.start()
+    const store = redisStore([server, away], server.prefix(), { leaseMs: LEASE_MS })
+    await store.open()
+    try {
+      const ids = Array.from({ length: 20 }, (_, n) => `r${n}`)
+      for (const id of ids) await store.pools.begin(id, newRun(), { pool: 'gpu', waitMs: 1, maxWaiting: 100 })
+      expect((await store.pools.waiting('gpu', 100)).toSorted()).toEqual(ids.toSorted())
+      await away.kill()
+      const left = await store.pools.waiting('gpu', 100)
+      expect(left.length).toBeGreaterThan(0)
+      expect(left.length).toBeLessThan(20)
+      // They have all waited too long.
+      expect((await store.abandoned(100)).toSorted()).toEqual(left.toSorted())
+      for (const id of left) expect(await store.takeOver(id, { worker: 'gpu' })).toHaveProperty('run.id', id)
+      // Nobody takes this for an empty pool.
+      await expect(store.pools.waiting('gpu', 100)).rejects.toMatchObject({ code: 'store_unavailable' })
+      await expect(store.abandoned(100)).rejects.toMatchObject({ code: 'store_unavailable' })
+    } finally {
+      await store.close()
+    }
+  })
+
   test('has no key of a run that lives for ever', async () => {
     const prefix = server.prefix()
     await using store = await open({}, prefix)
