@@ -298,8 +298,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     storage: store && { store, durability },
     findModel: (which) => models.find(which),
     overloaded: isShort,
-    actorFailed: ({ id, actorName, parent, registeredName }, error) =>
-      report(error, { actor: actorName, run: id }, parent && { registered: registeredName }),
+    actorFailed: ({ id, actorName, isChild, registeredName }, error) =>
+      report(error, { actor: actorName, run: id }, isChild ? { registered: registeredName } : undefined),
     runChanged: () => closing.check(),
     ended: (run) => sessions.ended(run),
   })

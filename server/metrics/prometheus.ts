@@ -131,7 +131,7 @@ class PrometheusMetrics implements Metrics {
   }
 
   #ended(actor: string, fields: RecordFields): void {
-    const { ms, firstMs, cancelMs, settled, usage, parent } = fields
+    const { ms, firstMs, cancelMs, settled, usage, usageOfParent, parent } = fields
     const outcome = String(fields['outcome'])
     const code = typeof fields['code'] === 'string' ? fields['code'] : ''
     this.#add('millrace_runs_ended_total', { actor, outcome, code })
@@ -142,8 +142,9 @@ class PrometheusMetrics implements Metrics {
     // That of a child is in the usage of its parent.
     if (usage === undefined || parent !== undefined) return
     for (const type of USAGE_TYPES) {
-      const tokens = (usage as Usage)[type]
-      if (tokens) this.#add('millrace_usage_tokens_total', { actor, type }, tokens)
+      // Of a run that was let go, its parent has counted a part.
+      const tokens = ((usage as Usage)[type] ?? 0) - ((usageOfParent as Usage | undefined)?.[type] ?? 0)
+      if (tokens > 0) this.#add('millrace_usage_tokens_total', { actor, type }, tokens)
     }
   }
 

@@ -106,9 +106,11 @@ export class Run implements ReadableRun {
   readonly #openWork: OpenWork
   #children = NO_CHILDREN
   /** It began as the child of another run. */
-  readonly #isChild: boolean
+  readonly isChild: boolean
   /** The run that began this one, unless that let it go; only its id once this one has settled. */
   parent: (Member & { readonly id: string }) | undefined
+  /** What it had cost when its parent let it go, which is in the usage of that. */
+  #costAtParent: Receipt['usage']
   /** What of the parent is notified, until there is nothing more to report. */
   #parentLink: ParentLink | undefined
   readonly #ids: CallIds
@@ -156,7 +158,7 @@ export class Run implements ReadableRun {
     this.#guarded = new GuardedRuntime(callbacks.runtime, (error) => this.#broke(error))
     this.parent = parentLink?.parent
     this.#parentLink = parentLink
-    this.#isChild = parentLink !== undefined
+    this.isChild = parentLink !== undefined
     this.#limits = parentLink ? childLimits(parentLink.parent.#limits) : callbacks.limits
     this.#ids = parentLink ? parentLink.parent.#ids : new CallIds()
     this.#actor = actor
@@ -212,7 +214,7 @@ export class Run implements ReadableRun {
 
   /** The name under which its actor is registered. `agent` for a child whose actor is not: its own name may be data. */
   get registeredName(): string {
-    return this.#isChild ? this.#callbacks.nameOf(this.#actor) : this.actorName
+    return this.isChild ? this.#callbacks.nameOf(this.#actor) : this.actorName
   }
 
   get state(): RunState {
@@ -741,6 +743,7 @@ export class Run implements ReadableRun {
 
   /** The run that began it is over, and it goes on as a run of its own, also while nobody reads it. */
   letGo(): void {
+    this.#costAtParent = this.spent
     this.parent = undefined
     this.#parentLink = undefined
     this.#ids.share()
@@ -830,6 +833,11 @@ export class Run implements ReadableRun {
   /** What it and its children have cost so far, if anything. */
   get spent(): Receipt['usage'] {
     return this.#ending.spent
+  }
+
+  /** What of that is in the usage of the run that began it and let it go. */
+  get costAtParent(): Receipt['usage'] {
+    return this.#costAtParent
   }
 
   // --- what clients name by id

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { createClient } from '../../../client-sdk/node.ts'
 import { MillraceError } from '../../../protocol/errors.ts'
 import {
+  type ActorContext,
   actor,
   agent,
   createServer,
@@ -24,7 +25,7 @@ import { FailingStore } from '../../helpers/failing-store.ts'
 import { onOneStore } from '../../helpers/one-store.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
 import { quiet } from '../../helpers/server.ts'
-import { counter, silent } from '../../helpers/test-actors.ts'
+import { counter, latch, silent } from '../../helpers/test-actors.ts'
 import { repetitions } from '../../helpers/tier.ts'
 
 const STEPS = repetitions({ quick: 2_000, full: 10_000 })
@@ -276,6 +277,41 @@ describe('prometheus()', () => {
     expect(now.of('millrace_runs_started_total', 'actor="agent"')).toBeGreaterThanOrEqual(STEPS / 2)
     expect(now.of('millrace_runs_started_total', 'actor="registered"')).toBe(STEPS / 2 + 4)
     expect(now.of('millrace_actor_failures_total', 'actor="agent"')).toBe(2 + Math.ceil(STEPS / 2_000))
+    await server.close({ drainMs: 0 })
+  })
+
+  test('counts the cost of a child once that was let go, and the child for its registered actor', async () => {
+    const metrics = prometheus()
+    const rest = latch()
+    const own = actor({
+      async *stream(_: unknown, { ai }: ActorContext) {
+        yield await ai.complete('one', { model: spending })
+        await rest.opened
+        yield await ai.complete('two', { model: spending })
+        throw new Error('no third')
+      },
+    })
+    const boss = actor({
+      async *stream(_: unknown, { spawn }: ActorContext) {
+        yield* spawn(own, undefined, { name: 'row 4711' })
+      },
+    })
+    const actors = { boss }
+    const server = createServer({ actors, authenticate: people, logger: quiet, metrics, onError: () => {} })
+    const { url } = await server.listen(0)
+    const client = createClient<typeof actors>(url, { token: 'alice' })
+    const run = client.start('boss', undefined as never)
+    for await (const event of run) if (event.type === 'token') void run.cancel({ cascade: false })
+    const { receipt } = await run.end
+    rest.open()
+    const child = client.attach('boss', receipt?.continuing?.[0] ?? '')
+    expect((await child.end).usage).toMatchObject({ input: 14, output: 6 })
+    const now = new Scrape((await metrics.text()).text)
+    expect(now.of('millrace_usage_tokens_total', 'actor="boss"')).toBe(10)
+    expect(now.of('millrace_usage_tokens_total', 'actor="agent"')).toBe(10)
+    expect(now.of('millrace_actor_failures_total', 'actor="agent"')).toBe(1)
+    expect(now.text).not.toContain('4711')
+    await client.close()
     await server.close({ drainMs: 0 })
   })
 
