@@ -7,6 +7,7 @@ import { checkOptions, type OptionKinds } from '../protocol/options.ts'
 import { CANCEL_CODES, type Receipt, readReceipt } from '../protocol/receipt.ts'
 import type { Actor, Principal } from './actors/actor.ts'
 import { endData, type LoggedEnd } from './log/logged-end.ts'
+import { packPayload } from './log/payload.ts'
 import { LocalReader, readRun } from './runs/local-reader.ts'
 import type { ReadableRun } from './runs/readable-run.ts'
 import { KeepAlive } from './runtime.ts'
@@ -15,6 +16,7 @@ import { LOCAL } from './sessions/permissions.ts'
 import type { FoundRun, Registry } from './sessions/registry.ts'
 
 const NO_BYTES = new Uint8Array(0)
+const MAX_KEY_BYTES = 64
 
 /** Options of every call through a router. */
 export type RouterOptions = {
@@ -42,7 +44,13 @@ export type StreamAskOptions<Data extends AnyData> = RouterOptions & {
 }
 
 /** The options of `router.start`. */
-export type RouterStartOptions = Pick<RouterOptions, 'principal' | 'timeout'>
+export type RouterStartOptions = Pick<RouterOptions, 'principal' | 'timeout'> & {
+  /**
+   * Names one execution, in 1 to 64 bytes: a start with a key that the principal has used for this actor, from whatever
+   * process, gives the run of then, for as long as that is kept. Default: each start is a new run.
+   */
+  key?: string | undefined
+}
 
 /** The options of `router.attach`. */
 export type RouterAttachOptions = {
@@ -52,7 +60,7 @@ export type RouterAttachOptions = {
   after?: number | undefined
   /**
    * false: the actor does not wait for this reader. Items that are dropped meanwhile are reported as a `gap`. Default: it
-   * waits for readers of its own principal.
+   * waits for readers of its own principal that may govern it.
    */
   pace?: boolean | undefined
   /** Aborting it ends the reading with its reason. The run goes on. Default: none. */
@@ -67,7 +75,7 @@ export type RouterCancelOptions = {
   note?: string | undefined
 }
 
-const START_OPTIONS: OptionKinds<RouterStartOptions> = { principal: 'anything', timeout: 'anything' }
+const START_OPTIONS: OptionKinds<RouterStartOptions> = { principal: 'anything', timeout: 'anything', key: 'a string' }
 const ATTACH_OPTIONS: OptionKinds<RouterAttachOptions> = {
   principal: 'anything',
   after: 'a number',
@@ -79,9 +87,9 @@ const OPTIONS: OptionKinds<RouterOptions> = { principal: 'anything', timeout: 'a
 const STREAM_ASK_OPTIONS: OptionKinds<StreamAskOptions<never>> = { ...OPTIONS, onChunk: 'a function' }
 
 /**
- * Calls actors from inside the server's own process, also those that are remote. The address of an actor is its name. Their runs are runs like any
- * other: they count in the limits of their principal, and its clients may attach to them. It needs no `listen`: a call
- * that waits for an answer or an event keeps the process alive.
+ * Calls actors from inside the server's own process, also those that are remote. The address of an actor is its name.
+ * Their runs are runs like any other: they count in the limits of their principal, and its clients may attach to them. It
+ * needs no `listen`: a call that waits for an answer or an event keeps the process alive.
  */
 export interface Router<Actors extends ActorMap> {
   /**
@@ -120,7 +128,7 @@ export interface Router<Actors extends ActorMap> {
   /**
    * Starts a run that goes on whether somebody reads it or not.
    * @returns its id, for `attach` and `cancel`: here, and on every server that shares the store.
-   * @throws MillraceError as `ask` does for a start.
+   * @throws MillraceError as `ask` does for a start; `key_conflict` when the key was used with another payload.
    */
   start<Name extends keyof Actors & string>(
     address: Name,
@@ -129,10 +137,13 @@ export interface Router<Actors extends ActorMap> {
   ): Promise<string>
   /**
    * Yields the events of a run, from any item on: of this server, of another one that shares its store, or one that has
-   * ended and is still kept. Leaving the loop does not cancel the run.
+   * ended and is still kept. Leaving the loop does not cancel the run. Behind the last item, it begins with the next one.
+   * Items that a store has lost, because it came back with older data, are not reported: those in their place may be
+   * left out.
    * @param run The id of the run.
    * @throws MillraceError `not_found` for a run that does not exist, is no longer kept, or that the principal may not
-   * read; `bad_request` for an invalid option; `cancelled`, or the error of the actor, as the run ended.
+   * read; `forbidden` for `pace: true` of a principal that may only look on; `bad_request` for an invalid option;
+   * `cancelled`, or the error of the actor, as the run ended.
    */
   attach<Data extends AnyData = AnyData>(run: string, options?: RouterAttachOptions): AsyncIterable<StreamEvent<Data>>
   /**
@@ -178,7 +189,7 @@ export function createRouter<Actors extends ActorMap>(
     payload: unknown,
     ask: boolean,
     options: RouterOptions,
-    onDetach?: OnDetach,
+    { onDetach, key }: { readonly onDetach?: OnDetach; readonly key?: string | undefined } = {},
   ): ReadableRun | Promise<ReadableRun> {
     if (options.signal?.aborted)
       throw MillraceError.from(options.signal.reason, 'cancelled', 'the signal was aborted before the run started')
@@ -190,13 +201,31 @@ export function createRouter<Actors extends ActorMap>(
     }
     if (timeout !== undefined && !(typeof timeout === 'number' && timeout > 0))
       throw new MillraceError('bad_request', `timeout must be a number of milliseconds above 0, not ${String(timeout)}`)
+    if (key !== undefined && (key === '' || Buffer.byteLength(key) > MAX_KEY_BYTES))
+      throw new MillraceError('bad_request', `key must have 1 to ${MAX_KEY_BYTES} bytes`)
+    const named = key === undefined ? {} : { key }
     const start = {
       actor: address,
       input: payload,
-      options: { ask, ...(timeout === undefined ? {} : { timeoutMs: timeout }), ...(onDetach && { onDetach }) },
+      options: {
+        ask,
+        ...named,
+        ...(timeout === undefined ? {} : { timeoutMs: timeout }),
+        ...(onDetach && { onDetach }),
+      },
     }
-    const started = registry.start(ownerOf(principal), start, NO_BYTES)
+    const started = registry.start(ownerOf(principal), start, key === undefined ? NO_BYTES : bytesOf(payload))
     return started instanceof Promise ? started.then(({ run }) => run) : started.run
+  }
+
+  /** To what a key is bound. */
+  function bytesOf(payload: unknown): Uint8Array {
+    try {
+      return packPayload(payload, { ...limits, maxEvent: limits.maxMessage })
+    } catch (error) {
+      const { message } = MillraceError.from(error)
+      throw new MillraceError('bad_request', `a start with a key needs a payload of plain data: ${message}`)
+    }
   }
 
   async function* read(
@@ -330,7 +359,7 @@ export function createRouter<Actors extends ActorMap>(
     },
     async start(address, payload, options = {}) {
       checkOptions('router.start', options, START_OPTIONS)
-      const begun = begin(address, payload, false, options, 'continue')
+      const begun = begin(address, payload, false, options, { onDetach: 'continue', key: options.key })
       return (begun instanceof Promise ? await waited(begun) : begun).id
     },
     attach(run, options = {}) {

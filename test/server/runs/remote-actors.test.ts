@@ -520,4 +520,24 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     expect(await again.next()).toMatchObject({ value: { type: 'token', text: '40,', seq: 40 } })
     await expect(again.next()).rejects.toMatchObject({ code: 'cancelled' })
   })
+
+  test('is one run for one key of a router, in whatever process that is', async () => {
+    const node = deployment()
+    await using first = await node(gatewaysActors())
+    await using second = await node(gatewaysActors())
+    const starts = [first, second, first].map(({ server }) =>
+      server.router.start('research', { to: 3 }, { key: 'job-17' }),
+    )
+    const [run, ...others] = await Promise.all(starts)
+    expect(others).toEqual([run, run])
+    const start = (to: number, key: string): Promise<string> => second.server.router.start('research', { to }, { key })
+    await expect(start(4, 'job-17')).rejects.toMatchObject({ code: 'key_conflict' })
+    expect(await start(3, 'job-18')).not.toBe(run)
+    for (const key of ['', 'k'.repeat(65)]) await expect(start(3, key)).rejects.toMatchObject({ code: 'bad_request' })
+    await first.server.router.cancel(run!)
+    expect(await start(3, 'job-17')).toBe(run)
+    await expect(first.server.router.ask('research', { to: 1 }, { key: 'k' } as object)).rejects.toMatchObject({
+      code: 'bad_request',
+    })
+  })
 })
