@@ -1,11 +1,11 @@
 import { ALL, BARE_LOOP, BASE, OURS, type PeerName } from './peers/peers.ts'
 import type { Pace } from './processes/token-source.ts'
 import type { Bench, BenchQuestion, Goal } from './question.ts'
-import { pass } from './stage/clock.ts'
 import { failureNotes, figuresOf, interleaved, type Rounds, recorded } from './stage/rounds.ts'
 import type { Pair } from './stage/stage.ts'
 import { figure, median, percentile, ratios, spread } from './stage/statistics.ts'
 import type { Table } from './stage/table.ts'
+import { measureWindow, type WindowTimes } from './stage/window.ts'
 
 const PER_SEC = 50
 const BURST: Pace = { type: 'bursts', size: 20, everyMs: 100 }
@@ -18,14 +18,11 @@ const FEW: readonly PeerName[] = [
 ]
 const MOST: readonly PeerName[] = [...ALL, ...Object.values(BARE_LOOP.hold)]
 const PER_CONNECTION = 20
-const ENDLESS = 1_000_000_000
 
 const SOURCE = 'token source alone'
 type Name = PeerName | typeof SOURCE
 
 type Sample = { cpuUsPerToken: number; cores: number; clientCores: number; p50: number; p99: number }
-/** `settleMs`: until streams are in step and code is compiled. Before, a token costs up to half as much again. */
-type Times = { settleMs: number; windowMs: number }
 type Shape = { connections: number; perConnection: number; pace: Pace }
 
 /** What does a token cost, and how long does it take, when models write at their own speed? */
@@ -139,7 +136,7 @@ async function measure(
   { stage, say }: Bench,
   peers: readonly PeerName[],
   rounds: number,
-  { settleMs, windowMs }: Times,
+  times: WindowTimes,
   { connections, perConnection, pace }: Shape,
 ): Promise<Rounds<Name, Sample>> {
   const pairs = await stage.pairs(peers)
@@ -152,9 +149,9 @@ async function measure(
         streams: connections * perConnection,
         request: { pace, tokens: Math.ceil((perSec * ms) / 1_000) },
       })
-    await drain(settleMs)
+    await drain(times.settleMs)
     await alone.ask('begin')
-    await drain(windowMs)
+    await drain(times.windowMs)
     const { cpuUs, us, produced } = await alone.ask('spent')
     return {
       cpuUsPerToken: cpuUs / produced,
@@ -169,23 +166,9 @@ async function measure(
     rounds,
     async (peer) => {
       if (peer === SOURCE) return measureSource()
-      const { client, server } = pairs.get(peer) as Pair
-      const before = await server.ask('totalProduced')
-      await client.ask('read', { perConnection, request: { id: 'paced', pace, tokens: ENDLESS, gated: true } })
-      await server.ask('gathered', connections * perConnection)
-      await server.ask('open')
-      await pass(settleMs)
-      await client.ask('latencies')
-      await server.ask('begin')
-      await client.ask('begin')
-      await pass(windowMs)
-      const { cpuUs, us, produced } = await server.ask('spent')
-      const ofClient = await client.ask('spent')
-      const latencies = await client.ask('latencies')
-      await server.ask('endAll')
-      const { tokens } = await client.ask('finished')
-      const made = (await server.ask('totalProduced')) - before
-      if (tokens !== made) throw new Error(`${tokens} of ${made} tokens arrived`)
+      const streams = { connections, perConnection, request: { id: 'paced', pace } }
+      const { spent, ofClient, latencies } = await measureWindow(pairs.get(peer) as Pair, streams, times)
+      const { cpuUs, us, produced } = spent
       return {
         cpuUsPerToken: cpuUs / produced,
         cores: cpuUs / us,

@@ -1,16 +1,15 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { HAS_REDIS, RedisServer } from '../test/helpers/redis-server.ts'
 import type { BenchQuestion } from './question.ts'
-import { pass } from './stage/clock.ts'
-import { PrivateRedis } from './stage/private-redis.ts'
 import { failureNotes, figuresOf, interleaved, recorded } from './stage/rounds.ts'
 import type { ServerProcess } from './stage/stage.ts'
 import { figure, median, percentile, ratios, spread } from './stage/statistics.ts'
+import { measureWindow } from './stage/window.ts'
 
 const PER_SEC = 50
 const PER_CONNECTION = 20
-const ENDLESS = 1_000_000_000
 const PEER = 'millrace, ws'
 const BASE = 'no store'
 /** The option `durability` of each. */
@@ -39,7 +38,7 @@ export const stores: BenchQuestion = {
       smoke: { rounds: 1, settleMs: 100, windowMs: 100, connections: 2 },
     })
     const folder = mkdtempSync(join(tmpdir(), 'millrace-bench-'))
-    await using redis = await PrivateRedis.start()
+    await using redis = HAS_REDIS ? await RedisServer.start('--appendonly', 'no') : undefined
     const paths = new Map<Name, string>()
     const servers = new Map<Name, ServerProcess>([[BASE, stage.server(PEER, { lag: true }, 'any')]])
     for (const [name, durability] of Object.entries(OF_FILE) as [keyof typeof OF_FILE, 'eager' | 'logged'][]) {
@@ -54,7 +53,6 @@ export const stores: BenchQuestion = {
         )
     }
     try {
-      const streams = connections * PER_CONNECTION
       const pairs = new Map(
         await Promise.all(
           [...servers].map(async ([name, server]) => {
@@ -77,25 +75,10 @@ export const stores: BenchQuestion = {
         [...pairs.keys()],
         rounds,
         async (name) => {
-          const { server, client } = pairs.get(name)!
-          const before = await server.ask('totalProduced')
           const bytesBefore = bytesOf(name)
-          await client.ask('read', {
-            perConnection: PER_CONNECTION,
-            request: { id: 'stored', pace, tokens: ENDLESS, gated: true },
-          })
-          await server.ask('gathered', streams)
-          await server.ask('open')
-          await pass(settleMs)
-          await client.ask('latencies')
-          await server.ask('begin')
-          await pass(windowMs)
-          const { cpuUs, mainUs, lagMs, us, produced } = await server.ask('spent')
-          const latencies = await client.ask('latencies')
-          await server.ask('endAll')
-          const { tokens } = await client.ask('finished')
-          const made = (await server.ask('totalProduced')) - before
-          if (tokens !== made) throw new Error(`${tokens} of ${made} tokens arrived`)
+          const streams = { connections, perConnection: PER_CONNECTION, request: { id: 'stored', pace } }
+          const { spent, latencies, made } = await measureWindow(pairs.get(name)!, streams, { settleMs, windowMs })
+          const { cpuUs, mainUs, lagMs, us, produced } = spent
           return {
             usPerToken: cpuUs / produced,
             mainUsPerToken: mainUs / produced,

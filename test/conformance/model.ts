@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { getEventListeners } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
@@ -12,6 +12,7 @@ import { ModelFailure } from '../../server/models/model-failure.ts'
 import { servedAgent } from '../helpers/agent-run.ts'
 import { FakeProvider, wallMs } from '../helpers/fake-provider.ts'
 import type { Behaviour } from '../helpers/fake-provider-wire.ts'
+import { freePort } from '../helpers/free-port.ts'
 import { readToEnd } from '../helpers/read-all.ts'
 import { checkConversation } from '../helpers/strict-conversation.ts'
 import { repetitions } from '../helpers/tier.ts'
@@ -666,13 +667,4 @@ function socketsInUse(): AsyncDisposable & { last(): Socket } {
       unsubscribe('undici:client:sendHeaders', take)
     },
   }
-}
-
-/** A port on which nobody listens. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -2,12 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CHROMIUM, openWindow, type Window } from '../helpers/browser.ts'
 import { examplePage } from '../helpers/example-page.ts'
 
-if (CHROMIUM === undefined) {
-  console.error(
-    'NO CHROMIUM: the pages of the examples are not tried. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
-  )
-}
-
 // Skipped tests are counted, and fail the run where skips are forbidden.
 describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real browser', () => {
   let window: Window

@@ -10,12 +10,6 @@ import { TcpProxy } from '../helpers/tcp-proxy.ts'
 
 type Result<Name extends keyof Experiments> = Awaited<ReturnType<Experiments[Name]>>
 
-if (CHROMIUM === undefined) {
-  console.error(
-    'NO CHROMIUM: the tests in a real browser do not run. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
-  )
-}
-
 // Skipped tests are counted, and fail the run where skips are forbidden.
 describe.skipIf(CHROMIUM === undefined)('in a real browser', () => {
   let pages: PageServer

@@ -5,11 +5,11 @@ import { describe, expect, test } from 'vitest'
 import { type Client, createClient } from '../../client-sdk/node.ts'
 import type { Actor } from '../../server/index.ts'
 import { Command, MILLRACE, root } from '../helpers/command.ts'
+import { freePort } from '../helpers/free-port.ts'
 import {
   CADDY,
   caddy,
   deployFile,
-  freePort,
   NGINX,
   nginx,
   type ReverseProxy,
@@ -21,17 +21,6 @@ import { counted, counter, silent } from '../helpers/test-actors.ts'
 import { wireClient } from '../helpers/wire-client.ts'
 
 const APP = 'https://app.example.com'
-
-for (const [program, variable, debianPackage] of [
-  [NGINX, 'NGINX', 'nginx-light'],
-  [CADDY, 'CADDY', 'caddy'],
-  [SYSTEMD_ANALYZE, 'SYSTEMD_ANALYZE', 'systemd'],
-] as const) {
-  if (program === undefined)
-    console.error(
-      `NO ${variable}: its file in examples/deploy/ is not tried. Install it (apt-get install ${debianPackage}) or set ${variable} to where it is.`,
-    )
-}
 
 type Served = { count: Actor<number>; silent: Actor }
 

@@ -20,18 +20,6 @@ import { TcpProxy } from '../helpers/tcp-proxy.ts'
 import { counted, counter } from '../helpers/test-actors.ts'
 import { repetitions } from '../helpers/tier.ts'
 
-if (CHROMIUM === undefined) {
-  console.error(
-    'NO CHROMIUM: the tests of the hooks in a real browser do not run. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
-  )
-}
-
-if (XVFB === undefined) {
-  console.error(
-    'NO XVFB: the test of a hidden page in a window that is drawn does not run. Install it (apt-get install xvfb).',
-  )
-}
-
 /** In a window that is drawn, as those of people are. */
 const testOnDisplay = test.skipIf(XVFB === undefined)
 

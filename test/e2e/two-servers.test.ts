@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Client, createClient, MillraceError } from '../../client-sdk/node.ts'
 import { Command, MILLRACE, root } from '../helpers/command.ts'
 import { Counter } from '../helpers/counter.ts'
-import { freePort, HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
+import { freePort } from '../helpers/free-port.ts'
+import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { repetitions } from '../helpers/tier.ts'
 
 const ROUNDS = repetitions({ quick: 1, full: 10, long: 100 })

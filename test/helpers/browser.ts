@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,14 +8,21 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import { installed } from './installed.ts'
 
-/** Where Chromium is, if it is here: `CHROMIUM` of the environment, else where Debian puts it. */
-export const CHROMIUM: string | undefined = [process.env['CHROMIUM'], '/usr/bin/chromium'].find(
-  (path) => path !== undefined && existsSync(path),
-)
+/** Where Chromium is, if it is here. */
+export const CHROMIUM: string | undefined = installed({
+  name: 'chromium',
+  debianPackage: 'chromium',
+  tests: 'the tests in a real browser',
+})
 
 /** Where the display without a screen is, if it is here. */
-export const XVFB: string | undefined = ['/usr/bin/Xvfb'].find((path) => existsSync(path))
+export const XVFB: string | undefined = installed({
+  name: 'Xvfb',
+  debianPackage: 'xvfb',
+  tests: 'the tests of a hidden page in a window that is drawn',
+})
 
 /** A browser that calls nobody. */
 const QUIET = [

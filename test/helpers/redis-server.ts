@@ -1,16 +1,20 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from 'redis'
+import { freePort } from './free-port.ts'
+import { installed } from './installed.ts'
 
-const found = spawnSync('redis-server', ['--version'], { encoding: 'utf8' })
+const REDIS_SERVER = installed({
+  name: 'redis-server',
+  debianPackage: 'redis-server',
+  tests: 'the tests of what is kept in Redis',
+})
 
-/** Whether there is a Redis to test with. Without one its tests are skipped, which CI does not allow. */
-export const HAS_REDIS: boolean = found.status === 0
-if (!HAS_REDIS) console.error('redis-server is missing: the tests of the Redis store do not run. Install redis-server.')
+/** Whether there is a Redis to test with. */
+export const HAS_REDIS: boolean = REDIS_SERVER !== undefined
 
 /** A Redis of its own, on a free port of this machine, with its data in a folder that goes with it. */
 export class RedisServer implements AsyncDisposable {
@@ -44,7 +48,7 @@ export class RedisServer implements AsyncDisposable {
   /** Starts it, also once it was killed: it has then what it had written. */
   async begin(): Promise<void> {
     const args = ['--port', `${this.#port}`, '--bind', '127.0.0.1', '--dir', this.#folder, '--save', '', ...this.#more]
-    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(REDIS_SERVER!, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#process = child
     await new Promise<void>((resolve, reject) => {
       let said = ''
@@ -95,13 +99,4 @@ export class RedisServer implements AsyncDisposable {
     await this.kill()
     await rm(this.#folder, { recursive: true, force: true })
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address ? address.port : 0
 }

@@ -1,15 +1,28 @@
-import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { WebSocket } from 'ws'
 import { Command, root } from './command.ts'
+import { freePort } from './free-port.ts'
+import { installed } from './installed.ts'
 
-/** The programs, if they are here: where the environment says, else where Debian puts them. */
-export const NGINX: string | undefined = present(process.env['NGINX'], '/usr/sbin/nginx')
-export const CADDY: string | undefined = present(process.env['CADDY'], '/usr/bin/caddy')
-export const SYSTEMD_ANALYZE: string | undefined = present(process.env['SYSTEMD_ANALYZE'], '/usr/bin/systemd-analyze')
+/** Where the programs are, if they are here. */
+export const NGINX: string | undefined = installed({
+  name: 'nginx',
+  debianPackage: 'nginx-light',
+  tests: 'the tests of examples/deploy/nginx.conf',
+})
+export const CADDY: string | undefined = installed({
+  name: 'caddy',
+  debianPackage: 'caddy',
+  tests: 'the tests of examples/deploy/Caddyfile',
+})
+export const SYSTEMD_ANALYZE: string | undefined = installed({
+  name: 'systemd-analyze',
+  debianPackage: 'systemd',
+  tests: 'the checks of examples/deploy/millrace.service',
+})
 
 /** A proxy in front of a server, started with a configuration of `examples/deploy/`. */
 export interface ReverseProxy extends AsyncDisposable {
@@ -124,16 +137,4 @@ async function listening(port: number, command: Command): Promise<void> {
     if (accepted) return
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-function present(...paths: (string | undefined)[]): string | undefined {
-  return paths.find((path) => path !== undefined && existsSync(path))
 }

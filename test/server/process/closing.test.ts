@@ -1,10 +1,10 @@
-import { once } from 'node:events'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { createServer as createTcpServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { actor } from '../../../server/actors/actor.ts'
 import { createServer } from '../../../server/server.ts'
 import { bearer } from '../../../server/sessions/auth.ts'
 import { memory } from '../../../server/transports/memory.ts'
+import { freePort } from '../../helpers/free-port.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
 import { counted, counter, latch, silent } from '../../helpers/test-actors.ts'
@@ -273,12 +273,3 @@ describe('an address', () => {
     await expect(server.listen(0, '192.0.2.1')).rejects.toMatchObject({ code: 'unavailable' })
   })
 })
-
-/** Binds a port, and frees it again. Default: any. Throws when it is in use. */
-async function freePort(host: string, wanted = 0): Promise<number> {
-  const probe = createTcpServer().listen(wanted, host)
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
-  return port
-}

@@ -7,7 +7,8 @@ import type { RedisStore } from '../../../server/stores/redis/redis-store.ts'
 import type { Batch, Holder, Lease, NewRun, StoredEnd } from '../../../server/stores/run-store.ts'
 import { root } from '../../helpers/command.ts'
 import { REDIS_OPTIONS, redisStore } from '../../helpers/redis-harness.ts'
-import { freePort, HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
+import { freePort } from '../../helpers/free-port.ts'
+import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 
 const LEASE_MS = 1_000
 
