@@ -1,36 +1,24 @@
-import { answer } from './answer.ts'
-import { attach } from './attach.ts'
-import { cancel } from './cancel.ts'
-import { data } from './data.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
-import { graph } from './graph.ts'
-import { ls } from './ls.ts'
-import { mcp } from './mcp.ts'
 import type { Output } from './output.ts'
-import { record } from './record.ts'
-import { replay } from './replay.ts'
-import { run } from './run.ts'
-import { send } from './send.ts'
-import { serve } from './serve.ts'
 import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
-import { worker } from './worker.ts'
 
-const commands: readonly Command[] = [
-  serve,
-  worker,
-  run,
-  attach,
-  send,
-  answer,
-  cancel,
-  ls,
-  record,
-  replay,
-  data,
-  graph,
-  mcp,
-]
+/** The commands, each loaded when it is asked for: most need neither the server nor what that is made of. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./serve.ts')).serve,
+  worker: async () => (await import('./worker.ts')).worker,
+  run: async () => (await import('./run.ts')).run,
+  attach: async () => (await import('./attach.ts')).attach,
+  send: async () => (await import('./send.ts')).send,
+  answer: async () => (await import('./answer.ts')).answer,
+  cancel: async () => (await import('./cancel.ts')).cancel,
+  ls: async () => (await import('./ls.ts')).ls,
+  record: async () => (await import('./record.ts')).record,
+  replay: async () => (await import('./replay.ts')).replay,
+  data: async () => (await import('./data.ts')).data,
+  graph: async () => (await import('./graph.ts')).graph,
+  mcp: async () => (await import('./mcp.ts')).mcp,
+}
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
 export async function commandLine(args: readonly string[], output: Output): Promise<ExitCode> {
@@ -49,7 +37,7 @@ async function dispatch([name, ...args]: readonly string[], output: Output): Pro
     case 'help':
     case '--help':
     case '-h':
-      await output.answer(overviewHelp(commands))
+      await output.answer(overviewHelp(await Promise.all(Object.values(commands).map((load) => load()))))
       return name === undefined ? EXIT.usage : EXIT.ok
     case '--version':
     case '-v':
@@ -57,11 +45,12 @@ async function dispatch([name, ...args]: readonly string[], output: Output): Pro
       return EXIT.ok
     default:
   }
-  const command = commands.find(({ usage }) => usage.name === name)
-  if (!command) {
-    const names = commands.map(({ usage }) => usage.name).join(', ')
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (!load) {
+    const names = Object.keys(commands).join(', ')
     throw new Failure(EXIT.usage, `unknown command ${name}; known commands: ${names}; see millrace --help`)
   }
+  const command = await load()
   if (wantsHelp(args)) {
     await output.answer(commandHelp(command.usage))
     return EXIT.ok
