@@ -13,6 +13,8 @@ import type {
   Result,
   Row,
   Statement,
+  TailAppend,
+  Unsettled,
   Value,
   WorkMessage,
 } from './messages.ts'
@@ -123,19 +125,30 @@ export class Database {
     timer.clear()
   }
 
-  /** Gives the rows of a query. */
-  read<Of extends Row = Row>(sql: string, params: readonly Value[] = []): Promise<Of[]> {
-    return this.#call('read', [{ sql, params }]) as Promise<Of[]>
+  /** Gives the rows of a query. @param unsettled the runs whose tails it needs. */
+  read<Of extends Row = Row>(sql: string, params: readonly Value[] = [], unsettled?: Unsettled): Promise<Of[]> {
+    return this.#call(['read', [this.#numbered({ sql, params })], unsettled]) as Promise<Of[]>
   }
 
-  /** Changes rows: all statements, or none. Gives how many rows each of them changed. */
-  write(statements: readonly Statement[]): Promise<number[]> {
-    return this.#call('write', statements) as Promise<number[]>
+  /**
+   * Changes rows: all statements, or none. Gives how many rows each of them changed.
+   * @param unsettled the runs whose tails it needs.
+   */
+  write(statements: readonly Statement[], unsettled?: Unsettled): Promise<number[]> {
+    return this.#call(['write', this.#allNumbered(statements), unsettled]) as Promise<number[]>
   }
 
-  /** Changes rows, but only if `condition`, the first statement, changes one. Gives whether it did. */
-  writeIf(condition: Statement, then: readonly Statement[]): Promise<boolean> {
-    return this.#call('writeIf', [condition, ...then]) as Promise<boolean>
+  /**
+   * Changes rows, but only if `condition`, the first statement, changes one. Gives whether it did.
+   * @param unsettled the runs whose tails it needs.
+   */
+  writeIf(condition: Statement, then: readonly Statement[], unsettled?: Unsettled): Promise<boolean> {
+    return this.#call(['writeIf', this.#allNumbered([condition, ...then]), unsettled]) as Promise<boolean>
+  }
+
+  /** Adds items to the tail of a run. Gives false when they are not the next ones of the life that has it. */
+  append(append: TailAppend): Promise<boolean> {
+    return this.#call(['append', append]) as Promise<boolean>
   }
 
   /**
@@ -143,7 +156,7 @@ export class Database {
    * no time limit, and all others wait for it. Gives its rows.
    */
   maintain<Of extends Row = Row>(sql: string): Promise<Of[]> {
-    return this.#call('maintain', [{ sql }]) as Promise<Of[]>
+    return this.#call(['maintain', [this.#numbered({ sql })]]) as Promise<Of[]>
   }
 
   /** Ends the thread without warning, as a crash would. For tests. @internal */
@@ -153,13 +166,12 @@ export class Database {
 
   // --- calls
 
-  #call(kind: Operation[0], statements: readonly Statement[]): Promise<Outcome> {
+  #call(operation: Operation): Promise<Outcome> {
     if (!this.#isOpen) return Promise.reject(new MillraceError('store_unavailable', `${this.path} is not open`))
     if (!this.#thread && this.#failure && this.#runtime.now() < this.#failedAt + REOPEN_MS)
       return Promise.reject(this.#failure)
-    const operation: Operation = [kind, statements.map((each) => this.#numbered(each))]
     return new Promise((resolve, reject) => {
-      const dueAt = kind === 'maintain' ? Number.POSITIVE_INFINITY : this.#runtime.now() + this.#deadlineMs
+      const dueAt = operation[0] === 'maintain' ? Number.POSITIVE_INFINITY : this.#runtime.now() + this.#deadlineMs
       this.#waiting.push({ operation, dueAt, resolve, reject, isSettled: false })
       this.#watchDeadline()
       if (this.#isScheduled) return
@@ -169,6 +181,10 @@ export class Database {
         this.#post()
       })
     })
+  }
+
+  #allNumbered(statements: readonly Statement[]): NumberedStatement[] {
+    return statements.map((each) => this.#numbered(each))
   }
 
   /** The number of a statement's text. The thread gets each text once. */

@@ -15,14 +15,34 @@ export type Part = {
 /** A statement of a message: the number of its text, and its parameters. */
 export type NumberedStatement = readonly [text: number, params: readonly Value[]]
 
+/** Items for the tail of a run, which it has as one batch. */
+export type TailAppend = readonly [
+  run: number,
+  gen: number,
+  first: number,
+  last: number,
+  at: number,
+  index: Uint8Array,
+  bodies: Uint8Array,
+  open: Uint8Array | null,
+  usage: Uint8Array | null,
+]
+
+/** Whose tail an operation needs to be in the tables: that of one run, by its number or its id, or every one. */
+export type Unsettled = { readonly run: number } | { readonly id: string } | 'all'
+
 /**
  * One operation. `read` gives rows. `write` gives how many rows each statement changed. `writeIf` does the rest only if
  * its first statement changes a row, and says whether. `maintain` is one statement that no transaction may have.
+ * `append` says whether a run took the items.
  */
-export type Operation = readonly [
-  kind: 'read' | 'write' | 'writeIf' | 'maintain',
-  statements: readonly NumberedStatement[],
-]
+export type Operation =
+  | readonly [
+      kind: 'read' | 'write' | 'writeIf' | 'maintain',
+      statements: readonly NumberedStatement[],
+      unsettled?: Unsettled | undefined,
+    ]
+  | readonly [kind: 'append', append: TailAppend]
 
 /** Rows by column. */
 export type Row = { readonly [column: string]: Value }

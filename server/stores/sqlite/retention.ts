@@ -99,7 +99,7 @@ export class Retention {
 
   /** Deletes the oldest batches of a run, but never its last one, and waits a little. Gives the bytes that are free now. */
   async #trim(run: number, excess: number): Promise<number> {
-    const bytes = (): Promise<{ bytes: number }[]> => this.#database.read(BYTES_OF, [run])
+    const bytes = (): Promise<{ bytes: number }[]> => this.#database.read(BYTES_OF, [run], { run })
     const [[before], , [after]] = await Promise.all([
       bytes(),
       this.#database.write([
@@ -127,6 +127,8 @@ export class Retention {
   async #onePass(): Promise<void> {
     const { keepMs, maxBytes } = this.#options
     const before = Math.floor(this.#runtime.wallClock() - keepMs)
+    // Rows with the tails of several runs stay for the one that says nothing more.
+    await this.#database.write([], 'all')
     await this.#repeat(() => this.#change(REMOVE_EXPIRED, [before, RUNS_PER_SLICE]))
     await this.#sweep()
     await this.#repeat(async () => {

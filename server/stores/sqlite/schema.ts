@@ -72,5 +72,11 @@ export const runsPart: Part = {
       DELETE FROM inputs WHERE run = old.n;
     END;
     `,
+    `
+    -- A row may have several batches.
+    ALTER TABLE batches ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+    -- What was appended to many runs, and is no row of batches yet: all appends of one message, packed.
+    CREATE TABLE tails (n INTEGER PRIMARY KEY, packed BLOB NOT NULL) STRICT;
+    `,
   ],
 }

@@ -4,7 +4,6 @@ import { verdictOf } from '../append-verdict.ts'
 import type {
   Append,
   AppendRefusal,
-  Batch,
   Lease,
   ListPosition,
   NewRun,
@@ -21,7 +20,9 @@ import type {
 import type { Database } from './database.ts'
 import type { Statement } from './messages.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
+import { ADD_ROW, type BatchesRow, batchesOf, bytesOfBatch, rowOf } from './rows.ts'
 import { runsPart } from './schema.ts'
+import { APPEND_ITEMS } from './tails.ts'
 
 const CAPS: StoreCaps = { durable: true, shared: false, maxBatchBytes: 65_536, flushMs: 10 }
 /** Lives that are kept of one run: a process that dies again and again begins one each time. */
@@ -86,10 +87,14 @@ export class SqliteStore implements RunStore {
   async takeOver(id: string): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
     const now = Math.floor(this.#runtime.wallClock())
     const [isTaken, run, [row]] = await Promise.all([
-      this.#database.writeIf({ sql: TAKE_OVER, params: [id, now, this.#opening] }, [
-        { sql: ADD_LIFE, params: [id] },
-        { sql: FORGET_LIVES, params: [id, MOST_LIVES] },
-      ]),
+      this.#database.writeIf(
+        { sql: TAKE_OVER, params: [id, now, this.#opening] },
+        [
+          { sql: ADD_LIFE, params: [id] },
+          { sql: FORGET_LIVES, params: [id, MOST_LIVES] },
+        ],
+        { id },
+      ),
       this.find(id),
       this.#database.read<{ n: number; bytes: number }>(FIND_BYTES, [id]),
     ])
@@ -105,7 +110,7 @@ export class SqliteStore implements RunStore {
 
   async find(id: string): Promise<StoredRun | undefined> {
     const [[run], lives, inputs] = await Promise.all([
-      this.#database.read<RunRow>(FIND_RUN, [id]),
+      this.#database.read<RunRow>(FIND_RUN, [id], { id }),
       this.#database.read<StoredLife>(FIND_LIVES, [id]),
       this.#database.read<StoredInput>(FIND_INPUTS, [id]),
     ])
@@ -119,26 +124,28 @@ export class SqliteStore implements RunStore {
 
   async list(principal: string, before: ListPosition | undefined, most: number): Promise<StoredRunSummary[]> {
     const { startedAt, id } = before ?? NEWEST
-    const rows = await this.#database.read<SummaryRow>(LIST_RUNS, [principal, startedAt, id, most])
+    const rows = await this.#database.read<SummaryRow>(LIST_RUNS, [principal, startedAt, id, most], 'all')
     return rows.map(summary)
   }
 
   async read(id: string, from: number, maxBytes: number): Promise<Page> {
     const [rows, [state]] = await Promise.all([
-      this.#database.read<BatchRow>(READ_BATCHES, [id, from, maxBytes, ROWS_PER_PAGE]),
+      this.#database.read<BatchesRow>(READ_BATCHES, [id, from, maxBytes, ROWS_PER_PAGE], { id }),
       this.#database.read<{ next: number }>(FIND_NEXT, [id]),
     ])
-    const last = rows.at(-1)?.last
-    return { batches: rows.map(batchOf), more: last !== undefined && last + 1 < (state?.next ?? 0) }
+    const batches = batchesOf(rows, from, maxBytes)
+    const last = batches.at(-1)?.last
+    return { batches, more: last !== undefined && last + 1 < (state?.next ?? 0) }
   }
 
   async remove(id: string): Promise<void> {
-    await this.#database.write([{ sql: REMOVE_RUN, params: [id] }])
+    // Its tail may be in one row with those of others.
+    await this.#database.write([{ sql: REMOVE_RUN, params: [id] }], 'all')
     this.#retention.soon()
   }
 
   async removeAll(principal: string): Promise<number> {
-    const [removed] = await this.#database.write([{ sql: REMOVE_ALL, params: [principal] }])
+    const [removed] = await this.#database.write([{ sql: REMOVE_ALL, params: [principal] }], 'all')
     this.#retention.soon()
     return removed!
   }
@@ -153,32 +160,40 @@ export class SqliteStore implements RunStore {
         return refusal
       },
       release: async () => {
-        await this.#database.write([{ sql: RELEASE, params: [run, gen] }])
+        await this.#database.write([{ sql: RELEASE, params: [run, gen] }], { run })
       },
     }
   }
 
   async #append(run: number, gen: number, what: Append): Promise<AppendRefusal | undefined> {
-    const { batch, usage = null } = what
-    const isNew = await this.#database.writeIf(
-      batch
-        ? { sql: APPEND_ITEMS, params: [run, gen, batch.first, batch.last + 1, bytesOf(what), usage] }
-        : { sql: APPEND_NO_ITEMS, params: [run, gen, bytesOf(what), usage] },
-      this.#changes(run, what),
-    )
-    if (isNew) return undefined
-    const [state] = await this.#database.read<StateRow>(FIND_STATE, [run])
+    if (await this.#appends(run, gen, what)) return undefined
+    const [state] = await this.#database.read<StateRow>(FIND_STATE, [run], { run })
     const verdict = verdictOf(state && { ...state, endSeq: state.endSeq ?? undefined }, gen, what)
     if (verdict === 'repeated') return undefined
     if (verdict !== 'new') return verdict
     throw new MillraceError('store_unavailable', 'an append was refused for a reason that has passed; send it again')
   }
 
+  #appends(run: number, gen: number, what: Append): Promise<boolean> {
+    const { batch, parked, inputs = [], usage = null, end } = what
+    if (batch?.gen === gen && parked === undefined && inputs.length === 0 && !end) {
+      const { first, last, at, index, bodies, open = null } = batch
+      return this.#database.append([run, gen, first, last, at, index, bodies, open, usage])
+    }
+    return this.#database.writeIf(
+      batch
+        ? { sql: APPEND_ITEMS, params: [run, gen, batch.first, batch.last + 1, bytesOf(what), usage] }
+        : { sql: APPEND_NO_ITEMS, params: [run, gen, bytesOf(what), usage] },
+      this.#changes(run, what),
+      { run },
+    )
+  }
+
   #changes(run: number, { batch, parked, inputs = [], end }: Append): Statement[] {
     const all: Statement[] = []
     if (batch) {
       const { first, last, gen, at, index, bodies, open = null } = batch
-      all.push({ sql: ADD_BATCH, params: [run, first, last, gen, at, index, bodies, open] })
+      all.push({ sql: ADD_ROW, params: rowOf(run, gen, [[first, last, at, index, bodies, open]]) })
     }
     if (parked !== undefined) {
       all.push({ sql: FORGET_INPUTS, params: [run] })
@@ -215,12 +230,8 @@ const REMOVE_ALL = 'DELETE FROM runs WHERE principal = ?1'
 
 // --- appending
 
-const APPEND_ITEMS = `UPDATE states SET next = ?4, bytes = bytes + ?5, usage = coalesce(?6, usage)
-  WHERE run = ?1 AND gen = ?2 AND next = ?3 AND ended_at IS NULL`
 const APPEND_NO_ITEMS = `UPDATE states SET bytes = bytes + ?3, usage = coalesce(?4, usage)
   WHERE run = ?1 AND gen = ?2 AND ended_at IS NULL`
-const ADD_BATCH = `INSERT INTO batches (run, first, last, gen, at, positions, bodies, open)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
 const FORGET_INPUTS = 'DELETE FROM inputs WHERE run = ?1'
 const ADD_INPUT = 'INSERT INTO inputs (run, mid, type, packed) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING'
 const PARK = 'INSERT OR REPLACE INTO parked VALUES (?1, ?2)'
@@ -256,7 +267,7 @@ const READ_BATCHES = `WITH sizes AS (
       (SELECT max(first) FROM batches WHERE run = ${NUMBER_OF} AND first <= ?2), ?2)
     ORDER BY first LIMIT ?4
   )
-  SELECT gen, first, last, at, positions, bodies, open FROM sizes JOIN batches USING (n)
+  SELECT gen, first, last, at, count, positions, bodies, open FROM sizes JOIN batches USING (n)
   WHERE last >= ?2 AND (total <= ?3 OR total = size) ORDER BY first`
 
 type RunRow = Omit<StoredRunSummary, 'isParked' | 'meta' | 'outcome'> & {
@@ -274,7 +285,6 @@ type SummaryRow = Omit<StoredRunSummary, 'isParked' | 'meta' | 'outcome'> & {
   readonly outcome: StoredEnd['outcome'] | null
   readonly isParked: number
 }
-type BatchRow = Omit<Batch, 'index' | 'open'> & { readonly positions: Uint8Array; readonly open: Uint8Array | null }
 
 function storedRun(row: RunRow, lives: readonly StoredLife[], inputs: readonly StoredInput[]): StoredRun {
   const { id, actor, principal, startedAt, packed, gen, next, first, seq, outcome } = row
@@ -296,14 +306,10 @@ function summary({ meta, outcome, isParked, ...row }: SummaryRow): StoredRunSumm
   return { ...row, ...(meta && { meta }), ...(outcome && { outcome }), isParked: isParked === 1 }
 }
 
-function batchOf({ positions, open, ...row }: BatchRow): Batch {
-  return { ...row, index: positions, ...(open && { open }) }
-}
-
 /** What an append takes in the file, about. */
 function bytesOf({ batch, parked, inputs = [], end }: Append): number {
   let bytes = (parked?.length ?? 0) + (end?.packed.length ?? 0)
-  if (batch) bytes += batch.index.length + batch.bodies.length + (batch.open?.length ?? 0)
+  if (batch) bytes += bytesOfBatch(batch)
   for (const { packed } of inputs) bytes += packed.length
   return bytes
 }

@@ -2,6 +2,8 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { pack, unpack } from 'msgpackr'
 import { failureOf, openFile, type SqliteFile, type SqliteStatement } from './file.ts'
 import type { NumberedStatement, OpenMessage, Operation, Reply, Request, Result, Row, WorkMessage } from './messages.ts'
+import { runsPart } from './schema.ts'
+import { Tails } from './tails.ts'
 
 /** The thread that has the file. All that one message asks for is one transaction: one write to the disk. */
 
@@ -11,9 +13,14 @@ class Thread {
   readonly #file: SqliteFile
   readonly #texts: string[] = []
   readonly #statements: SqliteStatement[] = []
+  readonly #tails: Tails | undefined
+  /** The tails in memory may not be those of the file. */
+  #isTailUnknown = true
 
-  constructor(file: SqliteFile) {
+  /** @param hasTails whether the file has the tables of runs. */
+  constructor(file: SqliteFile, hasTails: boolean) {
     this.#file = file
+    if (hasTails) this.#tails = new Tails(file)
   }
 
   work([texts, operations]: WorkMessage): Result[] {
@@ -25,7 +32,10 @@ class Thread {
       const end = operations.findIndex((each, index) => index >= from && isAlone(each))
       const group = operations.slice(from, end < 0 ? undefined : end)
       results.push(...this.#together(group))
-      if (end >= 0) results.push(this.#attempt(() => this.#perform(operations[end]!)))
+      if (end >= 0) {
+        this.#attempt(() => this.#transaction(() => this.#settleAll()))
+        results.push(this.#attempt(() => this.#perform(operations[end]!)))
+      }
       from = end < 0 ? operations.length : end + 1
     }
     return results
@@ -53,17 +63,24 @@ class Thread {
   #transaction<T>(perform: () => T): T {
     this.#file.exec('BEGIN IMMEDIATE')
     try {
+      if (this.#isTailUnknown) this.#tails?.load()
+      this.#isTailUnknown = false
       const result = perform()
+      this.#tails?.write()
       this.#file.exec('COMMIT')
       return result
     } catch (error) {
+      this.#isTailUnknown = true
       // A full disk may have ended the transaction already.
       if (this.#file.inTransaction) this.#file.exec('ROLLBACK')
       throw error
     }
   }
 
-  #perform([kind, statements]: Operation): Row[] | number[] | boolean {
+  #perform(operation: Operation): Row[] | number[] | boolean {
+    if (operation[0] === 'append') return this.#tails!.append(operation[1])
+    const [kind, statements, unsettled] = operation
+    if (unsettled !== undefined) this.#tails?.settle(unsettled)
     switch (kind) {
       case 'read':
       case 'maintain':
@@ -97,8 +114,14 @@ class Thread {
     return this.#statements[text]
   }
 
+  #settleAll(): boolean {
+    this.#tails?.settle('all')
+    return true
+  }
+
   close(): void {
     try {
+      this.#attempt(() => this.#transaction(() => this.#settleAll()))
       this.#file.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     } finally {
       this.#file.close()
@@ -113,7 +136,10 @@ function say(reply: Reply, transfer: ArrayBuffer[] = []): void {
 const { path, parts } = workerData as OpenMessage
 try {
   const { file, openings } = await openFile(path, parts)
-  const thread = new Thread(file)
+  const thread = new Thread(
+    file,
+    parts.some(({ name }) => name === runsPart.name),
+  )
   port.on('message', (request: Request) => {
     if (request) {
       const packed = new Uint8Array(pack(thread.work(unpack(request) as WorkMessage)))
