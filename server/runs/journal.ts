@@ -1,7 +1,7 @@
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Log } from '../log/log.ts'
 import type { Pacer } from '../log/readers.ts'
-import type { Append, AppendRefusal, Lease, StoredEnd, StoredInput } from '../stores/run-store.ts'
+import type { Append, AppendRefusal, Lease, StoredEnd, StoredInput, StoredNotice } from '../stores/run-store.ts'
 import type { JournalQueue } from './journal-queue.ts'
 
 /** The most bytes that may be logged and not yet stored. Beyond them the actor waits for the store. */
@@ -42,7 +42,7 @@ export type JournalCallbacks = {
 }
 
 /** What the next append has besides items. */
-type Extras = Pick<Append, 'end' | 'parked'> & { inputs?: StoredInput[] }
+type Extras = Pick<Append, 'end' | 'parked'> & { inputs?: StoredInput[]; notices?: readonly StoredNotice[] }
 
 /**
  * Sends the log of one run to the store, one append after the other, and paces the actor: no more than 1 MiB is logged
@@ -120,9 +120,19 @@ export class Journal implements Pacer {
     this.#hasBegun = this.#isQueued = true
   }
 
-  /** Stores the end, behind all items. Resolves once it is stored, or never will be. */
-  end(end: StoredEnd): Promise<void> {
-    return this.#store({ end })
+  /** Stores the end and its notices, behind all items. Resolves once they are stored, or never will be. */
+  end(end: StoredEnd, notices: readonly StoredNotice[] = []): Promise<void> {
+    return this.#store({ end, ...this.#with(notices) })
+  }
+
+  /** Stores notices, with all items that came before. Resolves once they are stored, or never will be. */
+  notify(notices: readonly StoredNotice[]): Promise<void> {
+    return this.#store(this.#with(notices))
+  }
+
+  /** These notices, and those that wait already. */
+  #with(notices: readonly StoredNotice[]): Extras {
+    return notices.length === 0 ? {} : { notices: [...(this.#extras?.notices ?? []), ...notices] }
   }
 
   /** The run only waits: stores from what it goes on in another process. */

@@ -1,5 +1,7 @@
+import { nodeRuntime } from '../runtime.ts'
 import { verdictOf } from './append-verdict.ts'
 import { newestFirst } from './list-order.ts'
+import { MemoryOutbox } from './memory-outbox.ts'
 import type {
   Append,
   AppendRefusal,
@@ -89,11 +91,13 @@ class MemoryRun {
 
 class MemoryStore implements RunStore {
   readonly caps = CAPS
+  readonly outbox: MemoryOutbox = new MemoryOutbox(nodeRuntime)
   readonly #runs = new Map<string, MemoryRun>()
   readonly #keys = new Map<string, StoredKey>()
 
   async open(): Promise<void> {
     for (const run of this.#runs.values()) run.isHeld = false
+    this.outbox.reopen()
   }
 
   async close(): Promise<void> {}
@@ -168,7 +172,10 @@ class MemoryStore implements RunStore {
       append: async (what): Promise<AppendRefusal | undefined> => {
         const state = holds() ? { gen: run.gen, next: run.next, endSeq: run.end?.seq } : undefined
         const verdict = verdictOf(state, gen, what)
-        if (verdict === 'new') run.append(what)
+        if (verdict === 'new') {
+          run.append(what)
+          await this.outbox.add(what.notices ?? [])
+        }
         return verdict === 'new' || verdict === 'repeated' ? undefined : verdict
       },
       release: async () => {

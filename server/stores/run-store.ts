@@ -124,6 +124,48 @@ export type StoredKey = {
   readonly input: string
 }
 
+/** Something that somebody outside is to learn of: bytes for them, and the name by which they know a repeated one. */
+export type StoredNotice = {
+  /** Its name. One that is in the outbox already is not added again. */
+  readonly id: string
+  /** What is sent. A store never reads it. */
+  readonly body: Uint8Array
+}
+
+/** A notice that is to be sent now. */
+export type DueNotice = StoredNotice & {
+  /** How often it was given out, this time included. */
+  readonly attempt: number
+  /** How long ago it was stored, in milliseconds. */
+  readonly ageMs: number
+}
+
+/**
+ * Notices that wait to be sent. Each is given to one process at a time, and stays until somebody removes it: what a
+ * process has taken when it dies is given to another one.
+ *
+ * Every method throws MillraceError `store_unavailable` when the store cannot be reached or cannot write.
+ */
+export interface Outbox {
+  /** Adds notices that belong to no append. They are due at once. */
+  add(notices: readonly StoredNotice[]): Promise<void>
+  /**
+   * Gives out at most `most` notices that are due, those first that have been due longest. None of them is given out again
+   * for `forMs` milliseconds, unless its process ends before that. After an error, some may be due again only then.
+   */
+  take(most: number, forMs: number): Promise<DueNotice[]>
+  /** Removes a notice: it was sent, or nobody wants it any more. */
+  remove(id: string): Promise<void>
+  /** A notice is due again in `ms` milliseconds. Does nothing for one that was removed. */
+  putOff(id: string, ms: number): Promise<void>
+  /**
+   * Removes notices until at most `most` are left, those first that were stored first. A store that is divided gives each
+   * part its share.
+   * @returns how many were removed, and how many are left.
+   */
+  trim(most: number): Promise<{ readonly removed: number; readonly left: number }>
+}
+
 /** What one append adds to a run. All of it is stored, or nothing. */
 export type Append = {
   /** Items that follow those that are stored. */
@@ -139,6 +181,8 @@ export type Append = {
   readonly inputs?: readonly StoredInput[] | undefined
   /** What the run has cost so far. Without it, nothing changes. */
   readonly usage?: Uint8Array | undefined
+  /** Notices for the outbox, where the store has one. */
+  readonly notices?: readonly StoredNotice[] | undefined
 }
 
 /** Why an append was not stored. */
@@ -278,6 +322,8 @@ export interface RunStore {
   readonly caps: StoreCaps
   /** Present in a store that other processes share. The runs of a key have the id that it gives. */
   readonly shared?: SharedRuns | undefined
+  /** Where notices wait that appends add. Absent in a store that keeps none: they are lost with the process then. */
+  readonly outbox?: Outbox | undefined
   /** Connects, or opens the file. @throws MillraceError `store_unavailable` with what to do. */
   open(): Promise<void>
   /**

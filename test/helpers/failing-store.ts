@@ -6,6 +6,7 @@ import type {
   Lease,
   ListPosition,
   NewRun,
+  Outbox,
   Page,
   RunStore,
   StoreCaps,
@@ -49,6 +50,19 @@ export class FailingStore implements RunStore {
 
   get caps(): StoreCaps {
     return this.#inner.caps
+  }
+
+  get outbox(): Outbox | undefined {
+    const { outbox } = this.#inner
+    return (
+      outbox && {
+        add: (notices) => this.#write(() => outbox.add(notices)),
+        take: (most, forMs) => this.#write(() => outbox.take(most, forMs)),
+        remove: (id) => this.#write(() => outbox.remove(id)),
+        putOff: (id, ms) => this.#write(() => outbox.putOff(id, ms)),
+        trim: (most) => this.#write(() => outbox.trim(most)),
+      }
+    )
   }
 
   /** The next `calls` calls are applied, and fail. */

@@ -1,5 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import type { Lease, RunStore } from '../../server/stores/run-store.ts'
+import type { Lease, Outbox, RunStore } from '../../server/stores/run-store.ts'
 
 /** One process's access to a store, which can die like the process. */
 export type MortalStore = RunStore & {
@@ -24,6 +24,7 @@ export function mortal(store: RunStore): MortalStore {
   })
   return {
     caps: store.caps,
+    ...(store.outbox && { outbox: mortalOutbox(store.outbox, live) }),
     kill() {
       isDead = true
     },
@@ -48,5 +49,15 @@ export function mortal(store: RunStore): MortalStore {
     read: (id, from, maxBytes) => live(() => store.read(id, from, maxBytes)),
     remove: (id) => live(() => store.remove(id)),
     removeAll: (principal) => live(() => store.removeAll(principal)),
+  }
+}
+
+function mortalOutbox(outbox: Outbox, live: <T>(call: () => Promise<T>) => Promise<T>): Outbox {
+  return {
+    add: (notices) => live(() => outbox.add(notices)),
+    take: (most, forMs) => live(() => outbox.take(most, forMs)),
+    remove: (id) => live(() => outbox.remove(id)),
+    putOff: (id, ms) => live(() => outbox.putOff(id, ms)),
+    trim: (most) => live(() => outbox.trim(most)),
   }
 }

@@ -78,6 +78,9 @@ export class StubbornStore implements RunStore {
   get shared(): RunStore['shared'] {
     return this.#inner.shared
   }
+  get outbox(): RunStore['outbox'] {
+    return this.#inner.outbox
+  }
   open: RunStore['open'] = () => stubbornly(() => this.#inner.open())
   close: RunStore['close'] = () => this.#inner.close()
   begin: RunStore['begin'] = async (...args) => {

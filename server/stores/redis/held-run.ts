@@ -22,6 +22,7 @@ export type HeldRunCallbacks = {
   readonly channel: string
   readonly nodes: string
   readonly pools: string
+  readonly outbox: string
   now(): number
   wait(ms: number): Promise<void>
   run(script: Script, args: readonly Argument[]): Promise<Reply>
@@ -69,8 +70,8 @@ export class HeldRun implements Lease, SharedLease {
     this.look()
   }
 
-  async append({ batch, end, parked, inputs = [], usage }: Append): Promise<AppendRefusal | undefined> {
-    const { leaseMs, maxRunBytes, channel } = this.#redis
+  async append({ batch, end, parked, inputs = [], usage, notices = [] }: Append): Promise<AppendRefusal | undefined> {
+    const { leaseMs, maxRunBytes, channel, outbox } = this.#redis
     const at = this.#redis.now()
     const reply = await this.#redis.run(SCRIPTS.append, [
       this.id,
@@ -88,6 +89,9 @@ export class HeldRun implements Lease, SharedLease {
       end ? bytes(end.packed) : '',
       parked === undefined ? '' : parked === null ? '0' : Buffer.concat([ONE, parked]),
       usage ? bytes(usage) : '',
+      outbox,
+      `${notices.length}`,
+      ...notices.flatMap(({ id, body }) => [id, bytes(body)]),
       ...inputs.flatMap(({ mid, type, packed }) => [mid, packInput(type, packed)]),
     ])
     const what = this.#took(reply, at)

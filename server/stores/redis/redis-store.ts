@@ -19,6 +19,7 @@ import type {
   StoredRunSummary,
   Taker,
 } from '../run-store.ts'
+import { RedisOutbox } from './redis-outbox.ts'
 import { RunKeys } from './run-keys.ts'
 import { Shard, type ShardOptions } from './shard.ts'
 import { shareRedis } from './shared-redis.ts'
@@ -57,6 +58,7 @@ export class RedisStore implements RunStore, SharedRuns {
     },
   }
   readonly caps: StoreCaps = CAPS
+  readonly outbox: RedisOutbox
   readonly leaseMs: number
   readonly #options: RedisStoreOptions
   readonly #runtime: RedisRuntime
@@ -69,6 +71,7 @@ export class RedisStore implements RunStore, SharedRuns {
     this.leaseMs = options.leaseMs
     this.#options = options
     this.#runtime = runtime
+    this.outbox = new RedisOutbox(new RunKeys(options.prefix).outbox, () => this.#open)
     const places = { all: () => this.#open, of: (name: string) => this.#of(name) }
     const newName = (): string => Buffer.from(runtime.randomBytes(9)).toString('base64url')
     // What comes too late must not open it again.

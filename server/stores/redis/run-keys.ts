@@ -38,6 +38,11 @@ export class RunKeys {
     return `${this.#prefix}:w:`
   }
 
+  /** Has the notices that wait, by the time at which each is due. What else is known of them stands behind it. */
+  get outbox(): string {
+    return `${this.#prefix}:notices`
+  }
+
   /** Has the secret from which the ids of keys are made, or what it is recognized by. */
   get secret(): string {
     return `${this.#prefix}:secret`

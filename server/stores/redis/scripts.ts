@@ -3,6 +3,7 @@ import { readScripts, type Scripts } from './script.ts'
 const FOLDER = new URL('./scripts/', import.meta.url)
 
 const OF_ALL_RUNS = ['abandoned'] as const
+const OF_NOTICES = ['notice-add', 'notice-put-off', 'notice-remove', 'notice-take', 'notice-trim'] as const
 const OF_ONE_RUN = [
   'answer',
   'answered',
@@ -20,10 +21,11 @@ const OF_ONE_RUN = [
   'take-over',
 ] as const
 
-type Name = (typeof OF_ALL_RUNS | typeof OF_ONE_RUN)[number]
+type Name = (typeof OF_ALL_RUNS | typeof OF_NOTICES | typeof OF_ONE_RUN)[number]
 
 /** What is done in Redis at once. Each file of `scripts/` says what it takes and gives. */
 export const SCRIPTS: Scripts<Name> = {
   ...readScripts(FOLDER, OF_ALL_RUNS),
+  ...readScripts(FOLDER, OF_NOTICES),
   ...readScripts(FOLDER, OF_ONE_RUN, 'common'),
 }

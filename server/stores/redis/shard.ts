@@ -377,6 +377,7 @@ export class Shard implements RedisPlace {
       channel: keys.channelOf(id),
       nodes: keys.nodes,
       pools: keys.waiting,
+      outbox: keys.outbox,
       now: () => this.#runtime.now(),
       wait: (ms) => new Promise((resolve) => this.#runtime.setTimer(ms, resolve)),
       run: (script, args) => this.#run(id, script, args, principal),

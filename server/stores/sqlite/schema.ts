@@ -78,5 +78,18 @@ export const runsPart: Part = {
     -- What was appended to many runs, and is no row of batches yet: all appends of one message, packed.
     CREATE TABLE tails (n INTEGER PRIMARY KEY, packed BLOB NOT NULL) STRICT;
     `,
+    `
+    -- Notices that wait to be sent. is_taken: this opening of the file has given it out.
+    CREATE TABLE notices (
+      n INTEGER PRIMARY KEY AUTOINCREMENT,
+      id TEXT NOT NULL UNIQUE,
+      at INTEGER NOT NULL,
+      due INTEGER NOT NULL,
+      attempts INTEGER NOT NULL DEFAULT 0,
+      is_taken INTEGER NOT NULL DEFAULT 0,
+      body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX notices_due ON notices (due, n);
+    `,
   ],
 }

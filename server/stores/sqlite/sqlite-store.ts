@@ -22,6 +22,7 @@ import type { Statement } from './messages.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
 import { ADD_ROW, type BatchesRow, batchesOf, bytesOfBatch, rowOf } from './rows.ts'
 import { runsPart } from './schema.ts'
+import { SqliteOutbox } from './sqlite-outbox.ts'
 import { APPEND_ITEMS } from './tails.ts'
 
 const CAPS: StoreCaps = { durable: true, shared: false, maxBatchBytes: 65_536, flushMs: 10 }
@@ -42,6 +43,7 @@ type StateRow = { gen: number; next: number; endSeq: number | null }
 /** Runs in a SQLite file. */
 export class SqliteStore implements RunStore {
   readonly caps: StoreCaps = CAPS
+  readonly outbox: SqliteOutbox
   readonly #database: Database
   readonly #runtime: StoreRuntime
   readonly #retention: Retention
@@ -52,11 +54,13 @@ export class SqliteStore implements RunStore {
     this.#database = database
     this.#runtime = runtime
     this.#retention = new Retention(database, runtime, retention)
+    this.outbox = new SqliteOutbox(database, runtime)
     database.define(runsPart)
   }
 
   async open(): Promise<void> {
     this.#opening = await this.#database.open()
+    await this.outbox.reopen()
     this.#retention.start()
   }
 
@@ -175,8 +179,9 @@ export class SqliteStore implements RunStore {
   }
 
   #appends(run: number, gen: number, what: Append): Promise<boolean> {
-    const { batch, parked, inputs = [], usage = null, end } = what
-    if (batch?.gen === gen && parked === undefined && inputs.length === 0 && !end) {
+    const { batch, parked, inputs = [], usage = null, end, notices = [] } = what
+    const isTail = parked === undefined && inputs.length === 0 && !end && notices.length === 0
+    if (batch?.gen === gen && isTail) {
       const { first, last, at, index, bodies, open = null } = batch
       return this.#database.append([run, gen, first, last, at, index, bodies, open, usage])
     }
@@ -189,8 +194,8 @@ export class SqliteStore implements RunStore {
     )
   }
 
-  #changes(run: number, { batch, parked, inputs = [], end }: Append): Statement[] {
-    const all: Statement[] = []
+  #changes(run: number, { batch, parked, inputs = [], end, notices = [] }: Append): Statement[] {
+    const all = this.outbox.adding(notices)
     if (batch) {
       const { first, last, gen, at, index, bodies, open = null } = batch
       all.push({ sql: ADD_ROW, params: rowOf(run, gen, [[first, last, at, index, bodies, open]]) })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
-import type { Append, Batch, Lease, NewRun, RunStore, StoredInput } from '../../../server/stores/run-store.ts'
+import type { Append, Batch, Lease, NewRun, RunStore, StoredInput, StoredNotice } from '../../../server/stores/run-store.ts'
 import { FailingStore } from '../../helpers/failing-store.ts'
 
 /** A store, and what can happen to it. */
@@ -478,6 +478,88 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
       })
     })
 
+    describe('have notices', () => {
+      test('that come with an append, or without, and each is given out once', async () => {
+        await using harness = await openStore()
+        const { store } = harness
+        const outbox = store.outbox!
+        const lease = await begun(store, 'r1')
+        await lease.append({ batch: batch(1, 2), inputs: [input('m1')], notices: [notice('a')] })
+        await lease.append({ notices: [notice('b'), notice('c')] })
+        await outbox.add([notice('d'), notice('a')])
+        expect(await store.find('r1')).toMatchObject({ next: 3, inputs: [{ mid: 'm1' }] })
+        const taken = [...(await outbox.take(3, 60_000)), ...(await outbox.take(3, 60_000))]
+        expect(taken.map(({ id }) => id).sort()).toEqual(['a', 'b', 'c', 'd'])
+        for (const { id, body, attempt, ageMs } of taken) {
+          expect([body, attempt]).toEqual([notice(id).body, 1])
+          expect(ageMs).toBeGreaterThanOrEqual(0)
+        }
+        expect(await outbox.take(9, 60_000)).toEqual([])
+      })
+
+      test('that are stored with the end, or not at all', async () => {
+        await using harness = await openStore()
+        const { store } = harness
+        const lease = await begun(store, 'r1')
+        expect(await lease.append({ batch: batch(3, 3), end: end(4), notices: [notice('gap')] })).toBe('gap')
+        await lease.append({ batch: batch(1, 1), end: end(2), notices: [notice('end')] })
+        await lease.append({ batch: batch(1, 1), end: end(2), notices: [notice('end')] })
+        expect(await lease.append({ notices: [notice('late')] })).toBe('ended')
+        expect((await store.outbox!.take(9, 60_000)).map(({ id }) => id)).toEqual(['end'])
+      })
+
+      test('that come again when they were put off or their time is over, and not once they are removed', async () => {
+        await using harness = await openStore()
+        const outbox = harness.store.outbox!
+        await outbox.add([notice('late'), notice('off'), notice('sent')])
+        await outbox.take(9, 60_000)
+        await outbox.putOff('off', 0)
+        await outbox.putOff('gone', 0)
+        expect(await outbox.take(9, 60_000)).toMatchObject([{ id: 'off', attempt: 2 }])
+        await outbox.putOff('late', 60_000)
+        await outbox.remove('sent')
+        await outbox.remove('gone')
+        expect(await outbox.take(9, 1)).toEqual([])
+        await outbox.putOff('late', 0)
+        expect(await outbox.take(9, 0)).toMatchObject([{ id: 'late', attempt: 2 }])
+        expect(await outbox.take(9, 0)).toMatchObject([{ id: 'late', attempt: 3 }])
+        expect(await outbox.trim(9)).toEqual({ removed: 0, left: 2 })
+      })
+
+      test('of which the newest are kept when there are too many', async () => {
+        await using harness = await openStore()
+        const outbox = harness.store.outbox!
+        const ids = Array.from({ length: 20 }, (_, index) => `n${String(index).padStart(2, '0')}`)
+        for (const id of ids) {
+          await outbox.add([notice(id)])
+          // Redis tells apart what came in two milliseconds.
+          await new Promise((resolve) => setTimeout(resolve, 2))
+        }
+        const { removed, left } = await outbox.trim(10)
+        expect(removed + left).toBe(20)
+        expect(left).toBeLessThanOrEqual(10)
+        const kept = (await outbox.take(99, 60_000)).map(({ id }) => id)
+        expect(kept).toHaveLength(left)
+        expect(kept).toContain('n19')
+        expect(kept).not.toContain('n00')
+        expect(await outbox.trim(10)).toEqual({ removed: 0, left })
+      })
+
+      test('that outlive the process that has stored them, and the one that has taken them', async () => {
+        await using harness = await openStore()
+        const lease = await begun(harness.store, 'r1')
+        await lease.append({ batch: batch(1, 1), end: end(2), notices: [notice('a')] })
+        await harness.store.outbox!.add([notice('b')])
+        await harness.store.outbox!.take(1, 1_000)
+        const again = await harness.kill()
+        const taken: string[] = []
+        for (const until = Date.now() + 5_000; taken.length < 2 && Date.now() < until; )
+          taken.push(...(await again.outbox!.take(9, 60_000)).map(({ id }) => id))
+        expect(taken.sort()).toEqual(['a', 'b'])
+        expect((await (await harness.restart()).outbox!.trim(9)).left).toBe(2)
+      })
+    })
+
     describe('stay', () => {
       test('whole when the store is closed and opened', async () => {
         await using harness = await openStore()
@@ -544,6 +626,10 @@ function batch(first: number, last: number, gen = 1): Batch {
 
 function end(seq: number) {
   return { seq, outcome: 'done', packed: bytes(42, seq) } as const
+}
+
+function notice(id: string): StoredNotice {
+  return { id, body: Uint8Array.from(`body of ${id}`, (letter) => letter.charCodeAt(0)) }
 }
 
 function input(mid: string): StoredInput {

@@ -1,5 +1,6 @@
 -- ARGV: id, gen, number of the append, leaseMs, keepMs, maxRunBytes, channel, first, last, batch or '',
--- end seq or '', outcome, end, parked: '' nothing, '0' goes on, '1' and its bytes; usage or '', then mid and input in turn
+-- end seq or '', outcome, end, parked: '' nothing, '0' goes on, '1' and its bytes; usage or '',
+-- outbox, number of notices, id and body of each notice, then mid and input in turn
 -- Gives what became of it, the number of the last ask, and the version of the readers.
 local id, gen, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local batch, seq = ARGV[10], ARGV[11]
@@ -48,8 +49,10 @@ if parked ~= '' or seq ~= '' then redis.call('DEL', INPUTS) end
 if parked == '1' then change('pk', string.sub(ARGV[14], 2)) end
 if parked == '0' or seq ~= '' then redis.call('HDEL', META, 'pk') end
 if ARGV[15] ~= '' then change('u', ARGV[15]) end
+local inputsAt = 18 + 2 * tonumber(ARGV[17])
+for index = 18, inputsAt - 1, 2 do addNotice(ARGV[16], ARGV[index], ARGV[index + 1]) end
 if seq == '' then
-  for index = 16, #ARGV, 2 do
+  for index = inputsAt, #ARGV, 2 do
     redis.call('HSETNX', INPUTS, ARGV[index], redis.call('HLEN', INPUTS) .. ' ' .. ARGV[index + 1])
     withRun(INPUTS)
   end

@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto'
+import type { DueNotice, Outbox, StoredNotice } from '../run-store.ts'
+import type { Reply } from './client.ts'
+import { SCRIPTS } from './scripts.ts'
+import type { RedisPlace } from './shared-redis.ts'
+
+/** The notices of one Redis or several. One that came with an append is where its run is. */
+export class RedisOutbox implements Outbox {
+  readonly #key: string
+  readonly #places: () => readonly RedisPlace[]
+  /** Where each notice is that was given out here. */
+  readonly #placeOf = new Map<string, RedisPlace>()
+  #turn = 0
+
+  /**
+   * @param key of the outbox in each Redis.
+   * @param places every Redis of the store. @throws MillraceError `store_unavailable` when it is not open.
+   */
+  constructor(key: string, places: () => readonly RedisPlace[]) {
+    this.#key = key
+    this.#places = places
+  }
+
+  async add(notices: readonly StoredNotice[]): Promise<void> {
+    const places = this.#places()
+    await Promise.all(
+      notices.map(({ id, body }) => {
+        const at = createHash('sha1').update(id).digest().readUInt32BE() % places.length
+        return places[at]!.run(SCRIPTS['notice-add'], [this.#key], [id, Buffer.from(body)])
+      }),
+    )
+  }
+
+  async take(most: number, forMs: number): Promise<DueNotice[]> {
+    const places = this.#places()
+    const found: DueNotice[] = []
+    let failure: unknown
+    // One after the other, and each of them comes first in turn.
+    this.#turn = (this.#turn + 1) % places.length
+    for (const place of [...places.slice(this.#turn), ...places.slice(0, this.#turn)]) {
+      if (found.length >= most) break
+      try {
+        const args = [`${most - found.length}`, `${forMs}`]
+        const due = (await place.run(SCRIPTS['notice-take'], [this.#key], args)) as Reply[][]
+        for (const notice of due.map(dueNotice)) {
+          this.#placeOf.set(notice.id, place)
+          found.push(notice)
+        }
+      } catch (error) {
+        // What is in the others goes on while one of them is away.
+        failure ??= error
+      }
+    }
+    if (failure !== undefined && found.length === 0) throw failure
+    return found
+  }
+
+  async remove(id: string): Promise<void> {
+    const place = this.#placeOf.get(id)
+    await this.#atPlaces(place, (each) => each.run(SCRIPTS['notice-remove'], [this.#key], [id]))
+    this.#placeOf.delete(id)
+  }
+
+  async putOff(id: string, ms: number): Promise<void> {
+    const place = this.#placeOf.get(id)
+    await this.#atPlaces(place, (each) => each.run(SCRIPTS['notice-put-off'], [this.#key], [id, `${Math.round(ms)}`]))
+    this.#placeOf.delete(id)
+  }
+
+  async trim(most: number): Promise<{ removed: number; left: number }> {
+    const places = this.#places()
+    const share = Math.ceil(most / places.length)
+    const answers = await Promise.all(
+      places.map((place) => place.run(SCRIPTS['notice-trim'], [this.#key], [`${share}`])),
+    )
+    const sums = (answers as Reply[][]).reduce<number[]>(
+      ([removed = 0, left = 0], [some, rest]) => [removed + Number(some), left + Number(rest)],
+      [0, 0],
+    )
+    return { removed: sums[0]!, left: sums[1]! }
+  }
+
+  async #atPlaces(place: RedisPlace | undefined, call: (place: RedisPlace) => Promise<unknown>): Promise<void> {
+    await Promise.all((place ? [place] : this.#places()).map(call))
+  }
+}
+
+function dueNotice([id, body, attempt, ageMs]: Reply[]): DueNotice {
+  return { id: String(id), body: new Uint8Array(body as Buffer), attempt: Number(attempt), ageMs: Number(ageMs) }
+}
