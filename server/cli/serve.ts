@@ -9,12 +9,18 @@ import { recordingWords } from './recording-words.ts'
 import { DEFAULT_URL } from './remote.ts'
 import { speedOption } from './replay.ts'
 import { addMcp, addMetrics, addReplay, addStore, placeOf, placeWords } from './serve-additions.ts'
+import { checkNode, ServedNode } from './serve-node.ts'
+import { freePort, serveNodes } from './serve-nodes.ts'
 import { commonOptions, create, DEFAULT_DRAIN_S, drained, modelWords, type Options } from './server-process.ts'
 import { parseTransport } from './transport-option.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
 import { version } from './version.ts'
 
 const DEFAULT_PORT = 7400
+const DEFAULT_HOST = '127.0.0.1'
+/** More than any machine has cores for. */
+const MOST_WORKERS = 1_000
+const SHARED_PORTS = ['port', 'http-port'] as const
 
 const usage = {
   name: 'serve',
@@ -89,6 +95,11 @@ const usage = {
       value: 'SECONDS',
       about: 'Time limit for runs to end when the server drains. Default 10.',
     },
+    workers: {
+      type: 'string',
+      value: 'COUNT',
+      about: 'Processes that share the port, each a server of its own; needs --redis. Default 1.',
+    },
     mcp: {
       type: 'boolean',
       about: 'Also serve the actors as MCP tools at /mcp; needs the package @modelcontextprotocol/server.',
@@ -101,7 +112,7 @@ const usage = {
     'OPENAI_BASE_URL=http://127.0.0.1:8000/v1 millrace serve --model openai:my-model',
     'millrace serve --config ./actors.mjs --port 8080',
     'millrace serve --data ./data',
-    'millrace serve --redis redis://127.0.0.1:6379',
+    'millrace serve --redis redis://127.0.0.1:6379 --workers 4',
     'millrace serve --replay answer.millrace --speed 2',
     'millrace serve --mcp',
   ],
@@ -122,8 +133,14 @@ export const serve: Command = {
     const { values } = readArgs(usage, args)
     const port = readNumber('--port', values.port ?? String(DEFAULT_PORT), { min: 0, max: 65_535 })
     const drainS = readNumber('--drain', values.drain ?? String(DEFAULT_DRAIN_S), { min: 0, max: 86_400 })
+    const workers = readNumber('--workers', values.workers ?? '1', { min: 1, max: MOST_WORKERS })
+    const node = workers > 1 ? await ServedNode.join() : undefined
+    if (workers > 1 && !node) {
+      const ports = await Promise.all(SHARED_PORTS.map((name) => sharedPort(name, values)))
+      return await serveNodes({ count: workers, args: [...args, ...ports.flat()], drainS }, output)
+    }
     const config = values.config === undefined ? {} : await loadConfig(values.config)
-    const access = accessOf(values, config)
+    const access = accessOf(values, config, node)
     const options = await optionsOf(values, config, access, output)
     if (values['http-port'] !== undefined)
       options.httpPort = readNumber('--http-port', values['http-port'], { min: 0, max: 65_535 })
@@ -135,6 +152,7 @@ export const serve: Command = {
     const place = placeOf(values, config)
     await addStore(options, place, values.durability)
     if (values.metrics) await addMetrics(options)
+    if (node) checkNode(options)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
     const rows = [
@@ -143,21 +161,29 @@ export const serve: Command = {
       ...(values.metrics ? [['metrics', `${httpUrl}/metrics`]] : []),
       ...(place ? [['data', placeWords(place)]] : []),
       ...(replayed ? [['replay', recordingWords(replayed)]] : []),
+      ...(node ? [['workers', `${workers} processes`]] : []),
     ]
-    await output.answer(greeting(url, rows, options, access))
-    await drained(server, drainS, output)
+    const words = greeting(url, rows, options, access)
+    if (node) node.listens(words)
+    else await output.answer(words)
+    await drained(server, drainS, output, node)
     return EXIT.ok
   },
 }
 
-function accessOf({ token }: Values, { authenticate }: Config): Access {
+/** A port that all workers can name, in place of one that each would choose for itself. */
+async function sharedPort(name: (typeof SHARED_PORTS)[number], { host, ...values }: Values): Promise<string[]> {
+  return values[name] === '0' ? [`--${name}`, `${await freePort(host ?? DEFAULT_HOST)}`] : []
+}
+
+function accessOf({ token }: Values, { authenticate }: Config, node: ServedNode | undefined): Access {
   if (authenticate) {
     if (token !== undefined)
       throw new Failure(EXIT.usage, 'the config file has its own authenticate: leave --token out')
     return { kind: 'own', authenticate }
   }
   const chosen = token ?? (process.env['MILLRACE_TOKEN'] || undefined)
-  if (chosen === undefined) return { kind: 'made', token: randomBytes(16).toString('hex') }
+  if (chosen === undefined) return { kind: 'made', token: node?.token ?? randomBytes(16).toString('hex') }
   return { kind: 'chosen', token: chosen }
 }
 

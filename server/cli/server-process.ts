@@ -4,7 +4,7 @@ import type { Authenticate } from '../sessions/auth.ts'
 import type { Config } from './config-file.ts'
 import { demoActors } from './demo-actors.ts'
 import { EXIT, Failure, messageOf } from './exit.ts'
-import { onInterrupt } from './interrupts.ts'
+import { type InterruptSource, onInterrupt } from './interrupts.ts'
 import { parseModel } from './model-option.ts'
 import type { Output } from './output.ts'
 import { terminalLogger } from './terminal-logger.ts'
@@ -47,14 +47,18 @@ export function modelWords(model: Model | undefined): string {
   return `${id}${id === 'demo' ? ' (offline; for a real one: --model ollama:NAME or --model openai:NAME)' : ''}`
 }
 
-/** Waits for Ctrl-C or SIGTERM, and resolves when the server has drained. */
+/**
+ * Waits for Ctrl-C or SIGTERM, and resolves when the server has drained.
+ * @param source where they come from. Default: the process.
+ */
 export async function drained(
   server: MillraceServer<Options['actors']>,
   drainS: number,
   output: Output,
+  source?: InterruptSource,
 ): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    onInterrupt((times) => {
+    const pressed = (times: number): void => {
       if (times > 1) {
         output.fail('quit at once')
         process.exit(EXIT.interrupted)
@@ -66,7 +70,8 @@ export async function drained(
         output.busy('draining')
       }
       server.close({ drainMs: drainS * 1_000 }).then(resolve, reject)
-    })
+    }
+    onInterrupt(pressed, source)
   })
-  output.note('drained')
+  if (!source) output.note('drained')
 }

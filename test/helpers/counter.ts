@@ -4,6 +4,8 @@ import type { Run } from '../../client-sdk/node.ts'
 /** A reader of a run of `count`: the numbers that it has, without those that became void. */
 export class Counter {
   readonly numbers: number[] = []
+  /** What `data` events say. */
+  readonly data: unknown[] = []
   /** The most that became void at once. */
   lost = 0
   error: unknown
@@ -17,6 +19,7 @@ export class Counter {
     try {
       for await (const event of run) {
         if (event.type === 'token') this.numbers.push(...event.text.trim().split(' ').map(Number))
+        if (event.type === 'data') this.data.push(event.value)
         if (event.type !== 'gap') continue
         expect(event.reason).toBe('rewound')
         const kept = event.next - 1

@@ -1,0 +1,54 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
+import { isAlive, pidOf, ServedWorkers, upTo, workers } from '../helpers/served-workers.ts'
+
+describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
+  let redis: RedisServer
+  beforeAll(async () => {
+    redis = await RedisServer.start()
+  })
+  afterAll(() => redis[Symbol.asyncDispose]())
+
+  test('shares a port among processes; one that is killed under load is begun again, and SIGTERM drains all', async () => {
+    await using serve = await ServedWorkers.start(redis)
+    expect(serve.server.stdout).toContain('  workers 2 processes\n')
+    expect(serve.server.stdout.match(/listens on/g)).toHaveLength(1)
+    const runs = await serve.count(8, 150)
+    const pids = new Set(runs.map(pidOf))
+    expect(pids.size).toBe(2)
+    expect(pids).not.toContain(serve.server.child.pid)
+    const killed = pidOf(runs[0]!)
+    process.kill(killed, 'SIGKILL')
+    await serve.server.said('stderr', /worker \d ended \(SIGKILL\): another one takes its place/)
+    await serve.server.said('stderr', /worker \d listens again/)
+    await Promise.all(runs.map(({ over }) => over))
+    for (const run of runs) {
+      expect(run.numbers).toEqual(upTo(run.numbers.length))
+      if (pidOf(run) === killed) expect(run.error).toMatchObject({ code: 'interrupted' })
+      else expect({ last: run.numbers.length, error: run.error }).toEqual({ last: 150, error: undefined })
+    }
+
+    const later = await serve.count(4, 60)
+    const pidsLater = new Set(later.map(pidOf))
+    expect(pidsLater.size).toBe(2)
+    expect(pidsLater).not.toContain(killed)
+    serve.server.kill('SIGTERM')
+    const { code, stderr } = await serve.server.ended
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/worker 1: draining: waiting up to 10 s for 2 runs to end/)
+    expect(stderr).toMatch(/worker 2: draining[^]*\ndrained\n$/)
+    await Promise.all(later.map(({ over }) => over))
+    expect(later.map(({ numbers, error }) => [numbers, error])).toEqual(later.map(() => [upTo(60), undefined]))
+    expect([...pidsLater].filter(isAlive)).toEqual([])
+  })
+
+  test.each([
+    [['2'], /needs a store that processes share: add --redis URL, set MILLRACE_REDIS/],
+    [['2', '--redis', 'REDIS', '--transport', 'uws'], /needs the transport ws: uws cannot share its port/],
+    [['0', '--redis', 'REDIS'], /takes a whole number from 1/],
+  ])('refuses --workers %j in one line, with exit code 2', async (args, says) => {
+    const { code, stdout, stderr } = await workers(args.map((arg) => (arg === 'REDIS' ? redis.url : arg))).ended
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(new RegExp(`^millrace: --workers ${says.source}[^\n]*\n$`))
+  })
+})
