@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
+import { addConversation } from './demo-conversation.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { invocation } from './invocation.ts'
 import { MODEL_NAMES } from './model-option.ts'
@@ -151,6 +152,7 @@ export const serve: Command = {
     if (values.mcp) await addMcp(options)
     const place = placeOf(values, config)
     await addStore(options, place, values.durability)
+    addConversation(options)
     if (values.metrics) await addMetrics(options)
     if (node) checkNode(options)
     const server = create(options, values.config)

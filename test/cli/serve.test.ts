@@ -32,7 +32,7 @@ describe('millrace serve', () => {
     await using serve = await serving()
     expect(serve.server.stdout).toMatch(/listens on ws:\/\/127\.0\.0\.1:\d+\n/)
     expect(serve.server.stdout).toContain(
-      'actors  chat, assistant, team, count, flood, echo, sleep, stubborn, inspector\n',
+      'actors  chat, assistant, conversation, team, count, flood, echo, sleep, stubborn, inspector\n',
     )
     expect(serve.server.stdout).toMatch(/model {3}demo \(offline/)
     expect(serve.server.stdout).toMatch(/token {3}[0-9a-f]{32} /)
