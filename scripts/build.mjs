@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { buildDashboard } from './dashboard-build.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const tsc = fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url))
@@ -22,6 +23,13 @@ if (compiled.status !== 0) {
 // The scripts that run inside Redis are read as they are.
 for (const folder of ['server/stores/redis/scripts', 'server/conversations/redis-scripts'])
   cpSync(`${root}${folder}`, `${fresh}/${folder}`, { recursive: true })
+
+await buildDashboard(fresh).catch((error) => {
+  rmSync(fresh, { recursive: true, force: true })
+  console.error(error)
+  console.error('build failed: dist/ is unchanged')
+  process.exit(1)
+})
 
 const command = `${fresh}/server/cli/main.js`
 if (existsSync(command)) chmodSync(command, 0o755)

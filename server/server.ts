@@ -306,9 +306,11 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const connections = new Set<Connection>()
   const httpOn = checkHttp(options)
   const plainPort = options.httpPort === undefined ? undefined : new PlainPort((...asked) => http.takeRequest(...asked))
+  /** Takes the WebSockets of pages that come from that port. */
+  const pageSockets = plainPort && typeof options.http === 'object' && options.http.dashboard ? ws() : undefined
   let binding: Promise<unknown> | undefined
   const closing = new Closing(runtime, {
-    ports: [transport, ...(plainPort ? [plainPort] : [])],
+    ports: [transport, pageSockets, plainPort].filter((port) => port !== undefined),
     clients: () => [connections, http.streams, http.sockets],
     registry,
     sessions,
@@ -447,6 +449,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     maxMessage: limits.maxMessage,
     maxBuffered: limits.highWater * 4 + limits.maxDown,
   }
+
+  if (plainPort) pageSockets?.attach?.(acceptor, transportLimits, plainPort.server, '/')
 
   async function bindPorts(port: number, host: string): Promise<Bound> {
     if (!plainPort) {

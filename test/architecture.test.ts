@@ -22,6 +22,7 @@ const optionalPeers = [...Object.keys(manifest.peerDependenciesMeta), 'uWebSocke
 /** The file whose import line brings a package in; every package the sources name must have its place here. */
 const homes: Record<string, readonly string[]> = {
   ws: ['server/transports/ws.ts', 'client-sdk/node.ts'],
+  millrace: ['dashboard/'],
   msgpackr: ['server/'],
   zod: ['server/'],
   '@anthropic-ai/sdk': ['server/models/anthropic.ts'],
@@ -33,7 +34,10 @@ const homes: Record<string, readonly string[]> = {
   jose: ['server/sessions/auth.ts'],
   'prom-client': ['server/metrics/prometheus.ts'],
   libsql: ['server/stores/sqlite/file.ts'],
-  react: ['react/'],
+  react: ['react/', 'dashboard/'],
+  'react-dom': ['dashboard/'],
+  '@tanstack/react-virtual': ['dashboard/'],
+  uplot: ['dashboard/'],
   redis: ['server/stores/redis/client.ts'],
   tsx: ['server/cli/config-file.ts'],
   'uWebSockets.js': ['server/cli/transport-option.ts'],
@@ -52,6 +56,7 @@ const rooms = [
   'server.ts',
   'process/',
   'mcp/',
+  'dashboard/',
   'http/',
   'connections/',
   'router.ts',
@@ -100,6 +105,13 @@ const limitedTo: Record<string, readonly string[]> = {
     'server/text.ts',
   ],
   'server/mcp/': ['server/http/', 'server/actors/', 'server/streams/', 'server/text.ts'],
+  'server/dashboard/': [
+    'server/http/',
+    'server/sessions/',
+    'server/conversations/',
+    'server/workflows/',
+    'server/actors/',
+  ],
   'server/inspector/': ['server/actors/', 'server/streams/', 'server/runtime.ts', 'server/text.ts'],
   'server/metrics/': ['server/actors/', 'server/logging/'],
   'server/recordings/': ['server/actors/', 'server/log/', 'server/streams/'],
@@ -148,8 +160,8 @@ const within = (folder: string) => (path: string) => path.startsWith(`${folder}/
 /** Whether a file stands in a room: below a folder, or the file itself. */
 const standsIn = (room: string) => (path: string) => (room.endsWith('/') ? path.startsWith(room) : path === room)
 const isOurs = (path: string) =>
-  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'compat/', 'react/', 'server/', 'test/'].some((folder) =>
-    path.startsWith(folder),
+  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'compat/', 'react/', 'dashboard/', 'server/', 'test/'].some(
+    (folder) => path.startsWith(folder),
   )
 const line = ({ from, to }: Import) => `${from} imports ${to}`
 
@@ -195,6 +207,14 @@ const rules: Record<string, Rule> = {
   'the hooks for React import the public entries of the client, React and themselves': importsOnly(
     'react',
     (to) => /^client-sdk\/(index|conversation)\.ts$|^react$/.test(to) || within('react')(to),
+  ),
+
+  'the dashboard imports the package by its name, as a user would, and itself': importsOnly(
+    'dashboard',
+    (to) =>
+      /^millrace\/(client|react|conversation)$/.test(to) ||
+      within('dashboard')(to) ||
+      !(isOurs(to) || packageOf(to) === 'millrace'),
   ),
 
   'the server never imports the client or its adapters, except its command line, which is a client': importsOnly(
@@ -250,7 +270,7 @@ const rules: Record<string, Rule> = {
 }
 
 const graph = importGraph(
-  readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'compat', 'react', 'server']),
+  readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'compat', 'react', 'dashboard', 'server']),
 )
 
 describe('the import lines of the package', () => {
@@ -280,6 +300,7 @@ describe('a rule about imports is broken by an import that contradicts it', () =
     'formats import the protocol': { 'formats/a.ts': `import '../server/text.ts'` },
     'adapters import the client': { 'adapters/a.ts': `import '../client-sdk/run.ts'` },
     'the compat layer imports': { 'compat/a.ts': `import '../client-sdk/run.ts'` },
+    'the dashboard imports the package': { 'dashboard/a.ts': `import '../react/use-run.ts'` },
     'the hooks for React import': { 'react/use-run.ts': `import { createRun } from '../client-sdk/run.ts'` },
     'the server never imports the client': {
       'server/runs/run.ts': `import type { Run } from '../../client-sdk/run.ts'`,

@@ -1,7 +1,9 @@
+import { dashboard } from '../dashboard/dashboard.ts'
 import { inspector } from '../inspector/inspector.ts'
 import { openRecording, type Recording } from '../recordings/recording.ts'
 import { replay } from '../recordings/replay.ts'
 import type { ServerOptions } from '../server.ts'
+import { isLoopback } from '../sessions/client-address.ts'
 import type { Config } from './config-file.ts'
 import { dataFile } from './data.ts'
 import { EXIT, Failure } from './exit.ts'
@@ -36,6 +38,27 @@ export async function addMcp(options: Options): Promise<void> {
   if (http === false) throw new Failure(EXIT.usage, '--mcp needs plain HTTP, which is off: set --http-port, or http')
   const { mcp } = await import('../mcp/mcp-endpoint.ts').catch(withoutMcp('millrace serve --mcp'))
   options.http = { mcp: mcp({ version: version() }), ...(http === true ? {} : http) }
+}
+
+/**
+ * Adds the dashboard, with the inspector that it reads: where it is asked for, and on a server that only this machine
+ * reaches.
+ * @returns whether the server has one.
+ */
+export function addDashboard(
+  options: Options,
+  { dashboard: isWanted = false, host = '127.0.0.1' }: { readonly dashboard?: boolean; readonly host?: string },
+): boolean {
+  const { http = false, actors } = options
+  if (http === false) {
+    if (isWanted) throw new Failure(EXIT.usage, '--dashboard needs plain HTTP, which is off: set --http-port, or http')
+    return false
+  }
+  if (typeof http === 'object' && http.dashboard) return true
+  if (!isWanted && !isLoopback(host)) return false
+  options.http = { ...(http === true ? {} : http), dashboard: dashboard() }
+  if (!Object.hasOwn(actors, 'inspector')) options.actors = { ...actors, inspector: inspector() }
+  return true
 }
 
 /** Where runs are stored: in a folder, or in Redis. */

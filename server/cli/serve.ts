@@ -9,7 +9,7 @@ import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
 import { DEFAULT_URL } from './remote.ts'
 import { speedOption } from './replay.ts'
-import { addMcp, addMetrics, addReplay, addStore, placeOf, placeWords } from './serve-additions.ts'
+import { addDashboard, addMcp, addMetrics, addReplay, addStore, placeOf, placeWords } from './serve-additions.ts'
 import { checkNode, ServedNode } from './serve-node.ts'
 import { freePort, serveNodes } from './serve-nodes.ts'
 import { commonOptions, create, DEFAULT_DRAIN_S, drained, modelWords, type Options } from './server-process.ts'
@@ -105,6 +105,10 @@ const usage = {
       type: 'boolean',
       about: 'Also serve the actors as MCP tools at /mcp; needs the package @modelcontextprotocol/server.',
     },
+    dashboard: {
+      type: 'boolean',
+      about: 'Show the dashboard at /, in a browser. Default: only where --host is an address of loopback.',
+    },
     verbose: { type: 'boolean', about: 'Also print connections and runs. Default: only warnings and errors.' },
   },
   examples: [
@@ -116,10 +120,11 @@ const usage = {
     'millrace serve --redis redis://127.0.0.1:6379 --workers 4',
     'millrace serve --replay answer.millrace --speed 2',
     'millrace serve --mcp',
+    'millrace serve --host 0.0.0.0 --dashboard',
   ],
 } as const
 
-type Flag = 'mcp' | 'metrics' | 'verbose'
+type Flag = 'dashboard' | 'mcp' | 'metrics' | 'verbose'
 type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag | 'redis'>]?: string } & {
   readonly [Name in Flag]?: boolean
 } & { readonly redis?: readonly string[] }
@@ -155,6 +160,7 @@ export const serve: Command = {
     addConversation(options)
     if (values.metrics) await addMetrics(options)
     if (node) checkNode(options)
+    const hasDashboard = addDashboard(options, values)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
     const rows = [
@@ -165,7 +171,8 @@ export const serve: Command = {
       ...(replayed ? [['replay', recordingWords(replayed)]] : []),
       ...(node ? [['workers', `${workers} processes`]] : []),
     ]
-    const words = greeting(url, rows, options, access)
+    const page = hasDashboard && httpUrl !== undefined ? pageUrl(httpUrl, access) : undefined
+    const words = greeting(url, rows, options, access, page)
     if (node) node.listens(words)
     else await output.answer(words)
     await drained(server, drainS, output, node)
@@ -199,7 +206,13 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
 }
 
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
-function greeting(url: string, rows: readonly string[][], options: Options, access: Access): string {
+function greeting(
+  url: string,
+  rows: readonly string[][],
+  options: Options,
+  access: Access,
+  page: string | undefined,
+): string {
   const { actors, defaultModel } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
@@ -221,9 +234,15 @@ function greeting(url: string, rows: readonly string[][], options: Options, acce
     '',
     `  ${line.join(' ')}`,
     '',
+    ...(page === undefined ? [] : ['Open the dashboard in a browser:', '', `  ${page}`, '']),
     'Ctrl-C there cancels the run. Ctrl-C here drains this server.',
     '',
   ].join('\n')
+}
+
+/** The address of the dashboard. Nothing behind the `#` is sent anywhere, and the page takes it away at once. */
+function pageUrl(httpUrl: string, access: Access): string {
+  return access.kind === 'made' ? `${httpUrl}/#token=${access.token}` : `${httpUrl}/`
 }
 
 function httpWords(httpUrl: string | undefined, { http }: Config): string {

@@ -121,6 +121,11 @@ export function conversation(
   return Object.assign(unregistered, own) as Actor<ConversationInput, ConversationResult, ConversationData>
 }
 
+/** Whether an actor was made by `conversation()`. */
+export function keepsConversations({ input }: Pick<Actor, 'input'>): boolean {
+  return input === conversationInput
+}
+
 type Item = AnswerOutput | UpdateEvent
 
 function definitionOf(

@@ -15,7 +15,10 @@ export type ExtensionParts = {
   report(error: unknown): void
 }
 
-/** More paths of a server over plain HTTP, which need a package that not everybody has: `mcp()` of `millrace/server/mcp`. */
+/**
+ * More paths of a server over plain HTTP, which not every server has: `mcp()` of `millrace/server/mcp`, and `dashboard()`
+ * of `millrace/server/dashboard`.
+ */
 export interface HttpExtension {
   /**
    * Called once for each server.

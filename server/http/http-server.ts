@@ -43,9 +43,14 @@ export type HttpOptions = {
   eventSource?: readonly string[] | undefined
   /** Serves the actors as tools of the Model Context Protocol at `/mcp`: `mcp()` of `millrace/server/mcp`. Default: none. */
   mcp?: HttpExtension | undefined
+  /**
+   * Shows the server in a browser, at `/`: `dashboard()` of `millrace/server/dashboard`. With an `httpPort`, that port takes
+   * the WebSockets of the page, too. Default: none.
+   */
+  dashboard?: HttpExtension | undefined
 }
 
-const OPTIONS: OptionKinds<HttpOptions> = { eventSource: 'a list', mcp: 'an object' }
+const OPTIONS: OptionKinds<HttpOptions> = { eventSource: 'a list', mcp: 'an object', dashboard: 'an object' }
 
 /** What plain HTTP takes from the server. */
 export type HttpParts = {
@@ -113,10 +118,12 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
     ...agUiRoutes(access, chats),
     ...healthRoutes(() => parts.notReady()),
   ]
-  const { mcp } = options
-  if (mcp !== undefined && typeof mcp.open !== 'function')
-    throw new MillraceError('bad_request', 'http.mcp must be what mcp() of millrace/server/mcp returns')
-  const extension = mcp?.open({ ...parts, access })
+  const extensions = (['mcp', 'dashboard'] as const).flatMap((name) => {
+    const extension = options[name]
+    if (extension !== undefined && typeof extension.open !== 'function')
+      throw new MillraceError('bad_request', `http.${name} must be what ${name}() of millrace/server/${name} returns`)
+    return extension ? [extension.open({ ...parts, access })] : []
+  })
   const callers = new Callers(parts)
   const sockets = new Set<ChatSocket>()
   const openAi = openAiRoutes({ ...parts, access })
@@ -124,7 +131,7 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
   const ofMetrics = metrics ? [metricsRoute({ metrics, callers, permissions })] : []
   const surface = new HttpSurface({ ...parts, callers, tickets }, [
     ...[...routes, ...openAi, ...ofMetrics, openApiRoute(routes)],
-    ...(extension?.routes ?? []),
+    ...extensions.flatMap((extension) => extension.routes),
   ])
   const node = { slowMs: limits.slowMs, runtime, report: (error: unknown) => parts.report(error) }
   return {
@@ -148,7 +155,7 @@ export function httpServer(parts: HttpParts, options: HttpOptions): HttpServerPa
       answerOnNode(surface, node, request as IncomingMessage, response as ServerResponse, place),
     close() {
       tickets.close()
-      extension?.close()
+      for (const extension of extensions) extension.close()
     },
   }
 }

@@ -17,7 +17,7 @@ export type Operation = {
 
 /** One method of one path. */
 export type Route = {
-  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE'
   /** The path, with `:name` for a segment of any content: `/runs/:run/events`. */
   readonly path: string
   /**

@@ -137,7 +137,7 @@ describe('a config file', () => {
 
   test.each(['mjs', 'ts', 'mts'])('brings its own actors and its own authenticate (.%s)', async (extension) => {
     await using serve = await serving(['--config', configFile(`own.${extension}`, own)])
-    expect(serve.server.stdout).toContain('actors  twice, broken\n')
+    expect(serve.server.stdout).toContain('actors  twice, broken, inspector\n')
     const run = millrace(['run', 'twice', '[1]'], { env: { MILLRACE_URL: serve.url } })
     expect(await run.ended).toMatchObject({ code: 0, stdout: '{"twice":[[1],[1]]}\n' })
   })

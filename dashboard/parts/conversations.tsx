@@ -1,0 +1,3 @@
+export function Conversations() {
+  return <main className="empty">Conversations</main>
+}
