@@ -8,6 +8,8 @@ import './styles/base.css'
 import './styles/shell.css'
 import './styles/runs.css'
 import './styles/run.css'
+import './styles/timeline.css'
+import './styles/conversations.css'
 
 // First of all: the token does not stay in the address.
 const token = takeToken(window)

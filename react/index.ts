@@ -2,7 +2,8 @@
 
 export type { ConversationActions, ShownConversation, UseConversationOptions } from './conversation-store.ts'
 export type { RunList } from './run-list-store.ts'
-export type { AgentPart, DataPart, GapPart, RunPart, StepPart, TextPart, ToolPart } from './run-parts.ts'
+export type { AgentPart, DataPart, GapPart, RunPart, RunParts, StepPart, TextPart, ToolPart } from './run-parts.ts'
+export { createRunParts } from './run-parts.ts'
 export type { Approval, RunActions, RunState, RunStatus, ShownRun, UseRunOptions } from './shown-run.ts'
 export { type ConnectionState, useConnection } from './use-connection.ts'
 export { useConversation } from './use-conversation.ts'

@@ -79,6 +79,10 @@ export interface RunParts {
   list(): readonly RunPart[]
 }
 
+/**
+ * Makes the parts of a run from its events, as `useRun` does: for a page that has the events already, such as one that
+ * shows a run as it was at an earlier time. It keeps the latest 1,000 parts at least.
+ */
 export function createRunParts(): RunParts {
   let parts: Writable<RunPart>[] = []
   /** They as they were listed last, unless they have changed since. */

@@ -16,7 +16,8 @@ export function AgentTree({ run, parts, slot }: TreeProps) {
   const { children } = useFleet()
   const agents = useMemo(() => parts.filter((part): part is AgentPart => part.type === 'agent'), [parts])
   const below = children.get(run.id) ?? []
-  const ended = agents.filter(({ state }) => state !== 'running')
+  // Those that are runs of the list are shown as such.
+  const ended = agents.filter(({ state, agent }) => state !== 'running' && !below.some(({ id }) => id === agent))
   if (below.length === 0 && ended.length === 0) return null
   return (
     <details className="tree" open>

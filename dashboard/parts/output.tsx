@@ -1,7 +1,7 @@
 import type { ShownRun } from 'millrace/react'
 import { useLayoutEffect, useRef } from 'react'
 import { jsonText } from '../state/format.ts'
-import { PartView } from './part-view.tsx'
+import { PartList } from './part-list.tsx'
 
 /** Nearer to the end than this, in pixels, the view stays at the end. */
 const NEAR_PX = 80
@@ -18,13 +18,11 @@ export function Output({ shown, mayCancel }: { shown: ShownRun; mayCancel: boole
   }, [parts, isLive])
   const hasResult = status === 'done' && result !== undefined && typeof result !== 'string'
   return (
-    <div className="parts">
+    <div className="output">
       {parts.length === 0 && !hasResult && (
         <p className="faint">{isLive ? 'It has not said anything yet.' : 'It has not said anything.'}</p>
       )}
-      {parts.map((part, at) => (
-        <PartView key={at} part={part} stop={mayCancel ? (call) => shown.stop({ call }) : undefined} />
-      ))}
+      <PartList parts={parts} stop={mayCancel ? (call) => shown.stop({ call }) : undefined} />
       {hasResult && (
         <section className="part" aria-label="Result">
           <h4>Result</h4>

@@ -4,15 +4,22 @@ import { memo, useState } from 'react'
 import { duration, jsonText } from '../state/format.ts'
 import { CancelButton } from './cancel-button.tsx'
 
-type PartProps = { part: RunPart; stop?: ((call: string) => Promise<TargetCancelResult>) | undefined }
+type PartProps = {
+  part: RunPart
+  /** What the agent is called that has said it. */
+  agent: string | undefined
+  stop?: ((call: string) => Promise<TargetCancelResult>) | undefined
+}
 
 /** What is shown of a long text: its end. A browser would lay all of it out for each piece. */
 const MAX_CHARACTERS = 20_000
+/** What is shown of the arguments of a call. */
+const MAX_ARGUMENTS = 400
 
 /** One part of what a run has said. All of it is text, whatever is in it. */
 export const PartView = memo(
-  function PartView({ part, stop }: PartProps) {
-    const agent = part.agent === undefined ? null : <span className="agent">{part.agent}</span>
+  function PartView({ part, agent: name, stop }: PartProps) {
+    const agent = name === undefined ? null : <span className="agent">{name}</span>
     switch (part.type) {
       case 'text':
       case 'thinking':
@@ -24,7 +31,7 @@ export const PartView = memo(
           </div>
         )
       case 'tool':
-        return <ToolView part={part} stop={stop} />
+        return <ToolView part={part} agent={name} stop={stop} />
       case 'step':
         return (
           <p className="part line" data-status={part.status}>
@@ -37,7 +44,7 @@ export const PartView = memo(
       case 'agent':
         return (
           <p className="part line" data-status={part.state}>
-            <span className="agent">{part.agent ?? part.name}</span>
+            <span className="agent">agent</span>
             <b>{part.name}</b> {part.state === 'running' ? 'works' : part.state}
           </p>
         )
@@ -59,7 +66,10 @@ export const PartView = memo(
         )
     }
   },
-  (before, after) => before.part === after.part && (before.stop === undefined) === (after.stop === undefined),
+  (before, after) =>
+    before.part === after.part &&
+    before.agent === after.agent &&
+    (before.stop === undefined) === (after.stop === undefined),
 )
 
 function LongText({ text }: { text: string }) {
@@ -77,22 +87,22 @@ function LongText({ text }: { text: string }) {
   )
 }
 
-function ToolView({ part, stop }: { part: ToolPart } & Pick<PartProps, 'stop'>) {
-  const { name, state, call, args, argsText, output, error, note, progress, ms, agent, receipt } = part
+function ToolView({ part, agent, stop }: { part: ToolPart } & Pick<PartProps, 'agent' | 'stop'>) {
+  const { name, state, call, args, argsText, output, error, note, progress, ms, receipt } = part
   const isOpen = state === 'running' || state === 'waiting' || state === 'writing'
   return (
     <div className="part tool" data-status={state}>
       <p className="line">
         {agent !== undefined && <span className="agent">{agent}</span>}
         <b>{name || 'tool'}</b>
-        <code className="arguments">{jsonText(args ?? argsText, 400)}</code>
+        <code className="arguments">{argumentText(args, argsText)}</code>
         <span className="state" data-state={state}>
           {state}
         </span>
         {ms !== undefined && <span className="faint">{duration(ms)}</span>}
         {isOpen && stop && <CancelButton label="Stop this call" stop={() => stop(call)} />}
       </p>
-      {progress && (
+      {progress && isOpen && (
         <p className="line faint">
           {progress.total !== undefined && (
             <progress value={progress.current} max={progress.total} aria-label={`${name}: progress`} />
@@ -111,4 +121,10 @@ function ToolView({ part, stop }: { part: ToolPart } & Pick<PartProps, 'stop'>) 
       )}
     </div>
   )
+}
+
+/** The arguments in one line, as far as they are written. */
+function argumentText(args: unknown, written: string): string {
+  const text = args === undefined ? written : (JSON.stringify(args) ?? '')
+  return text.length > MAX_ARGUMENTS ? `${text.slice(0, MAX_ARGUMENTS)}…` : text
 }

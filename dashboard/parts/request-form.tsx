@@ -37,7 +37,7 @@ export function RequestForm({ request, isAllowed, owner, send }: RequestFormProp
       </p>
       {call === undefined ? (
         <AnswerControls
-          schema={request.schema}
+          request={request}
           disabled={disabled}
           named={id}
           answer={(value) => answer('answer', { request: request.request, value })}
@@ -107,16 +107,16 @@ function ApprovalControls({ disabled, named, decide }: ApprovalProps) {
 }
 
 type AnswerProps = {
-  schema: unknown
+  request: OpenRequest
   disabled: boolean
   named: string
   answer: (value: unknown) => Promise<void>
   fail: (why: string) => void
 }
 
-function AnswerControls({ schema, disabled, named, answer, fail }: AnswerProps) {
+function AnswerControls({ request, disabled, named, answer, fail }: AnswerProps) {
   const [typed, setTyped] = useState('')
-  const field = fieldOf(schema)
+  const field = fieldOf(request)
   const choices = field.type === 'choice' ? field.values : field.type === 'boolean' ? [true, false] : undefined
   if (choices)
     return (

@@ -1,3 +1,5 @@
+import type { OpenRequest } from './server-api.ts'
+
 /** What a form asks for, by the schema of a question. */
 export type AnswerField =
   /** One of a few values. */
@@ -8,8 +10,9 @@ export type AnswerField =
   /** Anything else, as JSON. */
   | { readonly type: 'json' }
 
-/** The field for a JSON schema. Without one, an answer is a text. */
-export function fieldOf(schema: unknown): AnswerField {
+/** The field for a question, by the JSON schema of its answer. Without one, an answer is a text, or a yes or no. */
+export function fieldOf({ kind, schema }: Pick<OpenRequest, 'kind' | 'schema'>): AnswerField {
+  if (kind === 'confirm') return { type: 'boolean' }
   if (typeof schema !== 'object' || schema === null) return { type: 'text' }
   const { type, enum: values } = schema as { type?: unknown; enum?: unknown }
   if (Array.isArray(values) && values.length > 0 && values.length <= 8 && values.every(isPlain))
