@@ -23,15 +23,19 @@ type AppProps = {
 
 /** The page, with one set of credentials at a time. */
 export function App({ token, keep, router, theme }: AppProps) {
-  const [session, setSession] = useState(() => createSession(new URL(location.href), token))
+  const connect = (given: string | undefined) => ({
+    session: createSession(new URL(location.href), given),
+    hasToken: given !== undefined,
+  })
+  const [{ session, hasToken }, setConnected] = useState(() => connect(token))
   useEffect(() => session.open(), [session])
   const use = (given: string | undefined): void => {
     keep(given)
-    setSession(createSession(new URL(location.href), given))
+    setConnected(connect(given))
   }
   return (
     <PageProvider value={{ session, router, theme }}>
-      <Shell key={sessionName(session)} session={session} use={use} hasToken={token !== undefined} />
+      <Shell key={sessionName(session)} session={session} use={use} hasToken={hasToken} />
     </PageProvider>
   )
 }

@@ -15,8 +15,9 @@ export function useShortcuts(): void {
         return
       }
       if (key === '/') focus('#filter')
-      else if (key === 'n') focus('.need button, .need a, .need input')
-      else if (key === 'Escape') {
+      else if (key === 'n') {
+        if (!focus('.needs .need-body :is(button, input):enabled')) focus('.needs .need a')
+      } else if (key === 'Escape') {
         const { run, beside, conversation } = router.get()
         if (beside !== undefined) router.go({ beside: undefined })
         else if (run !== undefined) router.go({ run: undefined, tab: 'output' })
@@ -30,6 +31,9 @@ export function useShortcuts(): void {
   }, [router])
 }
 
-function focus(selector: string): void {
-  document.querySelector<HTMLElement>(selector)?.focus()
+/** @returns whether there is such an element. */
+function focus(selector: string): boolean {
+  const found = document.querySelector<HTMLElement>(selector)
+  found?.focus()
+  return found !== null
 }

@@ -1,0 +1,268 @@
+import type { BrowserContext, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { CHROMIUM, launch } from '../helpers/browser.ts'
+import { serving } from '../helpers/command.ts'
+import { type DashboardServer, dashboardServer, expectAccessible, pagesOf } from '../helpers/dashboard-page.ts'
+import { TcpProxy } from '../helpers/tcp-proxy.ts'
+
+if (CHROMIUM === undefined) {
+  console.error(
+    'NO CHROMIUM: the tests of the dashboard do not run. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
+  )
+}
+
+type Launched = Awaited<ReturnType<typeof launch>>
+
+describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () => {
+  let browser: Launched
+  let server: DashboardServer
+  let context: BrowserContext
+  let visit: (url: string) => Promise<Page>
+  const said: string[] = []
+
+  beforeAll(async () => {
+    ;[browser, server] = await Promise.all([launch(CHROMIUM!), dashboardServer()])
+    context = await browser.newContext({ viewport: { width: 1280, height: 800 } })
+    visit = pagesOf(context, said)
+  }, 60_000)
+  afterEach(async () => {
+    await Promise.all(context.pages().map((page) => page.close()))
+    // The policy of the page would be reported here, too.
+    expect(said.splice(0)).toEqual([])
+  })
+  afterAll(async () => {
+    await browser.close()
+    await server[Symbol.asyncDispose]()
+  })
+
+  /** The page of ann, which has found the server. */
+  async function open(query = '', token = 'ann'): Promise<Page> {
+    const page = await visit(`${server.pageUrl}${query}#token=${token}`)
+    await page.waitForSelector('.totals b')
+    return page
+  }
+  const rowOf = (id: string): string => `.row[data-run="${id}"]`
+  /** What has the focus: the words of a button, or the run of a row. */
+  const focused = (page: Page): Promise<string> =>
+    page.evaluate('document.activeElement.dataset.run ?? document.activeElement.textContent')
+  /** Waits until an expression holds. It is asked from outside: the policy of the page allows no code that is text. */
+  const until = (page: Page, holds: string): Promise<void> =>
+    expect.poll(() => page.evaluate(holds), { timeout: 8_000, interval: 20, message: holds }).toBe(true)
+  const tabTo = async (page: Page, name: string): Promise<void> => {
+    for (let times = 0; (await focused(page)) !== name; times++) {
+      if (times > 40) throw new Error(`the keyboard does not come to ${name}`)
+      await page.keyboard.press('Tab')
+    }
+  }
+
+  test('opens at the address that serve prints, and takes the token out of it', async () => {
+    await using own = await serving()
+    const [, url = ''] = await own.server.said('stdout', /(http:\S+#token=[\da-f]{32})\n/)
+    const page = await visit(url)
+    await page.waitForSelector('.totals b')
+    expect(page.url()).toBe(`${new URL(url).origin}/`)
+    expect(await page.textContent('.empty h2')).toBe('No runs yet')
+    await page.reload()
+    await page.waitForSelector('.totals b')
+    expect(await page.evaluate('history.length')).toBeLessThanOrEqual(2)
+    await page.close()
+  })
+
+  test('asks for a token, says when one is refused, and takes another', async () => {
+    const page = await visit(server.pageUrl)
+    expect(await page.textContent('.sign-in h1')).toBe('Open the dashboard')
+    await page.fill('.sign-in input', 'nobody')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('[role=alert]')
+    expect(await page.textContent('.sign-in h1')).toBe('The token was refused')
+    await page.fill('.sign-in input', 'ann')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('.totals b')
+    expect(await page.locator('.sign-in').count()).toBe(0)
+  })
+
+  test('shows what needs a person, and an approval takes two keys', async () => {
+    const page = await open()
+    await page.waitForSelector('.needs[data-empty=true]')
+    const run = server.client.start('assistant', 'Send a mail to Ada')
+    const { text } = await run.opened.then(async () => {
+      void run.end
+      await page.waitForSelector('.need')
+      expect(await page.textContent('.prompt')).toContain('Ada')
+      await page.click('h1')
+      await page.keyboard.press('n')
+      expect(await focused(page)).toBe('Approve')
+      await page.keyboard.press('Enter')
+      return { text: await run.result }
+    })
+    expect(text).toContain('nothing was sent to Ada')
+    await page.waitForSelector('.needs[data-empty=true]')
+  })
+
+  test('a run is found, opened and cancelled by keyboard alone, and its receipt is shown', async () => {
+    const id = await server.start('endless', 'Go on')
+    const page = await open()
+    await page.waitForSelector(rowOf(id))
+    await page.keyboard.press('/')
+    await page.keyboard.type('endless')
+    await tabTo(page, id)
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('.controls')
+    expect(new URL(page.url()).searchParams.get('run')).toBe(id)
+    await until(page, `document.querySelector('.output .text')?.textContent.startsWith('1 2 3 ')`)
+    await page.waitForSelector('button.danger:enabled')
+    await tabTo(page, 'Cancel')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('.receipt')
+    expect(await page.textContent('.receipt')).toMatch(/^Cancelled in \d+ ms.*all work has ended/)
+    await page.keyboard.press('Escape')
+    await page.waitForSelector('.overview')
+  })
+
+  test('the slider slows a producer down, and its graph shows it', async () => {
+    const id = await server.start('endless', 'Go on')
+    const page = await open(`?run=${id}`)
+    const rate = `Number.parseFloat(document.querySelector('.run .plot b').textContent)`
+    await until(page, `${rate} > 20`)
+    await page.waitForSelector('.throttle input:enabled')
+    await page.focus('.throttle input')
+    await page.keyboard.press('Home')
+    expect(await page.textContent('.throttle output')).toBe('1/s')
+    await until(page, `${rate} < 3`)
+    await page.keyboard.press('End')
+    await until(page, `${rate} > 20`)
+    await page.click('button.danger')
+    await page.waitForSelector('.receipt')
+  })
+
+  test('a run is paused, and goes on when it is resumed', async () => {
+    const id = await server.start('article', 'Rivers')
+    const page = await open(`?run=${id}`)
+    await page.waitForSelector('button[aria-pressed=false]:enabled')
+    await page.click('button[aria-pressed]')
+    await page.waitForSelector('button[aria-pressed=true]')
+    await page.click('button[aria-pressed]')
+    await page.waitForSelector('button[aria-pressed=false]')
+    await page.click('.run .need button:has-text("Yes")')
+    await page.waitForSelector('.run .state[data-state=done]')
+    await page.click('[role=tab]:has-text("Graph")')
+    expect(await page.locator('.box .state').allTextContents()).toEqual(['done', 'done', 'done'])
+  })
+
+  test('text of a model is text, whatever is in it', async () => {
+    const id = await server.start(
+      'chat',
+      '<img src=x onerror="globalThis.broken = 1"><script>globalThis.broken = 1</script>',
+    )
+    const page = await open(`?run=${id}`)
+    await until(page, `document.querySelector('.output .text')?.textContent.includes('<img src=x')`)
+    expect(await page.locator('.run img, .run script').count()).toBe(0)
+    expect(await page.evaluate('globalThis.broken')).toBeUndefined()
+  })
+
+  test('a reload shows the same run, filter and tab', async () => {
+    const id = await server.start('count', { to: 3 })
+    const page = await open()
+    await page.fill('#filter', 'count')
+    await page.selectOption('[aria-label=State]', 'done')
+    await page.click(rowOf(id))
+    await page.click('[role=tab]:has-text("Timeline")')
+    await page.waitForSelector('.lanes')
+    await page.reload()
+    await page.waitForSelector('.lanes')
+    expect(await page.inputValue('#filter')).toBe('count')
+    expect(await page.inputValue('[aria-label=State]')).toBe('done')
+    expect(await page.textContent('.run h2')).toBe('count')
+  })
+
+  test('a run is shown as it was at any moment of its log', async () => {
+    const id = await server.start('count', { to: 30, delayMs: 10 })
+    const page = await open(`?run=${id}&tab=timeline`)
+    await page.waitForSelector('.run .state[data-state=done]')
+    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('30 ')`)
+    await page.focus('.scrubber')
+    await page.keyboard.press('Home')
+    await until(page, `document.querySelector('.timeline .text')?.textContent.length < 20`)
+    await page.click('[aria-label=Replay]')
+    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('30 ')`)
+  })
+
+  test('conversations are listed, searched and read', async () => {
+    const { conversation } = await import('../../client-sdk/conversation.ts')
+    const talk = conversation(server.client, 'trip', { actor: 'talk' as never })
+    await talk.send('Which museums are open on Monday?')
+    const page = await open('?view=conversations')
+    await page.waitForSelector('.entries .row')
+    await page.fill('#filter', 'museums')
+    await page.waitForSelector('.row-found:has-text("museums")')
+    await page.click('.entries .row')
+    await page.waitForSelector('.message[data-role=user]')
+    expect(await page.textContent('.message[data-role=user]')).toBe('Which museums are open on Monday?')
+    talk.close()
+  })
+
+  test('an observer sees the runs of others, and controls are disabled with the reason', async () => {
+    const id = await server.start('endless', 'Go on')
+    const page = await open(`?run=${id}`, 'eve')
+    await page.waitForSelector('.controls p')
+    expect(await page.textContent('.controls p')).toBe('You may only look: this run belongs to ann.')
+    expect(await page.locator('.controls button:enabled, .controls input:enabled').count()).toBe(0)
+    await until(page, `document.querySelector('.output .text')?.textContent.length > 20`)
+  })
+
+  test('says that the connection is lost, and comes back by itself', async () => {
+    await using proxy = await TcpProxy.to(Number(new URL(server.serve.url).port))
+    const id = await server.start('endless', 'Go on')
+    const page = await visit(`${proxy.url.replace('ws:', 'http:')}/?run=${id}#token=ann`)
+    const length = `document.querySelector('.output .text')?.textContent.length`
+    await until(page, `${length} > 20`)
+    proxy.plan = () => ({ bytesUp: 0 })
+    for (const connection of proxy.connections) connection.cut()
+    await page.waitForSelector('.connection p:has-text("Connection lost")')
+    const before = await page.evaluate<number>(length)
+    proxy.plan = () => ({})
+    await page.waitForSelector('.connection p', { state: 'detached' })
+    await until(page, `${length} > ${before}`)
+    // What a browser says of sockets that are refused.
+    said.splice(
+      0,
+      said.length,
+      ...said.filter((line) => !/WebSocket connection to .* failed|ERR_EMPTY_RESPONSE|ERR_CONNECTION/.test(line)),
+    )
+  })
+
+  test('a dashboard that is frozen holds no run back', async () => {
+    const page = await open('?q=flood')
+    const devtools = await context.newCDPSession(page)
+    const run = server.client.start('count', { to: 30_000 })
+    const opened = await run.opened
+    await page.waitForSelector('.totals b')
+    await devtools.send('Debugger.enable')
+    const paused = new Promise((resolve) => devtools.once('Debugger.paused', resolve))
+    await devtools.send('Debugger.pause')
+    await paused
+    expect((await run.result) as string).toMatch(/ 30000 $/)
+    await devtools.send('Debugger.resume')
+    await page.goto(`${server.pageUrl}?run=${opened.id}`)
+    await page.waitForSelector('.run .state[data-state=done]')
+  })
+
+  test('has no serious findings of axe, in light, in dark and on a phone', async () => {
+    const id = await server.start('endless', 'Go on')
+    await server.start('article', 'Lakes')
+    const page = await open(`?run=${id}`)
+    await page.waitForSelector('.need')
+    await page.waitForSelector('.throttle input:enabled')
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      await expectAccessible(page)
+    }
+    await page.setViewportSize({ width: 390, height: 800 })
+    await expectAccessible(page)
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390)
+    await page.goto(server.pageUrl)
+    await page.waitForSelector('.need')
+    await expectAccessible(page)
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390)
+  })
+})
