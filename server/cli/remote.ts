@@ -1,7 +1,7 @@
 import { type Client, type ClientOptions, createClient, type Run, type Status } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
+import { connectWords } from './connect-words.ts'
 import { EXIT, Failure, refusal } from './exit.ts'
-import { invocation } from './invocation.ts'
 import type { Output } from './output.ts'
 import { readNumber } from './usage.ts'
 
@@ -134,19 +134,7 @@ function connectFailure(error: unknown, url: string, hasToken: boolean): Failure
   }
   if (!MillraceError.is(error, 'connection_lost')) return refusal(error)
   const cause = error.cause instanceof Error ? error.cause : undefined
-  const code = cause && 'code' in cause ? String(cause.code) : ''
   // A server that closes the connection says why. Everything else is an error of the WebSocket.
-  const why = cause ? whyNot(code, cause.message) : error.message
+  const why = cause ? connectWords(cause, '--url') : error.message
   return new Failure(EXIT.unreachable, `cannot connect to ${url}: ${why}`, error)
-}
-
-function whyNot(code: string, message: string): string {
-  const start = `start one with \`${invocation()} serve\`, or set its address with --url`
-  const status = /Unexpected server response: (\d+)/.exec(message)?.[1]
-  if (status === '503') return 'the server is shutting down; try again later'
-  if (status !== undefined) return `the server there is not a millrace server (HTTP ${status}): check --url`
-  if (code === 'ECONNREFUSED') return `no server listens there; ${start}`
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'unknown host; check --url'
-  if (code !== '') return `${code}; ${start}`
-  return `no millrace server answers there; ${start}`
 }
