@@ -27,7 +27,7 @@ export default defineConfig({
     maxWorkers: 3,
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
-    coverage: { include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'react/**', 'server/**'] },
+    coverage: { include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'react/**', 'server/**', 'verify/**'] },
     projects: [
       // One process loads the sources once for all files that it runs, one after the other.
       project('shared', { isolate: false, include: ['test/**/*.test.ts', 'examples/*.test.ts'] }, MEASURING_MEMORY),

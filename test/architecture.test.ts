@@ -21,7 +21,7 @@ const optionalPeers = [...Object.keys(manifest.peerDependenciesMeta), 'uWebSocke
 
 /** The file whose import line brings a package in; every package the sources name must have its place here. */
 const homes: Record<string, readonly string[]> = {
-  ws: ['server/transports/ws.ts', 'client-sdk/node.ts'],
+  ws: ['server/transports/ws.ts', 'client-sdk/node.ts', 'verify/'],
   millrace: ['dashboard/'],
   msgpackr: ['server/'],
   zod: ['server/'],
@@ -160,9 +160,18 @@ const within = (folder: string) => (path: string) => path.startsWith(`${folder}/
 /** Whether a file stands in a room: below a folder, or the file itself. */
 const standsIn = (room: string) => (path: string) => (room.endsWith('/') ? path.startsWith(room) : path === room)
 const isOurs = (path: string) =>
-  ['protocol/', 'formats/', 'client-sdk/', 'adapters/', 'compat/', 'react/', 'dashboard/', 'server/', 'test/'].some(
-    (folder) => path.startsWith(folder),
-  )
+  [
+    'protocol/',
+    'formats/',
+    'client-sdk/',
+    'adapters/',
+    'compat/',
+    'react/',
+    'dashboard/',
+    'server/',
+    'verify/',
+    'test/',
+  ].some((folder) => path.startsWith(folder))
 const line = ({ from, to }: Import) => `${from} imports ${to}`
 
 /** The files of `folder` import only what `allowed` accepts. */
@@ -222,6 +231,16 @@ const rules: Record<string, Rule> = {
     (to, from) => !within('adapters')(to) && (!within('client-sdk')(to) || within('server/cli')(from)),
   ),
 
+  'the conformance kit judges both ends and knows neither: it imports the protocol, ws and itself': importsOnly(
+    'verify',
+    (to) => within('protocol')(to) || within('verify')(to) || to === 'ws' || isBuiltin(to),
+  ),
+
+  'only the command line loads the conformance kit': ({ imports }) =>
+    imports
+      .filter(({ from, to }) => within('verify')(to) && !within('verify')(from) && !within('server/cli')(from))
+      .map(line),
+
   'every file of the server stands in a room': ({ files }) =>
     files.filter((file) => within('server')(file) && !rooms.some((room) => standsIn(room)(file))),
 
@@ -270,7 +289,17 @@ const rules: Record<string, Rule> = {
 }
 
 const graph = importGraph(
-  readSources(root, ['protocol', 'formats', 'client-sdk', 'adapters', 'compat', 'react', 'dashboard', 'server']),
+  readSources(root, [
+    'protocol',
+    'formats',
+    'client-sdk',
+    'adapters',
+    'compat',
+    'react',
+    'dashboard',
+    'server',
+    'verify',
+  ]),
 )
 
 describe('the import lines of the package', () => {
@@ -305,6 +334,10 @@ describe('a rule about imports is broken by an import that contradicts it', () =
     'the server never imports the client': {
       'server/runs/run.ts': `import type { Run } from '../../client-sdk/run.ts'`,
     },
+    'the conformance kit judges': {
+      'verify/client/stage.ts': `import { createClient } from '../../client-sdk/client.ts'`,
+    },
+    'only the command line loads': { 'server/server.ts': `import '../verify/report.ts'` },
     'outside runs/ only the registry': { 'server/sessions/session.ts': `import type { Run } from '../runs/run.ts'` },
     'every file of the server stands in a room': { 'server/helpers.ts': '' },
     'a package is imported only': { 'server/runs/run.ts': `const openai = await import('openai/streaming')` },

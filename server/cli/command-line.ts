@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   data: async () => (await import('./data.ts')).data,
   graph: async () => (await import('./graph.ts')).graph,
   mcp: async () => (await import('./mcp.ts')).mcp,
+  verify: async () => (await import('./verify.ts')).verify,
 }
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */

@@ -7,6 +7,7 @@ import { invocation } from './invocation.ts'
 import { MODEL_NAMES } from './model-option.ts'
 import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
+import { addReference } from './reference-server.ts'
 import { DEFAULT_URL } from './remote.ts'
 import { speedOption } from './replay.ts'
 import { addDashboard, addMcp, addMetrics, addReplay, addStore, placeOf, placeWords } from './serve-additions.ts'
@@ -91,6 +92,11 @@ const usage = {
       about: 'Recording to serve in place of the demo actors: each start of its actor replays it, whatever the input.',
     },
     ...speedOption,
+    reference: {
+      type: 'boolean',
+      about:
+        'Serve the reference actors in place of the demo actors, with the small limits that millrace verify expects.',
+    },
     drain: {
       type: 'string',
       value: 'SECONDS',
@@ -121,10 +127,11 @@ const usage = {
     'millrace serve --replay answer.millrace --speed 2',
     'millrace serve --mcp',
     'millrace serve --host 0.0.0.0 --dashboard',
+    'millrace serve --reference --token s3cret',
   ],
 } as const
 
-type Flag = 'dashboard' | 'mcp' | 'metrics' | 'verbose'
+type Flag = 'dashboard' | 'mcp' | 'metrics' | 'reference' | 'verbose'
 type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag | 'redis'>]?: string } & {
   readonly [Name in Flag]?: boolean
 } & { readonly redis?: readonly string[] }
@@ -154,6 +161,7 @@ export const serve: Command = {
     const isOff = options.transport?.takesRequests === undefined && options.transport && options.httpPort === undefined
     if (isOff && config.http === undefined) options.http = false
     const replayed = await addReplay(options, values, config)
+    const other = values.reference ? addReference(options, values, config) : undefined
     if (values.mcp) await addMcp(options)
     const place = placeOf(values, config)
     await addStore(options, place, values.durability)
@@ -170,9 +178,10 @@ export const serve: Command = {
       ...(place ? [['data', placeWords(place)]] : []),
       ...(replayed ? [['replay', recordingWords(replayed)]] : []),
       ...(node ? [['workers', `${workers} processes`]] : []),
+      ...(other === undefined ? [] : [['other', `${other} (random; the token of another principal)`]]),
     ]
     const page = hasDashboard && httpUrl !== undefined ? pageUrl(httpUrl, access) : undefined
-    const words = greeting(url, rows, options, access, page)
+    const words = greeting(url, rows, options, access, { page, other })
     if (node) node.listens(words)
     else await output.answer(words)
     await drained(server, drainS, output, node)
@@ -211,13 +220,14 @@ function greeting(
   rows: readonly string[][],
   options: Options,
   access: Access,
-  page: string | undefined,
+  { page, other }: { readonly page: string | undefined; readonly other: string | undefined },
 ): string {
   const { actors, defaultModel } = options
   const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
-    `${invocation()} run ${actor} --stream`,
-    ...(url === DEFAULT_URL ? [] : [`--url ${url}`]),
+    ...(other === undefined
+      ? [`${invocation()} run ${actor} --stream`, ...(url === DEFAULT_URL ? [] : [`--url ${url}`])]
+      : [`${invocation()} verify ${url} --other-token ${other}`]),
     ...(access.kind === 'made' ? [`--token ${access.token}`] : []),
   ]
   return [
@@ -235,7 +245,7 @@ function greeting(
     `  ${line.join(' ')}`,
     '',
     ...(page === undefined ? [] : ['Open the dashboard in a browser:', '', `  ${page}`, '']),
-    'Ctrl-C there cancels the run. Ctrl-C here drains this server.',
+    `Ctrl-C there ${other === undefined ? 'cancels the run' : 'ends it'}. Ctrl-C here drains this server.`,
     '',
   ].join('\n')
 }

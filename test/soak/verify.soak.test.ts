@@ -1,0 +1,2 @@
+/** Broken servers and clients, each judged by every check. */
+import '../verify/server.test.ts'

@@ -1,0 +1,158 @@
+import { describe, expect, test, vi } from 'vitest'
+import { decodeUp } from '../../protocol/decode.ts'
+import { encodeUp } from '../../protocol/encode.ts'
+import type { DownFrame, UpFrame } from '../../protocol/frames.ts'
+import type { Report } from '../../verify/report.ts'
+import { judgeServer, SERVER_CHECKS } from '../../verify/server/judge.ts'
+import { scanLimits } from '../helpers/codec-paths.ts'
+import { type Alteration, frameProxy } from '../helpers/frame-proxy.ts'
+import { referenceServer, TOKENS } from '../helpers/reference-server.ts'
+import { repetitions } from '../helpers/tier.ts'
+import { onUws, onWs } from '../helpers/transports.ts'
+
+// Judging is mostly waiting: all servers are judged at once.
+vi.setConfig({ maxConcurrency: 64 })
+
+/** The report on a server. */
+function judged(url: string, patienceMs: number, only: readonly string[] = []): Promise<Report> {
+  const { signal } = new AbortController()
+  return judgeServer({ kit: 'test', url, ...TOKENS, level: 'full', only, patienceMs, signal })
+}
+
+/** Whether a broken server is judged by every check, or only by the broken one and those of the same section. */
+const isWhole = repetitions({ quick: 0, full: 1 }) > 0
+
+/** The report on a server that breaks the rule of a check. */
+async function judgedBroken(name: string, alteration: Alteration): Promise<Report> {
+  await using server = await referenceServer(onWs)
+  await using proxy = await frameProxy(server.url, alteration)
+  const { section } = SERVER_CHECKS.find((check) => check.name === name)!
+  const near = SERVER_CHECKS.filter((check) => check.section === section || check.isEssential)
+  return await judged(proxy.url, isWhole ? 8_000 : 4_000, isWhole ? [] : near.map((check) => check.name))
+}
+
+/** What is wrong, by the names of the checks. */
+function failures({ checks }: Report): Record<string, string> {
+  const failed = checks.filter(({ status }) => status === 'failed')
+  return Object.fromEntries(failed.map(({ name, expected, seen }) => [name, `expected ${expected}, saw ${seen}`]))
+}
+
+describe.concurrent.each([onWs, onUws])('on $name', (by) => {
+  test('the reference server passes every check of every level', async () => {
+    await using server = await referenceServer(by)
+    const report = await judged(server.url, 8_000)
+    expect(failures(report)).toEqual({})
+    expect(report).toMatchObject({ passed: SERVER_CHECKS.length, failed: 0, skipped: 0 })
+  })
+})
+
+type FrameOf<Kind extends DownFrame['kind']> = Extract<DownFrame, { kind: Kind }>
+
+/** A server that sends other frames in place of those of one kind. */
+function each<Kind extends DownFrame['kind']>(
+  kind: Kind,
+  alter: (frame: FrameOf<Kind>) => DownFrame | DownFrame[] | undefined,
+): Alteration {
+  return {
+    down: (frames) =>
+      frames.flatMap((frame) => (frame.kind === kind ? (alter(frame as FrameOf<Kind>) ?? []) : [frame])),
+  }
+}
+
+/** A server that sends other data in the ENDs of one outcome. */
+function ends(outcome: FrameOf<'end'>['outcome'], alter: (data: FrameOf<'end'>['data']) => object): Alteration {
+  return each('end', (end) => (end.outcome === outcome ? { ...end, data: { ...end.data, ...alter(end.data) } } : end))
+}
+
+/** Servers that break one rule each, by the check that must find it. No other check may fail. */
+const broken: Record<string, Alteration> = {
+  limits: each('welcome', ({ limits: { maxStreams: _, ...limits }, ...rest }) => ({ ...rest, limits })),
+  subprotocol: { close: (code) => (code === 4406 ? 1_000 : code) },
+  credentials: each('notice', (notice) => (notice.code === 'unauthenticated' ? undefined : notice)),
+  origin: { origin: false },
+  ping: each('pong', ({ nonce }) => ({ kind: 'pong', nonce: nonce % 2 ** 32 })),
+  'text-message': { texts: false },
+  'skipped-tags': {
+    up(message, { close }) {
+      if (message[1]! < 0x60 || message[1]! >= 0x80) return message
+      close(4_400)
+      return undefined
+    },
+  },
+  'unknown-actor': ends('error', ({ message, ...data }) =>
+    String(message).includes('actor') ? { ...data, code: 'bad_request' } : {},
+  ),
+  'end-once': each('end', (end) => (end.outcome === 'done' ? [end, end] : end)),
+  failure: ends('error', ({ code }) => (code === 'actor_failed' ? { message: 'Error: verify-secret' } : {})),
+  times: each('delta', ({ ts: _, ...delta }) => delta),
+  'event-cost': each('event', (event) => ({ ...event, cost: 1 })),
+  'credit-limit': each('opened', (opened) => ({ ...opened, credit: opened.credit === 64 ? 164 : opened.credit })),
+  'settled-notice': each('notice', (notice) => (notice.code === 'settled' ? undefined : notice)),
+  receipt: ends('cancelled', () => ({ note: undefined })),
+  'cancel-reasons': ends('cancelled', ({ code }) => ({ code: (code as number) > 7 ? 0 : code })),
+  'cancel-unknown-call': each('notice', (notice) => (notice.code === 'not_found' ? undefined : notice)),
+  session: each('welcome', (welcome) => ({ ...welcome, known: false })),
+  'lanes-at-resume': each('opened', ({ lanes: _, ...opened }) => opened),
+  pending: each('opened', ({ pending: _, ...opened }) => opened),
+  'input-twice': each('input_ack', (ack) => ({ ...ack, status: ack.status === 'duplicate' ? 'accepted' : ack.status })),
+  'stop-stale': each('notice', (notice) => (notice.code === 'stale' ? undefined : notice)),
+}
+
+test.concurrent.each(Object.entries(broken))(
+  'a server that breaks the rule of %s fails that check, and no other',
+  async (name, alteration) => {
+    const failed = failures(await judgedBroken(name, alteration))
+    expect(Object.keys(failed), JSON.stringify(failed)).toEqual([name])
+  },
+)
+
+/** A server that takes other frames in place of those of a client. What is malformed reaches it as it is. */
+function takes(alter: (frame: UpFrame) => UpFrame[]): Alteration {
+  return {
+    up(message) {
+      try {
+        const frames = decodeUp(message, scanLimits.up).flatMap(alter)
+        return frames.length > 0 ? encodeUp(frames) : undefined
+      } catch {
+        return message
+      }
+    },
+  }
+}
+
+/** Servers that break the promises of the protocol: one check at least must name each of them. */
+const faithless: Record<string, Alteration> = {
+  credit: takes((frame) => (frame.kind === 'start' ? [frame, { kind: 'credit', sid: frame.sid, n: 60 }] : [frame])),
+  cancel: takes((frame) => (frame.kind === 'cancel' && !frame.target ? [] : [frame])),
+  resume: takes((frame) => {
+    if (frame.kind !== 'attach' || frame.after === null) return [frame]
+    const { gen: _, ...options } = frame.options
+    return [{ ...frame, after: 0, options }]
+  }),
+  key: takes((frame) => {
+    if (frame.kind !== 'start') return [frame]
+    const { key: _, ...options } = frame.options
+    return [{ ...frame, options }]
+  }),
+  gate: takes((frame) => {
+    if (frame.kind !== 'start') return [frame]
+    return [{ ...frame, options: { ...frame.options, policy: 'log' } }]
+  }),
+  'cancel-call': takes((frame) => {
+    if (frame.kind !== 'cancel') return [frame]
+    const { target: _, ...cancel } = frame
+    return [cancel]
+  }),
+  'loss-is-no-cancel': takes((frame) => {
+    if (frame.kind !== 'start') return [frame]
+    return [{ ...frame, options: { ...frame.options, onDetach: 'cancel', detachMs: 1 } }]
+  }),
+  items: each('delta', (delta) => ({ ...delta, seq: delta.seq + 1 })),
+}
+
+test.concurrent.each(Object.entries(faithless))(
+  'a server that breaks the promise of %s fails that check',
+  async (name, alteration) => {
+    expect(Object.keys(failures(await judgedBroken(name, alteration)))).toContain(name)
+  },
+)

@@ -1,0 +1,103 @@
+import { anchorOf, type Check, LEVELS, type Level } from './check.ts'
+import { Mismatch, NotJudged } from './mismatch.ts'
+import type { CheckResult } from './report.ts'
+
+/** How many checks are made at a time. */
+const PARALLEL = 4
+/** How many times its patience a check may take as a whole. */
+const CHECK_PATIENCE = 5
+
+export type ExaminationOptions<Bench> = {
+  /** What a check works with, which is given up when `signal` aborts. */
+  makeBench: (check: Check<Bench>, signal: AbortSignal) => Bench
+  /** How long each thing that must come may take, in milliseconds. */
+  patienceMs: number
+  /** Ends the examination early. */
+  signal: AbortSignal
+  /** Called for each check, in the order of the list. */
+  onResult?: (result: CheckResult) => void
+}
+
+/** The checks of a level and of those before it, or those that `only` names. */
+export function chosenChecks<Bench>(
+  checks: readonly Check<Bench>[],
+  level: Level,
+  only: readonly string[] = [],
+): readonly Check<Bench>[] {
+  if (only.length > 0) return checks.filter(({ name }) => only.includes(name))
+  return checks.filter((check) => LEVELS.indexOf(check.level) <= LEVELS.indexOf(level))
+}
+
+/**
+ * Makes all checks: the essential ones first, and the others several at a time. When an essential one fails, those
+ * behind it are skipped.
+ * @throws the reason of `signal`, and whatever a check throws that is no verdict.
+ */
+export async function examine<Bench>(
+  checks: readonly Check<Bench>[],
+  options: ExaminationOptions<Bench>,
+): Promise<CheckResult[]> {
+  const { signal, onResult } = options
+  const results: CheckResult[] = []
+  let reported = 0
+  const settle = (index: number, result: CheckResult): void => {
+    results[index] = result
+    for (let next = results[reported]; next !== undefined; next = results[++reported]) onResult?.(next)
+  }
+  let at = 0
+  let broken: string | undefined
+  const work = async (isEssential: boolean): Promise<void> => {
+    while (at < checks.length && !signal.aborted) {
+      const index = at
+      const check = checks[index]!
+      if (isEssential && !check.isEssential) return
+      at++
+      const result = broken === undefined ? await judge(check, options) : skipped(check, `${broken} failed`)
+      if (check.isEssential && result.status === 'failed') broken ??= check.name
+      settle(index, result)
+    }
+  }
+  await work(true)
+  await Promise.all(Array.from({ length: PARALLEL }, () => work(false)))
+  signal.throwIfAborted()
+  return results
+}
+
+async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Bench>): Promise<CheckResult> {
+  const { makeBench, patienceMs, signal } = options
+  const begun = performance.now()
+  const limitMs = patienceMs * CHECK_PATIENCE
+  const over = new AbortController()
+  const giveUp = (): void => over.abort(signal.reason)
+  signal.addEventListener('abort', giveUp)
+  const late = new Mismatch(`an end of this check within ${limitMs} ms`, 'none')
+  const timer = setTimeout(() => over.abort(late), limitMs)
+  const ms = (): number => Math.round(performance.now() - begun)
+  try {
+    await check.run(makeBench(check, over.signal))
+    return { ...facts(check), status: 'passed', ms: ms() }
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof NotJudged) return { ...skipped(check, error.message), ms: ms() }
+    if (!(error instanceof Mismatch)) throw error
+    const { expected, seen } = error
+    return { ...facts(check), status: 'failed', ms: ms(), expected, seen, hint: check.hint }
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', giveUp)
+    over.abort(new Mismatch('an end of this check', 'a wait that was left'))
+  }
+}
+
+function skipped<Bench>(check: Check<Bench>, reason: string): CheckResult {
+  return { ...facts(check), status: 'skipped', ms: 0, reason }
+}
+
+function facts<Bench>({
+  name,
+  level,
+  section,
+  rule,
+}: Check<Bench>): Pick<CheckResult, 'name' | 'level' | 'section' | 'rule'> {
+  return { name, level, section: { title: section, at: anchorOf(section) }, rule }
+}

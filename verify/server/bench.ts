@@ -1,0 +1,51 @@
+import type { Welcome } from '../../protocol/frames.ts'
+import { pause } from '../arrivals.ts'
+import type { Check } from '../check.ts'
+import { NotJudged } from '../mismatch.ts'
+import { Peer, type PeerOptions, type PeerPlace } from './peer.ts'
+
+/** What a check of a server works with: sockets, which it closes when the check is over. */
+export class ServerBench {
+  readonly #place: PeerPlace
+  readonly #check: Check<ServerBench>
+  readonly otherToken: string | undefined
+
+  constructor(place: PeerPlace, check: Check<ServerBench>, otherToken: string | undefined) {
+    this.#place = place
+    this.#check = check
+    this.otherToken = otherToken
+  }
+
+  /** The token of the principal that is judged. */
+  get token(): string | undefined {
+    return this.#place.token
+  }
+
+  get url(): string {
+    return this.#place.url
+  }
+
+  get patienceMs(): number {
+    return this.#place.patienceMs
+  }
+
+  /**
+   * Connects.
+   * @throws Mismatch when that fails, and NotJudged when the server lacks the feature of the check.
+   */
+  async connect(options: PeerOptions = {}): Promise<Peer> {
+    const peer = await Peer.connect(this.#place, options)
+    const { feature } = this.#check
+    const welcome = peer.frames.find((frame): frame is Welcome => frame.kind === 'welcome')
+    if (feature === undefined || !welcome || welcome.features?.includes(feature)) return peer
+    await peer[Symbol.asyncDispose]()
+    throw new NotJudged(`the server does not list the feature ${feature}`)
+  }
+
+  /** Waits for a time that the protocol names. */
+  pause(ms: number): Promise<void> {
+    return pause(ms, this.#place.signal)
+  }
+}
+
+export type ServerCheck = Check<ServerBench>
