@@ -1,5 +1,6 @@
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
+import { PACKAGE_TESTS } from './vitest.package.config.ts'
 
 /** Files that measure memory, or count what code does: each has a process of its own, with nothing in it from others. */
 const MEASURING_MEMORY = [
@@ -15,7 +16,7 @@ const MEASURING_MEMORY = [
   'test/hostile/frame-cost.test.ts',
 ]
 
-/** The quick tier: all behaviour, with reduced counts. */
+/** The quick tier: all behaviour, with reduced counts. Examples and types are tested by vitest.package.config.ts. */
 export default defineConfig({
   test: {
     // Long: a machine that has other things to do makes every wait longer.
@@ -30,7 +31,7 @@ export default defineConfig({
     coverage: { include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'react/**', 'server/**', 'verify/**'] },
     projects: [
       // One process loads the sources once for all files that it runs, one after the other.
-      project('shared', { isolate: false, include: ['test/**/*.test.ts', 'examples/*.test.ts'] }, MEASURING_MEMORY),
+      project('shared', { isolate: false, include: ['test/**/*.test.ts'] }, MEASURING_MEMORY),
       project('memory', { isolate: true, include: MEASURING_MEMORY }),
     ],
   },
@@ -41,6 +42,6 @@ function project(
   test: { isolate: boolean; include: string[] },
   except: readonly string[] = [],
 ): TestProjectConfiguration {
-  const exclude = [...configDefaults.exclude, 'dist/**', 'test/soak/**', ...except]
+  const exclude = [...configDefaults.exclude, 'dist/**', 'test/soak/**', ...PACKAGE_TESTS, ...except]
   return { extends: true, test: { name, ...test, exclude } }
 }

@@ -1,0 +1,21 @@
+import { defineConfig } from 'vitest/config'
+import { SummaryReporter } from './test/helpers/summary-reporter.ts'
+
+/** The package as its users meet it: what it exports and compiles to, and every example. Compilers need most of the time. */
+export const PACKAGE_TESTS = [
+  'test/{api-reference,consumer-types,examples,package,types}.test.ts',
+  'test/e2e/browser-examples.test.ts',
+  'examples/*.test.ts',
+]
+
+export default defineConfig({
+  test: {
+    include: PACKAGE_TESTS,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    maxWorkers: 2,
+    isolate: false,
+    reporters: ['default', new SummaryReporter()],
+  },
+})
