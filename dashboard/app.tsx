@@ -58,7 +58,7 @@ function Shell({
   if (isRefused)
     return (
       <SignIn
-        why={hasToken || wasOpen ? error.message : undefined}
+        why={hasToken || wasOpen || error.code === 'forbidden' ? error.message : undefined}
         isForbidden={error.code === 'forbidden'}
         use={use}
       />

@@ -6,7 +6,7 @@ import { Plot } from './plot.tsx'
 /** The server as a whole: how many runs, how fast, how quick. */
 export function Overview() {
   const { session } = usePage()
-  const { all, itemsPerSec, sessions, at } = useFleet()
+  const { all, itemsPerSec, sessions } = useFleet()
   const { latencies, feed } = session
   const live = all.filter(isLive)
   const held = live.filter((run) => run.live?.gated).length
@@ -32,9 +32,9 @@ export function Overview() {
         value={rate(itemsPerSec)}
         unit="items/s"
         series={feed.total}
+        now={feed.now}
         seconds={120}
         look="line"
-        key={`total ${at > 0}`}
       />
       <div className="pair">
         <Plot
@@ -42,6 +42,7 @@ export function Overview() {
           value={first}
           unit={firstUnit}
           series={latencies.firstText}
+          now={Date.now}
           seconds={600}
           look="points"
         />
@@ -50,6 +51,7 @@ export function Overview() {
           value={cancel}
           unit={cancelUnit}
           series={latencies.cancel}
+          now={Date.now}
           seconds={600}
           look="points"
         />

@@ -12,6 +12,8 @@ type PlotProps = {
   value: string
   unit: string
   series: Series
+  /** The clock of its times. Stays the same. */
+  now: () => number
   /** The span that it shows, in seconds. */
   seconds: number
   look: 'line' | 'points'
@@ -26,7 +28,7 @@ const MARKS = 4
 const EVERY_MS = 500
 
 /** One series over the last minutes. It is drawn twice a second, outside of React. */
-export function Plot({ title, value, unit, series, seconds, look, limit }: PlotProps) {
+export function Plot({ title, value, unit, series, now, seconds, look, limit }: PlotProps) {
   const { theme } = usePage()
   const chosen = useStore(theme)
   const place = useRef<HTMLDivElement>(null)
@@ -34,16 +36,16 @@ export function Plot({ title, value, unit, series, seconds, look, limit }: PlotP
   limits.current = limit
   useEffect(() => {
     const element = place.current!
-    const { times, make } = plotIn(element, look, limits, seconds)
-    let plot = make(data(series))
+    const { times, make } = plotIn(element, look, limits, seconds, now())
+    let plot = make(series.points(now()))
     const system = matchMedia('(prefers-color-scheme: dark)')
     const anew = (): void => {
       plot.destroy()
-      plot = make(data(series))
+      plot = make(series.points(now()))
     }
     const draw = (): void => {
-      times.now = Date.now()
-      if (!document.hidden) plot.setData(data(series))
+      times.now = now()
+      if (!document.hidden) plot.setData(series.points(times.now))
     }
     const timer = setInterval(draw, EVERY_MS)
     const size = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT_PX }))
@@ -55,7 +57,7 @@ export function Plot({ title, value, unit, series, seconds, look, limit }: PlotP
       system.removeEventListener('change', anew)
       plot.destroy()
     }
-  }, [series, look, seconds, chosen])
+  }, [series, now, look, seconds, chosen])
   return (
     <figure className="plot">
       <figcaption>
@@ -69,17 +71,14 @@ export function Plot({ title, value, unit, series, seconds, look, limit }: PlotP
   )
 }
 
-function data(series: Series): [number[], number[]] {
-  return series.points(Date.now())
-}
-
 function plotIn(
   element: HTMLElement,
   look: PlotProps['look'],
   limits: { readonly current: number | undefined },
   seconds: number,
+  now: number,
 ) {
-  const times = { now: Date.now() }
+  const times = { now }
   const marks = Array.from({ length: MARKS + 1 }, (_, n) => (seconds / MARKS) * (MARKS - n))
   const make = (values: [number[], number[]]): uPlot => {
     const style = getComputedStyle(element)

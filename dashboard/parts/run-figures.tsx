@@ -52,6 +52,7 @@ export function RunFigures({
           value={rate(live.itemsPerSec)}
           unit="items/s"
           series={session.feed.rateOf(id)}
+          now={session.feed.now}
           seconds={60}
           look="line"
           limit={limit}

@@ -7,7 +7,7 @@ export type Asked = { readonly run: FleetRun; readonly details: RunDetails }
 
 /** The most runs that are asked about. */
 const MAX_ASKED = 50
-/** A run that says it waits, and shows no question, is asked about again after so many milliseconds. */
+/** A run that says it waits, and of which no question is known, is asked about again after so many milliseconds. */
 const AGAIN_MS = 1_000
 
 type Known = { readonly items: number; readonly askedAt: number; readonly details: RunDetails | undefined }
@@ -58,8 +58,8 @@ export class AskedRuns {
     try {
       for (const { id, items } of this.#waiting) {
         const known = this.#known.get(id)
-        const isEmpty = known?.details?.pending.length === 0
-        if (known?.items === items && !(isEmpty && this.#now() - known.askedAt > AGAIN_MS)) continue
+        const isEmpty = !known?.details?.pending.length
+        if (known?.items === items && !(isEmpty && this.#now() - known.askedAt >= AGAIN_MS)) continue
         const details = await this.#api.run(id).catch(() => undefined)
         if (!this.#waiting.some((run) => run.id === id)) continue
         this.#known.set(id, { items, askedAt: this.#now(), details })

@@ -26,7 +26,7 @@ const EVERY_MS = 500
 const AGAIN_MS = 1_000
 /** How long rates are kept for plots, in milliseconds. */
 const SPAN_MS = 120_000
-/** With these, another try would be refused as well. */
+/** With these, another try would be refused as well. `not_found`: there is no such actor. */
 const FINAL = ['unauthenticated', 'forbidden', 'not_found', 'unsupported']
 
 /** Reads what the server reports of its runs: from an inspector, and from the list of one's own runs. */
@@ -43,11 +43,16 @@ export class FleetFeed {
     ...{ stuck: [], itemsPerSec: 0, error: undefined },
   })
   #inspected = new InspectorState()
+  /** How much the clock of the server is ahead of that of the page, in milliseconds. */
+  #aheadMs = 0
 
   constructor(client: Client) {
     this.#client = client
     this.state = this.#store
   }
+
+  /** The time by the server's clock, in epoch milliseconds, as the reports have it. */
+  readonly now = (): number => Date.now() + this.#aheadMs
 
   /** Items per second of one run, over time. */
   rateOf(id: string): Series {
@@ -73,7 +78,8 @@ export class FleetFeed {
       } catch (thrown) {
         const error = MillraceError.from(thrown)
         if (left.aborted) return
-        if (FINAL.includes(error.code)) {
+        // A run that was opened and is not found any more was that of a server that has begun anew.
+        if (FINAL.includes(error.code) && run.id === undefined) {
           this.#store.set({ ...this.#store.get(), isLoaded: true, error })
           return
         }
@@ -112,6 +118,7 @@ export class FleetFeed {
     const runs = this.#fleet.runs()
     let { stuck, itemsPerSec } = before
     if (at !== undefined) {
+      this.#aheadMs = at - Date.now()
       stuck = this.#stuck.look(runs.all, at)
       itemsPerSec = 0
       for (const { id, live } of runs.all) {

@@ -4,6 +4,8 @@ import { createStore, type Store } from './store.ts'
 
 /** Items that are read of one run: what a log keeps, twice. */
 export const MAX_EVENTS = 20_000
+/** A piece of text has one time, however many items it is of. With little credit the pieces are small, and the times are exact. */
+const CREDIT = 16
 /** Characters of text that are kept of one run. */
 const MAX_CHARACTERS = 4_000_000
 
@@ -29,7 +31,7 @@ export function readLog(
 ): Store<ReadLog> & { readonly leave: () => void } {
   const store = createStore(NOTHING)
   const events: StreamEvent[] = []
-  const run = client.attach(actor, id, { after: 'start', policy: 'log' })
+  const run = client.attach(actor, id, { after: 'start', policy: 'log', credit: CREDIT })
   let isLeft = false
   let isDue = false
   const show = (state: ReadLog['state'], why?: string): void => {

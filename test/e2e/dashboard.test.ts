@@ -176,15 +176,15 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
   })
 
   test('a run is shown as it was at any moment of its log', async () => {
-    const id = await server.start('count', { to: 30, delayMs: 10 })
+    const id = await server.start('count', { to: 60, delayMs: 5 })
     const page = await open(`?run=${id}&tab=timeline`)
     await page.waitForSelector('.run .state[data-state=done]')
-    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('30 ')`)
+    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('60 ')`)
     await page.focus('.scrubber')
     await page.keyboard.press('Home')
-    await until(page, `document.querySelector('.timeline .text')?.textContent.length < 20`)
+    await until(page, `document.querySelector('.timeline .text')?.textContent.length < 60`)
     await page.click('[aria-label=Replay]')
-    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('30 ')`)
+    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('60 ')`)
   })
 
   test('conversations are listed, searched and read', async () => {
