@@ -3,7 +3,7 @@ import { posix } from 'node:path'
 import { expect, test } from 'vitest'
 import { Command, root } from './helpers/command.ts'
 
-test('every link of a page in the package leads to a file in the package', async () => {
+test('the package has the dashboard as it was built, and every link of a page in it leads to a file in it', async () => {
   await using pack = new Command('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'])
   const { code, stdout, stderr } = await pack.ended
   expect(code, stderr).toBe(0)
@@ -11,6 +11,9 @@ test('every link of a page in the package leads to a file in the package', async
   const packed = files.map(({ path }) => path)
   const pages = packed.filter((path) => path.endsWith('.md'))
   for (const page of ['README.md', 'PROTOCOL.md', 'docs/deployment.md']) expect(pages).toContain(page)
+  const ofDashboard = packed.filter((path) => path.startsWith('dist/dashboard/'))
+  const names = ofDashboard.map((path) => path.replace(/-[\w-]{8}\./, '-HASH.').replace('dist/dashboard/', '')).sort()
+  expect(names).toEqual(['assets/index-HASH.css', 'assets/index-HASH.js', 'index.html'])
   const missing = pages.flatMap((page) =>
     linksOf(readFileSync(`${root}${page}`, 'utf8'))
       .map((link) => posix.join(posix.dirname(page), link))

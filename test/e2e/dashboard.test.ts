@@ -4,12 +4,16 @@ import { CHROMIUM, launch } from '../helpers/browser.ts'
 import { serving } from '../helpers/command.ts'
 import { type DashboardServer, dashboardServer, expectAccessible, pagesOf } from '../helpers/dashboard-page.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
+import { repetitions } from '../helpers/tier.ts'
 
 if (CHROMIUM === undefined) {
   console.error(
     'NO CHROMIUM: the tests of the dashboard do not run. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
   )
 }
+
+/** Each flow takes a second or more of a browser: those that tests of their parts cover as well are in the soak. */
+const isThorough = repetitions({ quick: 0, full: 1 }) > 0
 
 type Launched = Awaited<ReturnType<typeof launch>>
 
@@ -135,19 +139,20 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     await page.waitForSelector('.receipt')
   })
 
-  test('a run is paused, and goes on when it is resumed', async () => {
-    const id = await server.start('article', 'Rivers')
-    const page = await open(`?run=${id}`)
-    await page.waitForSelector('button[aria-pressed=false]:enabled')
-    await page.click('button[aria-pressed]')
-    await page.waitForSelector('button[aria-pressed=true]')
-    await page.click('button[aria-pressed]')
-    await page.waitForSelector('button[aria-pressed=false]')
-    await page.click('.run .need button:has-text("Yes")')
-    await page.waitForSelector('.run .state[data-state=done]')
-    await page.click('[role=tab]:has-text("Graph")')
-    expect(await page.locator('.box .state').allTextContents()).toEqual(['done', 'done', 'done'])
-  })
+  if (isThorough)
+    test('a run is paused, and goes on when it is resumed', async () => {
+      const id = await server.start('article', 'Rivers')
+      const page = await open(`?run=${id}`)
+      await page.waitForSelector('button[aria-pressed=false]:enabled')
+      await page.click('button[aria-pressed]')
+      await page.waitForSelector('button[aria-pressed=true]')
+      await page.click('button[aria-pressed]')
+      await page.waitForSelector('button[aria-pressed=false]')
+      await page.click('.run .need button:has-text("Yes")')
+      await page.waitForSelector('.run .state[data-state=done]')
+      await page.click('[role=tab]:has-text("Graph")')
+      expect(await page.locator('.box .state').allTextContents()).toEqual(['done', 'done', 'done'])
+    })
 
   test('text of a model is text, whatever is in it', async () => {
     const id = await server.start(
@@ -160,46 +165,49 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     expect(await page.evaluate('globalThis.broken')).toBeUndefined()
   })
 
-  test('a reload shows the same run, filter and tab', async () => {
-    const id = await server.start('count', { to: 3 })
-    const page = await open()
-    await page.fill('#filter', 'count')
-    await page.selectOption('[aria-label=State]', 'done')
-    await page.click(rowOf(id))
-    await page.click('[role=tab]:has-text("Timeline")')
-    await page.waitForSelector('.lanes')
-    await page.reload()
-    await page.waitForSelector('.lanes')
-    expect(await page.inputValue('#filter')).toBe('count')
-    expect(await page.inputValue('[aria-label=State]')).toBe('done')
-    expect(await page.textContent('.run h2')).toBe('count')
-  })
+  if (isThorough)
+    test('a reload shows the same run, filter and tab', async () => {
+      const id = await server.start('count', { to: 3 })
+      const page = await open()
+      await page.fill('#filter', 'count')
+      await page.selectOption('[aria-label=State]', 'done')
+      await page.click(rowOf(id))
+      await page.click('[role=tab]:has-text("Timeline")')
+      await page.waitForSelector('.lanes')
+      await page.reload()
+      await page.waitForSelector('.lanes')
+      expect(await page.inputValue('#filter')).toBe('count')
+      expect(await page.inputValue('[aria-label=State]')).toBe('done')
+      expect(await page.textContent('.run h2')).toBe('count')
+    })
 
-  test('a run is shown as it was at any moment of its log', async () => {
-    const id = await server.start('count', { to: 60, delayMs: 5 })
-    const page = await open(`?run=${id}&tab=timeline`)
-    await page.waitForSelector('.run .state[data-state=done]')
-    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('60 ')`)
-    await page.focus('.scrubber')
-    await page.keyboard.press('Home')
-    await until(page, `document.querySelector('.timeline .text')?.textContent.length < 60`)
-    await page.click('[aria-label=Replay]')
-    await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('60 ')`)
-  })
+  if (isThorough)
+    test('a run is shown as it was at any moment of its log', async () => {
+      const id = await server.start('count', { to: 60, delayMs: 5 })
+      const page = await open(`?run=${id}&tab=timeline`)
+      await page.waitForSelector('.run .state[data-state=done]')
+      await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('60 ')`)
+      await page.focus('.scrubber')
+      await page.keyboard.press('Home')
+      await until(page, `document.querySelector('.timeline .text')?.textContent.length < 60`)
+      await page.click('[aria-label=Replay]')
+      await until(page, `document.querySelector('.timeline .text')?.textContent.endsWith('60 ')`)
+    })
 
-  test('conversations are listed, searched and read', async () => {
-    const { conversation } = await import('../../client-sdk/conversation.ts')
-    const talk = conversation(server.client, 'trip', { actor: 'talk' as never })
-    await talk.send('Which museums are open on Monday?')
-    const page = await open('?view=conversations')
-    await page.waitForSelector('.entries .row')
-    await page.fill('#filter', 'museums')
-    await page.waitForSelector('.row-found:has-text("museums")')
-    await page.click('.entries .row')
-    await page.waitForSelector('.message[data-role=user]')
-    expect(await page.textContent('.message[data-role=user]')).toBe('Which museums are open on Monday?')
-    talk.close()
-  })
+  if (isThorough)
+    test('conversations are listed, searched and read', async () => {
+      const { conversation } = await import('../../client-sdk/conversation.ts')
+      const talk = conversation(server.client, 'trip', { actor: 'talk' as never })
+      await talk.send('Which museums are open on Monday?')
+      const page = await open('?view=conversations')
+      await page.waitForSelector('.entries .row')
+      await page.fill('#filter', 'museums')
+      await page.waitForSelector('.row-found:has-text("museums")')
+      await page.click('.entries .row')
+      await page.waitForSelector('.message[data-role=user]')
+      expect(await page.textContent('.message[data-role=user]')).toBe('Which museums are open on Monday?')
+      talk.close()
+    })
 
   test('an observer sees the runs of others, and controls are disabled with the reason', async () => {
     const id = await server.start('endless', 'Go on')
@@ -253,10 +261,11 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     const page = await open(`?run=${id}`)
     await page.waitForSelector('.need')
     await page.waitForSelector('.throttle input:enabled')
-    for (const colorScheme of ['light', 'dark'] as const) {
+    for (const colorScheme of isThorough ? (['dark', 'light'] as const) : (['dark'] as const)) {
       await page.emulateMedia({ colorScheme })
       await expectAccessible(page)
     }
+    await page.emulateMedia({ colorScheme: 'light' })
     await page.setViewportSize({ width: 390, height: 800 })
     await expectAccessible(page)
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390)

@@ -28,6 +28,7 @@ const CONFIG = `
   const writer = agent({ model: demo({ tokensPerSec: 200 }) })
   export default {
     authenticate: bearer({ ann: 'ann', eve: { id: 'eve', rights: ['observe'] } }),
+    limits: { maxRuns: 400, startsPerSec: 1_000, startBurst: 1_000 },
     actors: {
       ...demoActors,
       endless: agent({ model: endless }),

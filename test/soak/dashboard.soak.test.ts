@@ -1,3 +1,5 @@
+/** All flows of the page, and many runs at once. */
+import '../e2e/dashboard.test.ts'
 import type { CDPSession, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { createClient } from '../../client-sdk/node.ts'
