@@ -1,4 +1,5 @@
 import { dashboard } from '../dashboard/dashboard.ts'
+import type { HttpExtension } from '../http/extension.ts'
 import { inspector } from '../inspector/inspector.ts'
 import { openRecording, type Recording } from '../recordings/recording.ts'
 import { replay } from '../recordings/replay.ts'
@@ -56,7 +57,15 @@ export function addDashboard(
   }
   if (typeof http === 'object' && http.dashboard) return true
   if (!isWanted && !isLoopback(host)) return false
-  options.http = { ...(http === true ? {} : http), dashboard: dashboard() }
+  let page: HttpExtension
+  try {
+    page = dashboard()
+  } catch (error) {
+    // Nobody has asked for it, and it is not built.
+    if (!isWanted) return false
+    throw error
+  }
+  options.http = { ...(http === true ? {} : http), dashboard: page }
   if (!Object.hasOwn(actors, 'inspector')) options.actors = { ...actors, inspector: inspector() }
   return true
 }

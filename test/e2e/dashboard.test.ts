@@ -209,6 +209,39 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
       talk.close()
     })
 
+  if (isThorough)
+    test('a run is interrupted by a message, and ends when its budget is used up', async () => {
+      const id = await server.start('endless', 'Go on')
+      const page = await open(`?run=${id}`)
+      await page.waitForSelector('.steer input:enabled')
+      await until(page, `document.querySelector('.output .text')?.textContent.length > 20`)
+      await page.fill('.steer input', 'Begin again')
+      await page.click('button:has-text("Interrupt")')
+      await until(page, `document.querySelectorAll('.output .text').length === 2`)
+      await page.click('.budget summary')
+      await page.fill('.budget input[name=tokens]', '1')
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('.notice:has-text("budget exceeded")')
+    })
+
+  if (isThorough)
+    test('a hidden page tells by the system what a run asks, once', async () => {
+      const page = await context.newPage()
+      await page.addInitScript(`
+        globalThis.notices = []
+        Object.defineProperty(document, 'hidden', { get: () => true })
+        globalThis.Notification = class {
+          static permission = 'granted'
+          constructor(title, { body }) { notices.push([title, body]) }
+        }`)
+      await page.goto(`${server.pageUrl}#token=ann`)
+      await page.waitForSelector('.totals b')
+      await server.start('assistant', 'Send a mail to Grace')
+      await until(page, `notices.some(([title, body]) => title === 'assistant needs you' && body.includes('Grace'))`)
+      await page.waitForSelector('.need:has-text("Grace")')
+      expect(await page.evaluate(`notices.filter(([, body]) => body.includes('Grace')).length`)).toBe(1)
+    })
+
   test('an observer sees the runs of others, and controls are disabled with the reason', async () => {
     const id = await server.start('endless', 'Go on')
     const page = await open(`?run=${id}`, 'eve')
