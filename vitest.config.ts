@@ -28,7 +28,9 @@ export default defineConfig({
     maxWorkers: 3,
     execArgv: ['--expose-gc'],
     reporters: ['default', new SummaryReporter()],
-    coverage: { include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'react/**', 'server/**', 'verify/**'] },
+    coverage: {
+      include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'react/**', 'server/**', 'verify/**'],
+    },
     projects: [
       // One process loads the sources once for all files that it runs, one after the other.
       project('shared', { isolate: false, include: ['test/**/*.test.ts'] }, MEASURING_MEMORY),

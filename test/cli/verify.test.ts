@@ -19,7 +19,7 @@ let server: TestServer<never>
 
 beforeAll(async () => {
   for (const name of ['MILLRACE_URL', 'MILLRACE_TOKEN']) vi.stubEnv(name, undefined)
-  server = (await referenceServer())
+  server = await referenceServer()
 })
 afterAll(async () => {
   vi.unstubAllEnvs()

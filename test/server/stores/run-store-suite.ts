@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
-import type { Append, Batch, Lease, NewRun, RunStore, StoredInput, StoredNotice } from '../../../server/stores/run-store.ts'
+import type {
+  Append,
+  Batch,
+  Lease,
+  NewRun,
+  RunStore,
+  StoredInput,
+  StoredNotice,
+} from '../../../server/stores/run-store.ts'
 import { FailingStore } from '../../helpers/failing-store.ts'
 
 /** A store, and what can happen to it. */
