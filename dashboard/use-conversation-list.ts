@@ -36,10 +36,10 @@ export function useConversationList(actor: string, search: string): Listed {
     const read = async (): Promise<void> => {
       try {
         if (words === '') {
-          const { conversations, next } = await listConversations(client, { actor: actor as never })
+          const { conversations, next } = await listConversations(client, { actor: actor })
           if (isWanted) show({ conversations, next, found: undefined })
         } else {
-          const { found } = await searchConversations(client, words, { actor: actor as never })
+          const { found } = await searchConversations(client, words, { actor: actor })
           if (isWanted) show({ found })
         }
       } catch (thrown) {
@@ -54,7 +54,7 @@ export function useConversationList(actor: string, search: string): Listed {
   }, [client, actor, words])
   const { next } = state
   const more = (): void => {
-    listConversations(client, { actor: actor as never, before: next }).then(
+    listConversations(client, { actor: actor, before: next }).then(
       (page) => show({ conversations: [...state.conversations, ...page.conversations], next: page.next }),
       fail,
     )

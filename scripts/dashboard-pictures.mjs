@@ -13,20 +13,29 @@ const TEXT = `A mill race is the channel that leads water to a mill wheel, and a
 
 Below the wheel runs the tail race. It must be as wide as the head race: water that does not leave holds the wheel back, and the stones stand still. Most mills have a spillway beside the gate. When the wheel is stopped, the water takes that way, and the banks hold.
 
-The oldest races that were found are Roman. In Barbegal, near Arles, sixteen wheels stood one below the other, fed by one aqueduct, and ground flour for a whole town. `
+The oldest races that were found are Roman. In Barbegal, near Arles, sixteen wheels stood one below the other, fed by one aqueduct, and ground flour for a whole town.
+
+Later races were dug by monks, who had the time. At Fountains Abbey the same water drove the mill, washed the wool and carried the waste away. A race of two miles needs a fall of a few feet only: the slower the water comes, the less of the bank it takes along.
+
+The wheel decides what the race must give. An undershot wheel stands in the stream and wants speed. An overshot wheel hangs below a trough and wants height: the water fills its buckets and turns it by weight alone. It uses twice as much of what the river offers, and it stops at once when the gate is closed.
+
+In the dry months, millers agreed on hours. Who was upstream could hold the water back, and courts were kept busy by it. A mark was cut into a stone at the weir, and nobody was allowed to raise his boards above it. Many of these stones can still be found.
+
+Today a few races feed turbines. The rules are the same as before: take what the wheel can use, let the rest go by, and close the gate first when something breaks. `
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** A provider on this machine, with the API of OpenAI: it writes 24 words a second. */
+/** A provider on this machine, with the API of OpenAI: it writes 16 words a second. */
 const provider = createHttp(async (request, response) => {
   request.resume()
   response.writeHead(200, { 'content-type': 'text/event-stream' })
-  const words = TEXT.repeat(4).split(/(?<= )/)
+  const words = TEXT.split(/(?<= )/)
   for (const content of words) {
     if (response.destroyed) return
     response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`)
-    await wait(1_000 / 24)
+    await wait(1_000 / 16)
   }
+  response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\n`)
   response.end('data: [DONE]\n\n')
 })
 await new Promise((resolve) => provider.listen(0, '127.0.0.1', resolve))
@@ -83,11 +92,11 @@ try {
   const { id } = await report.opened
   await page.goto(`${httpUrl}/?run=${id}`)
   await page.waitForSelector('.throttle input:enabled')
-  await wait(12_000)
+  await wait(6_000)
   await page.focus('.throttle input')
-  for (const _ of 'xxxxx') await page.keyboard.press('ArrowLeft')
+  for (const _ of 'xxxxxx') await page.keyboard.press('ArrowLeft')
   await wait(9_000)
-  await page.evaluate('document.activeElement.blur()')
+  await page.evaluate(`document.activeElement.blur(); document.querySelector('.run').scrollTop = 0`)
   await picture('dashboard')
 
   await page.click('button.danger')

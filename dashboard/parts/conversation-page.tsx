@@ -10,7 +10,7 @@ import { RequestForm } from './request-form.tsx'
 /** A conversation as all of its clients see it, while it is written. */
 export function ConversationPage({ actor, id }: { actor: string; id: string }) {
   const { session } = usePage()
-  const talk = useConversation(session.client, id, { actor: actor as never })
+  const talk = useConversation(session.client, id, { actor: actor })
   const [text, setText] = useState('')
   const isAnswering = talk.status === 'answering' || talk.status === 'stopping'
   const send = (): void => {

@@ -3,8 +3,8 @@ import { useLayoutEffect, useRef } from 'react'
 import { jsonText } from '../state/format.ts'
 import { PartList } from './part-list.tsx'
 
-/** Nearer to the end than this, in pixels, the view stays at the end. */
-const NEAR_PX = 80
+/** Nearer to the end than this, in pixels, the view stays at the end while the run goes on. */
+const NEAR_PX = 280
 
 /** What a run says and does, as it comes. */
 export function Output({ shown, mayCancel }: { shown: ShownRun; mayCancel: boolean }) {
@@ -13,8 +13,9 @@ export function Output({ shown, mayCancel }: { shown: ShownRun; mayCancel: boole
   useLayoutEffect(() => {
     const scroller = end.current?.closest('.run')
     if (!scroller || !isLive) return
-    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX + 200)
-      scroller.scrollTop = scroller.scrollHeight
+    const { scrollHeight, scrollTop, clientHeight } = scroller
+    // At its beginning, the page shows the rate and the controls of the run.
+    if (scrollTop > 0 && scrollHeight - scrollTop - clientHeight < NEAR_PX) scroller.scrollTop = scrollHeight
   }, [parts, isLive])
   const hasResult = status === 'done' && result !== undefined && typeof result !== 'string'
   return (

@@ -2,6 +2,7 @@ import { useFleet, usePage } from '../page-context.ts'
 import { isLive } from '../state/fleet.ts'
 import { count, duration, rate } from '../state/format.ts'
 import { Plot } from './plot.tsx'
+import { SessionTable } from './session-table.tsx'
 
 /** The server as a whole: how many runs, how fast, how quick. */
 export function Overview() {
@@ -25,7 +26,7 @@ export function Overview() {
         <Tile name="Live runs" value={count(live.length)} />
         <Tile name="Held back" value={count(held)} />
         <Tile name="Waiting for people" value={count(waiting)} />
-        <Tile name="Sessions" value={count(sessions)} />
+        <Tile name="Sessions" value={count(sessions.length)} />
       </dl>
       <Plot
         title="All runs"
@@ -60,6 +61,7 @@ export function Overview() {
         The times are those of the runs that this page has seen begin and stop. <code>GET /metrics</code> has those of
         all.
       </p>
+      <SessionTable sessions={sessions} />
     </section>
   )
 }

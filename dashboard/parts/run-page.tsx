@@ -48,36 +48,38 @@ export function RunPage({ run, slot }: RunPageProps) {
   const receipt = shown.receipt ?? (result?.confirmed && 'provider' in result ? result : undefined)
   return (
     <section className="run" aria-label={`Run of ${run.actor}`}>
-      <header className="run-head">
-        <Link
-          to={slot === 'run' ? { run: undefined, beside: undefined, tab: 'output' } : { beside: undefined }}
-          className="back"
-          aria-label="Back to the list"
-          title="Back (Escape)"
-        >
-          <Icon name={slot === 'run' ? 'back' : 'close'} />
-        </Link>
-        <div className="run-title">
-          <h2>{run.actor}</h2>
-          <StateBadge run={run} />
-          <code className="run-id">{run.id}</code>
-        </div>
-        <p className="run-facts faint">
-          {run.principal !== undefined && <span>{run.principal}</span>}
-          {run.parent !== undefined && <Link to={{ [slot]: run.parent }}>child of {run.parent.slice(-8)}</Link>}
-          <Age run={run} endedMs={shown.end?.ms} />
-          {slot === 'run' && <CompareMenu run={run} />}
-        </p>
-      </header>
-      <RunControls
-        run={run}
-        shown={shown}
-        may={may}
-        hasChildren={children.has(run.id)}
-        limit={limit}
-        setLimit={setLimit}
-        setResult={setResult}
-      />
+      <div className="run-top">
+        <header className="run-head">
+          <Link
+            to={slot === 'run' ? { run: undefined, beside: undefined, tab: 'output' } : { beside: undefined }}
+            className="back"
+            aria-label="Back to the list"
+            title="Back (Escape)"
+          >
+            <Icon name={slot === 'run' ? 'back' : 'close'} />
+          </Link>
+          <div className="run-title">
+            <h2>{run.actor}</h2>
+            <StateBadge run={run} />
+            <code className="run-id">{run.id}</code>
+          </div>
+          <p className="run-facts faint">
+            {run.principal !== undefined && <span>{run.principal}</span>}
+            {run.parent !== undefined && <Link to={{ [slot]: run.parent }}>child of {run.parent.slice(-8)}</Link>}
+            <Age run={run} endedMs={shown.end?.ms} />
+            {slot === 'run' && <CompareMenu run={run} />}
+          </p>
+        </header>
+        <RunControls
+          run={run}
+          shown={shown}
+          may={may}
+          hasChildren={children.has(run.id)}
+          limit={limit}
+          setLimit={setLimit}
+          setResult={setResult}
+        />
+      </div>
       {result && !result.confirmed && (
         <p role="alert" className="notice">
           The run was not cancelled: {result.code.replaceAll('_', ' ')}.

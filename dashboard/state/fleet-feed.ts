@@ -1,4 +1,10 @@
-import { type Client, InspectorState, type InspectorUpdate, MillraceError } from 'millrace/client'
+import {
+  type Client,
+  type InspectedSession,
+  InspectorState,
+  type InspectorUpdate,
+  MillraceError,
+} from 'millrace/client'
 import { type Stuck, StuckWatch } from './attention.ts'
 import { Fleet, type FleetRuns } from './fleet.ts'
 import { Series } from './series.ts'
@@ -12,7 +18,7 @@ export type FleetState = FleetRuns & {
   readonly scope: 'all' | 'own' | undefined
   /** The time of the report, by the server's clock. */
   readonly at: number
-  readonly sessions: number
+  readonly sessions: readonly InspectedSession[]
   readonly stuck: readonly Stuck[]
   /** Items per second of all runs together. */
   readonly itemsPerSec: number
@@ -39,7 +45,7 @@ export class FleetFeed {
   readonly #stuck = new StuckWatch()
   readonly #rates = new Map<string, Series>()
   readonly #store = createStore<FleetState>({
-    ...{ all: [], byId: new Map(), children: new Map(), isLoaded: false, scope: undefined, at: 0, sessions: 0 },
+    ...{ all: [], byId: new Map(), children: new Map(), isLoaded: false, scope: undefined, at: 0, sessions: [] },
     ...{ stuck: [], itemsPerSec: 0, error: undefined },
   })
   #inspected = new InspectorState()
@@ -134,7 +140,12 @@ export class FleetFeed {
     const { scope, sessions } = this.#inspected
     this.#store.set({
       ...runs,
-      ...{ isLoaded: before.isLoaded || at !== undefined, scope, at: at ?? before.at, sessions: sessions.size },
+      ...{
+        isLoaded: before.isLoaded || at !== undefined,
+        scope,
+        at: at ?? before.at,
+        sessions: at === undefined ? before.sessions : [...sessions.values()],
+      },
       ...{ stuck, itemsPerSec, error: at === undefined ? before.error : undefined },
     })
   }

@@ -86,6 +86,8 @@ export class Previews {
     const reading: Reading = { run, isLeft: false }
     this.#readings.set(id, reading)
     const text = this.textOf(id) as Preview
+    // It is read from its beginning again.
+    if (isNew) text.set('')
     let hasText = !isNew
     try {
       for await (const event of run) {

@@ -51,7 +51,10 @@ export function readLog(
       for await (const event of run) {
         events.push(event)
         if ('text' in event) characters += event.text.length
-        if (events.length >= MAX_EVENTS || characters >= MAX_CHARACTERS) return show('cut')
+        if (events.length >= MAX_EVENTS || characters >= MAX_CHARACTERS) {
+          show('cut')
+          return
+        }
         showSoon()
       }
     } catch {

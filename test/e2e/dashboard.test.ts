@@ -197,7 +197,7 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
   if (isThorough)
     test('conversations are listed, searched and read', async () => {
       const { conversation } = await import('../../client-sdk/conversation.ts')
-      const talk = conversation(server.client, 'trip', { actor: 'talk' as never })
+      const talk = conversation(server.client, 'trip', { actor: 'talk' })
       await talk.send('Which museums are open on Monday?')
       const page = await open('?view=conversations')
       await page.waitForSelector('.entries .row')
