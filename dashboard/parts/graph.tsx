@@ -43,7 +43,7 @@ function Boxes({ boxes, states }: { boxes: readonly Box[]; states: StepStates })
 }
 
 /** How far a run is in each step, by its name. A step that is done again counts as it is now. */
-export function stepStates(parts: readonly RunPart[]): StepStates {
+function stepStates(parts: readonly RunPart[]): StepStates {
   const states = new Map<string, string>()
   for (const part of parts)
     if (part.type === 'step') states.set(part.name, part.status === 'start' ? 'running' : part.status)

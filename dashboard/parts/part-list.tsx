@@ -27,7 +27,7 @@ export function PartList({ parts, stop }: PartListProps) {
 }
 
 /** What the agents of a run are called, by their ids. The same map until an agent begins. */
-export function useAgentNames(parts: readonly RunPart[]): ReadonlyMap<string, string> {
+function useAgentNames(parts: readonly RunPart[]): ReadonlyMap<string, string> {
   const before = useRef<ReadonlyMap<string, string>>(new Map())
   return useMemo(() => {
     const names = new Map(before.current)

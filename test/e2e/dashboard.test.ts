@@ -1,5 +1,6 @@
 import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { createClient } from '../../client-sdk/node.ts'
 import { CHROMIUM, launch } from '../helpers/browser.ts'
 import { serving } from '../helpers/command.ts'
 import { type DashboardServer, dashboardServer, expectAccessible, pagesOf } from '../helpers/dashboard-page.ts'
@@ -46,6 +47,12 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     return page
   }
   const rowOf = (id: string): string => `.row[data-run="${id}"]`
+  /** What a browser says of sockets that are refused is no error of the page. */
+  const forgetRefusals = (): void => {
+    const isRefusal = (line: string): boolean =>
+      /WebSocket connection to .* failed|ERR_EMPTY_RESPONSE|ERR_CONNECTION/.test(line)
+    said.splice(0, said.length, ...said.filter((line) => !isRefusal(line)))
+  }
   /** What has the focus: the words of a button, or the run of a row. */
   const focused = (page: Page): Promise<string> =>
     page.evaluate('document.activeElement.dataset.run ?? document.activeElement.textContent')
@@ -264,13 +271,26 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     proxy.plan = () => ({})
     await page.waitForSelector('.connection p', { state: 'detached' })
     await until(page, `${length} > ${before}`)
-    // What a browser says of sockets that are refused.
-    said.splice(
-      0,
-      said.length,
-      ...said.filter((line) => !/WebSocket connection to .* failed|ERR_EMPTY_RESPONSE|ERR_CONNECTION/.test(line)),
-    )
+    forgetRefusals()
   })
+
+  if (isThorough)
+    test('a page whose server has begun anew shows the runs of the new one', async () => {
+      const token = ['--token', 'mine']
+      await using first = await serving(token)
+      const { port } = new URL(first.url)
+      const page = await visit(`http://127.0.0.1:${port}/#token=mine`)
+      await page.waitForSelector('.totals b')
+      first.server.kill('SIGKILL')
+      await page.waitForSelector('.connection p')
+      await using second = await serving(['--port', port, ...token])
+      const client = createClient(second.url, { token: 'mine' })
+      const { id } = await client.start('count', { to: 1_000, delayMs: 100 }).opened
+      await page.waitForSelector(rowOf(id), { timeout: 30_000 })
+      await client.close()
+      await page.close()
+      forgetRefusals()
+    })
 
   test('a dashboard that is frozen holds no run back', async () => {
     const page = await open('?q=flood')
