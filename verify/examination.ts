@@ -2,8 +2,6 @@ import { anchorOf, type Check, LEVELS, type Level } from './check.ts'
 import { Mismatch, NotJudged } from './mismatch.ts'
 import type { CheckResult } from './report.ts'
 
-/** How many checks are made at a time. */
-const PARALLEL = 4
 /** How many times its patience a check may take as a whole. */
 const CHECK_PATIENCE = 5
 
@@ -12,6 +10,8 @@ export type ExaminationOptions<Bench> = {
   makeBench: (check: Check<Bench>, signal: AbortSignal) => Bench
   /** How long each thing that must come may take, in milliseconds. */
   patienceMs: number
+  /** How many checks are made at a time. */
+  parallel: number
   /** Ends the examination early. */
   signal: AbortSignal
   /** Called for each check, in the order of the list. */
@@ -37,7 +37,7 @@ export async function examine<Bench>(
   checks: readonly Check<Bench>[],
   options: ExaminationOptions<Bench>,
 ): Promise<CheckResult[]> {
-  const { signal, onResult } = options
+  const { signal, parallel, onResult } = options
   const results: CheckResult[] = []
   let reported = 0
   const settle = (index: number, result: CheckResult): void => {
@@ -58,8 +58,10 @@ export async function examine<Bench>(
     }
   }
   await work(true)
-  await Promise.all(Array.from({ length: PARALLEL }, () => work(false)))
+  // Every check has closed what it opened before anything is said.
+  const ends = await Promise.allSettled(Array.from({ length: parallel }, () => work(false)))
   signal.throwIfAborted()
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
   return results
 }
 

@@ -13,12 +13,18 @@ const DEFAULT_PATIENCE_S = 3
 
 const usage = {
   name: 'verify',
-  about: 'Judges a server, such as one in another language, by the rules of PROTOCOL.md.',
+  about: 'Judges a server or a client, such as one in another language, by the rules of PROTOCOL.md.',
   notes: [
     'A server needs the reference actors and limits of docs/conformance.md. `millrace serve --reference` has them.',
+    'A client is a program that does what a script says at the server MILLRACE_URL, as docs/conformance.md describes.',
   ],
   args: ['[url]'],
   options: {
+    client: {
+      type: 'string',
+      value: 'COMMAND',
+      about: 'Judges the client that this command starts, in place of a server.',
+    },
     level: {
       type: 'string',
       value: 'LEVEL',
@@ -48,6 +54,7 @@ const usage = {
     'millrace verify ws://127.0.0.1:7400 --token s3cret',
     'millrace verify ws://127.0.0.1:7400 --level cancel --json report.json',
     'millrace verify ws://127.0.0.1:7400 --only gate --only credit',
+    "millrace verify --client 'python3 client.py'",
     'millrace verify --list',
   ],
 } as const
@@ -70,8 +77,10 @@ export const verify: Command = {
   async run(args: string[], output: Output): Promise<ExitCode> {
     const { values, positionals } = readArgs(usage, args)
     const [url] = positionals
-    const { list = false } = values
-    const checks = await serverChecks()
+    const { client, list = false } = values
+    if (url !== undefined && client !== undefined)
+      throw new Failure(EXIT.usage, 'millrace verify judges a server or a client: leave the address or --client out')
+    const checks = client === undefined ? await serverChecks() : await clientChecks()
     const level = levelOf(values.level)
     const only = values.only ?? []
     for (const name of only) known(name, checks)
@@ -98,7 +107,8 @@ export const verify: Command = {
         if (!isAlone) await output.answer(headWords({ subject, target, level }))
         if (isWorking) output.busy('judging')
       }
-      const report = await ofServer(url, values, judged, begin)
+      const report =
+        client === undefined ? await ofServer(url, values, judged, begin) : await ofClient(client, judged, begin)
       output.quiet()
       await write(report, values.json, output)
       if (!isAlone) await output.answer(sumWords(report))
@@ -113,7 +123,7 @@ export const verify: Command = {
 type Begin = (subject: Report['subject'], target: string) => Promise<void>
 
 async function ofServer(url: string | undefined, values: Values, judged: Judged, begin: Begin): Promise<Report> {
-  if (url === undefined) throw new Failure(EXIT.usage, '<url> is missing; see millrace verify --help')
+  if (url === undefined) throw new Failure(EXIT.usage, '<url> or --client is missing; see millrace verify --help')
   if (!URL.canParse(url) || !/^wss?:$/.test(new URL(url).protocol))
     throw new Failure(EXIT.usage, `${url} is not a server address: write it as ws://127.0.0.1:7400`)
   const token = values.token ?? (process.env['MILLRACE_TOKEN'] || undefined)
@@ -130,6 +140,16 @@ async function ofServer(url: string | undefined, values: Values, judged: Judged,
     throw new Failure(EXIT.unreachable, `the server closed with ${obstacle.code}: it refuses this host name`)
   await begin('server', url)
   return judgeServer({ ...judged, url, token, otherToken: values['other-token'] })
+}
+
+async function ofClient(command: string, judged: Judged, begin: Begin): Promise<Report> {
+  const { judgeClient } = await import('../../verify/client/judge.ts')
+  await begin('client', command)
+  return judgeClient({ ...judged, command })
+}
+
+async function clientChecks(): Promise<readonly Check<never>[]> {
+  return (await import('../../verify/client/judge.ts')).CLIENT_CHECKS
 }
 
 async function serverChecks(): Promise<readonly Check<never>[]> {

@@ -151,7 +151,7 @@ describe('the JSON report', () => {
 
 describe('millrace verify says in one line what is wrong, when', () => {
   test.each<[string, string[], RegExp]>([
-    ['there is no address', [], /^millrace: <url> is missing; see millrace verify --help\n$/],
+    ['there is no address', [], /^millrace: <url> or --client is missing; see millrace verify --help\n$/],
     ['the address is none', ['http://127.0.0.1'], /is not a server address: write it as ws:/],
     [
       'the level is unknown',

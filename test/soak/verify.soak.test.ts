@@ -1,2 +1,3 @@
 /** Broken servers and clients, each judged by every check. */
+import '../verify/client.test.ts'
 import '../verify/server.test.ts'

@@ -10,9 +10,6 @@ import { referenceServer, TOKENS } from '../helpers/reference-server.ts'
 import { repetitions } from '../helpers/tier.ts'
 import { onUws, onWs } from '../helpers/transports.ts'
 
-// Judging is mostly waiting: all servers are judged at once.
-vi.setConfig({ maxConcurrency: 64 })
-
 /** The report on a server. */
 function judged(url: string, patienceMs: number, only: readonly string[] = []): Promise<Report> {
   const { signal } = new AbortController()
@@ -21,6 +18,9 @@ function judged(url: string, patienceMs: number, only: readonly string[] = []): 
 
 /** Whether a broken server is judged by every check, or only by the broken one and those of the same section. */
 const isWhole = repetitions({ quick: 0, full: 1 }) > 0
+
+// Judging by a few checks is mostly waiting: all servers are judged at once.
+vi.setConfig({ maxConcurrency: isWhole ? 6 : 64 })
 
 /** The report on a server that breaks the rule of a check. */
 async function judgedBroken(name: string, alteration: Alteration): Promise<Report> {

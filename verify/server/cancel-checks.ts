@@ -95,7 +95,7 @@ export const cancelChecks: readonly ServerCheck[] = [
     level: 'cancel',
     section: 'Cancel a run',
     rule: 'An actor that does not stop delays the end by cancelGraceMs, and the receipt names it.',
-    hint: 'settled is false then, and unsettled has "actor". The run keeps its slot until the actor has finished.',
+    hint: 'Then settled is false, and unsettled has "actor". The run keeps its slot until the actor has finished.',
     async run(bench) {
       await using peer = await bench.connect()
       peer.start(1, 'stubborn', { ms: cancelGraceMs * 4 })
@@ -289,7 +289,7 @@ export const cancelChecks: readonly ServerCheck[] = [
     level: 'cancel',
     section: 'Children',
     rule: 'CANCEL with a sub-agent as target ends that child, and its parent goes on.',
-    hint: 'agent.end comes when it has ended, with outcome 2. The id of the agent is that of its run.',
+    hint: 'The agent.end comes when it has ended, with outcome 2. The id of the agent is that of its run.',
     async run(bench) {
       await using peer = await bench.connect()
       peer.start(1, 'parent')

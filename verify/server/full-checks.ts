@@ -136,7 +136,7 @@ export const fullChecks: readonly ServerCheck[] = [
     level: 'full',
     section: 'Policies',
     rule: 'With policy merge, text of one lane that waits is one DELTA with count, at the cost of its items.',
-    hint: 'count says how many items the text is of, and the next item follows behind them.',
+    hint: 'Its count says how many items the text is of, and the next item follows behind them.',
     async run(bench) {
       await using peer = await bench.connect()
       peer.start(1, 'count', { to: 30 }, { credit: maxCredit })

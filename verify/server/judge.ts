@@ -25,6 +25,9 @@ export const SERVER_CHECKS: readonly ServerCheck[] = [
   ...fullChecks,
 ].sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level))
 
+/** How many checks are made at a time: a principal may have 20 connections by default. */
+const PARALLEL = 4
+
 export type ServerOptions = {
   /** The release of millrace, for the report. */
   kit: string
@@ -51,6 +54,7 @@ export async function judgeServer(options: ServerOptions): Promise<Report> {
   const results = await examine(chosenChecks(SERVER_CHECKS, level, only), {
     makeBench: (check, ended) => new ServerBench({ url, token, patienceMs, signal: ended }, check, otherToken),
     patienceMs,
+    parallel: PARALLEL,
     signal,
     ...(onResult && { onResult }),
   })

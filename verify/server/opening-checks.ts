@@ -177,7 +177,7 @@ export const openingChecks: readonly ServerCheck[] = [
     name: 'key-free',
     level: 'minimal',
     section: 'Keys',
-    rule: 'endedMs after the end of its run a key is free.',
+    rule: 'A key is free endedMs after the end of its run.',
     hint: 'Forget key, log and end together.',
     async run(bench) {
       const key = keyOf('free')

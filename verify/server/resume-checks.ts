@@ -61,7 +61,7 @@ export const resumeChecks: readonly ServerCheck[] = [
     level: 'resume',
     section: 'ATTACH',
     rule: 'With after nil a reader begins with the next item.',
-    hint: 'next of OPENED is the number behind the last item of the log.',
+    hint: 'The next of OPENED is the number behind the last item of the log.',
     async run(bench) {
       await using peer = await bench.connect()
       peer.start(1, 'echo')
