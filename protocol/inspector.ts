@@ -18,6 +18,11 @@ export type RunFacts = {
   readonly actor: string
   /** The id of its principal, for people. Very long ids and secrets of client instances are cut. */
   readonly principal: string
+  /**
+   * The name of the server that has it, where that is another one than the inspector's; empty: none has it now. Absent: that
+   * of the inspector. Of a run elsewhere, its sessions, its readers and its bytes per second are not known.
+   */
+  readonly node?: string
   /** The sessions of its principal that opened it and are not forgotten, at most 16. */
   readonly sessions: readonly string[]
   /** The run that started it as a child, if one did. */

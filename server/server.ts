@@ -340,6 +340,8 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       shared: {
         store: options.store,
         goesOn: (id) => registry.goesOn(id),
+        live: (most) => registry.liveElsewhere(most),
+        summary: (id) => registry.summaryElsewhere(id),
         whenStored: (id) => registry.whenStored(id),
         follow: (id, changed) => registry.follow(id, changed),
       },

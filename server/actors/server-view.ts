@@ -68,6 +68,28 @@ export interface SessionView {
   readonly runs: ReadonlySet<Pick<RunView, 'id' | 'principal'>>
 }
 
+/** A run of any server, as the store has it. */
+export interface LiveRunView {
+  /** The id of the run. */
+  readonly id: string
+  /** The name of its actor. */
+  readonly actorName: string
+  /** The id of its owner. */
+  readonly principal: string
+  /** In epoch milliseconds. */
+  readonly startedAt: number
+  /** The number of the last item that is stored. */
+  readonly last: number
+  /** Whether it only waits for people. */
+  readonly isParked: boolean
+  /** How it ended. Undefined: it goes on. */
+  readonly outcome: RunFacts['outcome'] | undefined
+  /** The name of the server that has it, which changes when that starts again. Undefined: none, or that is not known. */
+  readonly holder: string | undefined
+  /** This server has it. */
+  readonly isHere: boolean
+}
+
 /** The runs of all servers that share a store. */
 export interface SharedRunsView {
   /** The store. */
@@ -77,6 +99,13 @@ export interface SharedRunsView {
    * @throws MillraceError `store_unavailable`.
    */
   goesOn(run: string): Promise<boolean>
+  /**
+   * Live runs of all servers, at most `most` of them.
+   * @throws MillraceError `store_unavailable`.
+   */
+  live(most: number): Promise<readonly LiveRunView[]>
+  /** A run of any server. @throws MillraceError `store_unavailable`. */
+  summary(run: string): Promise<LiveRunView | undefined>
   /** Resolves when the other servers find a run of this one. At once for a run that is not stored. */
   whenStored(run: string): Promise<void>
   /**

@@ -23,10 +23,14 @@ const usage = {
       type: 'boolean',
       about: 'Prints one line of JSON for each run or session that is added, changed or removed.',
     },
+    all: {
+      type: 'boolean',
+      about: 'Lists also the runs of the other servers that share a Redis, at most 1,000 of them.',
+    },
     actor: { type: 'string', value: 'NAME', about: 'Lists only runs of this actor.' },
     ...remoteOptions,
   },
-  examples: ['millrace ls', 'millrace ls --once --actor chat', 'millrace ls --json | jq -c .'],
+  examples: ['millrace ls', 'millrace ls --all', 'millrace ls --once --actor chat', 'millrace ls --json | jq -c .'],
 } as const
 
 /** `millrace ls` */
@@ -34,7 +38,7 @@ export const ls: Command = {
   usage,
   async run(args: string[], output: Output): Promise<ExitCode> {
     const { values } = readArgs(usage, args)
-    const { json = false, actor } = values
+    const { json = false, all = false, actor } = values
     const once = values.once ?? (!json && output.screen === undefined)
     await using remote = new Remote(values, output)
     const isLive = (): boolean => remote.client.status === 'open'
@@ -44,15 +48,18 @@ export const ls: Command = {
         ? new WholeList(output, actor)
         : new LiveList(output, actor, isLive)
     try {
-      return await watch(remote, output, list, once)
+      return await watch(remote, output, list, { once, ...(all && { all }) })
     } finally {
       list.close()
     }
   },
 }
 
+/** What is asked of the inspector. A server of an earlier release does not know `all`. */
+type Asked = { readonly once: boolean; readonly all?: boolean }
+
 /** Shows the updates of an inspector until the list is complete, Ctrl-C is pressed, or the connection is lost. */
-async function watch(remote: Remote, output: Output, list: RunList, once: boolean): Promise<ExitCode> {
+async function watch(remote: Remote, output: Output, list: RunList, asked: Asked): Promise<ExitCode> {
   let left: 'interrupted' | 'unread' | 'lost' | undefined
   let run: Run | undefined
   const leave = (why: typeof left): void => {
@@ -71,9 +78,9 @@ async function watch(remote: Remote, output: Output, list: RunList, once: boolea
   remote.givenUp.addEventListener('abort', lost)
   try {
     for (let isOver = false; !isOver && !left; ) {
-      const started = remote.client.start(INSPECTOR, { once }, { onDetach: 'cancel' })
+      const started = remote.client.start(INSPECTOR, asked, { onDetach: 'cancel' })
       run = started
-      isOver = await read(started, remote, list, once)
+      isOver = await read(started, remote, list, asked.once)
     }
   } catch (error) {
     if (!left) throw watchFailure(error, remote)

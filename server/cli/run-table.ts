@@ -35,10 +35,13 @@ const COLUMNS = [
   { name: 'credit', yields: 7, isNumber: true },
   { name: 'readers', yields: 6, isNumber: true },
   { name: 'age', yields: 5, isNumber: true },
+  { name: 'node', yields: 9 },
   { name: 'owner', yields: 8 },
 ] as const
 
 const GAP = '  '
+/** Enough of the name of a server to tell it from others. */
+const NODE_CHARACTERS = 6
 /** Width to which the cell of a name is shortened if the table is too wide. */
 const SHORT_NAME = 16
 
@@ -49,7 +52,8 @@ export function runTable(options: TableOptions): TableLine[] {
   if (runs.length > 0) {
     const placed = inOrder(runs)
     const shown = placed.length + 2 <= rows ? placed : placed.slice(0, Math.max(0, rows - 3))
-    const cells = shown.map(({ run, depth }) => rowOf(run, depth, now))
+    const hasNodes = runs.some(({ node }) => node !== undefined)
+    const cells = shown.map(({ run, depth }) => rowOf(run, depth, now, hasNodes))
     const write = writer(cells, columns)
     lines.push({ kind: 'names', text: write(NAMES) })
     shown.forEach(({ run }, i) => lines.push({ kind: kindOf(run), text: write(cells[i] as TableRow) }))
@@ -103,7 +107,8 @@ function inOrder(runs: readonly InspectedRun[]): { run: InspectedRun; depth: num
   return placed
 }
 
-function rowOf(run: InspectedRun, depth: number, now: number): TableRow {
+function rowOf(run: InspectedRun, depth: number, now: number, hasNodes: boolean): TableRow {
+  const isElsewhere = run.node !== undefined
   const reader = slowest(run.readers)
   return {
     run: run.id,
@@ -112,8 +117,9 @@ function rowOf(run: InspectedRun, depth: number, now: number): TableRow {
     rate: run.itemsPerSec > 0 ? `${figure(run.itemsPerSec)}/s` : '-',
     lag: reader ? String(reader.lag) : '-',
     credit: reader ? String(reader.credit) : '-',
-    readers: String(run.readerCount),
+    readers: isElsewhere ? '-' : String(run.readerCount),
     age: age(now - run.startedAt),
+    node: !hasNodes ? '' : isElsewhere ? run.node.slice(0, NODE_CHARACTERS) || '-' : 'here',
     owner: principalWords(run.principal),
   }
 }
@@ -148,7 +154,9 @@ function principalWords(id: string): string {
 
 /** Makes the function that writes a row within the width: it shortens names, then leaves out columns. */
 function writer(rows: readonly TableRow[], columns: number): (row: TableRow) => string {
-  let names: ColumnName[] = COLUMNS.map(({ name }) => name)
+  let names: ColumnName[] = COLUMNS.map(({ name }) => name).filter(
+    (name) => name !== 'node' || rows.some(({ node }) => node !== ''),
+  )
   const widths = new Map(
     COLUMNS.map(({ name }) => [name, rows.reduce((most, row) => Math.max(most, widthOf(row[name])), name.length)]),
   )

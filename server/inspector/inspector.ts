@@ -4,6 +4,7 @@ import type { InspectorUpdate } from '../../protocol/inspector.ts'
 import { type Actor, type ActorContext, actor } from '../actors/actor.ts'
 import type { ServerView } from '../actors/server-view.ts'
 import { wait } from '../streams/wait.ts'
+import { Elsewhere } from './elsewhere.ts'
 import { Sampler } from './sampler.ts'
 import { WatcherState } from './watcher-state.ts'
 
@@ -11,6 +12,11 @@ import { WatcherState } from './watcher-state.ts'
 export type InspectorInput = {
   /** Interval between two updates, in milliseconds: 100 to 3,600,000. Default 500. */
   everyMs?: number | undefined
+  /**
+   * If true, also the live runs of the other servers that share the store, at most 1,000 of them. They have a `node`. Their
+   * figures are those of the store, which is looked at once a second: no bytes, sessions or readers. Default false.
+   */
+  all?: boolean | undefined
   /** If true, the run reports once and ends. It waits `everyMs` first, so that rates are known. Default false. */
   once?: boolean | undefined
 } | null
@@ -26,10 +32,11 @@ const EARLY_MS = 1
 const input = z
   .strictObject({
     everyMs: z.number().int().min(LEAST_EVERY_MS).max(MOST_EVERY_MS).default(DEFAULT_EVERY_MS),
+    all: z.boolean().default(false),
     once: z.boolean().default(false),
   })
   .nullish()
-  .transform((asked) => asked ?? { everyMs: DEFAULT_EVERY_MS, once: false })
+  .transform((asked) => asked ?? { everyMs: DEFAULT_EVERY_MS, all: false, once: false })
 
 /**
  * Makes an actor that reports the sessions and runs of the server that registers it. Each report is a `data` event
@@ -64,33 +71,39 @@ export function inspector(): Actor<
   return {
     ...made,
     onRegister(view) {
-      const sampler = samplerAt(view)
-      return actor({ description, input, stored: false, stream: (asked, context) => watch(sampler, asked, context) })
+      const samplers = samplersAt(view)
+      return actor({ description, input, stored: false, stream: (asked, context) => watch(samplers, asked, context) })
     },
   }
 }
 
-/** All inspectors of one server share its sampler. */
-const samplers = new WeakMap<ServerView, Sampler>()
+/** What is seen of the runs of this server, and of others. */
+type Samplers = { readonly here: Sampler; readonly elsewhere: Elsewhere }
 
-function samplerAt(view: ServerView): Sampler {
-  const sampler = samplers.get(view) ?? new Sampler(view)
-  samplers.set(view, sampler)
-  return sampler
+/** All inspectors of one server share its samplers. */
+const known = new WeakMap<ServerView, Samplers>()
+
+function samplersAt(view: ServerView): Samplers {
+  const samplers = known.get(view) ?? { here: new Sampler(view), elsewhere: new Elsewhere(view) }
+  known.set(view, samplers)
+  return samplers
 }
 
 async function* watch(
-  sampler: Sampler,
-  { everyMs, once }: z.output<typeof input>,
+  { here: sampler, elsewhere }: Samplers,
+  { everyMs, all, once }: z.output<typeof input>,
   { run, principal, signal }: ActorContext,
 ): AsyncGenerator<InspectorEvent, void> {
   const { runtime } = sampler.view
-  const watcher = new WatcherState(sampler, principal)
+  const watcher = new WatcherState(sampler, principal, all ? elsewhere : undefined)
   sampler.enter(run.id)
+  if (all) elsewhere.enter()
   try {
+    if (all) await elsewhere.look()
     if (once) {
       await wait(everyMs, signal, runtime)
       sampler.look()
+      if (all) await elsewhere.look()
     }
     for (;;) {
       for (const value of watcher.updates()) yield { type: 'data', name: 'inspector', value }
@@ -98,8 +111,10 @@ async function* watch(
       // Inspectors with the same interval wake at the same time, and so share one sample.
       await wait(Math.ceil(everyMs - (runtime.now() % everyMs)) + EARLY_MS, signal, runtime)
       sampler.lookAgain()
+      if (all) await elsewhere.look()
     }
   } finally {
+    if (all) elsewhere.leave()
     sampler.leave(run.id)
   }
 }

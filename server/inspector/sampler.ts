@@ -1,39 +1,15 @@
 import type { InspectedSession, ReaderFacts, RunFacts, RunFigures } from '../../protocol/inspector.ts'
-import type { RunTarget, SessionTarget } from '../actors/authorize.ts'
+import type { SessionTarget } from '../actors/authorize.ts'
 import type { ReaderView, RunView, ServerView, SessionView } from '../actors/server-view.ts'
 import { wallClockAt } from '../runtime.ts'
-import { wellFormed } from '../text.ts'
+import { type Mark, principalName, rounded, type SeenRun, shownName } from './seen-run.ts'
 
 /** Maximum number of readers, and of sessions, that are shown of one run. */
 const MAX_SHOWN = 16
-/** Maximum length of a shown name, in UTF-16 units. */
-const MAX_NAME = 256
 /** Minimum time over which a rate is measured, in milliseconds. */
 const RATE_MS = 500
 /** A sample is fresh for this many milliseconds: watchers that ask at the same time share one sample. */
 const SHARED_MS = 50
-
-/** The counts of a run at one time, from which its rates are computed. */
-type Mark = { readonly at: number; readonly items: number; readonly bytes: number }
-
-/**
- * A run in the latest sample. `facts` and `figures` are replaced only when they change: a watcher that was sent the
- * same object is up to date.
- */
-export type SeenRun = {
-  /** The run as somebody asks to see it. */
-  readonly target: RunTarget
-  facts: RunFacts
-  figures: RunFigures
-  /** The run has settled, and is no longer on the list. */
-  gone: boolean
-  /** The number of the sample in which the run was last seen. */
-  seenIn: number
-  /** The beginning of the time over which the rates are measured. */
-  older: Mark
-  /** The next beginning. */
-  newer: Mark
-}
 
 /** A session in the latest sample. `facts` is replaced only when it changes. */
 export type SeenSession = { readonly target: SessionTarget; facts: InspectedSession; gone: boolean; seenIn: number }
@@ -59,6 +35,11 @@ export class Sampler {
 
   get runs(): Iterable<SeenRun> {
     return this.#runs.values()
+  }
+
+  /** Whether a run is in the latest sample. */
+  has(id: string): boolean {
+    return this.#runs.has(id)
   }
 
   /** Whether the runs of inspectors are the only runs. */
@@ -143,7 +124,7 @@ export class Sampler {
     const { runtime } = this.view
     return {
       id: run.id,
-      actor: before?.actor ?? name(run.actorName),
+      actor: before?.actor ?? shownName(run.actorName),
       principal: before?.principal ?? principalName(run.principal.id),
       sessions,
       ...(run.parent && { parent: run.parent.id }),
@@ -269,20 +250,4 @@ function figuresOf(seen: SeenRun, run: RunView, shown: readonly ReaderView[], no
   const figures: RunFigures = [run.id, log.last, itemsPerSec, bytesPerSec, ...creditAndLag]
   const { figures: before } = seen
   return figures.length === before.length && figures.every((figure, i) => figure === before[i]) ? before : figures
-}
-
-/** A whole number, or with one decimal below 10. */
-function rounded(rate: number): number {
-  return rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate)
-}
-
-/** The shown name of a principal. The id of an anonymous principal has the secret of its client instance: it is cut. */
-function principalName(id: string): string {
-  return name(id.replaceAll(/(?<![0-9a-z])([0-9a-f]{8})[0-9a-f]{24}(?![0-9a-z])/gi, '$1…'))
-}
-
-/** A name that can be encoded, cut to the maximum length. */
-function name(text: string): string {
-  const whole = text.length <= MAX_NAME ? text : `${text.slice(0, MAX_NAME)}…`
-  return wellFormed(whole)
 }

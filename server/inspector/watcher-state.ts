@@ -1,6 +1,8 @@
 import type { InspectedSession, InspectorUpdate, RunFacts, RunFigures } from '../../protocol/inspector.ts'
 import type { Principal } from '../actors/principal.ts'
-import type { Sampler, SeenRun, SeenSession } from './sampler.ts'
+import type { Elsewhere } from './elsewhere.ts'
+import type { Sampler, SeenSession } from './sampler.ts'
+import type { SeenRun } from './seen-run.ts'
 
 /**
  * Maximum size of one update, in bytes. A list of a thousand runs becomes several events, so that none of them delays
@@ -17,6 +19,7 @@ type KnownRun = { readonly facts: RunFacts; readonly figures: RunFigures }
  */
 export class WatcherState {
   readonly #sampler: Sampler
+  readonly #elsewhere: Elsewhere | undefined
   readonly #principal: Principal
   /** The watcher may see everything. */
   readonly #seesAll: boolean
@@ -26,8 +29,10 @@ export class WatcherState {
   readonly #sessions = new Map<SeenSession, InspectedSession>()
   #hasBegun = false
 
-  constructor(sampler: Sampler, principal: Principal) {
+  /** @param elsewhere the runs of other servers, for a watcher that wants to see them. */
+  constructor(sampler: Sampler, principal: Principal, elsewhere?: Elsewhere) {
     this.#sampler = sampler
+    this.#elsewhere = elsewhere
     this.#principal = principal
     this.#seesAll = sampler.view.permits(principal, 'inspect', { type: 'server' })
   }
@@ -41,7 +46,7 @@ export class WatcherState {
     if (this.#hasBegun && !this.#hasNews()) return
     const piece = this.#piece()
     // A copy: runs that start while the reader is slow wait for the next updates. Otherwise this loop might never end.
-    for (const seen of [...this.#sampler.runs]) {
+    for (const seen of [...this.#seen()]) {
       if (seen.gone || !this.#isFor(seen) || this.#isReported(seen)) continue
       if (!piece.takes(this.#sizeOf(seen))) yield piece.cut()
       this.#reportRun(seen, piece)
@@ -64,6 +69,11 @@ export class WatcherState {
       this.#sessions.delete(seen)
     }
     yield piece.rest()
+  }
+
+  *#seen(): Generator<SeenRun, void> {
+    yield* this.#sampler.runs
+    if (this.#elsewhere) yield* this.#elsewhere.runs
   }
 
   #piece(): Piece {
@@ -90,7 +100,7 @@ export class WatcherState {
   }
 
   #hasNews(): boolean {
-    for (const seen of this.#sampler.runs) {
+    for (const seen of this.#seen()) {
       if (!this.#isFor(seen) || this.#isReported(seen)) continue
       if (!seen.facts.inspector || this.#runs.get(seen)?.facts !== seen.facts) return true
     }
@@ -116,9 +126,13 @@ export class WatcherState {
   }
 
   #reportEnd(seen: SeenRun, piece: Piece): void {
+    const { id } = seen.facts
+    this.#runs.delete(seen)
+    // It goes on at another server, or here.
+    if (this.#sampler.has(id) || this.#elsewhere?.has(id)) return
     this.#reportRun(seen, piece)
     this.#runs.delete(seen)
-    piece.goneRuns.push(seen.facts.id)
+    piece.goneRuns.push(id)
   }
 }
 

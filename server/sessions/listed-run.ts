@@ -35,14 +35,16 @@ export class ListedRun {
     this.isPast = isPast
   }
 
-  /** A run that only the store has. */
-  static past(principal: Principal, summary: StoredRunSummary): ListedRun {
-    const { id, actor: actorName, startedAt, gen, next, outcome, isParked, meta } = summary
-    const state: RunState = outcome ? 'ended' : isParked ? 'waiting_input' : 'running'
-    const options = { meta: meta && (unpackPayload(meta) as WireMap) }
-    const end = outcome && { outcome }
-    const run = { id, actorName, principal, state, options, log: { gen, last: next - 1 }, end }
-    return new ListedRun(0, run, startedAt, true)
+  /** A run that only the store has. @param n its number on the list. */
+  static past(principal: Principal, summary: StoredRunSummary, n = 0): ListedRun {
+    return new ListedRun(n, runOf(principal, summary), summary.startedAt, true)
+  }
+
+  /** Takes what the store has of it now. Returns whether its state is another one. */
+  update(summary: StoredRunSummary): boolean {
+    const { state, principal } = this.#run
+    this.#run = runOf(principal, summary)
+    return this.#run.state !== state
   }
 
   get run(): ListableRun {
@@ -79,4 +81,12 @@ export class ListedRun {
       ...(options.meta && { meta: options.meta }),
     }
   }
+}
+
+/** A run as the store has it. */
+function runOf(principal: Principal, summary: StoredRunSummary): ListableRun {
+  const { id, actor: actorName, gen, next, outcome, isParked, meta } = summary
+  const state: RunState = outcome ? 'ended' : isParked ? 'waiting_input' : 'running'
+  const options = { meta: meta && (unpackPayload(meta) as WireMap) }
+  return { id, actorName, principal, state, options, log: { gen, last: next - 1 }, end: outcome && { outcome } }
 }

@@ -5,6 +5,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, EarlierRun, Principal, RemoteActor } from '../actors/actor.ts'
 import type { Action } from '../actors/authorize.ts'
+import type { LiveRunView } from '../actors/server-view.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { Log } from '../log/log.ts'
 import type { ServerLog } from '../logging/logger.ts'
@@ -29,7 +30,7 @@ import { type Permissions, targetOf } from './permissions.ts'
 import type { PoolWorker } from './pool-worker.ts'
 import { keyName, nameOfInput, RunKeys } from './run-keys.ts'
 import { RunLists } from './run-lists.ts'
-import { RunStorage, type StorageOptions } from './run-storage.ts'
+import { liveRunView, RunStorage, type StorageOptions } from './run-storage.ts'
 import type { RestoredRun, TakenRun } from './take-overs.ts'
 
 /** The most characters of an unknown actor's name that a message quotes. */
@@ -540,6 +541,17 @@ export class Registry {
     return run !== undefined && run.end === undefined
   }
 
+  /** Live runs of all nodes, as the store has them, at most `most`. @throws MillraceError `store_unavailable`. */
+  async liveElsewhere(most: number): Promise<LiveRunView[]> {
+    return (await this.#storage?.live(most)) ?? []
+  }
+
+  /** A run of any node, as the store has it. @throws MillraceError `store_unavailable`. */
+  async summaryElsewhere(id: string): Promise<LiveRunView | undefined> {
+    const summary = await this.#storage?.summary(id)
+    return summary && liveRunView({ ...summary, holder: undefined, isHere: this.#runs.has(id) })
+  }
+
   /** Resolves when the store has the run. */
   async whenStored(id: string): Promise<void> {
     const run = this.#runs.get(id)
@@ -609,6 +621,7 @@ export class Registry {
   /** Stops all timers, and lets go of the store. */
   async close(): Promise<void> {
     this.#ended.clear()
+    this.lists.close()
     await this.#storage?.close()
   }
 

@@ -1,5 +1,5 @@
 import type { ListedFacts } from '../../protocol/frames.ts'
-import type { Runtime } from '../../protocol/runtime.ts'
+import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Principal } from '../actors/principal.ts'
 import { newestFirst } from '../stores/list-order.ts'
 import type { ListPosition, StoredRunSummary } from '../stores/run-store.ts'
@@ -9,6 +9,8 @@ import { type ListableRun, ListedRun } from './listed-run.ts'
 const MAX_LISTED = 10_000
 /** How many runs of the store are looked at together for a page that has too few that may be read. */
 const SCANNED = 500
+/** How long what was read of the store is kept for others who ask, in milliseconds. */
+const KEPT_MS = 5_000
 
 /** What the store knows of runs. */
 export interface PastRuns {
@@ -16,8 +18,11 @@ export interface PastRuns {
   list(principal: string, before: ListPosition | undefined, most: number): Promise<readonly StoredRunSummary[]>
   /** A run by its id. */
   summary(id: string): Promise<StoredRunSummary | undefined>
-  /** Whether one that is not in memory is on a list. */
-  isListed(summary: StoredRunSummary): boolean
+  /**
+   * Present where other nodes have runs, too. Calls back when one of a principal may have changed: with its id, or without,
+   * when it may be any. Gives what ends that.
+   */
+  readonly followList?: ((principal: string, heard: (id?: string) => void) => Promise<() => void>) | undefined
 }
 
 /** Which part of a list is asked for. */
@@ -47,6 +52,20 @@ class RunList {
   readers = 0
   /** Resolves once the runs that only the store has are on it. */
   past: Promise<void> | undefined
+  /** While what was read of the store is kept for others. */
+  kept: Timer | undefined
+  /** Ends what is heard of the runs of other nodes. */
+  unfollow: (() => void) | undefined
+  /** Runs that may have changed in another node. They are read one after the other. */
+  readonly heard = new Set<string>()
+  /** Something may have begun of which nothing was heard. */
+  missed = false
+  isReading = false
+
+  /** Whether the runs that only the store has are on it. */
+  get isRead(): boolean {
+    return this.readers > 0 || this.kept !== undefined
+  }
 }
 
 /**
@@ -60,7 +79,7 @@ export class RunLists {
   readonly #pastRuns: PastRuns | undefined
 
   /**
-   * @param runtime what is read of the store is kept for a loop turn.
+   * @param runtime what is read of the store is kept for a while.
    * @param pastRuns absent where nothing is stored.
    */
   constructor(runtime: Runtime, pastRuns?: PastRuns) {
@@ -77,17 +96,18 @@ export class RunLists {
     const pastRuns = this.#pastRuns
     if (!pastRuns) return undefined
     const list = this.#listOf(principal)
-    if (list.readers > 0) return undefined
+    if (list.isRead) return undefined
     list.past ??= this.#readPast(principal, list, pastRuns)
     return list.past
   }
 
   async #readPast(principal: Principal, list: RunList, pastRuns: PastRuns): Promise<void> {
     try {
+      await this.#follow(principal, list, pastRuns)
       const past = await pastRuns.list(principal.id, undefined, MAX_LISTED)
       const known = [...list.runs.values()]
       const room = Math.max(0, MAX_LISTED - known.length)
-      const others = past.filter((run) => !list.runs.has(run.id) && pastRuns.isListed(run)).slice(0, room)
+      const others = past.filter((run) => !list.runs.has(run.id)).slice(0, room)
       const all = [...others.reverse().map((summary) => ListedRun.past(principal, summary)), ...known]
       all.sort((a, b) => a.startedAt - b.startedAt)
       list.runs.clear()
@@ -96,11 +116,90 @@ export class RunLists {
         listed.n = ++list.last
         list.runs.set(listed.id, listed)
       }
+      this.#keep(principal, list)
     } finally {
       list.past = undefined
       this.#runtime.nextTurn(() => this.#tidy(principal, list))
     }
+    this.#readHeard(principal, list, pastRuns)
   }
+
+  /** Keeps what was read for others who ask soon: they would read as much again. */
+  #keep(principal: Principal, list: RunList): void {
+    list.kept?.clear()
+    list.kept = this.#runtime.setTimer(KEPT_MS, () => {
+      list.kept = undefined
+      this.#tidy(principal, list)
+    })
+  }
+
+  // --- runs of other nodes
+
+  /** Hears of the runs of other nodes, before they are read: none is missed in between. */
+  async #follow(principal: Principal, list: RunList, pastRuns: PastRuns): Promise<void> {
+    if (list.unfollow || !pastRuns.followList) return
+    list.unfollow = await pastRuns.followList(principal.id, (id) => {
+      if (!list.unfollow) return
+      if (id !== undefined) list.heard.add(id)
+      else for (const { id, isPast, hasEnded } of list.runs.values()) if (isPast && !hasEnded) list.heard.add(id)
+      if (!list.past) this.#readHeard(principal, list, pastRuns, id === undefined)
+    })
+  }
+
+  /** Reads what was heard of. @param newest Whether those that began last are read, too: nothing may have been heard of them. */
+  #readHeard(principal: Principal, list: RunList, pastRuns: PastRuns, newest = false): void {
+    list.missed ||= newest
+    if (list.isReading) return
+    list.isReading = true
+    void this.#readAll(principal, list, pastRuns).finally(() => (list.isReading = false))
+  }
+
+  async #readAll(principal: Principal, list: RunList, pastRuns: PastRuns): Promise<void> {
+    // Who looks next, now and then, reads what fails here.
+    while (list.unfollow && (list.heard.size > 0 || list.missed)) {
+      const isMissed = list.missed
+      list.missed = false
+      const newest = isMissed ? await pastRuns.list(principal.id, undefined, SCANNED).catch(() => []) : []
+      for (const summary of newest.toReversed()) this.#take(principal, list, summary.id, summary)
+      const ids = [...list.heard].slice(0, SCANNED)
+      for (const id of ids) list.heard.delete(id)
+      // One that memory has changes here.
+      const others = ids.filter((id) => list.runs.get(id)?.isPast !== false)
+      const read = (id: string): Promise<void> =>
+        pastRuns.summary(id).then(
+          (summary) => this.#take(principal, list, id, summary),
+          () => {},
+        )
+      await Promise.all(others.map(read))
+    }
+  }
+
+  /** Takes what the store has of a run now. */
+  #take(principal: Principal, list: RunList, id: string, summary: StoredRunSummary | undefined): void {
+    const listed = list.runs.get(id)
+    if (!list.unfollow || listed?.isPast === false) return
+    if (!summary) {
+      if (listed) this.#remove(principal, list, listed)
+    } else if (listed) {
+      if (listed.update(summary)) this.#report(list, listed)
+    } else if (summary.principal === principal.id) {
+      const added = ListedRun.past(principal, summary, ++list.last)
+      list.runs.set(id, added)
+      this.#report(list, added)
+      if (list.runs.size > MAX_LISTED) this.#dropOldest(principal, list)
+    }
+  }
+
+  /** Forgets what is kept for others. */
+  close(): void {
+    for (const list of this.#lists.values()) {
+      list.kept?.clear()
+      list.unfollow?.()
+      list.unfollow = undefined
+    }
+  }
+
+  // --- what is asked of a list
 
   /**
    * A part of the list of a principal: of its runs in memory and of those that only the store has. It costs what it has,
@@ -121,8 +220,7 @@ export class RunLists {
       looked += rows.length
       isLast = rows.length < asked
       const last = isLast ? undefined : stored.at(-1)
-      const shown = stored.filter((_, n) => past?.isListed(rows[n]!))
-      for (const listed of this.#between(principal, behind, last, shown))
+      for (const listed of this.#between(principal, behind, last, stored))
         if (mayRead(listed.run)) runs.push({ run: listed.id, ...listed.facts() })
       behind = last
     }
@@ -205,7 +303,7 @@ export class RunLists {
     const list = this.#lists.get(principal.id)
     const listed = list?.runs.get(id)
     if (!list || !listed) return
-    if (isStored && list.readers > 0) listed.forget()
+    if (isStored && list.isRead) listed.forget()
     else this.#remove(principal, list, listed)
   }
 
@@ -242,7 +340,10 @@ export class RunLists {
 
   /** Forgets what nobody needs of a list. */
   #tidy({ id }: Principal, list: RunList): void {
-    if (list.readers > 0 || list.past) return
+    if (list.isRead || list.past) return
+    list.unfollow?.()
+    list.unfollow = undefined
+    list.heard.clear()
     for (const listed of [...list.runs.values()]) if (listed.isPast) list.runs.delete(listed.id)
     if (list.runs.size === 0 && list.watchers.size === 0) this.#lists.delete(id)
   }

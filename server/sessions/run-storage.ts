@@ -2,6 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import type { RemoteActor } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
+import type { LiveRunView } from '../actors/server-view.ts'
 import type { Durability } from '../runs/journal.ts'
 import { JournalQueue } from '../runs/journal-queue.ts'
 import { PagedRun } from '../runs/paged-run.ts'
@@ -11,6 +12,7 @@ import { StoredRunView } from '../runs/stored-run.ts'
 import type {
   Lease,
   ListPosition,
+  LiveRun,
   NewRun,
   PoolRuns,
   RunFacts,
@@ -278,19 +280,32 @@ export class RunStorage {
     }
   }
 
-  /** What is going on in another node is on no list here, where nobody would say when it changes. */
-  isListed({ outcome, isParked }: StoredRunSummary): boolean {
-    return !this.#options.store.shared || outcome !== undefined || isParked
+  /**
+   * Calls back when a run of a principal may have changed in another node: with its id, or without, when it may be any.
+   * Undefined: no other node has runs.
+   */
+  get followList(): ((principal: string, heard: (id?: string) => void) => Promise<() => void>) | undefined {
+    const { shared } = this.#options.store
+    return shared && ((principal, heard) => shared.followList(principal, heard))
   }
 
   /** A run by its id, as a list has it. */
   async summary(id: string): Promise<StoredRunSummary | undefined> {
     await this.open()
-    const found = await this.#options.store.find(id)
+    const { store } = this.#options
+    if (store.shared) return store.shared.summary(id)
+    const found = await store.find(id)
     if (!found) return undefined
     const { facts, gen, next, end, parked } = found
     const { packed: _, ...rest } = facts
     return { ...rest, id, gen, next, ...(end && { outcome: end.outcome }), isParked: parked !== undefined }
+  }
+
+  /** Live runs of all nodes, at most `most`. None where no other node has runs. */
+  async live(most: number): Promise<LiveRunView[]> {
+    await this.open()
+    const runs = await this.#options.store.shared?.live(most)
+    return (runs ?? []).map(liveRunView)
   }
 
   /** The run did not begin after all. */
@@ -356,6 +371,12 @@ export class RunStorage {
     const packed = remote === undefined ? packFacts(facts) : packFactsForWorker({ ...facts, remote }, maxMessage)
     return { actor, principal: principal.id, startedAt, ...packMeta(options.meta), packed }
   }
+}
+
+/** A run of the store as an actor of the server sees it. */
+export function liveRunView({ actor, next, outcome, ...run }: LiveRun): LiveRunView {
+  const { id, principal, startedAt, isParked, holder, isHere } = run
+  return { id, actorName: actor, principal, startedAt, last: next - 1, isParked, outcome, holder, isHere }
 }
 
 function unavailable(): MillraceError {

@@ -105,6 +105,14 @@ export type StoredRunSummary = Omit<RunFacts, 'packed'> & {
   readonly isParked: boolean
 }
 
+/** A run without an end, as other processes see it. */
+export type LiveRun = StoredRunSummary & {
+  /** The name of the process that holds it. Undefined: nobody does now. */
+  readonly holder: string | undefined
+  /** This process holds it. */
+  readonly isHere: boolean
+}
+
 /** A place in the list of a principal: the run that has it need not exist any more. */
 export type ListPosition = Pick<StoredRunSummary, 'startedAt' | 'id'>
 
@@ -290,6 +298,17 @@ export interface SharedRuns {
    * repeated until then.
    */
   attend(id: string, readers: Uint8Array | undefined): Promise<void>
+  /**
+   * Calls `heard` whenever a run of a principal may have begun, ended, begun to wait, gone on or been removed: with its id,
+   * or without, when it may be any. Calls may be late or repeated, but one comes after every change. The list can be read
+   * once this resolves.
+   * @returns a function that ends it.
+   */
+  followList(principal: string, heard: (id?: string) => void): Promise<() => void>
+  /** A run as a list has it. */
+  summary(id: string): Promise<StoredRunSummary | undefined>
+  /** Runs of all processes that have no end, at most `most` of them. */
+  live(most: number): Promise<LiveRun[]>
   /** Present where workers take runs from a pool. */
   readonly pools?: PoolRuns | undefined
 }

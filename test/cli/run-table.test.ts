@@ -46,6 +46,17 @@ describe('the table of runs', () => {
     ])
   })
 
+  test('says which server has a run, where some are of others, of which it knows no readers', () => {
+    const elsewhere = { readers: [], readerCount: 0, bytesPerSec: 0 }
+    const runs = [run(1), run(2, { node: 'x7Kd-long-name', ...elsewhere }), run(3, { node: '', ...elsewhere })]
+    expect(lines(runs).slice(1)).toEqual([
+      'RUN                       ACTOR  STATE    RATE  LAG  CREDIT  READERS  AGE  NODE    OWNER',
+      'r_0000000000000000000001  chat   running  20/s    3     253        1   1s  here    alice',
+      'r_0000000000000000000002  chat   running  20/s    -       -        -   2s  x7Kd-l  alice',
+      'r_0000000000000000000003  chat   running  20/s    -       -        -   3s  -       alice',
+    ])
+  })
+
   test('says when it does not show the runs of all people, and when it is empty', () => {
     expect(lines([], { ownOnly: true })).toEqual(['0 runs of yours · 0 sessions · 0 items/s · 0 B/s'])
   })

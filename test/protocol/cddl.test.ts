@@ -309,14 +309,14 @@ const listedFacts: Full<Omit<ListedFacts, 'meta'>> & { meta: object } = {
 const reader: Full<ReaderFacts> = { policy: 'latest', own: true, perSec: 0 }
 const inspectedRun: Full<RunFacts> = {
   ...{ id: 'r_1', actor: 'chat', principal: 'ada', sessions: ['s_1'], parent: 'r_0', state: 'ended', outcome: 'done' },
-  ...{ gated: false, detached: true, startedAt: 5, inspector: true, readerCount: 1, readers: [reader] },
+  ...{ node: 'n_1', gated: false, detached: true, startedAt: 5, inspector: true, readerCount: 1, readers: [reader] },
 }
 const inspectedSession: Full<InspectedSession> = { id: 's_1', principal: 'ada', connected: true, runs: 1 }
 const inspectorUpdate: Full<InspectorUpdate> = {
   ...{ at: 5, scope: 'own', runs: [inspectedRun], figures: [['r_1', 3, 0.5, 12.5, -1, 7]], more: true },
   ...{ sessions: [inspectedSession], goneRuns: ['r_2'], goneSessions: ['s_2'] },
 }
-const { parent: _parent, outcome: _outcome, inspector: _inspector, ...leastInspectedRun } = inspectedRun
+const { parent: _parent, node: _node, outcome: _outcome, inspector: _inspector, ...leastInspectedRun } = inspectedRun
 
 /** Keys of values that the application makes. (`output` is a number where usage says it.) */
 const isOfAnyType = ['args', 'schema', 'value', 'result', 'details']

@@ -7,6 +7,7 @@ import type {
   Batch,
   Lease,
   ListPosition,
+  LiveRun,
   NewRun,
   Page,
   PoolPlace,
@@ -199,6 +200,22 @@ export class RedisStore implements RunStore, SharedRuns {
 
   async ask(id: string, packed: Uint8Array, signal: AbortSignal, isStop = false): Promise<Uint8Array | AskRefusal> {
     return this.#of(id).ask(id, packed, signal, isStop)
+  }
+
+  async followList(principal: string, heard: (id?: string) => void): Promise<() => void> {
+    const stops = await Promise.all(this.#open.map((shard) => shard.followList(principal, heard)))
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }
+
+  async summary(id: string): Promise<StoredRunSummary | undefined> {
+    return this.#of(id).summary(id)
+  }
+
+  async live(most: number): Promise<LiveRun[]> {
+    const found = await this.#ofThoseThatAnswer((shard) => shard.live(most))
+    return found.sort(newestFirst).slice(0, most)
   }
 
   async attend(id: string, readers: Uint8Array | undefined): Promise<void> {

@@ -12,6 +12,7 @@ export type {
   Holder,
   Lease,
   ListPosition,
+  LiveRun,
   NewRun,
   Page,
   PoolPlace,

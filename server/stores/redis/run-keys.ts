@@ -28,7 +28,7 @@ export class RunKeys {
     return `${this.#prefix}:p:`
   }
 
-  /** Has the runs of a principal, by the time of their start. */
+  /** Has the runs of a principal, by the time of their start. It is also a channel, which says ids of those that changed. */
   listOf(principal: string): string {
     return `${this.lists}${principal}`
   }

@@ -2,7 +2,7 @@ import { readScripts, type Scripts } from './script.ts'
 
 const FOLDER = new URL('./scripts/', import.meta.url)
 
-const OF_ALL_RUNS = ['abandoned'] as const
+const OF_ALL_RUNS = ['abandoned', 'list', 'live'] as const
 const OF_NOTICES = ['notice-add', 'notice-put-off', 'notice-remove', 'notice-take', 'notice-trim'] as const
 const OF_ONE_RUN = [
   'answer',
@@ -18,6 +18,7 @@ const OF_ONE_RUN = [
   'release',
   'remove',
   'renew',
+  'summary',
   'take-over',
 ] as const
 

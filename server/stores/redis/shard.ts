@@ -5,6 +5,7 @@ import type {
   Batch,
   Lease,
   ListPosition,
+  LiveRun,
   NewRun,
   Page,
   PoolPlace,
@@ -242,37 +243,40 @@ export class Shard implements RedisPlace {
   }
 
   async list(principal: string, before: ListPosition | undefined, most: number): Promise<StoredRunSummary[]> {
-    const list = this.#options.keys.listOf(principal)
+    const { keys } = this.#options
+    const list = keys.listOf(principal)
     const from = before ? `${before.startedAt}` : '+inf'
     const listed: StoredRunSummary[] = []
     for (let offset = 0; listed.length < most; ) {
-      const limits = ['LIMIT', `${offset}`, `${most}`]
-      const reply = await this.#link.call(['ZRANGE', list, from, '-inf', 'BYSCORE', 'REV', ...limits, 'WITHSCORES'])
-      const all = (reply as Reply[]).map(String)
-      const rows = all.flatMap((id, i) => (i % 2 === 0 ? [{ id, startedAt: Number(all[i + 1]) }] : []))
-      const behind = rows.filter(({ id, startedAt }) => !before || startedAt < before.startedAt || id < before.id)
-      const runs = await Promise.all(behind.map(({ id }) => this.#summary(list, id)))
-      listed.push(...runs.filter((run) => run !== undefined))
-      if (rows.length < most) break
-      offset += rows.length - runs.filter((run) => !run).length
+      const args = [from, `${offset}`, `${most}`, ...keys.metaOf]
+      const [places, rows] = (await this.#link.run(SCRIPTS.list, [list], args)) as [number, Reply[]]
+      const runs = rows.map((row) => summaryOf(row as Reply[]))
+      listed.push(...runs.filter(({ id, startedAt }) => !before || startedAt < before.startedAt || id < before.id))
+      if (places < most) break
+      // Those that have expired have left the list.
+      offset += runs.length
     }
     return listed.slice(0, most)
   }
 
-  /** A run that has expired leaves the list. */
-  async #summary(list: string, id: string): Promise<StoredRunSummary | undefined> {
-    const [meta] = this.#options.keys.of(id)
-    const names = ['a', 'p', 't', 'm', 'g', 's', 'eo', 'pk'] as const
-    const values = (await this.#link.call(['HMGET', meta!, ...names])) as (Buffer | null)[]
-    const fields = new Map(names.flatMap((name, i) => (values[i] ? [[name, values[i]] as const] : [])))
-    if (!fields.has('g')) {
-      await this.#link.call(['ZREM', list, id])
-      return undefined
-    }
-    const { packed: _, ...facts } = factsOf(fields)
-    const outcome = textOf(fields, 'eo') as StoredEnd['outcome'] | undefined
-    const [gen, last] = [numberOf(fields, 'g'), numberOf(fields, 's')]
-    return { ...facts, id, gen, next: last + 1, ...(outcome && { outcome }), isParked: fields.has('pk') }
+  /** A run as a list has it. */
+  async summary(id: string): Promise<StoredRunSummary | undefined> {
+    const [have, isParked] = (await this.#run(id, SCRIPTS.summary, [])) as [(Buffer | null)[], number]
+    return have[4] ? summaryOf([id, have, isParked]) : undefined
+  }
+
+  /** Runs without an end. */
+  async live(most: number): Promise<LiveRun[]> {
+    const { keys, node } = this.#options
+    const rows = (await this.#link.run(SCRIPTS.live, [keys.live], [`${most}`, ...keys.metaOf])) as Reply[][]
+    return rows.map((row) => {
+      const holder = String(row[3]) || undefined
+      return { ...summaryOf(row), holder, isHere: holder === node }
+    })
+  }
+
+  followList(principal: string, heard: (id?: string) => void): Promise<() => void> {
+    return this.listen(this.#options.keys.listOf(principal), (message) => (message ? heard(String(message)) : heard()))
   }
 
   async read(id: string, from: number, maxBytes: number): Promise<Page> {
@@ -449,6 +453,17 @@ function factsOf(fields: Fields): StoredRun['facts'] {
     packed: new Uint8Array(fields.get('f') ?? []),
     ...(meta && { meta: new Uint8Array(meta) }),
   }
+}
+
+/** A run as `list.lua` gives it. */
+function summaryOf([id, have, isParked]: Reply[]): StoredRunSummary {
+  const names = ['a', 'p', 't', 'm', 'g', 's', 'eo'] as const
+  const values = have as (Buffer | null)[]
+  const fields = new Map(names.flatMap((name, i) => (values[i] ? [[name, values[i]] as const] : [])))
+  const { packed: _, ...facts } = factsOf(fields)
+  const outcome = textOf(fields, 'eo') as StoredEnd['outcome'] | undefined
+  const [gen, last] = [numberOf(fields, 'g'), numberOf(fields, 's')]
+  return { ...facts, id: String(id), gen, next: last + 1, ...(outcome && { outcome }), isParked: isParked === 1 }
 }
 
 /** @param waitMs what is left of its wait in a pool, if it waits in one. */

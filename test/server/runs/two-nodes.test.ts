@@ -187,35 +187,64 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     for (const each of nodes) await each[Symbol.asyncDispose]()
   })
 
-  test('list their own live runs, and of the other one those that are over or wait: no state that would grow old', async () => {
-    const node = deployment()
-    const waiter = actor({
-      async *stream(_: unknown, { checkpoint, request }) {
-        checkpoint(() => ({}))
-        yield String(await request({ kind: 'text', prompt: 'Which?' }))
-      },
-    })
-    const actors = { ...actorsOf({ yielded: 0, aborted: 0 }), waiter }
-    await using a = await node(actors)
-    await using b = await node(actors)
-    await using alice = await a.client()
-    alice.start(1, 'counter', { to: 1, stay: true })
-    alice.start(2, 'counter', { to: 1 })
-    alice.start(3, 'waiter', null)
-    const [live, over, waits] = await Promise.all([1, 2, 3].map(async (sid) => (await alice.next('opened', sid)).run))
-    await alice.next('end', 2)
-    await using there = await b.client()
-    there.start(1, 'counter', { to: 1, stay: true })
-    const own = (await there.next('opened')).run
-    for (const id of [live!, own]) while ((await b.store.find(id))?.next !== 2);
-    while (!(await b.store.find(waits!))?.parked);
-    there.send({ kind: 'list', sid: 9 })
-    await there.find((frame) => frame.kind === 'listed' && frame.run === undefined)
-    const listed = there.frames.flatMap((frame) =>
-      frame.kind === 'listed' && frame.run !== undefined ? [[frame.run, frame.info?.state]] : [],
-    )
-    expect(Object.fromEntries(listed)).toEqual({ [over!]: 'ended', [waits!]: 'waiting_input', [own]: 'running' })
-  })
+  test.each<[string, Partial<RedisStoreOptions>]>([
+    ['at once', {}],
+    ['after a look, where no hint is heard', { isDeaf: true }],
+  ])(
+    'list the runs of each other, live, and who watches sees them begin, wait, go on and end %s',
+    async (_, options) => {
+      const node = deployment(options)
+      const waiter = actor({
+        async *stream(_: unknown, { checkpoint, request }) {
+          checkpoint(() => ({}))
+          yield String(await request({ kind: 'text', prompt: 'Which?' }))
+        },
+      })
+      const actors = { ...actorsOf({ yielded: 0, aborted: 0 }), waiter }
+      await using a = await node(actors)
+      await using b = await node(actors, { http: true })
+      await using alice = await a.client()
+      await using there = await b.client()
+      there.start(1, 'counter', { to: 1, stay: true })
+      const own = (await there.next('opened')).run
+      there.send({ kind: 'list', sid: 9, watch: true })
+      await there.find((frame) => frame.kind === 'listed' && frame.run === undefined)
+      /** The states that a watcher was told of, one after the other. */
+      const statesOf = (run: string): unknown[] => {
+        const states: unknown[] = []
+        for (const frame of there.frames)
+          if (frame.kind === 'listed' && frame.run === run) states.push(frame.info?.state ?? 'gone')
+        return states
+      }
+      const isNow = (run: string, state: string): Promise<void> =>
+        there.until(() => statesOf(run).at(-1) === state, `${run} ${state}`)
+      alice.start(1, 'counter', { to: 1, stay: true })
+      alice.start(2, 'waiter', null)
+      const [live, waits] = await Promise.all([1, 2].map(async (sid) => (await alice.next('opened', sid)).run))
+      await isNow(live!, 'running')
+      await isNow(waits!, 'waiting_input')
+      const answer = await b.server.fetch(
+        new Request('http://localhost/runs', { headers: { authorization: 'Bearer alice' } }),
+      )
+      const { runs } = (await answer.json()) as { runs: { run: string; state: string }[] }
+      expect(Object.fromEntries(runs.map(({ run, state }) => [run, state]))).toEqual({
+        ...{ [live!]: 'running', [waits!]: 'waiting_input', [own]: 'running' },
+      })
+      alice.send({ kind: 'cancel', sid: 1 })
+      alice.send({ kind: 'cancel', sid: 2 })
+      await isNow(live!, 'ended')
+      await isNow(waits!, 'ended')
+      // Without a hint, nobody looks once more at a run that is over.
+      if (!options.isDeaf) {
+        await b.store.remove(live!)
+        await isNow(live!, 'gone')
+      }
+      // Nobody else learns of them.
+      await using bob = await b.client({ auth: 'bob' })
+      bob.send({ kind: 'list', sid: 9 })
+      expect(await bob.next('listed')).not.toHaveProperty('run')
+    },
+  )
 
   test('hide the runs of others from each principal', async () => {
     const node = deployment()

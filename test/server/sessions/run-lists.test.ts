@@ -52,7 +52,6 @@ function storeOf(runs: StoredRunSummary[]) {
         read.rows += rows.length
         return rows
       },
-      isListed: () => true,
       summary: async (id: string) => runs.find((run) => run.id === id),
     },
   }
@@ -105,7 +104,7 @@ test('nothing is kept of a principal without runs that nobody watches', () => {
   expect([idsOf(lists), idsOf(lists, bob)]).toEqual([[], ['r_2']])
 })
 
-test('runs that only the store has are on a list while somebody reads it, and so is one that the process forgets', async () => {
+test('runs that only the store has are on a list while somebody reads it and 5 s longer, and so is one that the process forgets', async () => {
   const clock = handClock()
   const lists = new RunLists(clock, storeOf([summaryOf('r_0', 5)]).past)
   const { run, become } = runOf('r_1')
@@ -125,13 +124,101 @@ test('runs that only the store has are on a list while somebody reads it, and so
   lists.remove(run, true)
   expect(lists.find(alice, 'r_1')?.facts()).toMatchObject({ state: 'ended', outcome: 'done' })
   lists.exit(alice)
+  // Others who ask share what was read.
+  expect(lists.complete(alice)).toBeUndefined()
+  clock.advance(5_000)
   expect([idsOf(lists), lists.size]).toEqual([[], 0])
   // Who asks and does not come leaves nothing behind.
   await lists.complete(alice)
   expect(idsOf(lists)).toEqual(['r_0'])
-  clock.advance(0)
-  await new Promise((resolve) => setImmediate(resolve))
+  clock.advance(5_000)
   expect(lists.size).toBe(0)
+})
+
+/** A list that somebody watches, of a store in which other nodes have runs. */
+async function watchedList(stored: StoredRunSummary[]) {
+  const clock = handClock()
+  const told: { hear?: (id?: string) => void; followers: number } = { followers: 0 }
+  const { past } = storeOf(stored)
+  const lists = new RunLists(clock, {
+    ...past,
+    followList: async (_principal: string, heard: (id?: string) => void) => {
+      told.hear = heard
+      told.followers++
+      return () => {
+        told.followers--
+      }
+    },
+  })
+  const changes: string[] = []
+  await lists.complete(alice)
+  lists.enter(alice)
+  const watcher = {
+    changed: ({ id, isKept, run }: ListedRun) => void changes.push(`${id} ${isKept ? run.state : 'gone'}`),
+  }
+  lists.watch(alice, watcher)
+  return {
+    ...{ clock, lists, told, changes, watcher },
+    async hear(id?: string): Promise<void> {
+      told.hear?.(id)
+      for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+    },
+  }
+}
+
+const live = (id: string, startedAt: number, principal?: string): StoredRunSummary => ({
+  ...summaryOf(id, startedAt, principal),
+  outcome: undefined,
+})
+
+test('what other nodes say of their runs is on the list of who watches: one begins, waits, ends, and goes', async () => {
+  const stored = [live('r_1', 1)]
+  const { lists, told, changes, hear, watcher, clock } = await watchedList(stored)
+  expect(lists.find(alice, 'r_1')?.facts()).toMatchObject({ state: 'running', seq: 2 })
+  stored.push(live('r_2', 2), live('r_3', 3, 'bob'))
+  await hear('r_2')
+  // One of another principal is not on the list, whoever says so.
+  await hear('r_3')
+  stored[1] = { ...live('r_2', 2), isParked: true }
+  await hear('r_2')
+  // More items are no change of a list.
+  stored[1] = { ...stored[1], next: 9 }
+  await hear('r_2')
+  stored[1] = summaryOf('r_2', 2)
+  await hear('r_2')
+  stored.splice(1, 1)
+  await hear('r_2')
+  expect(changes).toEqual(['r_2 running', 'r_2 waiting_input', 'r_2 ended', 'r_2 gone'])
+  expect([idsOf(lists), told.followers]).toEqual([['r_1'], 1])
+  lists.leave(alice, watcher)
+  lists.exit(alice)
+  clock.advance(5_000)
+  expect([lists.size, told.followers]).toEqual([0, 0])
+})
+
+test('where nothing was heard, a look finds what has changed elsewhere, and reads no more than the newest and what goes on', async () => {
+  const stored = [live('r_1', 1), ...Array.from({ length: 2_000 }, (_, n) => summaryOf(`r_old${n}`, 2 + n))]
+  const { lists, changes, hear } = await watchedList(stored)
+  stored[0] = summaryOf('r_1', 1)
+  stored.push(live('r_new', 9_000))
+  await hear()
+  expect(changes.toSorted()).toEqual(['r_1 ended', 'r_new running'])
+  expect(idsOf(lists)).toHaveLength(2_002)
+})
+
+test('a run that begins here is that of this node, whatever is heard of it', async () => {
+  const stored: StoredRunSummary[] = []
+  const { lists, changes, hear } = await watchedList(stored)
+  const { run, become } = runOf('r_1')
+  stored.push(live('r_1', 1))
+  // The store had it first.
+  await hear('r_1')
+  lists.add(run, 1)
+  become('waiting_input')
+  lists.changed(run)
+  await hear('r_1')
+  expect(changes).toEqual(['r_1 running', 'r_1 running', 'r_1 waiting_input'])
+  expect([idsOf(lists), lists.find(alice, 'r_1')?.isPast]).toEqual([['r_1'], false])
 })
 
 test('a page of a list reads what it shows from the store, and not the list', async () => {

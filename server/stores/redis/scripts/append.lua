@@ -67,5 +67,7 @@ else
 end
 redis.call('HSET', META, unpack(changes))
 if seq ~= '' then expireRun(ARGV[5]) end
+-- Whoever has the list of its principal reads what it is now.
+if parked ~= '' or seq ~= '' then redis.call('PUBLISH', LIST, id) end
 if batch ~= '' or seq ~= '' then redis.call('PUBLISH', ARGV[7], (seq ~= '' and '!' or '+') .. batch) end
 return done('ok')

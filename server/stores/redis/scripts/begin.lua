@@ -26,6 +26,7 @@ if ARGV[11] ~= '' then redis.call('HSET', META, 'k', ARGV[11]) end
 redis.call('PEXPIRE', META, liveMs)
 redis.call('ZADD', LIVE, due, id)
 redis.call('ZADD', LIST, ARGV[8], id)
+redis.call('PUBLISH', LIST, id)
 atLeast(LIVE, liveMs)
 atLeast(LIST, liveMs)
 -- Runs that have expired leave the list now and then, so that it does not grow for ever.

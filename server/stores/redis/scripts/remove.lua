@@ -5,5 +5,6 @@ redis.call('ZREM', LIVE, ARGV[1])
 if principal then redis.call('ZREM', ARGV[3] .. principal, ARGV[1]) end
 if pool then redis.call('ZREM', ARGV[4] .. pool, ARGV[1]) end
 redis.call('DEL', META, LOG, INPUTS, ASKS, ANSWERS, READERS)
+if principal then redis.call('PUBLISH', ARGV[3] .. principal, ARGV[1]) end
 redis.call('PUBLISH', ARGV[2], '!')
 return principal and 1 or 0

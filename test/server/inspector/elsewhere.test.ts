@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { actor, inspector } from '../../../server/index.ts'
+import { watching } from '../../helpers/inspector-watcher.ts'
+import { redisDeployment } from '../../helpers/redis-deployment.ts'
+import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
+
+const LEASE_MS = 1_000
+const all = { everyMs: 100, all: true }
+
+const actors = {
+  inspector: inspector(),
+  /** Says so many items, then waits for a word. */
+  talker: actor({
+    interactive: true,
+    async *stream(input: unknown, { inputs }) {
+      for (let n = 0; n < Number(input); n++) yield `${n} `
+      for await (const { data } of inputs) yield String(data)
+    },
+  }),
+  asker: actor({
+    async *stream(_: unknown, { checkpoint, request }) {
+      checkpoint(() => ({}))
+      yield String(await request({ kind: 'text', prompt: 'Which?' }))
+    },
+  }),
+}
+
+describe.skipIf(!HAS_REDIS)('an inspector of one of two servers that share a Redis, asked for all runs,', () => {
+  let redis: RedisServer
+  beforeAll(async () => {
+    redis = await RedisServer.start()
+  })
+  afterAll(() => redis[Symbol.asyncDispose]())
+
+  test('reports runs of the other server: which has them, what they have said, and their ends', async () => {
+    const node = redisDeployment(redis, { leaseMs: LEASE_MS })
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'talker', 3)
+    alice.start(2, 'asker', null)
+    const talks = (await alice.next('opened', 1)).run
+    const asks = (await alice.next('opened', 2)).run
+    await using own = await b.client()
+    own.start(1, 'talker', 1)
+    const here = (await own.next('opened')).run
+
+    await using watcher = await watching(b, { input: all })
+    const seen = await watcher.run(talks, ({ items }) => items === 3)
+    expect(seen).toMatchObject({ actor: 'talker', principal: 'alice', state: 'running', readers: [], sessions: [] })
+    expect(seen.node).toMatch(/./)
+    expect(await watcher.run(asks, ({ state }) => state === 'waiting_input')).toMatchObject({ node: seen.node })
+    expect((await watcher.run(here)).node).toBeUndefined()
+    alice.send({ kind: 'input', sid: 1, mid: 'm', type: 'message', data: 'more' })
+    await watcher.run(talks, ({ items, itemsPerSec }) => items === 4 && itemsPerSec > 0)
+    alice.send({ kind: 'cancel', sid: 1 })
+    await watcher.until(({ runs }) => !runs.has(talks), 'its end')
+    const gone = watcher.updates.find(({ goneRuns }) => goneRuns?.includes(talks))
+    expect(gone?.runs).toMatchObject([{ id: talks, state: 'ended', outcome: 'cancelled' }])
+
+    // Another watcher of the same server that does not ask for them, and one who may not see those of others.
+    await using narrow = await watching(b)
+    expect([...narrow.state.runs.keys()].toSorted()).toEqual([here, watcher.id, narrow.id].toSorted())
+    await using bob = await watching(b, { input: all, auth: 'bob' })
+    expect([...bob.state.runs.keys()]).toEqual([bob.id])
+  })
+
+  test('goes on to report a run that this server takes over from one that died', async () => {
+    const node = redisDeployment(redis, { leaseMs: LEASE_MS })
+    const a = await node(actors)
+    await using b = await node(actors)
+    const alice = await a.client()
+    alice.start(1, 'asker', null)
+    const { run } = await alice.next('opened', 1)
+    await using watcher = await watching(b, { input: all })
+    await watcher.run(run, ({ node: where, state }) => where !== undefined && state === 'waiting_input')
+    a.store.crash()
+    await watcher.run(run, ({ node: where }) => where === undefined)
+    // It has been on the list all the time.
+    expect(watcher.updates.filter(({ goneRuns }) => goneRuns?.includes(run))).toEqual([])
+    expect(watcher.state.runs.get(run)).toMatchObject({ state: 'waiting_input' })
+    alice.cut()
+    await a[Symbol.asyncDispose]()
+  })
+})
