@@ -11,10 +11,9 @@ import {
   tool,
 } from '../../server/index.ts'
 import type { Durability } from '../../server/runs/journal.ts'
-import { memoryStore } from '../../server/stores/memory-store.ts'
-import type { RunStore } from '../../server/stores/run-store.ts'
-import { FailingStore } from '../helpers/failing-store.ts'
+import type { FailingStore } from '../helpers/failing-store.ts'
 import { quiet } from '../helpers/server.ts'
+import { type Life, Lives } from './lives.ts'
 import type { Tamper } from './network.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
 import { type Chance, microtasks, type VirtualTime } from './virtual-time.ts'
@@ -58,9 +57,6 @@ type View = {
 
 type SimClient = { readonly name: string; readonly sdk: Client<Actors>; readonly views: View[] }
 
-/** A process: while it lives, what its actors do counts. */
-type Process = { readonly server: MillraceServer<Actors>; readonly store: FailingStore; isAlive: boolean }
-
 /**
  * Servers, one after the other, that have one store: it is slow, it fails before and after it applied something, it is
  * full, and the process dies and begins anew. What clients see must be what is stored, in the end.
@@ -81,10 +77,8 @@ export class StoreWorld {
   }
   readonly #stage: Stage
   readonly #durability: Durability
-  readonly #kept: RunStore = memoryStore()
+  readonly #lives: Lives<MillraceServer<Actors>>
   readonly #clients: SimClient[] = []
-  #process!: Process
-  #isRestarting = false
   #restarts = 0
   #names = 0
   /** How often the actor of each run was begun, and its tool was run. */
@@ -107,6 +101,7 @@ export class StoreWorld {
     this.chance = this.#stage.chance
     this.time = this.#stage.time
     this.#durability = this.chance.pick(['eager', 'logged'])
+    this.#lives = new Lives(this.#stage, (store, life) => this.#makeServer(store, life))
   }
 
   get trace(): readonly string[] {
@@ -115,29 +110,13 @@ export class StoreWorld {
 
   // --- processes
 
-  async #begin(store: FailingStore): Promise<void> {
-    const process: Process = { isAlive: true, store, server: this.#makeServer(store, () => process.isAlive) }
-    this.#process = process
-    this.#isRestarting = true
-    try {
-      await process.server.listen()
-      this.#isRestarting = false
-    } catch (error) {
-      // The store failed: whoever runs the server begins it again.
-      if (!MillraceError.is(error, 'store_unavailable')) throw error
-      process.isAlive = false
-      await this.#stage.pause(undefined, 500)
-      await this.#begin(store.kill())
-    }
-  }
-
-  #makeServer(store: FailingStore, isAlive: () => boolean): MillraceServer<Actors> {
+  #makeServer(store: FailingStore, life: Life): MillraceServer<Actors> {
     return createServer({
       actors: {
-        work: actor({ stream: (input: unknown, context: ActorContext) => this.#work(input as Plan, context, isAlive) }),
-        payer: this.#payer(isAlive),
-        boss: this.#boss(isAlive),
-        chief: this.#chief(isAlive),
+        work: actor({ stream: (input: unknown, context: ActorContext) => this.#work(input as Plan, context, life) }),
+        payer: this.#payer(life),
+        boss: this.#boss(life),
+        chief: this.#chief(life),
       } as never,
       authenticate: byName,
       limits: { ...LIMITS, flushMs: this.chance.pick([0, 4, 20]) },
@@ -146,7 +125,7 @@ export class StoreWorld {
       store,
       durability: this.#durability,
       logger: quiet,
-      onError: (error) => isAlive() && this.#unexpected(error),
+      onError: (error) => life.isOver || this.#unexpected(error),
     })
   }
 
@@ -154,32 +133,27 @@ export class StoreWorld {
     if (!MillraceError.is(error, 'store_unavailable')) this.#stage.failed(error)
   }
 
-  /** What a dead process does never ends, and nobody sees it. */
-  #live(isAlive: () => boolean): Promise<void> {
-    return isAlive() ? Promise.resolve() : new Promise(() => {})
-  }
-
-  async *#work(plan: Plan, context: ActorContext, isAlive: () => boolean): AsyncGenerator<string> {
+  async *#work(plan: Plan, context: ActorContext, life: Life): AsyncGenerator<string> {
     const { id } = context.run
     const times = (this.#executions.get(id) ?? 0) + 1
     this.#executions.set(id, times)
     if (times > 1) this.#stage.fail('executed-twice', plan.who)
     for (let i = 1; i <= plan.items; i++) {
       if (this.chance.of(0.5)) await this.#stage.pause(context.signal, this.chance.int(80))
-      await this.#live(isAlive)
+      await life.live()
       yield `${plan.who}.${i};`
     }
     if (plan.silent) await this.#stage.pause(context.signal, 3_600_000)
   }
 
-  #payer(isAlive: () => boolean): ReturnType<typeof agent> {
+  #payer(life: Life): ReturnType<typeof agent> {
     const pay = tool({
       description: 'Pays',
       parameters: { type: 'object' },
       needsApproval: true,
       approvalMs: 3_600_000,
       run: async (_args, { fence }) => {
-        await this.#live(isAlive)
+        await life.live()
         const times = (this.#paid.get(fence.run) ?? 0) + 1
         this.#paid.set(fence.run, times)
         this.stats.paid++
@@ -187,17 +161,16 @@ export class StoreWorld {
         return 'paid'
       },
     })
-    return agent({ model: this.#model(isAlive, { name: 'pay', says: 'let me pay;' }), tools: { pay } })
+    return agent({ model: this.#model(life, { name: 'pay', says: 'let me pay;' }), tools: { pay } })
   }
 
-  #boss(isAlive: () => boolean): ReturnType<typeof agent> {
-    const delegate = agentTool(this.#payer(isAlive), { description: 'Pays', name: 'clerk' })
-    return agent({ model: this.#model(isAlive, { name: 'delegate', says: 'you pay;' }), tools: { delegate } })
+  #boss(life: Life): ReturnType<typeof agent> {
+    const delegate = agentTool(this.#payer(life), { description: 'Pays', name: 'clerk' })
+    return agent({ model: this.#model(life, { name: 'delegate', says: 'you pay;' }), tools: { delegate } })
   }
 
-  #chief(isAlive: () => boolean): ReturnType<typeof actor> {
-    const payer = this.#payer(isAlive)
-    const live = (): Promise<void> => this.#live(isAlive)
+  #chief(life: Life): ReturnType<typeof actor> {
+    const payer = this.#payer(life)
     return actor({
       async *stream(_input: unknown, { checkpoint, restored, spawn }: ActorContext) {
         if (restored === undefined) yield 'you pay;'
@@ -205,25 +178,24 @@ export class StoreWorld {
         const clerk = spawn(payer, 'pay', { key: 'clerk' })
         yield* clerk
         const said = String(await clerk.result)
-        await live()
+        await life.live()
         for (let i = 0; i < 3; i++) yield `${said.split(';')[0]}${i};`
       },
     })
   }
 
   /** A model that calls a tool, and then says what came of it. */
-  #model(isAlive: () => boolean, { name, says }: { name: string; says: string }): Model {
+  #model(life: Life, { name, says }: { name: string; says: string }): Model {
     const { chance } = this
     const stage = this.#stage
-    const live = (): Promise<void> => this.#live(isAlive)
     return {
       id: 'demo:sim',
       provider: 'demo',
       async *stream({ messages, signal }): AsyncGenerator<ModelEvent> {
-        await live()
+        await life.live()
         const last = messages[messages.length - 1]
         if (chance.of(0.5)) await stage.pause(signal, chance.int(200))
-        await live()
+        await life.live()
         if (last?.role === 'tool') {
           for (let i = 0; i < 3; i++) yield { type: 'text', text: `${last.content.split(';')[0]}${i};` }
           yield { type: 'finish', stop: 'stop' }
@@ -238,24 +210,17 @@ export class StoreWorld {
 
   /** The process dies, or goes away in order. Another one begins. */
   #restart(): void {
-    if (this.#restarts >= MOST_RESTARTS || this.#isRestarting) return
+    if (this.#restarts >= MOST_RESTARTS || this.#lives.isRestarting) return
     this.#restarts++
-    const old = this.#process
     const isKill = this.chance.of(0.7)
-    this.#isRestarting = true
     this.#stage.log(isKill ? 'kill' : 'close')
     if (isKill) {
       this.stats.kills++
-      old.isAlive = false
-      const store = old.store.kill()
       void this.#noteWaiting()
-      for (const link of this.#stage.network.links) if (link.isOpen) link.cut()
-      this.#stage.network.refuse()
-      void this.#begin(store).catch((error: unknown) => this.#stage.failed(error))
-      return
+      return this.#lives.kill()
     }
     this.stats.closes++
-    void this.#closeAndBegin(old).catch((error: unknown) => this.#stage.failed(error))
+    this.#lives.close((closed) => this.#patience(closed))
   }
 
   /** A run that has waited for a while, with a store that did not fail, waits on in the next process. */
@@ -268,7 +233,7 @@ export class StoreWorld {
         askedAt > before ||
         this.time.turns < askedTurn + CALM_TURNS ||
         this.#answered.has(id) ||
-        (await this.#kept.find(id))?.end
+        (await this.#lives.kept.find(id))?.end
       )
         continue
       this.stats.restored++
@@ -278,20 +243,15 @@ export class StoreWorld {
   }
 
   #hasFaults(): boolean {
-    const { slowMs, failBefore, failAfter, isFull } = this.#process.store.faults
+    const { slowMs, failBefore, failAfter, isFull } = this.#lives.store.faults
     return slowMs > 0 || failBefore > 0 || failAfter > 0 || isFull
   }
 
-  async #closeAndBegin(old: Process): Promise<void> {
-    const closed = old.server.close({ drainMs: Number.POSITIVE_INFINITY })
+  async #patience(closed: Promise<void>): Promise<void> {
     const { turns } = this.time
     await Promise.race([closed, this.#stage.pause(undefined, this.chance.int(2_000))])
     // However fast time passes here, no process meets a deadline before it has done anything.
     while (this.time.turns < turns + CALM_TURNS) await this.#stage.pause(undefined, 50)
-    await old.server.close({ drainMs: 0 })
-    old.isAlive = false
-    this.#stage.network.refuse()
-    await this.#begin(old.store.kill())
   }
 
   // --- clients
@@ -455,7 +415,7 @@ export class StoreWorld {
   }
 
   #disturb(): void {
-    const { faults } = this.#process.store
+    const { faults } = this.#lives.store
     const dice = this.chance.next()
     if (dice < 0.3) return this.#stage.cut()
     if (dice < 0.5) return this.#restart()
@@ -464,8 +424,8 @@ export class StoreWorld {
     if (dice < 0.6) faults.slowMs = this.chance.pick([0, 5, 200])
     else if (dice < 0.7) faults.failBefore = this.chance.pick([0, 0.3])
     else if (dice < 0.8) faults.failAfter = this.chance.pick([0, 0.3])
-    else if (dice < 0.9) this.#process.store.fillFor(this.chance.int(MOST_FULL_MS))
-    else this.#process.store.loseReplies(1 + this.chance.int(3))
+    else if (dice < 0.9) this.#lives.store.fillFor(this.chance.int(MOST_FULL_MS))
+    else this.#lives.store.loseReplies(1 + this.chance.int(3))
   }
 
   async #step(): Promise<void> {
@@ -487,7 +447,7 @@ export class StoreWorld {
   async #settle(): Promise<void> {
     this.#stage.log('settling')
     for (let round = 0; round < 400; round++) {
-      Object.assign(this.#process.store.faults, { slowMs: 0, failBefore: 0, failAfter: 0, isFull: false })
+      Object.assign(this.#lives.store.faults, { slowMs: 0, failBefore: 0, failAfter: 0, isFull: false })
       this.#stage.learn(true)
       for (const view of this.#views()) {
         if (view.reader.done) continue
@@ -498,7 +458,7 @@ export class StoreWorld {
       await this.#stage.flush(60)
       await this.time.advance(round % 10 === 9 ? 5_000 : 50)
       this.#stage.check()
-      if (!this.#isRestarting && this.#views().every(({ reader }) => reader.done)) return
+      if (!this.#lives.isRestarting && this.#views().every(({ reader }) => reader.done)) return
     }
     for (const view of this.#views())
       if (!view.reader.done) this.#stage.fail('deadlock', `${view.name} at ${view.position}: ${view.client.sdk.status}`)
@@ -509,14 +469,14 @@ export class StoreWorld {
     for (const view of this.#views()) await this.#checkView(view)
     this.#stage.check()
     await this.#stage.drive(Promise.all(this.#clients.map(({ sdk }) => sdk.close({ runs: 'cancel' }))))
-    await this.#stage.drive(this.#process.server.close({ drainMs: 0 }))
+    await this.#stage.drive(this.#lives.server.close({ drainMs: 0 }))
     this.#stage.check()
   }
 
   async #checkView(view: View): Promise<void> {
     const { name, plan, error, end, kind } = view
     const id = view.run.position?.run ?? ''
-    const stored = await this.#kept.find(id)
+    const stored = await this.#lives.kept.find(id)
     const code = error?.code
     if (code === 'interrupted') this.stats.interrupted++
     if (stored && end && (stored.end?.seq !== end.seq || stored.end.outcome !== end.outcome))
@@ -556,7 +516,7 @@ export class StoreWorld {
   }
 
   async run(steps = 80 + this.chance.int(200)): Promise<void> {
-    await this.#stage.drive(this.#begin(new FailingStore(this.#kept, this.time)))
+    await this.#stage.drive(this.#lives.begin())
     this.#addClient('a1')
     if (this.chance.of(0.6)) this.#addClient('a2')
     while (steps-- > 0) await this.#step()
