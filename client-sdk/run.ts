@@ -235,8 +235,10 @@ export function createRun<Data extends AnyData, Result>(
           (error: unknown) => {
             const { code } = error as MillraceError
             reader.isStopping = false
-            // The end of the run came first, or nothing does.
-            return code === 'connection_lost' ? leave(frame) : { confirmed: false, code }
+            // The end of the run came first, or nothing does. The end is the answer to a cancel, and ends no turn.
+            return code === 'connection_lost' || (code === 'not_found' && ifSeq === undefined)
+              ? leave(frame)
+              : { confirmed: false, code }
           },
         )
       }

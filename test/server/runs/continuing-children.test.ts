@@ -160,6 +160,16 @@ describe('a cancel that does not cascade', () => {
     expect(await served.client.attach('parent', inner!).result).toBe('one two')
   })
 
+  test('of a run that has ended says how, as any cancel does, also while its last items wait to be read', async () => {
+    await using served = await servedParent(async function* () {
+      for (let n = 0; n < 20; n++) yield { type: 'progress', current: n }
+    })
+    const run = served.client.start('parent', undefined, { policy: 'log', credit: 1 })
+    await run.opened
+    await allSettled(served)
+    expect(await run.cancel({ cascade: false })).toEqual({ confirmed: true, outcome: 'done' })
+  })
+
   test('over plain HTTP is for a run and for a sub-agent, and not for a tool call', async () => {
     const { words, goOn } = twoWords()
     const middle = actor({
