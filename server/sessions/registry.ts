@@ -85,6 +85,8 @@ export class Registry {
   readonly #unsettled = new Set<Run>()
   /** Children that another process left, each with the run that is about to begin it again. */
   readonly #coming = new Map<string, Run>()
+  /** Runs that the store is about to have: each settles when it does, or does not. */
+  readonly #beginning = new Map<string, Promise<void>>()
   readonly #quotas: Quotas
   readonly #ended: EndedRuns<Run>
   readonly #budget: NodeBudget
@@ -233,7 +235,15 @@ export class Registry {
     if (known?.run) return this.#reused(principal, known, input)
     const checked = this.#check(principal, start)
     const id = storage.idOf(key) ?? newId('r', this.#options.runtime)
-    const begun = await storage.begin(id, storable(checked), { name: key, input })
+    const beginning = storage.begin(id, storable(checked), { name: key, input })
+    // The store lists it from now on.
+    const settled = beginning.then(
+      () => {},
+      () => {},
+    )
+    this.#beginning.set(id, settled)
+    void settled.then(() => this.#beginning.delete(id))
+    const begun = await beginning
     if ('run' in begun) {
       const elsewhere = this.#runs.get(begun.run) ? undefined : await storage.find(begun.run)
       const run = this.#runs.get(begun.run) ?? (await elsewhere?.view(0))
@@ -470,7 +480,7 @@ export class Registry {
       if (!run || !storage || from === undefined || from >= run.log.first) return found
       return storage.paged(run, from).then((paged) => ({ ...found, run: paged }))
     }
-    const restored = this.#coming.get(id)?.restored
+    const restored = this.#coming.get(id)?.restored ?? this.#beginning.get(id)
     if (restored) return restored.then(() => this.find(principal, id, after, whole))
     // It may be one that was left to the next process. The client asks there, once this connection closes.
     if (this.#draining) return new Promise(() => {})

@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest'
 import type { ListedFacts } from '../../../protocol/frames.ts'
 import { actor } from '../../../server/index.ts'
+import { memoryStore } from '../../../server/stores/memory-store.ts'
+import { holding } from '../../helpers/holding-store.ts'
 import { onOneStore } from '../../helpers/one-store.ts'
+import { testServer } from '../../helpers/server.ts'
 import type { WireClient } from '../../helpers/wire-client.ts'
 
 const say = actor({
@@ -106,4 +109,20 @@ test('a list is refused, and not cut short, while the store cannot be read', asy
   served.fail()
   client.send({ kind: 'list', sid: 2 })
   expect(await client.next('end', 2)).toMatchObject({ outcome: 'error', data: { code: 'store_unavailable' } })
+})
+
+test('a client follows a run that a list shows, also while the store has not said yet that it has begun', async () => {
+  const store = holding(memoryStore())
+  await using served = await testServer({ say }, { store })
+  await using alice = await served.client()
+  await using other = await served.client()
+  const begun = store.holdBegins()
+  alice.start(1, 'say', 'hello', { key: 'k' })
+  let run: string | undefined
+  for (let sid = 10; run === undefined; sid++) run = (await listOf(other, sid))[0]?.run
+  other.attach(1_000, run, 0)
+  await other.settle()
+  expect(other.frames.some(({ kind }) => kind === 'end')).toBe(false)
+  begun()
+  expect(await other.next('end', 1_000)).toMatchObject({ outcome: 'done' })
 })
