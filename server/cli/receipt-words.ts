@@ -33,6 +33,7 @@ export function receiptWords(receipt: Receipt): string[] {
     settled ? 'all work has ended' : `still open: ${unsettled.map(unsettledWords).join(', ')}`,
     ...providerWords(receipt),
     ...toolWords(receipt),
+    ...continuingWords(receipt),
   ]
   const left = [
     kept === 0 ? 'no items are kept' : `${kept} ${kept === 1 ? 'item is' : 'items are'} kept`,
@@ -40,6 +41,17 @@ export function receiptWords(receipt: Receipt): string[] {
     ...(note === undefined ? [] : [`note: ${note}`]),
   ]
   return [`cancelled in ${msWords(receipt.ms)}: ${stopped.join('; ')}`, left.join('; ')]
+}
+
+/** The children that go on: each is a run that can be followed by its id. */
+function continuingWords({ continuing = [] }: Receipt): string[] {
+  if (continuing.length === 0) return []
+  const ids = continuing.join(', ')
+  return [
+    continuing.length === 1
+      ? `1 child goes on as a run of its own (${ids})`
+      : `${continuing.length} children go on as runs of their own (${ids})`,
+  ]
 }
 
 function providerWords({ provider }: Receipt): string[] {

@@ -43,6 +43,22 @@ describe('the command line prints a receipt', () => {
       ],
     ],
     [
+      'of a run that let a child go',
+      cancelled({ continuing: ['r_a'], kept: 2 }),
+      [
+        'cancelled in 0.4 ms: all work has ended; no provider request was open; 1 child goes on as a run of its own (r_a)',
+        '2 items are kept',
+      ],
+    ],
+    [
+      'of a run that let several children go',
+      cancelled({ continuing: ['r_a', 'r_b'] }),
+      [
+        'cancelled in 0.4 ms: all work has ended; no provider request was open; 2 children go on as runs of their own (r_a, r_b)',
+        'no items are kept',
+      ],
+    ],
+    [
       'of what would not stop',
       cancelled({
         settled: false,
