@@ -13,6 +13,8 @@ export type ParkingCallbacks = {
   readonly runtime: Pick<Runtime, 'nextTurn'>
   /** That of the whole tree of runs. Undefined where nothing is stored. */
   journal(): Journal | undefined
+  /** The store learns that the tree goes on. Undefined: it knows. */
+  goOn(): Promise<void> | undefined
   /** Of the run that began this one, until that is over. */
   above(): Parking | undefined
   /** It has begun or stopped to wait. */
@@ -56,7 +58,7 @@ export class Parking {
     this.#count(1)
     const over = (): void => this.#count(-1)
     what.then(over, over)
-    if (!this.#run.journal()) return what
+    if (!this.#run.journal() && !this.#run.goOn()) return what
     const waited = this.#goOnAfter(what)
     // An actor may stop waiting for it before it rejects.
     waited.catch(() => {})
@@ -73,7 +75,7 @@ export class Parking {
       return await what
     } finally {
       this.#goingOn++
-      await this.#run.journal()?.goOn()
+      await this.#run.goOn()
       this.#goingOn--
       this.review()
     }

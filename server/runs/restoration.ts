@@ -53,6 +53,21 @@ export class Restoration {
     for (const [step, id] of stepsOf(parked)) this.reached(step, id)
   }
 
+  /**
+   * A run below the first one is let go: what is left of this for it and the runs below it.
+   * @param done as for the constructor.
+   * @returns undefined when that was done again.
+   */
+  handOver(parked: ParkedRun, done: () => void): Restoration | undefined {
+    const part = new Restoration(parked, done)
+    for (const name of part.#expected) if (!this.#expected.has(name)) part.#expected.delete(name)
+    for (const child of part.children) {
+      const inputs = this.#inputs.get(child)
+      if (inputs) part.#inputs.set(child, inputs)
+    }
+    return part.isOver ? undefined : part
+  }
+
   /** Keeps an input for a child until that goes on. */
   keepInput(child: string, input: InputBelow): void {
     this.#inputs.set(child, [...(this.#inputs.get(child) ?? []), input])

@@ -137,6 +137,8 @@ export class Run implements ReadableRun {
   #isElsewhere = false
   /** What it goes on from, if another process began it. */
   #restored: ParkedRun | undefined
+  /** The run that began it has let it go: until this resolves, the store does not know that it goes on. */
+  #leaving: Promise<void> | undefined
   /** What it and the runs below it have still to do again then. Only the run above all has one. */
   #restoration: Restoration | undefined
 
@@ -288,7 +290,7 @@ export class Run implements ReadableRun {
   /** Begins, with the input as its schema made it, or with the promise of that. */
   begin(input: ValidationResult<unknown> | Promise<ValidationResult<unknown>>): void {
     // A new child of a run that was parked: that goes on.
-    const goesOn = this.#parentLink && !this.#restored ? this.#treeJournal?.goOn() : undefined
+    const goesOn = this.#parentLink && !this.#restored ? this.#goOn() : undefined
     if (goesOn) return void goesOn.then(() => this.#begin(input))
     this.#begin(input)
   }
@@ -335,7 +337,7 @@ export class Run implements ReadableRun {
       checkpoint: (state) => {
         if (this.#treeJournal) this.#parked().checkpoint(state)
       },
-      goOn: () => this.#treeJournal?.goOn(),
+      goOn: () => this.#goOn(),
       restored: this.#restored?.actor,
       wait: (what) => this.#parked().wait(what),
       restoredCall: (call) => this.#restored?.calls.find(({ id }) => id === call),
@@ -382,6 +384,7 @@ export class Run implements ReadableRun {
     this.#parking ??= new Parking({
       runtime: this.#guarded,
       journal: () => this.#treeJournal,
+      goOn: () => this.#goOn(),
       above: () => this.#parentLink && this.#parentLink.parent.#parked(),
       waitingChanged: () => {
         this.#holdDeadline()
@@ -427,6 +430,11 @@ export class Run implements ReadableRun {
   /** The journal of the run above all. */
   get #treeJournal(): Journal | undefined {
     return this.#parentLink ? this.#parentLink.parent.#treeJournal : this.#journal
+  }
+
+  /** The store learns that the tree of runs goes on. Nothing new may be done before that. Undefined: it knows. */
+  #goOn(): Promise<void> | undefined {
+    return this.#parentLink ? this.#parentLink.parent.#goOn() : (this.#journal?.goOn() ?? this.#leaving)
   }
 
   /** The run that no other one began. */
@@ -744,6 +752,10 @@ export class Run implements ReadableRun {
   /** The run that began it is over, and it goes on as a run of its own, also while nobody reads it. */
   letGo(): void {
     this.#costAtParent = this.spent
+    if (this.#restored) this.#restoration = this.#restoring?.handOver(this.#restored, () => this.#parking?.review())
+    // Where the store has the tree waiting, another process would go on with this one, too, until it knows better.
+    this.#leaving = this.#goOn()
+    void this.#leaving?.then(() => (this.#leaving = undefined))
     this.parent = undefined
     this.#parentLink = undefined
     this.#ids.share()
@@ -908,7 +920,10 @@ export class Run implements ReadableRun {
         const publishHere = (): void => {
           if (!this.#root.#isElsewhere) publish()
         }
-        if (this.#journal) void this.#journal.end(end).then(() => this.#guarded.enter(publishHere))
+        // What ends below a run that is stored as waiting must not wait again in another process.
+        const above = this.#parentLink?.parent
+        const stored = this.#journal ? this.#journal.end(end) : above && !above.isOver ? this.#goOn() : this.#leaving
+        if (stored) void stored.then(() => this.#guarded.enter(publishHere))
         else publishHere()
       },
       ended: () => {

@@ -77,8 +77,9 @@ export class WorkflowRun {
       if (node.type !== 'step') this.#kept.forgetWithin(id)
       return output
     } catch (error) {
-      if (node.type !== 'step' || !node.recover || isStopped(place)) throw error
-      const instead = await node.recover(error as MillraceError, value, this.#input)
+      const recover = node.type === 'step' ? node.recover : undefined
+      if (!recover || isStopped(place)) throw error
+      const instead = await this.#busy(() => recover(error as MillraceError, value, this.#input))
       this.#kept.add(id, instead)
       return instead
     }
@@ -155,7 +156,12 @@ export class WorkflowRun {
     let failure: MillraceError | undefined
     const again = async (): Promise<unknown> => {
       attempt++
-      if (attempt > 1) await context.emit({ type: 'step', id, name, status: 'start', attempt })
+      if (attempt > 1) {
+        await context.resumed()
+        this.#kept.tell(id)
+        await context.emit({ type: 'step', id, name, status: 'start', attempt })
+        await context.resumed()
+      }
       try {
         return await this.#once(node, value, id, attempt, place)
       } catch (error) {
@@ -175,6 +181,8 @@ export class WorkflowRun {
         const { delayMs: retryMs } = step.value
         const error = wordsOf(failure as MillraceError)
         const tried = attempt > 1 ? { attempt } : {}
+        // Another process begins with the first attempt, and says so.
+        this.#kept.failed(id)
         await context.emit({ type: 'step', id, name, status: 'failed', error, ...tried, retryMs })
       }
     } catch (error) {
@@ -227,10 +235,17 @@ export class WorkflowRun {
     step: { id: string; name: string; attempt: number },
     place: Place,
   ): Promise<unknown> {
+    return this.#busy(() => {
+      const running = body.run(value, stepContext(place.context, this.#input, step, place.signal))
+      return isGenerator(running) ? streamed(running, place) : running
+    })
+  }
+
+  /** Does what could not go on in another process. */
+  async #busy<T>(work: () => T | Promise<T>): Promise<T> {
     this.#underWay.count++
     try {
-      const running = body.run(value, stepContext(place.context, this.#input, step, place.signal))
-      if (isGenerator(running)) return await streamed(running, place)
+      const running = work()
       return isThenable(running) ? await running : running
     } finally {
       this.#underWay.count--
@@ -317,7 +332,7 @@ export class WorkflowRun {
         )
       } catch (error) {
         if (recover && !isStopped(inside)) {
-          const instead = await recover(error as MillraceError, name, value)
+          const instead = await this.#busy(() => recover(error as MillraceError, name, value))
           this.#kept.add(branchId, instead)
           return instead
         }

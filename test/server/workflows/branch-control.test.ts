@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { agent, MillraceError, workflow } from '../../../server/index.ts'
+import { agent, MillraceError, type StepContext, workflow } from '../../../server/index.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
 import { says, scriptedModel } from '../../helpers/scripted-model.ts'
+import { eventually } from '../../helpers/server.ts'
 import { aborted, latch } from '../../helpers/test-actors.ts'
 import { servedWorkflow, stepsOf } from '../../helpers/workflow-run.ts'
 
@@ -68,6 +70,83 @@ describe('a function that is a branch', () => {
     expect(model.asked).toHaveLength(1)
     await watched.run.send('govern', { agent: held, paused: false })
     expect(await watched.run.result).toEqual({ held: 'a mill', free: 'a door' })
+  })
+
+  test('is slowed down alone: it takes no more of its model than that, and its siblings do', async () => {
+    const asked = { slow: 0, free: 0 }
+    const ready = latch()
+    const endless = (name: keyof typeof asked) =>
+      scriptedModel(async function* () {
+        await ready.opened
+        while (asked[name] < 40) {
+          asked[name]++
+          yield { type: 'text', text: 'x' }
+        }
+        yield { type: 'finish', stop: 'stop' }
+      })
+    const reading =
+      (name: keyof typeof asked) =>
+      async (_: unknown, { ai }: StepContext): Promise<number> => {
+        let length = 0
+        for await (const text of ai.streamCompletion('go', { model: endless(name) })) length += text.length
+        return length
+      }
+    const both = workflow({
+      steps: (flow) =>
+        flow.parallel('read', (branch) => ({
+          slow: branch.step('one', reading('slow'), { branch: true }),
+          free: branch.step('two', reading('free')),
+        })),
+    })
+    const clock = handClock()
+    await using served = await servedWorkflow(both, { runtime: clock })
+    const watched = served.start(null)
+    const { agent } = await watched.first('agent.start', ({ name }) => name === 'read/slow/one')
+    await watched.run.send('govern', { agent, perSec: 100 })
+    ready.open()
+    await watched.first('step', ({ id, status }) => id === 'read/free/two' && status === 'done')
+    for (let piece = 1; piece <= 10; piece++) {
+      // One more waits for its time.
+      await eventually(() => asked.slow > piece, `piece ${piece} is taken`)
+      await watched.run.send('govern', {})
+      expect(asked).toEqual({ slow: piece + 1, free: 40 })
+      clock.advance(10)
+    }
+    await watched.run.send('govern', { agent, perSec: null })
+    expect(await watched.run.result).toEqual({ slow: 40, free: 40 })
+  })
+
+  test('is not tried again while it is paused', async () => {
+    const failing = latch()
+    const attempts: number[] = []
+    const flaky = workflow({
+      steps: (flow) =>
+        flow.parallel('all', (branch) => ({
+          one: branch.step(
+            'load',
+            async (_, { step }) => {
+              attempts.push(step.attempt)
+              await failing.opened
+              if (step.attempt === 1) throw new MillraceError('unavailable', 'not yet')
+              return step.attempt
+            },
+            { retry: { attempts: 2, delayMs: 1 } },
+          ),
+        })),
+    })
+    const clock = handClock()
+    await using served = await servedWorkflow(flaky, { runtime: clock })
+    const watched = served.start(null)
+    const { agent } = await watched.first('agent.start')
+    await watched.first('step', ({ id }) => id === 'all/one/load')
+    await watched.run.send('govern', { agent, paused: true })
+    failing.open()
+    await watched.first('step', ({ status }) => status === 'failed')
+    clock.advance(10)
+    await watched.run.send('govern', {})
+    expect(attempts).toEqual([1])
+    await watched.run.send('govern', { agent, paused: false })
+    expect(await watched.run.result).toEqual({ one: 2 })
   })
 
   test('is tried again as another child, and keeps its result', async () => {

@@ -1,14 +1,28 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createClient } from '../../../client-sdk/node.ts'
-import { type Actor, actor, agent, MillraceError, supervisorTeam, tool, workflow } from '../../../server/index.ts'
+import {
+  type Actor,
+  type ActorContext,
+  actor,
+  agent,
+  type Flow,
+  MillraceError,
+  type RunEvent,
+  type SpawnOptions,
+  type Steps,
+  supervisorTeam,
+  tool,
+  workflow,
+} from '../../../server/index.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { Watched } from '../../helpers/agent-run.ts'
+import { holding } from '../../helpers/holding-store.ts'
 import { mortal } from '../../helpers/mortal-store.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
-import { aborted } from '../../helpers/test-actors.ts'
+import { aborted, latch } from '../../helpers/test-actors.ts'
 import { stepsOf } from '../../helpers/workflow-run.ts'
 
 /** Servers, one after the other, with one store. `kill` ends the process of one. */
@@ -16,12 +30,15 @@ function lives(work: object, kept = memoryStore()) {
   return {
     kept,
     async begin(runtime = nodeRuntime) {
-      const store = mortal(kept)
+      const held = holding(kept)
+      const store = mortal(held)
       const served = await testServer({ work: work as Actor }, { store, runtime })
       const client = createClient(served.url, { token: 'alice' })
       return {
         client,
+        server: served.server,
         kill: () => store.kill(),
+        holdStore: () => held.holdAppends(),
         async [Symbol.asyncDispose]() {
           await client.close({ runs: 'detach' })
           await served[Symbol.asyncDispose]()
@@ -374,5 +391,270 @@ describe('the tasks of a supervisor, when its process dies', () => {
       { member: 'broken', state: 'error', error: 'down' },
       { member: 'asker', state: 'done', answer: true },
     ])
+  })
+})
+
+/** An actor that asks, and goes on after a restart. */
+function asking(asked: (answer: unknown) => void = () => {}, stopped: () => void = () => {}): Actor {
+  return actor({
+    async *stream(_: unknown, { checkpoint, request, signal }) {
+      checkpoint(() => ({}))
+      signal.addEventListener('abort', stopped)
+      const answer = await request({ kind: 'text', prompt: 'What?' })
+      asked(answer)
+      yield String(answer)
+    },
+  }) as object as Actor
+}
+
+/** What is due in this process has happened. */
+async function someTurns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe('a workflow of which one branch is stopped while all of it waits', () => {
+  test('does what follows only once the store knows that it goes on, so that nothing is done twice', async () => {
+    const done: string[] = []
+    const stopped = latch()
+    const work = workflow({
+      steps: (flow) =>
+        flow.parallel('both', (branch) => ({
+          asks: branch.approve('sure'),
+          waits: branch
+            .step('ask', asking(undefined, stopped.open), { recover: () => 'nothing' })
+            .step('after', (value) => (done.push('after'), value)),
+        })),
+    })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    let agent = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      ;({ agent = '' } = await watched.first('agent.start', ({ name }) => name === 'both/waits/ask'))
+      await watched.first('request', (asked) => asked.agent === agent)
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.holdStore()
+      let isAnswered = false
+      void watched.run.cancel({ agent }).then(() => (isAnswered = true))
+      await stopped.opened
+      await someTurns()
+      expect({ done, isAnswered }).toEqual({ done: [], isAnswered: false })
+      first.kill()
+    }
+    await using second = await begin()
+    const watched = new Watched(second.client.attach('work', id, { after: 'start' }))
+    const sure = await watched.first('request', ({ kind }) => kind === 'confirm')
+    expect(await watched.run.cancel({ agent })).toMatchObject({ outcome: 'cancelled', settled: true })
+    await watched.run.send('answer', { request: sure.id, value: true })
+    expect(await watched.run.result).toEqual({ asks: null, waits: 'nothing' })
+    expect(done).toEqual(['after'])
+    expect(watched.all('agent.end').filter((end) => end.agent === agent)).toHaveLength(1)
+  })
+})
+
+describe('a step that has failed, when its process dies', () => {
+  /** One item asks, and this is done with the other one. */
+  const beside = (step: (flow: Flow<unknown, unknown>) => Steps<unknown>) =>
+    workflow({
+      steps: (flow) =>
+        flow.map('items', { over: () => ['asks', 'fails'] }, (item) =>
+          item.route(
+            'which',
+            (way) => way,
+            (way) => ({ asks: way.approve('sure'), fails: step(way as never) }),
+          ),
+        ),
+    })
+  const isOf = (name: string, is: string) => (step: { id: string; status: string }) =>
+    step.id.endsWith(`/${name}`) && step.status === is
+
+  test('begins again in the next one, if it was to be tried again, and says so', async () => {
+    let isFirst = true
+    const work = beside((flow) =>
+      flow.step(
+        'flaky',
+        () => {
+          if (isFirst) throw new MillraceError('unavailable', 'not yet')
+          return 'it works'
+        },
+        { retry: { attempts: 2, delayMs: 600_000, maxDelayMs: 600_000 } },
+      ),
+    )
+    const { begin, isParked } = lives(work)
+    let id = ''
+    {
+      await using first = await begin({ ...nodeRuntime, random: () => 0.9 })
+      const watched = new Watched(first.client.start('work', null))
+      await watched.first('step', isOf('flaky', 'failed'))
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    isFirst = false
+    await using second = await begin()
+    const watched = new Watched(second.client.attach('work', id, { after: 'start' }))
+    await watched.first('step', isOf('flaky', 'done'))
+    const said = watched.all('step').filter(({ name }) => name === 'flaky')
+    expect(said.map(({ status }) => status)).toEqual(['start', 'failed', 'start', 'done'])
+    await watched.run.cancel()
+  })
+
+  test('ends the run as interrupted while the code is under way that takes its place', async () => {
+    const recovering = latch()
+    const work = beside((flow) =>
+      flow.step('wrong', () => Promise.reject(new MillraceError('not_found', 'there is nothing')), {
+        recover: async () => {
+          recovering.open()
+          await new Promise(() => {})
+        },
+      }),
+    )
+    const { begin } = lives(work)
+    let id = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      await watched.first('request')
+      await recovering.opened
+      await watched.first('step', isOf('wrong', 'failed'))
+      ;({ id } = await watched.run.opened)
+      await someTurns()
+      first.kill()
+    }
+    await using second = await begin()
+    await expect(second.client.attach('work', id).result).rejects.toMatchObject({ code: 'interrupted' })
+  })
+})
+
+describe('children that are let go, on a server with a store', () => {
+  /** Begins a child in this way, and is then done, or waits for a cancel. */
+  const parent = (child: Actor, options: SpawnOptions, isDone: boolean) =>
+    actor({
+      async *stream(_: unknown, { spawn, emit, signal }: ActorContext) {
+        const begun = spawn(child as never, undefined as never, options) as AsyncIterable<RunEvent>
+        const reading = (async () => {
+          for await (const event of begun) await emit(event)
+        })().catch(() => {})
+        if (isDone) return
+        await aborted(signal)
+        await reading
+        yield* []
+      },
+    })
+
+  test.each([
+    ['a declared child', { detached: true }, true],
+    ['a child that a cancel has left', { key: 'child' }, false],
+  ] as const)(
+    '%s ends with its process: the next one neither has it nor begins it again',
+    async (_, options, isDone) => {
+      let begun = 0
+      const child = actor({
+        async *stream(_: unknown, { signal }) {
+          begun++
+          yield 'I go on.'
+          await aborted(signal)
+        },
+      })
+      const { begin, kept } = lives(parent(child as object as Actor, options, isDone))
+      let id = ''
+      let run = ''
+      {
+        await using first = await begin()
+        const watched = new Watched(first.client.start('work', null))
+        ;({ run = '' } = await watched.first('agent.start'))
+        ;({ id } = await watched.run.opened)
+        if (isDone) await watched.over
+        else expect(await watched.run.cancel({ cascade: false })).toMatchObject({ continuing: [run] })
+        const listed = await first.client.runs()
+        expect(listed.map(({ id: one, state }) => [one, state])).toEqual([
+          [id, 'ended'],
+          [run, 'running'],
+        ])
+        expect(await kept.find(run)).toBeUndefined()
+        first.kill()
+      }
+      await using second = await begin()
+      await expect(second.client.attach('work', run).result).rejects.toMatchObject({ code: 'not_found' })
+      expect((await second.client.runs()).map(({ id: one }) => one)).toEqual([id])
+      expect({ begun, live: second.server.liveRuns }).toEqual({ begun: 1, live: 0 })
+    },
+  )
+
+  test('a child of a run that waits does nothing new before the store knows that its parent is over', async () => {
+    const paid: unknown[] = []
+    const work = workflow({
+      steps: (flow) =>
+        flow.step(
+          'pay',
+          asking((answer) => paid.push(answer)),
+        ),
+    })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    let request = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      const { run = '' } = await watched.first('agent.start')
+      ;({ id: request } = await watched.first('request'))
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.holdStore()
+      void watched.run.cancel({ cascade: false })
+      await eventually(() => first.server.liveRuns === 2, 'both go on')
+      const view = first.client.attach('work', run, { after: 'start' })
+      await view.opened
+      await view.send('answer', { request, value: 'once' })
+      await someTurns()
+      expect(paid).toEqual([])
+      first.kill()
+    }
+    await using second = await begin()
+    const run = second.client.attach('work', id, { after: 'start' })
+    await run.opened
+    await run.send('answer', { request, value: 'once' })
+    expect(await run.result).toBe('once')
+    expect(paid).toEqual(['once'])
+  })
+
+  test('a child takes an answer to what it has not asked again yet, also when its parent is over by then', async () => {
+    const answers: unknown[] = []
+    const work = workflow({
+      steps: (flow) =>
+        flow.parallel('both', (branch) => ({
+          b: branch.step(
+            'ask',
+            asking((answer) => answers.push(answer)),
+          ),
+        })),
+    })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    let request = ''
+    let agent = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      ;({ agent = '' } = await watched.first('agent.start', ({ name }) => name === 'both/b'))
+      ;({ id: request } = await watched.first('request'))
+      ;({ id } = await watched.run.opened)
+      await watched.run.send('govern', { agent, paused: true })
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const watched = new Watched(second.client.attach('work', id, { after: 'start' }))
+    await watched.first('request')
+    expect(await watched.run.cancel({ cascade: false })).toMatchObject({ continuing: [agent] })
+    const view = second.client.attach('work', agent)
+    await view.opened
+    const answered = view.send('answer', { request, value: 'that' })
+    await view.send('govern', { paused: false })
+    expect(await answered).toBe('accepted')
+    expect((await view.end).outcome).toBe('done')
+    expect(answers).toEqual(['that'])
   })
 })
