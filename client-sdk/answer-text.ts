@@ -34,7 +34,7 @@ export function createAnswerText(): AnswerText {
         settled += texts.splice(0, MAX_MARKS / 2).join('')
         settledSeq = seqs.splice(0, MAX_MARKS / 2).at(-1)!
         if (settled.length > MAX_UNASKED && !answer.isAsked)
-          answer.lose(new MillraceError('already_reading', 'the text was not kept: ask for result first'))
+          answer.lose(new MillraceError('already_reading', 'text is not kept: ask for result first'))
       } else if (cuts(event)) {
         const { from, next } = event
         if (from < next || next <= settledSeq) answer.lose(incomplete())

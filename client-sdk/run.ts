@@ -228,15 +228,14 @@ export function createRun<Data extends AnyData, Result>(
       if (frame.target) return stream.cancelTarget(frame)
       if (ifSeq !== undefined || cascade === false) {
         reader.isStopping = true
-        const { code, note } = frame
-        return stream.input('stop', { ifSeq, code, note, cascade }).then(
+        return stream.input('stop', { ifSeq, code: frame.code, note: frame.note, cascade }).then(
           // Its end comes behind the items that wait, which nobody reads any more: a cancel skips them.
           () => leave(frame),
           (error: unknown) => {
             const { code } = error as MillraceError
             reader.isStopping = false
             // The end of the run came first, or nothing does. The end is the answer to a cancel, and ends no turn.
-            return code === 'connection_lost' || (code === 'not_found' && ifSeq === undefined)
+            return code === 'connection_lost' || (ifSeq ?? code) === 'not_found'
               ? leave(frame)
               : { confirmed: false, code }
           },
@@ -247,7 +246,7 @@ export function createRun<Data extends AnyData, Result>(
 
     detach() {
       reader.detach()
-      stream.detach(new MillraceError('cancelled', 'detached: attach to read on'))
+      stream.detach(new MillraceError('cancelled', 'detached: attach again'))
     },
 
     pause: () => stream.setRate(0),

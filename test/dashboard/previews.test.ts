@@ -12,7 +12,7 @@ function fleetRun(
   readers: readonly InspectedReader[] = [other],
   changes: Partial<FleetRun> = {},
 ): FleetRun {
-  const live = {
+  const live: FleetRun['live'] = {
     ...{
       id,
       actor: 'chat',
@@ -23,7 +23,7 @@ function fleetRun(
       detached: readers.length === 0,
     },
     ...{ startedAt: 1_000, readerCount: readers.length, readers, items: 0, itemsPerSec: 0, bytesPerSec: 0 },
-  } as const
+  }
   return {
     ...{
       id,
