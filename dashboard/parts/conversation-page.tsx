@@ -44,18 +44,11 @@ export function ConversationPage({ actor, id }: { actor: string; id: string }) {
       {talk.requests.map((request) => (
         <div key={request.id} className="need">
           <RequestForm
-            request={{ ...request, request: request.id } as never}
+            request={{ ...request, request: request.id }}
             isAllowed
             owner={undefined}
-            send={(type, data) => {
-              const {
-                call,
-                value,
-                request: name,
-                ...decision
-              } = data as { call?: string; value?: unknown; request?: string; ok: boolean }
-              return type === 'approve' ? talk.approve(call!, decision) : talk.answer(name!, value)
-            }}
+            approve={talk.approve}
+            answer={talk.answer}
           />
         </div>
       ))}

@@ -1,6 +1,8 @@
 import { useFleet, usePage } from '../page-context.ts'
 import type { Stuck, StuckReason } from '../state/attention.ts'
+import type { FleetRun } from '../state/fleet.ts'
 import { duration, shortId } from '../state/format.ts'
+import type { OpenRequest } from '../state/server-api.ts'
 import { useStore } from '../use-store.ts'
 import { CancelButton } from './cancel-button.tsx'
 import { Link } from './link.tsx'
@@ -30,23 +32,13 @@ export function NeedsYou() {
         )}
       </h2>
       {questions.map(({ run, details, request }) => (
-        <article key={`${run.id} ${request.request}`} className="need" aria-label={`${run.actor} asks`}>
-          <p className="need-head">
-            <Link to={{ run: run.id, beside: undefined, tab: 'output' }}>
-              <b>{run.actor}</b> <span className="row-id">{shortId(run.id)}</span>
-            </Link>
-            <span className="faint">{duration(at - run.startedAt)}</span>
-          </p>
-          <RequestForm
-            request={request}
-            isAllowed={details.may.approve}
-            owner={run.principal}
-            send={async (type, data) => {
-              await session.act(run, (reading) => reading.send(type, data))
-              session.asked.answered(run.id, request.request)
-            }}
-          />
-        </article>
+        <Question
+          key={`${run.id} ${request.request}`}
+          run={run}
+          request={request}
+          isAllowed={details.may.approve}
+          at={at}
+        />
       ))}
       {stuck.map((one) => (
         <StuckRun key={one.run.id} stuck={one} at={at} />
@@ -55,16 +47,33 @@ export function NeedsYou() {
   )
 }
 
+type QuestionProps = { run: FleetRun; request: OpenRequest; isAllowed: boolean; at: number }
+
+function Question({ run, request, isAllowed, at }: QuestionProps) {
+  const { session } = usePage()
+  const say = async (type: 'approve' | 'answer', data: object): Promise<void> => {
+    await session.act(run, (reading) => reading.send(type, data))
+    session.asked.answered(run.id, request.request)
+  }
+  return (
+    <article className="need" aria-label={`${run.actor} asks`}>
+      <NeedHead run={run} ms={at - run.startedAt} />
+      <RequestForm
+        request={request}
+        isAllowed={isAllowed}
+        owner={run.principal}
+        approve={(call, decision) => say('approve', { call, ...decision })}
+        answer={(name, value) => say('answer', { request: name, value })}
+      />
+    </article>
+  )
+}
+
 function StuckRun({ stuck: { run, why, since }, at }: { stuck: Stuck; at: number }) {
   const { session } = usePage()
   return (
     <article className="need" aria-label={`${run.actor} is stuck`}>
-      <p className="need-head">
-        <Link to={{ run: run.id, beside: undefined, tab: 'output' }}>
-          <b>{run.actor}</b> <span className="row-id">{shortId(run.id)}</span>
-        </Link>
-        <span className="faint">{duration(at - since)}</span>
-      </p>
+      <NeedHead run={run} ms={at - since} />
       <div className="need-body">
         <p>It {WHY[why]}.</p>
         {why === 'unread' && (
@@ -72,5 +81,16 @@ function StuckRun({ stuck: { run, why, since }, at }: { stuck: Stuck; at: number
         )}
       </div>
     </article>
+  )
+}
+
+function NeedHead({ run, ms }: { run: FleetRun; ms: number }) {
+  return (
+    <p className="need-head">
+      <Link to={{ run: run.id, beside: undefined, tab: 'output' }}>
+        <b>{run.actor}</b> <span className="row-id">{shortId(run.id)}</span>
+      </Link>
+      <span className="faint">{duration(ms)}</span>
+    </p>
   )
 }

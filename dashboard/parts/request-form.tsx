@@ -1,27 +1,29 @@
 import { MillraceError } from 'millrace/client'
 import { useId, useState } from 'react'
 import { fieldOf, valueOf } from '../state/answer-form.ts'
-import type { OpenRequest } from '../state/server-api.ts'
+import type { Decision, OpenRequest } from '../state/server-api.ts'
 
 type RequestFormProps = {
   request: OpenRequest
   isAllowed: boolean
   /** The principal of the run, if it is not that of this page. */
   owner: string | undefined
-  /** Sends the answer to the run. */
-  send: (type: 'approve' | 'answer', data: object) => Promise<unknown>
+  /** Approves the call that it is about, or refuses it. */
+  approve: (call: string, decision: Decision) => Promise<unknown>
+  /** Answers any other request. */
+  answer: (request: string, value: unknown) => Promise<unknown>
 }
 
 /** One question of a run, with what answers it. */
-export function RequestForm({ request, isAllowed, owner, send }: RequestFormProps) {
+export function RequestForm({ request, isAllowed, owner, approve, answer }: RequestFormProps) {
   const [isSending, setSending] = useState(false)
   const [error, setError] = useState<string>()
   const id = useId()
   const { call, prompt, kind, agent } = request
-  const answer = async (type: 'approve' | 'answer', data: object): Promise<void> => {
+  const say = async (send: () => Promise<unknown>): Promise<void> => {
     setSending(true)
     try {
-      await send(type, data)
+      await send()
     } catch (thrown) {
       const { code, message } = MillraceError.from(thrown)
       setError(code === 'not_found' ? 'Somebody else has answered.' : message)
@@ -40,15 +42,11 @@ export function RequestForm({ request, isAllowed, owner, send }: RequestFormProp
           request={request}
           disabled={disabled}
           named={id}
-          answer={(value) => answer('answer', { request: request.request, value })}
+          answer={(value) => say(() => answer(request.request, value))}
           fail={setError}
         />
       ) : (
-        <ApprovalControls
-          disabled={disabled}
-          named={id}
-          decide={(decision) => answer('approve', { call, ...decision })}
-        />
+        <ApprovalControls disabled={disabled} named={id} decide={(decision) => say(() => approve(call, decision))} />
       )}
       {!isAllowed && <p className="faint">You may only look: the run belongs to {owner ?? 'somebody else'}.</p>}
       {error !== undefined && <p role="alert">{error}</p>}
@@ -59,7 +57,7 @@ export function RequestForm({ request, isAllowed, owner, send }: RequestFormProp
 type ApprovalProps = {
   disabled: boolean
   named: string
-  decide: (decision: { ok: boolean; note?: string; remember?: boolean }) => Promise<void>
+  decide: (decision: Decision) => Promise<void>
 }
 
 function ApprovalControls({ disabled, named, decide }: ApprovalProps) {

@@ -94,10 +94,11 @@ export function RunPage({ run, slot }: RunPageProps) {
       {shown.requests.map((request) => (
         <div key={request.id} className="need">
           <RequestForm
-            request={{ ...request, request: request.id } as never}
+            request={{ ...request, request: request.id }}
             isAllowed={may?.approve ?? false}
             owner={run.principal}
-            send={(type, data) => shown.send(type, data)}
+            approve={shown.approve}
+            answer={shown.answer}
           />
         </div>
       ))}

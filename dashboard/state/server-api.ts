@@ -23,13 +23,16 @@ export type OpenRequest = {
   /** Its id. */
   readonly request: string
   readonly kind: string
-  readonly prompt?: string
+  readonly prompt?: string | undefined
   readonly schema?: unknown
   /** The tool call that needs an approval. */
-  readonly call?: string
-  readonly agent?: string
-  readonly expiresAt?: number
+  readonly call?: string | undefined
+  /** The sub-agent that asks. */
+  readonly agent?: string | undefined
 }
+
+/** An answer to a request for approval. */
+export type Decision = { readonly ok: boolean; readonly note?: string; readonly remember?: boolean }
 
 /** What the page cannot know of a run by reading it. */
 export type RunDetails = { readonly own: boolean; readonly may: Allowed; readonly pending: readonly OpenRequest[] }
