@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import type { AttachOptions, Client, InspectedReader, Run, RunEnd, StreamEvent } from '../../client-sdk/index.ts'
+import type {
+  AttachOptions,
+  Client,
+  InspectedReader,
+  InspectedRun,
+  Run,
+  RunEnd,
+  StreamEvent,
+} from '../../client-sdk/index.ts'
 import type { FleetRun } from '../../dashboard/state/fleet.ts'
 import { Latencies } from '../../dashboard/state/latencies.ts'
 import { MAX_PREVIEWS, Previews } from '../../dashboard/state/previews.ts'
@@ -12,7 +20,7 @@ function fleetRun(
   readers: readonly InspectedReader[] = [other],
   changes: Partial<FleetRun> = {},
 ): FleetRun {
-  const live: FleetRun['live'] = {
+  const live: InspectedRun = {
     ...{
       id,
       actor: 'chat',
