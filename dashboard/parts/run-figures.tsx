@@ -16,28 +16,30 @@ export function RunFigures({
 }) {
   const { session } = usePage()
   const { live, items, id } = run
+  // Of a run that another server has, they are not known.
+  const isHere = live !== undefined && live.node === undefined
   const least = live?.readers.filter(({ policy }) => policy === 'pace').map(({ credit }) => credit)
   const lag = live?.readers.map((reader) => reader.lag)
   return (
     <div className="figures">
       <dl className="facts">
         <Fact name="Items" value={count(items)} />
-        {live && <Fact name="Bytes/s" value={short(Math.round(live.bytesPerSec))} />}
-        {live && (
+        {isHere && <Fact name="Bytes/s" value={short(Math.round(live.bytesPerSec))} />}
+        {isHere && (
           <Fact
             name="Credit"
             value={least && least.length > 0 ? count(Math.min(...least)) : '–'}
             note="What may still be sent to the reader that holds it back"
           />
         )}
-        {live && (
+        {isHere && (
           <Fact
             name="Lag"
             value={lag && lag.length > 0 ? count(Math.max(...lag)) : '–'}
             note="Items not yet sent to the slowest reader"
           />
         )}
-        {live && <Fact name="Readers" value={count(live.readerCount)} />}
+        {isHere && <Fact name="Readers" value={count(live.readerCount)} />}
         {usage && (
           <Fact
             name="Tokens"

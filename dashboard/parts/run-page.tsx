@@ -65,6 +65,7 @@ export function RunPage({ run, slot }: RunPageProps) {
           </div>
           <p className="run-facts faint">
             {run.principal !== undefined && <span>{run.principal}</span>}
+            {run.live?.node !== undefined && <span>on {run.live.node || 'no server'}</span>}
             {run.parent !== undefined && <Link to={{ [slot]: run.parent }}>child of {run.parent.slice(-8)}</Link>}
             <Age run={run} endedMs={shown.end?.ms} />
             {slot === 'run' && <CompareMenu run={run} />}

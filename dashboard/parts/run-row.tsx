@@ -48,6 +48,7 @@ export const RunRow = memo(function RunRow({ run, at, isOpen, isCurrent, childre
       </span>
       <Words run={run} />
       <span className="row-age">
+        {live?.node !== undefined && <span className="row-principal">on {live.node || 'no server'}</span>}
         {!isOwn && principal !== undefined && <span className="row-principal">{principal}</span>}
         {isLive(run) ? duration(at - startedAt) : clock(startedAt)}
       </span>
@@ -62,7 +63,7 @@ function Words({ run: { id, live } }: { run: FleetRun }) {
   const said = text.replace(/\s+/g, ' ').trim()
   return (
     <span className="row-words">
-      <bdi>{said === '' && live?.detached ? 'nobody reads it' : said}</bdi>
+      <bdi>{said === '' && live?.detached && live.node === undefined ? 'nobody reads it' : said}</bdi>
     </span>
   )
 }

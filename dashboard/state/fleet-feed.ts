@@ -77,7 +77,11 @@ export class FleetFeed {
     while (!left.aborted) {
       this.#inspected = new InspectorState()
       // Ended by the deadline of every run, it is started again.
-      const run = this.#client.start('inspector', { everyMs: EVERY_MS }, { onDetach: 'cancel', signal: left })
+      const run = this.#client.start(
+        'inspector',
+        { everyMs: EVERY_MS, all: true },
+        { onDetach: 'cancel', signal: left },
+      )
       try {
         for await (const event of run)
           if (event.type === 'data' && event.name === 'inspector') this.#take(event.value as InspectorUpdate)
