@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net'
@@ -6,13 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { commandLine } from '../../server/cli/command-line.ts'
+import { CLIENT_CHECKS } from '../../verify/client/judge.ts'
 import type { Report } from '../../verify/report.ts'
 import { SERVER_CHECKS } from '../../verify/server/judge.ts'
 import { millrace, root, serving } from '../helpers/command.ts'
 import { frameProxy } from '../helpers/frame-proxy.ts'
 import { referenceServer } from '../helpers/reference-server.ts'
 import { screen } from '../helpers/screen.ts'
-import type { TestServer } from '../helpers/server.ts'
+import { eventually, type TestServer } from '../helpers/server.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-verify-'))
 let server: TestServer<never>
@@ -204,6 +205,45 @@ describe('millrace verify says in one line what is wrong, when', () => {
   test('the token is wrong, or missing', async () => {
     await unreachable(server.url, /^millrace: the server refused this token: set it with --token/, '--token', 'wrong')
     await unreachable(server.url, /^millrace: the server needs a token: set it with --token/)
+  })
+})
+
+describe('millrace verify --client', () => {
+  const client = `node ${root}examples/verify-client.mjs`
+
+  test('judges the client that a command starts', async () => {
+    const { code, stdout, stderr } = await verify('--client', client, '--only', 'hello', '--only', 'pong')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(
+      /^millrace verify: the client node \S+, level full\n\n {2}ok {7}hello [^]*\n2 passed, 0 failed/,
+    )
+  })
+
+  test('lists the checks of a client', async () => {
+    const { code, stdout } = await verify('--list', '--client', '-')
+    expect(code).toBe(0)
+    expect(stdout.trim().split('\n')).toHaveLength(CLIENT_CHECKS.length)
+  })
+
+  test('and an address are two subjects', async () => {
+    const { code, stderr } = await verify(server.url, '--client', client)
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: 'millrace: millrace verify judges a server or a client: leave the address or --client out\n',
+    })
+  })
+
+  test('ends the client on Ctrl-C', async () => {
+    const pidFile = join(folder, 'pid')
+    await using command = millrace(['verify', '--client', `echo $$ > ${pidFile}; echo ready >&2; exec sleep 600`])
+    await command.said('stdout', /level full/)
+    await eventually(
+      () => existsSync(pidFile) && readFileSync(pidFile, 'utf8').endsWith('\n'),
+      'the client was started',
+    )
+    command.kill('SIGINT')
+    expect((await command.ended).code).toBe(130)
+    expect(() => process.kill(Number(readFileSync(pidFile, 'utf8')), 0)).toThrow('ESRCH')
   })
 })
 
