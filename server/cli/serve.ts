@@ -147,6 +147,8 @@ export const serve: Command = {
     const port = readNumber('--port', values.port ?? String(DEFAULT_PORT), { min: 0, max: 65_535 })
     const drainS = readNumber('--drain', values.drain ?? String(DEFAULT_DRAIN_S), { min: 0, max: 86_400 })
     const workers = readNumber('--workers', values.workers ?? '1', { min: 1, max: MOST_WORKERS })
+    if (workers > 1 && values.reference)
+      throw new Failure(EXIT.usage, '--reference is for one process, which the kit judges: leave --workers out')
     const node = workers > 1 ? await ServedNode.join() : undefined
     if (workers > 1 && !node) {
       const ports = await Promise.all(SHARED_PORTS.map((name) => sharedPort(name, values)))
