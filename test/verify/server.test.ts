@@ -80,7 +80,7 @@ const broken: Record<string, Alteration> = {
     },
   },
   'unknown-actor': ends('error', ({ message, ...data }) =>
-    String(message).includes('actor') ? { ...data, code: 'bad_request' } : {},
+    String(message).startsWith('unknown actor') ? { ...data, code: 'bad_request' } : {},
   ),
   'end-once': each('end', (end) => (end.outcome === 'done' ? [end, end] : end)),
   failure: ends('error', ({ code }) => (code === 'actor_failed' ? { message: 'Error: verify-secret' } : {})),
