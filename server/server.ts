@@ -21,6 +21,8 @@ import { stderrLogger, writeError } from './logging/stderr-logger.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import type { Model } from './models/model.ts'
 import { type ModelProvider, type ModelRegistry, modelRegistry } from './models/model-registry.ts'
+import type { NoticeTarget } from './notices/notice-target.ts'
+import { Notices } from './notices/notices.ts'
 import { Closing } from './process/closing.ts'
 import { type ErrorHandler, errorReport } from './process/error-report.ts'
 import { memoryWatch } from './process/memory-watch.ts'
@@ -34,6 +36,7 @@ import { Registry } from './sessions/registry.ts'
 import { Sessions } from './sessions/sessions.ts'
 import type { RunStore } from './stores/run-store.ts'
 import { excerpt, wellFormed } from './text.ts'
+import type { Tracing } from './tracing/tracing.ts'
 import { PlainPort } from './transports/plain-port.ts'
 import type { HttpServer, SocketAcceptor, Transport, TransportLimits, UpgradeRequest } from './transports/transport.ts'
 import { ws } from './transports/ws.ts'
@@ -121,6 +124,16 @@ export type ServerOptions<Actors extends ActorMap> = {
    * `GET /metrics` with them, to clients on the same machine and to principals that may inspect the server. Default: none.
    */
   metrics?: Metrics | undefined
+  /**
+   * Tells a program of yours when a run ends, needs somebody, or has used up its budget: `webhook({ url, secret })`. With a
+   * `store`, what was not delivered yet survives a restart. Default: nobody is told.
+   */
+  notify?: NoticeTarget | undefined
+  /**
+   * Traces runs, turns, tool calls and requests to models: `openTelemetry()` of `millrace/server/opentelemetry`. Default:
+   * nothing is traced.
+   */
+  tracing?: Tracing | undefined
   /** Clock, timers and chance, for simulations. */
   runtime?: Runtime | undefined
 }
@@ -145,6 +158,8 @@ export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
   onError: 'a function',
   logger: 'an object',
   metrics: 'an object',
+  notify: 'an object',
+  tracing: 'an object',
   runtime: 'an object',
 }
 
@@ -281,6 +296,13 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const observe = metrics && ((...record: Parameters<Metrics['record']>): void => metrics.record(...record))
   const log = new ServerLog(runtime, logger, (error) => writeError({ err: error }), observe)
   const report = errorReport(log, onError)
+  const { notify, tracing } = options
+  if (tracing !== undefined && typeof tracing.begin !== 'function')
+    throw new MillraceError('bad_request', 'tracing must be traces, such as openTelemetry()')
+  if (notify !== undefined) checkNotify(notify, actors)
+  const opened = (): Promise<void> => registry.open()
+  const notices: Notices | undefined =
+    notify && new Notices({ runtime, log, target: notify, store, server: name, opened })
   const models = modelRegistry({
     ...(options.defaultModel ? { default: options.defaultModel } : {}),
     models: options.models ?? [],
@@ -289,12 +311,14 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const permissions = new Permissions(options.authorize ?? defaultAuthorize, (error) => report(error, {}))
   const sessions = new Sessions(runtime, limits)
   const isShort = memoryWatch(runtime)
-  const registry = new Registry({
+  const registry: Registry = new Registry({
     runtime,
     limits,
     log,
     actors,
     permissions,
+    notices,
+    tracing,
     storage: store && { store, durability },
     findModel: (which) => models.find(which),
     overloaded: isShort,
@@ -315,6 +339,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     registry,
     sessions,
     cancelGraceMs: limits.cancelGraceMs,
+    closeNotices: () => notices?.close(),
     closeActors: () => Promise.all([...actors].map(([actor, { close }]) => closeActor(actor, close))),
     binding: () => binding,
   })
@@ -407,6 +432,9 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     },
     get streams() {
       return http.streams.size + http.sockets.size
+    },
+    get pendingNotices() {
+      return notices?.pending ?? 0
     },
     get endedRuns() {
       return registry.ended.size
@@ -505,6 +533,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
         binding = undefined
       }
       if (closing.leaving) throw closedEarly()
+      notices?.stored()
       const url = `${transport.secure ? 'wss' : 'ws'}://${urlHost(address)}:${bound.port}`
       const httpUrl = bound.httpPort === undefined ? undefined : `http://${urlHost(address)}:${bound.httpPort}`
       const place = { url, ...(httpUrl === undefined ? {} : { httpUrl }) }
@@ -523,6 +552,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       }
       transport.attach(acceptor, transportLimits, httpServer, path)
       registry.open().catch((error: unknown) => report(error, {}))
+      notices?.stored()
     },
     async work(workOptions) {
       checkOptions('work', workOptions, WORK_OPTIONS)
@@ -540,6 +570,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
         working = undefined
         throw error
       }
+      notices?.stored()
       alive.hold()
       void closing.over.then(() => alive.release())
       log.write('worker.ready', { pool, slots })
@@ -584,6 +615,18 @@ function checkHttp({ http, httpPort }: Pick<ServerOptions<ActorMap>, 'http' | 'h
   if (http === false && httpPort !== undefined)
     throw new MillraceError('bad_request', 'httpPort is set and http is false: leave one of them out')
   return http !== undefined ? http !== false : httpPort !== undefined
+}
+
+/** @throws MillraceError `bad_request` for what is no target, and for an actor that the server does not have. */
+function checkNotify(notify: NoticeTarget, actors: ReadonlyMap<string, Actor>): void {
+  if (typeof notify.send !== 'function')
+    throw new MillraceError('bad_request', 'notify must be a receiver of notices: webhook({ url, secret })')
+  const unknown = notify.actors?.find((name) => !actors.has(name))
+  if (unknown !== undefined)
+    throw new MillraceError(
+      'bad_request',
+      `notify: unknown actor ${JSON.stringify(unknown)}; known actors: ${[...actors.keys()].join(', ')}`,
+    )
 }
 
 /** What is said where a store is needed that has pools. */

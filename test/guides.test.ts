@@ -99,6 +99,15 @@ test.concurrent('the example of steering cuts an answer short, changes an approv
   expect(said).toContain('budget: budget_exceeded, with its usage\n')
 })
 
+test.concurrent('the example of notices is told that a run waits and that it has ended, and refuses a forged request', async () => {
+  const said = await outputOf('notices.ts')
+  expect(said.trim().split('\n').sort()).toEqual([
+    'a request without a signature: 401',
+    'report has ended: done',
+    'report waits for: confirm',
+  ])
+})
+
 test.concurrent('the example of files uploads one, asks about it, and refuses what is not allowed', async () => {
   const said = await outputOf('files.ts')
   expect(said).toContain('uploaded 800000 bytes of text/csv in more than ten steps: true\n')

@@ -5,6 +5,7 @@ import { addConversation } from './demo-conversation.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { invocation } from './invocation.ts'
 import { MODEL_NAMES } from './model-option.ts'
+import { addNotify, notifyOptions } from './notify-option.ts'
 import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
 import { addReference } from './reference-server.ts'
@@ -86,6 +87,7 @@ const usage = {
       type: 'boolean',
       about: 'Answer GET /metrics, in the format of Prometheus; needs the package prom-client.',
     },
+    ...notifyOptions,
     replay: {
       type: 'string',
       value: 'FILE',
@@ -132,9 +134,10 @@ const usage = {
 } as const
 
 type Flag = 'dashboard' | 'mcp' | 'metrics' | 'reference' | 'verbose'
-type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag | 'redis'>]?: string } & {
+type List = 'redis' | 'notify-allow'
+type Values = { readonly [Name in Exclude<keyof typeof usage.options, Flag | List>]?: string } & {
   readonly [Name in Flag]?: boolean
-} & { readonly redis?: readonly string[] }
+} & { readonly [Name in List]?: readonly string[] }
 
 /** How clients are authenticated: by a random token, by a token that the user set, or by the config file. */
 type Access = { kind: 'made' | 'chosen'; token: string } | { kind: 'own'; authenticate: Authenticate }
@@ -171,6 +174,7 @@ export const serve: Command = {
     if (values.metrics) await addMetrics(options)
     if (node) checkNode(options)
     const hasDashboard = addDashboard(options, values)
+    const notified = addNotify(options, values)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
     const rows = [
@@ -178,6 +182,7 @@ export const serve: Command = {
       ...(values.mcp ? [['mcp', `${httpUrl}/mcp`]] : []),
       ...(values.metrics ? [['metrics', `${httpUrl}/metrics`]] : []),
       ...(place ? [['data', placeWords(place)]] : []),
+      ...(notified === undefined ? [] : [['notify', notified]]),
       ...(replayed ? [['replay', recordingWords(replayed)]] : []),
       ...(node ? [['workers', `${workers} processes`]] : []),
       ...(other === undefined ? [] : [['other', `${other} (random; the token of another principal)`]]),

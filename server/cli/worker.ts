@@ -2,6 +2,7 @@ import { DEFAULT_SLOTS } from '../server.ts'
 import { loadConfig } from './config-file.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { MODEL_NAMES } from './model-option.ts'
+import { addNotify, notifyOptions } from './notify-option.ts'
 import type { Output } from './output.ts'
 import { addStore, placeOf, placeWords } from './serve-additions.ts'
 import { commonOptions, create, DEFAULT_DRAIN_S, drained, modelWords } from './server-process.ts'
@@ -38,6 +39,7 @@ const usage = {
       value: 'MODE',
       about: 'eager sends to clients at once, logged once it is stored. Default eager.',
     },
+    ...notifyOptions,
     drain: {
       type: 'string',
       value: 'SECONDS',
@@ -63,6 +65,7 @@ export const worker: Command = {
     await addStore(options, place, values.durability)
     if (!options.store)
       throw new Failure(EXIT.usage, 'millrace worker needs --redis, MILLRACE_REDIS or a store in the config file')
+    const notified = addNotify(options, values)
     const server = create(options, values.config)
     await server.work({ pool, slots })
     const { actors, defaultModel } = options
@@ -74,6 +77,7 @@ export const worker: Command = {
         `  model   ${modelWords(defaultModel)}`,
         `  slots   ${slots}`,
         ...(place ? [`  data    ${placeWords(place)}`] : []),
+        ...(notified === undefined ? [] : [`  notify  ${notified}`]),
         '',
         'Ctrl-C drains this worker.',
         '',

@@ -58,6 +58,9 @@ export const RECORDS = {
   'run.moved': ['warn', 'another server has taken over a run of this one, whose lease was over', 20],
   'store.failed': ['error', 'the store failed: live runs wait for it, and no run starts', 20],
   'store.recovered': ['info', 'the store works again', 20],
+  'notice.sent': ['info', 'a notice was sent', 1_000],
+  'notice.failed': ['warn', 'a notice was not accepted, and is sent again', 20],
+  'notice.dropped': ['error', 'a notice was given up', 20],
   'model.failed': ['error', 'a model request failed', null],
 } as const
 

@@ -42,6 +42,10 @@ export const CATALOGUE = {
   },
   millrace_memory_short: { type: 'gauge', help: '1 while the process has too little memory for another run.' },
   millrace_store_down: { type: 'gauge', help: '1 while the store fails.' },
+  millrace_notices_waiting: {
+    type: 'gauge',
+    help: 'Notices that wait to be sent, over all servers that share a store.',
+  },
   millrace_limit: { type: 'gauge', help: 'The limits in force, in their own units.', labels: ['limit'] },
   millrace_connections_opened_total: { type: 'counter', help: 'Connections that received WELCOME.' },
   millrace_connections_closed_total: {
@@ -103,6 +107,13 @@ export const CATALOGUE = {
     labels: ['actor', 'code'],
   },
   millrace_store_failures_total: { type: 'counter', help: 'Times that the store began to fail.' },
+  millrace_notices_sent_total: { type: 'counter', help: 'Notices that their receiver has accepted.', labels: ['type'] },
+  millrace_notice_failures_total: {
+    type: 'counter',
+    help: 'Attempts to send a notice that failed, by reason.',
+    labels: ['code'],
+  },
+  millrace_notices_dropped_total: { type: 'counter', help: 'Notices that were given up, by reason.', labels: ['code'] },
   millrace_server_failures_total: { type: 'counter', help: 'Errors of authenticate, and of the server itself.' },
   millrace_items_total: { type: 'counter', help: 'Items that runs logged: texts and events.', labels: ['actor'] },
   millrace_bytes_total: { type: 'counter', help: 'Bytes that runs logged.', labels: ['actor'] },
@@ -122,6 +133,12 @@ export const CATALOGUE = {
     help: 'From the start of a run to its first item.',
     labels: ['actor'],
     buckets: 'latency',
+  },
+  millrace_notice_seconds: {
+    type: 'histogram',
+    help: 'From what a notice is about to its acceptance.',
+    labels: ['type'],
+    buckets: 'duration',
   },
   millrace_cancel_seconds: {
     type: 'histogram',

@@ -17,6 +17,8 @@ export interface MetricsView extends Pick<ServerView, 'sessions' | 'runtime'> {
   readonly connections: number
   /** Open event streams and sockets over plain HTTP. */
   readonly streams: number
+  /** Notices that wait to be sent. */
+  readonly pendingNotices: number
   /** The bytes of the logs of ended runs. */
   readonly endedBytes: number
   /** Ended runs that are kept. */

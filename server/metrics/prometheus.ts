@@ -116,6 +116,13 @@ class PrometheusMetrics implements Metrics {
       case 'store.recovered':
         this.#isStoreDown = false
         return
+      case 'notice.sent':
+        this.#observe('millrace_notice_seconds', fields['ageMs'], { type: String(fields['type']) })
+        return this.#add('millrace_notices_sent_total', { type: String(fields['type']) })
+      case 'notice.failed':
+        return this.#add('millrace_notice_failures_total', { code: String(fields['code']) })
+      case 'notice.dropped':
+        return this.#add('millrace_notices_dropped_total', { code: String(fields['code']) }, Number(fields['count']))
       case 'actor.unknown': // `run.refused` follows.
       case 'http.off':
       case 'server.listening':
@@ -152,6 +159,7 @@ class PrometheusMetrics implements Metrics {
   #look(view: MetricsView): void {
     this.#set('millrace_connections', view.connections)
     this.#set('millrace_http_streams', view.streams)
+    this.#set('millrace_notices_waiting', view.pendingNotices)
     this.#set('millrace_sessions', [...view.sessions()].length)
     this.#set('millrace_ended_runs', view.endedRuns)
     this.#set('millrace_ended_bytes', view.endedBytes)

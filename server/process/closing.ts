@@ -33,6 +33,8 @@ export type ClosingParts = {
   readonly sessions: Sessions
   /** How long a cancelled run may take to settle. */
   readonly cancelGraceMs: number
+  /** Stops telling others what became of runs. Never rejects. */
+  closeNotices(): Promise<void> | undefined
   /** Ends what actors keep open between runs. Never rejects. */
   closeActors(): Promise<unknown>
   /** A port that is being bound. Undefined when none is. */
@@ -109,6 +111,7 @@ export class Closing {
       await this.#until(() => [...registry.live].every((run) => run.end) && this.#every(({ delivered }) => delivered))
       for (const client of this.#clients) client.fault(CLOSE.draining, 'the server went away')
       this.#parts.sessions.close()
+      await this.#parts.closeNotices()
       await Promise.all([registry.close(), ...ports.map((port) => port.close()), this.#parts.closeActors()])
     } finally {
       alive.release()

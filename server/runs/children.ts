@@ -44,6 +44,8 @@ export type ChildLabels = { readonly name: string | undefined; readonly meta: Wi
 
 /** What a child reports to its parent. */
 export type ChildEvents = {
+  /** The tool call for which its parent began it. */
+  readonly call: string | undefined
   /** It has logged `event` as item `seq`. */
   logged(event: RunEvent, seq: number): void
   ended(): void
@@ -180,6 +182,7 @@ export class Children {
       input,
       { name, meta: checkedMeta(options.meta, callbacks.limits) },
       {
+        call: call?.id,
         logged: (event, seq) => child.logged(event, seq),
         ended: () => this.#ended(child),
         settled: () => this.#settled(child),

@@ -55,6 +55,8 @@ export type RequestsCallbacks = {
   waitingChanged(): void
   /** Logs an event. Resolves with its item number; rejects when the run is over. */
   emit(event: RunEvent): Promise<number>
+  /** A request was logged, and waits for its answer. */
+  asked(request: RequestEvent): void
   /** Reports an error that clients must not see. */
   failed(error: unknown): void
 }
@@ -133,6 +135,7 @@ export class Requests {
         'the requests that wait for an answer are too large together; ask one after the other',
       )
     const seq = await this.#run.emit(event).finally(release)
+    this.#run.asked(event)
     return this.answerTo(event.id, packed, seq, question)
   }
 

@@ -6,6 +6,7 @@ import { AnswerCheck, modelError } from '../models/answer-check.ts'
 import type { Model, ModelEvent } from '../models/model.ts'
 import { ModelFailure } from '../models/model-failure.ts'
 import { requestTokens } from '../models/request-tokens.ts'
+import type { ModelTrace } from '../tracing/tracing.ts'
 import type { OpenWork } from './open-work.ts'
 import type { Orders } from './orders.ts'
 import type { Producer } from './producer.ts'
@@ -18,6 +19,8 @@ export type RunModelCallbacks = {
   readonly openWork: OpenWork
   readonly usage: UsageTally
   orders(): Orders
+  /** Begins the trace of a request. Undefined: nothing is traced. */
+  trace(model: Model): ModelTrace | undefined
   /** Waits for what a client gives. The run may be parked meanwhile. */
   wait<T>(what: Promise<T>): Promise<T>
   /** Something new begins: a run that was parked goes on. Undefined: it need not wait for that. */
@@ -44,10 +47,13 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
     const request = usage.asked(() => requestTokens(call), model.prices)
     const closed = openWork.openProvider()
     const answer = new AnswerCheck()
+    const trace = run.trace(model)
     let isWhole = false
+    let failure: string | undefined
     try {
       for await (const event of model.stream({ ...call, signal })) {
         if (!answer.accepts(event)) continue
+        trace?.said(event)
         if (event.type === 'finish') usage.answered(event.stop)
         yield event
         // Whoever pulls the next event has logged this one.
@@ -63,6 +69,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
       answer.end()
       isWhole = true
     } catch (thrown) {
+      if (!signal.aborted) failure = MillraceError.is(thrown) ? thrown.code : 'internal'
       if (!MillraceError.is(thrown) || signal.aborted) throw thrown
       const error = modelError(thrown)
       run.failed(new ModelFailure(model.id, error))
@@ -76,6 +83,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
         } else request.stated()
       }
       closed()
+      trace?.ended({ outcome: isWhole ? 'done' : failure === undefined ? 'cut' : 'error', code: failure })
     }
   }
 

@@ -10,14 +10,16 @@ import type { Actor, ActorContext, EarlierRun, Principal, RunInput } from '../ac
 import type { ChildRun } from '../actors/child-run.ts'
 import type { ValidationResult } from '../actors/standard-schema.ts'
 import { Log } from '../log/log.ts'
-import type { LoggedEnd } from '../log/logged-end.ts'
+import { endData, type LoggedEnd } from '../log/logged-end.ts'
 import { type Reader, Readers } from '../log/readers.ts'
 import { RecordedEnd, RecordedItem } from '../log/recorded.ts'
 import type { Model } from '../models/model.ts'
+import type { NoticedRequest, NoticedRun, RunNotices } from '../notices/notices.ts'
 import { GuardedRuntime, wallClockAt } from '../runtime.ts'
 import type { StoredInput } from '../stores/run-store.ts'
 import { ClientTools, refusedTools } from '../tools/client-tools.ts'
 import type { OpenTool } from '../tools/tool-runner.ts'
+import type { RunTrace, Tracing } from '../tracing/tracing.ts'
 import { actorFailure, isAbort } from './actor-failure.ts'
 import { actorStream } from './actor-stream.ts'
 import type { PendingRequest } from './ask.ts'
@@ -53,6 +55,10 @@ export type RunCallbacks = {
   readonly runtime: Runtime
   readonly limits: Limits
   readonly scheduler: Scheduler
+  /** Tells somebody outside. Absent: nobody wants to know. */
+  readonly notices?: RunNotices | undefined
+  /** Traces runs. Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined
   findModel(which: string | Model | undefined): Model
   /**
    * Makes the run of a child.
@@ -131,6 +137,8 @@ export class Run implements ReadableRun {
   readonly #journal: Journal | undefined
   /** Made when it first waits, or its actor says from what it can go on. */
   #parking: Parking | undefined
+  /** Absent: nothing is traced. */
+  #trace: RunTrace | undefined
   /** What it does for other processes, where they share the store. */
   #holding: Holding | undefined
   /** Another process has taken it over, with all runs below it. Only the run above all says so. */
@@ -202,6 +210,13 @@ export class Run implements ReadableRun {
       },
     )
     if (from) this.#restore(from.parked)
+    this.#trace = callbacks.tracing && this.#traced(callbacks.tracing, parentLink)
+  }
+
+  #traced(tracing: Tracing, parentLink: ParentLink | undefined): RunTrace {
+    const above = parentLink && parentLink.parent.#trace
+    const parent = above && { trace: above, call: parentLink.call }
+    return tracing.begin({ id: this.id, actor: this.actorName, parent, traceparent: this.meta?.['traceparent'] })
   }
 
   get meta(): WireMap | undefined {
@@ -331,6 +346,7 @@ export class Run implements ReadableRun {
       openWork: this.#openWork,
       usage: this.#usage,
       orders: () => this.orders,
+      trace: (model) => this.#trace?.asks(model),
       runtime: this.#guarded,
       limits: this.#limits,
       clientTools: this.#clientTools,
@@ -543,6 +559,7 @@ export class Run implements ReadableRun {
         if (!isText) this.#parentLink?.logged(event, seq)
         if (this.#children.passed(event, seq)) return false
         if (isText) return true
+        this.#trace?.logged(event)
         if (event.type === 'iteration') this.orders.turnBegan(seq)
         this.#usage.note(event, this.#producer.texts)
         return false
@@ -671,6 +688,7 @@ export class Run implements ReadableRun {
 
   /** The process ends, and another one goes on with it: nothing of it happens here any more. */
   leaveParked(): void {
+    this.#trace?.ended({ outcome: 'parked' })
     this.#holding?.leave()
     this.#journal?.leave()
     this.#parking?.close()
@@ -690,6 +708,8 @@ export class Run implements ReadableRun {
     this.#holding?.leave()
     this.dropReaders()
     this.interrupt('another server has this run')
+    this.#trace?.ended({ outcome: 'moved' })
+    this.#trace = undefined
     moved()
   }
 
@@ -721,11 +741,29 @@ export class Run implements ReadableRun {
       askedAgain: (id) => this.#restoring?.reached('request', id),
       waitingChanged: () => this.#waitingChanged(),
       emit: (event) => this.#emit(event),
+      asked: (request) => this.#root.#needsPeople(request),
       failed: (error) => callbacks.failed(this, error),
     })
     if (this.isOver) requests.close()
     this.#requests = requests
     return requests
+  }
+
+  /** A request of it, or of a run below it, waits for an answer. */
+  #needsPeople(request: NoticedRequest): void {
+    const { notices } = this.#callbacks
+    if (!notices || this.isOver) return
+    const told = notices.asked(this.#noticed, request, !this.detached)
+    if (told.length === 0) return
+    if (!this.#journal || !notices.areStored) return notices.add(told)
+    void this.#journal.notify(told).then(() => notices.stored())
+  }
+
+  /** The run, as its notices have it. */
+  get #noticed(): NoticedRun {
+    const { id, registeredName, principal, startedAt } = this
+    const { runtime } = this.#callbacks
+    return { id, actor: registeredName, principal: principal.id, startedAt: wallClockAt(runtime, startedAt) }
   }
 
   #waitingChanged(): void {
@@ -894,6 +932,13 @@ export class Run implements ReadableRun {
     this.#ending.endNow()
   }
 
+  #traceEnd(): void {
+    const { end } = this
+    if (!this.#trace || !end) return
+    const { code } = end.outcome === 'error' ? endData(end) : {}
+    this.#trace.ended({ outcome: end.outcome, code: typeof code === 'string' ? code : undefined, usage: this.spent })
+  }
+
   #endingCallbacks(): EndingCallbacks {
     const { limits } = this.#callbacks
     return {
@@ -917,17 +962,25 @@ export class Run implements ReadableRun {
       },
       abort: (reason) => this.#controller?.abort(reason),
       store: (end, publish) => {
+        const notices = this.#callbacks.notices
+        // A child is its parent's affair.
+        const told = (!this.parent && notices?.ended(this.#noticed, end)) || []
+        const areStored = this.#journal !== undefined && notices?.areStored === true
         const publishHere = (): void => {
-          if (!this.#root.#isElsewhere) publish()
+          if (this.#root.#isElsewhere) return
+          if (areStored) notices.stored()
+          else notices?.add(told)
+          publish()
         }
         // What ends below a run that is stored as waiting must not wait again in another process.
         const above = this.#parentLink?.parent
-        const stored = this.#journal ? this.#journal.end(end) : above && !above.isOver ? this.#goOn() : this.#leaving
+        const stored = this.#journal ? this.#journal.end(end, areStored ? told : []) : above && !above.isOver ? this.#goOn() : this.#leaving
         if (stored) void stored.then(() => this.#guarded.enter(publishHere))
         else publishHere()
       },
       ended: () => {
         this.#readers.wakeAll()
+        this.#traceEnd()
         this.#callbacks.ended(this)
         this.#parentLink?.ended()
       },
@@ -955,6 +1008,7 @@ export class Run implements ReadableRun {
     this.#parking = undefined
     this.#restored = undefined
     this.#restoration = undefined
+    this.#trace = undefined
     if (this.parent) this.parent = { id: this.parent.id, parent: undefined, isOver: true, isHidden: false }
     else this.#ids.release()
   }

@@ -10,6 +10,7 @@ import { validate } from '../actors/standard-schema.ts'
 import type { Log } from '../log/log.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Model } from '../models/model.ts'
+import type { RunNotices } from '../notices/notices.ts'
 import type { ChildLabels } from '../runs/children.ts'
 import { invalidInput } from '../runs/invalid-input.ts'
 import { LocalReader } from '../runs/local-reader.ts'
@@ -21,6 +22,7 @@ import { Scheduler } from '../runs/scheduler.ts'
 import { wallClockAt } from '../runtime.ts'
 import type { Lease } from '../stores/run-store.ts'
 import { excerpt } from '../text.ts'
+import type { Tracing } from '../tracing/tracing.ts'
 import { type Quota, Quotas } from './admission.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { newId } from './ids.ts'
@@ -42,6 +44,10 @@ export type RegistryOptions = {
   readonly log: ServerLog
   readonly actors: ReadonlyMap<string, Actor>
   readonly permissions: Permissions
+  /** Tells somebody outside what becomes of runs. Default: nobody. */
+  readonly notices?: RunNotices | undefined
+  /** Traces runs. Default: nothing is traced. */
+  readonly tracing?: Tracing | undefined
   /** Where runs are kept beyond this process. Default: nowhere. */
   readonly storage?: StorageOptions | undefined
   findModel(which: string | Model | undefined): Model
@@ -125,6 +131,7 @@ export class Registry {
         runtime,
         limits,
         log: options.log,
+        notices: options.notices,
         restore: (run) => this.#restore(run),
         beginTaken: (run) => this.#beginTaken(run),
         movedAway: (id) => this.#movedAway(id),
@@ -134,6 +141,8 @@ export class Registry {
       runtime,
       limits,
       scheduler: new Scheduler(runtime),
+      notices: options.notices,
+      tracing: options.tracing,
       findModel: (which) => options.findModel(which),
       spawn: (parentLink, actor, input, labels, id) => this.#spawn(parentLink, actor, input, labels, id),
       nameOf: (actor) => this.#nameOf(actor),

@@ -6,11 +6,12 @@ import { errorData } from '../log/error-data.ts'
 import { Log } from '../log/log.ts'
 import { packPayload } from '../log/payload.ts'
 import type { ServerLog } from '../logging/logger.ts'
+import type { RunNotices } from '../notices/notices.ts'
 import { unpackParked } from '../runs/parked-run.ts'
 import type { RunStorage as StorageOfRun } from '../runs/run-options.ts'
 import { receiptOfNone } from '../runs/stop-cause.ts'
 import { unpackUsage } from '../runs/usage-tally.ts'
-import type { Lease, RunStore, StoredInput, StoredRun, Taker } from '../stores/run-store.ts'
+import type { Lease, RunStore, StoredEnd, StoredInput, StoredRun, Taker } from '../stores/run-store.ts'
 import { type StorableRun, unpackFacts } from './packed-facts.ts'
 import type { StoreHealth } from './store-health.ts'
 
@@ -24,6 +25,7 @@ export type TakeOverCallbacks = {
   readonly runtime: Runtime
   readonly limits: Limits
   readonly log: ServerLog
+  readonly notices: RunNotices | undefined
   /** Lets a run go on that only waited when its process died. Returns false when it cannot. */
   restore(run: RestoredRun): boolean
   /** Begins a run that a worker has taken from its pool. Returns false when it has no such actor. */
@@ -115,7 +117,7 @@ export class TakeOvers {
       const { usage } = unpackUsage(run.usage)
       const spent = usage && { ...usage, exact: usage.exact ?? true }
       const packed = packPayload(receiptOfNone(why, run.next - 1, spent), limits)
-      await lease.append({ end: { seq: run.next, outcome: 'cancelled', packed } })
+      await this.#end(lease, run, { outcome: 'cancelled', packed })
       log.write('run.withdrawn', aboutStored(run))
     })
   }
@@ -196,7 +198,18 @@ export class TakeOvers {
   async #fail(lease: Lease, run: StoredRun, error: MillraceError): Promise<void> {
     const { limits } = this.#parts
     const packed = packPayload(errorData(error, limits, unpackUsage(run.usage)), limits)
-    await lease.append({ end: { seq: run.next, outcome: 'error', packed } })
+    await this.#end(lease, run, { outcome: 'error', packed })
+  }
+
+  async #end(lease: Lease, run: StoredRun, end: Omit<StoredEnd, 'seq'>): Promise<void> {
+    const { notices } = this.#parts
+    const { actor, principal, startedAt } = run.facts
+    const told = notices?.ended({ id: run.id, actor, principal, startedAt }, end) ?? []
+    const areStored = notices?.areStored === true
+    const refusal = await lease.append({ end: { seq: run.next, ...end }, ...(areStored && { notices: told }) })
+    if (refusal !== undefined) return
+    if (areStored) notices.stored()
+    else notices?.add(told)
   }
 
   /** Whether a run that waited goes on. One that cannot, whatever the reason, must not keep the server from starting. */

@@ -1,7 +1,7 @@
 import { nodeRuntime } from '../runtime.ts'
 import { verdictOf } from './append-verdict.ts'
 import { newestFirst } from './list-order.ts'
-import { MemoryOutbox } from './memory-outbox.ts'
+import { MemoryOutbox, type OutboxClock } from './memory-outbox.ts'
 import type {
   Append,
   AppendRefusal,
@@ -26,9 +26,10 @@ const CAPS: StoreCaps = { durable: false, shared: false, maxBatchBytes: 65_536, 
 /**
  * Returns a store in the memory of this process. It is the smallest one that keeps every promise of `RunStore`: the
  * reference for others, and the store of tests. What it has lives as long as it does, also when it is closed and opened.
+ * @param clock Tells when notices are due. Default: that of the process.
  */
-export function memoryStore(): RunStore {
-  return new MemoryStore()
+export function memoryStore(clock: OutboxClock = nodeRuntime): RunStore {
+  return new MemoryStore(clock)
 }
 
 /** One run. */
@@ -91,9 +92,13 @@ class MemoryRun {
 
 class MemoryStore implements RunStore {
   readonly caps = CAPS
-  readonly outbox: MemoryOutbox = new MemoryOutbox(nodeRuntime)
+  readonly outbox: MemoryOutbox
   readonly #runs = new Map<string, MemoryRun>()
   readonly #keys = new Map<string, StoredKey>()
+
+  constructor(clock: OutboxClock) {
+    this.outbox = new MemoryOutbox(clock)
+  }
 
   async open(): Promise<void> {
     for (const run of this.#runs.values()) run.isHeld = false

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Command, millrace, root, serving } from '../helpers/command.ts'
+import { CANARY, NoticeReceiver, SECRET } from '../helpers/notice-receiver.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -44,6 +45,47 @@ describe('millrace serve', () => {
     await using serve = await serving(['--metrics'])
     const [, url = ''] = await serve.server.said('stdout', /metrics (http:\S+\/metrics)\n/)
     expect(await (await fetch(url)).text()).toContain('millrace_runs_started_total')
+  })
+
+  test('tells the URL of --notify, signed, and shows neither its path nor the secret', async () => {
+    await using receiver = await NoticeReceiver.start()
+    const env = { MILLRACE_NOTIFY_SECRET: SECRET }
+    await using serve = await serving(['--notify', receiver.url, '--notify-allow', '127.0.0.1', '--verbose'], { env })
+    expect(serve.server.stdout).toContain(`notify  notices go to 127.0.0.1:${receiver.port}\n`)
+    await millrace(['run', 'count', '{"to":2}'], { env: serve.env }).ended
+    const [told] = await receiver.count(1)
+    expect(told!.notice).toMatchObject({ type: 'run.ended', data: { actor: 'count', principal: 'cli' } })
+    serve.server.kill('SIGTERM')
+    await serve.server.ended
+    for (const secret of ['canary', CANARY]) expect(serve.server.stdout + serve.server.stderr).not.toContain(secret)
+  })
+
+  const refused: [string, string[], Record<string, string>, RegExp][] = [
+    ['without the secret', ['--notify', 'https://a.example/'], {}, /needs MILLRACE_NOTIFY_SECRET; make one with: echo/],
+    [
+      'with a bad secret',
+      ['--notify', 'https://a.example/'],
+      { MILLRACE_NOTIFY_SECRET: 'x' },
+      /MILLRACE_NOTIFY_SECRET must/,
+    ],
+    [
+      'for a private address',
+      ['--notify', 'https://10.0.0.1/'],
+      { MILLRACE_NOTIFY_SECRET: SECRET },
+      /with --notify-allow$/m,
+    ],
+    [
+      'with an address that is none',
+      ['--notify', 'https://a.example/', '--notify-allow', 'x'],
+      { MILLRACE_NOTIFY_SECRET: SECRET },
+      /--notify-allow takes/,
+    ],
+    ['of nobody', ['--notify-allow', '10.0.0.1'], {}, /--notify-allow needs --notify/],
+  ]
+  test.each(refused)('refuses to notify %s, in one line', async (_what, args, env, words) => {
+    const { code, stderr } = await millrace(['serve', '--port', '0', ...args], { env }).ended
+    expect([code, stderr.trim().split('\n').length]).toEqual([2, 1])
+    expect(stderr).toMatch(words)
   })
 
   test('serves its actors as MCP tools with --mcp, and says where', async () => {

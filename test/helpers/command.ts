@@ -11,6 +11,8 @@ export type CommandOptions = {
   cwd?: string
   /** Written to stdin, which is then closed. */
   input?: string
+  /** Leaves stdin open, for a test that writes to it as it goes. */
+  types?: boolean
 }
 
 export type Ended = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
@@ -24,7 +26,11 @@ export class Command implements AsyncDisposable {
   readonly ended: Promise<Ended>
   readonly #came = new Collector<never>({ describe: () => JSON.stringify([this.stdout, this.stderr]) })
 
-  constructor(file: string, args: readonly string[], { env = {}, cwd = root, input }: CommandOptions = {}) {
+  constructor(
+    file: string,
+    args: readonly string[],
+    { env = {}, cwd = root, input, types = false }: CommandOptions = {},
+  ) {
     this.child = spawn(file, args, { cwd, env: { ...ownEnvironment(), ...env }, stdio: 'pipe' })
     for (const name of ['stdout', 'stderr'] as const) {
       this.child[name]?.setEncoding('utf8').on('data', (text: string) => {
@@ -39,7 +45,8 @@ export class Command implements AsyncDisposable {
         resolve({ code, signal, stdout: this.stdout, stderr: this.stderr })
       })
     })
-    this.child.stdin?.on('error', () => {}).end(input)
+    this.child.stdin?.on('error', () => {})
+    if (!types) this.child.stdin?.end(input)
   }
 
   /** Resolves with the match when the process has said something like `pattern`. Rejects when it ends without. */

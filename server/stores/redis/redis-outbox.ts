@@ -34,7 +34,7 @@ export class RedisOutbox implements Outbox {
   async take(most: number, forMs: number): Promise<DueNotice[]> {
     const places = this.#places()
     const found: DueNotice[] = []
-    let failure: unknown
+    let failure: Error | undefined
     // One after the other, and each of them comes first in turn.
     this.#turn = (this.#turn + 1) % places.length
     for (const place of [...places.slice(this.#turn), ...places.slice(0, this.#turn)]) {
@@ -48,10 +48,10 @@ export class RedisOutbox implements Outbox {
         }
       } catch (error) {
         // What is in the others goes on while one of them is away.
-        failure ??= error
+        failure ??= error as Error
       }
     }
-    if (failure !== undefined && found.length === 0) throw failure
+    if (failure && found.length === 0) throw failure
     return found
   }
 

@@ -300,7 +300,7 @@ describe('prometheus()', () => {
     const server = createServer({ actors, authenticate: people, logger: quiet, metrics, onError: () => {} })
     const { url } = await server.listen(0)
     const client = createClient<typeof actors>(url, { token: 'alice' })
-    const run = client.start('boss', undefined as never)
+    const run = client.start('boss', undefined)
     for await (const event of run) if (event.type === 'token') void run.cancel({ cascade: false })
     const { receipt } = await run.end
     rest.open()
@@ -322,7 +322,7 @@ describe('prometheus()', () => {
       const metrics = prometheus()
       const live = new Map<string, FakeRun>()
       const lost: FakeRun[] = []
-      const none = { connections: 0, streams: 0, endedRuns: 0, endedBytes: 0, isShort: false }
+      const none = { connections: 0, streams: 0, pendingNotices: 0, endedRuns: 0, endedBytes: 0, isShort: false }
       const view = { ...none, limits: {}, runs: () => live.values(), sessions: () => [] }
       metrics.begin(view as unknown as MetricsView)
       let items = 0
