@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   answer: async () => (await import('./answer.ts')).answer,
   cancel: async () => (await import('./cancel.ts')).cancel,
   ls: async () => (await import('./ls.ts')).ls,
+  top: async () => (await import('./top.ts')).top,
   record: async () => (await import('./record.ts')).record,
   replay: async () => (await import('./replay.ts')).replay,
   data: async () => (await import('./data.ts')).data,

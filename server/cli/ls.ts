@@ -59,7 +59,7 @@ export const ls: Command = {
 type Asked = { readonly once: boolean; readonly all?: boolean }
 
 /** Shows the updates of an inspector until the list is complete, Ctrl-C is pressed, or the connection is lost. */
-async function watch(remote: Remote, output: Output, list: RunList, asked: Asked): Promise<ExitCode> {
+export async function watch(remote: Remote, output: Output, list: RunList, asked: Asked): Promise<ExitCode> {
   let left: 'interrupted' | 'unread' | 'lost' | undefined
   let run: Run | undefined
   const leave = (why: typeof left): void => {

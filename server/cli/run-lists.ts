@@ -109,6 +109,14 @@ export class JsonList implements RunList {
   close(): void {}
 }
 
+/** What is drawn around the lines of a live list, by a command that has more than the list. */
+export interface Frame {
+  /** How many lines it needs below the list. */
+  readonly rows: number
+  /** The lines as they are drawn, with those below. None may be wider than `columns`. */
+  around(lines: readonly TableLine[], columns: number): readonly TableLine[]
+}
+
 /** Draws the list, and redraws it in place when it changes. */
 export class LiveList implements RunList {
   readonly #output: Output
@@ -120,8 +128,11 @@ export class LiveList implements RunList {
   #aheadMs = 0
   #isClosed = false
 
+  readonly #frame: Frame | undefined
+
   /** @param isLive Whether the client is connected. Without a connection, nothing is redrawn. */
-  constructor(output: Output, actor: string | undefined, isLive: () => boolean) {
+  constructor(output: Output, actor: string | undefined, isLive: () => boolean, frame?: Frame) {
+    this.#frame = frame
     this.#output = output
     this.#choice = new Choice(actor)
     this.#timer = setInterval(() => {
@@ -147,6 +158,11 @@ export class LiveList implements RunList {
     this.#output.endDrawing()
   }
 
+  /** Draws what has changed around the list. */
+  redraw(): void {
+    void this.#draw()
+  }
+
   async #draw(): Promise<void> {
     const { screen } = this.#output
     const { state } = this.#choice
@@ -155,8 +171,10 @@ export class LiveList implements RunList {
     for (const [id, { until }] of this.#ended) if (until <= now) this.#ended.delete(id)
     const ended = [...this.#ended.values()].map(({ run }) => run)
     // The last row of the screen is for the cursor.
-    const size = { columns: screen.columns, rows: screen.rows - 1 }
-    const lines = this.#choice.lines(ended, Date.now() + this.#aheadMs, size)
+    const { columns } = screen
+    const size = { columns, rows: Math.max(1, screen.rows - 1 - (this.#frame?.rows ?? 0)) }
+    const list = this.#choice.lines(ended, Date.now() + this.#aheadMs, size)
+    const lines = (this.#frame?.around(list, columns) ?? list).slice(0, Math.max(1, screen.rows - 1))
     await this.#output.draw(lines.map(({ text, kind }) => this.#output.paint(STYLES[kind], text)))
   }
 }
@@ -168,4 +186,5 @@ const STYLES: { readonly [Kind in TableLine['kind']]: string | undefined } = {
   gated: '33',
   ended: '2',
   failed: '31',
+  chosen: '7',
 }

@@ -16,7 +16,9 @@ export type TableOptions = {
 /** A line of the table, and its kind. */
 export type TableLine = {
   readonly text: string
-  readonly kind: 'totals' | 'names' | 'run' | 'gated' | 'ended' | 'failed'
+  readonly kind: 'totals' | 'names' | 'run' | 'gated' | 'ended' | 'failed' | 'chosen'
+  /** The id of the run that it shows. */
+  readonly run?: string
 }
 
 /** One row of text cells. */
@@ -56,11 +58,11 @@ export function runTable(options: TableOptions): TableLine[] {
     const cells = shown.map(({ run, depth }) => rowOf(run, depth, now, hasNodes))
     const write = writer(cells, columns)
     lines.push({ kind: 'names', text: write(NAMES) })
-    shown.forEach(({ run }, i) => lines.push({ kind: kindOf(run), text: write(cells[i] as TableRow) }))
+    shown.forEach(({ run }, i) => lines.push({ kind: kindOf(run), text: write(cells[i] as TableRow), run: run.id }))
     const hidden = placed.length - shown.length
     if (hidden > 0) lines.push({ kind: 'names', text: `and ${hidden} more` })
   }
-  return lines.slice(0, rows).map(({ kind, text }) => ({ kind, text: cut(text, columns) }))
+  return lines.slice(0, rows).map(({ text, ...line }) => ({ ...line, text: cut(text, columns) }))
 }
 
 const NAMES = Object.fromEntries(COLUMNS.map(({ name }) => [name, name.toUpperCase()])) as TableRow
@@ -180,7 +182,7 @@ function writer(rows: readonly TableRow[], columns: number): (row: TableRow) => 
 }
 
 /** Cuts a text to a width of `columns`, with a mark at the cut. */
-function cut(text: string, columns: number): string {
+export function cut(text: string, columns: number): string {
   if (widthOf(text) <= columns) return text
   let kept = ''
   let width = 1
@@ -203,7 +205,7 @@ function widthOf(text: string): number {
 }
 
 /** Text without line breaks, control characters and changes of direction. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return printable(text.replaceAll(/[\r\n\t]/g, ' ').replaceAll(/\p{Bidi_Control}/gu, '\ufffd'))
 }
 

@@ -116,7 +116,7 @@ describe('millrace', () => {
   test.each(['--help', 'help', '-h'])('lists commands and exit codes on %s', async (option) => {
     const { code, stdout } = await called([option])
     expect(code).toBe(0)
-    for (const name of ['serve', 'worker', 'run', 'attach', 'send', 'answer', 'cancel', 'ls'])
+    for (const name of ['serve', 'worker', 'run', 'attach', 'send', 'answer', 'cancel', 'ls', 'top'])
       expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
     for (const [exit, means] of EXIT_CODES) expect(stdout).toMatch(new RegExp(`^ {2}${exit} +${means}$`, 'm'))
   })
@@ -127,6 +127,9 @@ describe('millrace', () => {
     ['attach', ['after', 'live', 'policy', 'url', 'token']],
     ['cancel', ['url', 'token']],
     ['ls', ['once', 'json', 'actor', 'url', 'token']],
+    ['top', ['actor', 'url', 'token']],
+    ['serve', ['notify', 'notify-allow']],
+    ['worker', ['notify', 'notify-allow']],
   ])('explains each option of %s on --help', async (name, options) => {
     const { code, stdout } = await called([name, 'some', '--help', '--wat'])
     expect(code).toBe(0)
