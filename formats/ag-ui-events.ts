@@ -158,7 +158,6 @@ export class AgUiEvents implements Format<AgUiEvent> {
   #called(event: EventOf<'tool.args' | 'tool.call' | 'tool.result'>): void {
     const { agent, seq } = event
     const id = textOf(event.call)
-    if (this.#calls.isDone(id)) return
     const known = this.#calls.find(id)
     if (event.type === 'tool.args') {
       if (known && known.state !== 'writing') return
@@ -175,8 +174,9 @@ export class AgUiEvents implements Format<AgUiEvent> {
       return
     }
     const call = known ?? this.#begin(id, 'tool', agent, seq)
+    if (call.state === 'done') return
     this.#messages.endCall(id)
-    this.#calls.finish(id, seq)
+    call.state = 'done'
     if (call.approval !== undefined) this.#questions.delete(call.approval)
     const { outcome, output, error } = event
     const content = outcome === 'ok' ? textOf(output ?? '') : `Error: ${textOf(error ?? outcome)}`
@@ -194,8 +194,8 @@ export class AgUiEvents implements Format<AgUiEvent> {
     if (this.#questions.has(request)) return
     if (about === undefined) this.#calls.questions.add(request)
     else {
-      if (this.#calls.isDone(textOf(about))) return
       const call = this.#calls.find(textOf(about)) ?? this.#begin(textOf(about), 'tool', agent, seq)
+      if (call.state === 'done') return
       this.#messages.endCall(call.id)
       call.state = 'approval'
       call.approval = request

@@ -190,7 +190,6 @@ export class UiChunks implements Format<UiChunk> {
       return this.#data('request', defined({ id, kind, prompt, schema, expiresAt, agent }), textOf(id))
     }
     const id = textOf(event.call)
-    if (this.#calls.isDone(id)) return
     const known = this.#calls.find(id)
     switch (event.type) {
       case 'tool.args': {
@@ -216,7 +215,7 @@ export class UiChunks implements Format<UiChunk> {
       case 'request': {
         const call = known ?? this.#complete(id, 'tool', agent, undefined, 'running')
         // A reader that attaches gets the requests once more that still wait, also one that it has just answered.
-        if (call.approval === textOf(event.id)) return
+        if (call.state === 'done' || call.approval === textOf(event.id)) return
         // Of arguments that are still being written, the AI SDK asks no approval.
         if (call.state === 'writing') this.#complete(id, call.name, agent, undefined, 'running')
         call.state = 'approval'
@@ -253,10 +252,10 @@ export class UiChunks implements Format<UiChunk> {
     return call
   }
 
-  #finished(call: Call, { outcome, output, error, seq }: EventOf<'tool.result'>): void {
+  #finished(call: Call, { outcome, output, error }: EventOf<'tool.result'>): void {
     if (call.state === 'writing') this.#complete(call.id, call.name, call.agent, undefined, 'running')
     const isRefused = this.#approved(call, outcome !== 'ok' && textOf(error ?? '').startsWith(REFUSED))
-    this.#calls.finish(call.id, seq)
+    call.state = 'done'
     if (isRefused) this.#pieces.push({ type: 'tool-output-denied', toolCallId: call.id })
     else if (outcome === 'ok')
       this.#pieces.push({ type: 'tool-output-available', toolCallId: call.id, output: output ?? null })
@@ -287,6 +286,7 @@ export class UiChunks implements Format<UiChunk> {
         ...dynamic(agent),
       })
     else this.#pieces.push({ type: 'tool-output-error', toolCallId, errorText })
+    call.state = 'done'
   }
 
   #text(kind: OpenPart['kind'], delta: string): void {
@@ -305,7 +305,7 @@ export class UiChunks implements Format<UiChunk> {
     if (name === 'client.tool') {
       const given = this.#calls.find(textOf(call))
       const { page } = this.#options
-      if (given) given.state = page === undefined || to === page ? 'client' : 'running'
+      if (given && given.state !== 'done') given.state = page === undefined || to === page ? 'client' : 'running'
       return
     }
     if (agent !== undefined) return this.#aside('agent-data', { agent, name, value })
@@ -344,7 +344,6 @@ export class UiChunks implements Format<UiChunk> {
     this.#isInStep = true
     this.#stepHasCalls = false
     this.#calls = step.calls.copy()
-    this.#calls.undo(step.first)
     this.#hasResult = step.hasResult
     step.events = []
     this.#pieces.push({ type: 'reset-step' })

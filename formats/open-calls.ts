@@ -6,76 +6,50 @@ export type Call = {
   readonly agent: string | undefined
   /**
    * `writing`: its arguments are being written. `running`: they are complete. `approval`: a person has to approve it.
-   * `client`: a page runs it.
+   * `client`: a page runs it. `done`: it has its result.
    */
-  state: 'writing' | 'running' | 'approval' | 'client'
+  state: 'writing' | 'running' | 'approval' | 'client' | 'done'
   /** The id of the request for its approval, once there was one. */
   approval?: string
 }
 
-/** A call that an earlier answer has told the reader about. `done`: it has its result. */
-export type KnownCall = Readonly<Omit<Call, 'state'>> & { readonly state: Call['state'] | 'done' }
+/** A call that an earlier answer has told the reader about. */
+export type KnownCall = Readonly<Call>
 
 /** The tool calls and questions of a run and of its sub-agents, and whether all work of it waits for a person or a page. */
 export class OpenCalls {
-  readonly #open = new Map<string, Call>()
-  /** The calls that have their result, each with the number of the item that gave it. */
-  readonly #done: Map<string, number>
+  readonly #calls = new Map<string, Call>()
   /** The sub-agents that are at work, with the agent that started each. */
   readonly #agents: Map<string, string | undefined>
 
   /** The ids of the questions, about no call, that wait for their answer. */
   readonly questions: Set<string> = new Set()
 
-  constructor(
-    known: Iterable<KnownCall> = [],
-    agents: ReadonlyMap<string, string | undefined> = new Map(),
-    done: Map<string, number> = new Map(),
-  ) {
+  constructor(known: Iterable<KnownCall> = [], agents: ReadonlyMap<string, string | undefined> = new Map()) {
+    for (const call of known) this.#calls.set(call.id, { ...call })
     this.#agents = new Map(agents)
-    this.#done = done
-    for (const call of known) {
-      this.#open.set(call.id, { ...call } as Call)
-      if (call.state === 'done') this.finish(call.id, -1)
-    }
   }
 
-  /** The same open calls and sub-agents, as they are now. */
+  /** The same calls and sub-agents, as they are now. */
   copy(): OpenCalls {
-    return new OpenCalls(this.#open.values(), this.#agents, this.#done)
+    return new OpenCalls(this.#calls.values(), this.#agents)
   }
 
-  /** The call of that id, if it is known and has no result. */
+  /** The call of that id, if it is known. */
   find(id: string): Call | undefined {
-    return this.#open.get(id)
+    return this.#calls.get(id)
   }
 
   /** A call is new. */
   add(id: string, name: string, agent: string | undefined, state: Call['state']): Call {
     const call: Call = { id, name, agent, state }
-    this.#open.set(id, call)
+    this.#calls.set(id, call)
     return call
   }
 
   /** The calls without a result. */
   get open(): Call[] {
-    return [...this.#open.values()]
-  }
-
-  /** A call has its result. */
-  finish(id: string, seq: number): void {
-    this.#open.delete(id)
-    this.#done.set(id, seq)
-  }
-
-  /** Whether a call has its result. */
-  isDone(id: string): boolean {
-    return this.#done.has(id)
-  }
-
-  /** The results from an item on count no more. */
-  undo(from: number): void {
-    for (const [id, seq] of this.#done) if (seq >= from) this.#done.delete(id)
+    return [...this.#calls.values()].filter(({ state }) => state !== 'done')
   }
 
   agentBegan(agent: string, parent: string | undefined): void {
@@ -91,10 +65,9 @@ export class OpenCalls {
    * sub-agents is not at work.
    */
   get isWaiting(): boolean {
-    const { open, questions } = this
-    const waits = ({ state }: Call): boolean => state === 'approval' || state === 'client'
-    if (questions.size === 0 && !open.some(waits)) return false
     const busy = new Set(this.#agents.values())
-    return open.every((call) => waits(call) || busy.has(call.agent))
+    const open = this.open
+    const waits = ({ state }: Call): boolean => state === 'approval' || state === 'client'
+    return (this.questions.size > 0 || open.some(waits)) && open.every((call) => waits(call) || busy.has(call.agent))
   }
 }

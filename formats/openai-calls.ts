@@ -42,9 +42,11 @@ export class OpenAiCalls {
       case 'tool.call':
         this.#calls.add(textOf(event.call), textOf(event.name), agent, 'running')
         return undefined
-      case 'tool.result':
-        this.#calls.finish(textOf(event.call), event.seq)
+      case 'tool.result': {
+        const known = this.#calls.find(textOf(event.call))
+        if (known) known.state = 'done'
         return undefined
+      }
       case 'agent.start':
         if (agent !== undefined) this.#calls.agentBegan(agent, event.parent)
         return undefined
