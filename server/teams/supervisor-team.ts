@@ -84,7 +84,12 @@ export function supervisorTeam<M extends Members, Shared = undefined>(
       }
       const { member, prompt } = handOff
       context.checkpoint(state)
-      return yield* context.spawn(members[member] as Actor, { prompt }, { name: member, key: 'hand over' })
+      const successor = context.spawn(members[member] as Actor, { prompt }, { name: member, key: 'hand over' })
+      const answer = yield* successor
+      // What the lead has said so far is no answer.
+      if (successor.state === 'cancelled')
+        throw new MillraceError('actor_failed', `${member} took over, and was stopped before it had an answer`)
+      return answer
     },
   } as unknown as Parameters<typeof actor>[0])
   isWorkflowOf(made, shownSteps(example, known, options.handOff !== false), false)

@@ -11,6 +11,7 @@ import {
   createServer,
   debateTeam,
   type Message,
+  type Model,
   type ModelRequest,
   pipelineTeam,
   researchTeam,
@@ -19,7 +20,9 @@ import {
   tool,
 } from '../../../server/index.ts'
 import { textOf } from '../../../server/models/message-parts.ts'
+import { openai } from '../../../server/models/openai.ts'
 import { Watched } from '../../helpers/agent-run.ts'
+import { FakeProvider } from '../../helpers/fake-provider.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
 import { aborted, latch, silent } from '../../helpers/test-actors.ts'
@@ -124,6 +127,21 @@ describe('a supervisor', () => {
     const watched = served.start('mills')
     expect(await watched.run.result).toBe('writer(all of it)')
     expect(model.asked).toHaveLength(1)
+  })
+
+  test('fails where the member that took over is stopped: what the lead has said is no answer', async () => {
+    const model = scriptedModel([
+      { type: 'text', text: 'Let me see. ' },
+      ...calls({ call: 'c1', name: 'hand_off', args: { member: 'stuck', prompt: 'all of it' } }),
+    ])
+    await using served = await servedWorkflow(supervisorTeam({ model, members: { stuck: silent() } }))
+    const watched = served.start('mills')
+    const { agent = '' } = await watched.first('agent.start', ({ name }) => name === 'stuck')
+    expect(await watched.run.cancel({ agent })).toMatchObject({ outcome: 'cancelled', settled: true })
+    await expect(watched.run.result).rejects.toMatchObject({
+      code: 'actor_failed',
+      message: 'stuck took over, and was stopped before it had an answer',
+    })
   })
 
   test('has tasks done in the background, waits for one, and cancels another', async () => {
@@ -315,41 +333,48 @@ test('an agent below another one is refused by a server that lacks its model, an
   }
 })
 
-test('a team of five agents with eight tools, watched by three clients: one branch is stopped, one paused, and the budget ends it', async () => {
+test('a team of five agents with ten tools, watched by three clients: one branch is stopped, one paused and resumed, and the budget ends it', async () => {
+  await using provider = await FakeProvider.start()
+  await provider.behave('held', { hold: 'tokens' })
   const goOn = latch()
-  const closed: string[] = []
   const asked = new Map<string, () => number>()
-  const tools = {
-    look: tool({ description: 'looks', run: () => 'seen' }),
-    listen: tool({ description: 'listens', run: () => 'heard' }),
-  }
-  const slow = (name: string) => {
+  /** An agent with two tools of its own, of which each says who has it. */
+  const withTools = (name: string, model: Model) =>
+    agent({
+      model,
+      tools: {
+        [`look_${name}`]: tool({ description: 'looks', run: () => `${name} saw it` }),
+        [`listen_${name}`]: tool({ description: 'listens', run: () => `${name} heard it` }),
+      },
+    })
+  const slow = (name: string, isHeld = goOn.opened) => {
     const model = scriptedModel(
       async function* ({ signal }: ModelRequest) {
-        try {
-          yield { type: 'text', text: `${name} ` }
-          await Promise.race([goOn.opened, aborted(signal)])
-          signal.throwIfAborted()
-          yield* calls({ call: 'x', name: 'look', args: {} }, { call: 'y', name: 'listen', args: {} })
-        } finally {
-          if (signal.aborted) closed.push(name)
-        }
+        yield { type: 'text', text: `${name} ` }
+        await Promise.race([isHeld, aborted(signal)])
+        signal.throwIfAborted()
+        yield* calls({ call: 'x', name: `look_${name}`, args: {} }, { call: 'y', name: `listen_${name}`, args: {} })
       },
       says(`of ${name}`),
     )
     asked.set(name, () => model.asked.length)
-    return agent({ model, tools })
+    return withTools(name, model)
   }
+  const held = withTools('a', openai('held', { baseURL: provider.baseURL, apiKey: 'x', env: {} }))
+  const writer = slow('writer', new Promise<void>(() => {}))
   const team = researchTeam({
-    members: { a: slow('a'), b: slow('b'), c: slow('c'), d: slow('d'), writer: named('writer') },
+    members: { a: held, b: slow('b'), c: slow('c'), d: slow('d'), writer },
     writer: 'writer',
     budget: { tokens: 100_000 },
   })
   await using served = await servedWorkflow(team)
-  const watched = served.start('mills')
+  const watched = served.start('mills', { policy: 'pace' })
   const agentOf = async (name: string) =>
     (await watched.first('agent.start', (event) => event.name === name)).agent ?? ''
-  await Promise.all(['a', 'b', 'c', 'd'].map((name) => watched.first('token', ({ text }) => text === `${name} `)))
+  const isDone = (name: string) =>
+    watched.first('step', ({ id, status }) => id === `research/${name}` && status === 'done')
+  const { id: request } = await provider.request('held')
+  await Promise.all(['b', 'c', 'd'].map((name) => watched.first('token', ({ text }) => text === `${name} `)))
   const others = createClient(served.url, { token: 'alice' })
   const id = watched.run.id ?? ''
   const observers = (['log', 'latest'] as const).map(
@@ -357,16 +382,22 @@ test('a team of five agents with eight tools, watched by three clients: one bran
   )
   const receipt = await watched.run.cancel({ agent: await agentOf('research/a') })
   expect(receipt).toMatchObject({ outcome: 'cancelled', settled: true })
-  expect(closed).toEqual(['a'])
+  expect(await provider.closed(request)).toMatchObject({ whole: false })
   const paused = await agentOf('research/b')
   await watched.run.send('govern', { agent: paused, paused: true })
   goOn.open()
   // The request under way is not cut off, nor are its tools, and no other request follows in that branch.
-  for (const name of ['c', 'd'])
-    await watched.first('step', ({ id: step, status }) => step === `research/${name}` && status === 'done')
+  await Promise.all([isDone('c'), isDone('d')])
   await eventually(() => watched.all('tool.result').length === 6, 'the tools of all three are done')
-  expect(Object.fromEntries([...asked].map(([name, times]) => [name, times()]))).toEqual({ a: 1, b: 1, c: 2, d: 2 })
-  // The paused branch ends with the others.
+  const times = () => Object.fromEntries([...asked].map(([name, all]) => [name, all()]))
+  expect(times()).toEqual({ b: 1, c: 2, d: 2, writer: 0 })
+  await watched.run.send('govern', { agent: paused, paused: false })
+  await isDone('b')
+  await watched.first('token', ({ text }) => text === 'writer ')
+  expect(times()).toEqual({ b: 2, c: 2, d: 2, writer: 1 })
+  expect(watched.all('tool.result').map(({ output }) => output)).toEqual(
+    expect.arrayContaining(['b saw it', 'c heard it', 'd saw it']),
+  )
   await watched.run.send('govern', { budget: { tokens: 50 } })
   await expect(watched.run.result).rejects.toMatchObject({ code: 'budget_exceeded' })
   for (const observer of observers) expect(await observer.over).toMatchObject({ code: 'budget_exceeded' })

@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
 import { createClient } from '../../../client-sdk/node.ts'
-import { workflow } from '../../../server/index.ts'
+import { type Actor, workflow } from '../../../server/index.ts'
+import { Watched } from '../../helpers/agent-run.ts'
+import { onOneStore } from '../../helpers/one-store.ts'
+import { aborted, latch } from '../../helpers/test-actors.ts'
 import { repetitions } from '../../helpers/tier.ts'
 import { servedWorkflow } from '../../helpers/workflow-run.ts'
 
@@ -19,10 +22,11 @@ function heapBytes(): number {
   return process.memoryUsage().heapUsed
 }
 
-test(`a batch over ${ITEMS.toLocaleString('en')} items keeps the heap flat, and goes on behind its last chunk after a failure`, {
+test(`a batch over ${ITEMS.toLocaleString('en')} items keeps the heap flat, and goes on behind its last chunk after its process was killed`, {
   timeout: 300_000,
 }, async () => {
-  let isBroken = true
+  let isFirst = true
+  const half = latch()
   const done = new Set<number>()
   const heaps: number[] = []
   let before = 0
@@ -30,9 +34,13 @@ test(`a batch over ${ITEMS.toLocaleString('en')} items keeps the heap flat, and 
     steps: (flow) =>
       flow.batch('import', {
         over: rows,
-        each(items) {
+        async each(items, { signal }) {
           const [first = 0] = items.map(({ id }) => id)
-          if (isBroken && first >= ITEMS / 2) throw new Error('the process is out of luck')
+          if (isFirst && first >= ITEMS / 2) {
+            half.open()
+            await aborted(signal)
+          }
+          signal.throwIfAborted()
           if (done.has(first)) throw new Error(`chunk ${first} is done twice`)
           done.add(first)
           if (first % (ITEMS / 10) === 0) heaps.push(heapBytes() - before)
@@ -40,33 +48,46 @@ test(`a batch over ${ITEMS.toLocaleString('en')} items keeps the heap flat, and 
         chunk: CHUNK,
         total: () => ITEMS,
       }),
-  })
-  await using served = await servedWorkflow(work)
-  // What loads at the first run is no part of it.
-  isBroken = true
-  await served.start(null, { timeoutMs: 1 }).run.end
-  done.clear()
-  heaps.length = 0
-  before = heapBytes()
-
-  const failed = served.start(null)
-  const observer = createClient(served.url, { token: 'alice' })
-  await failed.run.opened
-  const watch = observer.attach('work', failed.run.id ?? '', { policy: 'latest', after: 'start', rate: 50 })
+  }) as object as Actor
+  const { begin, stored } = onOneStore({ work })
+  let id = ''
   let seen = 0
-  const watching = (async () => {
-    for await (const event of watch) if (event.type === 'progress') seen++
-  })().catch(() => {})
-  expect((await failed.run.end).outcome).toBe('error')
-  await watching
+  {
+    await using first = await begin()
+    const client = createClient(first.url, { token: 'alice' })
+    // What loads at the first run is no part of it.
+    await client.start('work', null, { timeoutMs: 1 }).end
+    done.clear()
+    heaps.length = 0
+    before = heapBytes()
+    const killed = client.start('work', null, { policy: 'log', onDetach: 'continue' })
+    ;({ id } = await killed.opened)
+    const observer = createClient(first.url, { token: 'alice' })
+    const watch = observer.attach('work', id, { policy: 'latest', after: 'start', rate: 50 })
+    const watching = (async () => {
+      for await (const event of watch) if (event.type === 'progress') seen++
+    })().catch(() => {})
+    await half.opened
+    // The beginning of the step, and 500 chunks.
+    await stored(id, ({ next }) => next > 501)
+    first.kill()
+    await Promise.all([client, observer].map((one) => one.close({ runs: 'detach' })))
+    await watching
+  }
   expect(seen).toBeLessThanOrEqual(1_000)
-  isBroken = false
-  const again = served.start(null, { meta: { retryOf: failed.run.id } })
+  expect(done.size).toBe(500)
+  isFirst = false
+  await using second = await begin()
+  const client = createClient(second.url, { token: 'alice' })
+  await expect(client.attach('work', id).result).rejects.toMatchObject({ code: 'interrupted' })
+  const again = new Watched(client.start('work', null, { meta: { retryOf: id } }))
   expect(await again.run.result).toEqual({ items: ITEMS })
   expect(done.size).toBe(1_000)
+  await again.over
   expect(again.all('progress')[0]?.current).toBe(ITEMS / 2 + CHUNK)
+  console.log(`a batch: at most ${Math.round(Math.max(...heaps) / 1_024)} KiB of heap, ${seen} events seen`)
   expect(Math.max(...heaps)).toBeLessThan(MOST_BYTES)
-  await observer.close()
+  await client.close()
 })
 
 test('a step of a loop keeps at most 2 KB, and its time is printed', async () => {
