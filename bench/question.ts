@@ -24,7 +24,7 @@ export type Goal = {
   /** The same in every run: by it `--regress` finds the figure of the last time. */
   name: string
   /** `x` is a ratio to a peer of the same round. */
-  unit: 'x' | 'ms' | 'kB'
+  unit: 'x' | 'us' | 'ms' | 'kB'
   /** At most so much on `ws`, and on µWebSockets unless that has a goal of its own. */
   atMost: number
   atMostOnUws?: number

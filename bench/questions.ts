@@ -11,6 +11,7 @@ import { resume } from './resume.ts'
 import { start } from './start.ts'
 import { stores } from './stores.ts'
 import { unreadIterator } from './unread-iterator.ts'
+import { workflows } from './workflows.ts'
 
 /** In the order in which they run. */
 export const QUESTIONS: readonly BenchQuestion[] = [
@@ -26,6 +27,7 @@ export const QUESTIONS: readonly BenchQuestion[] = [
   growth,
   conversations,
   stores,
+  workflows,
 ]
 
 /** Those whose goals are compared with the last time, in about a minute. */
