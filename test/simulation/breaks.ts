@@ -3,6 +3,7 @@ import { encodeDown, encodeUp } from '../../protocol/encode.ts'
 import { EVENT, type RunEvent } from '../../protocol/events.ts'
 import type { DownFrame, UpFrame, WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import { BY_PARENT } from '../../server/actors/child-run.ts'
 import { AgentMessages } from '../../server/agents/agent-messages.ts'
 import { Cursor } from '../../server/log/cursor.ts'
 import { Log } from '../../server/log/log.ts'
@@ -112,7 +113,12 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
-  'no step begins in a paused branch': { patch: method(Orders.prototype, 'hold', () => () => undefined) },
+  'no step begins in a paused branch': {
+    patch: both(
+      getter(Orders.prototype, 'isPaused', false),
+      method(Orders.prototype, 'hold', () => () => undefined),
+    ),
+  },
   'a cancel stops a branch': { patch: method(Child.prototype, 'stop', () => () => {}) },
   'branches end with their run': {
     patch: method(
@@ -135,6 +141,60 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
   },
   'a branch that has ended says no more': {
     tamper: events(EVENT.step, (data) => ('agent' in data ? { ...data, agent: 'r_past' } : data)),
+  },
+  'behind a restart, a step that is done is not done again': {
+    patch: method(KeptResults.prototype, 'restore', () => () => {}),
+  },
+  'a branch that waited goes on as the one that clients know': {
+    patch: method(Children.prototype, 'restore', () => () => {}),
+  },
+  'an agent goes on with its whole conversation': {
+    patch: method(
+      Parking.prototype,
+      'checkpoint',
+      (original) =>
+        function (this: Parking, state) {
+          original.call(this, (waiting) => {
+            const { conversation, ...rest } = Object(state(waiting)) as { conversation?: readonly unknown[] }
+            return conversation ? { ...rest, conversation: conversation.slice(1) } : state(waiting)
+          })
+        },
+    ),
+  },
+  'a declared child outlives its parent': { patch: method(Children.prototype, 'letGo', () => () => []) },
+  'no other child does': {
+    patch: method(
+      Children.prototype,
+      'letGo',
+      (original) =>
+        function (this: Children, reason) {
+          return original.call(this, reason, true)
+        },
+    ),
+  },
+  'a child that is let go is stopped by nobody': {
+    patch: method(
+      Run.prototype,
+      'letGo',
+      (original) =>
+        function (this: Run) {
+          original.call(this)
+          this.cancel(BY_PARENT)
+        },
+    ),
+  },
+  'a child that is let go is on the list of its principal': {
+    patch: method(
+      RunLists.prototype,
+      'add',
+      (original) =>
+        function (this: RunLists, run, startedAt) {
+          if (!(run as { isChild?: boolean }).isChild) original.call(this, run, startedAt)
+        },
+    ),
+  },
+  'what a member says is told of that member': {
+    tamper: events(EVENT.agentStart, (data) => ({ ...data, name: 'somebody' })),
   },
 }
 

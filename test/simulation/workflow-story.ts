@@ -46,7 +46,8 @@ function checkSteps({ steps }: Story, end: RunEnd, fail: (kind: string, detail: 
       fail('never-began', `${id} is ${status} behind ${last?.status ?? 'nothing'}`)
     states.set(id, step)
   }
-  if (end.outcome === 'cancelled') return
+  // A stop leaves open what was under way, and so does the death of its process.
+  if (end.outcome === 'cancelled' || end.error?.code === 'interrupted') return
   for (const [id, { status, retryMs }] of states) {
     if (status !== 'start' && retryMs === undefined) continue
     // Only a stop leaves a step open, and what it is inside of has failed then.
@@ -73,6 +74,18 @@ function checkChildren({ events }: Story, fail: (kind: string, detail: string) =
     if (event.type !== 'agent.end') continue
     live.delete(agent)
     past.add(agent)
+  }
+}
+
+/** A step has one child at a time: behind a restart, it is the one that was there. */
+export function checkBranches({ steps, events }: Story, fail: (kind: string, detail: string) => unknown): void {
+  const ids = new Set(steps.map(({ id }) => id))
+  const live = new Map<string, string>()
+  for (const event of events) {
+    if (event.type === 'agent.end') live.delete(event.agent ?? '')
+    if (event.type !== 'agent.start' || !ids.has(event.name)) continue
+    if ([...live.values()].includes(event.name)) fail('branch-twice', event.name)
+    live.set(event.agent ?? '', event.name)
   }
 }
 

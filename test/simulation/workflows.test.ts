@@ -11,11 +11,13 @@ const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 
 const ENOUGH = 400
 /** A seed behind which most are found soon. */
 const SOON = 80
+/** The same, for rules of which that is rare. */
+const SOON_OF: { readonly [rule: string]: number } = { 'no step begins in a paused branch': 250 }
 
 const workflows: MakeWorld = (seed, tamper) => new WorkflowWorld(seed, tamper)
 
 describe('workflows in virtual time', () => {
-  test(`${SEEDS} seeds of graphs, failures, stopped and paused branches, cuts and retries break no rule`, {
+  test(`${SEEDS} seeds of graphs and teams, failures, branches that are stopped, let go and paused, cuts, restarts and retries break no rule`, {
     timeout: SEARCH_MS,
   }, async () => {
     const first = firstSeed()
@@ -34,13 +36,16 @@ describe('workflows in virtual time', () => {
     const seconds = Math.round((performance.now() - began) / 1_000)
     console.log(`workflows: ${SEEDS} seeds from ${first} in ${seconds} s: ${JSON.stringify(total)}`)
     expect(found).toBeUndefined()
+    for (const [what, times] of Object.entries(total)) expect([what, times > 0]).toEqual([what, true])
   })
 })
 
 describe('the simulation of workflows notices when it no longer holds that', () => {
   for (const [rule, broken] of Object.entries(WORKFLOW_BREAKS)) {
     test(rule, async () => {
-      expect(await search(SOON, ENOUGH, broken, workflows)).toMatchObject({ message: expect.any(String) as string })
+      expect(await search(SOON_OF[rule] ?? SOON, ENOUGH, broken, workflows)).toMatchObject({
+        message: expect.any(String) as string,
+      })
     })
   }
 })
