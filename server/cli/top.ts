@@ -26,7 +26,8 @@ export const top: Command = {
   async run(args: string[], output: Output): Promise<ExitCode> {
     const { values } = readArgs(usage, args)
     await using remote = new Remote(values, output)
-    if (output.screen === undefined) return await watch(remote, output, new WholeList(output, values.actor), { once: true })
+    if (output.screen === undefined)
+      return await watch(remote, output, new WholeList(output, values.actor), { once: true })
     const frame = new TopFrame(remote.client, () => list.redraw())
     const list: LiveList = new LiveList(output, values.actor, () => remote.client.status === 'open', frame)
     let hasQuit = false

@@ -45,7 +45,7 @@ export type Resolve = (
 ) => void
 
 /** A request was not sent, because its address is not one that it may go to. */
-export class AddressRefusal extends Error {
+class AddressRefusal extends Error {
   readonly code = 'ADDRESS_REFUSED'
 }
 

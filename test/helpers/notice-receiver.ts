@@ -14,7 +14,7 @@ export type Received = VerifiedNotice & { readonly request: IncomingMessage; rea
 /** What a receiver does with the request of this number, from 1. */
 export type Answering = (response: ServerResponse, n: number, received: Received) => unknown
 
-export const accept: Answering = (response) => void response.writeHead(204).end()
+const accept: Answering = (response) => void response.writeHead(204).end()
 
 /** A program that receives notices, on a loopback address. It checks each signature; a wrong one fails its test. */
 export class NoticeReceiver implements AsyncDisposable {
