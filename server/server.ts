@@ -95,6 +95,12 @@ export type ServerOptions<Actors extends ActorMap> = {
    * wait for the store. Default `eager`.
    */
   durability?: Durability | undefined
+  /**
+   * true: a store that cannot be reached keeps the server from nothing but runs. `listen` listens, `/readyz` answers with
+   * 503, and starts are refused (`store_unavailable`), until the store is there. `work` waits for it. What waiting does not
+   * help, such as a wrong password, is an error as ever. Default false: `listen` and `work` fail.
+   */
+  startWithoutStore?: boolean | undefined
   /** Accepts the sockets. Default: `ws()`. */
   transport?: Transport | undefined
   /**
@@ -151,6 +157,7 @@ export const SERVER_OPTIONS: OptionKinds<ServerOptions<ActorMap>> = {
   trustProxy: 'true or false',
   store: 'an object',
   durability: 'a string',
+  startWithoutStore: 'true or false',
   transport: 'an object',
   http: 'anything',
   httpPort: 'a number',
@@ -497,6 +504,9 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
     }
   }
 
+  const openStore = (isNeeded: boolean): Promise<void> =>
+    options.startWithoutStore ? registry.openInTime(isNeeded) : registry.open()
+
   let listening: Promise<unknown> | undefined
   let working: Promise<void> | undefined
   const alive = new KeepAlive()
@@ -521,7 +531,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
         if (closing.leaving) throw closedEarly()
         return bindPorts(port, address)
       }
-      const begun = store ? registry.open().then(bind) : bind()
+      const begun = store ? openStore(false).then(bind) : bind()
       listening = binding = begun
       let bound: Bound
       try {
@@ -563,15 +573,17 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
       if (!store?.shared?.pools) throw new MillraceError('bad_request', `work: ${NEEDS_POOLS}`)
       if (closing.leaving) throw new MillraceError('bad_request', 'this server is closed; create another one')
       if (working) throw new MillraceError('bad_request', 'this server works for a pool already; create another one')
-      working = registry.work(pool, slots)
+      // Also while it waits for its store.
+      alive.hold()
+      working = openStore(true).then(() => registry.work(pool, slots))
       try {
         await working
       } catch (error) {
         working = undefined
+        alive.release()
         throw error
       }
       notices?.stored()
-      alive.hold()
       void closing.over.then(() => alive.release())
       log.write('worker.ready', { pool, slots })
     },

@@ -108,6 +108,7 @@ export async function addStore(
   } else {
     const { redis } = await import('../stores/redis/redis.ts')
     options.store = redis({ url: place.redis })
+    options.startWithoutStore = true
   }
 }
 

@@ -13,7 +13,10 @@ export function terminalLogger(
 ): Logger {
   return {
     debug: () => {},
-    info: (fields, message) => verbose && !isOfServer(fields) && output.note(withFields(message, fields)),
+    info: (fields, message) => {
+      const isTold = fields.event === 'store.recovered' || (verbose && !isOfServer(fields))
+      if (isTold) output.note(withFields(message, fields))
+    },
     warn: (fields, message) => output.fail(`warning: ${withFields(message, fields)}`),
     error: (fields, message) => errors && output.fail(errorWords(fields, message)),
   }
@@ -34,8 +37,9 @@ function wordsOf(value: unknown): string {
 }
 
 /** An error in one line: what was thrown, and where. */
-function errorWords({ err, actor, run, leftOut }: LogFields, message: string): string {
+function errorWords({ event, err, actor, run, leftOut }: LogFields, message: string): string {
   if (leftOut !== undefined) return withFields(message, { leftOut })
+  if (event === 'store.failed') return `${message}: ${messageOf(err)}`
   const where = actor === undefined ? 'internal error' : `actor ${actor as string} failed in run ${String(run)}`
   return `${where}: ${messageOf(err)}${placeOf(err)}`
 }

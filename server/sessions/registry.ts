@@ -172,6 +172,19 @@ export class Registry {
     await this.#storage?.open()
   }
 
+  /**
+   * Opens the store, and tries again now and then if it cannot be opened now. Resolves after the first attempt, or with
+   * `isNeeded` once it is open.
+   * @throws MillraceError `store_unavailable`, where no waiting helps.
+   */
+  async openInTime(isNeeded: boolean): Promise<void> {
+    const storage = this.#storage
+    if (!storage) return
+    await new Promise<void>((resolve, reject) => {
+      storage.openInTime(isNeeded ? () => {} : resolve).then(resolve, reject)
+    })
+  }
+
   /** Why no run can begin now, whoever asks for it. Undefined: one can. */
   get notReady(): MillraceError | undefined {
     return this.#draining ? goingAway() : this.#storage?.fault

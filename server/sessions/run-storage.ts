@@ -1,5 +1,6 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
+import type { Timer } from '../../protocol/runtime.ts'
 import type { RemoteActor } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
 import type { LiveRunView } from '../actors/server-view.ts'
@@ -27,6 +28,9 @@ import { PoolWorker } from './pool-worker.ts'
 import { RemoteRuns } from './remote-runs.ts'
 import { StoreHealth } from './store-health.ts'
 import { aboutStored, type TakeOverCallbacks, TakeOvers } from './take-overs.ts'
+
+/** How long after a failure the store is opened again, in milliseconds. */
+const OPEN_AGAIN_MS = 1_000
 
 /** Runs that are listed at once. */
 const LIST_PAGE = 500
@@ -64,6 +68,8 @@ export class RunStorage {
   readonly #poolStarts: PoolStarts | undefined
   #worker: PoolWorker | undefined
   #opening: Promise<void> | undefined
+  /** Until the store is opened again, which could not be opened. */
+  #nextOpening: Timer | undefined
   #isOpen = false
   #isClosed = false
   #isLeaving = false
@@ -108,12 +114,40 @@ export class RunStorage {
    * @throws MillraceError `store_unavailable` when the store cannot be opened.
    */
   open(): Promise<void> {
+    // Whoever asks meanwhile does not wait for what has just failed.
+    if (this.#nextOpening) return Promise.reject(unavailable())
     this.#opening ??= this.#open().catch((error: unknown) => {
       // Whoever asks next tries again.
       this.#opening = undefined
       throw error
     })
     return this.#opening
+  }
+
+  /**
+   * Opens the store as `open` does, and tries again now and then if it cannot be opened now.
+   * @returns a promise that resolves once it is open. `tried` resolves after the first attempt.
+   * @throws MillraceError `store_unavailable`, where no waiting helps at the first attempt.
+   */
+  async openInTime(tried: () => void): Promise<void> {
+    for (let isFirst = true; ; isFirst = false) {
+      try {
+        await this.open()
+        this.#health.succeeded()
+        return
+      } catch (error) {
+        if (isFirst && !(MillraceError.is(error, 'store_unavailable') && error.retryable)) throw error
+        this.#health.failed(error)
+        tried()
+      }
+      if (this.#isClosed) return
+      const { runtime } = this.#registry
+      const ms = OPEN_AGAIN_MS * (0.5 + runtime.random())
+      await new Promise<void>((resolve) => {
+        this.#nextOpening = runtime.setTimer(ms, resolve)
+      })
+      this.#nextOpening = undefined
+    }
   }
 
   async #open(): Promise<void> {
@@ -323,6 +357,7 @@ export class RunStorage {
   /** Lets go of the store, once it has all that it was given. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#nextOpening?.clear()
     this.#takeOvers.close()
     this.#worker?.close()
     this.#poolStarts?.close()

@@ -1,7 +1,8 @@
 import { MillraceError } from '../../../protocol/errors.ts'
 
 /** Failures that no waiting heals: somebody has to change the installation. */
-const LASTING = /^(MODULE_|WRONGPASS|NOAUTH|NOPERM|EVICTS|CLUSTER|SECRET|ERR )/
+const LASTING =
+  /^(MODULE_|WRONGPASS|NOAUTH|NOPERM|EVICTS|CLUSTER|SECRET|ERR |ERR_SSL|ERR_TLS|CERT_|UNABLE_TO_|.*SELF_SIGNED)/
 
 /** Turns a failure of the Redis at `place` into an error that says what to do. */
 export function storeError(place: string, cause: unknown): MillraceError {
@@ -37,6 +38,13 @@ function wordsOf(place: string, code: string, message: string): string {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return `the host of ${place} is not known: correct the address`
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+      return `the certificate of Redis at ${place} is not trusted: name the file of its authority in NODE_EXTRA_CA_CERTS`
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+      return `the certificate of Redis at ${place} is for another host: correct the address`
     case 'WRONGPASS':
       return `Redis at ${place} refuses the user or the password: correct them in the URL`
     case 'NOAUTH':
