@@ -159,6 +159,24 @@ describe('examples/deploy/millrace.service', () => {
   })
 })
 
+test.skipIf(NGINX === undefined)(
+  'nginx takes the configuration that examples/deploy/compose.yaml gives it',
+  async () => {
+    const compose = await readFile(`${root}examples/deploy/compose.yaml`, 'utf8')
+    const [, indented = ''] = /^ {4}content: \|\n((?: {6}.*\n)+)/m.exec(compose) ?? []
+    expect(indented).toContain('proxy_set_header Upgrade $$http_upgrade;')
+    // Compose reads two dollars as one, and knows the names of its services.
+    const config = indented.replaceAll('$$', '$').replaceAll(/server (one|two):/g, 'server 127.0.0.1:')
+    const folder = await mkdtemp(join(tmpdir(), 'millrace-compose-'))
+    const file = join(folder, 'nginx.conf')
+    const own = `error_log stderr;\npid ${join(folder, 'pid')};\nevents {}\nhttp {\naccess_log off;\n${config}}\n`
+    await writeFile(file, own.replace('listen 80', `listen 127.0.0.1:${await freePort()}`))
+    const { code, stderr } = await new Command(NGINX!, ['-t', '-c', file]).ended
+    await rm(folder, { recursive: true })
+    expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining('syntax is ok') as string })
+  },
+)
+
 test('the command of examples/deploy/Dockerfile serves, and its health check notices when it does not', async () => {
   const port = await freePort()
   const dockerfile = await readFile(`${root}examples/deploy/Dockerfile`, 'utf8')

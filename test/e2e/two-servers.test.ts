@@ -10,6 +10,8 @@ import { freePort } from '../helpers/free-port.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { repetitions } from '../helpers/tier.ts'
 
+/** Streams of a restart of both servers, over ten clients. */
+const STREAMS = repetitions({ quick: 50, full: 500 })
 const ROUNDS = repetitions({ quick: 1, full: 10, long: 100 })
 const LEASE_MS = 1_000
 /** The lease, and what a client may then take to learn of it. A busy machine takes longer. */
@@ -32,7 +34,7 @@ class Deployment implements AsyncDisposable {
     await writeFile(
       join(folder, 'config.mjs'),
       `import { redis } from ${JSON.stringify(`${root}dist/server/stores/redis/redis.js`)}
-       export default { store: redis(${JSON.stringify(options)}), limits: { startsPerSec: 1000, startBurst: 1000 } }`,
+       export default { store: redis(${JSON.stringify(options)}), limits: { startsPerSec: 1000, startBurst: 1000, maxRuns: 1000 } }`,
     )
     const deployment = new Deployment(folder)
     await new Promise<void>((resolve) => deployment.#balancer.listen(0, '127.0.0.1', resolve))
@@ -57,10 +59,10 @@ class Deployment implements AsyncDisposable {
     })
   }
 
-  /** Starts another server. */
-  async begin(): Promise<number> {
+  /** Starts another server. @param more arguments of `millrace serve`. */
+  async begin(...more: string[]): Promise<number> {
     const port = await freePort()
-    const args = ['serve', '--config', join(this.#folder, 'config.mjs'), '--port', `${port}`, '--token', 't']
+    const args = ['serve', '--config', join(this.#folder, 'config.mjs'), '--port', `${port}`, '--token', 't', ...more]
     const command = new Command(process.execPath, [MILLRACE, ...args])
     await command.said('stdout', /listens on/)
     return this.servers.push({ command, port }) - 1
@@ -175,6 +177,59 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
     const receipt = await deployment.client(other).attach('sleep', run.position.run).cancel({ note: 'enough' })
     expect(receipt).toMatchObject({ outcome: 'cancelled', settled: true, note: 'enough' })
     expect(MillraceError.is(await over, 'cancelled')).toBe(true)
+  })
+
+  test(`both are restarted, one after the other, under ${STREAMS} streams: each has every item once, on the other server or with a typed end`, {
+    timeout: 120_000,
+  }, async () => {
+    await using deployment = await Deployment.make(redis)
+    const [first, second] = [await deployment.begin('--drain', '3'), await deployment.begin('--drain', '3')]
+    // Every second stream may end in time. The others are in the middle of their work when the drain is over.
+    const SHORT = 100
+    const begin = (client: Client, n: number): Counter =>
+      new Counter(client.start('count', { to: n % 2 === 0 ? SHORT : 1_000_000, delayMs: 10 }))
+    const readers: Counter[] = []
+    for (let n = 0; n < 10; n++) {
+      deployment.target = n % 2 === 0 ? first : second
+      const client = deployment.client()
+      for (let i = 0; i < STREAMS / 10; i++) readers.push(begin(client, readers.length))
+      await client.runs()
+    }
+    deployment.target = first
+    const waiting = deployment.client().start('assistant', 'Send a mail to Ada')
+    const events: string[] = []
+    const answered = (async () => {
+      for await (const event of waiting) events.push(event.type)
+    })()
+    while (!events.includes('request') || readers.some(({ numbers }) => numbers.length === 0)) await turn()
+
+    const restart = async (leaving: number, to: number): Promise<void> => {
+      deployment.target = to
+      const askedAt = performance.now()
+      deployment.signal(leaving, 'SIGTERM')
+      expect((await deployment.servers[leaving]!.command.ended).code).toBe(0)
+      // The drain, and the time in which cancelled runs settle and ends are delivered.
+      expect(performance.now() - askedAt).toBeLessThan(3_000 + 6_000 + SLACK_MS)
+    }
+    await restart(first, second)
+    const third = await deployment.begin('--drain', '3')
+    await restart(second, third)
+    await Promise.all(readers.map(({ over }) => over))
+    for (const { numbers, error, lost } of readers) {
+      expect(numbers).toEqual(upTo(numbers.length))
+      expect(lost).toBe(0)
+      if (error === undefined) expect(numbers).toHaveLength(SHORT)
+      else expect(error).toMatchObject({ code: 'interrupted', retryable: true })
+    }
+    const ended = readers.filter(({ error }) => error === undefined).length
+    expect(ended).toBeGreaterThan(0)
+    expect(ended).toBeLessThanOrEqual(STREAMS / 2)
+    const watched = deployment.client(third).attach('assistant', waiting.position!.run, { after: 0 })
+    for await (const event of watched)
+      if (event.type === 'request')
+        expect(await watched.send('approve', { call: event.call, ok: true })).toBe('accepted')
+    await answered
+    expect(events.filter((type) => type === 'tool.result')).toHaveLength(1)
   })
 
   test('one goes away in order: a run that waits for an approval is answered at the other', async () => {
