@@ -66,7 +66,9 @@ export function addDashboard(
     throw error
   }
   options.http = { ...(http === true ? {} : http), dashboard: page }
-  if (!Object.hasOwn(actors, 'inspector')) options.actors = { ...actors, inspector: inspector() }
+  // A server without actors is refused, and the inspector alone is none of the application's.
+  if (Object.keys(actors).length > 0 && !Object.hasOwn(actors, 'inspector'))
+    options.actors = { ...actors, inspector: inspector() }
   return true
 }
 

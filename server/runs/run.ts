@@ -974,7 +974,11 @@ export class Run implements ReadableRun {
         }
         // What ends below a run that is stored as waiting must not wait again in another process.
         const above = this.#parentLink?.parent
-        const stored = this.#journal ? this.#journal.end(end, areStored ? told : []) : above && !above.isOver ? this.#goOn() : this.#leaving
+        const stored = this.#journal
+          ? this.#journal.end(end, areStored ? told : [])
+          : above && !above.isOver
+            ? this.#goOn()
+            : this.#leaving
         if (stored) void stored.then(() => this.#guarded.enter(publishHere))
         else publishHere()
       },
