@@ -205,7 +205,8 @@ describe('millrace ls on a terminal', () => {
 
 describe('millrace ls is refused in one line', () => {
   test('by a server without an inspector, and by one whose inspector is something else', async () => {
-    const without = config('without', '{ actors: { a: actor({ ask: () => 1 }) } }')
+    // Where there is no plain HTTP, there is no dashboard, which brings an inspector.
+    const without = config('without', '{ http: false, actors: { a: actor({ ask: () => 1 }) } }')
     const other = config('other', '{ actors: { inspector: actor({ async *stream() { yield "hello" } }) } }')
     for (const file of [without, other]) {
       await using served = await serving(['--config', file])
@@ -242,7 +243,7 @@ describe('millrace ls is refused in one line', () => {
   })
 
   test('for an argument or option that it does not have', async () => {
-    for (const args of [['chat'], ['--all'], ['--url', 'here']])
+    for (const args of [['chat'], ['--some'], ['--url', 'here']])
       expect(await ls(args).ended).toMatchObject({ code: 2, stderr: expect.stringMatching(/^millrace: .+\n$/) })
   })
 })

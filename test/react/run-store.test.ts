@@ -231,7 +231,7 @@ test('a run that was lost with its connection is read on when there is one again
   await page.until(({ seq }) => seq > 20, 'some is read')
   await all.client.close({ runs: 'detach' })
   await page.ended()
-  expect(page.now).toMatchObject({ status: 'lost', error: { message: expect.stringContaining('attach to read on') } })
+  expect(page.now).toMatchObject({ status: 'lost', error: { message: expect.stringContaining('attach again') } })
   all.client.connect()
   await page.until(({ status }) => status === 'done', 'it is read to its end')
   expect(page.now.text).toBe(counted(1, 200))
