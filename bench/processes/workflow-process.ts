@@ -40,7 +40,7 @@ const server = createServer({
     steps: workflow({
       steps: (flow) =>
         flow.loop('turns', (turn) => turn.step('add', () => (++done && looks.includes(done) ? look() : done)), {
-          until: (n, _, steps) => Number(n) * 2 >= Number(steps),
+          until: (n, _, steps) => n * 2 >= Number(steps),
           max: 1_000_000,
         }),
     }),

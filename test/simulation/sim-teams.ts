@@ -69,7 +69,7 @@ export class SimTeam {
           maxIterations: MAX_TURNS,
           tasks: drawn.of(0.7),
           tools: this.#tools(),
-        }) as Actor
+        })
     }
   }
 
@@ -80,7 +80,7 @@ export class SimTeam {
         maxIterations: MAX_TURNS,
         tools: this.#tools(),
       })
-    return this.#ledger.watched(made(''), this.#life, made as (run: string) => Actor)
+    return this.#ledger.watched(made(''), this.#life, made)
   }
 
   #tools() {
@@ -185,7 +185,7 @@ export class SimTeam {
   #calls(n: number, ways: readonly (readonly [string, object])[]): ModelEvent[] {
     const calls = Array.from({ length: 1 + this.#chance.int(3) }, (_, at): ModelEvent => {
       const [name, args] = this.#chance.pick(ways)
-      return { type: 'tool.call', call: `c${n}${at}`, name, args: args as never }
+      return { type: 'tool.call', call: `c${n}${at}`, name, args: args }
     })
     return [...calls, { type: 'usage', input: 2, output: 1 }, { type: 'finish', stop: 'tool_calls' }]
   }

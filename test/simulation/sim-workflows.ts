@@ -14,7 +14,7 @@ import {
 import type { Life } from './lives.ts'
 import type { Stage } from './stage.ts'
 import { Chance } from './virtual-time.ts'
-import type { StepExecution, WorkLedger } from './work-ledger.ts'
+import type { WorkLedger } from './work-ledger.ts'
 
 /** What the code of a step does. */
 const ACTIONS = [
@@ -268,7 +268,7 @@ export class SimWorkflow {
 
   /** Waits for a child. One that people stop takes nothing with it. */
   async #delegate(context: StepContext): Promise<void> {
-    const child = context.spawn(this.#runners.bound as never, this.#errand(context) as never, { name: 'errand' })
+    const child = context.spawn(this.#runners.bound as never, this.#errand(context), { name: 'errand' })
     try {
       for await (const event of child as AsyncIterable<RunEvent>) await context.emit(event)
       await child.result
@@ -281,7 +281,7 @@ export class SimWorkflow {
   /** Begins a child that outlives it, and may listen to it for a while. */
   async #letGo(context: StepContext): Promise<void> {
     const options = { name: 'errand', detached: true }
-    const child = context.spawn(this.#runners.detached as never, this.#errand(context) as never, options)
+    const child = context.spawn(this.#runners.detached as never, this.#errand(context), options)
     let left = this.#chance.int(4)
     if (left === 0) return
     for await (const event of child as AsyncIterable<RunEvent>) {
@@ -323,6 +323,6 @@ export class SimWorkflow {
           },
         },
       })
-    return ledger.watched(made(''), life, made as (run: string) => Actor)
+    return ledger.watched(made(''), life, made)
   }
 }
