@@ -38,7 +38,7 @@ export async function redisHarness(
   const prefix = servers[0]!.prefix()
   const make = async (): Promise<RedisStore> => {
     const made = redisStore(servers, prefix, options)
-    await made.open()
+    await stubbornly(() => made.open())
     return made
   }
   let store = await make()

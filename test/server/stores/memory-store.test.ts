@@ -1,9 +1,9 @@
 import { nodeRuntime } from '../../../server/runtime.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { FailingStore } from '../../helpers/failing-store.ts'
-import { runStoreSuite, type StoreHarness } from './run-store-suite.ts'
+import { outboxSuite, runStoreSuite, type StoreHarness } from './run-store-suite.ts'
 
-runStoreSuite('memory', async (): Promise<StoreHarness> => {
+async function memoryHarness(): Promise<StoreHarness> {
   let store = new FailingStore(memoryStore(), nodeRuntime)
   await store.open()
   return {
@@ -23,4 +23,7 @@ runStoreSuite('memory', async (): Promise<StoreHarness> => {
     },
     async [Symbol.asyncDispose]() {},
   }
-})
+}
+
+runStoreSuite('memory', memoryHarness)
+outboxSuite('memory', memoryHarness)

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe } from 'vitest'
 import { redisHarness } from '../../helpers/redis-harness.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
-import { runStoreSuite } from './run-store-suite.ts'
+import { outboxSuite, runStoreSuite } from './run-store-suite.ts'
 
 describe.skipIf(!HAS_REDIS)('Redis as a store', () => {
   let servers: RedisServer[]
@@ -12,6 +12,8 @@ describe.skipIf(!HAS_REDIS)('Redis as a store', () => {
     for (const server of servers) await server[Symbol.asyncDispose]()
   })
 
-  runStoreSuite('Redis', () => redisHarness([servers[0]!]))
-  runStoreSuite('two Redis, without hearing their hints', () => redisHarness(servers, { isDeaf: true }))
+  for (const suite of [runStoreSuite, outboxSuite]) {
+    suite('Redis', () => redisHarness([servers[0]!]))
+    suite('two Redis, without hearing their hints', () => redisHarness(servers, { isDeaf: true }))
+  }
 })

@@ -486,6 +486,49 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
       })
     })
 
+    describe('stay', () => {
+      test('whole when the store is closed and opened', async () => {
+        await using harness = await openStore()
+        const { store } = harness
+        const id = keyed(store, 'r1')
+        const ended = (await store.begin(id, newRun({}, { name: 'k', input: 'a' }))) as Lease
+        await ended.append({ batch: batch(1, 3), end: end(4) })
+        await (await begun(store, 'r2')).append({ batch: batch(1, 2) })
+        const before = await Promise.all([store.find(id), store.find('r2'), store.list('alice', undefined, 9)])
+        const again = await harness.restart()
+        const after = await Promise.all([again.find(id), again.find('r2'), again.list('alice', undefined, 9)])
+        expect(after).toEqual(before)
+        expect(await again.findKey('k')).toEqual({ run: id, input: 'a' })
+        expect((await again.read(id, 1, 1_000)).batches).toEqual([batch(1, 3)])
+        const { lease } = (await again.takeOver('r2')) as Taken
+        expect(await lease.append({ batch: batch(3, 3, lease.gen), end: end(4) })).toBeUndefined()
+      })
+
+      test('with all that was confirmed when their process dies', async () => {
+        await using harness = await openStore()
+        const lease = await begun(harness.store, 'r1')
+        let confirmed = 0
+        const appends = Array.from({ length: 200 }, async (_, index) => {
+          await lease.append({ batch: batch(index + 1, index + 1) })
+          confirmed = index + 1
+        })
+        for (const each of appends) each.catch(() => {})
+        await appends[20]
+        const again = await harness.kill()
+        const { next } = (await again.find('r1'))!
+        expect(next).toBeGreaterThan(confirmed)
+        const { batches } = await again.read('r1', 1, 1_000_000)
+        expect(batches.map(({ first }) => first)).toEqual(batches.map((_, index) => index + 1))
+        const taken = (await again.takeOver('r1')) as Taken
+        expect(taken.run.next).toBe(next)
+      })
+    })
+  })
+}
+
+/** What every store with an outbox promises of it. A store that is late may give a notice out and not say so. */
+export function outboxSuite(name: string, openStore: () => Promise<StoreHarness>): void {
+  describe(`runs in ${name}`, () => {
     describe('have notices', () => {
       test('that come with an append, or without, and each is given out once', async () => {
         await using harness = await openStore()
@@ -566,44 +609,6 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
           taken.push(...(await again.outbox!.take(9, 60_000)).map(({ id }) => id))
         expect(taken.sort()).toEqual(['a', 'b'])
         expect((await (await harness.restart()).outbox!.trim(9)).left).toBe(2)
-      })
-    })
-
-    describe('stay', () => {
-      test('whole when the store is closed and opened', async () => {
-        await using harness = await openStore()
-        const { store } = harness
-        const id = keyed(store, 'r1')
-        const ended = (await store.begin(id, newRun({}, { name: 'k', input: 'a' }))) as Lease
-        await ended.append({ batch: batch(1, 3), end: end(4) })
-        await (await begun(store, 'r2')).append({ batch: batch(1, 2) })
-        const before = await Promise.all([store.find(id), store.find('r2'), store.list('alice', undefined, 9)])
-        const again = await harness.restart()
-        const after = await Promise.all([again.find(id), again.find('r2'), again.list('alice', undefined, 9)])
-        expect(after).toEqual(before)
-        expect(await again.findKey('k')).toEqual({ run: id, input: 'a' })
-        expect((await again.read(id, 1, 1_000)).batches).toEqual([batch(1, 3)])
-        const { lease } = (await again.takeOver('r2')) as Taken
-        expect(await lease.append({ batch: batch(3, 3, lease.gen), end: end(4) })).toBeUndefined()
-      })
-
-      test('with all that was confirmed when their process dies', async () => {
-        await using harness = await openStore()
-        const lease = await begun(harness.store, 'r1')
-        let confirmed = 0
-        const appends = Array.from({ length: 200 }, async (_, index) => {
-          await lease.append({ batch: batch(index + 1, index + 1) })
-          confirmed = index + 1
-        })
-        for (const each of appends) each.catch(() => {})
-        await appends[20]
-        const again = await harness.kill()
-        const { next } = (await again.find('r1'))!
-        expect(next).toBeGreaterThan(confirmed)
-        const { batches } = await again.read('r1', 1, 1_000_000)
-        expect(batches.map(({ first }) => first)).toEqual(batches.map((_, index) => index + 1))
-        const taken = (await again.takeOver('r1')) as Taken
-        expect(taken.run.next).toBe(next)
       })
     })
   })
