@@ -26,7 +26,7 @@ function checkSpeakers(events: readonly StreamEvent[], fail: Fail): void {
 /** The answer is that of the member whose task it is to give it. */
 function checkAnswer(team: SimTeam, events: readonly StreamEvent[], { result }: RunEnd, fail: Fail): void {
   const own = events.map((event) => (event.type === 'token' && event.agent === undefined ? event.text : ''))
-  const answer = result === undefined ? own.join('') : JSON.stringify(result)
+  const answer = typeof result === 'string' ? result : (JSON.stringify(result) ?? own.join(''))
   const handedTo = events.find((event) => event.type === 'tool.result' && String(event.output).includes(' takes over'))
   const meant = handedTo?.type === 'tool.result' ? [String(handedTo.output).split(' ')[0]] : team.speakers.slice(0, 1)
   const speakers = speakersOf(answer)
