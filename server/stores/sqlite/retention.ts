@@ -1,5 +1,6 @@
 import type { Runtime, Timer } from '../../../protocol/runtime.ts'
 import type { Database } from './database.ts'
+import { BYTES_OF_ROW } from './rows.ts'
 
 /** How often the file is looked through, in milliseconds. */
 const PASS_MS = 60_000
@@ -206,7 +207,7 @@ const SWEEP_RUNS = `DELETE FROM garbage WHERE run IN (SELECT run FROM garbage OR
 /** The oldest batches of run ?1 that have ?2 bytes together, without its last one. */
 const OLDEST_BATCHES = `SELECT n, size FROM (
     SELECT n, size, sum(size) OVER (ORDER BY first) - size AS before FROM (
-      SELECT n, first, length(positions) + length(bodies) + coalesce(length(open), 0) AS size FROM batches
+      SELECT n, first, ${BYTES_OF_ROW} AS size FROM batches
       WHERE run = ?1 AND first < (SELECT max(first) FROM batches WHERE run = ?1) ORDER BY first LIMIT ?3))
   WHERE before < ?2`
 const SHRINK_STATE = `UPDATE states SET bytes = bytes - (SELECT coalesce(sum(size), 0) FROM (${OLDEST_BATCHES}))

@@ -20,16 +20,18 @@ export type BatchesRow = Omit<Batch, 'index' | 'open'> & {
 }
 
 /** Adds the row of `rowOf`. */
-export const ADD_ROW = `INSERT INTO batches (run, gen, first, last, at, count, positions, bodies, open)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`
+export const ADD_ROW = `INSERT INTO batches (run, gen, first, last, at, count, positions, bodies, open, bytes)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`
+/** What the batches of a row added to their run. Older releases did not say so. */
+export const BYTES_OF_ROW = 'coalesce(bytes, length(positions) + length(bodies) + coalesce(length(open), 0))'
 
 const NO_BYTES = new Uint8Array(0)
 
-/** The parameters of a row that has these batches, which are adjacent. */
-export function rowOf(run: number, gen: number, batches: readonly RowBatch[]): Value[] {
+/** The parameters of a row that has these batches, which are adjacent. @param bytes that they add to their run. */
+export function rowOf(run: number, gen: number, batches: readonly RowBatch[], bytes: number): Value[] {
   const [first, last, at, index, bodies, open] = batches[0]!
-  if (batches.length === 1) return [run, gen, first, last, at, 1, index, bodies, open]
-  return [run, gen, first, batches.at(-1)![1], at, batches.length, pack(batches), NO_BYTES, null]
+  if (batches.length === 1) return [run, gen, first, last, at, 1, index, bodies, open, bytes]
+  return [run, gen, first, batches.at(-1)![1], at, batches.length, pack(batches), NO_BYTES, null, bytes]
 }
 
 /** The batches of rows that follow each other, from the one that has item `from`: the first, and more up to `maxBytes`. */

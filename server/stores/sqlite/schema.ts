@@ -73,8 +73,9 @@ export const runsPart: Part = {
     END;
     `,
     `
-    -- A row may have several batches.
+    -- A row may have several batches. bytes: what they added to their run; none: their size.
     ALTER TABLE batches ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE batches ADD COLUMN bytes INTEGER;
     -- What was appended to many runs, and is no row of batches yet: all appends of one message, packed.
     CREATE TABLE tails (n INTEGER PRIMARY KEY, packed BLOB NOT NULL) STRICT;
     `,

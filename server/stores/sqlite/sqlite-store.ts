@@ -20,7 +20,7 @@ import type {
 import type { Database } from './database.ts'
 import type { Statement } from './messages.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
-import { ADD_ROW, type BatchesRow, batchesOf, bytesOfBatch, rowOf } from './rows.ts'
+import { ADD_ROW, type BatchesRow, BYTES_OF_ROW, batchesOf, bytesOfBatch, rowOf } from './rows.ts'
 import { runsPart } from './schema.ts'
 import { SqliteOutbox } from './sqlite-outbox.ts'
 import { APPEND_ITEMS } from './tails.ts'
@@ -198,7 +198,7 @@ export class SqliteStore implements RunStore {
     const all = this.outbox.adding(notices)
     if (batch) {
       const { first, last, gen, at, index, bodies, open = null } = batch
-      all.push({ sql: ADD_ROW, params: rowOf(run, gen, [[first, last, at, index, bodies, open]]) })
+      all.push({ sql: ADD_ROW, params: rowOf(run, gen, [[first, last, at, index, bodies, open]], bytesOfBatch(batch)) })
     }
     if (parked !== undefined) {
       all.push({ sql: FORGET_INPUTS, params: [run] })
@@ -265,8 +265,7 @@ const LIST_RUNS = `SELECT id, principal, actor, started_at AS startedAt, meta, g
   WHERE principal = ?1 AND (started_at, id) < (?2, ?3) ORDER BY started_at DESC, id DESC LIMIT ?4`
 /** The batches from the one that has item ?2, as long as their bytes are within ?3; the first of them in any case. */
 const READ_BATCHES = `WITH sizes AS (
-    SELECT n, length(positions) + length(bodies) + coalesce(length(open), 0) AS size,
-      sum(length(positions) + length(bodies) + coalesce(length(open), 0)) OVER (ORDER BY first) AS total
+    SELECT n, ${BYTES_OF_ROW} AS size, sum(${BYTES_OF_ROW}) OVER (ORDER BY first) AS total
     FROM batches
     WHERE run = ${NUMBER_OF} AND first >= coalesce(
       (SELECT max(first) FROM batches WHERE run = ${NUMBER_OF} AND first <= ?2), ?2)

@@ -119,7 +119,7 @@ export class Tails {
     // Whoever changes the state of a run asks for its tail first.
     if (this.#appendItems.run([run, gen, batches[0]![0], next, bytes, usage]).changes === 0)
       throw new Error(`the tail of run ${run} does not follow its log`)
-    this.#addBatches.run(rowOf(run, gen, batches))
+    this.#addBatches.run(rowOf(run, gen, batches, bytes))
   }
 
   /** Writes what was appended since the last time. The transaction that it is in must be committed. */

@@ -108,6 +108,29 @@ describe('a SQLite store removes', () => {
     expect((await open.store.read('r1', 1, 1_000)).batches).toHaveLength(1)
   })
 
+  test('as much of a log of many small appends as it says: what it counts is what is there', async () => {
+    await using folder = await temporaryFolder()
+    await using open = await openSqlite(join(folder.path, 'a.db'), { maxRunBytes: 60_000 })
+    const { store, database } = open
+    const lease = (await store.begin('r1', { facts })) as Lease
+    const counted = async (): Promise<number> =>
+      (await database.read('SELECT bytes FROM states'))[0]!['bytes'] as number
+    for (let seq = 1; seq <= 20_000; ) {
+      const appended = Array.from({ length: 500 }, () => lease.append({ batch: itemsOf('r1', 1, seq, seq++) }))
+      await Promise.all(appended)
+    }
+    await until(async () => (await counted()) < 65_000)
+    const { first, next } = (await store.find('r1'))!
+    const batches = []
+    for (let from = first; from < next; from = batches.at(-1)!.last + 1)
+      batches.push(...(await store.read('r1', from, 10_000_000)).batches)
+    const kept = batches.reduce((sum, { index, bodies }) => sum + index.length + bodies.length, 0)
+    expect(first).toBeGreaterThan(1)
+    expect(kept).toBeGreaterThan(30_000)
+    // What it has besides its items.
+    expect(await counted()).toBe(kept + 512 + facts.packed.length)
+  })
+
   test('a removed run at once, its items little by little, and gives their room back to the disk', async () => {
     await using folder = await temporaryFolder()
     const path = join(folder.path, 'a.db')
