@@ -25,6 +25,9 @@ type Tail = {
   usage: Uint8Array | null
 }
 
+/** A tail as it was before a transaction. */
+type TailBefore = Pick<Tail, 'next' | 'bytes' | 'usage'> & { readonly tail: Tail; readonly count: number }
+
 /** Adds items to the state of a run, if they are the next ones of the life that has it. */
 export const APPEND_ITEMS = `UPDATE states SET next = ?4, bytes = bytes + ?5, usage = coalesce(?6, usage)
   WHERE run = ?1 AND gen = ?2 AND next = ?3 AND ended_at IS NULL`
@@ -32,7 +35,8 @@ export const APPEND_ITEMS = `UPDATE states SET next = ?4, bytes = bytes + ?5, us
  * Small appends to many runs, until they become rows. A row of `batches` for each would write a page of its index for
  * each run, however little was said. So all appends of one message are one row of the table `tails`, which is on the disk
  * when they are answered; what a run has there becomes one row of `batches` when somebody needs it, when it is large, or
- * when it is old. Memory has a copy: after a failure, and when the file is opened, it is read again.
+ * when it is old. Memory has a copy, which is read when the file is opened, and goes back with a transaction that fails:
+ * while a disk is full, many do.
  */
 export class Tails {
   readonly #findState: SqliteStatement
@@ -50,6 +54,11 @@ export class Tails {
   /** The oldest row that there is, and the number of the next one. */
   #firstRow = 1
   #nextRow = 1
+  /** What is in memory may not be what the file has. */
+  #isUnknown = true
+  /** The tails that this transaction has changed, as they were; undefined: new ones. */
+  readonly #changed = new Map<number, TailBefore | undefined>()
+  #before = { bytes: 0, firstRow: 1, nextRow: 1 }
 
   constructor(file: SqliteFile) {
     this.#findState = file.prepare('SELECT gen, next FROM states WHERE run = ?1 AND ended_at IS NULL')
@@ -61,8 +70,48 @@ export class Tails {
     this.#allRows = file.prepare('SELECT n, packed FROM tails ORDER BY n')
   }
 
+  /** A transaction has begun. */
+  begin(): void {
+    if (this.#isUnknown) this.#load()
+    this.#isUnknown = false
+    this.#changed.clear()
+    this.#before = { bytes: this.#bytes, firstRow: this.#firstRow, nextRow: this.#nextRow }
+  }
+
+  /** The transaction is rolled back. */
+  undo(): void {
+    let isOrdered = true
+    for (const [run, was] of this.#changed) {
+      if (!was) this.#tails.delete(run)
+      else {
+        const { tail, count, next, bytes, usage } = was
+        isOrdered &&= this.#tails.get(run) === tail
+        tail.batches.length = count
+        this.#tails.set(run, Object.assign(tail, { next, bytes, usage }))
+      }
+    }
+    if (!isOrdered) this.#order()
+    this.#fresh = []
+    this.#bytes = this.#before.bytes
+    this.#firstRow = this.#before.firstRow
+    this.#nextRow = this.#before.nextRow
+  }
+
+  #order(): void {
+    const all = [...this.#tails.values()].sort((a, b) => a.since - b.since)
+    this.#tails.clear()
+    for (const tail of all) this.#tails.set(tail.run, tail)
+  }
+
+  /** Keeps what a tail was when the transaction began. */
+  #changes(run: number, tail: Tail | undefined): void {
+    if (this.#changed.has(run)) return
+    const was = tail && { tail, count: tail.batches.length, next: tail.next, bytes: tail.bytes, usage: tail.usage }
+    this.#changed.set(run, was)
+  }
+
   /** Reads what the file has, and forgets all else. */
-  load(): void {
+  #load(): void {
     this.#tails.clear()
     this.#fresh = []
     this.#bytes = 0
@@ -90,9 +139,11 @@ export class Tails {
     if (!tail) {
       const [state] = this.#findState.all([run]) as { gen: number; next: number }[]
       if (state?.gen !== gen || state.next !== first) return false
+      this.#changes(run, undefined)
       tail = { run, gen, since: this.#nextRow, batches: [], next: first, bytes: 0, usage: null }
       this.#tails.set(run, tail)
     } else if (tail.gen !== gen || tail.next !== first) return false
+    else this.#changes(run, tail)
     const size = index.length + bodies.length + (open?.length ?? 0)
     tail.batches.push([first, last, at, index, bodies, open])
     tail.next = last + 1
@@ -113,12 +164,16 @@ export class Tails {
     }
   }
 
-  #settle({ run, gen, batches, next, bytes, usage }: Tail): void {
+  #settle(tail: Tail): void {
+    const { run, gen, batches, next, bytes, usage } = tail
+    this.#changes(run, tail)
     this.#tails.delete(run)
     this.#bytes -= bytes
     // Whoever changes the state of a run asks for its tail first.
-    if (this.#appendItems.run([run, gen, batches[0]![0], next, bytes, usage]).changes === 0)
+    if (this.#appendItems.run([run, gen, batches[0]![0], next, bytes, usage]).changes === 0) {
+      this.#isUnknown = true
       throw new Error(`the tail of run ${run} does not follow its log`)
+    }
     this.#addBatches.run(rowOf(run, gen, batches, bytes))
   }
 

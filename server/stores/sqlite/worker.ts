@@ -14,8 +14,6 @@ class Thread {
   readonly #texts: string[] = []
   readonly #statements: SqliteStatement[] = []
   readonly #tails: Tails | undefined
-  /** The tails in memory may not be those of the file. */
-  #isTailUnknown = true
 
   /** @param hasTails whether the file has the tables of runs. */
   constructor(file: SqliteFile, hasTails: boolean) {
@@ -63,14 +61,13 @@ class Thread {
   #transaction<T>(perform: () => T): T {
     this.#file.exec('BEGIN IMMEDIATE')
     try {
-      if (this.#isTailUnknown) this.#tails?.load()
-      this.#isTailUnknown = false
+      this.#tails?.begin()
       const result = perform()
       this.#tails?.write()
       this.#file.exec('COMMIT')
       return result
     } catch (error) {
-      this.#isTailUnknown = true
+      this.#tails?.undo()
       // A full disk may have ended the transaction already.
       if (this.#file.inTransaction) this.#file.exec('ROLLBACK')
       throw error

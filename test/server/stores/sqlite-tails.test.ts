@@ -80,6 +80,31 @@ describe('small appends to many runs', () => {
     expect(await count(open.database, 'batches')).toBe(4)
   })
 
+  test('fail at once while the disk is full, and go on at once when it is not', { timeout: 30_000 }, async () => {
+    await using harness = await sqliteHarness()
+    const leases = await begun(harness.store, 500)
+    const round = (n: number): Promise<unknown[]> =>
+      Promise.all(
+        leases.map((lease, run) =>
+          lease.append({ batch: itemsOf(`r${run}`, 1, n, n) }).catch((error: unknown) => (error as Error).message),
+        ),
+      )
+    for (let n = 1; n <= 60; n++) await round(n)
+    await harness.full(true)
+    // Each fails on its own, and none takes so long that others wait until their time limit.
+    for (let n = 0; n < 3; n++) {
+      const told = (await round(61)).filter((each) => each !== undefined)
+      // The last page may have had room for a few.
+      expect(told.length).toBeGreaterThan(450)
+      for (const each of told) expect(each).toMatch(/disk of .* is full/)
+    }
+    await harness.full(false)
+    expect(new Set(await round(61))).toEqual(new Set([undefined]))
+    expect(await allOf(harness.store, 'r7')).toEqual(
+      Array.from({ length: 61 }, (_, n) => itemsOf('r7', 1, n + 1, n + 1)),
+    )
+  })
+
   test('are read as they were appended, whatever else is done, fails and dies', { timeout: 120_000 }, async () => {
     const run = fc.nat(3)
     const step = fc.oneof(
