@@ -51,6 +51,9 @@ export function verifyNotice(
   checkOptions('verifyNotice', options, OPTIONS)
   const keys = readSecrets('verifyNotice', options.secret)
   const { toleranceMs = TOLERANCE_MS } = options
+  // Nothing is further away than NaN: every old request would pass.
+  if (!(toleranceMs >= 0))
+    throw new MillraceError('bad_request', `verifyNotice: toleranceMs must be 0 or more, not ${toleranceMs}`)
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
   const id = header(headers, HEADERS.id)
   const timestamp = header(headers, HEADERS.timestamp)

@@ -91,4 +91,9 @@ describe('a request is refused', () => {
       expect(verify).not.toThrow(/c2hvcnQ|AAAAA/)
     },
   )
+
+  test.each([Number.NaN, -1])('with a tolerance that is none: %s', (toleranceMs) => {
+    const verify = (): unknown => verifyNotice(body, headers(0), { secret, toleranceMs })
+    expect(verify).toThrow(`toleranceMs must be 0 or more, not ${toleranceMs}`)
+  })
 })
