@@ -23,7 +23,7 @@ export type Post = {
   readonly headers: { readonly [name: string]: string }
   readonly body: Uint8Array
   readonly lookup: LookupFunction
-  /** Time limits of the phases, in milliseconds: until the connection is made, and from then to the headers of the answer. */
+  /** Time limits, in milliseconds: until the connection is made, and until the headers of the answer are here. */
   readonly connectMs: number
   readonly answerMs: number
 }
@@ -38,13 +38,11 @@ export function post(
   signal: AbortSignal,
 ): Promise<PostResult> {
   return new Promise((resolve) => {
-    let timer: Timer | undefined
-    const within = (ms: number, what: string): void => {
-      timer?.clear()
-      timer = runtime.setTimer(ms, () => fail('timeout', `${what} took longer than ${ms} ms`))
-    }
+    const within = (ms: number, what: string): Timer =>
+      runtime.setTimer(ms, () => fail('timeout', `${what} took longer than ${ms} ms`))
     const settle = (result: PostResult): void => {
-      timer?.clear()
+      connecting.clear()
+      answering.clear()
       signal.removeEventListener('abort', abort)
       resolve(result)
     }
@@ -62,11 +60,12 @@ export function post(
       lookup,
     })
     let isConnected = false
-    within(connectMs, 'the connection')
+    const connecting = within(connectMs, 'the connection')
+    const answering = within(answerMs, 'the answer')
     sent.on('socket', (socket) => {
       socket.once(isPlain ? 'connect' : 'secureConnect', () => {
         isConnected = true
-        within(answerMs, 'the answer')
+        connecting.clear()
       })
     })
     sent.on('response', (answer) => {

@@ -97,8 +97,7 @@ export function webhookWith(options: WebhookOptions, resolve?: Resolve): NoticeT
     async send({ id, body }, runtime, signal) {
       const signed = signedHeaders(id, runtime.wallClock(), body, keys)
       const headers = { ...signed, 'content-type': 'application/json', 'user-agent': 'millrace' }
-      const answerMs = timeoutMs - connectMs
-      const result = await post({ url, headers, body, lookup, connectMs, answerMs }, runtime, signal)
+      const result = await post({ url, headers, body, lookup, connectMs, answerMs: timeoutMs }, runtime, signal)
       return resultOf(result, runtime.wallClock())
     },
   }

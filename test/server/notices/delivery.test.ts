@@ -120,6 +120,13 @@ describe('a notice arrives in the end, under one id, at a receiver', () => {
     expect(await delivering_.outbox.trim(9)).toEqual({ removed: 0, left: 0 })
   })
 
+  test('that takes longer than half of the time it has', async () => {
+    await using receiver = await NoticeReceiver.start((response) => void setTimeout(() => response.end(), 1_200))
+    await using delivering_ = delivering(hook(receiver.port, { timeoutMs: 2_000 }))
+    await delivering_.add('a')
+    expect(await delivering_.logged('notice.sent')).toMatchObject([{ attempt: 1 }])
+  })
+
   const raw: [string, string, (socket: Socket, n: number) => void][] = [
     ['that hangs before it answers', 'timeout', (socket, n) => n > 1 && socket.once('data', () => socket.end(OK))],
     [
