@@ -56,31 +56,32 @@ export class RedisOutbox implements Outbox {
   }
 
   async remove(id: string): Promise<void> {
-    const place = this.#placeOf.get(id)
-    await this.#atPlaces(place, (each) => each.run(SCRIPTS['notice-remove'], [this.#key], [id]))
-    this.#placeOf.delete(id)
+    await this.#atPlace(id, (place) => place.run(SCRIPTS['notice-remove'], [this.#key], [id]))
   }
 
   async putOff(id: string, ms: number): Promise<void> {
-    const place = this.#placeOf.get(id)
-    await this.#atPlaces(place, (each) => each.run(SCRIPTS['notice-put-off'], [this.#key], [id, `${Math.round(ms)}`]))
-    this.#placeOf.delete(id)
+    const args = [id, `${Math.round(ms)}`]
+    await this.#atPlace(id, (place) => place.run(SCRIPTS['notice-put-off'], [this.#key], args))
   }
 
   async trim(most: number): Promise<{ removed: number; left: number }> {
     const places = this.#places()
     const share = Math.ceil(most / places.length)
-    const answers = await Promise.all(
+    const answers = await Promise.allSettled(
       places.map((place) => place.run(SCRIPTS['notice-trim'], [this.#key], [`${share}`])),
     )
-    const sums = (answers as Reply[][]).reduce<number[]>(
-      ([removed = 0, left = 0], [some, rest]) => [removed + Number(some), left + Number(rest)],
-      [0, 0],
-    )
-    return { removed: sums[0]!, left: sums[1]! }
+    const given = answers.filter((answer) => answer.status === 'fulfilled').map(({ value }) => value as Reply[])
+    // What is in the others goes on while one of them is away.
+    if (given.length === 0) throw (answers[0] as PromiseRejectedResult).reason
+    const sum = (index: 0 | 1): number => given.reduce((total, counts) => total + Number(counts[index]), 0)
+    return { removed: sum(0), left: sum(1) }
   }
 
-  async #atPlaces(place: RedisPlace | undefined, call: (place: RedisPlace) => Promise<unknown>): Promise<void> {
+  /** Where a notice is that was given out here; else everywhere. */
+  async #atPlace(id: string, call: (place: RedisPlace) => Promise<unknown>): Promise<void> {
+    const place = this.#placeOf.get(id)
+    // Whatever comes of the call: the notice is given out once more before it is asked for again.
+    this.#placeOf.delete(id)
     await Promise.all((place ? [place] : this.#places()).map(call))
   }
 }

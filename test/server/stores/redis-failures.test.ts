@@ -127,6 +127,11 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       expect(await heard).toEqual(batch(1, 1))
       expect(await store.list('alice', undefined, 5)).toHaveLength(1)
       expect(await store.abandoned(5)).toEqual([])
+      await store.outbox!.add([{ id: 'n1', body: new Uint8Array([1]) }])
+      expect(await store.outbox!.trim(5)).toEqual({ removed: 0, left: 1 })
+      expect(await store.outbox!.take(5, 1)).toMatchObject([{ id: 'n1' }])
+      await store.outbox!.putOff('n1', 1)
+      await store.outbox!.remove('n1')
       await guarded.command('ACL', 'SETUSER', 'millrace', '-time')
       await expect(store.begin('r2', newRun())).rejects.toMatchObject({
         message: expect.stringContaining('may not do that') as string,
@@ -262,6 +267,29 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       // Nobody takes this for an empty pool.
       await expect(store.pools.waiting('gpu', 100)).rejects.toMatchObject({ code: 'store_unavailable' })
       await expect(store.abandoned(100)).rejects.toMatchObject({ code: 'store_unavailable' })
+    } finally {
+      await store.close()
+    }
+  })
+
+  test('that is away leaves those notices to be sent that are in another one', async () => {
+    await using away = await RedisServer.start()
+    const store = redisStore([server, away], server.prefix(), { leaseMs: LEASE_MS })
+    await store.open()
+    const { outbox } = store
+    try {
+      const ids = Array.from({ length: 20 }, (_, n) => `n${n}`)
+      await outbox.add(ids.map((id) => ({ id, body: new Uint8Array([1]) })))
+      expect(await outbox.trim(100)).toEqual({ removed: 0, left: 20 })
+      await away.kill()
+      const { left } = await outbox.trim(100)
+      expect(left).toBeGreaterThan(0)
+      expect(left).toBeLessThan(20)
+      const taken = await outbox.take(20, 60_000)
+      expect(taken).toHaveLength(left)
+      for (const { id } of taken) await outbox.remove(id)
+      // Nobody takes this for an empty outbox.
+      await expect(outbox.take(20, 60_000)).rejects.toMatchObject({ code: 'store_unavailable' })
     } finally {
       await store.close()
     }
