@@ -1,12 +1,10 @@
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { ServerLog } from '../logging/logger.ts'
-import type { DueNotice, Outbox } from '../stores/run-store.ts'
+import { type DueNotice, LONGEST_PUT_OFF_MS, type Outbox } from '../stores/run-store.ts'
 import type { NoticeTarget, SendFailure } from './notice-target.ts'
 
 /** The longest wait before the second attempt, in milliseconds. It doubles with each further one. */
 const FIRST_MS = 5_000
-/** The longest wait before any attempt, in milliseconds, also if the receiver asks for more. */
-const MAX_MS = 3_600_000
 /** How often the outbox is looked at, in milliseconds: other processes may have left something in it. */
 const LOOK_MS = 5_000
 /** How long a shutdown waits for what is being sent, in milliseconds. */
@@ -115,8 +113,8 @@ export class Delivery {
     log.write('notice.failed', { ...about, ms, code: failure satisfies SendFailure, reason: words })
     if (failure === 'gone') return giveUp('gone')
     if (attempt >= maxAttempts) return giveUp('attempts')
-    const longest = Math.min(MAX_MS, FIRST_MS * 2 ** (attempt - 1))
-    const delayMs = Math.min(MAX_MS, Math.max(runtime.random() * longest, afterMs))
+    const longest = Math.min(LONGEST_PUT_OFF_MS, FIRST_MS * 2 ** (attempt - 1))
+    const delayMs = Math.min(LONGEST_PUT_OFF_MS, Math.max(runtime.random() * longest, afterMs))
     if (ageMs + ms + delayMs > maxAgeMs) return giveUp('age')
     await outbox.putOff(id, delayMs)
     this.#lookIn(delayMs)

@@ -1,7 +1,7 @@
 import type { DueNotice, Outbox, StoredNotice } from './run-store.ts'
 
-/** What an outbox in memory takes from its process. */
-export type OutboxClock = { wallClock(): number }
+/** What an outbox in memory takes from its process: a clock that nobody can set. */
+export type OutboxClock = { now(): number }
 
 type Entry = { readonly notice: StoredNotice; readonly at: number; due: number; attempt: number; isTaken: boolean }
 
@@ -17,18 +17,18 @@ export class MemoryOutbox implements Outbox {
 
   /** What a process has taken that is gone is due. */
   reopen(): void {
-    for (const entry of this.#entries.values()) if (entry.isTaken) this.#dueAt(entry, this.#clock.wallClock())
+    for (const entry of this.#entries.values()) if (entry.isTaken) this.#dueAt(entry, this.#clock.now())
   }
 
   async add(notices: readonly StoredNotice[]): Promise<void> {
-    const now = this.#clock.wallClock()
+    const now = this.#clock.now()
     for (const notice of notices)
       if (!this.#entries.has(notice.id))
         this.#entries.set(notice.id, { notice, at: now, due: now, attempt: 0, isTaken: false })
   }
 
   async take(most: number, forMs: number): Promise<DueNotice[]> {
-    const now = this.#clock.wallClock()
+    const now = this.#clock.now()
     const due = [...this.#entries.values()].filter((entry) => entry.due <= now).sort((a, b) => a.due - b.due)
     return due.slice(0, most).map((entry) => {
       entry.attempt++
@@ -44,7 +44,7 @@ export class MemoryOutbox implements Outbox {
 
   async putOff(id: string, ms: number): Promise<void> {
     const entry = this.#entries.get(id)
-    if (entry) this.#dueAt(entry, this.#clock.wallClock() + ms)
+    if (entry) this.#dueAt(entry, this.#clock.now() + ms)
   }
 
   async trim(most: number): Promise<{ removed: number; left: number }> {

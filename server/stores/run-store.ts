@@ -148,6 +148,9 @@ export type DueNotice = StoredNotice & {
   readonly ageMs: number
 }
 
+/** The longest that a notice is put off, in milliseconds. */
+export const LONGEST_PUT_OFF_MS = 3_600_000
+
 /**
  * Notices that wait to be sent. Each is given to one process at a time, and stays until somebody removes it: what a
  * process has taken when it dies is given to another one.
@@ -164,7 +167,7 @@ export interface Outbox {
   take(most: number, forMs: number): Promise<DueNotice[]>
   /** Removes a notice: it was sent, or nobody wants it any more. */
   remove(id: string): Promise<void>
-  /** A notice is due again in `ms` milliseconds. Does nothing for one that was removed. */
+  /** A notice is due again in `ms` milliseconds, at most `LONGEST_PUT_OFF_MS`. Does nothing for one that was removed. */
   putOff(id: string, ms: number): Promise<void>
   /**
    * Removes notices until at most `most` are left, those first that were stored first. A store that is divided gives each

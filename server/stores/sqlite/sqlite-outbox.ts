@@ -1,9 +1,13 @@
-import type { DueNotice, Outbox, StoredNotice } from '../run-store.ts'
+import type { Runtime } from '../../../protocol/runtime.ts'
+import { type DueNotice, LONGEST_PUT_OFF_MS, type Outbox, type StoredNotice } from '../run-store.ts'
 import type { Database } from './database.ts'
 import type { Statement } from './messages.ts'
 
 const ADD = 'INSERT INTO notices (id, at, due, body) VALUES (?1, ?2, ?2, ?3) ON CONFLICT DO NOTHING'
-const FREE = 'UPDATE notices SET due = min(due, ?1), is_taken = 0 WHERE is_taken = 1'
+/** The time is that of a clock which somebody can set: it may be before what the last process has written. */
+const FREE = `UPDATE notices SET at = min(at, ?1), is_taken = 0,
+  due = min(due, iif(is_taken = 1 OR at > ?1, ?1, ?1 + ${LONGEST_PUT_OFF_MS}))
+  WHERE is_taken = 1 OR at > ?1 OR due > ?1 + ${LONGEST_PUT_OFF_MS}`
 const TAKE = `UPDATE notices SET due = ?1 + ?2, attempts = attempts + 1, is_taken = 1
   WHERE n IN (SELECT n FROM notices WHERE due <= ?1 ORDER BY due, n LIMIT ?3)
   RETURNING id, body, attempts AS attempt, max(0, ?1 - at) AS ageMs, n`
@@ -17,15 +21,19 @@ type DueRow = { id: string; body: Uint8Array; attempt: number; ageMs: number; n:
 /** The notices of a SQLite file. */
 export class SqliteOutbox implements Outbox {
   readonly #database: Database
-  readonly #clock: { wallClock(): number }
+  readonly #clock: Pick<Runtime, 'now' | 'wallClock'>
+  /** The wall clock less the time of the process, as the file was opened. */
+  #offset: number
 
-  constructor(database: Database, clock: { wallClock(): number }) {
+  constructor(database: Database, clock: Pick<Runtime, 'now' | 'wallClock'>) {
     this.#database = database
     this.#clock = clock
+    this.#offset = clock.wallClock() - clock.now()
   }
 
   /** The file was opened: what the last process had taken is due. */
   async reopen(): Promise<void> {
+    this.#offset = this.#clock.wallClock() - this.#clock.now()
     await this.#database.write([{ sql: FREE, params: [this.#now] }])
   }
 
@@ -59,7 +67,8 @@ export class SqliteOutbox implements Outbox {
     return { removed, left: row?.count ?? 0 }
   }
 
+  /** In epoch milliseconds. While the file is open, no setting of the clock changes it. */
   get #now(): number {
-    return Math.floor(this.#clock.wallClock())
+    return Math.floor(this.#offset + this.#clock.now())
   }
 }
