@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { NoticeReceiver, SECRET } from '../helpers/notice-receiver.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { isAlive, pidOf, ServedWorkers, upTo, workers } from '../helpers/served-workers.ts'
 
@@ -9,8 +10,11 @@ describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
   })
   afterAll(() => redis[Symbol.asyncDispose]())
 
-  test('shares a port among processes; one that is killed under load is begun again, and SIGTERM drains all', async () => {
-    await using serve = await ServedWorkers.start(redis)
+  test('shares a port among processes; one that is killed under load is begun again, SIGTERM drains all, and each end has one notice', async () => {
+    await using receiver = await NoticeReceiver.start()
+    const notified = ['--notify', receiver.url, '--notify-allow', '127.0.0.1']
+    await using serve = await ServedWorkers.start(redis, notified, { env: { MILLRACE_NOTIFY_SECRET: SECRET } })
+    expect(serve.server.stdout).toContain(`notify  notices go to 127.0.0.1:${receiver.port}\n`)
     expect(serve.server.stdout).toContain('  workers 2 processes\n')
     expect(serve.server.stdout.match(/listens on/g)).toHaveLength(1)
     const runs = await serve.count(8, 150)
@@ -35,11 +39,19 @@ describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
     serve.server.kill('SIGTERM')
     const { code, stderr } = await serve.server.ended
     expect(code).toBe(0)
-    expect(stderr).toMatch(/worker 1: draining: waiting up to 10 s for 2 runs to end/)
+    const drained = [...stderr.matchAll(/worker (\d): draining: waiting up to 10 s for (\d) runs? to end/g)]
+    expect(drained.map(([, worker]) => worker).toSorted()).toEqual(['1', '2'])
+    // How many connections each has is the affair of Node.
+    expect(drained.reduce((sum, [, , count]) => sum + Number(count), 0)).toBe(4)
     expect(stderr).toMatch(/worker 2: draining[^]*\ndrained\n$/)
     await Promise.all(later.map(({ over }) => over))
     expect(later.map(({ numbers, error }) => [numbers, error])).toEqual(later.map(() => [upTo(60), undefined]))
     expect([...pidsLater].filter(isAlive)).toEqual([])
+    // Whoever ended a run, or took it from the worker that was killed: one notice of each.
+    expect(receiver.received).toHaveLength(12)
+    const outcomes = receiver.received.map(({ notice: { data } }) => 'outcome' in data && [data.run, data.outcome])
+    const ends = [...runs, ...later].map(({ run, error }) => [run.position?.run, error ? 'error' : 'done'])
+    expect(outcomes.toSorted()).toEqual(ends.toSorted())
   })
 
   test.each([

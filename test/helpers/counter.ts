@@ -10,8 +10,11 @@ export class Counter {
   lost = 0
   error: unknown
   readonly over: Promise<void>
+  /** What it reads. */
+  readonly run: Run
 
   constructor(run: Run) {
+    this.run = run
     this.over = this.#read(run)
   }
 

@@ -18,9 +18,13 @@ export class ServedWorkers implements AsyncDisposable {
   readonly #clients: Client[] = []
 
   /** Starts two workers. They listen. */
-  static async start(redis: RedisServer, ...more: string[]): Promise<ServedWorkers> {
+  static async start(
+    redis: RedisServer,
+    more: readonly string[] = [],
+    options?: CommandOptions,
+  ): Promise<ServedWorkers> {
     const config = workerConfig(redis)
-    const serve = await serving(['--workers', '2', '--config', config.path, ...more])
+    const serve = await serving(['--workers', '2', '--config', config.path, ...more], options)
     return new ServedWorkers(serve, config.folder)
   }
 

@@ -37,7 +37,7 @@ describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
   })
 
   test('quits at once on a second Ctrl-C', async () => {
-    await using serve = await ServedWorkers.start(redis, '--drain', '600')
+    await using serve = await ServedWorkers.start(redis, ['--drain', '600'])
     const [run] = await serve.count(1, 100_000)
     serve.server.kill('SIGINT')
     await serve.server.said('stderr', /press Ctrl-C again to quit at once/)
