@@ -6,12 +6,17 @@ import { createClient } from '../../../client-sdk/node.ts'
 import { MillraceError } from '../../../protocol/errors.ts'
 import {
   type ActorContext,
+  type ActorMap,
+  type Authenticate,
   actor,
   agent,
   createServer,
   type LogEvent,
   type Model,
   type ModelEvent,
+  remote,
+  type ServerOptions,
+  webhook,
   workflow,
 } from '../../../server/index.ts'
 import { RECORDS } from '../../../server/logging/logger.ts'
@@ -22,7 +27,10 @@ import { nodeRuntime } from '../../../server/runtime.ts'
 import { bearer } from '../../../server/sessions/auth.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { FailingStore } from '../../helpers/failing-store.ts'
+import { NoticeReceiver, SECRET } from '../../helpers/notice-receiver.ts'
 import { onOneStore } from '../../helpers/one-store.ts'
+import { redisStore } from '../../helpers/redis-harness.ts'
+import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
 import { quiet } from '../../helpers/server.ts'
 import { counter, latch, silent } from '../../helpers/test-actors.ts'
@@ -88,8 +96,10 @@ class FakeRun {
   }
 }
 
-function served(settings: { store?: FailingStore; register?: Registry } = {}) {
-  const { store, register } = settings
+function served(
+  settings: Partial<Pick<ServerOptions<ActorMap>, 'authenticate' | 'notify' | 'store'>> & { register?: Registry } = {},
+) {
+  const { store, register, notify, authenticate = people } = settings
   const metrics = prometheus({ register })
   const server = createServer({
     actors: {
@@ -104,11 +114,13 @@ function served(settings: { store?: FailingStore; register?: Registry } = {}) {
       }),
       failing: agent({ model: failing }),
     },
-    authenticate: people,
+    authenticate,
     logger: quiet,
     http: true,
     limits: { maxRuns: 2 },
     metrics,
+    notify,
+    onError: () => {},
     store,
   })
   return { server, metrics }
@@ -123,7 +135,20 @@ async function scrape(url: string, headers: Record<string, string> = {}): Promis
 describe('GET /metrics', () => {
   test('each metric moves as its description says, under a load that does all of it', async () => {
     const store = new FailingStore(memoryStore(), nodeRuntime)
-    const { server } = served({ store })
+    const answers = latch()
+    // It wants the first notice never again, and takes its time for the second one.
+    await using receiver = await NoticeReceiver.start(async (response, n) => {
+      if (n === 2) await answers.opened
+      response.writeHead(n === 1 ? 410 : 204).end()
+    })
+    const notify = webhook({ url: receiver.url, secret: SECRET, allowAddresses: ['127.0.0.1'] })
+    let failures = 0
+    const authenticate: Authenticate = (credentials) => {
+      if (credentials.headers.get('authorization') !== 'Bearer broken') return people(credentials)
+      failures++
+      throw new Error('the directory of people is gone')
+    }
+    const { server } = served({ store, notify, authenticate })
     const { url, httpUrl = '' } = await server.listen(0)
     const before = await scrape(httpUrl)
     const client = createClient(url, { token: 'alice' })
@@ -158,8 +183,10 @@ describe('GET /metrics', () => {
     await expect(new Promise<void>((_, reject) => refused(url, reject))).rejects.toThrow()
     await client.close()
     await until(httpUrl, (now) => now.of('millrace_connections') === 0)
-    const after = await scrape(httpUrl)
-    const moved: Partial<Record<MetricName, [number, ...string[]]>> = {
+    await until(httpUrl, (now) => now.of('millrace_notices_waiting') === 1)
+    answers.open()
+    const after = await until(httpUrl, (now) => now.of('millrace_notices_waiting') === 0)
+    const moved: Partial<Record<MetricName | `${MetricName}_count`, [number, ...string[]]>> = {
       millrace_connections_opened_total: [1],
       millrace_connections_closed_total: [1],
       millrace_connections_refused_total: [1, 'code="4401"'],
@@ -168,6 +195,10 @@ describe('GET /metrics', () => {
       millrace_runs_refused_total: [1, 'code="not_found"'],
       millrace_actor_failures_total: [1, 'actor="breaks"'],
       millrace_usage_tokens_total: [10, 'actor="spends"'],
+      millrace_notices_sent_total: [6, 'type="run.ended"'],
+      millrace_notice_seconds_count: [6, 'type="run.ended"'],
+      millrace_notice_failures_total: [1, 'code="gone"'],
+      millrace_notices_dropped_total: [1, 'code="gone"'],
     }
     for (const [name, [by, ...labels]] of Object.entries(moved))
       expect([name, after.of(name, ...labels) - before.of(name, ...labels)]).toEqual([name, by])
@@ -185,6 +216,42 @@ describe('GET /metrics', () => {
     expect(after.of('millrace_limit', 'limit="maxRuns"')).toBe(2)
     expect(after.of('millrace_memory_short')).toBe(0)
     for (const name of Object.keys(CATALOGUE)) expect(after.text).toContain(`# HELP ${name} `)
+
+    const leaving = createClient(url, { token: 'alice' })
+    const alone = leaving.start('silent', 0, { onDetach: 'continue' })
+    const { id } = await alone.opened
+    await leaving.close({ runs: 'detach' })
+    await until(httpUrl, (now) => now.of('millrace_runs_detached') === 1)
+    const leave = new AbortController()
+    const headers = { authorization: 'Bearer alice' }
+    await fetch(`${httpUrl}/runs/${id}/events`, { headers, signal: leave.signal })
+    await until(httpUrl, (now) => now.of('millrace_http_streams') === 1 && now.of('millrace_runs_detached') === 0)
+    leave.abort()
+    await until(httpUrl, (now) => now.of('millrace_http_streams') === 0)
+    await fetch(`${httpUrl}/runs`, { headers: { authorization: 'Bearer broken' } })
+    expect(failures).toBe(1)
+    expect((await scrape(httpUrl)).of('millrace_server_failures_total')).toBe(failures)
+    await server.close({ drainMs: 0 })
+  })
+
+  test.skipIf(!HAS_REDIS)('counts the runs that wait for a worker, and those that no worker took in time', async () => {
+    await using redisServer = await RedisServer.start()
+    const store = redisStore([redisServer], redisServer.prefix())
+    const metrics = prometheus()
+    const server = createServer({
+      actors: { far: remote('far', { pool: 'gpu', waitMs: 100 }) },
+      authenticate: people,
+      logger: quiet,
+      metrics,
+      store,
+    })
+    const { url } = await server.listen(0)
+    const client = createClient(url, { token: 'alice' })
+    await expect(client.start('far' as never, 0).result).rejects.toMatchObject({ code: 'unavailable' })
+    const now = new Scrape((await metrics.text()).text)
+    expect(now.of('millrace_runs_queued_total', 'actor="far"')).toBe(1)
+    expect(now.of('millrace_runs_untaken_total', 'actor="far"')).toBe(1)
+    await client.close()
     await server.close({ drainMs: 0 })
   })
 
@@ -202,14 +269,14 @@ describe('GET /metrics', () => {
     await server.close({ drainMs: 0 })
   })
 
-  const remote: [string, Record<string, string>][] = [
+  const strangers: [string, Record<string, string>][] = [
     ['that a proxy passed on', { 'x-forwarded-for': '203.0.113.7' }],
     ['of a page', { origin: 'http://127.0.0.1' }],
     ['with wrong credentials', { authorization: 'Bearer wrong' }],
     ['of a principal without the right', { authorization: 'Bearer alice' }],
     ['for another host', { host: 'metrics.example' }],
   ]
-  for (const [which, headers] of remote)
+  for (const [which, headers] of strangers)
     test(`refuses a request ${which}`, async () => {
       const { server } = served()
       const { httpUrl = '' } = await server.listen(0)
@@ -376,7 +443,7 @@ describe('prometheus()', () => {
         yield String(await request({ kind: 'text', prompt: 'which?' }))
       },
     })
-    const { begin, stored, kept } = onOneStore({ asks })
+    const { begin, stored, kept } = onOneStore({ asks, silent: silent() })
     const counts = async (metrics: Metrics): Promise<number[]> => {
       const now = new Scrape((await metrics.text()).text)
       return ['items', 'bytes'].map((what) => now.of(`millrace_${what}_total`, 'actor="asks"'))
@@ -389,6 +456,8 @@ describe('prometheus()', () => {
       await using client = await first.client()
       client.start(1, 'asks')
       run = (await client.next('opened', 1)).run
+      client.start(2, 'silent')
+      await client.next('opened', 2)
       await stored(run, ({ parked }) => parked !== undefined)
       ;[items = 0, bytes = 0] = await counts(before)
       first.kill()
@@ -411,6 +480,9 @@ describe('prometheus()', () => {
     await client.next('end', 1)
     const [more = 0, moreBytes = 0] = await counts(after)
     expect([items + more, moreBytes > 0]).toEqual([(await kept.find(run))!.next - 1, true])
+    const now = new Scrape((await after.text()).text)
+    expect(now.of('millrace_runs_restored_total', 'actor="asks"')).toBe(1)
+    expect(now.of('millrace_runs_interrupted_total', 'actor="silent"')).toBe(1)
   })
 
   test('keeps what a run had logged that another server has taken over', async () => {
