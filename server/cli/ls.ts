@@ -83,7 +83,7 @@ export async function watch(remote: Remote, output: Output, list: RunList, asked
       isOver = await read(started, remote, list, asked.once)
     }
   } catch (error) {
-    if (!left) throw watchFailure(error, remote)
+    if (!left) throw watchFailure(error)
   } finally {
     output.gone.removeEventListener('abort', unread)
     remote.givenUp.removeEventListener('abort', lost)
@@ -103,7 +103,7 @@ export async function watch(remote: Remote, output: Output, list: RunList, asked
 
 /** Reads one run of the inspector. Resolves with false if another run must follow it, with a new list. */
 async function read(run: Run, remote: Remote, list: RunList, once: boolean): Promise<boolean> {
-  const { id } = await remote.opened(run)
+  const { id } = await remote.opened(run).catch(refused)
   const state = new InspectorState()
   list.begin(state, id)
   try {
@@ -118,14 +118,18 @@ async function read(run: Run, remote: Remote, list: RunList, once: boolean): Pro
     if (!once) throw new Failure(EXIT.unreachable, 'the server has shut down')
     return true
   } catch (error) {
-    // The inspector has the time limit of every run: start another one.
-    if (MillraceError.is(error, 'timeout')) return false
+    // The inspector has the time limit of every run, and is unknown to a server that has begun anew: start another one.
+    if (MillraceError.is(error, 'timeout') || (MillraceError.is(error, 'not_found') && remote.cameBack)) return false
     throw error
   }
 }
 
-function watchFailure(thrown: unknown, remote: Remote): unknown {
-  if (MillraceError.is(thrown, 'not_found') && !remote.cameBack) return noInspector(thrown)
+/** The server does not start it. */
+function refused(thrown: unknown): never {
+  throw MillraceError.is(thrown, 'not_found') ? noInspector(thrown) : thrown
+}
+
+function watchFailure(thrown: unknown): unknown {
   if (MillraceError.is(thrown, 'interrupted')) return new Failure(EXIT.unreachable, 'the server has shut down', thrown)
   return thrown
 }

@@ -187,6 +187,25 @@ describe('millrace ls on a terminal', () => {
     )
   })
 
+  test('goes on with the list of a server that died and has begun anew', async () => {
+    await using before = await serving(['--token', 'same'])
+    const { port } = new URL(before.url)
+    const env = { ...before.env, MILLRACE_TOKEN: 'same' }
+    await using listing = lsOnTerminal(env)
+    await listing.said('stdout', /0 runs of yours/)
+    before.server.kill('SIGKILL')
+    await listing.said('stderr', /connection lost/)
+    await before.server.ended
+    const { length } = listing.stdout
+    await using after = millrace(['serve', '--port', port, '--token', 'same'])
+    await after.said('stdout', /listens on/)
+    await listing.said('stdout', new RegExp(`^[^]{${length}}[^]*0 runs of yours`))
+    listing.kill('SIGINT')
+    const { code, stderr } = await listing.ended
+    expect(code).toBe(130)
+    expect(stderr).not.toContain('millrace:')
+  })
+
   test('prints the list once with --once, and ends', async () => {
     await using listing = lsOnTerminal({}, ['--once'])
     const { code, stdout } = await listing.ended
