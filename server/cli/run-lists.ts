@@ -127,17 +127,16 @@ export class LiveList implements RunList {
   /** The lead of the server's clock over this one, in milliseconds. */
   #aheadMs = 0
   #isClosed = false
-
+  readonly #isLive: () => boolean
   readonly #frame: Frame | undefined
 
   /** @param isLive Whether the client is connected. Without a connection, nothing is redrawn. */
   constructor(output: Output, actor: string | undefined, isLive: () => boolean, frame?: Frame) {
+    this.#isLive = isLive
     this.#frame = frame
     this.#output = output
     this.#choice = new Choice(actor)
-    this.#timer = setInterval(() => {
-      if (isLive()) void this.#draw()
-    }, REDRAW_MS)
+    this.#timer = setInterval(() => this.redraw(), REDRAW_MS)
   }
 
   begin(state: InspectorState, own: string): void {
@@ -158,9 +157,9 @@ export class LiveList implements RunList {
     this.#output.endDrawing()
   }
 
-  /** Draws what has changed around the list. */
+  /** Draws the list as it is now, with what has changed around it. */
   redraw(): void {
-    void this.#draw()
+    if (this.#isLive()) void this.#draw()
   }
 
   async #draw(): Promise<void> {

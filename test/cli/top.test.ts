@@ -72,6 +72,18 @@ describe('millrace top', () => {
     }
   })
 
+  test('draws nothing over the word that the connection is lost, whatever is pressed', async () => {
+    await using other = await serving()
+    await using screen = top(other.env)
+    await screen.said('stdout', /0 runs of yours[^]*q quit/)
+    other.server.kill('SIGKILL')
+    await screen.said('stderr', /connection lost[^]*connecting/)
+    const { stdout } = screen
+    screen.child.stdin?.write('jkj')
+    screen.child.stdin?.write('q')
+    expect((await screen.ended).stdout).toBe(`${stdout}${SHOW}`)
+  })
+
   test('prints plain lines, once, into a pipe', async () => {
     const { code, stdout, stderr } = await millrace(['top'], { env: serve.env }).ended
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
