@@ -15,13 +15,45 @@ import { parseArgs } from 'node:util'
 
 const SERVERS = 2
 const MAIN = fileURLToPath(new URL('../dist/server/cli/main.js', import.meta.url))
-const { values } = parseArgs({ options: { port: { type: 'string', default: '7400' } } })
-const token = process.env.MILLRACE_TOKEN ?? 'cluster'
+const wanted = portOf(process.argv.slice(2))
+const token = process.env.MILLRACE_TOKEN || 'cluster'
+
+/** The servers that take connections. The next one goes to the first, which then stands last. */
+const upstream = []
+const proxy = createServer((client) => pass(client.on('error', () => {})))
+// Before anything is begun: a port that is in use costs nothing.
+await listen()
 
 const folder = await mkdtemp(join(tmpdir(), 'millrace-cluster-'))
 /** All processes, in the order in which they were begun. */
 const begun = []
 let isLeaving = false
+
+/** The port that was asked for. */
+function portOf(args) {
+  try {
+    const { port } = parseArgs({ args, options: { port: { type: 'string', default: '7400' } } }).values
+    if (/^\d+$/.test(port) && Number(port) <= 65_535) return Number(port)
+    return refuse(`--port takes a whole number from 0 to 65535, not ${port}`)
+  } catch (error) {
+    return refuse(error.message)
+  }
+}
+
+function refuse(why) {
+  console.error(why)
+  process.exit(2)
+}
+
+async function listen() {
+  proxy.listen(wanted, '127.0.0.1')
+  try {
+    await once(proxy, 'listening')
+  } catch ({ code }) {
+    const what = code === 'EADDRINUSE' ? 'is in use' : `cannot be used (${code})`
+    refuse(`port ${wanted} ${what}: choose another one with npm run cluster -- --port PORT`)
+  }
+}
 
 /** Begins a process. What it says is printed behind its name. It has a group of its own, which gets no Ctrl-C. */
 function begin(name, command, args, env = {}) {
@@ -76,7 +108,8 @@ async function leave(why, code) {
   process.exit(code)
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'])
+// SIGHUP: the terminal was closed.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
   process.on(signal, () => {
     // The second one does not wait.
     if (!isLeaving) return void leave('the servers drain', 0)
@@ -84,26 +117,22 @@ for (const signal of ['SIGINT', 'SIGTERM'])
     process.exit(130)
   })
 
-/** The servers that take connections. The next one goes to the first, which then stands last. */
-let upstream = []
-
 /** Passes a connection to a server, or to the next one if that does not answer. */
 function pass(client, tries = upstream.length) {
   const port = upstream.shift()
+  if (port === undefined) return void client.destroy()
   upstream.push(port)
   const server = connect(port, '127.0.0.1')
   server.once('error', () => (tries > 1 ? pass(client, tries - 1) : client.destroy()))
   server.once('connect', () => {
     server.removeAllListeners('error').on('error', () => client.destroy())
+    if (client.destroyed) return server.destroy()
     client
       .on('error', () => server.destroy())
       .pipe(server)
       .pipe(client)
   })
 }
-
-const proxy = createServer({ pauseOnConnect: false }, (client) => pass(client))
-proxy.on('error', (error) => void leave(`port ${values.port} cannot be used: ${error.code}`, 1))
 
 const redisPort = await freePort()
 const redisArgs = ['--port', `${redisPort}`, '--bind', '127.0.0.1', '--dir', folder, '--appendonly', 'yes']
@@ -115,9 +144,7 @@ for (let n = 1; n <= SERVERS; n++) {
   await said(begin(`server ${n}`, process.execPath, args, { MILLRACE_TOKEN: token }), 'listens on')
   ports.push(port)
 }
-upstream = ports
-proxy.listen(Number(values.port), '127.0.0.1')
-await once(proxy, 'listening')
+upstream.push(...ports)
 const url = `ws://127.0.0.1:${proxy.address().port}`
 console.log(`Redis at port ${redisPort}, servers at ports ${ports.join(' and ')}; clients connect to ${url}
 
