@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
+import { listenError } from '../transports/listen-error.ts'
 import { EXIT, type ExitCode } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import type { Output } from './output.ts'
@@ -174,10 +175,13 @@ class Nodes {
 /**
  * A port that is free now, for one that was asked for as 0: all nodes must name the same.
  * @param host the address at which it is.
+ * @throws MillraceError `unavailable` if it is no address of this machine.
  */
 export async function freePort(host: string): Promise<number> {
   const server = createServer().listen(0, host)
-  await once(server, 'listening')
+  await once(server, 'listening').catch((cause: NodeJS.ErrnoException) => {
+    throw listenError(cause, host, 0)
+  })
   const address = server.address()
   server.close()
   await once(server, 'close')

@@ -63,4 +63,11 @@ describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(new RegExp(`^millrace: --workers ${says.source}[^\n]*\n$`))
   })
+
+  test('refuses an address that the machine does not have, as one process does', async () => {
+    const elsewhere = ['--redis', redis.url, '--host', '203.0.113.9']
+    const [one, two] = await Promise.all([workers(['1', ...elsewhere]).ended, workers(['2', ...elsewhere]).ended])
+    expect(two).toEqual(one)
+    expect(two).toMatchObject({ code: 3, stderr: expect.stringMatching(/^millrace: 203\.0\.113\.9 is not an ad/) as string })
+  })
 })
