@@ -233,6 +233,14 @@ describe('millrace verify --client', () => {
     })
   })
 
+  test('warns of nothing when many clients run at a time', async () => {
+    const names = ['close-codes', 'stop-codes', 'resume', 'gap', 'gen'].flatMap((name) => ['--only', name])
+    await using command = millrace(['verify', '--client', 'exec sleep 600', '--patience', '1', ...names])
+    const { code, stdout, stderr } = await command.ended
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+    expect(stdout).toContain('0 passed, 5 failed, 0 skipped')
+  })
+
   test('ends the client on Ctrl-C', async () => {
     const pidFile = join(folder, 'pid')
     await using command = millrace(['verify', '--client', `echo $$ > ${pidFile}; echo ready >&2; exec sleep 600`])

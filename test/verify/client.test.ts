@@ -1,4 +1,7 @@
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { CLIENT_CHECKS, judgeClient } from '../../verify/client/judge.ts'
 import type { Report } from '../../verify/report.ts'
@@ -86,4 +89,27 @@ test.concurrent('a client that hangs is ended with all that it has started', asy
   const report = await judged(`${mark} & ${mark}`, ['hello'], 1_000)
   expect(Object.keys(failures(report))).toEqual(['hello'])
   expect(execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })).not.toContain(mark)
+})
+
+test.concurrent.each([
+  ['lines', `yes '{"text":"x"}'`],
+  ['anything', 'cat /dev/zero'],
+])('a client that prints %s without end is ended for it', async (_, command) => {
+  const report = await judged(`exec ${command}`, ['hello'])
+  expect(report.checks).toEqual([
+    expect.objectContaining({ status: 'failed', expected: 'at most 1048576 characters on stdout' }),
+  ])
+})
+
+test.concurrent('what a client has put out of reach does not hold up the report', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-client-'))
+  const file = join(folder, 'pid')
+  const program = [
+    `const child = require('node:child_process').spawn('sleep', ['600'], { detached: true, stdio: 'inherit' })`,
+    `require('node:fs').writeFileSync('${file}', String(child.pid))`,
+  ]
+  const report = await judged(`node -e "${program.join('; ')}"`, ['hello'], 2_000)
+  expect(Object.keys(failures(report))).toEqual(['hello'])
+  process.kill(Number(readFileSync(file, 'utf8')), 'SIGKILL')
+  rmSync(folder, { recursive: true })
 })
