@@ -128,17 +128,18 @@ async function ofServer(url: string | undefined, values: Values, judged: Judged,
     throw new Failure(EXIT.usage, `${url} is not a server address: write it as ws://127.0.0.1:7400`)
   const token = values.token ?? (process.env['MILLRACE_TOKEN'] || undefined)
   const { patienceMs, signal } = judged
-  const { judgeServer, preflight } = await import('../../verify/server/judge.ts')
+  const { judgeServer, preflight, withoutCredentials } = await import('../../verify/server/judge.ts')
+  const target = withoutCredentials(url)
   const obstacle = await preflight({ url, token, patienceMs, signal })
   if (obstacle?.kind === 'unreachable')
-    throw new Failure(EXIT.unreachable, `cannot connect to ${url}: ${connectWords(obstacle.cause, 'its argument')}`)
+    throw new Failure(EXIT.unreachable, `cannot connect to ${target}: ${connectWords(obstacle.cause, 'its argument')}`)
   if (obstacle?.code === 4401) {
     const what = token === undefined ? 'the server needs a token' : 'the server refused this token'
     throw new Failure(EXIT.unreachable, `${what}: set it with --token or MILLRACE_TOKEN`)
   }
   if (obstacle)
     throw new Failure(EXIT.unreachable, `the server closed with ${obstacle.code}: it refuses this host name`)
-  await begin('server', url)
+  await begin('server', target)
   return judgeServer({ ...judged, url, token, otherToken: values['other-token'] })
 }
 

@@ -111,6 +111,7 @@ describe('the JSON report', () => {
     const { code, stdout } = await verify(url, ...args, '--json', file)
     expect(code).toBe(0)
     expect(stdout).toContain('1 passed')
+    expect(stdout).not.toMatch(/secret/)
     const text = readFileSync(file, 'utf8')
     expect(text).not.toMatch(/secret|alice/)
     const { checks, ...report } = JSON.parse(text) as Report

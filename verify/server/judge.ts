@@ -62,7 +62,8 @@ export async function judgeServer(options: ServerOptions): Promise<Report> {
   return reportOf({ kit, subject: 'server', target: withoutCredentials(url), level, startedAt, ms }, results)
 }
 
-function withoutCredentials(url: string): string {
+/** An address as reports and messages show it. */
+export function withoutCredentials(url: string): string {
   const shown = new URL(url)
   shown.username = shown.password = ''
   return shown.href
