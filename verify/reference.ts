@@ -1,30 +1,8 @@
-import type { Limits } from '../protocol/limits.ts'
+import type { Limits, STATED_LIMITS } from '../protocol/limits.ts'
 
-/** The limits that the checks know. */
+/** The limits that the checks know: those that WELCOME states, and some of the others. */
 export type ReferenceLimits = Readonly<
-  Pick<
-    Limits,
-    | 'maxStreams'
-    | 'maxMessage'
-    | 'maxDown'
-    | 'maxEvent'
-    | 'maxDepth'
-    | 'maxValues'
-    | 'creditUnit'
-    | 'initialCredit'
-    | 'maxCredit'
-    | 'readAhead'
-    | 'retainEvents'
-    | 'maxInputs'
-    | 'heartbeatMs'
-    | 'pongMs'
-    | 'helloMs'
-    | 'helloBytes'
-    | 'beforeWelcomeBytes'
-    | 'resumeMs'
-    | 'endedMs'
-    | 'cancelGraceMs'
-  >
+  Pick<Limits, keyof typeof STATED_LIMITS | 'readAhead' | 'retainEvents' | 'maxInputs' | 'helloMs' | 'helloBytes'>
 >
 
 /**
@@ -53,22 +31,3 @@ export const REFERENCE_LIMITS: ReferenceLimits = {
   endedMs: 4_000,
   cancelGraceMs: 500,
 }
-
-/** Those of them that WELCOME states. */
-export const STATED_REFERENCE_LIMITS: readonly (keyof ReferenceLimits)[] = [
-  'maxStreams',
-  'maxMessage',
-  'maxDown',
-  'maxEvent',
-  'maxDepth',
-  'maxValues',
-  'creditUnit',
-  'initialCredit',
-  'maxCredit',
-  'heartbeatMs',
-  'pongMs',
-  'resumeMs',
-  'endedMs',
-  'beforeWelcomeBytes',
-  'cancelGraceMs',
-]

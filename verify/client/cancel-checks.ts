@@ -1,6 +1,6 @@
 import { EVENT } from '../../protocol/events.ts'
 import { must, same } from '../mismatch.ts'
-import { cancelled, completes, done, reading, texts } from './scenario.ts'
+import { cancelled, comesBack, completes, done, reading, texts } from './scenario.ts'
 import { RUN } from './seat.ts'
 import type { ClientCheck } from './stage.ts'
 
@@ -70,9 +70,7 @@ export const cancelChecks: readonly ClientCheck[] = [
       seat.send(texts(sid, 1, '!cancel'))
       await seat.next('cancel')
       seat.cut()
-      const back = await stage.seat()
-      await back.greet()
-      const attach = await back.reopen()
+      const { back, attach } = await comesBack(stage)
       same(attach.run, RUN, 'the run of ATTACH')
       same((await back.next('cancel')).sid, attach.sid, 'the sid of CANCEL')
       back.send(cancelled(attach.sid, 2))
@@ -111,9 +109,7 @@ export const cancelChecks: readonly ClientCheck[] = [
       seat.send(texts(sid, 1, '!cancel-call'))
       await seat.next('cancel')
       seat.cut()
-      const back = await stage.seat()
-      await back.greet()
-      const attach = await back.reopen()
+      const { back, attach } = await comesBack(stage)
       same((await back.next('cancel')).target, { type: 'call', id: 'c1' }, 'the target of CANCEL')
       const ref = { tag: 5, sid: attach.sid, detail: ['call', 'c1'] }
       back.send({ kind: 'notice', code: 'not_found', message: 'no such call', ref })

@@ -1,5 +1,5 @@
 import { same } from '../mismatch.ts'
-import { completes, done, reading, texts } from './scenario.ts'
+import { comesBack, completes, done, reading, texts } from './scenario.ts'
 import type { ClientCheck } from './stage.ts'
 
 export const inputChecks: readonly ClientCheck[] = [
@@ -50,9 +50,7 @@ export const inputChecks: readonly ClientCheck[] = [
       seat.send(texts(sid, 1, '!send'))
       const input = await seat.next('input')
       seat.cut()
-      const back = await stage.seat()
-      await back.greet()
-      const attach = await back.reopen()
+      const { back, attach } = await comesBack(stage)
       const again = await back.next('input')
       same([midWords(again.mid), again.data], [midWords(input.mid), 'hello'], 'mid and data of the second INPUT')
       back.send({ kind: 'input_ack', sid: attach.sid, mid: again.mid, status: 'duplicate' })

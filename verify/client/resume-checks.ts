@@ -1,8 +1,8 @@
 import { frameWords } from '../frame-words.ts'
 import { must, same } from '../mismatch.ts'
-import { completes, done, type Reading, reading, texts } from './scenario.ts'
-import { RUN, type Seat } from './seat.ts'
-import { type ClientCheck, WINDOW } from './stage.ts'
+import { comesBack, completes, done, type Reading, reading, texts } from './scenario.ts'
+import { RUN } from './seat.ts'
+import { type ClientCheck, type Stage, WINDOW } from './stage.ts'
 
 /** How much sooner than its time a timer may fire. */
 const EARLY_MS = 50
@@ -116,8 +116,7 @@ export const resumeChecks: readonly ClientCheck[] = [
       seat.send(texts(sid, 1, 'a'), { kind: 'gap', sid, from: 2, next: 50, reason: 'retention' })
       seat.send(texts(sid, 50, 'z'), done(sid, 51))
       await completes(stage, 'az')
-      const { gap } = await stage.line((line) => line.gap !== undefined, '{"gap": ...}')
-      same([gap?.next, gap?.reason], [50, 'retention'], 'next and reason of the gap that the client printed')
+      await reportsGap(stage, 50, 'retention')
     },
   },
   {
@@ -133,8 +132,7 @@ export const resumeChecks: readonly ClientCheck[] = [
       await stage.said('abc')
       seat.send({ kind: 'gap', sid, from: 2, next: 2, reason: 'rewound', gen: 2 }, texts(sid, 2, 'B'), done(sid, 3))
       await completes(stage, 'abcB')
-      const { gap } = await stage.line((line) => line.gap !== undefined, '{"gap": ...}')
-      same([gap?.next, gap?.reason], [2, 'rewound'], 'next and reason of the gap that the client printed')
+      await reportsGap(stage, 2, 'rewound')
     },
   },
   {
@@ -167,9 +165,7 @@ export const resumeChecks: readonly ClientCheck[] = [
       seat.send(texts(sid, 2, 'b'))
       await stage.said('ab')
       seat.cut()
-      const back = await stage.seat()
-      await back.greet()
-      const attach = await back.reopen(3)
+      const { back, attach } = await comesBack(stage, 3)
       same([attach.after, attach.options.gen], [2, 3], 'after and gen of ATTACH')
       back.send(done(attach.sid, 3))
       await completes(stage, 'ab')
@@ -225,9 +221,7 @@ export const resumeChecks: readonly ClientCheck[] = [
       const { stage, seat, sid } = run
       seat.send(texts(sid, 3, 'c'))
       await seat.closed()
-      const back = await stage.seat()
-      await back.greet()
-      const attach = await back.reopen()
+      const { back, attach } = await comesBack(stage)
       back.send(texts(attach.sid, 3, 'c'))
       await back.next('detach')
       same((await stage.end()).code, 'internal', 'the code of the end that the client printed')
@@ -286,9 +280,7 @@ export const resumeChecks: readonly ClientCheck[] = [
       await stage.said('!hold')
       await seat.quiet()
       seat.cut()
-      const back = await stage.seat()
-      await back.greet()
-      const attach = await back.reopen()
+      const { back, attach } = await comesBack(stage)
       const { credit = 0 } = attach.options
       // Five wait. A client whose application takes an item before it has read it counts one less.
       must(credit >= WINDOW - 5 && credit <= WINDOW - 4, `a credit of ${WINDOW - 5}`, String(credit))
@@ -304,12 +296,16 @@ export const resumeChecks: readonly ClientCheck[] = [
 
 /** The client comes back and attaches behind item `after`, and reads the rest. */
 async function resumed({ stage }: Reading, after = 0): Promise<void> {
-  const back: Seat = await stage.seat()
-  await back.greet()
-  const attach = await back.reopen()
+  const { back, attach } = await comesBack(stage)
   same([attach.run, attach.after], [RUN, after], 'run and after of ATTACH')
   back.send(done(attach.sid, after + 1))
   same((await stage.end()).end, 'done', 'the end that the client printed')
+}
+
+/** The client has printed this gap. */
+async function reportsGap(stage: Stage, next: number, reason: string): Promise<void> {
+  const { gap } = await stage.line((line) => line.gap !== undefined, '{"gap": ...}')
+  same([gap?.next, gap?.reason], [next, reason], 'next and reason of the gap that the client printed')
 }
 
 function keyWords(key: Uint8Array | string | undefined): string {

@@ -1,4 +1,4 @@
-import type { DownFrame, Start } from '../../protocol/frames.ts'
+import type { Attach, DownFrame, Start } from '../../protocol/frames.ts'
 import { same } from '../mismatch.ts'
 import type { Seat } from './seat.ts'
 import type { ClientBench, Stage } from './stage.ts'
@@ -21,6 +21,16 @@ export async function reading(bench: ClientBench, credit?: number): Promise<Read
     await stage[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/**
+ * The client connects again, and its run is opened behind the position for which it asks.
+ * @param gen That of OPENED. Default 1.
+ */
+export async function comesBack(stage: Stage, gen?: number): Promise<{ back: Seat; attach: Attach }> {
+  const back = await stage.seat()
+  await back.greet()
+  return { back, attach: await back.reopen(gen) }
 }
 
 /** Text items of lane 0, from `seq` on. */

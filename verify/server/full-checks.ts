@@ -139,10 +139,7 @@ export const fullChecks: readonly ServerCheck[] = [
     hint: 'Its count says how many items the text is of, and the next item follows behind them.',
     async run(bench) {
       await using peer = await bench.connect()
-      peer.start(1, 'count', { to: 30 }, { credit: maxCredit })
-      const { run } = await peer.opened(1)
-      await peer.next('end', 1)
-      peer.attach(2, run, 0, { policy: 'merge', credit: 20 })
+      await reread(peer, 'merge')
       await peer.untilCount(2, 20)
       await peer.quiet()
       same(peer.count(2), 20, 'the number of items within a credit of 20')
@@ -160,10 +157,7 @@ export const fullChecks: readonly ServerCheck[] = [
     hint: 'The GAP comes when the next item could be sent.',
     async run(bench) {
       await using peer = await bench.connect()
-      peer.start(1, 'count', { to: 30 }, { credit: maxCredit })
-      const { run } = await peer.opened(1)
-      await peer.next('end', 1)
-      peer.attach(2, run, 0, { policy: 'latest', credit: 20 })
+      await reread(peer, 'latest')
       const end = await peer.next('end', 2)
       const gap = await peer.next('gap', 2)
       const [item, ...others] = peer.items(2)
@@ -283,6 +277,14 @@ export const fullChecks: readonly ServerCheck[] = [
     },
   },
 ]
+
+/** Stream 2 reads the 30 items of a run that has ended, with a credit of 20. Stream 1 has read them all. */
+async function reread(peer: Peer, policy: 'merge' | 'latest'): Promise<void> {
+  peer.start(1, 'count', { to: 30 }, { credit: maxCredit })
+  const { run } = await peer.opened(1)
+  await peer.next('end', 1)
+  peer.attach(2, run, 0, { policy, credit: 20 })
+}
 
 /** Starts `turns`, and resolves with the number of the last item of its second turn. */
 async function secondTurn(peer: Peer): Promise<number> {
