@@ -7,12 +7,6 @@ import { type DashboardServer, dashboardServer, expectAccessible, pagesOf } from
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
 import { repetitions } from '../helpers/tier.ts'
 
-if (CHROMIUM === undefined) {
-  console.error(
-    'NO CHROMIUM: the tests of the dashboard do not run. Install it (apt-get install chromium) or set CHROMIUM to where it is.',
-  )
-}
-
 /** Each flow takes a second or more of a browser: those that tests of their parts cover as well are in the soak. */
 const isThorough = repetitions({ quick: 0, full: 1 }) > 0
 
