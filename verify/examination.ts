@@ -29,8 +29,8 @@ export function chosenChecks<Bench>(
 }
 
 /**
- * Makes all checks: the essential ones first, and the others several at a time. When an essential one fails, those
- * behind it are skipped.
+ * Makes all checks: the essential ones first, and the others several at a time. When an essential one fails, or the
+ * subject is gone, those behind it are skipped.
  * @throws the reason of `signal`, and whatever a check throws that is no verdict.
  */
 export async function examine<Bench>(
@@ -45,6 +45,7 @@ export async function examine<Bench>(
     for (let next = results[reported]; next !== undefined; next = results[++reported]) onResult?.(next)
   }
   let at = 0
+  /** Why nothing more is judged. */
   let broken: string | undefined
   const work = async (isEssential: boolean): Promise<void> => {
     while (at < checks.length && !signal.aborted) {
@@ -52,8 +53,13 @@ export async function examine<Bench>(
       const check = checks[index]!
       if (isEssential && !check.isEssential) return
       at++
-      const result = broken === undefined ? await judge(check, options) : skipped(check, `${broken} failed`)
-      if (check.isEssential && result.status === 'failed') broken ??= check.name
+      if (broken !== undefined) {
+        settle(index, skipped(check, broken))
+        continue
+      }
+      const { result, lastBecause } = await judge(check, options)
+      broken ??= lastBecause
+      if (check.isEssential && result.status === 'failed') broken ??= `${check.name} failed`
       settle(index, result)
     }
   }
@@ -65,7 +71,10 @@ export async function examine<Bench>(
   return results
 }
 
-async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Bench>): Promise<CheckResult> {
+/** What a check found, and why it is the last one. */
+type Judged = { readonly result: CheckResult; readonly lastBecause?: string | undefined }
+
+async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Bench>): Promise<Judged> {
   const { makeBench, patienceMs, signal } = options
   const begun = performance.now()
   const limitMs = patienceMs * CHECK_PATIENCE
@@ -77,13 +86,13 @@ async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Ben
   const ms = (): number => Math.round(performance.now() - begun)
   try {
     await check.run(makeBench(check, over.signal))
-    return { ...facts(check), status: 'passed', ms: ms() }
+    return { result: { ...facts(check), status: 'passed', ms: ms() } }
   } catch (error) {
     signal.throwIfAborted()
-    if (error instanceof NotJudged) return { ...skipped(check, error.message), ms: ms() }
+    if (error instanceof NotJudged) return { result: { ...skipped(check, error.message), ms: ms() } }
     if (!(error instanceof Mismatch)) throw error
-    const { expected, seen } = error
-    return { ...facts(check), status: 'failed', ms: ms(), expected, seen, hint: check.hint }
+    const { expected, seen, lastBecause } = error
+    return { result: { ...facts(check), status: 'failed', ms: ms(), expected, seen, hint: check.hint }, lastBecause }
   } finally {
     clearTimeout(timer)
     signal.removeEventListener('abort', giveUp)

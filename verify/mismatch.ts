@@ -3,11 +3,14 @@ export class Mismatch extends Error {
   override readonly name: string = 'Mismatch'
   readonly expected: string
   readonly seen: string
+  /** Why nothing can be judged behind it. Default: the other checks can be. */
+  readonly lastBecause: string | undefined
 
-  constructor(expected: string, seen: string) {
+  constructor(expected: string, seen: string, lastBecause?: string) {
     super(`expected ${expected}, but saw ${seen}`)
     this.expected = expected
     this.seen = seen
+    this.lastBecause = lastBecause
   }
 }
 

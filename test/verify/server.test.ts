@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { decodeUp } from '../../protocol/decode.ts'
 import { encodeUp } from '../../protocol/encode.ts'
-import type { DownFrame, UpFrame } from '../../protocol/frames.ts'
+import { type DownFrame, TAG, type UpFrame } from '../../protocol/frames.ts'
 import type { Report } from '../../verify/report.ts'
 import { judgeServer, SERVER_CHECKS } from '../../verify/server/judge.ts'
 import { scanLimits } from '../helpers/codec-paths.ts'
@@ -44,6 +44,22 @@ describe.concurrent.each([onWs, onUws])('on $name', (by) => {
     expect(failures(report)).toEqual({})
     expect(report).toMatchObject({ passed: SERVER_CHECKS.length, failed: 0, skipped: 0 })
   })
+})
+
+test.concurrent('a server that is gone in the middle fails a few checks, and is not judged by the others', async () => {
+  await using server = await referenceServer(onWs)
+  const proxy = await frameProxy(server.url, {
+    up(message) {
+      // The first PING ends it.
+      if (message[1] === TAG.ping) void proxy[Symbol.asyncDispose]()
+      return message
+    },
+  })
+  const report = await judged(proxy.url, 4_000)
+  const skipped = report.checks.filter(({ status }) => status === 'skipped')
+  expect(report.failed).toBeGreaterThan(0)
+  expect(skipped.length).toBeGreaterThan(SERVER_CHECKS.length / 2)
+  expect(new Set(skipped.map(({ reason }) => reason))).toEqual(new Set(['no server listens there any more']))
 })
 
 type FrameOf<Kind extends DownFrame['kind']> = Extract<DownFrame, { kind: Kind }>

@@ -295,7 +295,8 @@ export class Unreachable extends Mismatch {
   override readonly cause: Error
 
   constructor(cause: Error) {
-    super('a WebSocket handshake that succeeds', cause.message)
+    const isGone = 'code' in cause && cause.code === 'ECONNREFUSED'
+    super('a WebSocket handshake that succeeds', cause.message, isGone ? 'no server listens there any more' : undefined)
     this.cause = cause
   }
 }
