@@ -80,6 +80,7 @@ export const verify: Command = {
     const { client, list = false } = values
     if (url !== undefined && client !== undefined)
       throw new Failure(EXIT.usage, 'millrace verify judges a server or a client: leave the address or --client out')
+    if (client?.trim() === '') throw new Failure(EXIT.usage, '--client takes the command that starts the client')
     const checks = client === undefined ? await serverChecks() : await clientChecks()
     const level = levelOf(values.level)
     const only = values.only ?? []

@@ -161,6 +161,7 @@ describe('millrace verify says in one line what is wrong, when', () => {
       /unknown level most; known levels: minimal, cancel,/,
     ],
     ['a check is unknown', ['ws://127.0.0.1', '--only', 'speed'], /unknown check speed; millrace verify --list names/],
+    ['there is no command', ['--client', ''], /--client takes the command that starts the client/],
     ['the patience is no time', ['ws://127.0.0.1', '--patience', '0'], /--patience takes a whole number from 1/],
   ])('%s', async (_, args, says) => {
     const { code, stdout, stderr } = await verify(...args)
