@@ -68,6 +68,9 @@ describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
     const elsewhere = ['--redis', redis.url, '--host', '203.0.113.9']
     const [one, two] = await Promise.all([workers(['1', ...elsewhere]).ended, workers(['2', ...elsewhere]).ended])
     expect(two).toEqual(one)
-    expect(two).toMatchObject({ code: 3, stderr: expect.stringMatching(/^millrace: 203\.0\.113\.9 is not an ad/) as string })
+    expect(two).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^millrace: 203\.0\.113\.9 is not an ad/) as string,
+    })
   })
 })
