@@ -179,8 +179,8 @@ class Nodes {
  */
 export async function freePort(host: string): Promise<number> {
   const server = createServer().listen(0, host)
-  await once(server, 'listening').catch((cause: NodeJS.ErrnoException) => {
-    throw listenError(cause, host, 0)
+  await once(server, 'listening').catch((cause: unknown) => {
+    throw listenError(cause as NodeJS.ErrnoException, host, 0)
   })
   const address = server.address()
   server.close()
