@@ -18,6 +18,8 @@ export class Lanes {
   readonly #open = new Map<string, { readonly lane: number; readonly agent: string | undefined }>()
   readonly #agents = new AgentTree()
   #next: number
+  /** The last text and its lane, on which the next one probably is as well. Undefined: lanes were opened or closed since. */
+  #last: { readonly text: TextEvent; readonly lane: number } | undefined
   /** Whether no lane is open, so that plain text needs no lookup. */
   plain = true
 
@@ -42,6 +44,13 @@ export class Lanes {
 
   /** Returns the lane of a text. Declares the lane if it is new. */
   laneOf(event: TextEvent): number {
+    if (this.#last && isSameLane(this.#last.text, event)) return this.#last.lane
+    const lane = this.#find(event)
+    this.#last = { text: { ...event, text: '' }, lane }
+    return lane
+  }
+
+  #find(event: TextEvent): number {
     if (event.type === 'token') this.#close(identity('thinking', event))
     if (event.type === 'thinking') this.#close(identity('token', event))
     if (event.type === 'token' && event.agent === undefined) return 0
@@ -79,11 +88,19 @@ export class Lanes {
     const open = this.#open.get(key)
     if (!open) return
     this.#open.delete(key)
+    this.#last = undefined
     this.plain = this.#open.size === 0
     this.#write(EVENT.laneEnd, { lane: open.lane })
   }
 }
 
+function isSameLane(one: TextEvent, other: TextEvent): boolean {
+  if (one.type !== other.type || one.agent !== other.agent) return false
+  return one.type !== 'tool.args' || one.call === (other as typeof one).call
+}
+
+/** No type has a space. */
 function identity(type: TextEvent['type'], event: { agent?: string; call?: string }): string {
-  return JSON.stringify(type === 'tool.args' ? [type, event.agent, event.call] : [type, event.agent])
+  if (type === 'tool.args') return JSON.stringify([type, event.agent, event.call])
+  return event.agent === undefined ? type : `${type} ${event.agent}`
 }

@@ -81,6 +81,8 @@ export class Child {
   #unread: MillraceError | undefined
   /** Unread ends of calls and agents by item number, each with the function to call once it is read. */
   readonly #unreadEnds = new Map<number, () => void>()
+  /** The loop that reads it has its answer. */
+  #hasAnswered = false
   #text: string
   readonly #foundBy: Pick<ParkedChild, 'key' | 'call'> | undefined
   #result: Promise<unknown> | undefined
@@ -219,17 +221,21 @@ export class Child {
     if (this.#reading !== 'nobody')
       throw new MillraceError('already_reading', 'a child run has one reader: pass its events on to others')
     this.#reading = 'loop'
-    const events = this.#events()
+    const step = (): Promise<IteratorResult<RunEvent & { agent: string }, unknown>> => this.#step()
     let last: Promise<unknown> = Promise.resolve()
+    let waiting = 0
+    const answered = (): void => void waiting--
     return {
       next: () => {
-        const step = events.next()
-        last = step
+        // One at a time, however often it is asked.
+        const answer = waiting > 0 ? last.then(step, step) : step()
+        waiting++
         // The loop may stop waiting for it before it rejects: that must not be an unhandled rejection.
-        step.catch(() => {})
-        return step
+        answer.then(answered, answered)
+        last = answer
+        return answer
       },
-      // The generator would answer only after the event that it waits for.
+      // It does not wait for the event that was asked for.
       return: () => {
         this.#reading = 'left'
         const alone = (): Promise<void> => this.#drain()
@@ -240,8 +246,16 @@ export class Child {
     }
   }
 
-  async *#events(): AsyncGenerator<RunEvent & { agent: string }, unknown> {
-    for (let event = await this.#next(); event; event = await this.#next()) yield attributed(event, this.id)
+  /** One step of the loop that reads it. A generator here would cost each token of a child a fifth more. */
+  async #step(): Promise<IteratorResult<RunEvent & { agent: string }, unknown>> {
+    const event = await this.#next()
+    if (event) return { done: false, value: attributed(event, this.id) }
+    return { done: true, value: this.#hasAnswered ? undefined : await this.#lastAnswer() }
+  }
+
+  /** What the loop that reads it is given once, behind the last event. */
+  async #lastAnswer(): Promise<unknown> {
+    this.#hasAnswered = true
     const end = await this.over
     if ('outcome' in end) {
       if (this.#left || end.outcome === 'cancelled') return undefined
@@ -252,10 +266,12 @@ export class Child {
 
   /** The next event; undefined when there are no more, and the end is logged. */
   async #next(): Promise<StreamEvent | undefined> {
-    const event = await this.#reader.next().catch((error: unknown) => {
+    let event: StreamEvent | undefined
+    try {
+      event = await this.#reader.next()
+    } catch (error) {
       this.#unread ??= MillraceError.from(error, 'internal')
-      return undefined
-    })
+    }
     if (event?.type === 'token' && event.agent === undefined) this.#text += event.text
     else if (event && this.#unreadEnds.size > 0) this.#endRead(event)
     if (event) return event
@@ -320,8 +336,11 @@ export function shown(text: string, most: number): string {
 }
 
 /** An event of a child as its parent may yield it: with the agent, without the item number. */
-function attributed({ seq: _seq, at: _at, ...event }: StreamEvent, agent: string): RunEvent & { agent: string } {
-  const said = event as RunEvent
+function attributed(event: StreamEvent, agent: string): RunEvent & { agent: string } {
+  // Of most events: a literal, which costs less than a spread.
+  if (event.type === 'token') return { type: 'token', text: event.text, agent: event.agent ?? agent }
+  const { seq: _seq, at: _at, ...rest } = event
+  const said = rest as RunEvent
   if (said.type === 'agent.start') return { parent: agent, agent, ...said }
   return { agent, ...said }
 }
