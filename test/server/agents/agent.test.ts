@@ -66,13 +66,13 @@ async function run(
   input: unknown,
   known: ReadonlyMap<string | undefined, Model> = new Map(),
   inputs: RunInput[] = [],
+  said: (string | RunEvent)[] = [],
 ): Promise<{ said: (string | RunEvent)[]; result: unknown }> {
   const actor = agent(definition)
   const checked = await actor.input!['~standard'].validate(input)
   if (checked.issues) throw new MillraceError('invalid_input', checked.issues[0]!.message)
   const events = actor.stream!(checked.value as never, contextOf(known, new AbortController().signal, inputs))
   const iterator = events[Symbol.asyncIterator]()
-  const said: (string | RunEvent)[] = []
   let item = await iterator.next()
   for (; !item.done; item = await iterator.next()) {
     if (typeof item.value === 'string' || !item.value.type.startsWith('iteration')) said.push(item.value)
@@ -223,6 +223,9 @@ describe('an agent', () => {
 
   test('fails with the error of its model, behind the text so far', async () => {
     const error = new MillraceError('truncated', 'broke off')
-    await expect(run({ model: scripted([{ type: 'text', text: 'Hel' }, error]) }, 'hi')).rejects.toBe(error)
+    const said: (string | RunEvent)[] = []
+    const model = scripted([{ type: 'text', text: 'Hel' }, error])
+    await expect(run({ model }, 'hi', undefined, undefined, said)).rejects.toBe(error)
+    expect(said).toEqual(['Hel'])
   })
 })

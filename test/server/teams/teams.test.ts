@@ -40,7 +40,18 @@ describe('a pipeline', () => {
     await using served = await servedWorkflow(team)
     const watched = served.start({ prompt: 'mills' })
     expect(await watched.run.result).toBe('editor(The task: mills\n\nThe work so far:\nwriter(mills))')
-    expect(watched.all('agent.start').map(({ name }) => name)).toEqual(['writer', 'editor'])
+    const started = watched.all('agent.start')
+    expect(started.map(({ name }) => name)).toEqual(['writer', 'editor'])
+    // Each speaks as itself, before the next one begins.
+    const [writer, editor] = started.map(({ agent }) => agent)
+    const said = watched.events.flatMap((event) =>
+      event.type === 'agent.start' || event.type === 'token' || event.type === 'agent.end'
+        ? [[event.type, event.agent]]
+        : [],
+    )
+    expect(said).toEqual(
+      [writer, editor].flatMap((of) => ['agent.start', 'token', 'agent.end'].map((type) => [type, of])),
+    )
     expect(await watched.run.usage).toMatchObject({ input: 20, output: 4 })
   })
 

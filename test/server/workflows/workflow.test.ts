@@ -32,12 +32,13 @@ describe('the steps of a workflow', () => {
     ])
   })
 
-  test('stream what a generator yields, and give its text where it returns nothing', async () => {
+  test('stream what a generator yields, report progress, and give the text of one that returns nothing', async () => {
     const story = workflow({
       steps: (flow) =>
         flow
-          .step('write', async function* () {
+          .step('write', async function* (_, { progress }) {
             yield 'Once '
+            await progress({ current: 1, total: 2 })
             yield { type: 'data' as const, name: 'mood', value: 'calm' }
             yield 'upon'
           })
@@ -47,6 +48,7 @@ describe('the steps of a workflow', () => {
     const watched = served.start(null)
     expect(await watched.run.result).toBe(9)
     expect(watched.text).toBe('Once upon')
+    expect(watched.all('progress')).toMatchObject([{ current: 1, total: 2, step: 'write' }])
     expect(watched.all('data')).toMatchObject([{ name: 'mood', value: 'calm' }])
   })
 
