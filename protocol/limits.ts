@@ -70,6 +70,11 @@ export type Limits = {
   /** How long a run may wait for people (an answer, a client's tool, the end of a pause), in milliseconds. */
   maxWaitMs: number
   /**
+   * Most bytes that a store keeps for the waiting runs of one principal, so that they go on after a restart. A run beyond
+   * them waits as well, and a restart ends it as `interrupted`. Default 67,108,864.
+   */
+  maxParkedBytes: number
+  /**
    * How long a run may wait for readers that give no sign (no credit, no rate) before it ends as `stalled`. A client
    * grants credit when it has read half its window: allow for that time. 0: a run waits for ever. Default 0.
    */
@@ -137,6 +142,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   slowMs: 30_000,
   timeoutMs: 600_000,
   maxWaitMs: 604_800_000,
+  maxParkedBytes: 64 * 1_048_576,
   stallMs: 0,
   startsPerSec: 50,
   startBurst: 100,

@@ -31,6 +31,11 @@ export type JournalCallbacks = {
   stored(): void
   /** It is stored that the run waits. */
   parked(): void
+  /**
+   * What the run goes on from in another process takes `bytes` from now on, in place of `before`. Returns false when its
+   * principal has no room for that.
+   */
+  parks(bytes: number, before: number): boolean
   /** The right to append is there. */
   held(lease: Lease): void
   /** Somebody else has the run: nothing of it is stored any more. */
@@ -66,6 +71,8 @@ export class Journal implements Pacer {
   #retry: Timer | undefined
   /** The state that was stored last, or is about to be, has the run waiting. */
   #isParked: boolean
+  /** What it takes of the room of its principal for that. */
+  #parkedBytes = 0
   /** Resolves when it is stored that the run goes on. */
   #goingOn: Promise<void> | undefined
   /** An event was logged since the last append: it does not wait, and the run may have cost more. */
@@ -73,11 +80,18 @@ export class Journal implements Pacer {
 
   /**
    * @param lease The right to append, once the store has given it. It never rejects.
-   * @param isParked Whether the store has it waiting: another process has left it so.
+   * @param parkedBytes The bytes with which the store has it waiting: another process has left it so. Undefined: none has.
    */
-  constructor(run: JournalCallbacks, log: Log, lease: Lease | Promise<Lease | undefined>, isParked: boolean) {
-    this.#isParked = isParked
+  constructor(
+    run: JournalCallbacks,
+    log: Log,
+    lease: Lease | Promise<Lease | undefined>,
+    parkedBytes: number | undefined,
+  ) {
+    this.#isParked = parkedBytes !== undefined
     this.#run = run
+    // It is stored already, whatever room there is.
+    if (parkedBytes !== undefined) this.#takeRoom(parkedBytes)
     this.#log = log
     this.#stored = log.written
     this.#storedBytes = log.bytesThrough(log.written)
@@ -135,8 +149,9 @@ export class Journal implements Pacer {
     return notices.length === 0 ? {} : { notices: [...(this.#extras?.notices ?? []), ...notices] }
   }
 
-  /** The run only waits: stores from what it goes on in another process. */
+  /** The run only waits: stores from what it goes on in another process, if there is room for that. */
   park(state: Uint8Array): Promise<void> {
+    if (this.#isClosed || !this.#takeRoom(state.length)) return Promise.resolve()
     this.#isParked = true
     // The state has the inputs that came before it.
     if (this.#extras?.inputs) this.#extras = { ...this.#extras, inputs: [] }
@@ -147,11 +162,18 @@ export class Journal implements Pacer {
   goOn(): Promise<void> | undefined {
     if (!this.#isParked) return this.#goingOn
     this.#isParked = false
+    this.#takeRoom(0)
     const goingOn = this.#store({ parked: null, inputs: [] }).then(() => {
       if (this.#goingOn === goingOn) this.#goingOn = undefined
     })
     this.#goingOn = goingOn
     return goingOn
+  }
+
+  #takeRoom(bytes: number): boolean {
+    if (!this.#run.parks(bytes, this.#parkedBytes)) return false
+    this.#parkedBytes = bytes
+    return true
   }
 
   /** Stores an input of a run that waits. */
@@ -258,6 +280,7 @@ export class Journal implements Pacer {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#takeRoom(0)
     this.#retry?.clear()
     this.#log.showThrough()
     for (const done of this.#waiting.splice(0)) done()

@@ -25,8 +25,8 @@ export type RestoredFrom = {
 
 /** What a run that is stored has in addition: its log, and the right to append to it. */
 export type RunStorage = Omit<JournalCallbacks, 'usage' | 'stored' | 'parked' | 'held' | 'lost' | 'creditUnit'> & {
-  /** Of a run that goes on after a restart. Absent: a new one. */
-  readonly from?: RestoredFrom | undefined
+  /** Of a run that goes on after a restart, and the bytes that the store has of that. Absent: a new one. */
+  readonly from?: (RestoredFrom & { readonly bytes: number }) | undefined
   /** Its log, if that does not begin in its first life. */
   readonly log?: Log | undefined
   /** It never rejects. Undefined: somebody else has the run, or it could not begin. */

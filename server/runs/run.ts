@@ -526,7 +526,7 @@ export class Run implements ReadableRun {
       },
       this.log,
       storage.lease,
-      storage.from !== undefined,
+      storage.from?.bytes,
     )
     this.#readers.pacedBy(journal)
     this.#producer.storedBy(journal)

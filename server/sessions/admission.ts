@@ -51,16 +51,23 @@ export class TokenBucket {
 /** Limits by which a quota is counted. */
 type QuotaLimits = Pick<
   Limits,
-  'maxRuns' | 'maxConnections' | 'startsPerSec' | 'startBurst' | 'principalsPerPool' | 'messagesPerSec'
+  | 'maxRuns'
+  | 'maxConnections'
+  | 'startsPerSec'
+  | 'startBurst'
+  | 'principalsPerPool'
+  | 'messagesPerSec'
+  | 'maxParkedBytes'
 >
 
 /**
- * What one principal uses of a node: its live runs, its connections, and its starts per second. The principals of a pool
- * also use the quota of the pool, which is `principalsPerPool` times as large.
+ * What one principal uses of a node: its live runs, what of them is stored while they wait, its connections, and its
+ * starts per second. The principals of a pool also use the quota of the pool, which is `principalsPerPool` times as large.
  */
 export class Quota {
   liveRuns = 0
   connections = 0
+  #parkedBytes = 0
   readonly #limits: QuotaLimits
   readonly #isPool: boolean
   /** How many times as large as the limits of one principal it is. */
@@ -133,6 +140,18 @@ export class Quota {
   runSettled(): void {
     this.liveRuns--
     this.pool?.runSettled()
+  }
+
+  /**
+   * What the store keeps of a waiting run takes `bytes` from now on, in place of `before`. Returns false, and counts
+   * nothing, when that is more than the principal, or its pool, may have.
+   */
+  takeParked(bytes: number, before: number): boolean {
+    const more = bytes - before
+    if (more > 0 && this.#parkedBytes + more > this.#limits.maxParkedBytes * this.#size) return false
+    if (this.pool?.takeParked(bytes, before) === false) return false
+    this.#parkedBytes += more
+    return true
   }
 
   /** A connection opens. Call `disconnected` when it is closed. */

@@ -135,6 +135,7 @@ export class Registry {
         restore: (run) => this.#restore(run),
         beginTaken: (run) => this.#beginTaken(run),
         movedAway: (id) => this.#movedAway(id),
+        parks: (id, principal, bytes, before) => this.#parks(id, principal, bytes, before),
       })
     this.lists = new RunLists(runtime, this.#storage)
     this.#callbacks = {
@@ -635,6 +636,15 @@ export class Registry {
       this.#unwanted.delete(run)
       this.lists.remove(run)
     }
+  }
+
+  /** Counts what the store keeps of a waiting run. Returns false when its principal has no room for it. */
+  #parks(run: string, principal: Principal, bytes: number, before: number): boolean {
+    if (this.quota(principal).takeParked(bytes, before)) return true
+    const { maxParkedBytes } = this.#options.limits
+    const reason = `a restart ends it: the waiting runs of its principal have all of maxParkedBytes (${maxParkedBytes})`
+    this.#options.log.write('limit.met', { run, principal: principal.id, reason })
+    return false
   }
 
   /** Another node has taken a run over, with the runs below it. Their slots are free, whatever their actors do. */

@@ -40,6 +40,8 @@ export type StorageOptions = { readonly store: RunStore; readonly durability: Du
 
 /** What storage takes from the registry. */
 export type RunStorageCallbacks = TakeOverCallbacks & {
+  /** As `JournalCallbacks.parks`, of a run of `principal`. */
+  parks(id: string, principal: Principal, bytes: number, before: number): boolean
   /** Another node has taken a run over: nothing of it is here any more. */
   movedAway(id: string): void
 }
@@ -85,7 +87,7 @@ export class RunStorage {
       ...registry,
       store,
       health: this.#health,
-      storageOf: (id, lease) => this.#storage(id, lease),
+      storageOf: (id, principal, lease) => this.#storage(id, principal, lease),
     })
     this.#poolStarts = store.shared && new PoolStarts(store, store.shared)
     this.#remote =
@@ -241,7 +243,7 @@ export class RunStorage {
 
   /** What a run needs that is stored. Without a lease it begins in the store by itself. */
   of(id: string, run: StorableRun, lease?: Lease): StorageOfRun {
-    return this.#storage(id, lease ?? this.#beginLater(id, run))
+    return this.#storage(id, run.principal, lease ?? this.#beginLater(id, run))
   }
 
   /** The id of the run of a key, if keys decide it. */
@@ -370,9 +372,10 @@ export class RunStorage {
 
   // --- journals
 
-  #storage(id: string, lease: StorageOfRun['lease']): StorageOfRun {
+  #storage(id: string, principal: Principal, lease: StorageOfRun['lease']): StorageOfRun {
     const { store, durability } = this.#options
     return {
+      parks: (bytes, before) => this.#registry.parks(id, principal, bytes, before),
       runtime: this.#registry.runtime,
       queue: this.#queue,
       durability,

@@ -2,6 +2,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { CancelCause } from '../../protocol/receipt.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Principal } from '../actors/principal.ts'
 import { errorData } from '../log/error-data.ts'
 import { Log } from '../log/log.ts'
 import { packPayload } from '../log/payload.ts'
@@ -46,7 +47,7 @@ export type TakeOverParts = TakeOverCallbacks & {
   readonly store: RunStore
   readonly health: StoreHealth
   /** What a run needs that is stored. */
-  storageOf(id: string, lease: Lease): StorageOfRun
+  storageOf(id: string, principal: Principal, lease: Lease): StorageOfRun
 }
 
 /**
@@ -172,7 +173,7 @@ export class TakeOvers {
     const { actor, startedAt } = facts
     const { principal, options, input, remote = actor } = unpackFacts(facts)
     const parts = this.#parts
-    const storage = { ...parts.storageOf(id, lease), log: Log.behind(parts.limits, run.next, run.lives) }
+    const storage = { ...parts.storageOf(id, principal, lease), log: Log.behind(parts.limits, run.next, run.lives) }
     if (parts.beginTaken({ id, actor, remote, principal, input, options, startedAt, storage })) return
     const message = `the worker that took the run has no actor ${remote}: all workers of a pool need it`
     await this.#fail(lease, run, new MillraceError('not_found', message))
@@ -239,7 +240,8 @@ export class TakeOvers {
       log.trim(log.next)
     }
     const elapsedMs = Math.max(0, runtime.wallClock() - startedAt)
-    const storage = { ...parts.storageOf(id, lease), from: { log, parked: unpackParked(parked), elapsedMs } }
+    const from = { log, parked: unpackParked(parked), bytes: parked.length, elapsedMs }
+    const storage = { ...parts.storageOf(id, principal, lease), from }
     if (!parts.restore({ id, actor, remote, principal, input, options, startedAt, storage, inputs })) return false
     parts.log.write('run.restored', { run: id, actor, principal: principal.id })
     return true

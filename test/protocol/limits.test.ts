@@ -42,6 +42,7 @@ describe('limits', () => {
       slowMs: 30_000,
       timeoutMs: 600_000,
       maxWaitMs: 604_800_000,
+      maxParkedBytes: 67_108_864,
       stallMs: 0,
     })
   })

@@ -4,8 +4,9 @@ import { memoryStore } from '../../../server/stores/memory-store.ts'
 import type { Append, AppendRefusal } from '../../../server/stores/run-store.ts'
 import { onOneStore } from '../../helpers/one-store.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
-import { testServer } from '../../helpers/server.ts'
+import { eventually, testServer } from '../../helpers/server.ts'
 import { latch } from '../../helpers/test-actors.ts'
+import type { WireClient } from '../../helpers/wire-client.ts'
 
 const counter = actor({
   async *stream(input: unknown, { signal }) {
@@ -393,6 +394,50 @@ describe('a run that only waits', () => {
     await back.next('end', 1)
     expect(back.text(1)).toBe('ordered tea;tea goes to Ada;')
     expect(seen).toEqual([undefined, { item: 'tea' }])
+  })
+
+  test('waits beyond the room of its principal too, but a restart ends it, and what goes on makes room', async () => {
+    const wait = actor({
+      async *stream(_: unknown, { checkpoint, request }) {
+        yield* []
+        checkpoint(() => 'x'.repeat(6_000))
+        return request({ kind: 'text', prompt: 'Well?' })
+      },
+    })
+    const { begin, stored } = onOneStore({ wait })
+    const limits = { maxParkedBytes: 10_000 }
+    const refused = ({ warnings }: { readonly warnings: readonly object[] }) =>
+      warnings.flatMap((fields) => ('run' in fields && 'reason' in fields ? [fields.run] : []))
+    const runs: string[] = []
+    const starts = async (client: WireClient, sid: number): Promise<string> => {
+      client.start(sid, 'wait', null)
+      const { run } = await client.next('opened', sid)
+      await client.next('event', sid)
+      return run
+    }
+    {
+      await using first = await begin({ limits })
+      await using client = await first.client()
+      runs.push(await starts(client, 1))
+      await stored(runs[0]!, ({ parked }) => parked !== undefined)
+      runs.push(await starts(client, 2))
+      await eventually(() => refused(first).includes(runs[1]), 'the second has no room')
+      first.kill()
+      client.cut()
+    }
+    await using second = await begin({ limits })
+    await using client = await second.client()
+    client.attach(1, runs[1]!, 0)
+    expect(await client.next('end', 1)).toMatchObject({ outcome: 'error', data: { code: 'interrupted' } })
+    client.attach(2, runs[0]!, 0)
+    const { data } = await client.next('event', 2)
+    const third = await starts(client, 3)
+    await eventually(() => refused(second).includes(third), 'the third has no room')
+    client.send({ kind: 'input', sid: 2, mid: 'm', type: 'answer', data: { request: data['request'], value: 'yes' } })
+    expect(await client.next('end', 2)).toMatchObject({ outcome: 'done', data: { result: 'yes' } })
+    const fourth = await starts(client, 4)
+    await stored(fourth, ({ parked }) => parked !== undefined)
+    expect(refused(second)).toEqual([third])
   })
 
   test('that cannot go on ends as interrupted, and does not keep the server from starting', async () => {
