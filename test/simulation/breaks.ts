@@ -1,5 +1,6 @@
 import { decodeDown, decodeUp } from '../../protocol/decode.ts'
 import { encodeDown, encodeUp } from '../../protocol/encode.ts'
+import { MillraceError } from '../../protocol/errors.ts'
 import { EVENT, type RunEvent } from '../../protocol/events.ts'
 import type { DownFrame, UpFrame, WireMap } from '../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
@@ -29,13 +30,18 @@ import { RunLists } from '../../server/sessions/run-lists.ts'
 import { RunStorage } from '../../server/sessions/run-storage.ts'
 import type { Session } from '../../server/sessions/session.ts'
 import { Sessions } from '../../server/sessions/sessions.ts'
+import { Tasks } from '../../server/teams/tasks.ts'
 import { KeptResults } from '../../server/workflows/kept-results.ts'
+import { WorkflowRun } from '../../server/workflows/workflow-run.ts'
 import type { Tamper } from './network.ts'
 
 const SCAN = { maxBytes: 1e7, maxDepth: DEFAULT_LIMITS.maxDepth, maxValues: 1e6 }
 
-/** A rule that is broken on purpose: in the code while `patch`ed, or in what travels. */
-export type Break = { readonly patch?: () => () => void; readonly tamper?: () => Tamper }
+/**
+ * A rule that is broken on purpose: in the code while `patch`ed, or in what travels.
+ * @param finds the kind of violation that shows it. Absent: any does.
+ */
+export type Break = { readonly patch?: () => () => void; readonly tamper?: () => Tamper; readonly finds?: string }
 
 /** Alters what a server says, frame by frame. */
 function down(alter: (frame: DownFrame) => DownFrame[]): () => Tamper {
@@ -90,12 +96,30 @@ function both(one: () => () => void, other: () => () => void): () => () => void 
   }
 }
 
+/** Alters from what an actor goes on in another process. */
+function checkpointed(alter: (state: object) => object): () => () => void {
+  return method(
+    Parking.prototype,
+    'checkpoint',
+    (original) =>
+      function (this: Parking, state) {
+        original.call(this, (waiting) => {
+          const kept = state(waiting)
+          return typeof kept === 'object' && kept !== null ? alter(kept) : kept
+        })
+      },
+  )
+}
+
 /** Alters the events of one type that a server sends. */
 function events(type: number, alter: (data: WireMap, sid: number) => WireMap): () => Tamper {
   return down((frame) =>
     frame.kind === 'event' && frame.type === type ? [{ ...frame, data: alter(frame.data, frame.sid) }] : [frame],
   )
 }
+
+/** Nothing, packed. */
+const NIL = Uint8Array.of(0xc0)
 
 /** Rules of workflows, and of the runs that are their branches. */
 export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
@@ -149,17 +173,10 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
     patch: method(Children.prototype, 'restore', () => () => {}),
   },
   'an agent goes on with its whole conversation': {
-    patch: method(
-      Parking.prototype,
-      'checkpoint',
-      (original) =>
-        function (this: Parking, state) {
-          original.call(this, (waiting) => {
-            const { conversation, ...rest } = Object(state(waiting)) as { conversation?: readonly unknown[] }
-            return conversation ? { ...rest, conversation: conversation.slice(1) } : state(waiting)
-          })
-        },
-    ),
+    patch: checkpointed((state) => {
+      const { conversation } = state as { conversation?: readonly unknown[] }
+      return conversation ? { ...state, conversation: conversation.slice(1) } : state
+    }),
   },
   'a declared child outlives its parent': { patch: method(Children.prototype, 'letGo', () => () => []) },
   'no other child does': {
@@ -195,6 +212,73 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
   },
   'what a member says is told of that member': {
     tamper: events(EVENT.agentStart, (data) => ({ ...data, name: 'somebody' })),
+  },
+  'the answer of a team is that of the member whose task it is': {
+    finds: 'wrong-answer',
+    patch: method(
+      WorkflowRun.prototype,
+      'run',
+      (original) =>
+        function (this: WorkflowRun, nodes, context) {
+          return original.call(this, nodes.slice(0, Math.max(1, nodes.length - 1)), context)
+        },
+    ),
+  },
+  'a task that has ended stays so': {
+    finds: 'task-revived',
+    patch: () => {
+      const seen = new WeakSet<object>()
+      return method(
+        Tasks.prototype,
+        'find',
+        (original) =>
+          function (this: Tasks, id) {
+            const task = original.call(this, id)
+            const isKnown = seen.has(task)
+            if (['done', 'error', 'cancelled'].includes(task.state)) seen.add(task)
+            return isKnown ? (Object.create(task, { state: { value: 'running' } }) as typeof task) : task
+          },
+      )()
+    },
+  },
+  'a lead finds the tasks that it has started': {
+    finds: 'task-lost',
+    patch: method(Tasks.prototype, 'find', () => (id) => {
+      throw new MillraceError('not_found', `unknown task ${id}`)
+    }),
+  },
+  'a lead that has handed over says no more, also behind a restart': {
+    finds: 'lead-goes-on',
+    patch: checkpointed((state) => ({ ...state, handOff: undefined })),
+  },
+  'a run that only waits is not interrupted by a restart': {
+    finds: 'wait-interrupted',
+    patch: method(
+      Journal.prototype,
+      'park',
+      (original) =>
+        function (this: Journal) {
+          return original.call(this, NIL)
+        },
+    ),
+  },
+  'the progress of a step goes one way': {
+    finds: 'progress-back',
+    tamper: events(EVENT.progress, ({ current, ...data }) => ({ ...data, current: 1_000 - Number(current) })),
+  },
+  'all readers see one end': {
+    finds: 'two-ends',
+    tamper: down((frame) =>
+      frame.kind === 'end' && frame.sid % 2 === 0 ? [{ ...frame, data: { ...frame.data, result: 'x' } }] : [frame],
+    ),
+  },
+  'a step that ends has begun': {
+    finds: 'never-began',
+    patch: method(KeptResults.prototype, 'tell', () => () => false),
+  },
+  'what waited goes on with the run that waited for it': {
+    finds: 'never-went-on',
+    patch: method(Children.prototype, 'restore', () => () => {}),
   },
 }
 

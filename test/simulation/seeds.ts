@@ -33,7 +33,7 @@ async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): 
   }
 }
 
-/** Runs `count` seeds from `first`; stops at the first violation and returns it. */
+/** Runs `count` seeds from `first`; stops at the first violation, of the kind that `broken` names, and returns it. */
 export async function search(
   first: number,
   count: number,
@@ -44,7 +44,7 @@ export async function search(
     // A seed runs in ticks alone. Between two of them the process does what else it has to: a time limit can pass.
     await new Promise((resolve) => void setImmediate(resolve))
     const found = await runSeed(seed, broken, make)
-    if (found) return found
+    if (found?.message.startsWith(broken?.finds ?? '')) return found
   }
   return undefined
 }

@@ -12,7 +12,14 @@ const ENOUGH = 400
 /** A seed behind which most are found soon. */
 const SOON = 80
 /** The same, for rules of which that is rare. */
-const SOON_OF: { readonly [rule: string]: number } = { 'no step begins in a paused branch': 250 }
+const SOON_OF: { readonly [rule: string]: number } = {
+  'no step begins in a paused branch': 250,
+  'a task that has ended stays so': 190,
+  'a lead finds the tasks that it has started': 150,
+  'a lead that has handed over says no more, also behind a restart': 270,
+  'a run that only waits is not interrupted by a restart': 120,
+  'what waited goes on with the run that waited for it': 160,
+}
 
 const workflows: MakeWorld = (seed, tamper) => new WorkflowWorld(seed, tamper)
 
