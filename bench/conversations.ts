@@ -23,6 +23,8 @@ const TEMPLATE = { owner: OWNER, id: 'template' }
 const wordOf = (n: number): string => `conversation${n}`
 /** Conversations of one page of the list. */
 const PAGE = 50
+/** Conversations that are stored at the same time: the store writes what comes together at once. */
+const FILLING = 25
 
 type Chats = { chat: ReturnType<typeof conversation> }
 
@@ -120,11 +122,15 @@ async function converse(client: Client<Chats>, messages: number): Promise<void> 
 async function fill(store: ConversationStore, total: number, say: (n: number) => void): Promise<void> {
   const template = await store.load(TEMPLATE)
   if (!template) throw new Error('the template is missing')
-  for (let n = 1; n <= total; n++) {
-    if (n % 100 === 0) say(n)
+  const copy = async (n: number): Promise<void> => {
     const copied = { ...template.conversation, id: `copy-${n}`, updatedAt: template.conversation.updatedAt + n }
     const messages = template.messages.map((message) => ({ ...message, text: `${message.text} ${wordOf(n)}` }))
     if (!(await store.save(copied, messages, 0))) throw new Error(`conversation ${n} was not stored`)
+  }
+  for (let n = 1; n <= total; n += FILLING) {
+    say(n)
+    const together = Math.min(FILLING, total - n + 1)
+    await Promise.all(Array.from({ length: together }, (_, more) => copy(n + more)))
   }
 }
 
