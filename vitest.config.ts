@@ -23,6 +23,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Processes, not threads: tests send signals, freeze children and measure the heap.
+    globalSetup: './test/helpers/script-compiler.ts',
     pool: 'forks',
     // Three at a time also on a small machine: many files wait for sockets and child processes most of their time.
     maxWorkers: 3,

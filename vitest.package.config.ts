@@ -13,6 +13,7 @@ export default defineConfig({
     include: PACKAGE_TESTS,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    globalSetup: './test/helpers/script-compiler.ts',
     pool: 'forks',
     maxWorkers: 2,
     isolate: false,

@@ -11,6 +11,7 @@ export default defineConfig(({ mode }) => ({
     env: { MILLRACE_TIER: mode === 'long' ? 'long' : 'soak' },
     testTimeout: (mode === 'long' ? 240 : 10) * 60_000,
     hookTimeout: 20_000,
+    globalSetup: './test/helpers/script-compiler.ts',
     pool: 'forks',
     maxWorkers: 2,
     execArgv: ['--expose-gc'],

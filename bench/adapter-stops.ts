@@ -5,6 +5,7 @@ import { agent } from '../server/index.ts'
 import { openai } from '../server/models/openai.ts'
 import { PAGE_CLIENTS } from '../test/adapters/one-clients.ts'
 import { FakeProvider, wallMs } from '../test/helpers/fake-provider.ts'
+import { compileScripts } from '../test/helpers/script-compiler.ts'
 import { eventually, testServer } from '../test/helpers/server.ts'
 import { percentile } from './stage/statistics.ts'
 
@@ -17,6 +18,7 @@ if (!Number.isInteger(rounds) || rounds < 1) {
   process.exit(2)
 }
 
+using _scripts = await compileScripts()
 await using provider = await FakeProvider.start()
 const actors = { answer: agent({ model: openai('answer', { baseURL: provider.baseURL, apiKey: 'key' }) }) }
 await using server = await testServer(actors, { http: true, limits: { startsPerSec: 10_000, startBurst: 10_000 } })

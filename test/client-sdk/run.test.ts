@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { getEventListeners } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { EVENT } from '../../protocol/events.ts'
+import { compiledScript } from '../helpers/compiled-scripts.ts'
 import { readAll } from '../helpers/read-all.ts'
 import { openRun } from '../helpers/scripted-run.ts'
 import {
@@ -93,8 +93,8 @@ describe('a result', () => {
   })
 
   test('that is not read kills no process when it rejects', () => {
-    const script = fileURLToPath(new URL('../helpers/unread-rejections-process.ts', import.meta.url))
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8' })
+    const script = compiledScript('test/helpers/unread-rejections-process.ts')
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' })
     expect({ status, stdout, stderr }).toMatchObject({ status: 0, stdout: 'still here\n' })
   })
 })

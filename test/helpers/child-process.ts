@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Collector } from './collector.ts'
+import { compiledScript } from './compiled-scripts.ts'
 
 /** What every script that a `Child` runs may say. Its own reports have types of their own. */
 type ChildMessage = { type: string }
@@ -29,8 +30,8 @@ export class Child<Report extends ChildMessage, Command extends ChildMessage> im
 
   /** @param script its file name in this folder. @param options handed to it as JSON in its first argument. */
   constructor(script: string, options: unknown = {}) {
-    this.#process = fork(fileURLToPath(new URL(script, import.meta.url)), [JSON.stringify(options)], {
-      execArgv: ['--import', 'tsx', '--expose-gc'],
+    this.#process = fork(compiledScript(`test/helpers/${script}`), [JSON.stringify(options)], {
+      execArgv: ['--expose-gc'],
       cwd: ROOT,
       env: { PATH: process.env['PATH'] },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

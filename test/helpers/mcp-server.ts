@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { McpServer } from '../../server/tools/mcp/mcp-tools.ts'
 import { Collector } from './collector.ts'
+import { compiledScript } from './compiled-scripts.ts'
 
 /**
  * How a fake MCP server is reached. `stateful` has sessions of the older protocol; `stateless` is of the newer protocol,
@@ -23,8 +23,7 @@ export type McpReport =
 /** What it does when it is told to. */
 export type McpCommand = { type: 'finish' } | { type: 'addTool'; name: string; description: string }
 
-const SCRIPT = fileURLToPath(new URL('mcp-server-process.ts', import.meta.url))
-const NODE_ARGS = ['--import', fileURLToPath(import.meta.resolve('tsx')), SCRIPT]
+const SCRIPT = 'test/helpers/mcp-server-process.ts'
 
 /** A real MCP server in a process of its own. */
 export class FakeMcpServer implements AsyncDisposable {
@@ -65,7 +64,11 @@ export class FakeMcpServer implements AsyncDisposable {
   get options(): McpServer {
     if (this.#kind !== 'stdio')
       return { url: `http://127.0.0.1:${this.#port}/mcp`, headers: { authorization: 'Bearer k' } }
-    return { command: process.execPath, args: [...NODE_ARGS, 'stdio', String(this.#controlPort)], env: { NAMED: '1' } }
+    return {
+      command: process.execPath,
+      args: [compiledScript(SCRIPT), 'stdio', String(this.#controlPort)],
+      env: { NAMED: '1' },
+    }
   }
 
   /** The `n`th report of that type, from 1. */
@@ -97,7 +100,7 @@ export class FakeMcpServer implements AsyncDisposable {
   /** Starts the HTTP server, on the port that it had. A program is started by those who use it. */
   async restart(): Promise<void> {
     const n = this.reports.filter(({ type }) => type === 'listening').length + 1
-    const args = [...NODE_ARGS, this.#kind, String(this.#controlPort), String(this.#port)]
+    const args = [compiledScript(SCRIPT), this.#kind, String(this.#controlPort), String(this.#port)]
     this.#process = spawn(process.execPath, args, { stdio: 'inherit', env: { PATH: process.env['PATH'] } })
     this.#port = (await this.said('listening', n)).port
   }

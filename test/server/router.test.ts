@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { StreamEvent } from '../../protocol/events.ts'
 import { type ActorContext, actor } from '../../server/actors/actor.ts'
 import { Command } from '../helpers/command.ts'
+import { compiledScript } from '../helpers/compiled-scripts.ts'
 import { handClock } from '../helpers/hand-clock.ts'
 import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
@@ -199,7 +200,7 @@ describe('the router', () => {
   })
 
   test('needs no port: a call that waits keeps the process alive, and a run that nobody reads does not', async () => {
-    await using script = new Command(process.execPath, ['--import', 'tsx', 'test/helpers/router-process.ts'])
+    await using script = new Command(process.execPath, [compiledScript('test/helpers/router-process.ts')])
     expect(await script.ended).toMatchObject({
       code: 0,
       stdout: 'ask asked. nobody answered.\nchat true\nstream asked. nobody answered.\nleft\n',
