@@ -3,7 +3,7 @@ import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 
 /** The package as its users meet it: what it exports and compiles to, and every example. Compilers need most of the time. */
 export const PACKAGE_TESTS = [
-  'test/{api-reference,consumer-types,examples,package,types}.test.ts',
+  'test/{api-reference,consumer-types,examples,guide-examples,package,types}.test.ts',
   'test/e2e/browser-examples.test.ts',
   'examples/*.test.ts',
 ]
