@@ -1,5 +1,6 @@
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
+import { testsWithoutTransport } from './test/helpers/transport-tests.ts'
 import { PACKAGE_TESTS } from './vitest.package.config.ts'
 
 /** Files that measure memory, or count what code does: each has a process of its own, with nothing in it from others. */
@@ -15,6 +16,9 @@ const MEASURING_MEMORY = [
   'test/e2e/{leaks,many-watchers,model-speed}.test.ts',
   'test/hostile/frame-cost.test.ts',
 ]
+
+/** On another transport, only those files run in which it is another one. */
+const NOT_CONCERNED = process.env['MILLRACE_TEST_TRANSPORT'] === undefined ? [] : testsWithoutTransport()
 
 /** The quick tier: all behaviour, with reduced counts. Examples and types are tested by vitest.package.config.ts. */
 export default defineConfig({
@@ -45,6 +49,6 @@ function project(
   test: { isolate: boolean; include: string[] },
   except: readonly string[] = [],
 ): TestProjectConfiguration {
-  const exclude = [...configDefaults.exclude, 'dist/**', 'test/soak/**', ...PACKAGE_TESTS, ...except]
+  const exclude = [...configDefaults.exclude, 'dist/**', 'test/soak/**', ...PACKAGE_TESTS, ...except, ...NOT_CONCERNED]
   return { extends: true, test: { name, ...test, exclude } }
 }

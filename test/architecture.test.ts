@@ -11,6 +11,7 @@ import {
   reachable,
   readSources,
 } from './helpers/import-graph.ts'
+import { CHOOSING, testsWithoutTransport } from './helpers/transport-tests.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as {
@@ -325,6 +326,16 @@ describe('an example', () => {
     const { imports } = importGraph(readSources(root, ['examples']))
     expect(imports.filter(({ to }) => isOurs(to)).map(line)).toEqual([])
   })
+})
+
+test('the files that run on another transport are those that import where it is chosen', () => {
+  const read = `process.env['MILLRACE_${'TEST_TRANSPORT'}']`
+  const sources = [...readSources(root, ['test'])].filter(([, text]) => text.includes(read))
+  expect(sources.map(([path]) => path).sort()).toEqual(CHOOSING)
+  const left = testsWithoutTransport()
+  expect(left).toContain('test/protocol/frames.test.ts')
+  expect(left).not.toContain('test/server/runs/cancel.test.ts')
+  expect(left).not.toContain('test/e2e/cuts.test.ts')
 })
 
 describe('a rule about imports is broken by an import that contradicts it', () => {
