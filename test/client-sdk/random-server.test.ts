@@ -3,7 +3,7 @@ import type { Run } from '../../client-sdk/index.ts'
 import { RandomServer } from '../helpers/random-server.ts'
 import { firstSeed, repetitions } from '../helpers/tier.ts'
 
-const SEEDS = repetitions({ quick: 300, full: 6_000, long: 60_000 })
+const SEEDS = repetitions({ quick: 150, full: 6_000, long: 60_000 })
 const CONNECT_MS = 5_000
 /** So little that it comes into it. */
 const CREDIT = 8

@@ -10,7 +10,7 @@ import { eventually, testServer } from '../helpers/server.ts'
 import { counter } from '../helpers/test-actors.ts'
 import { repetitions } from '../helpers/tier.ts'
 
-const CANCELS = repetitions({ quick: 100, full: 1_000 })
+const CANCELS = repetitions({ quick: 50, full: 1_000 })
 /** Cancels in a row while the socket is full. */
 const BATCH = 50
 const FLOODS = 6

@@ -15,7 +15,7 @@ import { type TestServer, testServer } from '../helpers/server.ts'
 import { repetitions } from '../helpers/tier.ts'
 
 /** How often each moment is met. */
-const CANCELS = repetitions({ quick: 10, full: 100 })
+const CANCELS = repetitions({ quick: 5, full: 100 })
 /** The figures are printed; these bounds only say that nothing waits for what it should not. */
 const GENEROUS_MS = 250
 const LIMITS = { startsPerSec: 1e6, startBurst: 1e6 }

@@ -134,7 +134,7 @@ describe.each(directions)('the schema and the decoders of what goes %s', (direct
         expect(accepts(sent)).toBe(isAccepted(direction, sent))
         if (!harm) expect(isAccepted(direction, frame)).toBe(true)
       }),
-      { numRuns: repetitions({ quick: 150, full: 5_000 }) },
+      { numRuns: repetitions({ quick: 60, full: 5_000 }) },
     )
   })
 
@@ -166,7 +166,7 @@ describe.each(directions)('the schema and the decoders of what goes %s', (direct
           for (const one of unpacked(written)) expect(matches(exact, name, one), JSON.stringify(one)).toBe(true)
           expect(plain(decoders[direction].own(written))).toEqual(plain(meant))
         }),
-        { numRuns: repetitions({ quick: 80, full: 2_000 }) },
+        { numRuns: repetitions({ quick: 40, full: 2_000 }) },
       )
     },
   )

@@ -34,7 +34,7 @@ const base = fc.oneof(
 
 type Tally = { accepted: number; refused: number }
 
-const COUNT = repetitions({ quick: 6_000, full: 200_000, long: 2_000_000 })
+const COUNT = repetitions({ quick: 3_000, full: 200_000, long: 2_000_000 })
 
 test(`the strict decoder and msgpackr behind the scan agree on ${COUNT} damaged messages`, () => {
   const seed = firstSeed()

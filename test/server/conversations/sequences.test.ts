@@ -336,7 +336,7 @@ function treeOf({ all, facts }: ConversationSnapshot): { all: object; leaf: stri
 }
 
 describe('a conversation of two clients that send, stop, retry, edit, branch, lose the connection and the server', () => {
-  const count = repetitions({ quick: 200, full: 2_000 })
+  const count = repetitions({ quick: 60, full: 2_000 })
   const only = process.env['MILLRACE_SEED']
   const seeds = only ? [Number(only)] : Array.from({ length: count }, (_, at) => at + 1)
 
