@@ -8,6 +8,7 @@ const MEASURING_MEMORY = [
   'test/protocol/scan.test.ts',
   'test/client-sdk/{answer-text,input-data}.test.ts',
   'test/server/router.test.ts',
+  'test/server/stores/memory-outbox.test.ts',
   'test/server/log/{log,payload}.test.ts',
   'test/server/workflows/large-data-sets.test.ts',
   'test/server/process/memory-watch.test.ts',

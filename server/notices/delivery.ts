@@ -92,11 +92,14 @@ export class Delivery {
     const { outbox, target, log, runtime } = this.#parts
     const { id, attempt, ageMs } = notice
     const { maxAttempts, maxAgeMs } = target.limits
-    const about = { ...factsOf(notice), notice: id, host: target.host, attempt }
-    const giveUp = async (code: 'attempts' | 'age' | 'gone'): Promise<void> => {
+    const facts = factsOf(notice)
+    const about = { ...facts, notice: id, host: target.host, attempt }
+    const giveUp = async (code: 'attempts' | 'age' | 'gone' | 'unreadable'): Promise<void> => {
       await outbox.remove(id)
       log.write('notice.dropped', { ...about, code, count: 1 })
     }
+    // It is as unreadable for its receiver, and next time.
+    if (!facts) return giveUp('unreadable')
     // A process that dies with each attempt makes no more of them either.
     if (attempt > maxAttempts) return giveUp('attempts')
     if (ageMs > maxAgeMs) return giveUp('age')
@@ -165,11 +168,18 @@ export class Delivery {
   }
 }
 
-/** What the log says of a notice: its body is bytes for the store, and for nobody else. */
-function factsOf({ body }: DueNotice): { readonly [name: string]: unknown } {
-  const { type, data } = JSON.parse(Buffer.from(body).toString('utf8')) as {
-    type: string
-    data: { run: string; actor: string }
+/**
+ * What the log says of a notice: its body is bytes for the store, and for nobody else. Undefined for bytes that are no
+ * notice, which a store may have come to hold.
+ */
+function factsOf({ body }: DueNotice): { readonly [name: string]: unknown } | undefined {
+  try {
+    const { type, data } = JSON.parse(Buffer.from(body).toString('utf8')) as {
+      type: string
+      data: { run: string; actor: string }
+    }
+    return { type, run: data.run, actor: data.actor }
+  } catch {
+    return undefined
   }
-  return { type, run: data.run, actor: data.actor }
 }

@@ -22,13 +22,24 @@ export class RedisOutbox implements Outbox {
   }
 
   async add(notices: readonly StoredNotice[]): Promise<void> {
+    await Promise.all(notices.map((notice) => this.#addOne(notice)))
+  }
+
+  /** In the Redis that its id names; in the next one while that is away. */
+  async #addOne({ id, body }: StoredNotice): Promise<void> {
     const places = this.#places()
-    await Promise.all(
-      notices.map(({ id, body }) => {
-        const at = createHash('sha1').update(id).digest().readUInt32BE() % places.length
-        return places[at]!.run(SCRIPTS['notice-add'], [this.#key], [id, Buffer.from(body)])
-      }),
-    )
+    const at = createHash('sha1').update(id).digest().readUInt32BE() % places.length
+    let failure: Error | undefined
+    for (const place of [...places.slice(at), ...places.slice(0, at)]) {
+      try {
+        await place.run(SCRIPTS['notice-add'], [this.#key], [id, Buffer.from(body)])
+        return
+      } catch (error) {
+        // One that has it all the same, and could not say so, sends it a second time under the same id.
+        failure ??= error as Error
+      }
+    }
+    throw failure
   }
 
   async take(most: number, forMs: number): Promise<DueNotice[]> {

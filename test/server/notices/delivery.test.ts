@@ -69,7 +69,7 @@ function noticeOf(id: string) {
 
 function hook(port: number, options: Partial<WebhookOptions> = {}, resolve?: Resolve): NoticeTarget {
   const url = `http://127.0.0.1:${port}/canary-path`
-  return webhookWith({ url, secret: SECRET, allowAddresses: ['127.0.0.1'], timeoutMs: 200, ...options }, resolve)
+  return webhookWith({ url, secret: SECRET, allowAddresses: ['127.0.0.1'], timeoutMs: 1_000, ...options }, resolve)
 }
 
 /** A receiver that does with each connection what it likes. */
@@ -245,7 +245,7 @@ describe('a notice never goes to', () => {
 describe('a server is bounded: it', () => {
   test('has no more attempts under way than it may', async () => {
     await using receiver = await rawReceiver(() => {})
-    const target = hook(receiver.port, { concurrency: 3, timeoutMs: 100, maxAttempts: 1 })
+    const target = hook(receiver.port, { concurrency: 3, timeoutMs: 500, maxAttempts: 1 })
     let [now, most] = [0, 0]
     const send: NoticeTarget['send'] = async (...args) => {
       most = Math.max(most, ++now)
@@ -288,6 +288,21 @@ describe('a server is bounded: it', () => {
     }
     expect(await delivering_.logged('notice.dropped')).toMatchObject([{ code: 'age' }])
   })
+})
+
+test('a notice whose stored body nobody can read is given up at once, and the log says so', async () => {
+  const { target, asked } = scriptedTarget()
+  await using delivering_ = delivering(target)
+  await delivering_.outbox.add([
+    { id: 'cut', body: Buffer.from('{"version":1,"ty') },
+    { id: 'bare', body: Buffer.from('{"type":"run.ended"}') },
+  ])
+  await delivering_.add('whole')
+  const dropped = await delivering_.logged('notice.dropped', 2)
+  expect(dropped).toMatchObject(['cut', 'bare'].map((notice) => ({ notice, code: 'unreadable', attempt: 1, count: 1 })))
+  expect(await delivering_.logged('notice.sent')).toMatchObject([{ notice: 'whole' }])
+  expect(asked).toHaveLength(1)
+  expect(await delivering_.outbox.trim(9)).toEqual({ removed: 0, left: 0 })
 })
 
 const REJECTED: SendResult = { isSent: false, failure: 'rejected', words: '500' }

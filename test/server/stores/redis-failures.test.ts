@@ -295,7 +295,25 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     }
   })
 
-  test('has no key of a run that lives for ever', async () => {
+  test('that is away takes no new notice with it: they wait in another one', async () => {
+    await using away = await RedisServer.start()
+    const store = redisStore([server, away], server.prefix(), { leaseMs: LEASE_MS })
+    await store.open()
+    const { outbox } = store
+    try {
+      await away.kill()
+      const ids = Array.from({ length: 20 }, (_, n) => `n${n}`)
+      await outbox.add(ids.map((id) => ({ id, body: new Uint8Array([1]) })))
+      const taken = await outbox.take(20, 60_000)
+      expect(taken.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
+      await outbox.putOff('n3', 0)
+      expect(await outbox.take(20, 60_000)).toMatchObject([{ id: 'n3', attempt: 2 }])
+    } finally {
+      await store.close()
+    }
+  })
+
+  test('has no key of a run that lives for ever, and none of a notice', async () => {
     const prefix = server.prefix()
     await using store = await open({}, prefix)
     const heard = new Heard()
@@ -305,6 +323,7 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
         batch: batch(1, 1),
         parked: new Uint8Array(3),
         inputs: [{ mid: 'm', type: 't', packed: new Uint8Array(1) }],
+        notices: [{ id: `n${n}`, body: new Uint8Array(1) }],
       })
       await store.attend(`r${n}`, new Uint8Array([1]))
       if (n === 0) lease.shared?.heldBy(heard)
@@ -314,7 +333,12 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     const late = new AbortController()
     const asked = store.ask('r0', new Uint8Array([7]), late.signal)
     await heard.until('asked 1: 7')
+    await store.outbox.add([{ id: 'of no append', body: new Uint8Array(1) }])
+    const [sent, again] = await store.outbox.take(2, 60_000)
+    await store.outbox.remove(sent!.id)
+    await store.outbox.putOff(again!.id, 60_000)
     const keys = (await server.command('KEYS', `${prefix}:*`)) as string[]
+    expect(keys).toEqual(expect.arrayContaining(['', ':at', ':body', ':tries'].map((end) => `${prefix}:notices${end}`)))
     expect(keys.length).toBeGreaterThan(60)
     const times = await Promise.all(keys.map((key) => server.command('PTTL', key)))
     const immortal = keys.filter((_, i) => Number(times[i]) < 0)
