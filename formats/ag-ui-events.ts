@@ -2,7 +2,7 @@ import type { RunEnd, StreamEvent } from '../protocol/events.ts'
 import { isMap } from '../protocol/map.ts'
 import { addUsage, type Usage } from '../protocol/receipt.ts'
 import type { AgUiEvent, AgUiInterrupt } from './ag-ui-event.ts'
-import { OpenMessages } from './ag-ui-open.ts'
+import { OpenMessages, tagOf } from './ag-ui-open.ts'
 import { eventFacts } from './event-facts.ts'
 import type { Format } from './format.ts'
 import { type Call, OpenCalls } from './open-calls.ts'
@@ -207,7 +207,7 @@ export class AgUiEvents implements Format<AgUiEvent> {
       ...(about !== undefined && { toolCallId: textOf(about) }),
       ...(isMap(schema) && { responseSchema: schema }),
       ...(Number.isFinite(expiresAt) && { expiresAt: new Date(expiresAt as number).toISOString() }),
-      ...(agent !== undefined && { subagentRunId: textOf(agent) }),
+      ...tagOf(agent),
     })
   }
 
@@ -344,8 +344,7 @@ export class AgUiEvents implements Format<AgUiEvent> {
   }
 
   #custom(name: string, value: unknown, agent?: string): void {
-    const tag = agent === undefined ? {} : { subagentRunId: textOf(agent) }
-    this.#events.push({ type: 'CUSTOM', name, value: plainOf(value), ...tag })
+    this.#events.push({ type: 'CUSTOM', name, value: plainOf(value), ...tagOf(agent) })
   }
 }
 

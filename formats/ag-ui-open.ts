@@ -132,6 +132,7 @@ export class OpenMessages {
   }
 }
 
-function tagOf(agent: string | undefined): { subagentRunId?: string } {
+/** The sub-agent that an event belongs to, as the event says it. */
+export function tagOf(agent: string | undefined): { subagentRunId?: string } {
   return agent === undefined ? {} : { subagentRunId: textOf(agent) }
 }

@@ -167,13 +167,11 @@ export class UiChunks implements Format<UiChunk> {
         return this.#data('progress', told(event), textOf(agent ?? 'run'))
       case 'data':
         return this.#own(event)
-      case 'usage': {
-        const { input, output, cached, thinking, cost } = event
+      case 'usage':
         this.#usage ??= { input: 0, output: 0 }
-        addUsage(this.#usage, { input, output, cached, thinking, cost } as Usage)
+        addUsage(this.#usage, event)
         this.#pieces.push({ type: 'message-metadata', messageMetadata: { millrace: this.#facts({}) } })
         return
-      }
       case 'retry':
       case 'warning':
       case 'notice':
@@ -191,18 +189,19 @@ export class UiChunks implements Format<UiChunk> {
     }
     const id = textOf(event.call)
     const known = this.#calls.find(id)
+    if (event.type === 'tool.args') {
+      if (known && known.state !== 'writing') return
+      if (!known) this.#written(id, textOf(event.name ?? 'tool'), agent)
+      this.#pieces.push({ type: 'tool-input-delta', toolCallId: id, inputTextDelta: textOf(event.text) })
+      return
+    }
+    if (event.type === 'tool.call') {
+      this.#complete(id, textOf(event.name), agent, event.args, event.client ? 'client' : 'running')
+      return
+    }
+    const call = known ?? this.#complete(id, 'tool', agent)
     switch (event.type) {
-      case 'tool.args': {
-        if (known && known.state !== 'writing') return
-        if (!known) this.#written(id, textOf(event.name ?? 'tool'), agent)
-        this.#pieces.push({ type: 'tool-input-delta', toolCallId: id, inputTextDelta: textOf(event.text) })
-        return
-      }
-      case 'tool.call':
-        this.#complete(id, textOf(event.name), agent, event.args, event.client ? 'client' : 'running')
-        return
       case 'tool.progress': {
-        const call = known ?? this.#complete(id, 'tool', agent, undefined, 'running')
         if (call.state !== 'running') return
         const { progress, note } = event
         const output = defined({ progress, note })
@@ -210,18 +209,15 @@ export class UiChunks implements Format<UiChunk> {
         return
       }
       case 'tool.result':
-        this.#finished(known ?? this.#complete(id, 'tool', agent, undefined, 'running'), event)
-        return
-      case 'request': {
-        const call = known ?? this.#complete(id, 'tool', agent, undefined, 'running')
+        return this.#finished(call, event)
+      case 'request':
         // A reader that attaches gets the requests once more that still wait, also one that it has just answered.
         if (call.state === 'done' || call.approval === textOf(event.id)) return
         // Of arguments that are still being written, the AI SDK asks no approval.
-        if (call.state === 'writing') this.#complete(id, call.name, agent, undefined, 'running')
+        if (call.state === 'writing') this.#complete(id, call.name, agent)
         call.state = 'approval'
         call.approval = textOf(event.id)
         this.#pieces.push({ type: 'tool-approval-request', approvalId: call.approval, toolCallId: id })
-      }
     }
   }
 
@@ -234,7 +230,13 @@ export class UiChunks implements Format<UiChunk> {
   }
 
   /** The arguments of a call are complete. */
-  #complete(id: string, name: string, agent: string | undefined, args: unknown, state: Call['state']): Call {
+  #complete(
+    id: string,
+    name: string,
+    agent: string | undefined,
+    args: unknown = {},
+    state: Call['state'] = 'running',
+  ): Call {
     this.#begin()
     this.#closePart()
     this.#stepHasCalls = true
@@ -253,7 +255,7 @@ export class UiChunks implements Format<UiChunk> {
   }
 
   #finished(call: Call, { outcome, output, error }: EventOf<'tool.result'>): void {
-    if (call.state === 'writing') this.#complete(call.id, call.name, call.agent, undefined, 'running')
+    if (call.state === 'writing') this.#complete(call.id, call.name, call.agent)
     const isRefused = this.#approved(call, outcome !== 'ok' && textOf(error ?? '').startsWith(REFUSED))
     call.state = 'done'
     if (isRefused) this.#pieces.push({ type: 'tool-output-denied', toolCallId: call.id })
@@ -459,7 +461,7 @@ function told(event: StreamEvent): object {
 }
 
 function reasonOf(stop: string | undefined): 'stop' | 'length' | 'content-filter' | 'other' {
-  if (stop === undefined || stop === 'stop') return 'stop'
-  if (stop === 'length') return 'length'
-  return stop === 'content_filter' ? 'content-filter' : 'other'
+  if (stop === 'length') return stop
+  if (stop === 'content_filter') return 'content-filter'
+  return (stop ?? 'stop') === 'stop' ? 'stop' : 'other'
 }
