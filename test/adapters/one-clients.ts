@@ -1,4 +1,5 @@
-import { createClient, type Run } from '../../client-sdk/node.ts'
+import { createClient, type Run, type WebSocketClass } from '../../client-sdk/node.ts'
+import { SharedBrowser } from '../helpers/shared-browser.ts'
 import { agUiOverClient, agUiOverHttp } from './ag-ui-pages.ts'
 import { overClient } from './ai-sdk-pages.ts'
 import { openAiChat, openAiResponses, plainHttp } from './http-pages.ts'
@@ -6,8 +7,8 @@ import { type Ending, type Page, type PageClient, type PageReading, reading, Sho
 import { reactHook } from './react-pages.ts'
 import { chatOverClient, hookOverClient, hookOverHttp, hookOverWebSocket } from './use-chat-pages.ts'
 
-function native(): PageClient {
-  const open = (page: Page) => createClient(page.url, { token: TOKEN })
+function native(name: string, makeClass: () => WebSocketClass | undefined, close?: () => void): PageClient {
+  const open = (page: Page) => createClient(page.url, { token: TOKEN, WebSocket: makeClass() })
   const read = (client: ReturnType<typeof open>, run: Run): PageReading => {
     const shown = new Shown()
     const over = (async (): Promise<Ending> => {
@@ -30,7 +31,8 @@ function native(): PageClient {
     )
   }
   return {
-    name: 'the native client',
+    name,
+    ...(close && { close: async () => close() }),
     async start(page) {
       const client = open(page)
       return read(client, client.start(page.actor, 'go', { meta: { chat: page.chat } }))
@@ -44,9 +46,20 @@ function native(): PageClient {
   }
 }
 
+/** Each page is one of a browser, whose pages share a connection. */
+function shared(): PageClient {
+  const browser = new SharedBrowser()
+  return native(
+    'the native client, over a shared connection',
+    () => browser.page().WebSocket,
+    () => browser[Symbol.dispose](),
+  )
+}
+
 /** Every way in which a page may read a run. */
 export const PAGE_CLIENTS: readonly PageClient[] = [
-  native(),
+  native('the native client', () => undefined),
+  shared(),
   reactHook(),
   plainHttp(),
   overClient(7),

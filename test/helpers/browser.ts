@@ -108,22 +108,21 @@ export interface PageServer extends AsyncDisposable {
   readonly origin: string
 }
 
-/** @param entry The script, a file of this folder. */
-export async function pageServer(entry = 'browser-page.ts', headers: Record<string, string> = {}): Promise<PageServer> {
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(entry, import.meta.url))],
-    bundle: true,
-    write: false,
-    format: 'esm',
-    platform: 'browser',
-    target: 'es2022',
-    define: { 'process.env.NODE_ENV': '"development"' },
-  })
-  const script = outputFiles[0]!.contents
-  const server = createServer((request, response) => {
-    const isScript = request.url === '/page.js'
-    response.writeHead(200, { ...headers, 'content-type': isScript ? 'text/javascript' : 'text/html' })
-    response.end(isScript ? script : PAGE)
+/**
+ * @param entry The script, a file of this folder.
+ * @param workers Scripts of workers, files of this folder, by the paths at which the page finds them.
+ */
+export async function pageServer(
+  entry = 'browser-page.ts',
+  headers: Record<string, string> = {},
+  workers: Record<string, string> = {},
+): Promise<PageServer> {
+  const scripts = new Map<string | undefined, Uint8Array>()
+  for (const [path, file] of Object.entries({ '/page.js': entry, ...workers })) scripts.set(path, await bundled(file))
+  const server = createServer(({ url }, response) => {
+    const script = scripts.get(url)
+    response.writeHead(200, { ...headers, 'content-type': script ? 'text/javascript' : 'text/html' })
+    response.end(script ?? PAGE)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
@@ -133,6 +132,19 @@ export async function pageServer(entry = 'browser-page.ts', headers: Record<stri
       await new Promise((resolve) => server.close(resolve))
     },
   }
+}
+
+async function bundled(file: string): Promise<Uint8Array> {
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL(file, import.meta.url))],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    define: { 'process.env.NODE_ENV': '"development"' },
+  })
+  return outputFiles[0]!.contents
 }
 
 /** Runs one of the page's experiments. */
