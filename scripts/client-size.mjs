@@ -12,9 +12,10 @@ const extras = ['only', 'collect', 'smooth', 'partialObject', 'upload', 'clientT
 const entries = {
   conversation: { names: ['conversation'], budgetBytes: 3_072 },
   compat: { names: ['streamingService', 'streamAsk', 'chunkProcessor', 'toChunks'], budgetBytes: 3_584 },
-  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_248 },
-  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_200 },
-  react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 4_096 },
+  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_216 },
+  'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_184 },
+  shared: { names: ['sharedWebSocket'], budgetBytes: 512 },
+  react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 3_744 },
 }
 
 const client = await bundled('createClient')
@@ -45,6 +46,14 @@ for (const [entry, { names, budgetBytes }] of Object.entries(entries)) {
   if (beside > budgetBytes) fail(`${figures}: ${beside - budgetBytes} B too much`)
   console.log(figures)
 }
+
+/** What the shared worker of a browser loads, once for all pages. */
+const workerBudgetBytes = 8_192
+const worker = sizeOf(await bundle(`import 'millrace/shared-worker'`))
+const workerFigures = `millrace/shared-worker: ${worker.minified} B minified, ${worker.gzipped} B gzipped, of ${workerBudgetBytes} B allowed, alone`
+if (worker.gzipped > workerBudgetBytes || worker.gzipped < 2_048)
+  fail(`${workerFigures}: too much, or the worker was left out`)
+console.log(workerFigures)
 
 /** The client with these exports, for a browser. */
 function bundled(...names) {
