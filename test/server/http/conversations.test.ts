@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest'
+import { conversation as conversationOf } from '../../../client-sdk/conversation.ts'
+import { createClient } from '../../../client-sdk/node.ts'
+import { agent, conversation, demo } from '../../../server/index.ts'
+import { httpServed } from '../../helpers/http-served.ts'
+import { eventually } from '../../helpers/server.ts'
+
+test('a conversation over plain HTTP is the same one that a client shows, and both add messages', async () => {
+  const actors = { chat: conversation({ agent: agent({ model: demo({ tokensPerSec: 10_000 }) }) }) }
+  await using server = await httpServed(actors)
+  const http = server.http()
+  const ask = (input: object) => http.stream('POST', '/runs', { actor: 'chat', input })
+  {
+    await using answer = await ask({ type: 'send', conversation: 'oslo', id: 'message-1', content: 'Hello' })
+    expect(await answer.end()).toMatchObject({ outcome: 'done' })
+    expect(answer.said).toContain('Hello')
+  }
+  const client = createClient<typeof actors>(server.url, { token: 'alice' })
+  const chat = conversationOf(client, 'oslo')
+  const leave = chat.subscribe(() => {})
+  const shown = () => chat.getSnapshot().messages.map(({ role, status }) => `${role} ${status}`)
+  await eventually(() => shown().length === 2, 'the client shows what HTTP has said')
+  await chat.send('And museums?')
+  {
+    await using answer = await ask({ type: 'send', conversation: 'oslo', id: 'message-3', content: 'And parks?' })
+    expect(await answer.end()).toMatchObject({ outcome: 'done' })
+  }
+  await eventually(() => shown().length === 6, 'the client shows the third message')
+  expect(shown()).toEqual(Array.from({ length: 3 }, () => ['user sent', 'assistant sent']).flat())
+  const listed = await http.json('POST', '/runs', { actor: 'chat', input: { type: 'list' } })
+  const page = await http.json('GET', `/runs/${String(listed.body['run'])}/events?wait=5000`, undefined, {
+    accept: 'application/json',
+  })
+  expect(page.body).toMatchObject({ end: { result: { conversations: [{ id: 'oslo' }] } } })
+  leave()
+  await client.close()
+})
