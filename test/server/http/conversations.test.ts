@@ -19,13 +19,16 @@ test('a conversation over plain HTTP is the same one that a client shows, and bo
   const chat = conversationOf(client, 'oslo')
   const leave = chat.subscribe(() => {})
   const shown = () => chat.getSnapshot().messages.map(({ role, status }) => `${role} ${status}`)
-  await eventually(() => shown().length === 2, 'the client shows what HTTP has said')
+  const answers = (count: number) =>
+    eventually(() => shown().filter((one) => one === 'assistant sent').length === count, `${count} answers are shown`)
+  await answers(1)
   await chat.send('And museums?')
+  await answers(2)
   {
     await using answer = await ask({ type: 'send', conversation: 'oslo', id: 'message-3', content: 'And parks?' })
     expect(await answer.end()).toMatchObject({ outcome: 'done' })
   }
-  await eventually(() => shown().length === 6, 'the client shows the third message')
+  await answers(3)
   expect(shown()).toEqual(Array.from({ length: 3 }, () => ['user sent', 'assistant sent']).flat())
   const listed = await http.json('POST', '/runs', { actor: 'chat', input: { type: 'list' } })
   const page = await http.json('GET', `/runs/${String(listed.body['run'])}/events?wait=5000`, undefined, {
