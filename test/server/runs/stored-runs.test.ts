@@ -437,7 +437,8 @@ describe('a run that only waits', () => {
     expect(await client.next('end', 2)).toMatchObject({ outcome: 'done', data: { result: 'yes' } })
     const fourth = await starts(client, 4)
     await stored(fourth, ({ parked }) => parked !== undefined)
-    expect(refused(second)).toEqual([third])
+    // It may be said again for the same run, and is said of no other.
+    expect([...new Set(refused(second))]).toEqual([third])
   })
 
   test('that cannot go on ends as interrupted, and does not keep the server from starting', async () => {
