@@ -48,6 +48,8 @@ class RunList {
   readonly runs = new Map<string, ListedRun>()
   readonly watchers = new Set<ListWatcher>()
   last = 0
+  /** Runs that only the store has were put on it, and perhaps taken off again. */
+  hasPast = false
   /** How many read it. */
   readers = 0
   /** Resolves once the runs that only the store has are on it. */
@@ -112,6 +114,7 @@ export class RunLists {
       all.sort((a, b) => a.startedAt - b.startedAt)
       list.runs.clear()
       list.last = 0
+      list.hasPast ||= others.length > 0
       for (const listed of all) {
         listed.n = ++list.last
         list.runs.set(listed.id, listed)
@@ -185,6 +188,7 @@ export class RunLists {
     } else if (summary.principal === principal.id) {
       const added = ListedRun.past(principal, summary, ++list.last)
       list.runs.set(id, added)
+      list.hasPast = true
       this.#report(list, added)
       if (list.runs.size > MAX_LISTED) this.#dropOldest(principal, list)
     }
@@ -303,8 +307,10 @@ export class RunLists {
     const list = this.#lists.get(principal.id)
     const listed = list?.runs.get(id)
     if (!list || !listed) return
-    if (isStored && list.isRead) listed.forget()
-    else this.#remove(principal, list, listed)
+    if (isStored && list.isRead) {
+      listed.forget()
+      list.hasPast = true
+    } else this.#remove(principal, list, listed)
   }
 
   /** Reports the changes of a principal's list to `watcher`, from now on until it leaves. */
@@ -344,7 +350,8 @@ export class RunLists {
     list.unfollow?.()
     list.unfollow = undefined
     list.heard.clear()
-    for (const listed of [...list.runs.values()]) if (listed.isPast) list.runs.delete(listed.id)
+    if (list.hasPast) for (const { id, isPast } of [...list.runs.values()]) if (isPast) list.runs.delete(id)
+    list.hasPast = false
     if (list.runs.size === 0 && list.watchers.size === 0) this.#lists.delete(id)
   }
 }

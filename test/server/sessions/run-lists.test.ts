@@ -306,3 +306,21 @@ test('pages have each run once and in order, while runs begin, and leave memory 
     ).toEqual(before)
   }
 })
+
+test('taking a run off a list looks at none of the others, where nothing is stored', () => {
+  const lists = new RunLists(handClock())
+  const runs = Array.from({ length: 100 }, (_, n) => runOf(`r_${n}`).run)
+  for (const run of runs) lists.add(run, 10)
+  let looked = 0
+  for (const listed of lists.of(alice)) {
+    const look = (): boolean => {
+      looked++
+      return false
+    }
+    Object.defineProperty(listed, 'isPast', { get: look })
+  }
+
+  for (const run of runs.slice(0, 50)) lists.remove(run)
+
+  expect([idsOf(lists).length, looked]).toEqual([50, 0])
+})
