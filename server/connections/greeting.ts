@@ -55,13 +55,14 @@ export type WelcomedClient = { readonly session: Session; readonly principal: Pr
  * expire later.
  */
 export class Greeting {
-  readonly #request: UpgradeRequest
+  /** Undefined once the client is welcome: its headers and timers are not kept beyond that. */
+  #request: UpgradeRequest | undefined
   readonly #connection: GreetedConnection
   readonly #outbox: Outbox
   readonly #runtime: GuardedRuntime
   readonly #options: GreetingOptions
   readonly #welcomed: (client: WelcomedClient, early: readonly ReceivedFrame[]) => void
-  readonly #helloTimer: Timer
+  #helloTimer: Timer | undefined
   #expiryTimer: Timer | undefined
   #begun = false
   /** Bytes of complete messages, their number, and all bytes that arrived as far as the transport reports them. */
@@ -69,7 +70,7 @@ export class Greeting {
   #messages = 0
   #arrivedBytes = 0
   readonly #unseenBytes: number
-  readonly #share: EarlyShare
+  #share: EarlyShare | undefined
   #early: ReceivedFrame[] = []
   #client: WelcomedClient | undefined
   #isClosed = false
@@ -93,8 +94,9 @@ export class Greeting {
     this.#helloTimer = runtime.setTimer(options.limits.helloMs, () =>
       connection.fault(CLOSE.helloTimeout, 'no HELLO came in time'),
     )
-    this.#share = options.earlyBytes.add(() => connection.drop())
-    this.#share.set(this.#unseenBytes)
+    const share = options.earlyBytes.add(() => connection.drop())
+    this.#share = share
+    share.set(this.#unseenBytes)
   }
 
   /** HELLO has come. */
@@ -110,7 +112,7 @@ export class Greeting {
     const { beforeWelcomeBytes } = this.#options.limits
     this.#receivedBytes += bytes
     this.#messages++
-    this.#share.set(Math.max(this.#receivedBytes, this.#arrivedBytes))
+    this.#share?.set(Math.max(this.#receivedBytes, this.#arrivedBytes))
     if (this.#receivedBytes > beforeWelcomeBytes)
       throw new ProtocolFault(`more than ${beforeWelcomeBytes} bytes before WELCOME`, CLOSE.tooLarge)
   }
@@ -119,7 +121,7 @@ export class Greeting {
   arrived(bytes: number): void {
     const { beforeWelcomeBytes } = this.#options.limits
     this.#arrivedBytes += bytes
-    this.#share.set(this.#arrivedBytes)
+    this.#share?.set(this.#arrivedBytes)
     if (this.#arrivedBytes - FRAME_HEADER_BYTES * (this.#messages + 1) > beforeWelcomeBytes && !this.#isClosed)
       this.#connection.fault(CLOSE.tooLarge, `more than ${beforeWelcomeBytes} bytes before WELCOME`)
   }
@@ -139,7 +141,9 @@ export class Greeting {
     if (bytes > limits.helloBytes)
       throw new ProtocolFault(`HELLO is larger than ${limits.helloBytes} bytes`, CLOSE.tooLarge)
     this.#begun = true
-    const credentials = this.#credentials(hello)
+    const request = this.#request
+    if (!request) return
+    const credentials = this.#credentials(request, hello)
     let identity: Identity | undefined
     try {
       const answer: unknown = authenticate(credentials)
@@ -154,9 +158,8 @@ export class Greeting {
   /** The connection is closed: its session loses it, and its place in the quota is free. */
   close(): void {
     this.#isClosed = true
-    this.#share.release()
+    this.#release()
     this.#early = []
-    this.#helloTimer.clear()
     this.#expiryTimer?.clear()
     const client = this.#client
     if (!client) return
@@ -164,11 +167,20 @@ export class Greeting {
     this.#options.sessions.lost(client.session, this.#connection)
   }
 
-  #credentials({ auth, client }: Hello): Credentials {
-    const { headers, origin } = this.#request
+  /** Frees what only a connection before its WELCOME needs. */
+  #release(): void {
+    this.#share?.release()
+    this.#share = undefined
+    this.#helloTimer?.clear()
+    this.#helloTimer = undefined
+    this.#request = undefined
+  }
+
+  #credentials(request: UpgradeRequest, { auth, client }: Hello): Credentials {
+    const { headers, origin } = request
     const shown = new Map(headers)
     if (origin === undefined) shown.delete('cookie')
-    const remoteAddress = this.#options.addressOf(this.#request)
+    const remoteAddress = this.#options.addressOf(request)
     return { auth, headers: shown, remoteAddress, client: Buffer.from(client).toString('hex') }
   }
 
@@ -201,8 +213,7 @@ export class Greeting {
     quota.connected()
     const tooMany = quota.connectionFault
     if (tooMany !== undefined) return this.#connection.fault(CLOSE.tooMany, tooMany)
-    this.#helloTimer.clear()
-    this.#share.release()
+    this.#release()
     this.#welcome(hello, client, moved.known)
     if (expiresAt !== undefined) this.#expireAt(expiresAt)
     const early = this.#early

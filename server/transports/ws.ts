@@ -42,7 +42,7 @@ export function ws({ headersMs = HEADERS_MS }: WsOptions = {}): Transport {
   function upgrades(acceptor: SocketAcceptor, limits: TransportLimits, at: HttpServer): Upgrade {
     const mine = (sockets ??= webSocketServer(limits.maxMessage))
     return (request, socket, head) => {
-      socket.on('error', () => socket.destroy())
+      socket.on('error', destroy)
       const asked = upgradeRequest(request, at)
       const verdict = leaving
         ? ({ ok: false, status: 503, message: 'this server is going away' } as const)
@@ -81,6 +81,11 @@ export function ws({ headersMs = HEADERS_MS }: WsOptions = {}): Transport {
       await port?.close(CLOSING_MS)
     },
   }
+}
+
+/** Listens to errors of a stream. A closure would keep the request with its headers as long as the stream lives. */
+function destroy(this: Duplex): void {
+  this.destroy()
 }
 
 /** Ends open sockets at once, and waits up to `CLOSING_MS` for closing sockets to deliver their data. */
