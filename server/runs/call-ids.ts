@@ -12,7 +12,7 @@ export class CallIds {
   /** What is open under these ids and those of agents. */
   readonly open: OpenIds = new OpenIds()
   /** The ids given so far, each with the last number that was appended to it. */
-  readonly #calls = new Map<string, number>()
+  #calls: Map<string, number> | undefined
   #requests = 0
   /** The runs that no other one began, or that were let go, and that give ids from here. */
   #trees = 1
@@ -22,15 +22,17 @@ export class CallIds {
     const usable = given !== '' && given.length <= MAX_ID_CHARACTERS && isWellFormed(given)
     const base = usable ? given : 'call'
     let id = base
-    let n = this.#calls.get(base) ?? 1
-    while (this.#calls.has(id)) id = `${base}_${++n}`
-    this.#calls.set(id, 1).set(base, n)
+    const calls = (this.#calls ??= new Map())
+    let n = calls.get(base) ?? 1
+    while (calls.has(id)) id = `${base}_${++n}`
+    calls.set(id, 1).set(base, n)
     return id
   }
 
   /** These ids were given in another process, and `requests` as the number of the last request. */
   restore(calls: readonly string[], requests: number): void {
-    for (const call of calls) this.#calls.set(call, 1)
+    if (calls.length > 0) this.#calls ??= new Map()
+    for (const call of calls) this.#calls?.set(call, 1)
     this.#requests = requests
   }
 
@@ -46,7 +48,7 @@ export class CallIds {
 
   /** The tree of runs has settled. Behind the last one, no id is given any more. */
   release(): void {
-    if (--this.#trees === 0) this.#calls.clear()
+    if (--this.#trees === 0) this.#calls = undefined
   }
 
   newRequest(): string {

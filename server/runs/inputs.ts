@@ -37,8 +37,9 @@ export class Inputs {
   readonly #limits: InputLimits
   readonly #interactive: boolean
   readonly #callbacks: InputsCallbacks
-  readonly #queue: Channel<{ input: RunInput; bytes: number }>
-  readonly #answers = new Map<string, InputAnswer>()
+  #queue: Channel<{ input: RunInput; bytes: number }> | undefined
+  /** Made for the first input, as the queue is: most runs get none. */
+  #answers: Map<string, InputAnswer> | undefined
   /** Called for each input that goes into the queue. */
   onAccepted: ((input: RunInput) => void) | undefined
   #bytes = 0
@@ -51,21 +52,28 @@ export class Inputs {
     this.#callbacks = callbacks
     this.#limits = limits
     this.#interactive = interactive
-    this.#queue = new Channel(limits.maxInputs)
-    this.#queue.onWaiting = (reading) => {
+  }
+
+  #made(): Channel<{ input: RunInput; bytes: number }> {
+    if (this.#queue) return this.#queue
+    const queue = new Channel<{ input: RunInput; bytes: number }>(this.#limits.maxInputs)
+    queue.onWaiting = (reading) => {
       this.#reading = reading
-      callbacks.waitingChanged()
+      this.#callbacks.waitingChanged()
     }
+    if (this.#isClosed) queue.close()
+    this.#queue = queue
+    return queue
   }
 
   /** The bytes that the kept message ids take, approximately. */
   get retainedBytes(): number {
-    return this.#answers.size * MID_BYTES
+    return (this.#answers?.size ?? 0) * MID_BYTES
   }
 
   /** Inputs accepted and not yet taken. */
   get size(): number {
-    return this.#queue.size
+    return this.#queue?.size ?? 0
   }
 
   /**
@@ -74,22 +82,23 @@ export class Inputs {
    * @param from the client that sends it. Questions may be for some only.
    */
   take(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer {
-    const known = this.#answers.get(mid)
+    const answers = (this.#answers ??= new Map())
+    const known = answers.get(mid)
     if (known) return known.status === 'accepted' ? { status: 'duplicate' } : known
     const answer = this.#accept(input, bytes, from)
     // Another principal may have chosen the same name.
     if (answer.status === 'forbidden') return answer
-    this.#answers.set(mid, answer)
-    if (this.#answers.size > MAX_MIDS) {
-      const [oldest] = this.#answers.keys()
-      if (oldest !== undefined) this.#answers.delete(oldest)
+    answers.set(mid, answer)
+    if (answers.size > MAX_MIDS) {
+      const [oldest] = answers.keys()
+      if (oldest !== undefined) answers.delete(oldest)
     }
     return answer
   }
 
   /** It was too early for this input: it is taken once more. */
   forget(mid: string): void {
-    this.#answers.delete(mid)
+    this.#answers?.delete(mid)
   }
 
   #accept(input: RunInput, bytes: number, from: InputSender | undefined): InputAnswer {
@@ -108,8 +117,9 @@ export class Inputs {
       }
     if (this.#bytes + bytes > maxInputBytes)
       return { status: 'busy', note: 'the inputs that wait are too large together; try again later' }
-    if (!this.#queue.push({ input, bytes }))
-      return { status: 'busy', note: `${this.#queue.capacity} inputs wait already; try again later` }
+    const queue = this.#made()
+    if (!queue.push({ input, bytes }))
+      return { status: 'busy', note: `${queue.capacity} inputs wait already; try again later` }
     this.#bytes += bytes
     try {
       this.onAccepted?.(input)
@@ -121,15 +131,16 @@ export class Inputs {
 
   /** What another process needs to go on with them. */
   get kept(): KeptInputs {
-    const waiting = [...this.#queue.items]
-    const accepted = [...this.#answers].filter(([, { status }]) => status === 'accepted').map(([mid]) => mid)
+    const waiting = [...(this.#queue?.items ?? [])]
+    const accepted = [...(this.#answers ?? [])].filter(([, { status }]) => status === 'accepted').map(([mid]) => mid)
     return { waiting, accepted }
   }
 
   restore({ waiting, accepted }: KeptInputs): void {
-    for (const mid of accepted) this.#answers.set(mid, { status: 'accepted' })
+    if (accepted.length > 0) this.#answers ??= new Map()
+    for (const mid of accepted) this.#answers?.set(mid, { status: 'accepted' })
     for (const item of waiting) {
-      this.#queue.push(item)
+      this.#made().push(item)
       this.#bytes += item.bytes
     }
   }
@@ -137,7 +148,7 @@ export class Inputs {
   /** Takes all inputs that wait, without waiting for more. */
   takeAll(): RunInput[] {
     const taken: RunInput[] = []
-    for (let item = this.#queue.take(); item; item = this.#queue.take()) {
+    for (let item = this.#queue?.take(); item; item = this.#queue?.take()) {
       this.#bytes -= item.bytes
       taken.push(item.input)
     }
@@ -153,7 +164,7 @@ export class Inputs {
   get queue(): AsyncIterable<RunInput> {
     const reader: AsyncIterator<RunInput> & AsyncIterable<RunInput> = {
       next: async () => {
-        const step = await this.#queue.next()
+        const step = await this.#made().next()
         if (step.done) return { done: true, value: undefined }
         this.#bytes -= step.value.bytes
         return { done: false, value: step.value.input }
@@ -180,7 +191,7 @@ export class Inputs {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#queue.close()
+    this.#queue?.close()
   }
 
   /** The run has settled: the actor takes none of the inputs that are left. */

@@ -4,11 +4,13 @@ import type { WaitingCall } from './parked-run.ts'
 /** What was open when a run was stopped. */
 export type OpenWorkSnapshot = { provider: boolean; tools: string[] }
 
+type Call = { readonly id: string; waits: CallWait | undefined }
+
 /** What a run has open besides its actor: provider requests and tool calls. */
 export class OpenWork {
   #providers = 0
-  /** Calls that have not finished. */
-  readonly #calls = new Set<{ readonly id: string; waits: CallWait | undefined }>()
+  /** Calls that have not finished. Made for the first: an empty Set takes 200 bytes, also in each ended run that is kept. */
+  #calls: Set<Call> | undefined
   readonly #onIdle: () => void
 
   constructor(onIdle: () => void) {
@@ -16,7 +18,7 @@ export class OpenWork {
   }
 
   get idle(): boolean {
-    return this.#providers === 0 && this.#calls.size === 0
+    return this.#providers === 0 && !this.#calls?.size
   }
 
   /** Begins a provider request. Call the function it returns once the request has finished; a second call does nothing. */
@@ -33,11 +35,11 @@ export class OpenWork {
 
   /** Begins a tool call. Call `finished` once the tool has finished; a second call does nothing. */
   openTool(id: string): { finished: () => void; waits: (waits: CallWait | undefined) => void } {
-    const call = { id, waits: undefined as CallWait | undefined }
-    this.#calls.add(call)
+    const call: Call = { id, waits: undefined }
+    const calls = (this.#calls ??= new Set()).add(call)
     return {
       finished: () => {
-        if (this.#calls.delete(call)) this.#checkIdle()
+        if (calls.delete(call)) this.#checkIdle()
       },
       waits: (waits) => {
         call.waits = waits
@@ -49,7 +51,7 @@ export class OpenWork {
   get waiting(): WaitingCall[] | undefined {
     if (this.#providers > 0) return undefined
     const waiting: WaitingCall[] = []
-    for (const { id, waits } of this.#calls) {
+    for (const { id, waits } of this.#calls ?? []) {
       if (!waits) return undefined
       waiting.push({ id, ...waits })
     }
@@ -58,7 +60,7 @@ export class OpenWork {
 
   /** What is open now. */
   snapshot(): OpenWorkSnapshot {
-    return { provider: this.#providers > 0, tools: Array.from(this.#calls, ({ id }) => id) }
+    return { provider: this.#providers > 0, tools: Array.from(this.#calls ?? [], ({ id }) => id) }
   }
 
   #checkIdle(): void {

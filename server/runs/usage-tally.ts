@@ -24,7 +24,7 @@ export class UsageTally {
   /** The number of texts logged when a provider last stated its usage. */
   #stated = 0
   /** The requests whose provider has not stated its usage. */
-  readonly #unstated = new Set<Asked>()
+  #unstated: Set<Asked> | undefined
   #iterations = 0
   /** Why the last answer of a model ended. */
   #stop: string | undefined
@@ -68,11 +68,11 @@ export class UsageTally {
    */
   asked(inputTokens: () => number, prices?: Prices): OpenRequest {
     const asked: Asked = { inputTokens, prices }
-    this.#unstated.add(asked)
+    const unstated = (this.#unstated ??= new Set()).add(asked)
     return {
-      stated: () => void this.#unstated.delete(asked),
+      stated: () => void unstated.delete(asked),
       cut: (texts) => {
-        const isUnstated = this.#unstated.delete(asked)
+        const isUnstated = unstated.delete(asked)
         const output = texts - this.#stated
         // Some state the usage before the answer is over.
         if (!isUnstated && output === 0) return
@@ -116,7 +116,7 @@ export class UsageTally {
     if (cutOff) {
       let output = texts - this.#stated
       // The texts of answers that are given at the same time are counted together, and as the first one's.
-      for (const { inputTokens, prices } of this.#unstated) {
+      for (const { inputTokens, prices } of this.#unstated ?? []) {
         addUsage(usage, estimated({ input: inputTokens(), output }, prices))
         output = 0
       }
