@@ -1,6 +1,9 @@
 import { WebSocket } from 'ws'
 import type { ActorMap } from '../protocol/actors.ts'
+import { pooledRandomBytes } from '../protocol/random-pool.ts'
+import type { ClientRuntime } from '../protocol/runtime.ts'
 import { type Client, type ClientOptions, createClient as createClientWith } from './client.ts'
+import { systemRuntime } from './runtime.ts'
 
 export * from './index.ts'
 
@@ -16,6 +19,9 @@ export class NodeWebSocket extends WebSocket {
     setTimeout(() => this.terminate(), CLOSE_MS).unref()
   }
 }
+
+/** Each start takes a random key. */
+const nodeRuntime: ClientRuntime = { ...systemRuntime, randomBytes: pooledRandomBytes }
 
 /** A message is read at once, and nothing of it is kept: it needs no copy, and no event object around it. */
 Object.defineProperties(NodeWebSocket.prototype, {
@@ -38,5 +44,10 @@ export function createClient<Actors extends ActorMap = ActorMap>(
   url: string | URL,
   options: ClientOptions = {},
 ): Client<Actors> {
-  return createClientWith(url, { ...options, WebSocket: options.WebSocket ?? NodeWebSocket })
+  const { WebSocket, runtime } = options
+  return createClientWith(url, {
+    ...options,
+    WebSocket: WebSocket ?? NodeWebSocket,
+    runtime: runtime ?? nodeRuntime,
+  })
 }

@@ -1,23 +1,8 @@
-import { randomFillSync } from 'node:crypto'
+import { pooledRandomBytes } from '../protocol/random-pool.ts'
 import type { Runtime, Timer } from '../protocol/runtime.ts'
 
-const POOL_BYTES = 4_096
 /** The longest delay that `setTimeout` accepts. A longer one fires at once. */
 const LONGEST_MS = 2 ** 31 - 1
-let pool = Buffer.allocUnsafe(0)
-let used = 0
-
-/** Cuts random bytes from a buffer that is filled at once. Calling the generator for each id costs 30 times as much. */
-function pooledRandomBytes(length: number): Uint8Array {
-  if (used + length > pool.length) {
-    pool = randomFillSync(Buffer.alloc(Math.max(POOL_BYTES, length)))
-    used = 0
-  }
-  const bytes = new Uint8Array(pool.subarray(used, used + length))
-  pool.fill(0, used, used + length)
-  used += length
-  return bytes
-}
 
 /** Clock, timers and randomness of a Node process. The timers do not keep the process alive. */
 export const nodeRuntime: Runtime = {
