@@ -6,6 +6,9 @@ import type { ClientProcess } from './stage/stage.ts'
 import { figure, percentile } from './stage/statistics.ts'
 
 const ENDLESS = 1_000_000_000
+/** Not measured: code is compiled meanwhile. */
+const WARM_STARTS = 4_000
+const WARM_CANCELS = 1_000
 const WAITING: Pace = { type: 'waiting', ms: 20 }
 const BARE = { 'millrace, ws': BASE, 'millrace, uWS': 'raw uWS' } as const
 /** Beside a cancel: connections, streams on each, and how fast they are. */
@@ -59,8 +62,10 @@ export const cancel: BenchQuestion = {
     /** Starts and cancels until their code is compiled. */
     const warmUp = async (client: ClientProcess): Promise<void> => {
       await client.ask('connect', 1)
-      await client.ask('starts', { count: 2 * count, request: { id: 'warm', pace: { type: 'full' }, tokens: 1 } })
-      await sequence(client, 'warm', WAITING, Math.min(200, count))()
+      const starts = { id: 'warm', pace: { type: 'full' as const }, tokens: 1 }
+      await client.ask('starts', { count: Math.min(WARM_STARTS, 20 * count), request: starts })
+      const request = { id: 'warm-cancel', pace: WAITING, tokens: ENDLESS }
+      await client.ask('cancels', { count: Math.min(WARM_CANCELS, 5 * count), request, atOnce: true })
     }
 
     const beside = async (peer: PeerName, port: number, load: Load, then: () => Promise<void>): Promise<void> => {

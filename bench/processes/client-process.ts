@@ -142,19 +142,19 @@ const commands = {
   },
 
   /**
-   * Starts runs one after the other, waits a little after the first token, and cancels.
+   * Starts runs one after the other, waits a little after the first token, and cancels. With `atOnce` it never waits.
    * @returns when each was cancelled, in `machineUs`.
    */
-  async cancels({ count, request }: { count: number; request: TokenRequest }): Promise<{ id: string; at: number }[]> {
+  async cancels({ count, request, atOnce = false }: Cancels): Promise<{ id: string; at: number }[]> {
     const cancelled: { id: string; at: number }[] = []
     for (let n = 0; n < count; n++) {
       const id = `${request.id}-${n}`
       const iterator = clients[0]!.read({ ...request, id })[Symbol.asyncIterator]()
       await iterator.next()
-      await pass(4 + 4 * Math.random())
+      if (!atOnce) await pass(4 + 4 * Math.random())
       cancelled.push({ id, at: machineUs() })
       await iterator.return?.()
-      await pass(1 + 2 * Math.random())
+      if (!atOnce) await pass(1 + 2 * Math.random())
     }
     return cancelled
   },
@@ -199,6 +199,8 @@ const commands = {
 }
 
 let clogged: { id: string; iterator: AsyncIterator<string> }[] = []
+
+export type Cancels = { count: number; request: TokenRequest; atOnce?: boolean }
 
 export type Reading = { perConnection: number; request: TokenRequest; credit?: number }
 
