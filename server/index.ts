@@ -162,8 +162,9 @@ export type {
   RouterStartOptions,
   StreamAskOptions,
 } from './router.ts'
-export type { CloseOptions, MillraceServer, ServerOptions, WorkOptions } from './server.ts'
+export type { MillraceServer } from './server.ts'
 export { createServer } from './server.ts'
+export type { CloseOptions, ServerOptions, WorkOptions } from './server-options.ts'
 export type { Authenticate, Credentials, Identity, JwtClaims, JwtKeyFinder, JwtOptions } from './sessions/auth.ts'
 export { anonymous, bearer, jwt } from './sessions/auth.ts'
 export { defaultAuthorize } from './sessions/permissions.ts'

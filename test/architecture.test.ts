@@ -56,6 +56,7 @@ const rooms = [
   'cli/',
   'index.ts',
   'server.ts',
+  'server-options.ts',
   'process/',
   'mcp/',
   'dashboard/',

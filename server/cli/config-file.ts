@@ -3,7 +3,7 @@ import { basename, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { checkOptions } from '../../protocol/options.ts'
 import type { Actor } from '../actors/actor.ts'
-import { SERVER_OPTIONS, type ServerOptions } from '../server.ts'
+import { SERVER_OPTIONS, type ServerOptions } from '../server-options.ts'
 import { EXIT, Failure, messageOf, placeOf } from './exit.ts'
 
 /** The options of `createServer` that a config file may set, all of them optional. */

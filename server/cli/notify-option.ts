@@ -1,5 +1,5 @@
 import { webhook } from '../notices/webhook.ts'
-import type { ServerOptions } from '../server.ts'
+import type { ServerOptions } from '../server-options.ts'
 import type { Config } from './config-file.ts'
 import { EXIT, Failure, messageOf } from './exit.ts'
 

@@ -1,5 +1,6 @@
 import type { Model } from '../models/model.ts'
-import { createServer, type MillraceServer, type ServerOptions } from '../server.ts'
+import { createServer, type MillraceServer } from '../server.ts'
+import type { ServerOptions } from '../server-options.ts'
 import type { Authenticate } from '../sessions/auth.ts'
 import type { Config } from './config-file.ts'
 import { demoActors } from './demo-actors.ts'

@@ -1,4 +1,4 @@
-import { DEFAULT_SLOTS } from '../server.ts'
+import { DEFAULT_SLOTS } from '../server-options.ts'
 import { loadConfig } from './config-file.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { MODEL_NAMES } from './model-option.ts'

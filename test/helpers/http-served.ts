@@ -1,5 +1,5 @@
 import type { Actor } from '../../server/actors/actor.ts'
-import type { ServerOptions } from '../../server/server.ts'
+import type { ServerOptions } from '../../server/server-options.ts'
 import { HttpClient } from './http-client.ts'
 import { type TestServer, testServer } from './server.ts'
 import { onWs } from './transports.ts'
