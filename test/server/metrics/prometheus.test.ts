@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { Registry } from 'prom-client'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createClient } from '../../../client-sdk/node.ts'
 import { MillraceError } from '../../../protocol/errors.ts'
 import {
@@ -97,9 +97,11 @@ class FakeRun {
 }
 
 function served(
-  settings: Partial<Pick<ServerOptions<ActorMap>, 'authenticate' | 'notify' | 'store'>> & { register?: Registry } = {},
+  settings: Partial<Pick<ServerOptions<ActorMap>, 'authenticate' | 'limits' | 'notify' | 'store'>> & {
+    register?: Registry
+  } = {},
 ) {
-  const { store, register, notify, authenticate = people } = settings
+  const { store, register, notify, authenticate = people, limits } = settings
   const metrics = prometheus({ register })
   const server = createServer({
     actors: {
@@ -117,7 +119,7 @@ function served(
     authenticate,
     logger: quiet,
     http: true,
-    limits: { maxRuns: 2 },
+    limits: { maxRuns: 2, ...limits },
     metrics,
     notify,
     onError: () => {},
@@ -532,6 +534,33 @@ describe('prometheus()', () => {
     store.faults.failBefore = 0
     await untilSo(async () => (await now()).of('millrace_store_down') === 0)
     await client.close()
+    await server.close({ drainMs: 0 })
+  })
+
+  test('counts an ended run that makes room for others', async () => {
+    const { server, metrics } = served({ limits: { retainPrincipal: 1 } })
+    const { url } = await server.listen(0)
+    const client = createClient(url, { token: 'alice' })
+    await expect(client.start('count', 3).end).rejects.toThrow('given up to make room')
+    await untilSo(async () => new Scrape((await metrics.text()).text).of('millrace_runs_dropped_total') === 1)
+    await client.close()
+    await server.close({ drainMs: 0 })
+  })
+
+  test('says that memory is short, and that it no longer is', async () => {
+    const { server, metrics } = served()
+    await server.listen(0)
+    const isShort = async (): Promise<number> => new Scrape((await metrics.text()).text).of('millrace_memory_short')
+    expect(await isShort()).toBe(0)
+    const usage = process.memoryUsage()
+    const full = Object.assign(() => ({ ...usage, external: 1e15 }), { rss: () => usage.rss })
+    const fake = vi.spyOn(process, 'memoryUsage').mockImplementation(full)
+    try {
+      await untilSo(async () => (await isShort()) === 1)
+    } finally {
+      fake.mockRestore()
+    }
+    await untilSo(async () => (await isShort()) === 0)
     await server.close({ drainMs: 0 })
   })
 
