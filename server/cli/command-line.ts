@@ -20,6 +20,11 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   graph: async () => (await import('./graph.ts')).graph,
   mcp: async () => (await import('./mcp.ts')).mcp,
   verify: async () => (await import('./verify.ts')).verify,
+  completion: async () => (await import('./completion.ts')).completion(all),
+}
+
+function all(): Promise<Command[]> {
+  return Promise.all(Object.values(commands).map((load) => load()))
 }
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
@@ -39,7 +44,7 @@ async function dispatch([name, ...args]: readonly string[], output: Output): Pro
     case 'help':
     case '--help':
     case '-h':
-      await output.answer(overviewHelp(await Promise.all(Object.values(commands).map((load) => load()))))
+      await output.answer(overviewHelp(await all()))
       return name === undefined ? EXIT.usage : EXIT.ok
     case '--version':
     case '-v':

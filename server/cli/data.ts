@@ -19,6 +19,7 @@ const usage = {
     'delete removes all runs and conversations of a principal for good.',
   ],
   args: ['<task>'],
+  choices: TASKS,
   options: {
     data: { type: 'string', value: 'DIR', about: 'Folder of the data, as the server has it.' },
     principal: {

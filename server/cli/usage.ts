@@ -20,6 +20,8 @@ export type Usage = {
   readonly about: string
   /** Its arguments as the help shows them: `<required>` or `[optional]`. */
   readonly args: readonly string[]
+  /** The words that the first argument may be. Default: any. */
+  readonly choices?: readonly string[]
   readonly options: { readonly [name: string]: OptionUsage }
   /** Further sentences for the help. */
   readonly notes?: readonly string[]

@@ -32,7 +32,7 @@ describe('a command that cannot work is refused in one line, with exit code 2:',
     ['', /^Usage: millrace <command>/],
     [
       'wat',
-      /unknown command wat; known commands: serve, worker, run, attach, send, answer, cancel, ls, top, record, replay, data, graph, mcp, verify; see millrace --help/,
+      /unknown command wat; known commands: serve, worker, run, attach, send, answer, cancel, ls, top, record, replay, data, graph, mcp, verify, completion; see millrace --help/,
     ],
     ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
     ['serve --port 65536', /--port takes a whole number/],
