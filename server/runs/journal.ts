@@ -225,8 +225,11 @@ export class Journal implements Pacer {
     this.#isSending = false
     this.#retryMs = RETRY_MS
     this.#run.succeeded()
-    if (refusal !== undefined) this.lose()
-    else if (batch) {
+    if (refusal !== undefined) {
+      // The store has lost what it had. No other process has the run then, and one of them must be able to end it.
+      if (refusal === 'gap' && this.#lease?.shared) this.#lease.release().catch(() => {})
+      this.lose()
+    } else if (batch) {
       this.#stored = batch.last
       this.#storedBytes = this.#log.bytesThrough(batch.last)
       if (this.#run.durability === 'logged') this.#log.showThrough(batch.last)

@@ -330,6 +330,35 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     expect(await again.next('end', 1)).toMatchObject({ outcome: 'error', seq: 6, data: { code: 'interrupted' } })
   })
 
+  test('end a run of which Redis has lost what it had: the server that holds it does not hold it on', async () => {
+    const node = deployment()
+    const seen = { yielded: 0, aborted: 0 }
+    const actors = actorsOf(seen)
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'echo', null)
+    const { run } = await alice.next('opened')
+    alice.send({ kind: 'input', sid: 1, mid: 'm1', type: 'message', data: 'one' })
+    await alice.until(() => alice.count(1) === 1)
+    // Its item is stored, a moment later.
+    while ((await b.store.find(run))?.next !== 2);
+    // As after a failover: the replica had the run, and not its item.
+    const [key] = (await redis.command('KEYS', `*{${run}}:m`)) as string[]
+    await redis.command(
+      'EVAL',
+      "redis.call('HSET', KEYS[1], 's', '0') redis.call('DEL', KEYS[2])",
+      '2',
+      key!,
+      `${key!.slice(0, -1)}l`,
+    )
+    alice.send({ kind: 'input', sid: 1, mid: 'm2', type: 'message', data: 'two' })
+    expect(await alice.closed).toBe(4503)
+    await using again = await b.client()
+    again.attach(1, run, 0)
+    expect(await again.next('end', 1)).toMatchObject({ outcome: 'error', seq: 1, data: { code: 'interrupted' } })
+  })
+
   test('say nothing of an end that comes too late: the run has its one end on the other server', async () => {
     const node = deployment({ leaseMs: 10_000 })
     const actors = actorsOf({ yielded: 0, aborted: 0 })
