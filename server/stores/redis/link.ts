@@ -41,6 +41,7 @@ export class Link {
   readonly #deadlineMs: number
   readonly #name: string
   #module: RedisModule | undefined
+  readonly #standIn: RedisModule | undefined
   #client: RedisClient | undefined
   #lastCall = 0
   /** Calls that are not answered, the oldest first. */
@@ -56,19 +57,21 @@ export class Link {
   /**
    * @param name by which Redis lists its connection.
    * @param deadlineMs How long Redis may be silent while it has a command, in milliseconds.
+   * @param standIn stands in for the package. For tests.
    */
-  constructor(url: string, name: string, runtime: LinkRuntime, deadlineMs: number) {
+  constructor(url: string, name: string, runtime: LinkRuntime, deadlineMs: number, standIn?: RedisModule) {
     this.#url = url
     this.place = placeOf(url)
     this.#name = name
     this.#runtime = runtime
     this.#deadlineMs = deadlineMs
+    this.#standIn = standIn
   }
 
   /** Connects, and makes sure that Redis can be used. It connects again by itself from then on. */
   async open(): Promise<void> {
     try {
-      this.#module = await loadRedis()
+      this.#module = this.#standIn ?? (await loadRedis())
       await this.#connect(this.#module)
       await this.#checkServer()
     } catch (error) {
@@ -90,7 +93,7 @@ export class Link {
 
   /** Makes another client of the same Redis, which is not connected. */
   another(): RedisClient {
-    return makeClient(this.#module!, this.#url, this.#name, this.#runtime.random)
+    return makeClient(this.#module!, this.#url, this.#name, () => this.#runtime.random())
   }
 
   /** Runs a script. Redis that does not know it any more is given its text. */
@@ -204,7 +207,7 @@ export class Link {
 
   /** Resolves with the first connection, and rejects if that fails. */
   async #connect(module: RedisModule): Promise<void> {
-    const client = makeClient(module, this.#url, this.#name, this.#runtime.random)
+    const client = makeClient(module, this.#url, this.#name, () => this.#runtime.random())
     this.#client = client
     await new Promise<void>((resolve, reject) => {
       const timer = this.#runtime.setTimer(OPEN_MS, () => reject(this.#late()))

@@ -1,4 +1,3 @@
-import { MillraceError } from '../../../protocol/errors.ts'
 import type { Timer } from '../../../protocol/runtime.ts'
 import type {
   AskRefusal,
@@ -19,7 +18,7 @@ import type {
 } from '../run-store.ts'
 import { Asks } from './asks.ts'
 import { unpackBatch } from './batch-record.ts'
-import type { Argument, Reply } from './client.ts'
+import type { Argument, RedisModule, Reply } from './client.ts'
 import { HeldRun, unpackInput } from './held-run.ts'
 import { Hints } from './hints.ts'
 import { Link, type LinkRuntime } from './link.ts'
@@ -52,6 +51,8 @@ export type ShardOptions = {
   readonly lookMs: number
   /** Drops every hint. For tests. */
   readonly isDeaf: boolean
+  /** Stands in for the package `redis`. For tests. */
+  readonly standIn?: RedisModule | undefined
 }
 
 /** What a shard takes from its process. */
@@ -82,7 +83,7 @@ export class Shard implements RedisPlace {
   constructor(url: string, options: ShardOptions, runtime: ShardRuntime) {
     this.#options = options
     this.#runtime = runtime
-    this.#link = new Link(url, `millrace-${options.node}`, runtime, options.deadlineMs)
+    this.#link = new Link(url, `millrace-${options.node}`, runtime, options.deadlineMs, options.standIn)
     this.#hints = new Hints(this.#link, () => this.#lookAll(), options.isDeaf)
     this.#asks = new Asks({
       runtime,
@@ -154,8 +155,9 @@ export class Shard implements RedisPlace {
 
   async begin(id: string, run: NewRun): Promise<Lease | StoredKey> {
     const [isMine, gen, holder, stored] = await this.#begin(id, run)
-    if (run.key && isMine !== '1') return { run: id, input: stored!.slice(1) }
-    if (holder !== this.#options.node) throw new MillraceError('internal', `the run ${id} was begun by another process`)
+    // Another process has it: it began the run of this key, or took over one whose beginning was answered too late.
+    const isOthers = holder !== this.#options.node || (run.key && isMine !== '1')
+    if (isOthers) return { run: id, input: stored!.slice(1) }
     const held = this.#held.get(id)
     return held?.gen === Number(gen) ? held : this.#hold(id, Number(gen), run.facts.principal)
   }
