@@ -59,7 +59,7 @@ function up(alter: (frame: UpFrame) => UpFrame[]): () => Tamper {
 }
 
 /** Replaces a method until it is put back. */
-function method<Class extends object, Name extends keyof Class>(
+export function method<Class extends object, Name extends keyof Class>(
   on: Class,
   name: Name,
   replace: (original: Class[Name]) => Class[Name],
@@ -73,7 +73,7 @@ function method<Class extends object, Name extends keyof Class>(
 }
 
 /** Replaces what a getter gives until it is put back. */
-function getter<Class extends object, Name extends keyof Class>(
+export function getter<Class extends object, Name extends keyof Class>(
   on: Class,
   name: Name,
   value: Class[Name],

@@ -1,7 +1,7 @@
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
 
-type Alarm = { readonly due: number; readonly order: number; readonly callback: () => void; cleared: boolean }
+type Alarm = { readonly due: number; readonly callback: () => void; cleared: boolean }
 
 /** Seeded chance: the same seed gives the same numbers everywhere. */
 export class Chance {
@@ -31,8 +31,8 @@ export class Chance {
 export class VirtualTime implements Runtime {
   readonly chance: Chance
   #now = 0
-  #order = 0
-  #alarms: Alarm[] = []
+  /** In the order in which they are due. */
+  readonly #alarms: Alarm[] = []
   #turn: (() => void)[] = []
   #turns = 0
 
@@ -49,8 +49,8 @@ export class VirtualTime implements Runtime {
   }
 
   setTimer(ms: number, callback: () => void): Timer {
-    const alarm: Alarm = { due: this.#now + Math.max(0, ms), order: this.#order++, callback, cleared: false }
-    this.#alarms.push(alarm)
+    const alarm: Alarm = { due: this.#now + Math.max(0, ms), callback, cleared: false }
+    this.#alarms.splice(this.#placeOf(alarm.due), 0, alarm)
     return { clear: () => void (alarm.cleared = true) }
   }
 
@@ -89,20 +89,25 @@ export class VirtualTime implements Runtime {
     return callbacks.length
   }
 
+  /** Behind the alarms that are due before it, or at the same time. */
+  #placeOf(due: number): number {
+    let [low, high] = [0, this.#alarms.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#alarms[middle]!.due <= due) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   /** Lets `ms` pass; timers fire in their order, and what each one starts runs before the next. */
   async advance(ms: number): Promise<void> {
     const until = this.#now + ms
     for (;;) {
-      this.#alarms = this.#alarms.filter((alarm) => !alarm.cleared)
-      let next: Alarm | undefined
-      for (const alarm of this.#alarms) {
-        if (
-          alarm.due <= until &&
-          (!next || alarm.due < next.due || (alarm.due === next.due && alarm.order < next.order))
-        )
-          next = alarm
-      }
-      if (!next) break
+      const next = this.#alarms[0]
+      if (!next || next.due > until) break
+      this.#alarms.shift()
+      if (next.cleared) continue
       next.cleared = true
       this.#now = Math.max(this.#now, next.due)
       next.callback()
