@@ -396,10 +396,8 @@ export class ClusterWorld {
       (status) => {
         view.approvals--
         this.#stage.log(`${view.name} approval ${status}`)
-        // Said again, after its first acknowledgement was lost.
-        const isTaken = status === 'accepted' || status === 'duplicate'
         const id = idOf(view.run)
-        if (isTaken) this.#accepted.set(id, (this.#accepted.get(id) ?? 0) + 1)
+        if (status === 'accepted') this.#accepted.set(id, (this.#accepted.get(id) ?? 0) + 1)
       },
       (error: unknown) => {
         view.approvals--
@@ -572,7 +570,8 @@ export class ClusterWorld {
       for (const view of this.#views()) {
         if (view.reader.done) continue
         if (acts && view.plan.silent && view.kind === 'work') this.#cancel(view)
-        if (acts && round % 8 === 7) this.#approve(view)
+        // One whose end Redis has lost may wait again.
+        if ((acts || this.#isRewritten(view)) && round % 8 === 7) this.#approve(view)
         await view.reader.readOn(8)
       }
       await this.#stage.flush(60)
