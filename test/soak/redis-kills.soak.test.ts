@@ -47,7 +47,7 @@ test.skipIf(!HAS_REDIS)(
       const killing = new Promise<void>((resolve) => (isEnough = resolve))
       const reading = runs.map(async (run, i) => {
         for await (const text of run.text()) {
-          seen[i] += text
+          seen[i] = (seen[i] ?? '') + text
           if (seen.join('').length >= enough) isEnough()
         }
       })
