@@ -29,23 +29,24 @@ export class RedisOutbox implements Outbox {
   async #addOne({ id, body }: StoredNotice): Promise<void> {
     const places = this.#places()
     const at = createHash('sha1').update(id).digest().readUInt32BE() % places.length
-    let failure: Error | undefined
+    const failures: Error[] = []
     for (const place of [...places.slice(at), ...places.slice(0, at)]) {
       try {
         await place.run(SCRIPTS['notice-add'], [this.#key], [id, Buffer.from(body)])
         return
       } catch (error) {
         // One that has it all the same, and could not say so, sends it a second time under the same id.
-        failure ??= error as Error
+        failures.push(error as Error)
       }
     }
+    const [failure = new Error('this store has no Redis')] = failures
     throw failure
   }
 
   async take(most: number, forMs: number): Promise<DueNotice[]> {
     const places = this.#places()
     const found: DueNotice[] = []
-    let failure: Error | undefined
+    const failures: Error[] = []
     // One after the other, and each of them comes first in turn.
     this.#turn = (this.#turn + 1) % places.length
     for (const place of [...places.slice(this.#turn), ...places.slice(0, this.#turn)]) {
@@ -59,9 +60,10 @@ export class RedisOutbox implements Outbox {
         }
       } catch (error) {
         // What is in the others goes on while one of them is away.
-        failure ??= error as Error
+        failures.push(error as Error)
       }
     }
+    const [failure] = failures
     if (failure && found.length === 0) throw failure
     return found
   }
