@@ -8,7 +8,7 @@ const SEEDS = repetitions({ quick: 80, full: 5_000, long: 60_000 })
 /** Far more than it takes. */
 const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 })
 /** A broken rule that no seed up to here finds is one that the simulation does not watch. */
-const ENOUGH = 400
+const ENOUGH = 1_000
 
 const agents: MakeWorld = (seed, tamper) => new AgentWorld(seed, tamper)
 
