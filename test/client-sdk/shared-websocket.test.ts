@@ -10,7 +10,7 @@ import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
 import { mixedEvents } from '../helpers/mixed-run.ts'
 import { readAll } from '../helpers/read-all.ts'
 import { type ServedActors, servedActors } from '../helpers/served-actors.ts'
-import { eventually, type TestServer, testServer } from '../helpers/server.ts'
+import { eventually, testServer } from '../helpers/server.ts'
 import { type BrowserPageOptions, SharedBrowser } from '../helpers/shared-browser.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
 

@@ -73,7 +73,7 @@ export class SharedBrowser implements Disposable {
     const page: SharingPage = {
       location: { href: 'http://127.0.0.1/chat/' },
       MessageChannel: this.channels,
-      ...(without !== 'SharedWorker' && { SharedWorker: class {} }),
+      ...(without !== 'SharedWorker' && { SharedWorker: Object }),
       navigator: without === 'locks' ? {} : { locks: { request } },
     }
     const begin = (): SharedWorkerLike => {
