@@ -1,5 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test, vi } from 'vitest'
-import { Command } from './helpers/command.ts'
+import { Command, root } from './helpers/command.ts'
 import { compiledScript } from './helpers/compiled-scripts.ts'
 import { FakeMcpServer } from './helpers/mcp-server.ts'
 
@@ -12,6 +13,23 @@ async function outputOf(name: string): Promise<string> {
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return stdout
 }
+
+test.concurrent('each recipe prints what docs/recipes.md says, and is shown there as it is', async () => {
+  const page = readFileSync(`${root}docs/recipes.md`, 'utf8')
+  const shown = [...page.matchAll(/^```ts\n\/\/ (\S+)\n([^]*?)^```\n[^`]*^```text\n([^]*?)^```$/gm)]
+  const names = readdirSync(`${root}examples/recipes`).map((name) => `examples/recipes/${name}`)
+  expect(shown.map(([, file]) => file).sort()).toEqual(names.sort())
+  expect(page.match(/^```\w/gm)).toHaveLength(2 * names.length)
+  for (const [, file = '', code] of shown) expect(readFileSync(`${root}${file}`, 'utf8'), file).toBe(code)
+  // One process, which loads the package once, runs one after the other.
+  const files = shown.map(([, file = '']) => file)
+  const runner = `for (const file of ${JSON.stringify(files)}) { console.log('== ' + file); await import('./' + file) }`
+  await using recipes = new Command(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', runner])
+  const { code, stdout, stderr } = await recipes.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const expected = shown.map(([, file = '', , output]) => `== ${file}\n${output}`)
+  expect(stdout).toBe(expected.join(''))
+})
 
 test.concurrent('the example of cancelling stops a run and one tool call of two, and reports what does not stop', async () => {
   const [run = '', call = '', stubborn = ''] = (await outputOf('cancelling.ts')).split(

@@ -2,6 +2,22 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { root } from './helpers/command.ts'
 
+test('every function that docs/migrating.md names is an export of the package', async () => {
+  const page = readFileSync(`${root}docs/migrating.md`, 'utf8')
+  const ours = page.split('\n').flatMap((line) => /^\| (?!earlier|---).* \| (.+) \|$/.exec(line)?.[1] ?? [])
+  expect(ours.length).toBeGreaterThan(45)
+  const called = ours.flatMap((cell) => [...cell.matchAll(/(?<![.\w])([a-z]\w+)\(/g)].map(([, name = '']) => name))
+  expect(called.length).toBeGreaterThan(15)
+  const entries = ['server/index', 'client-sdk/index', 'compat/index', 'client-sdk/conversation', 'react/index']
+  const models = ['openai', 'anthropic', 'gemini', 'ollama'].map((name) => `server/models/${name}`)
+  const exported = await Promise.all(
+    [...entries, ...models].map((entry) => import(`${root}${entry}.ts`) as Promise<Record<string, unknown>>),
+  )
+  // Methods of an actor, a run or a client are members, and no exports.
+  const members = ['stream', 'attach', 'start', 'onFinish']
+  expect(called.filter((name) => !members.includes(name) && !exported.some((entry) => name in entry))).toEqual([])
+})
+
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'PROTOCOL.md', 'CHANGELOG.md', 'SECURITY.md', 'server/README.md'],
   ...readdirSync(`${root}docs`, { recursive: true, encoding: 'utf8' })

@@ -23,9 +23,10 @@ test('the package has the dashboard as it was built, and every link of a page in
   expect(missing).toEqual([])
 }, 60_000)
 
-/** The files and folders that a page links to, relative to it. Images too. */
+/** The files and folders that a page links to, relative to it. Images too. What is in blocks of code are no links. */
 function linksOf(markdown: string): string[] {
-  return [...markdown.matchAll(/\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"/g)]
+  const prose = markdown.replace(/^ *```[^]*?^ *```$/gm, '')
+  return [...prose.matchAll(/\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"/g)]
     .map(([, link, image]) => (link ?? image ?? '').split('#')[0]!)
     .filter((link) => link !== '' && !/^[a-z]+:/.test(link))
 }

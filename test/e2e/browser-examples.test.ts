@@ -1,6 +1,10 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createVite } from 'vite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CHROMIUM, openWindow, type Window } from '../helpers/browser.ts'
+import { root, serving } from '../helpers/command.ts'
 import { examplePage } from '../helpers/example-page.ts'
+import { freePort } from '../helpers/free-port.ts'
 
 // Skipped tests are counted, and fail the run where skips are forbidden.
 describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real browser', () => {
@@ -27,6 +31,31 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     expect(example.said).toEqual([])
     await page.close()
   }, 30_000)
+
+  test('the first steps make a page that calls a tool, stops, and comes back, and a dashboard that shows its run', async () => {
+    await using steps = await firstSteps()
+    const page = await window.context.newPage()
+    const said: string[] = []
+    page.on('pageerror', (error) => void said.push(String(error)))
+    await page.goto(steps.pageUrl)
+    await page.click('text=Send')
+    await expect.poll(() => page.textContent('#state'), { timeout: 20_000 }).toBe('done')
+    expect(await page.textContent('#answer')).toMatch(/dice says: a \d\./)
+    await page.fill('[name=question]', 'Tell me everything')
+    await page.click('text=Send')
+    await expect.poll(async () => (await page.textContent('#answer'))?.length).toBeGreaterThan(40)
+    await page.reload()
+    await expect.poll(async () => (await page.textContent('#answer'))?.length).toBeGreaterThan(40)
+    const dashboard = await window.context.newPage()
+    await dashboard.goto(steps.dashboardUrl)
+    await expect.poll(() => dashboard.textContent('.row')).toContain('helper')
+    await page.bringToFront()
+    await page.click('#stop')
+    await expect.poll(() => page.textContent('#state')).toBe("stopped; the provider's socket: closed")
+    expect(said).toEqual([])
+    await page.close()
+    await dashboard.close()
+  }, 60_000)
 
   test('the chat with React answers with tools and an approval, stops, branches, comes back, and notifies', async () => {
     await using example = await examplePage(window, 'react-chat')
@@ -66,3 +95,40 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     await Promise.all([page, elsewhere, other].map((each) => each.close()))
   }, 60_000)
 })
+
+/** What docs/first-steps.md shows, as it is, but on ports that are free. */
+async function firstSteps(): Promise<AsyncDisposable & { pageUrl: string; dashboardUrl: string }> {
+  const doc = readFileSync(`${root}docs/first-steps.md`, 'utf8')
+  const shown = [...doc.matchAll(/^```(?:js|html)\n(?:\/\/|<!--) (\S+)(?: -->)?\n([^]*?)^```$/gm)]
+  expect(shown.map(([, name]) => name)).toEqual(['agents.mjs', 'index.html', 'main.js'])
+  for (const [, name = '', code] of shown)
+    expect(readFileSync(`${root}examples/first-steps/${name}`, 'utf8')).toBe(code)
+
+  // Within the package, whose name the files import.
+  const folder = mkdtempSync(`${root}dist.first-steps-`)
+  cpSync(`${root}examples/first-steps`, folder, { recursive: true })
+  const [port, pagePort] = [await freePort(), await freePort()]
+  for (const name of ['agents.mjs', 'main.js']) {
+    const code = readFileSync(`${folder}/${name}`, 'utf8')
+    writeFileSync(`${folder}/${name}`, code.replace('7400', String(port)).replace('5173', String(pagePort)))
+  }
+  const serve = await serving(['--config', `${folder}/agents.mjs`, '--port', String(port)])
+  const vite = await createVite({
+    root: folder,
+    configFile: false,
+    cacheDir: `${folder}/.vite`,
+    logLevel: 'error',
+    resolve: { alias: { 'millrace/client': `${root}dist/client-sdk/index.js` } },
+    server: { port: pagePort, strictPort: true, fs: { allow: [root] } },
+  })
+  await vite.listen()
+  return {
+    pageUrl: `http://localhost:${pagePort}/`,
+    dashboardUrl: `http://localhost:${port}/#token=a-long-secret`,
+    async [Symbol.asyncDispose]() {
+      await vite.close()
+      await serve[Symbol.asyncDispose]()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

@@ -32,6 +32,7 @@ const BREAKS = {
   'start-again': { up: (frame) => [frame.kind === 'start' ? withOption(frame, { key: randomBytes(16) }) : frame] },
   gen: { up: (frame) => [frame.kind === 'attach' ? withOption(frame, { gen: 1 }) : frame] },
   gap: { down: (frame) => (frame.kind === 'gap' && frame.reason === 'retention' ? [] : [frame]) },
+  goaway: { raw: (message) => (message[0] === 0x93 && message[1] === 0x24 ? STOP : message) },
   'retry-after': { down: (frame) => (frame.kind === 'goaway' ? [] : [frame]) },
   'close-codes': { closed: (code) => (code === 4999 ? STOP : code) },
   'stop-codes': { closed: (code) => (code === 4499 ? 1006 : code) },

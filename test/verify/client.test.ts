@@ -61,6 +61,7 @@ test.concurrent.each([
   'start-again',
   'gen',
   'gap',
+  'goaway',
   'retry-after',
   'close-codes',
   'stop-codes',

@@ -228,6 +228,21 @@ export const resumeChecks: readonly ClientCheck[] = [
     },
   },
   {
+    name: 'goaway',
+    level: 'resume',
+    section: 'A server that goes away',
+    rule: 'Between GOAWAY and the close the client reads on. After the close it comes back.',
+    hint: 'Runs go on until they end or the server closes. There is nothing to do at GOAWAY itself.',
+    async run(bench) {
+      await using run = await reading(bench)
+      run.seat.send({ kind: 'goaway', reason: 'shutdown', graceMs: 10_000 })
+      run.seat.send(texts(run.sid, 1, 'a'))
+      await run.stage.said('a')
+      run.seat.close(4503)
+      await resumed(run, 1)
+    },
+  },
+  {
     name: 'retry-after',
     level: 'resume',
     section: 'Reconnecting',
