@@ -63,7 +63,7 @@ export class SharedLink implements SocketOwner, PageLink {
       this.#socket = createSocket(this, this.#parts.WebSocket, this.#url, own, isEager)
     } catch (error) {
       // An address of which no WebSocket can be made: another try would fail in the same way.
-      this.#end(1002, String((error as Error).message))
+      this.#end(1002, (error as Error).message)
     }
   }
 

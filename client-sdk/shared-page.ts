@@ -133,7 +133,7 @@ export class SharedPage {
       this.#checkOrder(frames)
       for (const frame of frames) this.#apply(frame, frames.length > 1)
     } catch (error) {
-      const { closeCode = CLOSE.malformed, message } = error as ProtocolFault
+      const { closeCode = CLOSE.malformed, message } = error as Error & { closeCode?: number }
       this.close(closeCode, message.slice(0, 100))
     }
   }

@@ -22,7 +22,7 @@ export type SharedWebSocketOptions = {
   WebSocket?: WebSocketClass | undefined
 }
 
-/** What is used of the global object of a page. In Node, and in older browsers, some of it is missing. */
+/** What is used of the global object of a page. In Node, and in older browsers, some of it is missing. @internal */
 export type SharingPage = {
   readonly WebSocket?: WebSocketClass
   readonly location?: { readonly href: string }

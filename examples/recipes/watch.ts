@@ -1,9 +1,11 @@
 import { createClient } from 'millrace/client'
 import { actor, bearer, createServer } from 'millrace/server'
+import { z } from 'zod'
 
 const actors = {
   count: actor({
-    async *stream(to: number) {
+    input: z.int(),
+    async *stream(to) {
       for (let n = 1; n <= to; n++) yield `${n} `
     },
   }),

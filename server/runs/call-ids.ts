@@ -22,7 +22,7 @@ export class CallIds {
     const usable = given !== '' && given.length <= MAX_ID_CHARACTERS && isWellFormed(given)
     const base = usable ? given : 'call'
     let id = base
-    const calls = (this.#calls ??= new Map())
+    const calls = (this.#calls ??= new Map<string, number>())
     let n = calls.get(base) ?? 1
     while (calls.has(id)) id = `${base}_${++n}`
     calls.set(id, 1).set(base, n)

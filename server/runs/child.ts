@@ -224,7 +224,9 @@ export class Child {
     const step = (): Promise<IteratorResult<RunEvent & { agent: string }, unknown>> => this.#step()
     let last: Promise<unknown> = Promise.resolve()
     let waiting = 0
-    const answered = (): void => void waiting--
+    const answered = (): void => {
+      waiting--
+    }
     return {
       next: () => {
         // One at a time, however often it is asked.

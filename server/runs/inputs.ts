@@ -82,7 +82,7 @@ export class Inputs {
    * @param from the client that sends it. Questions may be for some only.
    */
   take(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer {
-    const answers = (this.#answers ??= new Map())
+    const answers = (this.#answers ??= new Map<string, InputAnswer>())
     const known = answers.get(mid)
     if (known) return known.status === 'accepted' ? { status: 'duplicate' } : known
     const answer = this.#accept(input, bytes, from)
