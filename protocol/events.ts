@@ -204,24 +204,26 @@ function fromData(type: number, data: WireMap): WireMap {
     const { request, ...rest } = data
     return { ...rest, id: String(request) }
   }
-  if (type !== EVENT.toolResult && type !== EVENT.agentEnd) return data
   const { receipt } = data
-  return {
-    ...data,
-    outcome: TOOL_OUTCOMES[data['outcome'] as number] ?? 'error',
-    ...(receipt ? { receipt: readReceipt(receipt) } : {}),
-  }
+  return type !== EVENT.toolResult && type !== EVENT.agentEnd
+    ? data
+    : {
+        ...data,
+        outcome: TOOL_OUTCOMES[data['outcome'] as number] ?? 'error',
+        ...(receipt ? { receipt: readReceipt(receipt) } : {}),
+      }
 }
 
 /** Returns the event of a text. `lane` is the data of its lane's `lane.start`; undefined for plain text. */
 export function textEvent(lane: WireMap | undefined, text: string): TextEvent {
   if (lane === undefined) return { type: 'token', text }
-  const isNamed = typeof lane['agent'] === 'string'
+  const { agent: by, type } = lane
+  const isNamed = typeof by === 'string'
   // Of most texts: a literal, which costs less than a spread.
-  if (lane['type'] === 'text' && isNamed) return { type: 'token', text, agent: lane['agent'] as string }
-  const agent = isNamed ? { agent: lane['agent'] as string } : {}
-  if (lane['type'] === 'thinking') return { type: 'thinking', text, ...agent }
-  if (lane['type'] !== 'tool_args') return { type: 'token', text, ...agent }
+  if (type === 'text' && isNamed) return { type: 'token', text, agent: by }
+  const agent = isNamed ? { agent: by } : {}
+  if (type === 'thinking') return { type: 'thinking', text, ...agent }
+  if (type !== 'tool_args') return { type: 'token', text, ...agent }
   const name = typeof lane['name'] === 'string' ? { name: lane['name'] } : {}
   return { type: 'tool.args', call: String(lane['call']), text, ...name, ...agent }
 }
