@@ -33,7 +33,11 @@ const BREAKS = {
   gen: { up: (frame) => [frame.kind === 'attach' ? withOption(frame, { gen: 1 }) : frame] },
   gap: { down: (frame) => (frame.kind === 'gap' && frame.reason === 'retention' ? [] : [frame]) },
   goaway: { raw: (message) => (message[0] === 0x93 && message[1] === 0x24 ? STOP : message) },
-  'retry-after': { down: (frame) => (frame.kind === 'goaway' ? [] : [frame]) },
+  // It takes the end of the connection for a cut, and is back at once.
+  'retry-after': {
+    down: (frame) => (frame.kind === 'goaway' ? [] : [frame]),
+    closed: (code) => (code === 4503 ? 1006 : code),
+  },
   'close-codes': { closed: (code) => (code === 4999 ? STOP : code) },
   'stop-codes': { closed: (code) => (code === 4499 ? 1006 : code) },
   'input-again': { up: (frame, nth) => [frame.kind === 'input' && nth > 1 ? { ...frame, mid: 'another' } : frame] },
