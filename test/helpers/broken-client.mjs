@@ -33,17 +33,18 @@ const BREAKS = {
   gen: { up: (frame) => [frame.kind === 'attach' ? withOption(frame, { gen: 1 }) : frame] },
   gap: { down: (frame) => (frame.kind === 'gap' && frame.reason === 'retention' ? [] : [frame]) },
   goaway: { raw: (message) => (message[0] === 0x93 && message[1] === 0x24 ? STOP : message) },
-  // It takes the end of the connection for a cut, and is back at once.
+  // It takes the end of the connection for a cut, and is back at once, also where its first tries fail.
   'retry-after': {
     down: (frame) => (frame.kind === 'goaway' ? [] : [frame]),
     closed: (code) => (code === 4503 ? 1006 : code),
+    delays: { quickMs: 50, backoffMs: 50, maxBackoffMs: 50 },
   },
   'close-codes': { closed: (code) => (code === 4999 ? STOP : code) },
   'stop-codes': { closed: (code) => (code === 4499 ? 1006 : code) },
   'input-again': { up: (frame, nth) => [frame.kind === 'input' && nth > 1 ? { ...frame, mid: 'another' } : frame] },
 }
 
-const { url: urlOf, subprotocol, up, down, raw, close, closed } = BREAKS[name]
+const { url: urlOf, subprotocol, up, down, raw, close, closed, delays } = BREAKS[name]
 
 class BrokenWebSocket extends NodeWebSocket {
   #nth = ++sockets
@@ -97,4 +98,4 @@ function withOption(frame, option) {
   return { ...frame, options: { ...frame.options, ...option } }
 }
 
-await judged({ WebSocket: BrokenWebSocket })
+await judged({ WebSocket: BrokenWebSocket, delays })
