@@ -58,7 +58,7 @@ export function createInbox(
   const push = (
     common: object | undefined,
     cost: number,
-    span = 1,
+    span: number,
     at = runtime.wallClock(),
     texts?: string | string[],
     count = 1,
@@ -119,11 +119,10 @@ export function createInbox(
     },
 
     text({ seq, lane, body, count = 1, ts }) {
-      const isList = Array.isArray(body)
-      const items = isList ? body.length : count
+      const items = Array.isArray(body) ? body.length : count
       const n = known(seq, items, items, count)
-      if (n >= 0 && n < items)
-        push(lanes?.get(lane), count, count, ts, isList ? body.slice(n) : body, (items - n) / count)
+      // `n` is 0 for text that was merged: it is new as a whole.
+      if (n >= 0 && n < items) push(lanes?.get(lane), count, count, ts, n ? body.slice(n) : body, (items - n) / count)
       return n >= 0
     },
 

@@ -262,8 +262,10 @@ export function createSocket(
     let frames: DownFrame[]
     try {
       // A text message is malformed. Without this check, its digits would be taken for a length.
-      const bytes = typeof data === 'string' ? [] : (data as ArrayBuffer)
-      frames = decodeDown(ArrayBuffer.isView(data) ? (data as Uint8Array) : new Uint8Array(bytes), scanLimits)
+      const bytes = ArrayBuffer.isView(data)
+        ? data
+        : new Uint8Array(typeof data === 'string' ? [] : (data as ArrayBuffer))
+      frames = decodeDown(bytes as Uint8Array, scanLimits)
     } catch (fault) {
       return owner.malformed(fault)
     }

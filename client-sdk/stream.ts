@@ -152,8 +152,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
   }
 
   const giveCredit = (): void => {
-    const n = isUp() ? window.due() : 0
-    if (n > 0) send({ kind: 'credit', n })
+    const n = isUp() && window.due()
+    if (n) send({ kind: 'credit', n })
   }
 
   const arrived = (): void => {

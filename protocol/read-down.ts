@@ -20,6 +20,11 @@ import { type Delta, type DownFrame, GAP_REASONS, INPUT_STATUSES, type Notice, O
 import type { Limits } from './limits.ts'
 import * as TAG from './tag.ts'
 
+/** Of a DELTA, and made once: one is read for every few tokens. */
+const maybeUint = optional(uint)
+const maybePositive = optional(positive)
+const strs = list(str)
+
 const place = { gen: optional(uint), lanes: optional(list(openLane)), pending: optional(list(map)) }
 
 const ROWS: { readonly [tag: number]: FieldRow<DownFrame> | ReadWhole<Delta> } = {
@@ -73,8 +78,8 @@ function delta([, sid, seq, lane, body, count, ts]: unknown[]): Delta {
     seq: positive(seq),
     lane: uint(lane),
     body: textOrTexts(body),
-    count: optional(positive)(count),
-    ts: optional(uint)(ts),
+    count: maybePositive(count),
+    ts: maybeUint(ts),
   }
 }
 
@@ -85,8 +90,7 @@ function limits(value: unknown): Partial<Limits> {
 
 function textOrTexts(value: unknown): string | string[] {
   if (typeof value === 'string') return value
-  const texts = list(str)(value)
-  return texts.length > 0 ? texts : wrong()
+  return strs(value).length > 0 ? (value as string[]) : wrong()
 }
 
 function uintOrStr(value: unknown): number | string {

@@ -128,7 +128,7 @@ const breaks: { readonly [file: string]: readonly Row[] } = {
     ['OPENED may come without a gen', '...place, gen: uint }', '...place }'],
     ['a notice may have 513 bytes', 'text(512)', 'text(513)'],
     ['an event costs 2 where it says nothing', 'value ?? 1', 'value ?? 2'],
-    ['a DELTA may hold no text', 'texts.length > 0 ? texts : wrong()', 'texts'],
+    ['a DELTA may hold no text', 'strs(value).length > 0 ? (value as string[]) : wrong()', '(value as string[])'],
     ['an array of texts may have a count', " && typeof body !== 'string') wrong('count')", ') {}'],
     ['LISTED has a stream 0', "['listed', { sid: positive,", "['listed', { sid: uint,"],
     ['LISTED has no mark', 'run: optional(str), info', 'run: str, info'],
