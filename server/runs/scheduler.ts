@@ -14,7 +14,9 @@ export class Scheduler {
   readonly #runtime: Runtime
   #open = false
   #number = 0
+  /** When the loop turn began, by both clocks, and the wall clock as of the last look. */
   #startedAt = 0
+  #startedWallClock = 0
   #wallClock = 0
   #spent = false
   /** Runs that last waited for something outside, such as a model. They do not queue behind runs that never wait. */
@@ -38,9 +40,13 @@ export class Scheduler {
     return this.#waiting.length > 0
   }
 
-  /** The wall clock as of the last look, in epoch milliseconds. Items of one slice share it. */
+  /**
+   * The wall clock as of the last look, in epoch milliseconds. The items of one loop turn share it: reading a clock for
+   * each would be a good part of what an item costs.
+   */
   get wallClock(): number {
-    return this.#open ? this.#wallClock : this.#runtime.wallClock()
+    this.#begin()
+    return this.#wallClock
   }
 
   /** How many of `items` may be produced now without asking again: all of them, or 0 when the loop turn is used up. */
@@ -67,16 +73,19 @@ export class Scheduler {
     this.#open = true
     this.#spent = false
     this.#startedAt = this.#runtime.now()
-    this.#wallClock = this.#runtime.wallClock()
-    this.#runtime.nextTurn(() => {
-      this.#open = false
-      this.#number++
-    })
+    this.#startedWallClock = this.#wallClock = this.#runtime.wallClock()
+    this.#runtime.nextTurn(this.#end)
+  }
+
+  readonly #end = (): void => {
+    this.#open = false
+    this.#number++
   }
 
   #look(): void {
-    this.#wallClock = this.#runtime.wallClock()
-    if (this.#runtime.now() - this.#startedAt >= TURN_MS) this.#spent = true
+    const ms = this.#runtime.now() - this.#startedAt
+    this.#wallClock = this.#startedWallClock + Math.floor(ms)
+    if (ms >= TURN_MS) this.#spent = true
   }
 
   #step(): void {

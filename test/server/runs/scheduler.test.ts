@@ -2,11 +2,19 @@ import { describe, expect, test } from 'vitest'
 import { Scheduler } from '../../../server/runs/scheduler.ts'
 import { nodeRuntime } from '../../../server/runtime.ts'
 
+/** What the wall clock says when a test begins. */
+const BEGAN = 1_000_000
+
 /** A scheduler whose time stands still, and whose loop turns a test moves by hand. */
 function turnsByHand() {
   let now = 0
   let due: (() => void)[] = []
-  const turns = new Scheduler({ ...nodeRuntime, now: () => now, nextTurn: (callback) => void due.push(callback) })
+  const turns = new Scheduler({
+    ...nodeRuntime,
+    now: () => now,
+    wallClock: () => BEGAN + Math.floor(now),
+    nextTurn: (callback) => void due.push(callback),
+  })
   return {
     turns,
     pass: (ms: number) => void (now += ms),
@@ -65,5 +73,30 @@ describe('the slots of the scheduler', () => {
     loop.turn()
     expect(gone).toBe(5)
     expect(loop.turns.take(1)).toBeGreaterThan(0)
+  })
+})
+
+describe('a loop turn of the scheduler', () => {
+  test('begins with the first item that is logged in it, also where no run asks for a slot', () => {
+    const loop = turnsByHand()
+    const { number } = loop.turns
+    expect(loop.turns.wallClock).toBe(BEGAN)
+    expect(loop.turns.number).toBe(number)
+    loop.turn()
+    expect(loop.turns.number).toBe(number + 1)
+    // Nothing is logged, so there is no turn to count.
+    expect(loop.isIdle).toBe(true)
+  })
+
+  test('has one time for all of its items, until a run asks for a slot', () => {
+    const loop = turnsByHand()
+    expect(loop.turns.wallClock).toBe(BEGAN)
+    loop.pass(2)
+    expect(loop.turns.wallClock).toBe(BEGAN)
+    loop.turns.take(1)
+    expect(loop.turns.wallClock).toBe(BEGAN + 2)
+    loop.turn()
+    loop.pass(3)
+    expect(loop.turns.wallClock).toBe(BEGAN + 5)
   })
 })
