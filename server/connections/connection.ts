@@ -82,10 +82,8 @@ export class Connection implements SocketEvents, SessionSocket {
     this.#runtime = runtime
     this.#options = options
     this.#messages = new TokenBucket(runtime, limits.messagesPerSec, limits.messagesPerSec)
-    // A client sends at most one CREDIT for each item. Reading fast is therefore never too many messages.
-    const wrote = (items: number): void => this.#messages.give(items)
     const fault = (code: number, reason: string): void => this.fault(code, reason)
-    this.#outbox = new Outbox(socket, runtime, options.flushes, limits, fault, wrote)
+    this.#outbox = new Outbox(socket, runtime, options.flushes, limits, fault)
     this.#greeting = new Greeting(socket, this, this.#outbox, runtime, options, (client, early) => {
       this.#client = client
       options.log.write('connection.opened', this.#fields)
@@ -136,6 +134,8 @@ export class Connection implements SocketEvents, SessionSocket {
   /** Counts a message. One of many frames counts as several. */
   #admit(frames: number): void {
     const { messagesPerSec } = this.#options.limits
+    // A client sends at most one CREDIT for each item. Reading fast is therefore never too many messages.
+    this.#messages.give(this.#outbox.takeItems())
     if (!this.#messages.take(Math.ceil(frames / FRAMES_PER_MESSAGE)))
       throw new ProtocolFault(`more than ${messagesPerSec} messages a second`, CLOSE.tooMany)
   }

@@ -63,8 +63,6 @@ export class Outbox implements FrameSink, Flushable {
   readonly #flushes: FlushQueue
   readonly #limits: Limits
   readonly #fault: (code: number, reason: string) => void
-  /** Called with the number of items that were written. */
-  readonly wrote: (items: number) => void
   /** Least time between two messages of nothing but text. */
   flushMs: number
   heldUntil: number | undefined
@@ -79,6 +77,10 @@ export class Outbox implements FrameSink, Flushable {
   /** A message that the transport could not take yet. */
   #refused: Uint8Array | undefined
   #written = 0
+  /** What the buffer of the socket held when it was last looked at. It only shrinks until the next message. */
+  #buffered = 0
+  /** Items that streams have written, until somebody asks for them. */
+  #items = 0
   /** How much of `written` had arrived when the last PING was answered. */
   #passed = 0
   #pings: { nonce: number; written: number }[] = []
@@ -95,7 +97,6 @@ export class Outbox implements FrameSink, Flushable {
   /**
    * @param flushes shared by all connections of a server.
    * @param fault closes the connection with a code. Called when the peer is too slow or asks for too much.
-   * @param wrote called with the number of items that a stream has written.
    */
   constructor(
     socket: Socket,
@@ -103,14 +104,12 @@ export class Outbox implements FrameSink, Flushable {
     flushes: FlushQueue,
     limits: Limits,
     fault: (code: number, reason: string) => void,
-    wrote: (items: number) => void,
   ) {
     this.#socket = socket
     this.#runtime = runtime
     this.#flushes = flushes
     this.#limits = limits
     this.#fault = fault
-    this.wrote = wrote
     this.flushMs = limits.flushMs
   }
 
@@ -181,6 +180,17 @@ export class Outbox implements FrameSink, Flushable {
     this.#resume()
   }
 
+  wrote(items: number): void {
+    this.#items += items
+  }
+
+  /** How many items streams have written since the last call. */
+  takeItems(): number {
+    const items = this.#items
+    this.#items = 0
+    return items
+  }
+
   ready(source: FrameSource, urgent: boolean): void {
     this.#enqueue(source)
     this.#schedule(urgent)
@@ -243,9 +253,8 @@ export class Outbox implements FrameSink, Flushable {
     this.#flushedAt = this.#runtime.now()
     this.#sendBytes(bytes)
     if (this.#closed) return
-    const { bufferedAmount } = this.#socket
-    if (bufferedAmount > this.#limits.highWater * FLOOD) return this.#fault(CLOSE.slow, 'the client does not read')
-    if (this.#blocked(bufferedAmount)) this.#watchSlow()
+    if (this.#buffered > this.#limits.highWater * FLOOD) return this.#fault(CLOSE.slow, 'the client does not read')
+    if (this.#blocked()) this.#watchSlow()
     else if (this.#queue.length > 0) this.#schedule(true)
     if (this.#control.length > 0) this.#schedule(true)
   }
@@ -349,6 +358,7 @@ export class Outbox implements FrameSink, Flushable {
     const result = this.#socket.send(bytes)
     if (result === 'full') this.#refused = bytes
     else if (result === 'sent') this.#written += bytes.length
+    this.#buffered = this.#socket.bufferedAmount
   }
 
   /** @param before bytes of the same message that come before it. */
@@ -359,9 +369,11 @@ export class Outbox implements FrameSink, Flushable {
     return { kind: 'ping', nonce }
   }
 
-  #blocked(bufferedAmount: number = this.#socket.bufferedAmount): boolean {
+  #blocked(): boolean {
     const { inflight, highWater } = this.#limits
-    return this.#refused !== undefined || this.#written - this.#passed > inflight || bufferedAmount > highWater
+    if (this.#refused !== undefined || this.#written - this.#passed > inflight) return true
+    if (this.#buffered > highWater) this.#buffered = this.#socket.bufferedAmount
+    return this.#buffered > highWater
   }
 
   /** The network holds the streams back. After `slowMs` the connection is closed; its runs can be resumed. */

@@ -37,13 +37,8 @@ function outboxByHand(given: Partial<Limits> = {}) {
   const runtime = new GuardedRuntime({ ...clock, nextTurn: (callback) => void due.push(callback) }, (error) => {
     throw error
   })
-  const outbox = new Outbox(
-    socket as unknown as Socket,
-    runtime,
-    new FlushQueue(runtime),
-    limits,
-    (code) => faults.push(code),
-    () => {},
+  const outbox = new Outbox(socket as unknown as Socket, runtime, new FlushQueue(runtime), limits, (code) =>
+    faults.push(code),
   )
   return {
     outbox,

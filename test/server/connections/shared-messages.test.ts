@@ -130,7 +130,7 @@ function sendingServer() {
     }
     const pings: number[] = []
     const fault = (_: number, reason: string): never => expect.unreachable(reason)
-    const outbox = new Outbox(socket as unknown as Socket, runtime, flushes, LIMITS, fault, () => {})
+    const outbox = new Outbox(socket as unknown as Socket, runtime, flushes, LIMITS, fault)
     return {
       outbox,
       socket,
