@@ -1,5 +1,6 @@
 import type { RunFacts, RunFigures } from '../../protocol/inspector.ts'
 import type { LiveRunView, ServerView } from '../actors/server-view.ts'
+import type { Sampler } from './sampler.ts'
 import { principalName, rounded, type SeenRun, shownName } from './seen-run.ts'
 
 /** The most runs of other servers that are shown. */
@@ -13,13 +14,16 @@ const EVERY_MS = 1_000
  */
 export class Elsewhere {
   readonly #view: ServerView
+  readonly #here: Sampler
   readonly #runs = new Map<string, SeenRun>()
   #watchers = 0
   #lookedAt = Number.NEGATIVE_INFINITY
   #looking: Promise<void> | undefined
 
-  constructor(view: ServerView) {
-    this.#view = view
+  /** @param here samples the runs of this server. */
+  constructor(here: Sampler) {
+    this.#view = here.view
+    this.#here = here
   }
 
   /** The runs of the last look. */
@@ -72,9 +76,11 @@ export class Elsewhere {
 
   #take(run: LiveRunView, now: number): void {
     const known = this.#runs.get(run.id)
-    // One that this server has is shown as it is here.
+    // One that this server has is shown as it is here. Until it is, a run that came here is shown as it was.
     if (run.isHere || this.#view.run(run.id)) {
-      if (known) this.#drop(known)
+      if (!known) return
+      if (!this.#here.has(run.id)) this.#here.look()
+      if (this.#here.has(run.id)) this.#drop(known)
       return
     }
     if (known) return advance(known, run, now)

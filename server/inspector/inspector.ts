@@ -84,9 +84,12 @@ type Samplers = { readonly here: Sampler; readonly elsewhere: Elsewhere }
 const known = new WeakMap<ServerView, Samplers>()
 
 function samplersAt(view: ServerView): Samplers {
-  const samplers = known.get(view) ?? { here: new Sampler(view), elsewhere: new Elsewhere(view) }
-  known.set(view, samplers)
-  return samplers
+  const samplers = known.get(view)
+  if (samplers) return samplers
+  const here = new Sampler(view)
+  const made = { here, elsewhere: new Elsewhere(here) }
+  known.set(view, made)
+  return made
 }
 
 async function* watch(

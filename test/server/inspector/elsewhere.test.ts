@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { actor, inspector } from '../../../server/index.ts'
+import { InspectorState } from '../../../protocol/inspector.ts'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import type { LiveRunView, RunView, ServerView, SharedRunsView } from '../../../server/actors/server-view.ts'
+import { actor, demo, inspector } from '../../../server/index.ts'
+import { Elsewhere } from '../../../server/inspector/elsewhere.ts'
+import { Sampler } from '../../../server/inspector/sampler.ts'
+import { WatcherState } from '../../../server/inspector/watcher-state.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
 import { watching } from '../../helpers/inspector-watcher.ts'
 import { redisDeployment } from '../../helpers/redis-deployment.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
@@ -81,5 +88,99 @@ describe.skipIf(!HAS_REDIS)('an inspector of one of two servers that share a Red
     expect(watcher.state.runs.get(run)).toMatchObject({ state: 'waiting_input' })
     alice.cut()
     await a[Symbol.asyncDispose]()
+  })
+})
+
+describe('a run of another server that comes to this one', () => {
+  const asked: LiveRunView = {
+    id: 'r_1',
+    actorName: 'asker',
+    principal: 'alice',
+    startedAt: 0,
+    last: 1,
+    isParked: true,
+    outcome: undefined,
+    holder: 'other',
+    isHere: false,
+  }
+  const here: RunView = {
+    id: 'r_1',
+    actorName: 'asker',
+    principal: { id: 'alice' },
+    startedAt: 0,
+    state: 'waiting_input',
+    end: undefined,
+    gated: false,
+    detached: false,
+    log: { last: 1, bytesThrough: () => 9 },
+    readers: 0,
+    followers: [],
+  }
+
+  /** A watcher of a server whose runs are `runs`, and of the others, whose run `asked` is. */
+  function watched(runs: RunView[], live: () => Promise<readonly LiveRunView[]>) {
+    const runtime = handClock()
+    const view: ServerView = {
+      runtime,
+      limits: DEFAULT_LIMITS,
+      leaving: false,
+      findModel: () => demo(),
+      permits: () => true,
+      runs: () => runs,
+      run: (id) => runs.find((run) => run.id === id),
+      forget() {},
+      removeStored: () => Promise.resolve(),
+      sessions: () => [],
+      shared: { live, summary: async () => asked } as Partial<SharedRunsView> as SharedRunsView,
+    }
+    const sampler = new Sampler(view)
+    const elsewhere = new Elsewhere(sampler)
+    sampler.enter('r_watcher')
+    elsewhere.enter()
+    const state = new InspectorState()
+    const watcher = new WatcherState(sampler, { id: 'eve' }, elsewhere)
+    /** What the next reports say has gone, and which server has the run. */
+    const report = () => {
+      const gone = [...watcher.updates()].flatMap((update) => state.take(update).goneRuns)
+      return { gone, node: state.runs.get('r_1')?.node }
+    }
+    return {
+      report,
+      async look() {
+        runtime.advance(1_000)
+        sampler.lookAgain()
+        await elsewhere.look()
+      },
+    }
+  }
+
+  test('while the store is looked at, is never reported as gone', async () => {
+    const runs: RunView[] = []
+    let comes = (): void => {}
+    const { look, report } = watched(runs, async () => {
+      comes()
+      return [{ ...asked, isHere: runs.length > 0 }]
+    })
+    await look()
+    expect(report()).toEqual({ gone: [], node: 'other' })
+    comes = () => runs.push(here)
+    await look()
+    expect(report()).toEqual({ gone: [], node: undefined })
+    await look()
+    expect(report()).toEqual({ gone: [], node: undefined })
+  })
+
+  test('is reported as it was until it is among the runs of this one', async () => {
+    const runs: RunView[] = []
+    let isHere = false
+    const { look, report } = watched(runs, async () => [{ ...asked, isHere }])
+    await look()
+    expect(report()).toEqual({ gone: [], node: 'other' })
+    isHere = true
+    await look()
+    expect(report()).toEqual({ gone: [], node: 'other' })
+    runs.push(here)
+    await look()
+    expect(report()).toEqual({ gone: [], node: undefined })
   })
 })
