@@ -6,6 +6,8 @@ import type { Failure, Part, Value } from './messages.ts'
 const FORMAT = 1
 /** Marks a file of millrace: the bytes of `mlrc`. */
 const APPLICATION_ID = 0x6d6c7263
+/** How long a process, or a thread of this one, that has the file and is about to end is waited for, in milliseconds. */
+const BUSY_MS = 2_000
 
 /** What is used of the module libsql. The module node:sqlite has the same. */
 export interface SqliteFile {
@@ -42,6 +44,7 @@ export async function openFile(path: string, parts: readonly Part[]): Promise<{ 
   chmodSync(path, 0o600)
   const file = new Sqlite(path)
   try {
+    file.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
     // Takes effect in a new file only, and before its first table.
     file.exec('PRAGMA auto_vacuum = INCREMENTAL')
     // Another process that has the file is met here, and not before.

@@ -63,6 +63,18 @@ describe('a SQLite file', () => {
     await store.close()
   })
 
+  test('that another process has which is about to end is waited for', async () => {
+    await using folder = await temporaryFolder()
+    const path = join(folder.path, 'millrace.db')
+    const other = new Child<StoreReport, never>('store-process.ts', { path, runs: [] })
+    await other.said('open')
+    const store = sqlite({ path })
+    const opening = store.open()
+    await other[Symbol.asyncDispose]()
+    await opening
+    await store.close()
+  })
+
   test('that this process has open already is refused as well', async () => {
     await using folder = await temporaryFolder()
     const path = join(folder.path, 'millrace.db')
