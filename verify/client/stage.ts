@@ -7,6 +7,7 @@ import type { Check } from '../check.ts'
 import { must } from '../mismatch.ts'
 import { type Line, Program } from './program.ts'
 import { Seat } from './seat.ts'
+import { startSlot } from './start-slots.ts'
 
 /** The token that the client is given. */
 export const CLIENT_TOKEN = 'verify-token'
@@ -50,19 +51,26 @@ export class Stage implements AsyncDisposable {
   readonly #server: WebSocketServer
   readonly #program: Program
   readonly #arrivals: Arrivals
+  readonly #started: () => void
+  readonly #begun = performance.now()
   #taken = 0
+  #startMs = 0
 
   static async open(place: StagePlace): Promise<Stage> {
+    const started = await startSlot(place.signal)
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: chosen })
     await once(server, 'listening')
-    return new Stage(place, server)
+    return new Stage(place, server, started)
   }
 
-  private constructor(place: StagePlace, server: WebSocketServer) {
+  private constructor(place: StagePlace, server: WebSocketServer, started: () => void) {
     this.#place = place
     this.#server = server
+    this.#started = started
     this.#arrivals = new Arrivals({ ...place, describe: () => this.#program.words() })
     server.on('connection', (socket, request) => {
+      if (this.seats.length === 0) this.#startMs = performance.now() - this.#begun
+      this.#started()
       this.seats.push(new Seat(socket, request, place))
       this.#arrivals.look()
     })
@@ -75,9 +83,19 @@ export class Stage implements AsyncDisposable {
     this.#program = new Program(place.command, variables, this.#arrivals)
   }
 
-  /** The next connection of the client. */
-  async seat(): Promise<Seat> {
-    const seat = await this.#arrivals.find(() => this.seats[this.#taken], `connection ${this.#taken + 1} of the client`)
+  /** How long the client took from its start until it was connected, in milliseconds. */
+  get startMs(): number {
+    return this.#startMs
+  }
+
+  /**
+   * The next connection of the client.
+   * @param laterMs How much longer than anything else it may take, in milliseconds.
+   */
+  async seat(laterMs = 0): Promise<Seat> {
+    const what = `connection ${this.#taken + 1} of the client`
+    const patienceMs = this.#place.patienceMs + laterMs
+    const seat = await this.#arrivals.find(() => this.seats[this.#taken], what, patienceMs)
     this.#taken++
     return seat
   }
@@ -120,6 +138,7 @@ export class Stage implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#started()
     await this.#program[Symbol.asyncDispose]()
     for (const socket of this.#server.clients) socket.terminate()
     const closed = once(this.#server, 'close')
