@@ -112,7 +112,8 @@ export class Commands {
     const connection = this.#connection
     answer.then(
       (found) => connection.runtime.enter(() => !connection.isClosed() && then(found)),
-      (error: unknown) => connection.broke(error),
+      // Whoever has gone asks again elsewhere.
+      (error: unknown) => connection.isClosed() || connection.broke(error),
     )
   }
 }

@@ -49,6 +49,8 @@ export type JournalCallbacks = {
 /** What the next append has besides items. */
 type Extras = Pick<Append, 'end' | 'parked'> & { inputs?: StoredInput[]; notices?: readonly StoredNotice[] }
 
+type Waiting = ((isStored: boolean) => void)[]
+
 /**
  * Sends the log of one run to the store, one append after the other, and paces the actor: no more than 1 MiB is logged
  * and not stored. A failed append is repeated until the store takes it.
@@ -65,8 +67,10 @@ export class Journal implements Pacer {
   #hasBegun = false
   #isClosed = false
   #extras: Extras | undefined
-  /** Wait until the extras are stored, or never will be. */
-  #waiting: (() => void)[] = []
+  /** Wait until the extras are stored, or never will be. They are told which. */
+  #waiting: Waiting = []
+  /** The same, of the append that is under way. */
+  #sending: Waiting = []
   #retryMs = RETRY_MS
   #retry: Timer | undefined
   /** The state that was stored last, or is about to be, has the run waiting. */
@@ -75,6 +79,8 @@ export class Journal implements Pacer {
   #parkedBytes = 0
   /** Resolves when it is stored that the run goes on. */
   #goingOn: Promise<void> | undefined
+  /** Resolves when all inputs are stored that came while the run waited. */
+  #keeping: Promise<boolean> | undefined
   /** An event was logged since the last append: it does not wait, and the run may have cost more. */
   #hasEvents = false
 
@@ -163,7 +169,8 @@ export class Journal implements Pacer {
     if (!this.#isParked) return this.#goingOn
     this.#isParked = false
     this.#takeRoom(0)
-    const goingOn = this.#store({ parked: null, inputs: [] }).then(() => {
+    const stored = this.#keep({ parked: null, inputs: [] })
+    const goingOn = stored.then(() => {
       if (this.#goingOn === goingOn) this.#goingOn = undefined
     })
     this.#goingOn = goingOn
@@ -177,12 +184,34 @@ export class Journal implements Pacer {
   }
 
   /** Stores an input of a run that waits. */
-  keep(input: StoredInput): Promise<void> {
-    return this.#store({ inputs: [...(this.#extras?.inputs ?? []), input] })
+  keep(input: StoredInput): void {
+    void this.#keep({ inputs: [...(this.#extras?.inputs ?? []), input] })
   }
 
-  #store(extras: Extras): Promise<void> {
-    if (this.#isClosed) return Promise.resolve()
+  /**
+   * Resolves once no other process can go on with the run without the inputs that it has taken here. Resolves with false
+   * if another one does, or will: what was taken is void. Undefined: that is so already.
+   */
+  get keeping(): Promise<boolean> | undefined {
+    return this.#keeping
+  }
+
+  #keep(extras: Extras): Promise<boolean> {
+    const keeping = this.#storeExtras(extras).then((isStored) => {
+      // What is void stays so: an input that is sent again must not be told that it was taken.
+      if (isStored && this.#keeping === keeping) this.#keeping = undefined
+      return isStored
+    })
+    this.#keeping = keeping
+    return keeping
+  }
+
+  async #store(extras: Extras): Promise<void> {
+    await this.#storeExtras(extras)
+  }
+
+  #storeExtras(extras: Extras): Promise<boolean> {
+    if (this.#isClosed) return Promise.resolve(false)
     this.#extras = { ...this.#extras, ...extras }
     return new Promise((resolve) => {
       this.#waiting.push(resolve)
@@ -200,29 +229,29 @@ export class Journal implements Pacer {
     const isWhole = (batch?.last ?? this.#stored) === written
     const extras = isWhole ? this.#extras : undefined
     if (!batch && !extras) return undefined
-    const waiting = extras ? this.#waiting : []
     if (extras) {
       this.#extras = undefined
-      this.#waiting = []
+      this.#sending = this.#waiting.splice(0)
     }
     this.#isSending = true
     const usage = this.#hasEvents ? this.#run.usage() : undefined
     this.#hasEvents = false
-    return this.#send({ batch, ...extras, ...(usage && { usage }) }, waiting)
+    return this.#send({ batch, ...extras, ...(usage && { usage }) })
   }
 
-  #send(what: Append, waiting: readonly (() => void)[]): Promise<unknown> | undefined {
+  #send(what: Append): Promise<unknown> | undefined {
     return this.#lease?.append(what).then(
-      (refusal) => this.#sent(what, refusal, waiting),
+      (refusal) => this.#sent(what, refusal),
       (error: unknown) => {
         this.#run.failed(error)
-        this.#again(() => void this.#send(what, waiting))
+        this.#again(() => void this.#send(what))
       },
     )
   }
 
-  #sent({ batch, end }: Append, refusal: AppendRefusal | undefined, waiting: readonly (() => void)[]): void {
+  #sent({ batch, end }: Append, refusal: AppendRefusal | undefined): void {
     this.#isSending = false
+    const waiting = this.#sending.splice(0)
     this.#retryMs = RETRY_MS
     this.#run.succeeded()
     if (refusal !== undefined) {
@@ -235,7 +264,7 @@ export class Journal implements Pacer {
       if (this.#run.durability === 'logged') this.#log.showThrough(batch.last)
     }
     if (end) this.close()
-    for (const done of waiting) done()
+    for (const done of waiting) done(refusal === undefined)
     if (refusal === undefined && batch) this.#run.stored()
     if (this.isSafelyParked) this.#run.parked()
     if (this.#extras || this.#hasEvents || this.#isFull) void this.flush()
@@ -286,6 +315,6 @@ export class Journal implements Pacer {
     this.#takeRoom(0)
     this.#retry?.clear()
     this.#log.showThrough()
-    for (const done of this.#waiting.splice(0)) done()
+    for (const done of [...this.#sending.splice(0), ...this.#waiting.splice(0)]) done(false)
   }
 }

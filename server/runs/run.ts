@@ -653,8 +653,9 @@ export class Run implements ReadableRun {
   // --- inputs and requests
 
   /**
-   * Takes an input of a client, once per `mid`. `bytes` is its encoded size. While the run is parked, the answer waits
-   * for the store: what was accepted must not be lost.
+   * Takes an input of a client, once per `mid`. `bytes` is its encoded size. If another process could go on with the run
+   * from where it waited, the answer waits for the store: what was accepted must not be lost. It rejects with
+   * `store_unavailable` if the input is void, because another process has the run.
    */
   input(mid: string, input: RunInput, bytes: number, from?: InputSender): InputAnswer | Promise<InputAnswer> {
     const journal = this.#treeJournal
@@ -666,10 +667,19 @@ export class Run implements ReadableRun {
       this.#inputs.forget(mid)
       return restored.then(() => this.input(mid, input, bytes, from))
     }
-    if (!wasParked || answer.status !== 'accepted') return answer
-    const child = this.parent && this.id
-    const stored = { mid: child === undefined ? mid : `${child} ${mid}`, type: input.type }
-    return journal.keep({ ...stored, packed: packInput(input, bytes, from, child) }).then(() => answer)
+    if (wasParked && answer.status === 'accepted') {
+      const child = this.parent && this.id
+      const stored = { mid: child === undefined ? mid : `${child} ${mid}`, type: input.type }
+      journal.keep({ ...stored, packed: packInput(input, bytes, from, child) })
+    }
+    // Also one that is sent again: what was said of it the first time may still wait.
+    const isTaken = answer.status === 'accepted' || answer.status === 'duplicate'
+    const keeping = isTaken ? journal?.keeping : undefined
+    if (!keeping) return answer
+    return keeping.then((isKept) => {
+      if (isKept) return answer
+      throw new MillraceError('store_unavailable', 'another server has this run; send the input again')
+    })
   }
 
   /** Inputs that were accepted while it was parked in another process, in order. Those for a child wait for that. */

@@ -397,7 +397,8 @@ export class ClusterWorld {
         view.approvals--
         this.#stage.log(`${view.name} approval ${status}`)
         const id = idOf(view.run)
-        if (status === 'accepted') this.#accepted.set(id, (this.#accepted.get(id) ?? 0) + 1)
+        // One that was sent again is told `duplicate`: it was taken as well.
+        if (['accepted', 'duplicate'].includes(status)) this.#accepted.set(id, (this.#accepted.get(id) ?? 0) + 1)
       },
       (error: unknown) => {
         view.approvals--

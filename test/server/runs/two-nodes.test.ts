@@ -45,6 +45,8 @@ function packed(data: WireMap): Uint8Array {
   return packPayload(data, DEFAULT_LIMITS)
 }
 
+const APPROVAL = { call: 'c1', ok: true }
+
 const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${i + 1},`).join('')
 
 type Taken = Exclude<Awaited<ReturnType<RedisStore['takeOver']>>, string>
@@ -486,6 +488,32 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     there.cut()
     frozen.freeze(false)
     expect(await alice.next('end', 1)).toMatchObject({ outcome: 'cancelled', data: { by: 'client', settled: true } })
+  })
+
+  test('tell nobody that an approval was accepted, or was before, whose server has lost the run', async () => {
+    const node = deployment({ leaseMs: 10_000 })
+    const mail = tool({ description: 'Sends a mail', needsApproval: true, run: () => 'sent' })
+    const model = scriptedModel(calls({ call: 'c1', name: 'mail', args: {} }), says('It is sent.'))
+    const actors = { writer: agent({ model, tools: { mail } }) }
+    await using a = await node(actors)
+    await using b = await node(actors)
+    await using alice = await a.client()
+    alice.start(1, 'writer', 'go')
+    const { run } = await alice.next('opened')
+    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    const { lease } = await takenOver(b.store, run)
+    // The first that its server hears of it is that the approval is not stored.
+    for (let i = 0; i < 2; i++) alice.send({ kind: 'input', sid: 1, mid: 'm1', type: 'approve', data: APPROVAL })
+    expect(await alice.closed).toBe(4503)
+    expect(alice.frames.filter(({ kind }) => kind === 'input_ack')).toEqual([])
+    // Elsewhere it waits as before, and the same approval is taken there.
+    await lease.release()
+    await using again = await b.client()
+    again.attach(1, run, null)
+    await again.next('opened')
+    again.send({ kind: 'input', sid: 1, mid: 'm1', type: 'approve', data: APPROVAL })
+    expect(await again.next('input_ack')).toMatchObject({ status: 'accepted' })
+    expect(await again.next('end', 1)).toMatchObject({ outcome: 'done' })
   })
 
   test('hand a run that waits for an approval to each other, and ask it again nowhere', async () => {
