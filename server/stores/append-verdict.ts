@@ -23,5 +23,6 @@ export function verdictOf(
   const isSameEnd = end !== undefined && end.seq === run.endSeq
   if (batch ? batch.last < run.next && (!end || isSameEnd) : isSameEnd) return 'repeated'
   if (run.endSeq !== undefined) return 'ended'
-  return batch && batch.first !== run.next ? 'gap' : 'new'
+  const first = batch?.first ?? end?.seq ?? run.next
+  return first !== run.next ? 'gap' : 'new'
 }

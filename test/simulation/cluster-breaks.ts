@@ -27,7 +27,7 @@ function scripts(changes: { readonly [Of in Name]?: readonly [was: string, is: s
 /** Rules of servers that share a Redis. */
 export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
   'what a former holder appends is refused': {
-    patch: scripts({ append: ["if not have[1] or have[1] ~= gen then return { 'fenced' } end", ''] }),
+    patch: scripts({ append: ["if not have[1] or have[1] ~= fence then return { 'fenced' } end", ''] }),
   },
   'nobody takes a run over before its lease is over': {
     patch: scripts({

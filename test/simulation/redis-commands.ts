@@ -111,7 +111,7 @@ export class RedisCommands {
     const principal = `p${IDS.indexOf(id) % 4}`
     const node = pick(['a', 'b', 'c'])
     const has = (field: string): string | undefined => this.#fieldOf(`${BEFORE}${id}${BEHIND}`, field)
-    const gen = of(0.85) ? (has('g') ?? '1') : pick(['1', '2', `${this.#now}`])
+    const fence = of(0.85) ? (has('fe') ?? '1') : pick(['a/1', '2', `${this.#now}`])
     const nonce = `${node}/${int(3)}`
     const channel = KEYS.channelOf(id)
     const packed = bytes(this.#chance, int(20))
@@ -126,9 +126,9 @@ export class RedisCommands {
         const place = [BEFORE, BEHIND, KEYS.waiting, pool, '2000', '2']
         return run(S.begin, id, nonce, node, lease, '600000', ...facts, ...place)
       },
-      () => this.#append(id, principal, gen, has),
-      () => this.#append(id, principal, gen, has),
-      () => this.#append(id, principal, gen, has),
+      () => this.#append(id, principal, fence, has),
+      () => this.#append(id, principal, fence, has),
+      () => this.#append(id, principal, fence, has),
       () =>
         run(
           S['take-over'],
@@ -141,15 +141,15 @@ export class RedisCommands {
           KEYS.waiting,
           pick(['', 'stop', '+slow', '+fast']),
         ),
-      () => run(S.release, id, gen, channel, KEYS.waiting, '600000'),
-      () => run(S['put-back'], id, gen, channel, KEYS.waiting, '600000'),
-      () => run(S.renew, id, gen, lease, pick(['', '700000'])),
-      () => run(S.look, gen, pick(['0', '1', '5'])),
+      () => run(S.release, id, fence, channel, KEYS.waiting, '600000'),
+      () => run(S['put-back'], id, fence, channel, KEYS.waiting, '600000'),
+      () => run(S.renew, id, fence, lease, pick(['', '700000'])),
+      () => run(S.look, fence, pick(['0', '1', '5'])),
       () => run(S.find),
       () => run(S.summary),
       () => run(S.read, pick(['0', '1', '3', '9']), pick(['10', '1000']), pick(['1', '100'])),
       () => run(S.ask, nonce, packed, pick(['2', '256']), pick(['30', '4000']), '1000', KEYS.nodes, id),
-      () => run(S.answer, gen, pick(['1', '2', '3', has('qn') ?? '1']), packed, KEYS.nodes, id),
+      () => run(S.answer, fence, pick(['1', '2', '3', has('qn') ?? '1']), packed, KEYS.nodes, id),
       () => run(S.answered, nonce),
       () => run(S.answered, nonce, 'forget'),
       () => run(S.attend, node, pick(['500', '5000']), pick(['', 'one', 'two', packed]), KEYS.nodes, id),
@@ -165,13 +165,13 @@ export class RedisCommands {
     ])()
   }
 
-  #append(id: string, principal: string, gen: string, has: (field: string) => string | undefined): Command {
+  #append(id: string, principal: string, fence: string, has: (field: string) => string | undefined): Command {
     const { pick, of, int } = bind(this.#chance)
     const last = Number(has('s') ?? '0')
     const first = of(0.85) ? last + 1 : Math.max(1, last + pick([-1, 0, 2]))
     const more = int(4)
     const isBatch = of(0.8)
-    const items = isBatch ? [`${first}`, `${first + more}`, bytes(this.#chance, 1 + int(60))] : ['', '', '']
+    const items = isBatch ? [`${first}`, `${first + more}`, bytes(this.#chance, 1 + int(60))] : [`${first}`, '', '']
     const isEnd = of(0.15)
     const end = isEnd ? [`${isBatch ? first + more + 1 : last + 1}`, 'done', 'end'] : ['', '', '']
     const number = of(0.9) ? ++this.#last : int(this.#last + 1)
@@ -181,7 +181,7 @@ export class RedisCommands {
     const outbox = [KEYS.outbox, `${notices.length / 2}`, ...notices]
     const rest = [...items, ...end, parked, pick(['', 'cost']), ...outbox, ...inputs]
     const how = ['1000', '60000', pick(['100', '1000000']), KEYS.channelOf(id)]
-    return evaluate(SCRIPTS.append, KEYS.of(id, principal), [id, gen, `${number}`, ...how, ...rest])
+    return evaluate(SCRIPTS.append, KEYS.of(id, principal), [id, fence, `${number}`, ...how, ...rest])
   }
 
   // --- conversations

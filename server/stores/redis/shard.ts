@@ -154,12 +154,12 @@ export class Shard implements RedisPlace {
   // --- runs
 
   async begin(id: string, run: NewRun): Promise<Lease | StoredKey> {
-    const [isMine, gen, holder, stored] = await this.#begin(id, run)
+    const [isMine, gen, holder, stored, fence] = await this.#begin(id, run)
     // Another process has it: it began the run of this key, or took over one whose beginning was answered too late.
     const isOthers = holder !== this.#options.node || (run.key && isMine !== '1')
     if (isOthers) return { run: id, input: stored!.slice(1) }
     const held = this.#held.get(id)
-    return held?.gen === Number(gen) ? held : this.#hold(id, Number(gen), run.facts.principal)
+    return held?.gen === Number(gen) ? held : this.#hold(id, Number(gen), fence!, 1, run.facts.principal)
   }
 
   async beginInPool(id: string, run: NewRun, place: PoolPlace): Promise<'waits' | 'full' | StoredKey> {
@@ -218,7 +218,7 @@ export class Shard implements RedisPlace {
     if (!run) return 'missing'
     // Another process may have taken it since, if this one stood still.
     if (run.gen !== Number(life)) return 'busy'
-    return { lease: this.#hold(id, run.gen, run.facts.principal), run }
+    return { lease: this.#hold(id, run.gen, life!, run.next, run.facts.principal), run }
   }
 
   async abandoned(most: number): Promise<string[]> {
@@ -373,9 +373,9 @@ export class Shard implements RedisPlace {
 
   // --- what this process holds
 
-  #hold(id: string, gen: number, principal: string): HeldRun {
+  #hold(id: string, gen: number, fence: string, next: number, principal: string): HeldRun {
     const { keys, leaseMs, liveMs, keepMs, maxRunBytes } = this.#options
-    const held: HeldRun = new HeldRun(id, gen, {
+    const held: HeldRun = new HeldRun(id, gen, fence, next, {
       leaseMs,
       liveMs,
       maxRunBytes,

@@ -188,7 +188,7 @@ export class SqliteStore implements RunStore {
     return this.#database.writeIf(
       batch
         ? { sql: APPEND_ITEMS, params: [run, gen, batch.first, batch.last + 1, bytesOf(what), usage] }
-        : { sql: APPEND_NO_ITEMS, params: [run, gen, bytesOf(what), usage] },
+        : { sql: APPEND_NO_ITEMS, params: [run, gen, bytesOf(what), usage, end?.seq ?? null] },
       this.#changes(run, what),
       { run },
     )
@@ -236,7 +236,7 @@ const REMOVE_ALL = 'DELETE FROM runs WHERE principal = ?1'
 // --- appending
 
 const APPEND_NO_ITEMS = `UPDATE states SET bytes = bytes + ?3, usage = coalesce(?4, usage)
-  WHERE run = ?1 AND gen = ?2 AND ended_at IS NULL`
+  WHERE run = ?1 AND gen = ?2 AND ended_at IS NULL AND (?5 IS NULL OR next = ?5)`
 const FORGET_INPUTS = 'DELETE FROM inputs WHERE run = ?1'
 const ADD_INPUT = 'INSERT INTO inputs (run, mid, type, packed) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING'
 const PARK = 'INSERT OR REPLACE INTO parked VALUES (?1, ?2)'

@@ -440,6 +440,35 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     await store.close()
   })
 
+  test('that was wiped has a run under its key again, which is not that of its holder before', async () => {
+    await using alone = await RedisServer.start()
+    const [one, two] = [redisStore([alone], 'p'), redisStore([alone], 'p')]
+    await Promise.all([one.open(), two.open()])
+    const run = newRun({ name: 'k1', input: 'none' })
+    const before = (await one.begin('r1', run)) as Lease
+    await alone.command('FLUSHALL')
+    const now = (await two.begin('r1', run)) as Lease
+    expect(await before.append({ batch: batch(1, 3) })).toBe('fenced')
+    await before.release()
+    expect(await now.append({ batch: batch(1, 2) })).toBeUndefined()
+    await Promise.all([one.close(), two.close()])
+  })
+
+  test('that comes back without the last items of a run takes no end, state or input behind them', async () => {
+    const prefix = server.prefix()
+    await using store = await open({}, prefix)
+    const lease = (await store.begin('r1', newRun())) as Lease
+    await lease.append({ batch: batch(1, 3) })
+    const meta = `${prefix}:{r1}:m`
+    await lease.append({ batch: batch(4, 6) })
+    await server.command('HSET', meta, 's', '3', 'an', '1')
+    const before = await store.find('r1')
+    expect(await lease.append({ parked: new Uint8Array(1) })).toBe('gap')
+    expect(await lease.append({ inputs: [{ mid: 'm1', type: 'approve', packed: new Uint8Array(1) }] })).toBe('gap')
+    expect(await lease.append({ end: { seq: 7, outcome: 'done', packed: new Uint8Array(1) } })).toBe('gap')
+    expect(await store.find('r1')).toEqual(before)
+  })
+
   test('that was killed and comes back has what it had confirmed, where it writes each command', async () => {
     await using durable = await RedisServer.start('--appendonly', 'yes', '--appendfsync', 'always')
     const store = redisStore([durable], 'p', { leaseMs: 15_000 })

@@ -186,6 +186,7 @@ export function runStoreSuite(name: string, openStore: () => Promise<StoreHarnes
         await lease.append({ batch: batch(1, 3) })
         expect(await lease.append({ batch: batch(5, 6), usage: bytes(1) })).toBe('gap')
         expect(await lease.append({ batch: batch(3, 6), parked: bytes(1) })).toBe('gap')
+        expect(await lease.append({ end: end(6) })).toBe('gap')
         const stored = await store.find('r1')
         expect(stored).toMatchObject({ next: 4 })
         expect(stored?.usage).toBeUndefined()

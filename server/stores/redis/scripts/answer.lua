@@ -1,5 +1,5 @@
--- ARGV: gen, number, packed, prefix of the channels of nodes, id
-if redis.call('HGET', META, 'g') ~= ARGV[1] then return 0 end
+-- ARGV: fence, number, packed, prefix of the channels of nodes, id
+if redis.call('HGET', META, 'fe') ~= ARGV[1] then return 0 end
 local entry = redis.call('XRANGE', ASKS, ARGV[2] .. '-0', ARGV[2] .. '-0')[1]
 if not entry then return 0 end
 local nonce, packed = entry[2][2], entry[2][4]

@@ -1,11 +1,12 @@
--- ARGV: id, gen, number of the append, leaseMs, keepMs, maxRunBytes, channel, first, last, batch or '',
+-- ARGV: id, fence, number of the append, leaseMs, keepMs, maxRunBytes, channel, the item that
+-- Redis has to have next, last, batch or '',
 -- end seq or '', outcome, end, parked: '' nothing, '0' goes on, '1' and its bytes; usage or '',
 -- outbox, number of notices, id and body of each notice, then mid and input in turn
 -- Gives what became of it, the number of the last ask, and the version of the readers.
-local id, gen, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local id, fence, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local batch, seq = ARGV[10], ARGV[11]
-local have = redis.call('HMGET', META, 'g', 's', 'es', 'an', 'qn', 'rv', 'by')
-if not have[1] or have[1] ~= gen then return { 'fenced' } end
+local have = redis.call('HMGET', META, 'fe', 's', 'es', 'an', 'qn', 'rv', 'by')
+if not have[1] or have[1] ~= fence then return { 'fenced' } end
 local function done(what) return { what, have[5], have[6] } end
 -- One that was sent again on another connection, or comes behind those that followed it.
 if number <= tonumber(have[4]) then return done('ok') end
@@ -16,7 +17,8 @@ elseif isSameEnd then
   return done('ok')
 end
 if have[3] then return done('ended') end
-if batch ~= '' and tonumber(ARGV[8]) ~= last + 1 then return done('gap') end
+-- Also an end, or a state, without items: Redis may have lost some that it had.
+if tonumber(ARGV[8]) ~= last + 1 then return done('gap') end
 
 local changes = { 'an', ARGV[3] }
 local function change(field, value)

@@ -1,6 +1,6 @@
--- ARGV: gen, number of the last ask that was heard
+-- ARGV: fence, number of the last ask that was heard
 -- Gives `fenced`; or the asks behind that one, and who reads the run in other processes.
-local have = redis.call('HMGET', META, 'g', 'qn', 'rv')
+local have = redis.call('HMGET', META, 'fe', 'qn', 'rv')
 if have[1] ~= ARGV[1] then return { 'fenced' } end
 local at, readers = now(), {}
 local all = redis.call('HGETALL', READERS)

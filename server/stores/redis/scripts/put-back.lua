@@ -1,7 +1,7 @@
--- ARGV: id, gen, channel, prefix of the pools, liveMs
+-- ARGV: id, fence, channel, prefix of the pools, liveMs
 -- The run was taken by a worker in this life, and nothing was done with it: it waits again, before all others.
-local have = redis.call('HMGET', META, 'g', 'es', 'wg', 'an', 'pl', 'wo')
-if have[1] ~= ARGV[2] or have[2] or have[3] ~= ARGV[2] or have[4] ~= '0' then return 0 end
+local have = redis.call('HMGET', META, 'fe', 'es', 'wg', 'an', 'pl', 'wo', 'g')
+if have[1] ~= ARGV[2] or have[2] or have[3] ~= have[7] or have[4] ~= '0' then return 0 end
 redis.call('HDEL', META, 'n', 'wg')
 redis.call('HSET', META, 'x', '0', 'w', have[6])
 redis.call('ZADD', LIVE, have[6], ARGV[1])

@@ -1,5 +1,5 @@
--- ARGV: id, gen, channel, prefix of the pools, liveMs
-local have = redis.call('HMGET', META, 'g', 'es', 'pl', 'w', 'pk')
+-- ARGV: id, fence, channel, prefix of the pools, liveMs
+local have = redis.call('HMGET', META, 'fe', 'es', 'pl', 'w', 'pk')
 if have[1] ~= ARGV[2] or have[2] then return 0 end
 redis.call('HDEL', META, 'n')
 redis.call('HSET', META, 'x', '0')

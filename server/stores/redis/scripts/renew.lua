@@ -1,6 +1,6 @@
--- ARGV: id, gen, leaseMs, liveMs or ''
+-- ARGV: id, fence, leaseMs, liveMs or ''
 -- Gives what became of it, the number of the last ask, and the version of the readers.
-local have = redis.call('HMGET', META, 'g', 'es', 'qn', 'rv')
+local have = redis.call('HMGET', META, 'fe', 'es', 'qn', 'rv')
 if not have[1] or have[1] ~= ARGV[2] then return { 'fenced' } end
 if have[2] then return { 'ended', have[3], have[4] } end
 redis.call('HSET', META, 'x', int(now() + tonumber(ARGV[3])))

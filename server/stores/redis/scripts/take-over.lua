@@ -36,12 +36,12 @@ while #lives > tonumber(ARGV[6]) do table.remove(lives, 1) end
 if goesToPool then
   -- A holder that only stood still has lost it: it would have it on and on, while workers try to take it.
   redis.call('HDEL', META, 'n')
-  redis.call('HSET', META, 'g', gen, 'x', '0', 'lv', table.concat(lives, ','))
+  redis.call('HSET', META, 'g', gen, 'fe', gen, 'x', '0', 'lv', table.concat(lives, ','))
   redis.call('PUBLISH', ARGV[5], '!')
   return { 'busy' }
 end
 local expires = int(at + tonumber(ARGV[3]))
-redis.call('HSET', META, 'g', gen, 'n', ARGV[2], 'x', expires, 'to', ARGV[2], 'an', '0', 'lv', table.concat(lives, ','))
+redis.call('HSET', META, 'g', gen, 'fe', gen, 'n', ARGV[2], 'x', expires, 'to', ARGV[2], 'an', '0', 'lv', table.concat(lives, ','))
 if isBegun then
   redis.call('HDEL', META, 'w')
   redis.call('HSET', META, 'wo', have[10], 'wg', gen)
