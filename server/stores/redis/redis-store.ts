@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import { MillraceError } from '../../../protocol/errors.ts'
-import type { Runtime } from '../../../protocol/runtime.ts'
+import type { Runtime, Timer } from '../../../protocol/runtime.ts'
 import { newestFirst } from '../list-order.ts'
 import type {
   AskRefusal,
@@ -67,6 +67,7 @@ export class RedisStore implements RunStore, SharedRuns {
   #secret: Buffer | undefined
   #opening: Promise<void> | undefined
   #isClosed = false
+  #upkeep: Timer | undefined
 
   constructor(options: RedisStoreOptions, runtime: RedisRuntime) {
     this.leaseMs = options.leaseMs
@@ -105,6 +106,7 @@ export class RedisStore implements RunStore, SharedRuns {
       for (const each of opened) if (each.status === 'rejected') throw each.reason
       this.#secret = await this.#agree(shards)
       this.#shards = shards
+      if (!this.#isClosed) this.#keepSecretLater()
     } catch (error) {
       await Promise.all(shards.map((shard) => shard.close()))
       throw error
@@ -119,7 +121,7 @@ export class RedisStore implements RunStore, SharedRuns {
     const { secret } = this.#options
     const print = secret === undefined ? undefined : fingerprint(secret)
     const check = (shard: Shard, stored: Buffer | undefined, ours: Buffer): void => {
-      const isOther = stored && (!stored.equals(ours) || (!print && stored.subarray(0, SET.length).equals(SET)))
+      const isOther = stored && (!stored.equals(ours) || (!print && isPrint(stored)))
       if (isOther) throw storeError(shard.place, new RedisRefusal('SECRET', 'another secret'))
     }
     const stored = await Promise.all(shards.map((shard) => shard.secret()))
@@ -127,15 +129,38 @@ export class RedisStore implements RunStore, SharedRuns {
     // A server that is refused writes nothing.
     for (const [i, shard] of shards.entries()) check(shard, stored[i], offered)
     // Where none has one, the first decides, for servers that begin at the same time: in whatever order they name them.
-    const [first, ...rest] = shards.toSorted((a, b) => (a.place < b.place ? -1 : 1))
+    const [first, ...rest] = inOrder(shards)
     const decided = await first!.keepSecret(offered)
     check(first!, decided, print ?? decided)
     for (const shard of rest) check(shard, await shard.keepSecret(decided), decided)
     return secret === undefined ? decided : Buffer.from(secret)
   }
 
+  /** A Redis may be wiped at any time. A server that begins then must make the same ids of keys. */
+  #keepSecretLater(): void {
+    this.#upkeep = this.#runtime.setTimer(this.#options.lookMs, () => {
+      // One that does not answer is asked the next time.
+      void this.#keepSecret()
+        .catch(() => {})
+        .then(() => this.#isClosed || this.#keepSecretLater())
+    })
+  }
+
+  /**
+   * Gives each Redis the secret that it lacks. If all were wiped and a new server was faster, its secret is that of the
+   * deployment: whatever the old one was for is gone.
+   */
+  async #keepSecret(): Promise<void> {
+    const { secret } = this.#options
+    const [first, ...rest] = inOrder(this.#shards)
+    const decided = await first!.keepSecret(secret === undefined ? this.#secret! : fingerprint(secret))
+    if (secret === undefined && !isPrint(decided)) this.#secret = decided
+    for (const shard of rest) await shard.keepSecret(decided)
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#upkeep?.clear()
     this.#opening = undefined
     await Promise.all(this.#shards.map((shard) => shard.close()))
   }
@@ -143,6 +168,7 @@ export class RedisStore implements RunStore, SharedRuns {
   /** Ends as a process does that dies. For tests. @internal */
   crash(): void {
     this.#isClosed = true
+    this.#upkeep?.clear()
     this.#opening = undefined
     for (const shard of this.#shards) shard.crash()
   }
@@ -255,6 +281,15 @@ export class RedisStore implements RunStore, SharedRuns {
 
 function notOpen(): MillraceError {
   return new MillraceError('store_unavailable', 'the store is not open')
+}
+
+/** The same order for all servers, however they name them. */
+function inOrder(shards: readonly Shard[]): Shard[] {
+  return shards.toSorted((a, b) => (a.place < b.place ? -1 : 1))
+}
+
+function isPrint(stored: Buffer): boolean {
+  return stored.subarray(0, SET.length).equals(SET)
 }
 
 /** By which a secret is recognized, and not found out. */

@@ -178,6 +178,35 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     expect(other.idOf('k')).not.toBe(first.idOf('k'))
   })
 
+  describe.each([
+    ['a secret that somebody has set', { secret: 'a secret of sixteen' }],
+    ['one that nobody has set', {}],
+  ])('that was wiped, with %s', (_, options) => {
+    test('gets it back from the servers that go on: one that begins later makes the same ids', async () => {
+      await using alone = await RedisServer.start()
+      const [one, two] = [1, 2].map(() => redisStore([alone], 'p', { ...options, lookMs: 5 }))
+      await one!.open()
+      const id = one!.idOf('k')
+      await alone.command('FLUSHALL')
+      for (let isThere = false; !isThere; ) isThere = (await alone.command('EXISTS', 'p:secret')) === 1
+      await two!.open()
+      expect([one!.idOf('k'), two!.idOf('k')]).toEqual([id, id])
+      await Promise.all([one!.close(), two!.close()])
+    })
+  })
+
+  test('that was wiped, and has the secret of a new server since, gives that to those that go on', async () => {
+    await using alone = await RedisServer.start()
+    const [one, two] = [1, 2].map(() => redisStore([alone], 'p', { lookMs: 5 }))
+    await one!.open()
+    await alone.command('EVAL', "redis.call('FLUSHALL') redis.call('SET', 'p:secret', 'of a new server')", '0')
+    await two!.open()
+    const id = two!.idOf('k')
+    for (let made = ''; made !== id; await new Promise(setImmediate)) made = one!.idOf('k')
+    expect(String(await alone.command('GET', 'p:secret'))).toBe('of a new server')
+    await Promise.all([one!.close(), two!.close()])
+  })
+
   describe('of which there are several, without a secret that somebody has set, makes the same id of a key', () => {
     let other: RedisServer
     beforeAll(async () => {
