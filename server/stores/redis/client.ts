@@ -23,6 +23,8 @@ export interface RedisModule {
   readonly RESP_TYPES: { readonly BLOB_STRING: number }
 }
 
+/** The version of its protocol. */
+const RESP = 2
 /** The time limit for a connection, in milliseconds. */
 const CONNECT_MS = 2_000
 /** How often a connection that is idle is tried, and the silence after which it is given up, in milliseconds. */
@@ -35,7 +37,9 @@ const MAX_RECONNECT_MS = 1_000
 /** @throws RedisRefusal when the package cannot be loaded. */
 export async function loadRedis(): Promise<RedisModule> {
   try {
-    return await import('redis')
+    const { ErrorReply, RedisClient, RESP_TYPES } = await import('redis')
+    // The package's own `createClient` makes a class with every command of Redis and its modules for each client.
+    return { createClient: RedisClient.factory({ RESP }), ErrorReply, RESP_TYPES }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'ERR_MODULE_NOT_FOUND') throw new RedisRefusal('MODULE_MISSING', 'the package redis is missing')
@@ -51,7 +55,7 @@ export function makeClient(module: RedisModule, url: string, name: string, rando
   return module.createClient({
     url,
     name,
-    RESP: 2,
+    RESP,
     disableOfflineQueue: true,
     disableClientInfo: true,
     maintNotifications: 'disabled',
