@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { type Client, createClient, MillraceError } from '../../client-sdk/node.ts'
 import { Command, MILLRACE, root } from '../helpers/command.ts'
 import { Counter } from '../helpers/counter.ts'
+import { EventTypes } from '../helpers/event-types.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { seededRandom } from '../helpers/seeded-random.ts'
@@ -147,10 +148,7 @@ function killed(place: Place): void {
         const counters = runs.map((run) => new Counter(run))
         const last = counters[counters.length - 1]!
         const reached = 1 + Math.floor(random() * 60)
-        while (last.numbers.length < reached) {
-          if (last.error) throw last.error as Error
-          await new Promise((resolve) => setImmediate(resolve))
-        }
+        await last.has(reached)
         await servers.kill()
         await servers.begin()
         await Promise.all(counters.map(({ over }) => over))
@@ -181,11 +179,8 @@ function killed(place: Place): void {
     await servers.begin()
     const client = servers.client()
     const run = client.start('assistant', 'Send a mail to Ada')
-    const events: string[] = []
-    const over = (async () => {
-      for await (const event of run) events.push(event.type)
-    })()
-    while (!events.includes('request')) await new Promise((resolve) => setImmediate(resolve))
+    const events = new EventTypes(run)
+    await events.has('request')
     // The request is stored at the latest when another client, which reads from the store's side of it, can see it.
     await new Promise((resolve) => setTimeout(resolve, 300))
     await servers.kill()
@@ -198,10 +193,10 @@ function killed(place: Place): void {
         expect(await watched.send('approve', { call: event.call, ok: true })).toBe('accepted')
       if (event.type === 'tool.result') results.push(event.outcome)
     }
-    await over
+    await events.over
     expect(results).toEqual(['ok'])
-    expect(events.filter((type) => type === 'tool.result')).toHaveLength(1)
-    expect(events.filter((type) => type === 'request')).toHaveLength(1)
+    expect(events.types.filter((type) => type === 'tool.result')).toHaveLength(1)
+    expect(events.types.filter((type) => type === 'request')).toHaveLength(1)
   })
 }
 
@@ -211,11 +206,8 @@ describe('a server whose runs are stored in a folder that is killed', () => {
     await servers.begin()
     const client = servers.client()
     const run = client.start('boss', 'go')
-    const events: string[] = []
-    const over = (async () => {
-      for await (const event of run) events.push(event.type)
-    })()
-    while (!events.includes('request')) await new Promise((resolve) => setImmediate(resolve))
+    const events = new EventTypes(run)
+    await events.has('request')
     for (const _ of ['once', 'and again']) {
       await new Promise((resolve) => setTimeout(resolve, 300))
       await servers.kill()
@@ -229,9 +221,9 @@ describe('a server whose runs are stored in a folder that is killed', () => {
         expect(await watched.send('approve', { call: event.call, ok: true })).toBe('accepted')
       if (event.type === 'tool.result' || event.type === 'agent.end') ended.push(event.outcome)
     }
-    await over
+    await events.over
     expect(ended).toEqual(['ok', 'ok', 'ok'])
-    expect(events.filter((type) => ['request', 'agent.start', 'agent.end'].includes(type))).toEqual([
+    expect(events.types.filter((type) => ['request', 'agent.start', 'agent.end'].includes(type))).toEqual([
       'agent.start',
       'request',
       'agent.end',

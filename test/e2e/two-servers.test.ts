@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Client, createClient, MillraceError } from '../../client-sdk/node.ts'
 import { Command, MILLRACE, root } from '../helpers/command.ts'
 import { Counter } from '../helpers/counter.ts'
+import { EventTypes } from '../helpers/event-types.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import { repetitions } from '../helpers/tier.ts'
@@ -94,7 +95,6 @@ class Deployment implements AsyncDisposable {
   }
 }
 
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1)
 
 describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
@@ -114,10 +114,10 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
       deployment.target = owner
       const run = deployment.client().start('count', { to: 100_000, delayMs: 20 })
       const reader = new Counter(run)
-      while (reader.numbers.length < 20) await turn()
+      await reader.has(20)
       const id = run.position!.run
       const watcher = new Counter(deployment.client(other).attach('count', id, { after: 0 }))
-      while (watcher.numbers.length < 20) await turn()
+      await watcher.has(20)
       deployment.target = other
       const killedAt = performance.now()
       deployment.signal(owner, 'SIGKILL')
@@ -148,10 +148,10 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
     for (let round = 0; round < ROUNDS; round++) {
       const run = deployment.client(owner).start('count', { to: 100_000, delayMs: 5 })
       const reader = new Counter(run)
-      while (reader.numbers.length < 20) await turn()
+      await reader.has(20)
       const watched = deployment.client(other).attach('count', run.position!.run, { after: 0 })
       const watcher = new Counter(watched)
-      while (watcher.numbers.length < 20) await turn()
+      await watcher.has(20)
       deployment.signal(owner, 'SIGSTOP')
       await watcher.over
       expect(watcher.error).toMatchObject({ code: 'interrupted' })
@@ -173,8 +173,8 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
     const [owner, other] = [await deployment.begin(), await deployment.begin()]
     const run = deployment.client(owner).start('sleep', { ms: 600_000 })
     const over = run.result.catch((error: unknown) => error)
-    while (!run.position) await turn()
-    const receipt = await deployment.client(other).attach('sleep', run.position.run).cancel({ note: 'enough' })
+    const { id } = await run.opened
+    const receipt = await deployment.client(other).attach('sleep', id).cancel({ note: 'enough' })
     expect(receipt).toMatchObject({ outcome: 'cancelled', settled: true, note: 'enough' })
     expect(MillraceError.is(await over, 'cancelled')).toBe(true)
   })
@@ -197,11 +197,8 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
     }
     deployment.target = first
     const waiting = deployment.client().start('assistant', 'Send a mail to Ada')
-    const events: string[] = []
-    const answered = (async () => {
-      for await (const event of waiting) events.push(event.type)
-    })()
-    while (!events.includes('request') || readers.some(({ numbers }) => numbers.length === 0)) await turn()
+    const events = new EventTypes(waiting)
+    await Promise.all([events.has('request'), ...readers.map((reader) => reader.has(1))])
 
     const restart = async (leaving: number, to: number): Promise<void> => {
       deployment.target = to
@@ -228,8 +225,8 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
     for await (const event of watched)
       if (event.type === 'request')
         expect(await watched.send('approve', { call: event.call, ok: true })).toBe('accepted')
-    await answered
-    expect(events.filter((type) => type === 'tool.result')).toHaveLength(1)
+    await events.over
+    expect(events.types.filter((type) => type === 'tool.result')).toHaveLength(1)
   })
 
   test('one goes away in order: a run that waits for an approval is answered at the other', async () => {
@@ -237,11 +234,8 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
     const [owner, other] = [await deployment.begin(), await deployment.begin()]
     deployment.target = owner
     const run = deployment.client().start('assistant', 'Send a mail to Ada')
-    const events: string[] = []
-    const over = (async () => {
-      for await (const event of run) events.push(event.type)
-    })()
-    while (!events.includes('request')) await turn()
+    const events = new EventTypes(run)
+    await events.has('request')
     deployment.target = other
     deployment.signal(owner, 'SIGTERM')
     expect((await deployment.servers[owner]!.command.ended).code).toBe(0)
@@ -249,8 +243,8 @@ describe.skipIf(!HAS_REDIS)('of two servers that share a Redis', () => {
     for await (const event of watched)
       if (event.type === 'request')
         expect(await watched.send('approve', { call: event.call, ok: true })).toBe('accepted')
-    await over
-    expect(events.filter((type) => type === 'tool.result')).toHaveLength(1)
-    expect(events.filter((type) => type === 'request')).toHaveLength(1)
+    await events.over
+    expect(events.types.filter((type) => type === 'tool.result')).toHaveLength(1)
+    expect(events.types.filter((type) => type === 'request')).toHaveLength(1)
   })
 })

@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
-import type { Run } from '../../client-sdk/node.ts'
+import type { Run, StreamEvent } from '../../client-sdk/node.ts'
+import { Collector } from './collector.ts'
 
 /** A reader of a run of `count`: the numbers that it has, without those that became void. */
 export class Counter {
@@ -12,10 +13,16 @@ export class Counter {
   readonly over: Promise<void>
   /** What it reads. */
   readonly run: Run
+  readonly #came = new Collector<never>({ describe: () => `${this.numbers.length} numbers came` })
 
   constructor(run: Run) {
     this.run = run
     this.over = this.#read(run)
+  }
+
+  /** Resolves when it has at least `count` numbers. Rejects when it is over with fewer. */
+  has(count: number): Promise<void> {
+    return this.#came.until(() => this.numbers.length >= count, `${count} numbers`)
   }
 
   async #read(run: Run): Promise<void> {
@@ -23,15 +30,21 @@ export class Counter {
       for await (const event of run) {
         if (event.type === 'token') this.numbers.push(...event.text.trim().split(' ').map(Number))
         if (event.type === 'data') this.data.push(event.value)
-        if (event.type !== 'gap') continue
-        expect(event.reason).toBe('rewound')
-        const kept = event.next - 1
-        this.lost = Math.max(this.lost, this.numbers.length - kept)
-        expect(kept).toBeLessThanOrEqual(this.numbers.length)
-        this.numbers.length = kept
+        if (event.type === 'gap') this.#rewound(event)
+        this.#came.look()
       }
+      this.#came.end('the run ended')
     } catch (error) {
       this.error = error
+      this.#came.end(error as Error)
     }
+  }
+
+  #rewound({ reason, next }: Extract<StreamEvent, { type: 'gap' }>): void {
+    expect(reason).toBe('rewound')
+    const kept = next - 1
+    this.lost = Math.max(this.lost, this.numbers.length - kept)
+    expect(kept).toBeLessThanOrEqual(this.numbers.length)
+    this.numbers.length = kept
   }
 }

@@ -41,8 +41,7 @@ export class ServedWorkers implements AsyncDisposable {
       this.#clients.push(client)
       return new Counter(client.start('count', to))
     })
-    while (begun.some(({ numbers }) => numbers.length < Math.min(3, to)))
-      await new Promise((resolve) => setImmediate(resolve))
+    await Promise.all(begun.map((each) => each.has(Math.min(3, to))))
     return begun
   }
 
