@@ -14,10 +14,14 @@ const usage = {
   notes: ['LAG and CREDIT are those of the slowest reader that the run waits for, or else of the slowest reader.'],
   args: [],
   options: {
+    all: {
+      type: 'boolean',
+      about: 'Shows also the runs of the other servers that share a Redis, at most 1,000 of them.',
+    },
     actor: { type: 'string', value: 'NAME', about: 'Shows only runs of this actor.' },
     ...remoteOptions,
   },
-  examples: ['millrace top', 'millrace top --actor chat'],
+  examples: ['millrace top', 'millrace top --all', 'millrace top --actor chat'],
 } as const
 
 /** `millrace top` */
@@ -25,9 +29,10 @@ export const top: Command = {
   usage,
   async run(args: string[], output: Output): Promise<ExitCode> {
     const { values } = readArgs(usage, args)
+    const { all = false } = values
     await using remote = new Remote(values, output)
     if (output.screen === undefined)
-      return await watch(remote, output, new WholeList(output, values.actor), { once: true })
+      return await watch(remote, output, new WholeList(output, values.actor), { once: true, ...(all && { all }) })
     const frame = new TopFrame(remote.client, () => list.redraw())
     const list: LiveList = new LiveList(output, values.actor, () => remote.client.status === 'open', frame)
     let hasQuit = false
@@ -39,7 +44,7 @@ export const top: Command = {
     const resized = (): void => list.redraw()
     process.stdout.on('resize', resized)
     try {
-      const code = await watch(remote, output, list, { once: false })
+      const code = await watch(remote, output, list, { once: false, ...(all && { all }) })
       return hasQuit && code === EXIT.interrupted ? EXIT.ok : code
     } finally {
       process.stdout.off('resize', resized)

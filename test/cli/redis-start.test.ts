@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { createClient } from '../../client-sdk/node.ts'
-import { millrace, type Serving, serving } from '../helpers/command.ts'
+import { millrace, onTerminal, type Serving, serving } from '../helpers/command.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 
@@ -33,6 +33,28 @@ describe.skipIf(!HAS_REDIS)('millrace with --redis', () => {
     await worker.said('stdout', /works for the pool gpu/)
     expect(await readyz()).toBe(200)
     expect(await count(serve)).toBe('1 2 3 ')
+  })
+
+  test('top --all shows the run of another server with its text, and stops it', async () => {
+    await using redis = await RedisServer.start()
+    const options = ['--token', 't', '--redis', redis.url]
+    await using here = await serving(options)
+    await using there = await serving(options)
+    const client = createClient(there.url, { token: 't' })
+    const run = client.start('count', { to: 100_000, delayMs: 20 })
+    const { id } = await run.opened
+    const reading = (async () => {
+      for await (const _ of run);
+    })().catch(() => {})
+    await using screen = onTerminal(['top', '--all', '--url', here.url, '--token', 't'])
+    await screen.said('stdout', new RegExp(`\u001b\\[7m${id} +count[^]*\\d+ \\d+ \\d+ [^]*q quit`))
+    screen.child.stdin?.write('c')
+    await screen.said('stdout', new RegExp(`${id} was cancelled`))
+    expect((await run.end).outcome).toBe('cancelled')
+    await reading
+    screen.child.stdin?.write('q')
+    expect(await screen.ended).toMatchObject({ code: 0 })
+    await client.close()
   })
 
   test('speaks TLS to Redis, as a user with the rights that the guide names, and says what to correct', async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Key, type KeySource, onKeys } from '../../server/cli/keys.ts'
-import { Command, MILLRACE, millrace, type Serving, serving } from '../helpers/command.ts'
+import { type Command, millrace, onTerminal, type Serving, serving } from '../helpers/command.ts'
 
 const SHOW = '\u001b[?25h'
 const ENDLESS = '{"to":100000,"delayMs":20}'
@@ -14,16 +14,8 @@ afterAll(async () => {
   await serve[Symbol.asyncDispose]()
 })
 
-/** `millrace top` that takes all its streams for a terminal of 100 columns, and says what it does with its keys. */
 function top(env: Record<string, string> = {}): Command {
-  const isTerminal = `
-    for (const s of [process.stdout, process.stderr]) Object.assign(s, { isTTY: true, columns: 100, rows: 30 })
-    Object.assign(process.stdin, { isTTY: true, setRawMode: (raw) => process.stderr.write('raw ' + raw + '\\n') })`
-  return new Command(
-    process.execPath,
-    ['--import', `data:text/javascript,${encodeURIComponent(isTerminal)}`, MILLRACE, 'top'],
-    { env: { ...serve.env, TERM: 'xterm', ...env }, types: true },
-  )
+  return onTerminal(['top'], { env: { ...serve.env, ...env } })
 }
 
 /** A run of `count`. */

@@ -69,6 +69,16 @@ export function millrace(args: readonly string[], options: CommandOptions = {}):
   return new Command(process.execPath, [MILLRACE, ...args], options)
 }
 
+/** `millrace` that takes all its streams for a terminal of 100 columns, and says what it does with its keys. */
+export function onTerminal(args: readonly string[], options: CommandOptions = {}): Command {
+  const isTerminal = `
+    for (const s of [process.stdout, process.stderr]) Object.assign(s, { isTTY: true, columns: 100, rows: 30 })
+    Object.assign(process.stdin, { isTTY: true, setRawMode: (raw) => process.stderr.write('raw ' + raw + '\\n') })`
+  const before = ['--import', `data:text/javascript,${encodeURIComponent(isTerminal)}`]
+  const env = { TERM: 'xterm', ...options.env }
+  return new Command(process.execPath, [...before, MILLRACE, ...args], { ...options, env, types: true })
+}
+
 /** `millrace serve` on a free port, once it listens. */
 export async function serving(args: readonly string[] = [], options: CommandOptions = {}): Promise<Serving> {
   const server = millrace(['serve', '--port', '0', ...args], options)
