@@ -2,10 +2,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import type { WebSocket } from 'ws'
 import { type Client, createClient } from '../../client-sdk/node.ts'
 import type { Actor } from '../../server/index.ts'
 import { Command, MILLRACE, root } from '../helpers/command.ts'
 import { freePort } from '../helpers/free-port.ts'
+import { redisDeployment } from '../helpers/redis-deployment.ts'
+import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
 import {
   CADDY,
   caddy,
@@ -16,7 +19,7 @@ import {
   SYSTEMD_ANALYZE,
   webSocketWith,
 } from '../helpers/reverse-proxy.ts'
-import { type TestServer, testServer } from '../helpers/server.ts'
+import { eventually, type TestServer, testServer } from '../helpers/server.ts'
 import { counted, counter, silent } from '../helpers/test-actors.ts'
 import { wireClient } from '../helpers/wire-client.ts'
 
@@ -76,7 +79,7 @@ describe.skipIf(CADDY === undefined)('behind Caddy as in examples/deploy/Caddyfi
   behindProxy((upstream) => caddy(upstream))
 })
 
-function behindProxy(start: (upstream: string) => Promise<ReverseProxy>): void {
+function behindProxy(start: (upstream: string | readonly string[]) => Promise<ReverseProxy>): void {
   test('a run streams its text, and a cancel reaches it', async () => {
     await using server = await served()
     await using proxy = await start(server.url)
@@ -108,6 +111,39 @@ function behindProxy(start: (upstream: string) => Promise<ReverseProxy>): void {
       text += piece
     }
     expect(text).toBe(counted(1, 2_000))
+  })
+
+  test.skipIf(!HAS_REDIS)('of two servers, the other one goes on with a client whose connection is lost', async () => {
+    await using redis = await RedisServer.start()
+    const node = redisDeployment(redis)
+    const actors: Served = { count: counter(), silent: silent() }
+    await using one = await node(actors)
+    await using two = await node(actors)
+    await using proxy = await start([one.url, two.url])
+    const sockets: WebSocket[] = []
+    const kept = class extends webSocketWith() {
+      constructor(url: string | URL, subprotocols?: string | string[]) {
+        super(url, subprotocols)
+        sockets.push(this)
+      }
+    }
+    await using closing = closed(createClient<Served>(proxy.url, { token: 'alice', WebSocket: kept }))
+    const run = closing.client.start('count', 2_000)
+    await run.opened
+    const [first, second] = one.server.connections > 0 ? [one, two] : [two, one]
+    let text = ''
+    let left: Promise<void> | undefined
+    for await (const piece of run.text()) {
+      text += piece
+      if (left) continue
+      // It takes no new connections, and its run goes on.
+      left = first.server.close({ drainMs: 30_000 })
+      sockets[0]?.terminate()
+      await eventually(() => second.server.connections === 1, 'the client is at the other server')
+    }
+    expect(text).toBe(counted(1, 2_000))
+    expect(await run.end).toMatchObject({ outcome: 'done' })
+    await left
   })
 }
 

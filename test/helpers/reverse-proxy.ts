@@ -31,12 +31,21 @@ export interface ReverseProxy extends AsyncDisposable {
   restart(): Promise<void>
 }
 
-/** nginx with the site of `examples/deploy/nginx.conf`: TLS with the certificate of the tests. */
-export async function nginx(upstream: string, changes: Record<string, string> = {}): Promise<ReverseProxy> {
+/**
+ * nginx with the site of `examples/deploy/nginx.conf`: TLS with the certificate of the tests. Several servers are those of
+ * an `upstream`, as in `docs/deployment.md`.
+ */
+export async function nginx(
+  upstream: string | readonly string[],
+  changes: Record<string, string> = {},
+): Promise<ReverseProxy> {
   const port = await freePort()
+  const hosts = [upstream].flat().map((url) => new URL(url).host)
+  const servers = hosts.map((host) => `server ${host};`).join(' ')
   const site = await deployFile('nginx.conf', {
     '443 ssl': `127.0.0.1:${port} ssl`,
-    '127.0.0.1:7400': new URL(upstream).host,
+    'limit_conn_zone ': `upstream agents { ${servers} }\nlimit_conn_zone `,
+    '127.0.0.1:7400;': 'agents;',
     '/etc/letsencrypt/live/agents.example.com/fullchain.pem': `${root}test/helpers/tls/cert.pem`,
     '/etc/letsencrypt/live/agents.example.com/privkey.pem': `${root}test/helpers/tls/key.pem`,
     ...changes,
@@ -50,11 +59,14 @@ export async function nginx(upstream: string, changes: Record<string, string> = 
 }
 
 /** Caddy with `examples/deploy/Caddyfile`, without TLS: it would have to obtain a certificate. */
-export async function caddy(upstream: string): Promise<ReverseProxy> {
+export async function caddy(upstream: string | readonly string[]): Promise<ReverseProxy> {
   const port = await freePort()
   const site = await deployFile('Caddyfile', {
     'agents.example.com {': `http://127.0.0.1:${port} {`,
-    '127.0.0.1:7400': new URL(upstream).host,
+    '127.0.0.1:7400': [upstream]
+      .flat()
+      .map((url) => new URL(url).host)
+      .join(' '),
   })
   // No port for its own administration.
   const global = '{\n\tadmin off\n}\n'
