@@ -2,9 +2,11 @@ import { cancel } from './cancel.ts'
 import { conversations } from './conversations.ts'
 import { fanOut } from './fan-out.ts'
 import { frozenClient } from './frozen-client.ts'
+import { frozenRedis } from './frozen-redis.ts'
 import { fullSpeed } from './full-speed.ts'
 import { growth } from './growth.ts'
 import { inspector } from './inspector.ts'
+import { nodes } from './nodes.ts'
 import { paced } from './paced.ts'
 import type { BenchQuestion } from './question.ts'
 import { resume } from './resume.ts'
@@ -27,6 +29,8 @@ export const QUESTIONS: readonly BenchQuestion[] = [
   growth,
   conversations,
   stores,
+  nodes,
+  frozenRedis,
   workflows,
 ]
 

@@ -141,6 +141,17 @@ const commands = {
     return took
   },
 
+  /** Starts a run that the server refuses; how long that took, in milliseconds. */
+  async refused(request: TokenRequest): Promise<number> {
+    const from = machineUs()
+    const iterator = clients[0]!.read(request)[Symbol.asyncIterator]()
+    await iterator.next().then(
+      () => Promise.reject(new Error('the run was not refused')),
+      () => {},
+    )
+    return (machineUs() - from) / 1_000
+  },
+
   /**
    * Starts runs one after the other, waits a little after the first token, and cancels. With `atOnce` it never waits.
    * @returns when each was cancelled, in `machineUs`.

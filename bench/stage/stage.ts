@@ -1,5 +1,6 @@
 import type { ServeOptions } from '../peers/peer.ts'
 import { ALL, type PeerName } from '../peers/peers.ts'
+import type { AwayCommands, AwayProcessOptions } from '../processes/away-process.ts'
 import type { ClientCommands, ClientProcessOptions } from '../processes/client-process.ts'
 import type { ProviderCommands } from '../processes/provider-process.ts'
 import type { ServerCommands, ServerProcessOptions } from '../processes/server-process.ts'
@@ -8,6 +9,7 @@ import { PinnedProcess } from './pinned-process.ts'
 
 export type ServerProcess = PinnedProcess<ServerCommands>
 export type ClientProcess = PinnedProcess<ClientCommands>
+export type AwayProcess = PinnedProcess<AwayCommands>
 export type ProviderProcess = PinnedProcess<ProviderCommands>
 
 /** A server, and a process of clients of the same peer. */
@@ -43,6 +45,11 @@ export class Stage implements AsyncDisposable {
     return this.#use(
       new PinnedProcess<ClientCommands>('client-process.js', this.#clientCore, options, label, role === 'load'),
     )
+  }
+
+  /** Clients that read at one server what they start at another. */
+  away(options: AwayProcessOptions): AwayProcess {
+    return this.#use(new PinnedProcess<AwayCommands>('away-process.js', this.#clientCore, options, 'client of two'))
   }
 
   provider(): ProviderProcess {

@@ -12,6 +12,9 @@ export interface QueuedJournal {
   flush(): Promise<unknown> | undefined
 }
 
+/** Journals that send together. */
+type Batch = { readonly journals: QueuedJournal[]; readonly until: number }
+
 /**
  * Says when the journals of a node send: all of one moment together, so that a store can write them at once. Text waits
  * the longer the more there is to write: an append costs a store about the same with one token as with ten.
@@ -21,19 +24,23 @@ export class JournalQueue {
   readonly #flushMs: number
   readonly #rest: number
   #soon: QueuedJournal[] = []
-  #later: QueuedJournal[] = []
-  #timer: Timer | undefined
+  readonly #momentMs: number
+  #later: Batch | undefined
+  readonly #timers = new Set<Timer>()
   /** How long the store took for the text of the last time. */
   #tookMs = 0
 
   /**
    * @param flushMs how long text waits for more, in milliseconds, while the store has little to do.
    * @param rest how often as long as the store took for the last text the next one waits, at least. At most 100 ms.
+   * @param momentMs how far apart text may come that is sent together. Default: whatever comes while the first waits. A
+   * store that writes one append after the other gains nothing from many at once: the last of them only waits.
    */
-  constructor(runtime: Runtime, flushMs: number, rest: number) {
+  constructor(runtime: Runtime, flushMs: number, rest: number, momentMs: number = Number.POSITIVE_INFINITY) {
     this.#runtime = runtime
     this.#flushMs = flushMs
     this.#rest = rest
+    this.#momentMs = momentMs
   }
 
   /** Lets a journal send at the end of this loop turn. */
@@ -46,27 +53,35 @@ export class JournalQueue {
     })
   }
 
-  /** Lets a journal send soon, together with all others that wait. */
+  /** Lets a journal send soon, together with others that wait. */
   later(journal: QueuedJournal): void {
-    this.#later.push(journal)
+    const now = this.#runtime.now()
+    if (this.#later && now < this.#later.until) return void this.#later.journals.push(journal)
+    const batch = { journals: [journal], until: now + this.#momentMs }
+    this.#later = batch
     const ms = Math.max(this.#flushMs, Math.min(MAX_FLUSH_MS, this.#rest * this.#tookMs))
-    this.#timer ??= this.#runtime.setTimer(ms, () => {
-      this.#timer = undefined
-      const due = this.#later
-      this.#later = []
-      // They are answered in the order in which they are sent, so one answer tells of all.
-      let last: Promise<unknown> | undefined
-      for (const journal of due) last = journal.flush() ?? last
-      const sentAt = this.#runtime.now()
-      const answered = (): void => {
-        this.#tookMs = this.#runtime.now() - sentAt
-      }
-      last?.then(answered, answered)
+    const timer = this.#runtime.setTimer(ms, () => {
+      this.#timers.delete(timer)
+      if (this.#later === batch) this.#later = undefined
+      this.#send(batch)
     })
+    this.#timers.add(timer)
+  }
+
+  #send({ journals }: Batch): void {
+    // They are answered in the order in which they are sent, so one answer tells of all.
+    let last: Promise<unknown> | undefined
+    for (const journal of journals) last = journal.flush() ?? last
+    const sentAt = this.#runtime.now()
+    const answered = (): void => {
+      this.#tookMs = this.#runtime.now() - sentAt
+    }
+    last?.then(answered, answered)
   }
 
   /** Nothing more is to be sent. */
   close(): void {
-    this.#timer?.clear()
+    for (const timer of this.#timers) timer.clear()
+    this.#timers.clear()
   }
 }

@@ -31,6 +31,8 @@ import { aboutStored, type TakeOverCallbacks, TakeOvers } from './take-overs.ts'
 
 /** How long after a failure the store is opened again, in milliseconds. */
 const OPEN_AGAIN_MS = 1_000
+/** How far apart text may come that goes to a shared store together, in milliseconds. */
+const MOMENT_MS = 5
 
 /** Runs that are listed at once. */
 const LIST_PAGE = 500
@@ -81,7 +83,9 @@ export class RunStorage {
     this.#registry = registry
     const { store } = options
     const { runtime, limits } = registry
-    this.#queue = new JournalQueue(runtime, store.caps.flushMs, options.durability === 'logged' ? 1 : 4)
+    const { flushMs, shared } = store.caps
+    const rest = options.durability === 'logged' ? 1 : 4
+    this.#queue = new JournalQueue(runtime, flushMs, rest, ...(shared ? [MOMENT_MS] : []))
     this.#health = new StoreHealth(runtime, registry.log)
     this.#takeOvers = new TakeOvers({
       ...registry,
