@@ -46,7 +46,7 @@ if (goals.length > 0) {
   const { table, risen } = compared(goals, regress ? last : undefined)
   console.log(`${plain(table)}\n`)
   for (const words of risen) console.log(`RISEN BY A FIFTH OR MORE: ${words}`)
-  if (keeps) writeFileSync(LAST_FIGURES, `${JSON.stringify(keep(machine(), goals), null, 2)}\n`)
+  if (keeps) writeFileSync(LAST_FIGURES, `${JSON.stringify(keep(machine(), goals, last), null, 2)}\n`)
 }
 
 if (curves !== undefined) {

@@ -8,12 +8,15 @@ export type LastFigures = { machine: string; figures: Record<string, { ws: numbe
 /** A rise by a fifth is said loudly. */
 const RISE = 1.2
 
-/** The figures of now in the form in which they are kept. */
-export function keep(machine: string, goals: readonly Goal[]): LastFigures {
+/** The figures of now in the form in which they are kept. Those of `last` that were not measured now stay. */
+export function keep(machine: string, goals: readonly Goal[], last?: LastFigures): LastFigures {
   const kept = (value: number): number | null => (Number.isFinite(value) ? Number(value.toPrecision(3)) : null)
   return {
     machine,
-    figures: Object.fromEntries(goals.map(({ name, ws, uws }) => [name, { ws: kept(ws), uws: kept(uws) }])),
+    figures: {
+      ...last?.figures,
+      ...Object.fromEntries(goals.map(({ name, ws, uws }) => [name, { ws: kept(ws), uws: kept(uws) }])),
+    },
   }
 }
 
