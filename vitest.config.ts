@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
+import { PATIENCE_MS } from './test/helpers/patience.ts'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 import { testsWithoutTransport } from './test/helpers/transport-tests.ts'
 import { PACKAGE_TESTS } from './vitest.package.config.ts'
@@ -27,6 +28,7 @@ export default defineConfig({
     // Long: a machine that has other things to do makes every wait longer.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: PATIENCE_MS } },
     // Processes, not threads: tests send signals, freeze children and measure the heap.
     globalSetup: './test/helpers/script-compiler.ts',
     pool: 'forks',

@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { PATIENCE_MS } from './test/helpers/patience.ts'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 
 /** The package as its users meet it: what it exports and compiles to, and every example. Compilers need most of the time. */
@@ -13,6 +14,7 @@ export default defineConfig({
     include: PACKAGE_TESTS,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: PATIENCE_MS } },
     globalSetup: './test/helpers/script-compiler.ts',
     pool: 'forks',
     maxWorkers: 2,

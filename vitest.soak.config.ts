@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { PATIENCE_MS } from './test/helpers/patience.ts'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 
 /**
@@ -10,7 +11,8 @@ export default defineConfig(({ mode }) => ({
     include: ['test/soak/**/*.test.ts'],
     env: { MILLRACE_TIER: mode === 'long' ? 'long' : 'soak' },
     testTimeout: (mode === 'long' ? 240 : 10) * 60_000,
-    hookTimeout: 20_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: PATIENCE_MS } },
     globalSetup: './test/helpers/script-compiler.ts',
     pool: 'forks',
     maxWorkers: 2,

@@ -7,6 +7,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { type Client, createClient } from '../../client-sdk/node.ts'
 import { root, type Serving, serving } from './command.ts'
+import { PATIENCE_MS } from './patience.ts'
 
 const module = (path: string): string => JSON.stringify(pathToFileURL(`${root}dist/server/${path}`).href)
 
@@ -74,7 +75,7 @@ export async function dashboardServer(args: readonly string[] = []): Promise<Das
 export function pagesOf(context: BrowserContext, said: string[]): (url: string) => Promise<Page> {
   return async (url) => {
     const page = await context.newPage()
-    page.setDefaultTimeout(8_000)
+    page.setDefaultTimeout(PATIENCE_MS)
     page.on('console', (message) => void said.push(`${message.type()}: ${message.text()}`))
     page.on('pageerror', (error) => void said.push(String(error)))
     await page.goto(url)

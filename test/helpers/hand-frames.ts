@@ -1,4 +1,5 @@
 import type { NextFrame } from '../../react/frames.ts'
+import { PATIENCE_MS } from './patience.ts'
 
 /** Frames that a test draws. A page that is hidden draws none. */
 export class HandFrames {
@@ -26,7 +27,7 @@ export class HandFrames {
 
   /** Draws until `holds`. */
   async until(holds: () => boolean, what: string): Promise<void> {
-    const end = performance.now() + 8_000
+    const end = performance.now() + PATIENCE_MS
     while (!holds()) {
       if (performance.now() > end) throw new Error(`it never happened: ${what}`)
       await this.draw()

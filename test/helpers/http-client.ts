@@ -4,9 +4,7 @@ import { connect } from 'node:net'
 import { text as readAll } from 'node:stream/consumers'
 import type { RunEnd, StreamEvent } from '../../protocol/events.ts'
 import { Collector } from './collector.ts'
-
-/** How long anything may take to come. Reached only by what never comes. */
-const PATIENCE_MS = 6_000
+import { PATIENCE_MS } from './patience.ts'
 
 /** A server-sent event, with its id. */
 export type SentEvent = { readonly id: string; readonly event: string; readonly data: unknown }

@@ -1,10 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
 import { Collector } from './collector.ts'
+import { PATIENCE_MS } from './patience.ts'
 import { frameAt, type WebSocketFrame } from './websocket-messages.ts'
-
-/** How long anything may take to come. Reached only by what never comes. */
-const PATIENCE_MS = 6_000
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
 

@@ -1,5 +1,6 @@
 import type { Limits } from '../../protocol/limits.ts'
 import { Child } from './child-process.ts'
+import { PATIENCE_MS } from './patience.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
 
 /** What a server process is at a moment, garbage collected before. */
@@ -48,7 +49,7 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Measures once all clients have gone but `connections`, and all runs but `liveRuns`. */
   async quiet(connections = 0, liveRuns = 0): Promise<Measured> {
-    const end = performance.now() + 10_000
+    const end = performance.now() + PATIENCE_MS
     let pauseMs = 0
     for (;;) {
       const measured = await this.measure()

@@ -7,6 +7,7 @@ import { createServer, type MillraceServer } from '../../server/server.ts'
 import type { ServerOptions } from '../../server/server-options.ts'
 import { bearer } from '../../server/sessions/auth.ts'
 import type { HandClock } from './hand-clock.ts'
+import { PATIENCE_MS } from './patience.ts'
 import type { Reached, TransportUnderTest } from './transports.ts'
 import { type WireClient, type WireClientOptions, wireClient } from './wire-client.ts'
 
@@ -92,7 +93,7 @@ async function chosenTransport(): Promise<TransportUnderTest | undefined> {
 }
 
 /** Resolves when `holds`; looked at each turn of the event loop. */
-export async function eventually(holds: () => boolean, what: string, patienceMs = 8_000): Promise<void> {
+export async function eventually(holds: () => boolean, what: string, patienceMs = PATIENCE_MS): Promise<void> {
   const end = performance.now() + patienceMs
   while (!holds()) {
     if (performance.now() > end) throw new Error(`it never happened: ${what}`)

@@ -13,9 +13,8 @@ import {
 import { DEFAULT_LIMITS, type Limits } from '../../protocol/limits.ts'
 import { Collector } from './collector.ts'
 import { countOf, type Item, itemsOf } from './frame-items.ts'
+import { PATIENCE_MS } from './patience.ts'
 
-/** How long anything may take to come. Reached only by what never comes. */
-const PATIENCE_MS = 6_000
 const NOTHING_MORE_TURNS = 4
 
 export type Kind = DownFrame['kind']

@@ -22,6 +22,7 @@ import { nodeRuntime } from '../../../server/runtime.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { type MortalConversations, mortalConversations } from '../../helpers/mortal-conversations.ts'
 import { type MortalStore, mortal } from '../../helpers/mortal-store.ts'
+import { PATIENCE_MS } from '../../helpers/patience.ts'
 import { seededRandom } from '../../helpers/seeded-random.ts'
 import { quiet } from '../../helpers/server.ts'
 import { checkConversation } from '../../helpers/strict-conversation.ts'
@@ -345,7 +346,7 @@ describe('a conversation of two clients that send, stop, retry, edit, branch, lo
       const world = new World(seed)
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<never>((_, fail) => {
-        timer = setTimeout(() => fail(new Error('it never comes to rest')), 8_000)
+        timer = setTimeout(() => fail(new Error('it never comes to rest')), PATIENCE_MS)
       })
       try {
         await Promise.race([world.run(), late])

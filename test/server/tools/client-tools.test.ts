@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type Client, clientTools, type Run, type StreamEvent } from '../../../client-sdk/node.ts'
 import type { ModelRequest } from '../../../server/index.ts'
@@ -194,7 +194,7 @@ describe('a stop', () => {
     const page = new Page(served.client.start('agent', 'go'), never)
     const signal = await page.begun()
     expect(await stop(page)).toMatchObject({ outcome: 'cancelled', settled: true })
-    await vi.waitFor(() => expect(signal.aborted).toBe(true))
+    await expect.poll(() => signal.aborted).toBe(true)
     await page.over
   })
 
@@ -219,7 +219,7 @@ describe('a page that goes away during its call', () => {
     const page = new Page(first.start('agent', 'go'), never)
     await page.begun()
     await first.close({ runs: 'detach' })
-    await vi.waitFor(() => expect(served.server.connections).toBe(0))
+    await expect.poll(() => served.server.connections).toBe(0)
     served.runtime.advance(400_000)
     expect(served.server.liveRuns).toBe(1)
     const { page: other } = await join(served, page, () => 'from the page that came')
@@ -234,7 +234,7 @@ describe('a page that goes away during its call', () => {
     await page.begun()
     const other = await join(served, page, () => 'from the other page')
     await first.close({ runs: 'detach' })
-    await vi.waitFor(() => expect(served.server.connections).toBe(1))
+    await expect.poll(() => served.server.connections).toBe(1)
     served.runtime.advance(LEASE_MS - 1)
     expect(other.page.signals.items).toEqual([])
     served.runtime.advance(1)
@@ -251,7 +251,7 @@ describe('a page that goes away during its call', () => {
     const held = latch()
     const other = await join(served, page, () => held.opened.then(() => 'done'))
     await first.close({ runs: 'detach' })
-    await vi.waitFor(() => expect(served.server.connections).toBe(1))
+    await expect.poll(() => served.server.connections).toBe(1)
     served.runtime.advance(LEASE_MS)
     await other.page.begun()
     // A client of its own is as late as the first one would be: the call is not its.
@@ -274,7 +274,7 @@ describe('a page that goes away during its call', () => {
     await watcher.run.opened
     expect(served.server.connections).toBe(2)
     await first.close({ runs: 'detach' })
-    await vi.waitFor(() => expect(served.server.connections).toBe(1))
+    await expect.poll(() => served.server.connections).toBe(1)
     served.runtime.advance(LEASE_MS)
     expect(await watcher.first('tool.result')).toMatchObject({
       outcome: 'error',
