@@ -7,9 +7,11 @@ import { type ScriptedAnswer, says, scriptedModel } from '../../helpers/scripted
 import { eventually, testServer } from '../../helpers/server.ts'
 import { TcpProxy } from '../../helpers/tcp-proxy.ts'
 import { latch } from '../../helpers/test-actors.ts'
+import { repetitions } from '../../helpers/tier.ts'
 import { onUws, onWs, type TransportUnderTest } from '../../helpers/transports.ts'
 
 const HOUR = 3_600_000
+const MEGABYTES = repetitions({ quick: 4, full: 20 })
 const DELAYS = { quickMs: 2, backoffMs: 2, maxBackoffMs: 8 }
 
 /** An image of so many bytes, none of which repeats its neighbours. */
@@ -87,10 +89,10 @@ class Feed {
 }
 
 describe.each([onWs, onUws])('uploads on $name', (by) => {
-  test('of 20 MB arrive whole in pieces, and a message of their principal may name them', async () => {
+  test(`of ${MEGABYTES} MB arrive whole in pieces, and a message of their principal may name them`, async () => {
     await using all = await served({}, {}, by)
     const client = all.client()
-    const bytes = picture(20_000_000)
+    const bytes = picture(MEGABYTES * 1_000_000)
     const told: number[] = []
     const made = await upload(client, bytes, {
       type: 'image/png',

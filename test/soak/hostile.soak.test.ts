@@ -1,0 +1,3 @@
+/** All of these experiments, with their full counts. */
+import '../hostile/http.test.ts'
+import '../hostile/secrets.test.ts'

@@ -1,0 +1,2 @@
+/** All of these experiments, with their full counts. */
+import '../server/metrics/prometheus.test.ts'
