@@ -1,7 +1,7 @@
-import { join } from 'node:path'
 import { ConversationData } from '../conversations/conversation-data.ts'
 import { DataFile } from '../stores/sqlite/data-file.ts'
 import { exportConversations, exportRuns } from './data-export.ts'
+import { dataFile } from './data-folder.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import type { Output } from './output.ts'
 import { type Command, readArgs } from './usage.ts'
@@ -34,11 +34,6 @@ const usage = {
     'millrace data delete --data ./data --principal alice',
   ],
 } as const
-
-/** The file of the data in a folder. */
-export function dataFile(folder: string): string {
-  return join(folder, 'millrace.db')
-}
 
 /** `millrace data` */
 export const data: Command = {

@@ -1,4 +1,3 @@
-import { webhook } from '../notices/webhook.ts'
 import type { ServerOptions } from '../server-options.ts'
 import type { Config } from './config-file.ts'
 import { EXIT, Failure, messageOf } from './exit.ts'
@@ -34,10 +33,10 @@ export const notifyOptions: {
  * Sends notices to what the options name.
  * @returns what the server prints: the host, because the path of a URL may be secret.
  */
-export function addNotify(
+export async function addNotify(
   options: ServerOptions<NonNullable<Config['actors']>>,
   { notify: url, 'notify-allow': allowed = [] }: { notify?: string; 'notify-allow'?: readonly string[] },
-): string | undefined {
+): Promise<string | undefined> {
   if (url === undefined) {
     if (allowed.length > 0) throw new Failure(EXIT.usage, '--notify-allow needs --notify: name the receiver')
     return undefined
@@ -46,6 +45,7 @@ export function addNotify(
   const secret = (process.env[SECRET] ?? '').split(/\s+/).filter(Boolean)
   if (secret.length === 0)
     throw new Failure(EXIT.usage, `--notify needs ${SECRET}; make one with: echo "whsec_$(openssl rand -base64 32)"`)
+  const { webhook } = await import('../notices/webhook.ts')
   try {
     const target = webhook({ url, secret, allowAddresses: allowed })
     options.notify = target

@@ -1,12 +1,11 @@
 import { type Client, type ClientOptions, createClient, type Run, type Status } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import { connectWords } from './connect-words.ts'
+import { DEFAULT_URL } from './default-address.ts'
 import { EXIT, Failure, refusal } from './exit.ts'
 import type { Output } from './output.ts'
 import { readNumber } from './usage.ts'
 
-/** The address of a server that listens on the default host and port. */
-export const DEFAULT_URL = 'ws://127.0.0.1:7400'
 const DEFAULT_RECONNECT_S = 30
 /** Failed attempts after which a first connection is given up. */
 const FIRST_ATTEMPTS = 2

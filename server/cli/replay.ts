@@ -3,22 +3,14 @@ import { replay as replayActor } from '../recordings/replay.ts'
 import { createServer } from '../server.ts'
 import { anonymous } from '../sessions/auth.ts'
 import { memory } from '../transports/memory.ts'
-import { EXIT, type ExitCode, Failure } from './exit.ts'
+import type { ExitCode } from './exit.ts'
 import { follow } from './follow.ts'
 import type { Output } from './output.ts'
 import { recordingWords } from './recording-words.ts'
 import { Remote } from './remote.ts'
+import { readSpeed, speedOption } from './speed-option.ts'
 import { terminalLogger } from './terminal-logger.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
-
-/** The option of every command that replays. */
-export const speedOption = {
-  speed: {
-    type: 'string',
-    value: 'N',
-    about: 'How many times as fast as it was recorded: 0.01 to 1000, or max. Default 1.',
-  },
-} as const
 
 const usage = {
   name: 'replay',
@@ -54,12 +46,4 @@ export const replay: Command = {
     const run = remote.client.start(actor, null)
     return await follow(run, remote, output, { stream: true, interrupt: 'cancel', approvals: 'skip', from })
   },
-}
-
-/** Parses `--speed`. @throws Failure that names the allowed range. */
-export function readSpeed(text = '1'): number {
-  if (text === 'max') return Number.POSITIVE_INFINITY
-  const speed = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN
-  if (speed >= 0.01 && speed <= 1_000) return speed
-  throw new Failure(EXIT.usage, `--speed takes a number from 0.01 to 1000, or max, not ${text}`)
 }

@@ -1,36 +1,40 @@
 import { dashboard } from '../dashboard/dashboard.ts'
 import type { HttpExtension } from '../http/extension.ts'
 import { inspector } from '../inspector/inspector.ts'
-import { openRecording, type Recording } from '../recordings/recording.ts'
-import { replay } from '../recordings/replay.ts'
 import type { ServerOptions } from '../server-options.ts'
 import { isLoopback } from '../sessions/client-address.ts'
 import type { Config } from './config-file.ts'
-import { dataFile } from './data.ts'
+import { dataFile } from './data-folder.ts'
 import { EXIT, Failure } from './exit.ts'
 import { withoutMcp } from './mcp-package.ts'
-import { readSpeed } from './replay.ts'
+import { readSpeed } from './speed-option.ts'
 import { version } from './version.ts'
 
 type Options = ServerOptions<NonNullable<Config['actors']>>
 
-/** Serves the recording that `--replay` names. */
+/**
+ * Serves the recording that `--replay` names.
+ * @returns the recording in one line.
+ */
 export async function addReplay(
   options: Options,
   { replay: file, speed }: { replay?: string; speed?: string },
   config: Config,
-): Promise<Recording | undefined> {
+): Promise<string | undefined> {
   if (file === undefined) {
     if (speed !== undefined) throw new Failure(EXIT.usage, '--speed needs --replay: name the recording')
     return undefined
   }
   if (config.actors) throw new Failure(EXIT.usage, 'the config file has its own actors: leave --replay out')
   const times = readSpeed(speed)
+  const { openRecording } = await import('../recordings/recording.ts')
+  const { replay } = await import('../recordings/replay.ts')
+  const { recordingWords } = await import('./recording-words.ts')
   const recording = await openRecording(file)
   const { actor } = recording.facts
   const others = actor === 'inspector' ? {} : { inspector: inspector() }
   options.actors = { [actor]: replay(recording, { speed: times }), ...others }
-  return recording
+  return recordingWords(recording)
 }
 
 /** Adds what `--mcp` asks for. */

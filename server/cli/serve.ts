@@ -1,26 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
+import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_URL } from './default-address.ts'
 import { addConversation } from './demo-conversation.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { invocation } from './invocation.ts'
 import { MODEL_NAMES } from './model-option.ts'
 import { addNotify, notifyOptions } from './notify-option.ts'
 import type { Output } from './output.ts'
-import { recordingWords } from './recording-words.ts'
-import { addReference } from './reference-server.ts'
-import { DEFAULT_URL } from './remote.ts'
-import { speedOption } from './replay.ts'
 import { addDashboard, addMcp, addMetrics, addReplay, addStore, placeOf, placeWords } from './serve-additions.ts'
 import { checkNode, ServedNode } from './serve-node.ts'
 import { freePort, serveNodes } from './serve-nodes.ts'
 import { commonOptions, create, DEFAULT_DRAIN_S, drained, modelWords, type Options } from './server-process.ts'
+import { speedOption } from './speed-option.ts'
 import { parseTransport } from './transport-option.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
 import { version } from './version.ts'
 
-const DEFAULT_PORT = 7400
-const DEFAULT_HOST = '127.0.0.1'
 /** More than any machine has cores for. */
 const MOST_WORKERS = 1_000
 const SHARED_PORTS = ['port', 'http-port'] as const
@@ -166,15 +162,17 @@ export const serve: Command = {
     const isOff = options.transport?.takesRequests === undefined && options.transport && options.httpPort === undefined
     if (isOff && config.http === undefined) options.http = false
     const replayed = await addReplay(options, values, config)
-    const other = values.reference ? addReference(options, values, config) : undefined
+    const other = values.reference
+      ? (await import('./reference-server.ts')).addReference(options, values, config)
+      : undefined
     if (values.mcp) await addMcp(options)
     const place = placeOf(values, config)
     await addStore(options, place, values.durability)
-    addConversation(options)
+    await addConversation(options)
     if (values.metrics) await addMetrics(options)
     if (node) checkNode(options)
     const hasDashboard = addDashboard(options, values)
-    const notified = addNotify(options, values)
+    const notified = await addNotify(options, values)
     const server = create(options, values.config)
     const { url, httpUrl } = await server.listen(port, values.host)
     const rows = [
@@ -183,7 +181,7 @@ export const serve: Command = {
       ...(values.metrics ? [['metrics', `${httpUrl}/metrics`]] : []),
       ...(place ? [['data', placeWords(place)]] : []),
       ...(notified === undefined ? [] : [['notify', notified]]),
-      ...(replayed ? [['replay', recordingWords(replayed)]] : []),
+      ...(replayed ? [['replay', replayed]] : []),
       ...(node ? [['workers', `${workers} processes`]] : []),
       ...(other === undefined ? [] : [['other', `${other} (random; the token of another principal)`]]),
     ]

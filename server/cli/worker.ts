@@ -65,7 +65,7 @@ export const worker: Command = {
     await addStore(options, place, values.durability)
     if (!options.store)
       throw new Failure(EXIT.usage, 'millrace worker needs --redis, MILLRACE_REDIS or a store in the config file')
-    const notified = addNotify(options, values)
+    const notified = await addNotify(options, values)
     const server = create(options, values.config)
     await server.work({ pool, slots })
     const { actors, defaultModel } = options

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { conversation as open } from '../../client-sdk/conversation.ts'
 import { createClient, upload } from '../../client-sdk/node.ts'
 import { commandLine } from '../../server/cli/command-line.ts'
-import { dataFile } from '../../server/cli/data.ts'
+import { dataFile } from '../../server/cli/data-folder.ts'
 import {
   actor,
   agent,
