@@ -41,6 +41,7 @@ type OpenPart = { readonly kind: 'text' | 'reasoning'; readonly id: string }
 type Step = {
   readonly first: number
   readonly calls: OpenCalls
+  readonly agents: ReadonlyMap<string, object>
   readonly hasResult: boolean
   events: StreamEvent[]
 }
@@ -69,7 +70,9 @@ export class UiChunks implements Format<UiChunk> {
   /** Those of the current step. */
   readonly #new = new Map<string, DataChunk>()
   /** What the beginnings of sub-agents said. Where no step can begin again, of those at work. */
-  readonly #agents = new Map<string, object>()
+  #agents = new Map<string, object>()
+  /** The calls whose arguments an earlier answer had begun to write: to its reader they begin again. */
+  readonly #cut: Set<string>
   #pieces: UiChunk[] = []
   #part: OpenPart | undefined
   #isInStep: boolean
@@ -87,6 +90,7 @@ export class UiChunks implements Format<UiChunk> {
     this.#options = options
     this.#resets = resets
     this.#calls = new OpenCalls(known)
+    this.#cut = new Set(known.filter(({ state }) => state === 'writing').map(({ id }) => id))
     this.#isInStep = this.#stepHasCalls = known.length > 0
   }
 
@@ -149,8 +153,9 @@ export class UiChunks implements Format<UiChunk> {
       case 'agent.start': {
         if (agent === undefined) return
         const facts = { ...told(event), status: 'running' }
-        this.#agents.set(agent, facts)
+        // It may begin a step, which begins before it.
         this.#data('agent', facts, textOf(agent))
+        this.#agents.set(agent, facts)
         return this.#calls.agentBegan(agent, event.parent)
       }
       case 'agent.end': {
@@ -191,7 +196,7 @@ export class UiChunks implements Format<UiChunk> {
     const known = this.#calls.find(id)
     if (event.type === 'tool.args') {
       if (known && known.state !== 'writing') return
-      if (!known) this.#written(id, textOf(event.name ?? 'tool'), agent)
+      if (!known || this.#cut.delete(id)) this.#written(id, textOf(event.name ?? 'tool'), agent)
       this.#pieces.push({ type: 'tool-input-delta', toolCallId: id, inputTextDelta: textOf(event.text) })
       return
     }
@@ -346,6 +351,7 @@ export class UiChunks implements Format<UiChunk> {
     this.#isInStep = true
     this.#stepHasCalls = false
     this.#calls = step.calls.copy()
+    this.#agents = new Map(step.agents)
     this.#hasResult = step.hasResult
     step.events = []
     this.#pieces.push({ type: 'reset-step' })
@@ -400,6 +406,7 @@ export class UiChunks implements Format<UiChunk> {
     this.#step = {
       first: this.#seq ?? 0,
       calls: this.#calls.copy(),
+      agents: new Map(this.#agents),
       hasResult: this.#hasResult,
       events: [],
     }

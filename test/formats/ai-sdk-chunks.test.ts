@@ -73,7 +73,7 @@ describe.each([6, 7] as const)('the chunks of a run, read by ai %i,', (version: 
       const run = randomRun(seed)
       let { chunks, taken, isOver } = chunksOf(run, { version })
       let { message } = await readMessage(version, chunks)
-      const calls = new Set(run.events.map((event) => (event as { call?: string }).call))
+      const calls = new Set(run.events.map((event) => String((event as { call?: string }).call)))
       while (isOver) {
         const answered = answerAll(message as UIMessage)
         const continued = continuationOf([answered])
@@ -89,6 +89,34 @@ describe.each([6, 7] as const)('the chunks of a run, read by ai %i,', (version: 
       expect(textOf(message as UIMessage), `seed ${seed}`).toBe(answerOf(run.events))
       expectEnd(chunks, false, run.end)
     }
+  })
+
+  test('write the arguments of a call from their beginning when the request before ended within them', async () => {
+    const begun = [
+      event({ type: 'agent.start', agent: 'a1', name: 'clerk' }),
+      event({ type: 'tool.args', call: 'c1', name: 'weather', text: '{"city":' }),
+      event({ type: 'tool.call', call: 'c2', name: 'pay', args: {}, agent: 'a1' }),
+      event({ type: 'request', id: 'q1', kind: 'approve', call: 'c2', agent: 'a1' }),
+    ]
+    const first = await readMessage(version, chunksOf({ events: begun }, { version }).chunks)
+    const answered = answerAll(first.message as UIMessage)
+    const { known, refused } = continuationOf([answered])!
+    const events = [
+      event({ type: 'tool.result', call: 'c2', outcome: 'ok', output: 'paid', ms: 1, agent: 'a1' }),
+      event({ type: 'tool.args', call: 'c1', text: '"Oslo"}' }),
+      event({ type: 'tool.call', call: 'c1', name: 'weather', args: { city: 'Oslo' } }),
+      event({ type: 'tool.result', call: 'c1', outcome: 'ok', output: 4, ms: 1 }),
+    ]
+    const { message } = await readMessage(
+      version,
+      chunksOf({ events, end: done }, { version, known, refused }).chunks,
+      answered,
+    )
+    const calls = message!.parts.filter((part) => 'toolCallId' in part)
+    expect(calls).toMatchObject([
+      { toolCallId: 'c1', state: 'output-available', input: { city: 'Oslo' } },
+      { toolCallId: 'c2', state: 'output-available', output: 'paid' },
+    ])
   })
 
   test('give the same message when they are replayed from the beginning', async () => {

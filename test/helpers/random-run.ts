@@ -104,7 +104,7 @@ function randomEvent(pick: <T>(list: readonly T[]) => T, random: () => number, n
         { type: 'tool.call', call: 7, name: {}, args: 1n } as unknown as RunEvent,
         { type: 'tool.result', call: null, outcome: 'odd', error: { a: 1 } } as unknown as RunEvent,
         { type: 'data', name: 7, value: undefined } as unknown as RunEvent,
-        { type: 'request', id: 9, kind: 1, call } as unknown as RunEvent,
+        { type: 'request', id: n, kind: 1, call } as unknown as RunEvent,
         { type: 'step', id: 1 } as unknown as RunEvent,
         { type: 'agent.start', agent: 3, name: null } as unknown as RunEvent,
       ])
