@@ -4,9 +4,12 @@ import { answerCommands } from '../stage/commands.ts'
 import { beginWindow, spentInWindow } from './cpu-window.ts'
 import { memory } from './memory.ts'
 
-/** Steps before memory is looked at: what is made once is there by then, and the log is full. */
-const FILLING = 1_000
+/** Events that a log keeps: those of half as many steps. */
 const RETAINED = 2_000
+/** Iterations, of two steps each, between which the log grows: what is made once is there by then, and nothing is dropped. */
+const GROWING = [50, 450] as const
+/** An iteration at which the log has been full for long. */
+const FULL = 1_000
 
 /** How often its step is done in the run under way, and what was held at two of these times. */
 let done = 0
@@ -67,14 +70,14 @@ const commands = {
     return spentInWindow().cpuUs / count
   },
 
-  /** The bytes that each step keeps while its run goes on. */
-  async kept(steps: number): Promise<number> {
+  /** The bytes that each step adds while its run goes on: with its two events, and once the log drops as many. */
+  async kept(steps: number): Promise<{ growing: number; full: number }> {
     done = 0
     held = []
-    looks = [FILLING, FILLING + steps / 2]
-    for await (const _ of server.router.stream('steps', 2 * FILLING + steps));
-    const [before = Number.NaN, after = Number.NaN] = held
-    return (after - before) / steps
+    looks = [...GROWING, FULL, FULL + steps / 2]
+    for await (const _ of server.router.stream('steps', 2 * FULL + steps));
+    const [few = Number.NaN, many = Number.NaN, before = Number.NaN, after = Number.NaN] = held
+    return { growing: (many - few) / (2 * (GROWING[1] - GROWING[0])), full: (after - before) / steps }
   },
 }
 

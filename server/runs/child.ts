@@ -229,6 +229,9 @@ export class Child {
     }
     return {
       next: () => {
+        const event = waiting > 0 ? undefined : this.#atHand()
+        // Most of what a child says: it takes no promise but the answer.
+        if (event) return Promise.resolve({ done: false, value: attributed(event, this.id) })
         // One at a time, however often it is asked.
         const answer = waiting > 0 ? last.then(step, step) : step()
         waiting++
@@ -266,6 +269,13 @@ export class Child {
     return this.#answer(end)
   }
 
+  /** The next event, if it need not be waited for. */
+  #atHand(): StreamEvent | undefined {
+    const event = this.#reader.poll()
+    if (event) this.#took(event)
+    return event
+  }
+
   /** The next event; undefined when there are no more, and the end is logged. */
   async #next(): Promise<StreamEvent | undefined> {
     let event: StreamEvent | undefined
@@ -274,11 +284,15 @@ export class Child {
     } catch (error) {
       this.#unread ??= MillraceError.from(error, 'internal')
     }
-    if (event?.type === 'token' && event.agent === undefined) this.#text += event.text
-    else if (event && this.#unreadEnds.size > 0) this.#endRead(event)
-    if (event) return event
-    if (this.run.end) await this.#finish(this.run.end)
-    return undefined
+    if (event) this.#took(event)
+    else if (this.run.end) await this.#finish(this.run.end)
+    return event
+  }
+
+  /** An event was read. */
+  #took(event: StreamEvent): void {
+    if (event.type === 'token' && event.agent === undefined) this.#text += event.text
+    else if (this.#unreadEnds.size > 0) this.#endRead(event)
   }
 
   #endRead({ seq }: StreamEvent): void {

@@ -90,15 +90,9 @@ export class LocalReader implements Reader {
    * @throws MillraceError `overloaded` when the ended run was dropped before it was read.
    */
   async next(): Promise<StreamEvent | undefined> {
-    if (this.#handed) this.#advance()
     for (;;) {
-      if (this.#isStopped) return undefined
-      while (this.#chunk && this.#read < this.#events.length) {
-        const said = this.#events[this.#read]
-        this.#handed = said !== undefined
-        if (said) return stamped(said, this.#chunk.seq + this.#read, this.#chunk.at)
-        this.#advance()
-      }
+      const event = this.poll()
+      if (event || this.#isStopped) return event
       if (this.#dismissed && this.cursor.last < this.#run.log.last) throw this.#dismissed
       const gap = this.#passOver()
       if (gap) return gap
@@ -110,6 +104,18 @@ export class LocalReader implements Reader {
         this.#onRest()
       })
     }
+  }
+
+  /** What `next` gives, if it is at hand without a look into the log. Undefined: ask `next`, which may have to wait. */
+  poll(): StreamEvent | undefined {
+    if (this.#handed) this.#advance()
+    while (this.#chunk && this.#read < this.#events.length && !this.#isStopped) {
+      const said = this.#events[this.#read]
+      this.#handed = said !== undefined
+      if (said) return stamped(said, this.#chunk.seq + this.#read, this.#chunk.at)
+      this.#advance()
+    }
+    return undefined
   }
 
   /** All logged items were read. */
