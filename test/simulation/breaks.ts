@@ -25,6 +25,7 @@ import { Requests } from '../../server/runs/requests.ts'
 import { Run } from '../../server/runs/run.ts'
 import { UsageTally } from '../../server/runs/usage-tally.ts'
 import { Quota } from '../../server/sessions/admission.ts'
+import { EndedRuns } from '../../server/sessions/ended-runs.ts'
 import { Registry } from '../../server/sessions/registry.ts'
 import { RunLists } from '../../server/sessions/run-lists.ts'
 import { RunStorage } from '../../server/sessions/run-storage.ts'
@@ -209,6 +210,22 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
           if (!(run as { isChild?: boolean }).isChild) original.call(this, run, startedAt)
         },
     ),
+  },
+  'a child that is let go is kept once it has ended': {
+    finds: 'let-go-lost',
+    patch: method(
+      EndedRuns.prototype,
+      'add',
+      (original) =>
+        function (this: EndedRuns<Run>, run) {
+          original.call(this, run)
+          if (run.isChild && run.parent === undefined) this.drop(new Set([run]))
+        },
+    ),
+  },
+  'what a finished step has paid is not paid again in a retry': {
+    finds: 'paid-twice',
+    patch: method(KeptResults.prototype, 'learn', () => () => {}),
   },
   'what a member says is told of that member': {
     tamper: events(EVENT.agentStart, (data) => ({ ...data, name: 'somebody' })),
@@ -403,10 +420,10 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
   'all that a child says is passed on': {
     patch: method(
       LocalReader.prototype,
-      'next',
+      'poll',
       (original) =>
-        async function (this: LocalReader) {
-          const event = await original.call(this)
+        function (this: LocalReader) {
+          const event = original.call(this)
           return event && event.seq % 5 === 0 ? original.call(this) : event
         },
     ),

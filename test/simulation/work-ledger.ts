@@ -37,6 +37,10 @@ export class WorkLedger {
   isMended = false
   readonly #stage: Stage
   readonly #paid = new Set<string>()
+  /** The steps that are agents, by the ids of their runs, each behind the name of the work that it is part of. */
+  readonly #steps = new Map<string, { readonly root: string; readonly id: string }>()
+  /** Steps that an earlier run of the same work had done. */
+  readonly #finished = new Set<string>()
   /** The last conversation that each agent was asked with. */
   readonly #asked = new Map<string, readonly string[]>()
 
@@ -99,11 +103,25 @@ export class WorkLedger {
     if (MillraceError.is(stopped, 'cancelled') && !this.stopped.has(id)) this.#stage.fail('detached-stopped', id)
   }
 
-  /** A tool does what must not happen twice. */
+  /** A run is the step `id` of the work `root`. */
+  isStep(run: string, root: string, id: string): void {
+    this.#steps.set(run, { root, id })
+  }
+
+  /** A run has done these steps: no later one of the same work does them again. */
+  finished(steps: Iterable<string>): void {
+    for (const id of steps) this.#finished.add(id)
+  }
+
+  /** A tool does what must not happen twice: neither in its run, nor in another one that is the same step. */
   pay(run: string, call: string): void {
-    const name = `${run} ${call}`
-    if (this.#paid.has(name)) this.#stage.fail('paid-twice', name)
-    this.#paid.add(name)
+    const step = this.#steps.get(run)
+    for (const name of [`${run} ${call}`, ...(step ? [`${step.root} ${step.id}`] : [])]) {
+      if (this.#paid.has(name)) this.#stage.fail('paid-twice', name)
+      this.#paid.add(name)
+    }
+    if (step && this.#finished.has(step.id))
+      this.#stage.fail('paid-twice', `${step.id}, which was done in an earlier run`)
   }
 
   /** A model is asked: the conversation of an agent is valid, and it only grows. */

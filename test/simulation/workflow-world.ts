@@ -254,6 +254,8 @@ export class WorkflowWorld {
   #took(view: RunView, event: StreamEvent): void {
     this.stats.items++
     if (event.type === 'agent.end') this.#ledger.ended.add(event.agent ?? '')
+    // A member of a team may do several tasks.
+    if (event.type === 'agent.start' && !this.#team) this.#ledger.isStep(event.agent ?? '', this.#root, event.name)
     if (event.type !== 'agent.start' || !this.#isWild || !view.own || !isBranch(event.name)) return
     if (this.#chance.of(0.2)) this.#pauseBranch(view, event.agent ?? '', event.name)
   }
@@ -560,6 +562,7 @@ export class WorkflowWorld {
     }
     this.#checkExecutions(isRetry, before)
     for (const done of story.done) this.#doneBefore.add(done)
+    if (!this.#team) this.#ledger.finished(story.done)
     await this.#compare(view, end)
     this.#stage.check()
     return end.outcome === 'done'

@@ -18,6 +18,7 @@ const SOON_OF: { readonly [rule: string]: number } = {
   'a lead finds the tasks that it has started': 150,
   'a lead that has handed over says no more, also behind a restart': 270,
   'a run that only waits is not interrupted by a restart': 120,
+  'what a finished step has paid is not paid again in a retry': 15,
   'what waited goes on with the run that waited for it': 160,
 }
 
