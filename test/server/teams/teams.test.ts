@@ -11,6 +11,7 @@ import {
   createServer,
   debateTeam,
   type Message,
+  MillraceError,
   type Model,
   type ModelRequest,
   pipelineTeam,
@@ -114,6 +115,25 @@ describe('a research team', () => {
     expect(await watched.run.result).toBe(
       'writer(The task: mills\n\nFrom web:\nweb found it\n\nFrom books:\nbooks found it)',
     )
+  })
+})
+
+describe('the members of a research team', () => {
+  test('are asked what `question` says, and one that fails is left out', async () => {
+    const broken = actor({
+      async *stream() {
+        yield 'half of it'
+        throw new MillraceError('unavailable', 'down')
+      },
+    })
+    const team = researchTeam({
+      members: { web: named('web'), broken, writer: named('writer') },
+      writer: 'writer',
+      question: (member, task) => `${task} for ${member}`,
+      prompt: (task, found) => `${task}: ${Object.entries(found).flat().join(' says ')}`,
+    })
+    await using served = await servedWorkflow(team)
+    expect(await served.start('mills').run.result).toBe('writer(mills: web says web(mills for web))')
   })
 })
 

@@ -315,6 +315,31 @@ describe('a run that begins where another one failed', () => {
     expect(done).toEqual(['two'])
   })
 
+  test('does a step again whose output was too large for its event', async () => {
+    const done: string[] = []
+    let isBroken = true
+    const large = workflow({
+      steps: (flow) =>
+        flow
+          .step('small', () => (done.push('small'), 1))
+          .step('large', () => (done.push('large'), 'x'.repeat(70_000)))
+          .step('last', (text) => {
+            if (isBroken) throw new MillraceError('unavailable', 'down')
+            return text.length
+          }),
+    })
+    await using served = await servedWorkflow(large)
+    const failed = served.start(null)
+    const told = await failed.first('step', ({ id, status }) => id === 'large' && status === 'done')
+    expect(told).toMatchObject({ truncated: true })
+    expect(told).not.toHaveProperty('output')
+    await expect(failed.run.result).rejects.toMatchObject({ details: { step: 'last' } })
+    isBroken = false
+    const again = served.start(null, { meta: { retryOf: failed.run.id } })
+    expect(await again.run.result).toBe(70_000)
+    expect(done).toEqual(['small', 'large', 'large'])
+  })
+
   test('begins its child workflows and its teams from their first step', async () => {
     const seen: unknown[] = []
     const member = actor({

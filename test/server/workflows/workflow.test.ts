@@ -647,6 +647,16 @@ describe('a wait', () => {
     expect(await watched.run.result).toEqual({ id: 3, paid: true })
   })
 
+  test('for a person ends the run once its own time is over', async () => {
+    await using served = await servedWorkflow(
+      workflow({ steps: (flow) => flow.approve('publish', { expiresMs: 1 }).step('end', () => 'out') }),
+    )
+    await expect(served.start(null).run.result).rejects.toMatchObject({
+      code: 'timeout',
+      details: { step: 'publish' },
+    })
+  })
+
   test('for a time ends with a cancel at once', async () => {
     await using served = await servedWorkflow(workflow({ steps: (flow) => flow.wait('long', 1_000_000) }))
     const watched = served.start(null)
