@@ -9,6 +9,8 @@ export type CommandLine = {
   /** Whether the figures of the goals become the last ones. */
   keep: boolean
   json: string | undefined
+  /** The file of conversations that is read, or made if it is not there. */
+  file: string | undefined
   /** The folder that gets the curves. */
   curves: string | undefined
   help: boolean
@@ -26,6 +28,7 @@ export function usage(questions: readonly BenchQuestion[]): string {
     '  --keep       keeps the figures that have a goal as the last ones, in bench/last-figures.json',
     '  --json FILE  writes all figures there',
     '  --curves DIR draws the curves there, as SVG',
+    '  --file FILE  conversations: fills this file and keeps it; one that is full is only read',
   ].join('\n')
 }
 
@@ -48,6 +51,7 @@ export function commandLine(
       keep: { type: 'boolean' },
       json: { type: 'string' },
       curves: { type: 'string' },
+      file: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
   })
@@ -66,6 +70,7 @@ export function commandLine(
     keep: values.keep ?? false,
     json: values.json,
     curves: values.curves,
+    file: values.file,
     help: values.help ?? false,
   }
 }

@@ -13,7 +13,7 @@ import { markdown, plain } from './stage/table.ts'
 /** Beside the sources, wherever this was compiled to: `npm run` stands in the package's root. */
 const LAST_FIGURES = 'bench/last-figures.json'
 
-const { scale, asked, regress, keep: keeps, json, curves } = asking(process.argv.slice(2))
+const { scale, asked, regress, keep: keeps, json, curves, file } = asking(process.argv.slice(2))
 const isTerminal = process.stderr.isTTY
 
 console.log(`${machine()}\n`)
@@ -26,7 +26,7 @@ for (const { name, ask } of asked) {
     if (isTerminal) process.stderr.write(`\r\u001b[K${name}: ${words}`)
   }
   await using stage = new Stage()
-  const bench: Bench = { scale, stage, counts: (of) => of[scale], say: said }
+  const bench: Bench = { scale, stage, counts: (of) => of[scale], say: said, file }
   const answer = await ask(bench)
   if (isTerminal) process.stderr.write('\r\u001b[K')
   answers.set(name, answer)

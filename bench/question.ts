@@ -14,6 +14,8 @@ export type Bench = {
   readonly counts: <Counts>(of: Record<Scale, Counts>) => Counts
   /** Says what is being done. */
   readonly say: (words: string) => void
+  /** A file that outlives the bench, for what takes long to fill. Undefined: it makes its own. */
+  readonly file: string | undefined
 }
 
 /** A line of the summary: what was measured, of us and of others. */
