@@ -45,8 +45,11 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
-  'a take-over begins a life of its own': {
-    patch: scripts({ 'take-over': ['local gen = int(math.max(tonumber(have[1]) + 1, at))', 'local gen = have[1]'] }),
+  'each take-over has a life and a fence of its own': {
+    patch: scripts({
+      begin: ['ARGV[1], ARGV[2], ARGV[3]', "ARGV[1], '1', ARGV[3]"],
+      'take-over': ['local gen = int(math.max(tonumber(have[1]) + 1, at))', 'local gen = have[1]'],
+    }),
   },
   'what another server asks is found without a hint': {
     patch: scripts({
