@@ -4,13 +4,14 @@ import { createServer as createHttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { createClient } from '../../client-sdk/node.ts'
 import { commandLine } from '../../server/cli/command-line.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { EXIT_CODES } from '../../server/cli/exit.ts'
 import { actor, bearer, createServer, demo, type MillraceServer } from '../../server/index.ts'
 import { root } from '../helpers/command.ts'
+import { SECRET } from '../helpers/notice-receiver.ts'
 import { screen } from '../helpers/screen.ts'
 import { quiet } from '../helpers/server.ts'
 
@@ -22,7 +23,14 @@ async function called(args: string[]): Promise<{ code: number; stdout: string; s
 }
 
 beforeAll(() => {
-  for (const name of ['MILLRACE_URL', 'MILLRACE_TOKEN', 'MILLRACE_MODEL', 'OPENAI_API_KEY', 'OPENAI_BASE_URL'])
+  for (const name of [
+    'MILLRACE_URL',
+    'MILLRACE_TOKEN',
+    'MILLRACE_MODEL',
+    'MILLRACE_NOTIFY_SECRET',
+    'OPENAI_API_KEY',
+    'OPENAI_BASE_URL',
+  ])
     vi.stubEnv(name, undefined)
 })
 afterAll(() => vi.unstubAllEnvs())
@@ -109,6 +117,33 @@ describe('a wrong config file is reported in one line, with exit code 2:', () =>
     writeFileSync(file, 'export default { authenticate: () => undefined }')
     const refused = await called(['serve', '--config', file, '--token', 'x'])
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(/authenticate: leave --token out\n$/) })
+  })
+})
+
+describe('millrace serve refuses to send notices', () => {
+  afterEach(() => vi.stubEnv('MILLRACE_NOTIFY_SECRET', undefined))
+
+  test.each<[string, string[], string | undefined, RegExp]>([
+    [
+      'without the secret',
+      ['--notify', 'https://a.example/'],
+      undefined,
+      /needs MILLRACE_NOTIFY_SECRET; make one with: echo/,
+    ],
+    ['with a bad secret', ['--notify', 'https://a.example/'], 'x', /MILLRACE_NOTIFY_SECRET must/],
+    ['for a private address', ['--notify', 'https://10.0.0.1/'], SECRET, /with --notify-allow$/m],
+    [
+      'with an address that is none',
+      ['--notify', 'https://a.example/', '--notify-allow', 'x'],
+      SECRET,
+      /--notify-allow takes/,
+    ],
+    ['of nobody', ['--notify-allow', '10.0.0.1'], undefined, /--notify-allow needs --notify/],
+  ])('%s, in one line', async (_what, args, secret, words) => {
+    vi.stubEnv('MILLRACE_NOTIFY_SECRET', secret)
+    const { code, stderr } = await called(['serve', '--port', '0', ...args])
+    expect([code, stderr.trim().split('\n').length]).toEqual([2, 1])
+    expect(stderr).toMatch(words)
   })
 })
 

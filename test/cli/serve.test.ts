@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
-import { Command, millrace, root, serving } from '../helpers/command.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Command, millrace, root, type Serving, serving } from '../helpers/command.ts'
 import { CANARY, NoticeReceiver, SECRET } from '../helpers/notice-receiver.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
@@ -18,8 +18,13 @@ function configFile(name: string, text: string): string {
 }
 
 describe('millrace serve', () => {
+  let serve: Serving
+  beforeAll(async () => {
+    serve = await serving(['--metrics'])
+  })
+  afterAll(() => serve[Symbol.asyncDispose]())
+
   test('prints a line that types tokens in another terminal, and Ctrl-C there gives a receipt', async () => {
-    await using serve = await serving()
     const [, line = ''] = await serve.server.said('stdout', /^ {2}(.* run chat .*)$/m)
     await using pasted = new Command('sh', ['-c', `exec ${line}`])
     await pasted.said('stdout', /millrace.* .* /)
@@ -29,8 +34,7 @@ describe('millrace serve', () => {
     expect(stderr).toMatch(/^run r_\S+\ncancelled in .* ms: all work has ended.*\n\d+ items are kept; .*\n$/)
   })
 
-  test('prints its address, its actors, its model and its token', async () => {
-    await using serve = await serving()
+  test('prints its address, its actors, its model and its token', () => {
     expect(serve.server.stdout).toMatch(/listens on ws:\/\/127\.0\.0\.1:\d+\n/)
     expect(serve.server.stdout).toContain(
       'actors  chat, assistant, conversation, team, count, flood, echo, sleep, stubborn, inspector\n',
@@ -42,7 +46,6 @@ describe('millrace serve', () => {
   })
 
   test('prints where its metrics are, and answers there', async () => {
-    await using serve = await serving(['--metrics'])
     const [, url = ''] = await serve.server.said('stdout', /metrics (http:\S+\/metrics)\n/)
     expect(await (await fetch(url)).text()).toContain('millrace_runs_started_total')
   })
@@ -58,34 +61,6 @@ describe('millrace serve', () => {
     serve.server.kill('SIGTERM')
     await serve.server.ended
     for (const secret of ['canary', CANARY]) expect(serve.server.stdout + serve.server.stderr).not.toContain(secret)
-  })
-
-  const refused: [string, string[], Record<string, string>, RegExp][] = [
-    ['without the secret', ['--notify', 'https://a.example/'], {}, /needs MILLRACE_NOTIFY_SECRET; make one with: echo/],
-    [
-      'with a bad secret',
-      ['--notify', 'https://a.example/'],
-      { MILLRACE_NOTIFY_SECRET: 'x' },
-      /MILLRACE_NOTIFY_SECRET must/,
-    ],
-    [
-      'for a private address',
-      ['--notify', 'https://10.0.0.1/'],
-      { MILLRACE_NOTIFY_SECRET: SECRET },
-      /with --notify-allow$/m,
-    ],
-    [
-      'with an address that is none',
-      ['--notify', 'https://a.example/', '--notify-allow', 'x'],
-      { MILLRACE_NOTIFY_SECRET: SECRET },
-      /--notify-allow takes/,
-    ],
-    ['of nobody', ['--notify-allow', '10.0.0.1'], {}, /--notify-allow needs --notify/],
-  ]
-  test.each(refused)('refuses to notify %s, in one line', async (_what, args, env, words) => {
-    const { code, stderr } = await millrace(['serve', '--port', '0', ...args], { env }).ended
-    expect([code, stderr.trim().split('\n').length]).toEqual([2, 1])
-    expect(stderr).toMatch(words)
   })
 
   test('serves its actors as MCP tools with --mcp, and says where', async () => {
@@ -157,7 +132,6 @@ describe('millrace serve', () => {
   })
 
   test('reports a port in use in one line, with exit code 3', async () => {
-    await using serve = await serving()
     const again = await millrace(['serve', '--port', new URL(serve.url).port]).ended
     expect(again.code).toBe(3)
     expect(again.stderr).toMatch(
