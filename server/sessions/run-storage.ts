@@ -34,6 +34,12 @@ const OPEN_AGAIN_MS = 1_000
 /** How far apart text may come that goes to a shared store together, in milliseconds. */
 const MOMENT_MS = 5
 
+/**
+ * How often as long as the store took for the last text the next one waits: readers wait for it with `logged`, and those of
+ * other servers where the store is shared. Else nobody does.
+ */
+const REST = { logged: 1, shared: 4, own: 8 } as const
+
 /** Runs that are listed at once. */
 const LIST_PAGE = 500
 
@@ -84,7 +90,7 @@ export class RunStorage {
     const { store } = options
     const { runtime, limits } = registry
     const { flushMs, shared } = store.caps
-    const rest = options.durability === 'logged' ? 1 : 4
+    const rest = REST[options.durability === 'logged' ? 'logged' : shared ? 'shared' : 'own']
     this.#queue = new JournalQueue(runtime, flushMs, rest, ...(shared ? [MOMENT_MS] : []))
     this.#health = new StoreHealth(runtime, registry.log)
     this.#takeOvers = new TakeOvers({
