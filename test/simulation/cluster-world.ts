@@ -119,6 +119,8 @@ export class ClusterWorld {
   /** Runs of which Redis has lost something that it had said to have. */
   readonly #rewritten = new Set<string>()
   #isWiped = false
+  /** An answer of Redis could take so long that several tries took longer than a lease. */
+  #wasSlow = false
   #restarts = 0
   #outages = 0
   #names = 0
@@ -471,6 +473,7 @@ export class ClusterWorld {
         break
       case 'slow':
         host.latencyMs = this.chance.pick([2, 2, 50, 300])
+        this.#wasSlow ||= host.latencyMs > LEASE_MS / 10
         break
       case 'break':
         this.#stage.log('break')
@@ -635,7 +638,7 @@ export class ClusterWorld {
     const isHarmless = this.#faults.every((fault) => HARMLESS.includes(fault))
     // Whose beginning was answered too late has a lease that nobody keeps: another server ends it before it has done anything.
     const wasExecuted = this.#executions.some(({ run }) => run === idOf(view.run))
-    if (code === 'interrupted' && isHarmless && wasExecuted)
+    if (code === 'interrupted' && isHarmless && (wasExecuted || !this.#wasSlow))
       this.#stage.fail('interrupted-by-nobody', `${name}: ${error?.message}`)
     if (kind === 'work') {
       const whole = Array.from({ length: values.length }, (_, i) => `${plan.who}.${i + 1}`)
