@@ -16,7 +16,8 @@ if redis.call('HEXISTS', ANSWERS, ARGV[1]) == 0 then
   local bytes, most = tonumber(have[6]) + #ARGV[2], tonumber(ARGV[3])
   if redis.call('HLEN', ANSWERS) >= most then forgetUnfetched() end
   if redis.call('HLEN', ANSWERS) >= most or bytes > tonumber(ARGV[4]) then return 'busy' end
-  local number = int(tonumber(have[5]) + 1)
+  -- The clock counts too: after a failover the holder has heard asks that Redis does not know any more.
+  local number = int(math.max(tonumber(have[5]) + 1, now()))
   redis.call('XADD', ASKS, number .. '-0', 'a', ARGV[1], 'd', ARGV[2])
   redis.call('HSET', ANSWERS, ARGV[1], '?')
   redis.call('HSET', META, 'qn', number, 'qb', int(bytes))
