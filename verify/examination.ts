@@ -2,14 +2,13 @@ import { anchorOf, type Check, LEVELS, type Level } from './check.ts'
 import { Mismatch, NotJudged } from './mismatch.ts'
 import type { CheckResult } from './report.ts'
 
-/** How many times its patience a check may take as a whole. */
-const CHECK_PATIENCE = 5
-
 export type ExaminationOptions<Bench> = {
   /** What a check works with, which is given up when `signal` aborts. */
   makeBench: (check: Check<Bench>, signal: AbortSignal) => Bench
   /** How long each thing that must come may take, in milliseconds. */
   patienceMs: number
+  /** How many times that a check may take as a whole. */
+  checkPatience: number
   /** How many checks are made at a time. */
   parallel: number
   /** Ends the examination early. */
@@ -75,9 +74,9 @@ export async function examine<Bench>(
 type Judged = { readonly result: CheckResult; readonly lastBecause?: string | undefined }
 
 async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Bench>): Promise<Judged> {
-  const { makeBench, patienceMs, signal } = options
+  const { makeBench, patienceMs, checkPatience, signal } = options
   const begun = performance.now()
-  const limitMs = patienceMs * CHECK_PATIENCE
+  const limitMs = patienceMs * checkPatience
   const over = new AbortController()
   const giveUp = (): void => over.abort(signal.reason)
   signal.addEventListener('abort', giveUp)

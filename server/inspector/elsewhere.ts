@@ -19,6 +19,8 @@ export class Elsewhere {
   #watchers = 0
   #lookedAt = Number.NEGATIVE_INFINITY
   #looking: Promise<void> | undefined
+  /** The look for which the runs of this server were last sampled. */
+  #sampledAt: number | undefined
 
   /** @param here samples the runs of this server. */
   constructor(here: Sampler) {
@@ -79,7 +81,10 @@ export class Elsewhere {
     // One that this server has is shown as it is here. Until it is, a run that came here is shown as it was.
     if (run.isHere || this.#view.run(run.id)) {
       if (!known) return
-      if (!this.#here.has(run.id)) this.#here.look()
+      if (!this.#here.has(run.id) && this.#sampledAt !== now) {
+        this.#sampledAt = now
+        this.#here.look()
+      }
       if (this.#here.has(run.id)) this.#drop(known)
       return
     }

@@ -110,6 +110,12 @@ export class Governor {
       this.#exceeded(`its budget: it cost ${spent.cost ?? 0}`)
   }
 
+  /** Another process goes on with the run. What waits here waits on. */
+  freeze(): void {
+    this.#deadline?.clear()
+    this.#check?.clear()
+  }
+
   /** The run is over. */
   clear(): void {
     this.#budget = {}

@@ -66,6 +66,8 @@ export class Journal implements Pacer {
   #isSending = false
   #hasBegun = false
   #isClosed = false
+  /** The store has the end that this process gave. */
+  #hasEnded = false
   #extras: Extras | undefined
   /** Wait until the extras are stored, or never will be. They are told which. */
   #waiting: Waiting = []
@@ -78,7 +80,7 @@ export class Journal implements Pacer {
   /** What it takes of the room of its principal for that. */
   #parkedBytes = 0
   /** Resolves when it is stored that the run goes on. */
-  #goingOn: Promise<void> | undefined
+  #goingOn: Promise<boolean> | undefined
   /** Resolves when all inputs are stored that came while the run waited. */
   #keeping: Promise<boolean> | undefined
   /** An event was logged since the last append: it does not wait, and the run may have cost more. */
@@ -164,14 +166,18 @@ export class Journal implements Pacer {
     return this.#store({ parked: state })
   }
 
-  /** The run goes on. Until this resolves, a restart would return to the wait: nothing must be done before that. */
-  goOn(): Promise<void> | undefined {
+  /**
+   * The run goes on. Until this resolves, a restart would return to the wait: nothing must be done before that. Resolves
+   * with false if another process goes on with it.
+   */
+  goOn(): Promise<boolean> | undefined {
     if (!this.#isParked) return this.#goingOn
     this.#isParked = false
     this.#takeRoom(0)
     const stored = this.#keep({ parked: null, inputs: [] })
-    const goingOn = stored.then(() => {
+    const goingOn = stored.then((isStored) => {
       if (this.#goingOn === goingOn) this.#goingOn = undefined
+      return isStored
     })
     this.#goingOn = goingOn
     return goingOn
@@ -211,7 +217,7 @@ export class Journal implements Pacer {
   }
 
   #storeExtras(extras: Extras): Promise<boolean> {
-    if (this.#isClosed) return Promise.resolve(false)
+    if (this.#isClosed) return Promise.resolve(this.#hasEnded)
     this.#extras = { ...this.#extras, ...extras }
     return new Promise((resolve) => {
       this.#waiting.push(resolve)
@@ -263,7 +269,10 @@ export class Journal implements Pacer {
       this.#storedBytes = this.#log.bytesThrough(batch.last)
       if (this.#run.durability === 'logged') this.#log.showThrough(batch.last)
     }
-    if (end) this.close()
+    if (end) {
+      this.#hasEnded = refusal === undefined
+      this.close()
+    }
     for (const done of waiting) done(refusal === undefined)
     if (refusal === undefined && batch) this.#run.stored()
     if (this.isSafelyParked) this.#run.parked()
@@ -315,6 +324,6 @@ export class Journal implements Pacer {
     this.#takeRoom(0)
     this.#retry?.clear()
     this.#log.showThrough()
-    for (const done of [...this.#sending.splice(0), ...this.#waiting.splice(0)]) done(false)
+    for (const done of [...this.#sending.splice(0), ...this.#waiting.splice(0)]) done(this.#hasEnded)
   }
 }

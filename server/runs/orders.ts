@@ -114,6 +114,11 @@ export class Orders {
     this.#above = undefined
   }
 
+  /** Another process goes on with the run: no budget ends it here. */
+  freeze(): void {
+    this.#governor?.freeze()
+  }
+
   /** The run is over. */
   clear(): void {
     this.#governor?.clear()

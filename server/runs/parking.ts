@@ -13,8 +13,8 @@ export type ParkingCallbacks = {
   readonly runtime: Pick<Runtime, 'nextTurn'>
   /** That of the whole tree of runs. Undefined where nothing is stored. */
   journal(): Journal | undefined
-  /** The store learns that the tree goes on. Undefined: it knows. */
-  goOn(): Promise<void> | undefined
+  /** The store learns that the tree goes on. Undefined: it knows. Resolves with false if it goes on in another process. */
+  goOn(): Promise<boolean> | undefined
   /** Of the run that began this one, until that is over. */
   above(): Parking | undefined
   /** It has begun or stopped to wait. */
@@ -71,14 +71,23 @@ export class Parking {
   }
 
   async #goOnAfter<T>(what: Promise<T>): Promise<T> {
-    try {
-      return await what
-    } finally {
+    let isHere: boolean | undefined
+    const goOn = async (): Promise<void> => {
       this.#goingOn++
-      await this.#run.goOn()
+      isHere = await this.#run.goOn()
       this.#goingOn--
-      this.review()
     }
+    // One that is stopped cleans up, wherever the run goes on.
+    const value = await what.catch(async (reason: unknown) => {
+      await goOn()
+      this.review()
+      throw reason
+    })
+    await goOn()
+    // Another process takes the step that follows.
+    if (isHere === false) await new Promise<never>(() => {})
+    this.review()
+    return value
   }
 
   #count(more: 1 | -1): void {

@@ -24,6 +24,8 @@ export type ProducerCallbacks = {
   said(): void
   /** An event of `emit` waits for the gate. Returns a function to call once it no longer waits, if one is needed. */
   waits(event: ActorOutput): (() => void) | undefined
+  /** No event of `emit` waits any more: all of them are logged. */
+  holdsNone(): void
   /** The gate was closed or opened. */
   gateMoved(): void
   /** The actor has finished, and events of `emit` still wait. `finished` or `failed` follows once they are logged. */
@@ -268,6 +270,7 @@ export class Producer implements PullerCallbacks {
       this.#moveGate(false)
       if (!this.#puller.allows()) return this.#puller.later()
       if (!this.#sayFirst(this.#waiting)) return
+      if (this.#waiting === undefined) this.#callbacks.holdsNone()
     }
     if (this.#finish) return this.#finish()
     if (!this.#mayGoOn()) return this.#moveGate(true)

@@ -75,10 +75,15 @@ export class Restoration {
 
   /** A child goes on: it takes what was kept for it. */
   begun(child: ReadableRun): void {
-    for (const input of this.#inputs.get(child.id) ?? []) void child.input(...input)
+    for (const input of this.#inputs.get(child.id) ?? []) takeKept(child, input)
     this.#inputs.delete(child.id)
     this.reached('child', child.id)
   }
+}
+
+/** Gives a run an input that the store has for it. One that is void here is still there, for the process that has the run. */
+export function takeKept(run: Pick<ReadableRun, 'input'>, input: InputBelow): void {
+  Promise.resolve(run.input(...input)).catch(() => {})
 }
 
 function nameOf(step: Step, id: string): string {

@@ -6,6 +6,7 @@ import { AnswerCheck, modelError } from '../models/answer-check.ts'
 import type { Model, ModelEvent } from '../models/model.ts'
 import { ModelFailure } from '../models/model-failure.ts'
 import { requestTokens } from '../models/request-tokens.ts'
+import { untilAborted } from '../streams/until-aborted.ts'
 import type { ModelTrace } from '../tracing/tracing.ts'
 import type { OpenWork } from './open-work.ts'
 import type { Orders } from './orders.ts'
@@ -43,7 +44,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
     // Another order may have come while it waited for one.
     for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await run.wait(wait)
     const goesOn = run.goOn()
-    if (goesOn) await goesOn
+    if (goesOn) await untilAborted(goesOn, signal)
     const request = usage.asked(() => requestTokens(call), model.prices)
     const closed = openWork.openProvider()
     const answer = new AnswerCheck()

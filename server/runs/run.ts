@@ -42,7 +42,7 @@ import { Parking } from './parking.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
 import { Requests, roomFor } from './requests.ts'
-import { Restoration } from './restoration.ts'
+import { Restoration, takeKept } from './restoration.ts'
 import { retainedBytes } from './retained-bytes.ts'
 import type { RestoredFrom, RunOptions, RunStorage } from './run-options.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -146,7 +146,7 @@ export class Run implements ReadableRun {
   /** What it goes on from, if another process began it. */
   #restored: ParkedRun | undefined
   /** The run that began it has let it go: until this resolves, the store does not know that it goes on. */
-  #leaving: Promise<void> | undefined
+  #leaving: Promise<boolean> | undefined
   /** What it and the runs below it have still to do again then. Only the run above all has one. */
   #restoration: Restoration | undefined
 
@@ -353,7 +353,7 @@ export class Run implements ReadableRun {
       checkpoint: (state) => {
         if (this.#treeJournal) this.#parked().checkpoint(state)
       },
-      goOn: () => this.#goOn(),
+      goOn: () => this.#goOnHere(),
       restored: this.#restored?.actor,
       wait: (what) => this.#parked().wait(what),
       restoredCall: (call) => this.#restored?.calls.find(({ id }) => id === call),
@@ -448,8 +448,16 @@ export class Run implements ReadableRun {
     return this.#parentLink ? this.#parentLink.parent.#treeJournal : this.#journal
   }
 
-  /** The store learns that the tree of runs goes on. Nothing new may be done before that. Undefined: it knows. */
-  #goOn(): Promise<void> | undefined {
+  /** As `#goOn`, before a step. Never resolves if another process goes on with the run: that takes the step. */
+  #goOnHere(): Promise<void> | undefined {
+    return this.#goOn()?.then((isHere) => (isHere ? undefined : new Promise<never>(() => {})))
+  }
+
+  /**
+   * The store learns that the tree of runs goes on. Nothing new may be done before that. Undefined: it knows. Resolves with
+   * false if another process goes on with it.
+   */
+  #goOn(): Promise<boolean> | undefined {
     return this.#parentLink ? this.#parentLink.parent.#goOn() : (this.#journal?.goOn() ?? this.#leaving)
   }
 
@@ -575,6 +583,7 @@ export class Run implements ReadableRun {
       said: () => this.#inputs.said(),
       waits: (event) =>
         event instanceof RecordedItem ? undefined : expectEnd(this.#ids.open, this, event, () => true),
+      holdsNone: () => this.#parking?.review(),
       gateMoved: () => {
         this.#holdDeadline()
         this.#watchStall()
@@ -686,7 +695,7 @@ export class Run implements ReadableRun {
   takeStored(inputs: readonly StoredInput[]): void {
     for (const { mid, packed } of inputs) {
       const { input, bytes, from, child } = unpackInput(packed)
-      if (child === undefined) void this.input(mid, input, bytes, from)
+      if (child === undefined) takeKept(this, [mid, input, bytes, from])
       else this.#restoration?.keepInput(child, [mid.slice(child.length + 1), input, bytes, from])
     }
   }
@@ -703,6 +712,7 @@ export class Run implements ReadableRun {
     this.#journal?.leave()
     this.#parking?.close()
     this.#requests?.freeze()
+    this.#orders?.freeze()
     this.#clocks.clear()
     this.#clientTools?.freeze()
     this.#children.leaveParked()

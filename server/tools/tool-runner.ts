@@ -188,7 +188,7 @@ class ToolRun {
     const restored = this.#callbacks.restoredCall(this.#call.call)
     if (!restored) {
       const goesOn = this.#callbacks.goOn()
-      if (goesOn) await goesOn
+      if (goesOn) await untilAborted(goesOn, signal)
       await this.#callbacks.emit(this.#callEvent())
     }
     const tool = this.#tools.get(this.#call.name)

@@ -2,10 +2,8 @@ import type { Actor, ServerOptions } from '../../server/index.ts'
 import { memoryStore } from '../../server/stores/memory-store.ts'
 import type { StoredRun } from '../../server/stores/run-store.ts'
 import { mortal } from './mortal-store.ts'
+import { PATIENCE_MS } from './patience.ts'
 import { type TestServer, testServer } from './server.ts'
-
-/** Looks at the store, one a loop turn, after which what was waited for will never come. */
-const MOST_LOOKS = 5_000
 
 /** Servers, one after the other, that have one store. */
 export function onOneStore<const Actors extends Record<string, Actor>>(actors: Actors) {
@@ -18,8 +16,9 @@ export function onOneStore<const Actors extends Record<string, Actor>>(actors: A
       const looks = async (): Promise<void> => {
         stored = await kept.find(run)
       }
-      for (let turn = 0; !stored || !holds(stored); turn++) {
-        if (turn > MOST_LOOKS) throw new Error(`the store never had that: ${JSON.stringify(stored)}`)
+      const end = performance.now() + PATIENCE_MS
+      while (!stored || !holds(stored)) {
+        if (performance.now() > end) throw new Error(`the store never had that: ${JSON.stringify(stored)}`)
         await new Promise((resolve) => setImmediate(resolve))
         await looks()
       }

@@ -43,7 +43,7 @@ export async function sqliteHarness(): Promise<StoreHarness & { readonly path: s
       return open.store
     },
     async kill() {
-      await open.database.crash()
+      await open.database.crash(true)
       open = await openSqlite(path)
       return open.store
     },

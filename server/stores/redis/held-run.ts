@@ -35,7 +35,7 @@ export class HeldRun implements Lease, SharedLease {
   readonly id: string
   readonly gen: number
   /** Names this holding in all that is said of it: with another one, Redis refuses. */
-  readonly #fence: string
+  readonly fence: string
   readonly #redis: HeldRunCallbacks
   #appends = 0
   /** The item that Redis has to have next. */
@@ -57,7 +57,7 @@ export class HeldRun implements Lease, SharedLease {
   constructor(id: string, gen: number, fence: string, next: number, redis: HeldRunCallbacks) {
     this.id = id
     this.gen = gen
-    this.#fence = fence
+    this.fence = fence
     this.#next = next
     this.#redis = redis
     this.#confirmedAt = this.#refreshedAt = redis.now()
@@ -81,7 +81,7 @@ export class HeldRun implements Lease, SharedLease {
     const at = this.#redis.now()
     const reply = await this.#redis.run(SCRIPTS.append, [
       this.id,
-      this.#fence,
+      this.fence,
       `${++this.#appends}`,
       `${leaseMs}`,
       `${this.#redis.keepMs()}`,
@@ -119,7 +119,7 @@ export class HeldRun implements Lease, SharedLease {
     if (this.#isOver) return this.#leaving
     this.#isOver = true
     const { channel, pools, liveMs } = this.#redis
-    const left = this.#redis.run(script, [this.id, this.#fence, channel, pools, `${liveMs}`])
+    const left = this.#redis.run(script, [this.id, this.fence, channel, pools, `${liveMs}`])
     this.#leaving = left.then(() => {}).finally(() => this.#redis.dropped())
     return this.#leaving
   }
@@ -127,7 +127,7 @@ export class HeldRun implements Lease, SharedLease {
   async answer(n: number, packed: Uint8Array): Promise<void> {
     for (let isStored = false; !isStored && !this.#isOver; ) {
       try {
-        const args = [this.#fence, `${n}`, bytes(packed), this.#redis.nodes, this.id]
+        const args = [this.fence, `${n}`, bytes(packed), this.#redis.nodes, this.id]
         await this.#redis.run(SCRIPTS.answer, args)
         isStored = true
       } catch (error) {
@@ -146,7 +146,7 @@ export class HeldRun implements Lease, SharedLease {
     const isRefresh = at - this.#refreshedAt > REFRESH_MS
     if (at - this.#confirmedAt < leaseMs / 6 && !isRefresh) return
     try {
-      const args = [this.id, this.#fence, `${leaseMs}`, isRefresh ? `${liveMs}` : '']
+      const args = [this.id, this.fence, `${leaseMs}`, isRefresh ? `${liveMs}` : '']
       this.#took(await this.#redis.run(SCRIPTS.renew, args), at)
       if (isRefresh) this.#refreshedAt = at
     } catch {
@@ -169,7 +169,7 @@ export class HeldRun implements Lease, SharedLease {
       this.#looksAgain = false
       let reply: Reply[]
       try {
-        reply = (await this.#redis.run(SCRIPTS.look, [this.#fence, `${this.#heard}`])) as Reply[]
+        reply = (await this.#redis.run(SCRIPTS.look, [this.fence, `${this.#heard}`])) as Reply[]
       } catch {
         // Each append and each renewal says that there is something to look at.
         return

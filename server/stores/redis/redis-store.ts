@@ -154,7 +154,9 @@ export class RedisStore implements RunStore, SharedRuns {
     const { secret } = this.#options
     const [first, ...rest] = inOrder(this.#shards)
     const decided = await first!.keepSecret(secret === undefined ? this.#secret! : fingerprint(secret))
-    if (secret === undefined && !isPrint(decided)) this.#secret = decided
+    // One of the other kind is of a server that this one must not be with, and which of them is wrong a start says.
+    if (isPrint(decided) !== (secret !== undefined)) return
+    if (secret === undefined) this.#secret = decided
     for (const shard of rest) await shard.keepSecret(decided)
   }
 

@@ -159,7 +159,7 @@ export class Shard implements RedisPlace {
     const isOthers = holder !== this.#options.node || (run.key && isMine !== '1')
     if (isOthers) return { run: id, input: stored!.slice(1) }
     const held = this.#held.get(id)
-    return held?.gen === Number(gen) ? held : this.#hold(id, Number(gen), fence!, 1, run.facts.principal)
+    return held && held.fence === fence ? held : this.#hold(id, Number(gen), fence!, 1, run.facts.principal)
   }
 
   async beginInPool(id: string, run: NewRun, place: PoolPlace): Promise<'waits' | 'full' | StoredKey> {

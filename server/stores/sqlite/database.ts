@@ -159,8 +159,12 @@ export class Database {
     return this.#call(['maintain', [this.#numbered({ sql })]]) as Promise<Of[]>
   }
 
-  /** Ends the thread without warning, as a crash would. For tests. @internal */
-  async crash(): Promise<void> {
+  /**
+   * Ends the thread without warning, as a crash would. For tests.
+   * @param isWhole Whether all of the process crashed: no other thread takes its place. @internal
+   */
+  async crash(isWhole = false): Promise<void> {
+    if (isWhole) this.#isOpen = false
     await this.#thread?.worker.terminate()
   }
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { actor, agent, tool } from '../../../server/index.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
-import type { Append, AppendRefusal } from '../../../server/stores/run-store.ts'
+import type { Append, AppendRefusal, RunStore } from '../../../server/stores/run-store.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
 import { onOneStore } from '../../helpers/one-store.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually, testServer } from '../../helpers/server.ts'
@@ -16,6 +17,27 @@ const counter = actor({
     return { counted: to }
   },
 })
+
+/** A store that says of each run it gives out that another process has it. */
+function fencing(kept: RunStore, refused: () => void): RunStore {
+  const append = async (): Promise<AppendRefusal> => {
+    setImmediate(refused)
+    return 'fenced'
+  }
+  return new Proxy(kept, {
+    get(target, name) {
+      if (name === 'takeOver')
+        return async (run: string) => {
+          const taken = await target.takeOver(run)
+          return typeof taken === 'string'
+            ? taken
+            : { ...taken, lease: { ...taken.lease, gen: taken.lease.gen, append } }
+        }
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
 
 const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${i + 1},`).join('')
 
@@ -265,6 +287,58 @@ describe('a run that only waits', () => {
     back.send({ kind: 'input', sid: 1, mid: 'm', type: 'approve', data: { call: 'p1', ok: false } })
     expect(await back.next('end', 1)).toMatchObject({ outcome: 'done' })
     expect(paid).toEqual([])
+  })
+
+  test('is not ended by its budget in the process that has left it', async () => {
+    const stops: unknown[] = []
+    const asker = actor({
+      async *stream(_: unknown, { request, checkpoint, signal }) {
+        signal.addEventListener('abort', () => stops.push(signal.reason))
+        checkpoint(() => ({}))
+        yield String(await request({ kind: 'text', prompt: 'Which?' }))
+      },
+    })
+    const { begin, stored } = onOneStore({ asker })
+    const clock = handClock()
+    const first = await begin({ runtime: clock })
+    const client = await first.client()
+    client.start(1, 'asker', null)
+    const { run } = await client.next('opened')
+    await stored(run, ({ parked }) => parked !== undefined)
+    client.send({ kind: 'input', sid: 1, mid: 'g', type: 'govern', data: { budget: { ms: 60_000 } } })
+    expect(await client.next('input_ack')).toMatchObject({ status: 'accepted' })
+    await first.server.close()
+    clock.advance(120_000)
+    await new Promise<void>((resolve) => clock.nextTurn(resolve))
+    await first[Symbol.asyncDispose]()
+    expect(stops).toEqual([])
+  })
+
+  test('is let go of by a server that at once loses it again, with what had been accepted for it', async () => {
+    const { begin, stored, kept } = paying()
+    {
+      await using first = await begin()
+      await using client = await first.client()
+      client.start(1, 'payer', 'go')
+      const { run } = await client.next('opened')
+      await stored(run, ({ parked }) => parked !== undefined)
+      client.send({ kind: 'input', sid: 1, mid: 'm', type: 'message', data: 'make it quick' })
+      expect(await client.next('input_ack')).toMatchObject({ status: 'accepted' })
+      first.kill()
+      client.cut()
+    }
+    await kept.close()
+    await kept.open()
+    const unhandled: unknown[] = []
+    const note = (reason: unknown): void => void unhandled.push(reason)
+    process.on('unhandledRejection', note)
+    const refused = latch()
+    const store = fencing(kept, refused.open)
+    const second = await begin({ store })
+    await refused.opened
+    await second[Symbol.asyncDispose]()
+    process.off('unhandledRejection', note)
+    expect(unhandled).toEqual([])
   })
 
   test('keeps what it accepted meanwhile: a message reaches the model in the next process', async () => {

@@ -516,6 +516,59 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     expect(await again.next('end', 1)).toMatchObject({ outcome: 'done' })
   })
 
+  test('take a step once that follows an answer, though the server that took it first has lost the run', async () => {
+    const node = deployment({ leaseMs: 10_000 })
+    const paid: unknown[] = []
+    const payer = actor({
+      async *stream(_: unknown, { request, checkpoint }) {
+        checkpoint(() => ({}))
+        paid.push(await request({ kind: 'confirm', prompt: 'Pay?' }))
+        yield 'paid'
+      },
+    })
+    await using a = await node({ payer })
+    await using b = await node({ payer })
+    await using alice = await a.client()
+    alice.start(1, 'payer', null)
+    const { run } = await alice.next('opened')
+    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    const asked = (await b.store.find(run))!
+    expect(asked.next).toBe(2)
+    const { lease } = await takenOver(b.store, run)
+    await alice.until(() => alice.frames.some(({ kind }) => kind === 'event'))
+    const question = alice.frames.find((frame) => frame.kind === 'event')!
+    const data = { request: question.data['request'], value: true }
+    alice.send({ kind: 'input', sid: 1, mid: 'm1', type: 'answer', data })
+    expect(await alice.closed).toBe(4503)
+    await lease.release()
+    await using again = await b.client()
+    again.attach(1, run, null)
+    await again.next('opened')
+    again.send({ kind: 'input', sid: 1, mid: 'm1', type: 'answer', data })
+    expect(await again.next('end', 1)).toMatchObject({ outcome: 'done' })
+    expect(paid).toEqual([true])
+  })
+
+  test('execute a run whose start was refused for want of room, when it is sent again with its key', async () => {
+    const node = deployment({ leaseMs: 10_000 })
+    const { counter } = actorsOf({ yielded: 0, aborted: 0 })
+    await using a = await node({ counter }, { limits: { maxRuns: 1 } })
+    await using alice = await a.client()
+    const key = (n: number): Uint8Array => new Uint8Array(16).fill(n)
+    // Both begin in Redis before either has its place.
+    alice.start(1, 'counter', { to: 1, stay: true }, { key: key(1) })
+    alice.start(2, 'counter', { to: 1 }, { key: key(2) })
+    const refused = await alice.find((frame) => frame.kind === 'end')
+    expect(refused).toMatchObject({ data: { code: 'overloaded' } })
+    const first = 'sid' in refused && refused.sid === 1 ? 2 : 1
+    alice.send({ kind: 'cancel', sid: first })
+    await alice.next('end', first)
+    alice.start(3, 'counter', { to: 1, stay: first === 2 }, { key: key(3 - first) })
+    await alice.until(() => alice.text(3) === '1,')
+    if (first === 2) alice.send({ kind: 'cancel', sid: 3 })
+    expect((await alice.next('end', 3)).outcome).toBe(first === 2 ? 'cancelled' : 'done')
+  })
+
   test('hand a run that waits for an approval to each other, and ask it again nowhere', async () => {
     const node = deployment()
     const sent: unknown[] = []

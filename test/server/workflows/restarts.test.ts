@@ -18,6 +18,7 @@ import {
 import { nodeRuntime } from '../../../server/runtime.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { Watched } from '../../helpers/agent-run.ts'
+import { handClock } from '../../helpers/hand-clock.ts'
 import { holding } from '../../helpers/holding-store.ts'
 import { mortal } from '../../helpers/mortal-store.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
@@ -195,6 +196,27 @@ describe('a workflow that waits when its process dies', () => {
     // The next process begins when that time has come.
     await using second = await begin({ ...nodeRuntime, wallClock: () => Date.now() + 600_000 })
     expect(await second.client.attach('work', id, { after: 'start' }).result).toBe('end')
+  })
+
+  test('does nothing more in the process that was closed, also when its time has come there', async () => {
+    const done: string[] = []
+    const work = workflow({ steps: (flow) => flow.wait('pause', 600_000).step('pay', () => done.push('paid')) })
+    const { begin, isParked } = lives(work)
+    const clock = handClock()
+    let id = ''
+    {
+      await using first = await begin(clock)
+      const run = first.client.start('work', null)
+      ;({ id } = await run.opened)
+      await isParked(id)
+      await first.server.close()
+      clock.advance(600_000)
+      for (let turn = 0; turn < 20; turn++) await new Promise<void>((resolve) => clock.nextTurn(resolve))
+    }
+    expect(done).toEqual([])
+    await using second = await begin({ ...nodeRuntime, wallClock: () => Date.now() + 600_000 })
+    await second.client.attach('work', id, { after: 'start' }).result
+    expect(done).toEqual(['paid'])
   })
 
   test('ends as interrupted in the middle of a step, and another run begins behind the steps that were done', async () => {
