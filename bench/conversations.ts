@@ -54,7 +54,10 @@ export const conversations: BenchQuestion = {
     const client = createClient<Chats>(url, { token: TOKEN })
     try {
       const startedAt = performance.now()
-      const isFull = (await kept.load({ owner: OWNER, id: `copy-${total}` })) !== undefined
+      const has = async (n: number): Promise<boolean> => (await kept.load({ owner: OWNER, id: `copy-${n}` })) !== undefined
+      const isFull = await has(total)
+      if (isFull ? await has(total + 1) : await has(2))
+        throw new Error(`${path} was filled in part, or with another number of conversations: name another file`)
       if (!isFull) {
         await converse(client, messages)
         await fill(kept, total, (n) => say(`conversation ${n} of ${total}`))

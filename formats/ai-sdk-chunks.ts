@@ -196,7 +196,7 @@ export class UiChunks implements Format<UiChunk> {
     const known = this.#calls.find(id)
     if (event.type === 'tool.args') {
       if (known && known.state !== 'writing') return
-      if (!known || this.#cut.delete(id)) this.#written(id, textOf(event.name ?? 'tool'), agent)
+      if (!known || this.#cut.delete(id)) this.#written(id, textOf(event.name ?? known?.name ?? 'tool'), agent)
       this.#pieces.push({ type: 'tool-input-delta', toolCallId: id, inputTextDelta: textOf(event.text) })
       return
     }
