@@ -54,7 +54,8 @@ export const conversations: BenchQuestion = {
     const client = createClient<Chats>(url, { token: TOKEN })
     try {
       const startedAt = performance.now()
-      const has = async (n: number): Promise<boolean> => (await kept.load({ owner: OWNER, id: `copy-${n}` })) !== undefined
+      const has = async (n: number): Promise<boolean> =>
+        (await kept.load({ owner: OWNER, id: `copy-${n}` })) !== undefined
       const isFull = await has(total)
       if (isFull ? await has(total + 1) : await has(2))
         throw new Error(`${path} was filled in part, or with another number of conversations: name another file`)
