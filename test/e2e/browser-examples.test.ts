@@ -12,7 +12,7 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
 
   beforeAll(async () => {
     window = await openWindow(CHROMIUM!)
-  }, 60_000)
+  }, 120_000)
   afterAll(() => window[Symbol.asyncDispose]())
 
   test('the plain page types an answer, goes on with it after a reload, and stops it', async () => {
@@ -30,7 +30,7 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     await expect.poll(() => page.textContent('#state')).toBe('Stopped. Provider: closed')
     expect(example.said).toEqual([])
     await page.close()
-  }, 30_000)
+  }, 120_000)
 
   test('the first steps make a page that calls a tool, stops, and comes back, and a dashboard that shows its run', async () => {
     await using steps = await firstSteps()
@@ -46,16 +46,25 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     await expect.poll(async () => (await page.textContent('#answer'))?.length).toBeGreaterThan(40)
     await page.reload()
     await expect.poll(async () => (await page.textContent('#answer'))?.length).toBeGreaterThan(40)
+    await expect.poll(() => page.textContent('#state')).toBe('done')
+    // An answer takes five seconds, and a page may take as long to load.
     const dashboard = await window.context.newPage()
     await dashboard.goto(steps.dashboardUrl)
+    await page.bringToFront()
+    await page.fill('[name=question]', 'Tell me more')
+    await page.click('text=Send')
+    await dashboard.bringToFront()
     await expect.poll(() => dashboard.textContent('.row')).toContain('helper')
     await page.bringToFront()
+    await expect.poll(() => page.textContent('#state')).toBe('done')
+    await page.fill('[name=question]', 'Tell me all')
+    await page.click('text=Send')
     await page.click('#stop')
     await expect.poll(() => page.textContent('#state')).toBe("stopped; the provider's socket: closed")
     expect(said).toEqual([])
     await page.close()
     await dashboard.close()
-  }, 60_000)
+  }, 120_000)
 
   test('the chat with React answers with tools and an approval, stops, branches, comes back, and notifies', async () => {
     await using example = await examplePage(window, 'react-chat')
@@ -93,7 +102,7 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     await other.waitForSelector('article:nth-of-type(4):has-text("cancelled")')
     expect(example.said).toEqual([])
     await Promise.all([page, elsewhere, other].map((each) => each.close()))
-  }, 60_000)
+  }, 120_000)
 })
 
 /** What docs/first-steps.md shows, as it is, but on ports that are free. */
