@@ -49,6 +49,11 @@ const APPROVAL = { call: 'c1', ok: true }
 
 const counted = (to: number): string => Array.from({ length: to }, (_, i) => `${i + 1},`).join('')
 
+/** A run that has just been opened may not be in Redis yet. */
+async function inRedis({ store }: { store: RedisStore }, run: string): Promise<void> {
+  while (!(await store.find(run)));
+}
+
 type Taken = Exclude<Awaited<ReturnType<RedisStore['takeOver']>>, string>
 
 describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
@@ -84,6 +89,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
       alice.start(1, 'counter', { to: 300, stay: true }, { credit: 1_000 })
       const { run } = await alice.next('opened')
       await using there = await b.client()
+      await inRedis(b, run)
       there.attach(1, run, 0, { credit: 1_000 })
       there.attach(2, run, 250, { credit: 1_000, gen: 1 })
       await there.until(() => there.count(1) === 300 && there.count(2) === 50)
@@ -108,6 +114,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
       alice.start(1, 'echo', null)
       const { run } = await alice.next('opened')
       await using there = await b.client()
+      await inRedis(b, run)
       there.attach(1, run, 0)
       await there.next('opened')
       for (const mid of ['m1', 'm1', 'm2']) there.send({ kind: 'input', sid: 1, mid, type: 'message', data: `${mid} ` })
@@ -132,6 +139,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     alice.start(1, 'counter', { to: 2_000 }, { credit: 1, onDetach: 'pause' })
     const { run } = await alice.next('opened')
     await using there = await b.client()
+    await inRedis(b, run)
     there.attach(1, run, 0, { policy: 'pace', credit: 100 })
     await there.next('opened')
     alice.send({ kind: 'detach', sid: 1 })
@@ -157,6 +165,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     alice.start(1, 'counter', { to: 1, stay: true }, { onDetach: 'cancel', detachMs: 1_000 })
     const { run } = await alice.next('opened')
     await using there = await b.client()
+    await inRedis(b, run)
     there.attach(1, run, 0)
     await there.until(() => there.count(1) === 1)
     await eventually(() => a.server.liveRuns === 1, 'it goes on')
@@ -257,6 +266,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     alice.start(1, 'counter', { to: 1, stay: true })
     const { run } = await alice.next('opened')
     await using bob = await b.client({ auth: 'bob' })
+    await inRedis(b, run)
     bob.attach(1, run, 0)
     bob.attach(2, 'r_nothing', 0)
     const [foreign, missing] = [await bob.next('end', 1), await bob.next('end', 2)]
@@ -273,6 +283,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     alice.start(1, 'counter', { to: 30, stay: true }, { credit: 100 })
     const { run } = await alice.next('opened')
     await using there = await b.client()
+    await inRedis(b, run)
     there.attach(1, run, 0)
     await there.until(() => there.count(1) === 30)
     a.store.crash()
@@ -301,6 +312,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     alice.start(1, 'counter', { to: 1, stay: true })
     const { run } = await alice.next('opened')
     await using there = await b.client()
+    await inRedis(b, run)
     there.attach(1, run, 0)
     await there.until(() => there.count(1) === 1)
     a.store.crash()
@@ -442,6 +454,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     alice.start(1, 'ticker', null, { credit: 4_096 })
     const { run } = await alice.next('opened')
     await using there = await b.client()
+    await inRedis(b, run)
     there.attach(1, run, 0, { credit: 4_096 })
     await there.until(() => there.count(1) > 20)
     frozen.freeze(true)
@@ -478,6 +491,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     alice.start(1, 'counter', { to: 1, stay: true })
     const { run } = await alice.next('opened')
     await using there = await b.client()
+    await inRedis(b, run)
     there.attach(1, run, 0)
     await there.until(() => there.count(1) === 1)
     frozen.freeze(true)
