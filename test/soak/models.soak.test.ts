@@ -1,4 +1,2 @@
-/** All of these experiments, with their full counts; adapters of both ways to frame an answer, events and lines. */
+/** All of these experiments, with their full counts. */
 import '../e2e/models.test.ts'
-import '../server/models/ollama.test.ts'
-import '../server/models/openai.test.ts'
