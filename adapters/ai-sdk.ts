@@ -60,7 +60,7 @@ export type MillraceTransportOptions<
 
 /** The AI SDK aborted a request, and its own hooks cannot be told from a person. */
 const WARNING =
-  'millrace: the chat aborted its request, so its run is cancelled. Unmounting useChat aborts, too: use millraceChat(), or set onAbort.'
+  'millrace: the chat aborted its request: its run is cancelled. Unmounting useChat aborts, too: use millraceChat() or onAbort.'
 
 /**
  * Makes a transport of the AI SDK over a client: `useChat({ transport: millraceTransport({ client, agent: 'chat' }) })`.

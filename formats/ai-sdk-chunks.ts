@@ -71,8 +71,6 @@ export class UiChunks implements Format<UiChunk> {
   readonly #new = new Map<string, DataChunk>()
   /** What the beginnings of sub-agents said. Where no step can begin again, of those at work. */
   #agents = new Map<string, object>()
-  /** The calls whose arguments an earlier answer had begun to write: to its reader they begin again. */
-  readonly #cut: Set<string>
   #pieces: UiChunk[] = []
   #part: OpenPart | undefined
   #isInStep: boolean
@@ -89,8 +87,7 @@ export class UiChunks implements Format<UiChunk> {
     const { known = [], version = 7, resets = version === 7 } = options
     this.#options = options
     this.#resets = resets
-    this.#calls = new OpenCalls(known)
-    this.#cut = new Set(known.filter(({ state }) => state === 'writing').map(({ id }) => id))
+    this.#calls = new OpenCalls(known.map((call) => ({ ...call, isCut: call.state === 'writing' })))
     this.#isInStep = this.#stepHasCalls = known.length > 0
   }
 
@@ -196,7 +193,7 @@ export class UiChunks implements Format<UiChunk> {
     const known = this.#calls.find(id)
     if (event.type === 'tool.args') {
       if (known && known.state !== 'writing') return
-      if (!known || this.#cut.delete(id)) this.#written(id, textOf(event.name ?? known?.name ?? 'tool'), agent)
+      if (!known || known.isCut) this.#written(id, textOf(event.name ?? known?.name ?? 'tool'), agent)
       this.#pieces.push({ type: 'tool-input-delta', toolCallId: id, inputTextDelta: textOf(event.text) })
       return
     }
@@ -226,10 +223,14 @@ export class UiChunks implements Format<UiChunk> {
     }
   }
 
-  #written(id: string, name: string, agent: string | undefined): void {
+  #beginCall(): void {
     this.#begin()
     this.#closePart()
     this.#stepHasCalls = true
+  }
+
+  #written(id: string, name: string, agent: string | undefined): void {
+    this.#beginCall()
     this.#calls.add(id, name, agent, 'writing')
     this.#pieces.push({ type: 'tool-input-start', toolCallId: id, toolName: name, ...dynamic(agent) })
   }
@@ -242,9 +243,7 @@ export class UiChunks implements Format<UiChunk> {
     args: unknown = {},
     state: Call['state'] = 'running',
   ): Call {
-    this.#begin()
-    this.#closePart()
-    this.#stepHasCalls = true
+    this.#beginCall()
     const call = this.#calls.find(id) ?? this.#calls.add(id, name, agent, state)
     call.name = name
     call.state = state
@@ -374,7 +373,7 @@ export class UiChunks implements Format<UiChunk> {
   #lost(): void {
     this.#closeStep()
     this.isOver = true
-    this.#pieces.push({ type: 'error', errorText: 'the run was set back to an earlier state: load the chat again' })
+    this.#pieces.push({ type: 'error', errorText: 'the run was set back: load the chat again' })
   }
 
   #data(name: string, data: unknown, id?: string): void {

@@ -11,6 +11,8 @@ export type Call = {
   state: 'writing' | 'running' | 'approval' | 'client' | 'done'
   /** The id of the request for its approval, once there was one. */
   approval?: string
+  /** An earlier answer was over while its arguments were being written: they begin again. */
+  isCut?: boolean
 }
 
 /** A call that an earlier answer has told the reader about. */

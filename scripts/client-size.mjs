@@ -12,7 +12,7 @@ const extras = ['only', 'collect', 'smooth', 'partialObject', 'upload', 'clientT
 const entries = {
   conversation: { names: ['conversation'], budgetBytes: 3_072 },
   compat: { names: ['streamingService', 'streamAsk', 'chunkProcessor', 'toChunks'], budgetBytes: 3_584 },
-  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_280 },
+  'adapters/ai-sdk': { names: ['millraceChat'], budgetBytes: 5_264 },
   'adapters/ag-ui': { names: ['millraceAgent'], budgetBytes: 5_184 },
   shared: { names: ['sharedWebSocket'], budgetBytes: 512 },
   react: { names: ['useRun', 'useRuns', 'useConnection'], budgetBytes: 3_744 },
