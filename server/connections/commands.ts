@@ -1,3 +1,4 @@
+import { MillraceError } from '../../protocol/errors.ts'
 import { type Cancel, type Input, type Key, type Notice, TAG } from '../../protocol/frames.ts'
 import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import { byClient } from '../runs/stop-cause.ts'
@@ -112,8 +113,9 @@ export class Commands {
     const connection = this.#connection
     answer.then(
       (found) => connection.runtime.enter(() => !connection.isClosed() && then(found)),
-      // Whoever has gone asks again elsewhere.
-      (error: unknown) => connection.isClosed() || connection.broke(error),
+      // Another server has the run, or will: the client asks again there.
+      (error: unknown) =>
+        MillraceError.is(error, 'store_unavailable') ? connection.outbox.moved() : connection.broke(error),
     )
   }
 }

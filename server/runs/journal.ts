@@ -49,6 +49,7 @@ export type JournalCallbacks = {
 /** What the next append has besides items. */
 type Extras = Pick<Append, 'end' | 'parked'> & { inputs?: StoredInput[]; notices?: readonly StoredNotice[] }
 
+/** Those who wait for an append, and hear whether it was stored. */
 type Waiting = ((isStored: boolean) => void)[]
 
 /**
@@ -143,12 +144,12 @@ export class Journal implements Pacer {
   }
 
   /** Stores the end and its notices, behind all items. Resolves once they are stored, or never will be. */
-  end(end: StoredEnd, notices: readonly StoredNotice[] = []): Promise<void> {
+  end(end: StoredEnd, notices: readonly StoredNotice[] = []): Promise<unknown> {
     return this.#store({ end, ...this.#with(notices) })
   }
 
   /** Stores notices, with all items that came before. Resolves once they are stored, or never will be. */
-  notify(notices: readonly StoredNotice[]): Promise<void> {
+  notify(notices: readonly StoredNotice[]): Promise<unknown> {
     return this.#store(this.#with(notices))
   }
 
@@ -158,7 +159,7 @@ export class Journal implements Pacer {
   }
 
   /** The run only waits: stores from what it goes on in another process, if there is room for that. */
-  park(state: Uint8Array): Promise<void> {
+  park(state: Uint8Array): Promise<unknown> {
     if (this.#isClosed || !this.#takeRoom(state.length)) return Promise.resolve()
     this.#isParked = true
     // The state has the inputs that came before it.
@@ -203,7 +204,7 @@ export class Journal implements Pacer {
   }
 
   #keep(extras: Extras): Promise<boolean> {
-    const keeping = this.#storeExtras(extras).then((isStored) => {
+    const keeping = this.#store(extras).then((isStored) => {
       // What is void stays so: an input that is sent again must not be told that it was taken.
       if (isStored && this.#keeping === keeping) this.#keeping = undefined
       return isStored
@@ -212,11 +213,7 @@ export class Journal implements Pacer {
     return keeping
   }
 
-  async #store(extras: Extras): Promise<void> {
-    await this.#storeExtras(extras)
-  }
-
-  #storeExtras(extras: Extras): Promise<boolean> {
+  #store(extras: Extras): Promise<boolean> {
     if (this.#isClosed) return Promise.resolve(this.#hasEnded)
     this.#extras = { ...this.#extras, ...extras }
     return new Promise((resolve) => {

@@ -71,23 +71,17 @@ export class Parking {
   }
 
   async #goOnAfter<T>(what: Promise<T>): Promise<T> {
-    let isHere: boolean | undefined
-    const goOn = async (): Promise<void> => {
-      this.#goingOn++
-      isHere = await this.#run.goOn()
-      this.#goingOn--
-    }
-    // One that is stopped cleans up, wherever the run goes on.
-    const value = await what.catch(async (reason: unknown) => {
-      await goOn()
-      this.review()
-      throw reason
-    })
-    await goOn()
-    // Another process takes the step that follows.
-    if (isHere === false) await new Promise<never>(() => {})
+    const isStopped = await what.then(
+      () => false,
+      () => true,
+    )
+    this.#goingOn++
+    const isHere = await this.#run.goOn()
+    this.#goingOn--
+    // Another process takes the step that follows. One that is stopped cleans up, wherever the run goes on.
+    if (isHere === false && !isStopped) await new Promise<never>(() => {})
     this.review()
-    return value
+    return what
   }
 
   #count(more: 1 | -1): void {

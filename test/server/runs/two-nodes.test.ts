@@ -563,6 +563,29 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     expect(paid).toEqual([true])
   })
 
+  test('send a client that reads the run no more to the other one, if what it sent before is void', async () => {
+    const node = deployment({ leaseMs: 10_000 })
+    const asker = actor({
+      async *stream(_: unknown, { request, checkpoint }) {
+        checkpoint(() => ({}))
+        yield String(await request({ kind: 'text', prompt: 'Which?' }))
+      },
+    })
+    await using a = await node({ asker })
+    await using b = await node({ asker })
+    await using alice = await a.client()
+    alice.start(1, 'asker', null)
+    const { run } = await alice.next('opened')
+    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await takenOver(b.store, run)
+    await alice.until(() => alice.frames.some(({ kind }) => kind === 'event'))
+    const question = alice.frames.find((frame) => frame.kind === 'event')!
+    const data = { request: question.data['request'], value: 'this' }
+    alice.send({ kind: 'input', sid: 1, mid: 'm1', type: 'answer', data }, { kind: 'detach', sid: 1 })
+    expect(await alice.closed).toBe(4503)
+    expect(a.errors).toEqual([])
+  })
+
   test('execute a run whose start was refused for want of room, when it is sent again with its key', async () => {
     const node = deployment({ leaseMs: 10_000 })
     const { counter } = actorsOf({ yielded: 0, aborted: 0 })
