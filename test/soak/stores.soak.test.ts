@@ -1,4 +1,3 @@
 /** All of these experiments, with their full counts. */
 import '../server/stores/sqlite-kill.test.ts'
-import '../server/stores/sqlite-tails.test.ts'
 import '../server/runs/paged-memory.test.ts'

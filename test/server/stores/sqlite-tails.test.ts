@@ -7,6 +7,9 @@ import { openSqlite, sqliteHarness, temporaryFolder } from '../../helpers/sqlite
 import { itemsOf } from '../../helpers/store-items.ts'
 import { repetitions } from '../../helpers/tier.ts'
 
+/** How long the sequences may take: about a second each on a busy machine. */
+const MOST_MS = repetitions({ quick: 120_000, full: 600_000, long: 3_600_000 })
+
 const facts = { actor: 'count', principal: 'alice', startedAt: 1, packed: new Uint8Array(9) }
 
 async function count(database: Database, table: 'batches' | 'tails'): Promise<number> {
@@ -105,7 +108,7 @@ describe('small appends to many runs', () => {
     )
   })
 
-  test('are read as they were appended, whatever else is done, fails and dies', { timeout: 120_000 }, async () => {
+  test('are read as they were appended, whatever else is done, fails and dies', { timeout: MOST_MS }, async () => {
     const run = fc.nat(3)
     const step = fc.oneof(
       {
@@ -223,7 +226,7 @@ describe('small appends to many runs', () => {
         }
         for (const of of model) await look(of)
       }),
-      { numRuns: repetitions({ quick: 25, full: 1_000 }) },
+      { numRuns: repetitions({ quick: 25, full: 250, long: 1_000 }) },
     )
   })
 })
