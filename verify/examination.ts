@@ -1,14 +1,25 @@
+import type { Runtime } from '../protocol/runtime.ts'
+import { TimeLimit } from '../protocol/time-limit.ts'
 import { anchorOf, type Check, LEVELS, type Level } from './check.ts'
 import { Mismatch, NotJudged } from './mismatch.ts'
 import type { CheckResult } from './report.ts'
 
+/** How many times its patience a check may take as a whole. */
+const CHECK_PATIENCE = 5
+
+const CLOCK: Pick<Runtime, 'now' | 'setTimer'> = {
+  now: () => performance.now(),
+  setTimer(ms, callback) {
+    const timer = setTimeout(callback, ms)
+    return { clear: () => clearTimeout(timer) }
+  },
+}
+
 export type ExaminationOptions<Bench> = {
-  /** What a check works with, which is given up when `signal` aborts. */
-  makeBench: (check: Check<Bench>, signal: AbortSignal) => Bench
+  /** What a check works with, which is given up when `signal` aborts. `limit` is the time that the check has. */
+  makeBench: (check: Check<Bench>, signal: AbortSignal, limit: TimeLimit) => Bench
   /** How long each thing that must come may take, in milliseconds. */
   patienceMs: number
-  /** How many times that a check may take as a whole. */
-  checkPatience: number
   /** How many checks are made at a time. */
   parallel: number
   /** Ends the examination early. */
@@ -74,17 +85,17 @@ export async function examine<Bench>(
 type Judged = { readonly result: CheckResult; readonly lastBecause?: string | undefined }
 
 async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Bench>): Promise<Judged> {
-  const { makeBench, patienceMs, checkPatience, signal } = options
+  const { makeBench, patienceMs, signal } = options
   const begun = performance.now()
-  const limitMs = patienceMs * checkPatience
+  const limitMs = patienceMs * CHECK_PATIENCE
   const over = new AbortController()
   const giveUp = (): void => over.abort(signal.reason)
   signal.addEventListener('abort', giveUp)
   const late = new Mismatch(`an end of this check within ${limitMs} ms`, 'none')
-  const timer = setTimeout(() => over.abort(late), limitMs)
+  const limit = new TimeLimit(CLOCK, limitMs, () => over.abort(late))
   const ms = (): number => Math.round(performance.now() - begun)
   try {
-    await check.run(makeBench(check, over.signal))
+    await check.run(makeBench(check, over.signal, limit))
     return { result: { ...facts(check), status: 'passed', ms: ms() } }
   } catch (error) {
     signal.throwIfAborted()
@@ -93,7 +104,7 @@ async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Ben
     const { expected, seen, lastBecause } = error
     return { result: { ...facts(check), status: 'failed', ms: ms(), expected, seen, hint: check.hint }, lastBecause }
   } finally {
-    clearTimeout(timer)
+    limit.clear()
     signal.removeEventListener('abort', giveUp)
     over.abort(new Mismatch('an end of this check', 'a wait that was left'))
   }

@@ -1,12 +1,12 @@
 import { MillraceError } from '../../protocol/errors.ts'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import { TimeLimit } from '../../protocol/time-limit.ts'
 import type { Actor, RunInput } from '../actors/actor.ts'
 import { type Tool, tool } from '../actors/tool.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 import { excerpt, wellFormed } from '../text.ts'
 import { type ClientDeclaration, type DeclaredTool, declarationIn } from './client-declaration.ts'
-import { TimeLimit } from './time-limit.ts'
 
 /** How long a call waits for its client to come back, or for a client that runs it. It covers a reload of the page. */
 const LEASE_MS = 60_000

@@ -18,9 +18,6 @@ export const CLIENT_CHECKS: readonly ClientCheck[] = [
 /** How many checks are made at a time. Most of them wait most of the time. */
 const PARALLEL = 8
 
-/** How many times its patience a check may take as a whole: clients wait for each other's starts. */
-const CHECK_PATIENCE = 30
-
 export type ClientOptions = {
   /** The release of millrace, for the report. */
   kit: string
@@ -41,9 +38,8 @@ export async function judgeClient(options: ClientOptions): Promise<Report> {
   const startedAt = Date.now()
   const begun = performance.now()
   const results = await examine(chosenChecks(CLIENT_CHECKS, level, only), {
-    makeBench: (_, ended) => new ClientBench({ command, patienceMs, signal: ended }),
+    makeBench: (_, ended, limit) => new ClientBench({ command, patienceMs, signal: ended, limit }),
     patienceMs,
-    checkPatience: CHECK_PATIENCE,
     parallel: PARALLEL,
     signal,
     ...(onResult && { onResult }),

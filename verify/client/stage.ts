@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { SUBPROTOCOL } from '../../protocol/frames.ts'
+import type { TimeLimit } from '../../protocol/time-limit.ts'
 import { Arrivals, pause } from '../arrivals.ts'
 import type { Check } from '../check.ts'
 import { must } from '../mismatch.ts'
@@ -21,6 +22,8 @@ export type StagePlace = {
   readonly command: string
   readonly patienceMs: number
   readonly signal: AbortSignal
+  /** What the check may take as a whole. */
+  readonly limit: TimeLimit
 }
 
 /** What a check of a client works with: servers on ports of their own, and the client at each of them. */
@@ -57,7 +60,10 @@ export class Stage implements AsyncDisposable {
   #startMs = 0
 
   static async open(place: StagePlace): Promise<Stage> {
+    // What waits for clients of other checks is not the client's time.
+    place.limit.pause()
     const started = await startSlot(place.signal)
+    place.limit.resume()
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: chosen })
     await once(server, 'listening')
     return new Stage(place, server, started)

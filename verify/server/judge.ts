@@ -28,9 +28,6 @@ export const SERVER_CHECKS: readonly ServerCheck[] = [
 /** How many checks are made at a time: a principal may have 20 connections by default. */
 const PARALLEL = 4
 
-/** How many times its patience a check may take as a whole. */
-const CHECK_PATIENCE = 5
-
 export type ServerOptions = {
   /** The release of millrace, for the report. */
   kit: string
@@ -57,7 +54,6 @@ export async function judgeServer(options: ServerOptions): Promise<Report> {
   const results = await examine(chosenChecks(SERVER_CHECKS, level, only), {
     makeBench: (check, ended) => new ServerBench({ url, token, patienceMs, signal: ended }, check, otherToken),
     patienceMs,
-    checkPatience: CHECK_PATIENCE,
     parallel: PARALLEL,
     signal,
     ...(onResult && { onResult }),

@@ -1,13 +1,13 @@
-import type { Runtime, Timer } from '../../protocol/runtime.ts'
+import type { Runtime, Timer } from './runtime.ts'
 
-/** The time limit of one tool call. It stands still while the tool waits for an answer of a person. */
+/** A time limit that stands still while something waits that does not count, such as a tool for an answer of a person. */
 export class TimeLimit {
   readonly #runtime: Pick<Runtime, 'now' | 'setTimer'>
   readonly #onOver: () => void
   #left: number
   #startedAt = 0
   #timer: Timer | undefined
-  /** The number of answers that it waits for. */
+  /** How many things wait. */
   #pauses = 0
 
   constructor(runtime: Pick<Runtime, 'now' | 'setTimer'>, ms: number, onOver: () => void) {
