@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { InspectorState } from '../../../protocol/inspector.ts'
-import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
-import type { LiveRunView, RunView, ServerView, SharedRunsView } from '../../../server/actors/server-view.ts'
-import { actor, demo, inspector } from '../../../server/index.ts'
+import type { LiveRunView, RunView, SharedRunsView } from '../../../server/actors/server-view.ts'
+import { actor, inspector } from '../../../server/index.ts'
 import { Elsewhere } from '../../../server/inspector/elsewhere.ts'
 import { Sampler } from '../../../server/inspector/sampler.ts'
 import { WatcherState } from '../../../server/inspector/watcher-state.ts'
@@ -10,6 +9,7 @@ import { handClock } from '../../helpers/hand-clock.ts'
 import { watching } from '../../helpers/inspector-watcher.ts'
 import { redisDeployment } from '../../helpers/redis-deployment.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
+import { serverView } from '../../helpers/server-view.ts'
 
 const LEASE_MS = 1_000
 const all = { everyMs: 100, all: true }
@@ -120,20 +120,9 @@ describe('a run of another server that comes to this one', () => {
   /** A watcher of a server whose runs are `runs`, and of the others, whose run `asked` is. */
   function watched(runs: RunView[], live: () => Promise<readonly LiveRunView[]>) {
     const runtime = handClock()
-    const view: ServerView = {
-      runtime,
-      limits: DEFAULT_LIMITS,
-      leaving: false,
-      findModel: () => demo(),
-      permits: () => true,
-      runs: () => runs,
-      run: (id) => runs.find((run) => run.id === id),
-      forget() {},
-      removeStored: () => Promise.resolve(),
-      sessions: () => [],
-      shared: { live, summary: async () => asked } as Partial<SharedRunsView> as SharedRunsView,
-    }
-    const sampler = new Sampler(view)
+    const shared = { live, summary: async () => asked } as Partial<SharedRunsView> as SharedRunsView
+    const run = (id: string): RunView | undefined => runs.find((each) => each.id === id)
+    const sampler = new Sampler(serverView(runtime, { runs: () => runs, run, shared }))
     const elsewhere = new Elsewhere(sampler)
     sampler.enter('r_watcher')
     elsewhere.enter()

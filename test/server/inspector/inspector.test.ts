@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { InspectorState } from '../../../protocol/inspector.ts'
-import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
 import type { RunView, ServerView } from '../../../server/actors/server-view.ts'
-import { type ActorContext, actor, demo, inspector } from '../../../server/index.ts'
+import { type ActorContext, actor, inspector } from '../../../server/index.ts'
 import { Sampler } from '../../../server/inspector/sampler.ts'
 import { WatcherState } from '../../../server/inspector/watcher-state.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 import { watching } from '../../helpers/inspector-watcher.ts'
 import { testServer } from '../../helpers/server.ts'
+import { serverView } from '../../helpers/server-view.ts'
 import { aborted, counter, latch, silent } from '../../helpers/test-actors.ts'
 
 const DAY = 86_400_000
@@ -430,19 +430,7 @@ describe('many runs', () => {
   test('are sampled once for all watchers that look at the same time', async () => {
     const runtime = handClock()
     let looks = 0
-    const view: ServerView = {
-      runtime,
-      limits: DEFAULT_LIMITS,
-      leaving: false,
-      findModel: () => demo(),
-      permits: () => true,
-      runs: () => (looks++, []),
-      run: () => undefined,
-      forget() {},
-      removeStored: () => Promise.resolve(),
-      sessions: () => [],
-    }
-    const sampler = new Sampler(view)
+    const sampler = new Sampler(serverView(runtime, { runs: () => (looks++, []) }))
     for (let n = 0; n < 10; n++) sampler.enter(`r_${n}`)
     const before = looks
     for (let tick = 0; tick < 5; tick++) {
@@ -468,18 +456,7 @@ describe('many runs', () => {
         readers: 0,
         followers: [],
       }))
-    const sampler = new Sampler({
-      runtime: handClock(),
-      limits: DEFAULT_LIMITS,
-      leaving: false,
-      findModel: () => demo(),
-      permits: () => true,
-      runs,
-      run: () => undefined,
-      forget() {},
-      removeStored: () => Promise.resolve(),
-      sessions: () => [],
-    })
+    const sampler = new Sampler(serverView(handClock(), { runs }))
     sampler.enter('r_watcher')
     const watcher = new WatcherState(sampler, { id: 'eve' })
     const state = new InspectorState()
