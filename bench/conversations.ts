@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, createClient } from 'millrace/client'
-import { listConversations, conversation as open, searchConversations } from 'millrace/conversation'
+import { conversation as open } from 'millrace/conversation'
 import {
   agent,
   bearer,
@@ -13,7 +13,10 @@ import {
   sqliteConversations,
 } from 'millrace/server'
 import { sqlite } from 'millrace/server/sqlite'
+import type { ConversationCommands, ConversationProcessOptions, Look } from './processes/conversation-process.ts'
 import type { BenchQuestion } from './question.ts'
+import { coresToPin } from './stage/machine.ts'
+import { PinnedProcess } from './stage/pinned-process.ts'
 import { figure, median, percentile } from './stage/statistics.ts'
 
 const OWNER = 'alice'
@@ -21,12 +24,15 @@ const TOKEN = 'a-token-of-alice'
 /** The conversation of which the others are copies, and the word that only copy `n` has. */
 const TEMPLATE = { owner: OWNER, id: 'template' }
 const wordOf = (n: number): string => `conversation${n}`
+const copyOf = (n: number): string => `copy-${n}`
 /** Conversations of one page of the list. */
 const PAGE = 50
 /** Conversations that are stored at the same time: the store writes what comes together at once. */
 const FILLING = 25
 /** Looks of each sort before those that are measured: the code is compiled in them. */
 const WARM_UP = 50
+/** Looks between which the progress is told. */
+const AT_ONCE = 50
 
 type Chats = { chat: ReturnType<typeof conversation> }
 
@@ -55,7 +61,7 @@ export const conversations: BenchQuestion = {
     try {
       const startedAt = performance.now()
       const has = async (n: number): Promise<boolean> =>
-        (await kept.load({ owner: OWNER, id: `copy-${n}` })) !== undefined
+        (await kept.load({ owner: OWNER, id: copyOf(n) })) !== undefined
       const isFull = await has(total)
       if (isFull ? await has(total + 1) : await has(2))
         throw new Error(`${path} was filled in part, or with another number of conversations: name another file`)
@@ -65,24 +71,24 @@ export const conversations: BenchQuestion = {
       }
       const fillS = isFull ? Number.NaN : (performance.now() - startedAt) / 1_000
 
-      const timed = async (what: string, look: (n: number) => Promise<unknown>): Promise<number[]> => {
+      const options: ConversationProcessOptions = { url, token: TOKEN, page: PAGE }
+      const core = coresToPin()?.at(-1)
+      await using viewer = new PinnedProcess<ConversationCommands>('conversation-process.js', core, options, 'client')
+      const timed = async (what: Look, of: (n: number) => string): Promise<number[]> => {
+        const warmUp = Math.min(WARM_UP, looks)
+        const words = Array.from({ length: warmUp + looks }, (_, n) => of(1 + ((n * 7_919) % total)))
         const times: number[] = []
-        for (let n = -Math.min(WARM_UP, looks); n < looks; n++) {
-          say(`${what} ${n + 1} of ${looks}`)
-          const begunAt = performance.now()
-          await look(1 + (((n + WARM_UP) * 7_919) % total))
-          if (n >= 0) times.push(performance.now() - begunAt)
+        for (let n = 0; n < words.length; n += AT_ONCE) {
+          say(`${what} ${n} of ${words.length}`)
+          times.push(...(await viewer.ask('look', { what, words: words.slice(n, n + AT_ONCE) })))
         }
-        return times
+        return times.slice(warmUp)
       }
-      const { next } = await listConversations(client, { most: PAGE })
       const measured = {
-        'the first page of the list': await timed('list', () => listConversations(client, { most: PAGE })),
-        'a further page': await timed('page', () =>
-          listConversations(client, next === undefined ? {} : { before: next }),
-        ),
-        [`open one of ${messages} messages`]: await timed('open', (n) => opened(client, `copy-${n}`)),
-        'search for a word of one conversation': await timed('search', (n) => searchConversations(client, wordOf(n))),
+        'the first page of the list': await timed('list', wordOf),
+        'a further page': await timed('page', wordOf),
+        [`open one of ${messages} messages`]: await timed('open', copyOf),
+        'search for a word of one conversation': await timed('search', wordOf),
       }
       await client.close()
       await server.close({ drainMs: 0 })
@@ -102,7 +108,7 @@ export const conversations: BenchQuestion = {
                 (isFull
                   ? 'It was full before.'
                   : `${figure((total * messages) / fillS)} messages were stored in a second.`),
-              `${looks} times each, one after the other, over a WebSocket. Server and client share a process.`,
+              `${looks} times each, one after the other, over a WebSocket. The client is a process of its own.`,
             ],
           },
         ],
@@ -134,7 +140,7 @@ async function fill(store: ConversationStore, total: number, say: (n: number) =>
   const template = await store.load(TEMPLATE)
   if (!template) throw new Error('the template is missing')
   const copy = async (n: number): Promise<void> => {
-    const copied = { ...template.conversation, id: `copy-${n}`, updatedAt: template.conversation.updatedAt + n }
+    const copied = { ...template.conversation, id: copyOf(n), updatedAt: template.conversation.updatedAt + n }
     const messages = template.messages.map((message) => ({ ...message, text: `${message.text} ${wordOf(n)}` }))
     if (!(await store.save(copied, messages, 0))) throw new Error(`conversation ${n} was not stored`)
   }
@@ -143,11 +149,4 @@ async function fill(store: ConversationStore, total: number, say: (n: number) =>
     const together = Math.min(FILLING, total - n + 1)
     await Promise.all(Array.from({ length: together }, (_, more) => copy(n + more)))
   }
-}
-
-/** Opens a conversation until all of it is there. */
-async function opened(client: Client<Chats>, id: string): Promise<void> {
-  const chat = open(client, id)
-  for await (const { status } of chat) if (status === 'ready') break
-  chat.close()
 }
