@@ -1,7 +1,7 @@
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { PATIENCE_MS } from './test/helpers/patience.ts'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
-import { testsWithoutTransport } from './test/helpers/transport-tests.ts'
+import { testsWithoutTransport, testsWithPrograms } from './test/helpers/tests-by-import.ts'
 import { PACKAGE_TESTS } from './vitest.package.config.ts'
 
 /** Files that measure memory, or count what code does: each has a process of its own, with nothing in it from others. */
@@ -19,10 +19,17 @@ const MEASURING_MEMORY = [
   'test/hostile/frame-cost.test.ts',
 ]
 
+/** Files that start programs: the command line, a browser. */
+const PROGRAMS = testsWithPrograms()
+
 /** On another transport, only those files run in which it is another one. */
 const NOT_CONCERNED = process.env['MILLRACE_TEST_TRANSPORT'] === undefined ? [] : testsWithoutTransport()
 
-/** The quick tier: all behaviour, with reduced counts. Examples and types are tested by vitest.package.config.ts. */
+/**
+ * All behaviour, with reduced counts, in two tiers: `npm test` runs what needs no further program but a Redis, and
+ * `npm run test:programs` what people start, the command line and pages. Examples and types are tested by
+ * vitest.package.config.ts.
+ */
 export default defineConfig({
   test: {
     // Long: a machine that has other things to do makes every wait longer.
@@ -41,8 +48,9 @@ export default defineConfig({
     },
     projects: [
       // One process loads the sources once for all files that it runs, one after the other.
-      project('shared', { isolate: false, include: ['test/**/*.test.ts'] }, MEASURING_MEMORY),
+      project('shared', { isolate: false, include: ['test/**/*.test.ts'] }, [...MEASURING_MEMORY, ...PROGRAMS]),
       project('memory', { isolate: true, include: MEASURING_MEMORY }),
+      project('programs', { isolate: false, include: PROGRAMS }, MEASURING_MEMORY),
     ],
   },
 })

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Application, Logger, LogLevel, TSConfigReader, TypeDocReader } from 'typedoc'
 import { beforeAll, expect, test } from 'vitest'
-import { root } from './helpers/command.ts'
+import { root } from './helpers/root.ts'
 
 /** The names that the reference shows without a docstring, as typedoc reports them. */
 const bare: string[] = []

@@ -11,7 +11,7 @@ import {
   reachable,
   readSources,
 } from './helpers/import-graph.ts'
-import { CHOOSING, testsWithoutTransport } from './helpers/transport-tests.ts'
+import { CHOOSING, testsWithoutTransport, testsWithPrograms } from './helpers/tests-by-import.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as {
@@ -337,6 +337,15 @@ test('the files that run on another transport are those that import where it is 
   expect(left).toContain('test/protocol/frames.test.ts')
   expect(left).not.toContain('test/server/runs/cancel.test.ts')
   expect(left).not.toContain('test/e2e/cuts.test.ts')
+})
+
+test('the files that need programs are those that import what starts one', () => {
+  const needing = testsWithPrograms()
+  expect(needing).toContain('test/cli/run.test.ts')
+  expect(needing).toContain('test/e2e/dashboard.test.ts')
+  expect(needing).toContain('test/verify/client.test.ts')
+  expect(needing).not.toContain('test/server/runs/cancel.test.ts')
+  expect(needing).not.toContain('test/server/stores/redis-store.test.ts')
 })
 
 describe('a rule about imports is broken by an import that contradicts it', () => {

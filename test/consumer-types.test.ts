@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
-import { Command, root } from './helpers/command.ts'
+import { Command } from './helpers/command.ts'
+import { root } from './helpers/root.ts'
 
 // Each project is compiled by a process of its own, with all libraries checked.
 vi.setConfig({ testTimeout: 120_000 })

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join, posix } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { CHROMIUM, launch } from './helpers/browser.ts'
-import { Command, root } from './helpers/command.ts'
+import { Command } from './helpers/command.ts'
+import { root } from './helpers/root.ts'
 
 /** The site without its API reference, which is checked where it is made. */
 const site = mkdtempSync(join(tmpdir(), 'millrace-docs-'))

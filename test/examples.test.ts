@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { createClient } from '../client-sdk/node.ts'
 import type { Actor } from '../server/index.ts'
-import { Command, type CommandOptions, root, serving } from './helpers/command.ts'
+import { Command, type CommandOptions, serving } from './helpers/command.ts'
 import { FakeProvider } from './helpers/fake-provider.ts'
 import { FakeMcpServer } from './helpers/mcp-server.ts'
+import { root } from './helpers/root.ts'
 
 function example(name: string, options: CommandOptions = {}): Command {
   return new Command(process.execPath, ['--import', 'tsx', `examples/${name}`], options)

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { root } from './helpers/command.ts'
+import { root } from './helpers/root.ts'
 
 const { isFresh } = (await import(`${root}scripts/freshness.mjs`)) as { isFresh(root: string): boolean }
 

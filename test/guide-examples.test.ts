@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test, vi } from 'vitest'
-import { Command, root } from './helpers/command.ts'
+import { Command } from './helpers/command.ts'
 import { compiledScript } from './helpers/compiled-scripts.ts'
 import { FakeMcpServer } from './helpers/mcp-server.ts'
+import { root } from './helpers/root.ts'
 
 // Each example is a process, and all of them start at once.
 vi.setConfig({ testTimeout: 60_000 })

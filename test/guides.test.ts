@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { root } from './helpers/command.ts'
+import { root } from './helpers/root.ts'
 
 test('every function that docs/migrating.md names is an export of the package', async () => {
   const page = readFileSync(`${root}docs/migrating.md`, 'utf8')

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { expect, test } from 'vitest'
-import { Command, root } from './helpers/command.ts'
+import { Command } from './helpers/command.ts'
+import { root } from './helpers/root.ts'
 
 test('the package has the dashboard as it was built, and every link of a page in it leads to a file in it', async () => {
   await using pack = new Command('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'])

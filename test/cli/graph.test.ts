@@ -8,7 +8,8 @@ import { type PlacedBox, placeColumn, svgOf } from '../../server/cli/graph-svg.t
 import type { Output } from '../../server/cli/output.ts'
 import { agent, supervisorTeam, tool, workflow } from '../../server/index.ts'
 import { type Box, boxesOf } from '../../server/workflows/graph.ts'
-import { Command, root } from '../helpers/command.ts'
+import { Command } from '../helpers/command.ts'
+import { root } from '../helpers/root.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-graph-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

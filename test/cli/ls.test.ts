@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { InspectedRun } from '../../protocol/inspector.ts'
-import { Command, MILLRACE, millrace, root, type Serving, serving } from '../helpers/command.ts'
+import { Command, MILLRACE, millrace, type Serving, serving } from '../helpers/command.ts'
+import { root } from '../helpers/root.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-ls-'))
 const HIDE = '\u001b[?25l'

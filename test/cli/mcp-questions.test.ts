@@ -5,7 +5,8 @@ import { pathToFileURL } from 'node:url'
 import { Client, type ElicitRequestFormParams, type ElicitResult, type Progress } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { MILLRACE, root } from '../helpers/command.ts'
+import { MILLRACE } from '../helpers/command.ts'
+import { root } from '../helpers/root.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-mcp-questions-'))
 const config = join(folder, 'actors.mjs')

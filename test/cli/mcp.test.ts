@@ -6,7 +6,8 @@ import { Client } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Collector } from '../helpers/collector.ts'
-import { MILLRACE, millrace, root } from '../helpers/command.ts'
+import { MILLRACE, millrace } from '../helpers/command.ts'
+import { root } from '../helpers/root.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-mcp-'))
 const config = join(folder, 'actors.mjs')

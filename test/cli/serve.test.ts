@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Command, millrace, root, type Serving, serving } from '../helpers/command.ts'
+import { Command, millrace, type Serving, serving } from '../helpers/command.ts'
 import { CANARY, NoticeReceiver, SECRET } from '../helpers/notice-receiver.ts'
+import { root } from '../helpers/root.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -2,7 +2,8 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { Command, millrace, root, serving } from '../helpers/command.ts'
+import { Command, millrace, serving } from '../helpers/command.ts'
+import { root } from '../helpers/root.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-installed-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -5,8 +5,9 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { remote } from '../../server/index.ts'
 import { redis as redisRuns } from '../../server/stores/redis/redis.ts'
-import { type Command, millrace, root } from '../helpers/command.ts'
+import { type Command, millrace } from '../helpers/command.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
+import { root } from '../helpers/root.ts'
 import { testServer } from '../helpers/server.ts'
 
 const LEASE_MS = 1_000

@@ -2,9 +2,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { createServer as createVite } from 'vite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CHROMIUM, openWindow, type Window } from '../helpers/browser.ts'
-import { root, serving } from '../helpers/command.ts'
+import { serving } from '../helpers/command.ts'
 import { examplePage } from '../helpers/example-page.ts'
 import { freePort } from '../helpers/free-port.ts'
+import { root } from '../helpers/root.ts'
 
 // Skipped tests are counted, and fail the run where skips are forbidden.
 describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real browser', () => {

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { Command, type CommandOptions, millrace, root } from '../helpers/command.ts'
+import { Command, type CommandOptions, millrace } from '../helpers/command.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { HAS_REDIS } from '../helpers/redis-server.ts'
+import { root } from '../helpers/root.ts'
 import { isAlive } from '../helpers/served-workers.ts'
 
 /** What `npm run cluster` does once the package is built. */

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import type { WebSocket } from 'ws'
 import { type Client, createClient } from '../../client-sdk/node.ts'
 import type { Actor } from '../../server/index.ts'
-import { Command, MILLRACE, root } from '../helpers/command.ts'
+import { Command, MILLRACE } from '../helpers/command.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { redisDeployment } from '../helpers/redis-deployment.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
@@ -19,6 +19,7 @@ import {
   SYSTEMD_ANALYZE,
   webSocketWith,
 } from '../helpers/reverse-proxy.ts'
+import { root } from '../helpers/root.ts'
 import { eventually, type TestServer, testServer } from '../helpers/server.ts'
 import { counted, counter, silent } from '../helpers/test-actors.ts'
 import { wireClient } from '../helpers/wire-client.ts'

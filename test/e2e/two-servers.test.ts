@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Client, createClient, MillraceError } from '../../client-sdk/node.ts'
-import { Command, MILLRACE, root } from '../helpers/command.ts'
+import { Command, MILLRACE } from '../helpers/command.ts'
 import { Counter } from '../helpers/counter.ts'
 import { EventTypes } from '../helpers/event-types.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
+import { root } from '../helpers/root.ts'
 import { repetitions } from '../helpers/tier.ts'
 
 /** Streams of a restart of both servers, over ten clients. */

@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { Collector } from './collector.ts'
+import { root } from './root.ts'
 
-export const root: string = fileURLToPath(new URL('../..', import.meta.url))
 /** The command line as it was built. */
 export const MILLRACE: string = `${root}dist/server/cli/main.js`
 

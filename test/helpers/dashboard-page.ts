@@ -6,8 +6,9 @@ import axe from 'axe-core'
 import type { BrowserContext, Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { type Client, createClient } from '../../client-sdk/node.ts'
-import { root, type Serving, serving } from './command.ts'
+import { type Serving, serving } from './command.ts'
 import { PATIENCE_MS } from './patience.ts'
+import { root } from './root.ts'
 
 const module = (path: string): string => JSON.stringify(pathToFileURL(`${root}dist/server/${path}`).href)
 

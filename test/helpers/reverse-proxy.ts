@@ -3,9 +3,10 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { WebSocket } from 'ws'
-import { Command, root } from './command.ts'
+import { Command } from './command.ts'
 import { freePort } from './free-port.ts'
 import { installed } from './installed.ts'
+import { root } from './root.ts'
 
 /** Where the programs are, if they are here. */
 export const NGINX: string | undefined = installed({

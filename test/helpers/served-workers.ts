@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Client, createClient } from '../../client-sdk/node.ts'
-import { type Command, type CommandOptions, millrace, root, type Serving, serving } from './command.ts'
+import { type Command, type CommandOptions, millrace, type Serving, serving } from './command.ts'
 import { Counter } from './counter.ts'
 import type { RedisServer } from './redis-server.ts'
+import { root } from './root.ts'
 
 const LEASE_MS = 1_000
 const built = (path: string): string => JSON.stringify(pathToFileURL(`${root}dist/server/${path}`).href)

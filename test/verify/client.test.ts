@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { CLIENT_CHECKS, judgeClient } from '../../verify/client/judge.ts'
 import type { Report } from '../../verify/report.ts'
-import { root } from '../helpers/command.ts'
+import { root } from '../helpers/root.ts'
 import { repetitions } from '../helpers/tier.ts'
 
 function judged(command: string, only: readonly string[] = [], patienceMs = 8_000): Promise<Report> {

@@ -7,8 +7,9 @@ import { referenceActors } from '../../server/cli/reference-actors.ts'
 import { CLIENT_CHECKS, judgeClient } from '../../verify/client/judge.ts'
 import { REFERENCE_LIMITS } from '../../verify/reference.ts'
 import { SERVER_CHECKS } from '../../verify/server/judge.ts'
-import { Command, root } from '../helpers/command.ts'
+import { Command } from '../helpers/command.ts'
 import { referenceServer, TOKENS } from '../helpers/reference-server.ts'
+import { root } from '../helpers/root.ts'
 
 const read = (file: string): string => readFileSync(`${root}${file}`, 'utf8')
 const conformance = read('docs/conformance.md')

@@ -5,10 +5,10 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import { redis } from '../../../server/stores/redis/redis.ts'
 import type { RedisStore } from '../../../server/stores/redis/redis-store.ts'
 import type { Batch, Holder, Lease, NewRun, StoredEnd } from '../../../server/stores/run-store.ts'
-import { root } from '../../helpers/command.ts'
 import { freePort } from '../../helpers/free-port.ts'
 import { REDIS_OPTIONS, redisStore } from '../../helpers/redis-harness.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
+import { root } from '../../helpers/root.ts'
 
 const LEASE_MS = 1_000
 
