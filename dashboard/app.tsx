@@ -1,8 +1,9 @@
 import { useConnection } from 'millrace/react'
 import { useEffect, useState } from 'react'
+import { conversationsChunk, prefetchChunks } from './chunks.ts'
 import { PageProvider, useFleet, usePlace } from './page-context.ts'
+import { ChunkView } from './parts/chunk-view.tsx'
 import { ConnectionNotice } from './parts/connection-notice.tsx'
-import { Conversations } from './parts/conversations.tsx'
 import { Header } from './parts/header.tsx'
 import { RunsView } from './parts/runs-view.tsx'
 import { SignIn } from './parts/sign-in.tsx'
@@ -75,9 +76,16 @@ function Shell({
 function View({ isOpen }: { isOpen: boolean }) {
   const { view } = usePlace()
   const { isLoaded } = useFleet()
+  useEffect(() => (isLoaded ? prefetchChunks() : undefined), [isLoaded])
   return (
     <div className="view" data-stale={isLoaded && !isOpen}>
-      {view === 'runs' ? <RunsView /> : <Conversations />}
+      {view === 'runs' ? (
+        <RunsView />
+      ) : (
+        <ChunkView chunk={conversationsChunk} name="The view of conversations">
+          {({ Conversations }) => <Conversations />}
+        </ChunkView>
+      )}
     </div>
   )
 }

@@ -29,7 +29,9 @@ export async function buildDashboard(dist) {
       target: 'es2023',
       // Nothing in the document itself: its policy allows neither scripts nor styles there.
       assetsInlineLimit: 0,
-      modulePreload: false,
+      modulePreload: { polyfill: false },
+      // One small file of styles, with the document: a part of the page that comes later has its look already.
+      cssCodeSplit: false,
       sourcemap: false,
       reportCompressedSize: false,
     },

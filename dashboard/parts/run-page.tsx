@@ -1,6 +1,7 @@
 import type { CancelResult } from 'millrace/client'
 import { useRun } from 'millrace/react'
 import { useState } from 'react'
+import { timelineChunk } from '../chunks.ts'
 import { useFleet, usePage, usePlace } from '../page-context.ts'
 import { type FleetRun, isLive } from '../state/fleet.ts'
 import { duration } from '../state/format.ts'
@@ -8,6 +9,7 @@ import { TABS, type Tab } from '../state/place.ts'
 import { useAllowed } from '../use-allowed.ts'
 import { useStore } from '../use-store.ts'
 import { AgentTree } from './agent-tree.tsx'
+import { ChunkView } from './chunk-view.tsx'
 import { CompareMenu } from './compare-menu.tsx'
 import { Graph } from './graph.tsx'
 import { Icon } from './icon.tsx'
@@ -19,7 +21,6 @@ import { RequestForm } from './request-form.tsx'
 import { RunControls } from './run-controls.tsx'
 import { RunFigures } from './run-figures.tsx'
 import { StateBadge } from './state-badge.tsx'
-import { Timeline } from './timeline.tsx'
 
 const TAB_WORDS: { readonly [tab in Tab]: string } = {
   output: 'Output',
@@ -135,7 +136,11 @@ export function RunPage({ run, slot }: RunPageProps) {
         tabIndex={0}
       >
         {current === 'output' && <Output shown={shown} mayCancel={may?.cancel === true && isLive(run)} />}
-        {current === 'timeline' && <Timeline run={run} />}
+        {current === 'timeline' && (
+          <ChunkView chunk={timelineChunk} name="The timeline">
+            {({ Timeline }) => <Timeline run={run} />}
+          </ChunkView>
+        )}
         {current === 'graph' && <Graph boxes={boxes} parts={shown.parts} />}
         {current === 'readers' && <ReaderTable run={run} />}
       </div>

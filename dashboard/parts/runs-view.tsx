@@ -1,9 +1,10 @@
+import { runChunk } from '../chunks.ts'
 import { usePlace } from '../page-context.ts'
+import { ChunkView } from './chunk-view.tsx'
 import { FilterBar } from './filter-bar.tsx'
 import { NeedsYou } from './needs-you.tsx'
 import { Overview } from './overview.tsx'
 import { RunList } from './run-list.tsx'
-import { RunPanes } from './run-panes.tsx'
 
 /** The list of runs, with what needs a person above it, beside the run that is open. */
 export function RunsView() {
@@ -15,7 +16,13 @@ export function RunsView() {
         <FilterBar />
         <RunList />
       </section>
-      {run === undefined ? <Overview /> : <RunPanes run={run} beside={beside} />}
+      {run === undefined ? (
+        <Overview />
+      ) : (
+        <ChunkView chunk={runChunk} name="The view of a run">
+          {({ RunPanes }) => <RunPanes run={run} beside={beside} />}
+        </ChunkView>
+      )}
     </main>
   )
 }

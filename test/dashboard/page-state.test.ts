@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { fieldOf, valueOf } from '../../dashboard/state/answer-form.ts'
 import { AskedRuns } from '../../dashboard/state/asked-runs.ts'
+import { createChunk } from '../../dashboard/state/chunk.ts'
 import { type CredentialsPage, keepToken, takeToken } from '../../dashboard/state/credentials.ts'
 import type { FleetRun } from '../../dashboard/state/fleet.ts'
 import { duration, rate, short } from '../../dashboard/state/format.ts'
@@ -153,5 +154,44 @@ describe('the questions of runs', () => {
     answer(details('late'))
     await new Promise((resolve) => setImmediate(resolve))
     expect(asked.asked.get()).toEqual([])
+  })
+})
+
+describe('code that comes later', () => {
+  test('is loaded once, however often it is asked for', async () => {
+    let reads = 0
+    const chunk = createChunk(async () => ++reads)
+    const arrived = new Promise((resolve) => chunk.subscribe(() => chunk.get().code && resolve(undefined)))
+    chunk.load()
+    chunk.load()
+    expect(chunk.get()).toMatchObject({ code: undefined, isLoading: true })
+    await arrived
+    chunk.load()
+    expect(chunk.get()).toEqual({ code: 1, isLoading: false, hasFailed: false })
+    expect(reads).toBe(1)
+  })
+
+  test('that did not come says so until it does, and is loaded again only when it is asked for', async () => {
+    const tries: { arrive: (code: string) => void; fail: () => void }[] = []
+    const chunk = createChunk(() => new Promise<string>((arrive, fail) => void tries.push({ arrive, fail })))
+    const changed = (): Promise<void> =>
+      new Promise((resolve) => {
+        const ignore = chunk.subscribe(() => {
+          ignore()
+          resolve()
+        })
+      })
+    chunk.load()
+    let change = changed()
+    tries[0]!.fail()
+    await change
+    expect(chunk.get()).toEqual({ code: undefined, isLoading: false, hasFailed: true })
+    expect(tries).toHaveLength(1)
+    chunk.load()
+    expect(chunk.get()).toEqual({ code: undefined, isLoading: true, hasFailed: true })
+    change = changed()
+    tries[1]!.arrive('here')
+    await change
+    expect(chunk.get()).toEqual({ code: 'here', isLoading: false, hasFailed: false })
   })
 })

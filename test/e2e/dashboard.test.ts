@@ -4,11 +4,15 @@ import { createClient } from '../../client-sdk/node.ts'
 import { CHROMIUM, launch } from '../helpers/browser.ts'
 import { serving } from '../helpers/command.ts'
 import { type DashboardServer, dashboardServer, expectAccessible, pagesOf } from '../helpers/dashboard-page.ts'
+import { PATIENCE_MS } from '../helpers/patience.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
 import { repetitions } from '../helpers/tier.ts'
 
 /** Each flow takes a second or more of a browser: those that tests of their parts cover as well are in the soak. */
 const isThorough = repetitions({ quick: 0, full: 1 }) > 0
+
+/** Parts of the page whose code comes after the list. */
+const LATER = ['conversations', 'plot-drawing', 'run-panes', 'timeline']
 
 type Launched = Awaited<ReturnType<typeof launch>>
 
@@ -41,10 +45,13 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     return page
   }
   const rowOf = (id: string): string => `.row[data-run="${id}"]`
-  /** What a browser says of sockets that are refused is no error of the page. */
+  /** The scripts of the page, and what each is of. */
+  const isScript = /\/assets\/[^/]+\.js$/
+  const partOf = (url: string): string => /([^/]+)-[\w-]{8}\.js$/.exec(url)?.[1] ?? ''
+  /** What a browser says of what it could not reach is no error of the page. */
   const forgetRefusals = (): void => {
     const isRefusal = (line: string): boolean =>
-      /WebSocket connection to .* failed|ERR_EMPTY_RESPONSE|ERR_CONNECTION/.test(line)
+      /WebSocket connection to .* failed|ERR_EMPTY_RESPONSE|ERR_CONNECTION|ERR_FAILED/.test(line)
     said.splice(0, said.length, ...said.filter((line) => !isRefusal(line)))
   }
   /** What has the focus: the words of a button, or the run of a row. */
@@ -84,6 +91,55 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     await page.keyboard.press('Enter')
     await page.waitForSelector('.totals b')
     expect(await page.locator('.sign-in').count()).toBe(0)
+  })
+
+  test('shows the list before the code of anything else has come, which comes by itself', async () => {
+    let release = (): void => {}
+    const released = new Promise<void>((resolve) => (release = resolve))
+    const waiting = new Set<string>()
+    await context.route(isScript, async (route) => {
+      const part = partOf(route.request().url())
+      if (LATER.includes(part)) {
+        waiting.add(part)
+        await released
+      }
+      await route.continue()
+      waiting.delete(part)
+    })
+    const id = await server.start('endless', 'Go on')
+    const page = await open()
+    await page.waitForSelector(rowOf(id))
+    await expect.poll(() => [...waiting].sort(), { timeout: PATIENCE_MS }).toEqual(LATER)
+    expect(await page.locator('canvas').count()).toBe(0)
+    release()
+    await page.waitForSelector('canvas')
+    await page.click(rowOf(id))
+    await page.waitForSelector('.run h2')
+    await context.unroute(isScript)
+  })
+
+  test('a part of the page that could not be loaded says so, and comes when one tries again', async () => {
+    const missing = new Set(['run-panes', 'timeline'])
+    await context.route(isScript, (route) =>
+      missing.has(partOf(route.request().url())) ? route.abort() : route.continue(),
+    )
+    const id = await server.start('count', { to: 3 })
+    const page = await open(`?run=${id}&tab=timeline`)
+    const parts = [
+      { name: 'run-panes', place: '.split', words: 'The view of a run could not be loaded.', shown: '.run h2' },
+      { name: 'timeline', place: '.panel', words: 'The timeline could not be loaded.', shown: '.lanes' },
+    ]
+    for (const { name, place, words, shown } of parts) {
+      await page.waitForSelector(`${place} [role=alert]:has-text("${words}")`)
+      await page.click(`${place} button:text-is("Try again")`)
+      await page.waitForSelector(`${place} button:text-is("Try again")`)
+      missing.delete(name)
+      await page.click(`${place} button:text-is("Try again")`)
+      await page.waitForSelector(shown)
+    }
+    expect(await page.getByText('could not be loaded').count()).toBe(0)
+    await context.unroute(isScript)
+    forgetRefusals()
   })
 
   test('shows what needs a person, and an approval takes two keys', async () => {
