@@ -20,6 +20,8 @@ export type Check<Bench> = {
   readonly feature?: Feature
   /** Nothing else can be judged when it fails. Default false. */
   readonly isEssential?: boolean
+  /** It leaves the subject in a state that others would suffer from: it is made alone, when all others are over. Default false. */
+  readonly isAlone?: boolean
   /**
    * Makes the experiment.
    * @throws Mismatch when the rule is broken, NotJudged when it cannot be judged.

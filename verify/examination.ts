@@ -39,7 +39,7 @@ export function chosenChecks<Bench>(
 }
 
 /**
- * Makes all checks: the essential ones first, and the others several at a time. When an essential one fails, or the
+ * Makes all checks: the essential ones first, the others several at a time, and one by one those that disturb others. When an essential one fails, or the
  * subject is gone, those behind it are skipped.
  * @throws the reason of `signal`, and whatever a check throws that is no verdict.
  */
@@ -54,15 +54,11 @@ export async function examine<Bench>(
     results[index] = result
     for (let next = results[reported]; next !== undefined; next = results[++reported]) onResult?.(next)
   }
-  let at = 0
   /** Why nothing more is judged. */
   let broken: string | undefined
-  const work = async (isEssential: boolean): Promise<void> => {
-    while (at < checks.length && !signal.aborted) {
-      const index = at
+  const work = async (indices: number[]): Promise<void> => {
+    for (let index = indices.shift(); index !== undefined && !signal.aborted; index = indices.shift()) {
       const check = checks[index]!
-      if (isEssential && !check.isEssential) return
-      at++
       if (broken !== undefined) {
         settle(index, skipped(check, broken))
         continue
@@ -73,11 +69,16 @@ export async function examine<Bench>(
       settle(index, result)
     }
   }
-  await work(true)
+  const indicesOf = (wanted: (check: Check<Bench>) => boolean): number[] =>
+    [...checks.keys()].filter((index) => wanted(checks[index]!))
+  await work(indicesOf(({ isEssential }) => isEssential === true))
+  const others = indicesOf(({ isEssential, isAlone }) => !isEssential && !isAlone)
   // Every check has closed what it opened before anything is said.
-  const ends = await Promise.allSettled(Array.from({ length: parallel }, () => work(false)))
+  const ends = await Promise.allSettled(Array.from({ length: parallel }, () => work(others)))
   signal.throwIfAborted()
   for (const end of ends) if (end.status === 'rejected') throw end.reason
+  await work(indicesOf(({ isAlone }) => isAlone === true))
+  signal.throwIfAborted()
   return results
 }
 

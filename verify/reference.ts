@@ -2,7 +2,17 @@ import type { Limits, STATED_LIMITS } from '../protocol/limits.ts'
 
 /** The limits that the checks know: those that WELCOME states, and some of the others. */
 export type ReferenceLimits = Readonly<
-  Pick<Limits, keyof typeof STATED_LIMITS | 'readAhead' | 'retainEvents' | 'maxInputs' | 'helloMs' | 'helloBytes'>
+  Pick<
+    Limits,
+    | keyof typeof STATED_LIMITS
+    | 'readAhead'
+    | 'retainEvents'
+    | 'maxInputs'
+    | 'helloMs'
+    | 'helloBytes'
+    | 'inflight'
+    | 'slowMs'
+  >
 >
 
 /**
@@ -30,4 +40,6 @@ export const REFERENCE_LIMITS: ReferenceLimits = {
   resumeMs: 4_000,
   endedMs: 4_000,
   cancelGraceMs: 500,
+  inflight: 32_768,
+  slowMs: 1_000,
 }

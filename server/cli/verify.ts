@@ -1,4 +1,6 @@
+import { exec } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
 import { anchorOf, type Check, LEVELS, type Level } from '../../verify/check.ts'
 import type { CheckResult, Report } from '../../verify/report.ts'
 import { connectWords } from './connect-words.ts'
@@ -10,6 +12,8 @@ import { headWords, resultWords, sumWords } from './verify-words.ts'
 import { version } from './version.ts'
 
 const DEFAULT_PATIENCE_S = 3
+/** How long a command of the operator may take, in milliseconds. */
+const COMMAND_MS = 10_000
 
 const usage = {
   name: 'verify',
@@ -44,6 +48,11 @@ const usage = {
       value: 'TOKEN',
       about: 'Token of another principal. Default: none, and what needs one is skipped.',
     },
+    drain: {
+      type: 'string',
+      value: 'COMMAND',
+      about: 'Tells the server to go away, such as by SIGTERM. The last check runs it. Default: that is skipped.',
+    },
     patience: {
       type: 'string',
       value: 'SECONDS',
@@ -54,6 +63,7 @@ const usage = {
     'millrace verify ws://127.0.0.1:7400 --token s3cret',
     'millrace verify ws://127.0.0.1:7400 --level cancel --json report.json',
     'millrace verify ws://127.0.0.1:7400 --only gate --only credit',
+    "millrace verify ws://127.0.0.1:7400 --drain 'kill -TERM 4321'",
     "millrace verify --client 'python3 client.py'",
     'millrace verify --list',
   ],
@@ -81,6 +91,8 @@ export const verify: Command = {
     if (url !== undefined && client !== undefined)
       throw new Failure(EXIT.usage, 'millrace verify judges a server or a client: leave the address or --client out')
     if (client?.trim() === '') throw new Failure(EXIT.usage, '--client takes the command that starts the client')
+    if (client !== undefined && values.drain !== undefined)
+      throw new Failure(EXIT.usage, '--drain is for a server: leave it or --client out')
     const checks = client === undefined ? await serverChecks() : await clientChecks()
     const level = levelOf(values.level)
     const only = values.only ?? []
@@ -141,7 +153,14 @@ async function ofServer(url: string | undefined, values: Values, judged: Judged,
   if (obstacle)
     throw new Failure(EXIT.unreachable, `the server closed with ${obstacle.code}: it refuses this host name`)
   await begin('server', target)
-  return judgeServer({ ...judged, url, token, otherToken: values['other-token'] })
+  const { drain, 'other-token': otherToken } = values
+  const means = { otherToken, drain: drain === undefined ? undefined : () => shell(drain, signal) }
+  return judgeServer({ ...judged, url, token, ...means })
+}
+
+/** Runs a command of the operator. Rejects when it fails. */
+async function shell(command: string, signal: AbortSignal): Promise<void> {
+  await promisify(exec)(command, { signal, timeout: COMMAND_MS })
 }
 
 async function ofClient(command: string, judged: Judged, begin: Begin): Promise<Report> {

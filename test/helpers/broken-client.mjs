@@ -39,6 +39,7 @@ const BREAKS = {
     closed: (code) => (code === 4503 ? 1006 : code),
     delays: { quickMs: 50, backoffMs: 50, maxBackoffMs: 50 },
   },
+  'rate-limited': { down: (frame) => [isLimited(frame) ? withDetails(frame, { afterMs: 1 }) : frame] },
   'close-codes': { closed: (code) => (code === 4999 ? STOP : code) },
   'stop-codes': { closed: (code) => (code === 4499 ? 1006 : code) },
   'input-again': { up: (frame, nth) => [frame.kind === 'input' && nth > 1 ? { ...frame, mid: 'another' } : frame] },
@@ -78,6 +79,14 @@ class BrokenWebSocket extends NodeWebSocket {
   set onclose(handle) {
     super.onclose = (event) => handle({ code: closed?.(event.code) ?? event.code, reason: '' })
   }
+}
+
+function isLimited(frame) {
+  return frame.kind === 'end' && frame.data.code === 'rate_limited'
+}
+
+function withDetails(end, details) {
+  return { ...end, data: { ...end.data, details } }
 }
 
 function altered(message) {

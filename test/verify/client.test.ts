@@ -63,6 +63,7 @@ test.concurrent.each([
   'gap',
   'goaway',
   'retry-after',
+  'rate-limited',
   'close-codes',
   'stop-codes',
   'input-again',

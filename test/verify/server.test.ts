@@ -11,9 +11,19 @@ import { repetitions } from '../helpers/tier.ts'
 import { onUws, onWs } from '../helpers/transports.ts'
 
 /** The report on a server. */
-function judged(url: string, patienceMs: number, only: readonly string[] = []): Promise<Report> {
+function judged(
+  url: string,
+  patienceMs: number,
+  only: readonly string[] = [],
+  drain?: () => Promise<void>,
+): Promise<Report> {
   const { signal } = new AbortController()
-  return judgeServer({ kit: 'test', url, ...TOKENS, level: 'full', only, patienceMs, signal })
+  return judgeServer({ kit: 'test', url, ...TOKENS, level: 'full', only, patienceMs, signal, drain })
+}
+
+/** Lets a server go away, which gives its runs a moment. */
+function draining({ server }: Awaited<ReturnType<typeof referenceServer>>): () => Promise<void> {
+  return async () => void server.close({ drainMs: 300 })
 }
 
 /** Whether a broken server is judged by every check, or only by the broken one and those of the same section. */
@@ -28,7 +38,8 @@ async function judgedBroken(name: string, alteration: Alteration): Promise<Repor
   await using proxy = await frameProxy(server.url, alteration)
   const { section } = SERVER_CHECKS.find((check) => check.name === name)!
   const near = SERVER_CHECKS.filter((check) => check.section === section || check.isEssential)
-  return await judged(proxy.url, isWhole ? 8_000 : 4_000, isWhole ? [] : near.map((check) => check.name))
+  const only = isWhole ? [] : near.map((check) => check.name)
+  return await judged(proxy.url, isWhole ? 8_000 : 4_000, only, draining(server))
 }
 
 /** What is wrong, by the names of the checks. */
@@ -40,7 +51,7 @@ function failures({ checks }: Report): Record<string, string> {
 describe.concurrent.each([onWs, onUws])('on $name', (by) => {
   test('the reference server passes every check of every level', async () => {
     await using server = await referenceServer(by)
-    const report = await judged(server.url, 8_000)
+    const report = await judged(server.url, 8_000, [], draining(server))
     expect(failures(report)).toEqual({})
     expect(report).toMatchObject({ passed: SERVER_CHECKS.length, failed: 0, skipped: 0 })
   })
@@ -111,6 +122,9 @@ const broken: Record<string, Alteration> = {
   'lanes-at-resume': each('opened', ({ lanes: _, ...opened }) => opened),
   pending: each('opened', ({ pending: _, ...opened }) => opened),
   'input-twice': each('input_ack', (ack) => ({ ...ack, status: ack.status === 'duplicate' ? 'accepted' : ack.status })),
+  'slow-reader': { close: (code) => (code === 4430 ? 4429 : code) },
+  'start-rate': ends('error', ({ code, details }) => (code === 'rate_limited' ? { details: undefined } : { details })),
+  drain: each('goaway', () => undefined),
   'stop-stale': each('notice', (notice) => (notice.code === 'stale' ? undefined : notice)),
 }
 
@@ -163,6 +177,13 @@ const faithless: Record<string, Alteration> = {
     if (frame.kind !== 'start') return [frame]
     return [{ ...frame, options: { ...frame.options, onDetach: 'cancel', detachMs: 1 } }]
   }),
+  'slow-reader': {
+    down(frames, { sayUp }) {
+      for (const frame of frames) if (frame.kind === 'ping') sayUp({ kind: 'pong', nonce: frame.nonce })
+      return frames
+    },
+  },
+  'start-rate': ends('error', ({ code }) => (code === 'rate_limited' ? { code: 'overloaded' } : {})),
   items: each('delta', (delta) => ({ ...delta, seq: delta.seq + 1 })),
 }
 
@@ -172,3 +193,28 @@ test.concurrent.each(Object.entries(faithless))(
     expect(Object.keys(failures(await judgedBroken(name, alteration)))).toContain(name)
   },
 )
+
+test.concurrent.each<[string, Alteration]>([
+  ['closes with another code', { close: (code) => (code === 4503 ? 4429 : code) }],
+  [
+    'refuses what is new for another reason',
+    ends('error', ({ code }) => (code === 'draining' ? { code: 'overloaded' } : {})),
+  ],
+  [
+    'ends its runs in another way',
+    ends('error', ({ code }) => (code === 'interrupted' ? { code: 'actor_failed' } : {})),
+  ],
+])('a server that goes away, and %s, fails the check of it', async (_, alteration) => {
+  expect(Object.keys(failures(await judgedBroken('drain', alteration)))).toEqual(['drain'])
+})
+
+test.concurrent('a server that goes away is not judged where nobody can tell it to, or where that fails', async () => {
+  await using server = await referenceServer(onWs)
+  for (const [drain, reason] of [
+    [undefined, /needs --drain/],
+    [() => Promise.reject(new Error('no such process')), /could not be told to go away: no such process/],
+  ] as const) {
+    const { checks } = await judged(server.url, 4_000, ['drain'], drain)
+    expect(checks).toMatchObject([{ name: 'drain', status: 'skipped', reason: expect.stringMatching(reason) }])
+  }
+})

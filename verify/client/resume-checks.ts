@@ -6,6 +6,8 @@ import { type ClientCheck, type Stage, WINDOW } from './stage.ts'
 
 /** How much sooner than its time a timer may fire. */
 const EARLY_MS = 50
+/** When a refused START may come again, in milliseconds: later than a first try that minds no time would. */
+const AFTER_MS = 1_500
 
 export const resumeChecks: readonly ClientCheck[] = [
   {
@@ -280,6 +282,28 @@ export const resumeChecks: readonly ClientCheck[] = [
       const again = await back.reopen()
       must(again.sid > attach.sid, `a sid above ${attach.sid}`, String(again.sid))
       back.send(done(again.sid, 2))
+      await completes(stage, 'a')
+    },
+  },
+  {
+    name: 'rate-limited',
+    level: 'resume',
+    section: "The client's state table",
+    rule: 'A START that is refused with rate_limited is sent again, no sooner than after details.afterMs.',
+    hint: 'The refusal began nothing, and is no end of the run.',
+    async run(bench) {
+      await using stage = await bench.start()
+      const seat = await stage.seat()
+      await seat.greet()
+      const { sid } = await seat.next('start')
+      const begun = performance.now()
+      const data = { code: 'rate_limited', message: 'too many', retryable: true, details: { afterMs: AFTER_MS } }
+      seat.send({ kind: 'end', sid, seq: 0, outcome: 'error', data })
+      const again = await seat.open()
+      const ms = Math.round(performance.now() - begun)
+      must(ms >= AFTER_MS - EARLY_MS, `a START no sooner than after ${AFTER_MS} ms`, `one after ${ms} ms`)
+      must(again.sid > sid, `a sid above ${sid}`, String(again.sid))
+      seat.send(texts(again.sid, 1, 'a'), done(again.sid, 2))
       await completes(stage, 'a')
     },
   },

@@ -4,16 +4,26 @@ import type { Check } from '../check.ts'
 import { NotJudged } from '../mismatch.ts'
 import { Peer, type PeerOptions, type PeerPlace } from './peer.ts'
 
+/** What only the operator of a server has. What needs it is not judged without. */
+export type OperatorMeans = {
+  /** A token of another principal. */
+  readonly otherToken?: string | undefined
+  /** Tells the server to go away, and resolves when it was told. */
+  readonly drain?: (() => Promise<void>) | undefined
+}
+
 /** What a check of a server works with: sockets, which it closes when the check is over. */
 export class ServerBench {
   readonly #place: PeerPlace
   readonly #check: Check<ServerBench>
   readonly otherToken: string | undefined
+  readonly #drain: (() => Promise<void>) | undefined
 
-  constructor(place: PeerPlace, check: Check<ServerBench>, otherToken: string | undefined) {
+  constructor(place: PeerPlace, check: Check<ServerBench>, { otherToken, drain }: OperatorMeans) {
     this.#place = place
     this.#check = check
     this.otherToken = otherToken
+    this.#drain = drain
   }
 
   /** The token of the principal that is judged. */
@@ -40,6 +50,14 @@ export class ServerBench {
     if (feature === undefined || !welcome || welcome.features?.includes(feature)) return peer
     await peer[Symbol.asyncDispose]()
     throw new NotJudged(`the server does not list the feature ${feature}`)
+  }
+
+  /** Tells the server to go away. @throws NotJudged where nobody has said how, or where that fails. */
+  async drain(): Promise<void> {
+    if (!this.#drain) throw new NotJudged('needs --drain, with a command that tells the server to go away')
+    await this.#drain().catch((error: unknown) => {
+      throw new NotJudged(`the server could not be told to go away: ${(error as Error).message}`)
+    })
   }
 
   /** Waits for a time that the protocol names. */

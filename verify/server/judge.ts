@@ -1,14 +1,16 @@
 import { LEVELS, type Level } from '../check.ts'
 import { chosenChecks, examine } from '../examination.ts'
 import { type CheckResult, type Report, reportOf } from '../report.ts'
-import { ServerBench, type ServerCheck } from './bench.ts'
+import { type OperatorMeans, ServerBench, type ServerCheck } from './bench.ts'
 import { cancelChecks } from './cancel-checks.ts'
 import { creditChecks } from './credit-checks.ts'
+import { drainChecks } from './drain-checks.ts'
 import { fullChecks } from './full-checks.ts'
 import { greetingChecks } from './greeting-checks.ts'
 import { itemChecks } from './item-checks.ts'
 import { messageChecks } from './message-checks.ts'
 import { openingChecks } from './opening-checks.ts'
+import { overloadChecks } from './overload-checks.ts'
 import { resumeChecks } from './resume-checks.ts'
 
 export { preflight } from './preflight.ts'
@@ -23,20 +25,20 @@ export const SERVER_CHECKS: readonly ServerCheck[] = [
   ...cancelChecks,
   ...resumeChecks,
   ...fullChecks,
+  ...overloadChecks,
+  ...drainChecks,
 ].sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level))
 
 /** How many checks are made at a time: a principal may have 20 connections by default. */
 const PARALLEL = 4
 
-export type ServerOptions = {
+export type ServerOptions = OperatorMeans & {
   /** The release of millrace, for the report. */
   kit: string
   /** The server's address. */
   url: string
   /** The token of the principal that is judged. Default: none. */
   token?: string | undefined
-  /** A token of another principal. Default: none, and what needs one is not judged. */
-  otherToken?: string | undefined
   level: Level
   /** Only these checks, whatever their level. */
   only?: readonly string[]
@@ -48,11 +50,11 @@ export type ServerOptions = {
 
 /** Judges a server. @throws the reason of `signal`. */
 export async function judgeServer(options: ServerOptions): Promise<Report> {
-  const { kit, url, token, otherToken, level, only, patienceMs, signal, onResult } = options
+  const { kit, url, token, level, only, patienceMs, signal, onResult } = options
   const startedAt = Date.now()
   const begun = performance.now()
   const results = await examine(chosenChecks(SERVER_CHECKS, level, only), {
-    makeBench: (check, ended) => new ServerBench({ url, token, patienceMs, signal: ended }, check, otherToken),
+    makeBench: (check, ended) => new ServerBench({ url, token, patienceMs, signal: ended }, check, options),
     patienceMs,
     parallel: PARALLEL,
     signal,

@@ -1,0 +1,93 @@
+import type { End } from '../../protocol/frames.ts'
+import { DEFAULT_LIMITS } from '../../protocol/limits.ts'
+import { frameWords } from '../frame-words.ts'
+import { must, same } from '../mismatch.ts'
+import { REFERENCE_LIMITS } from '../reference.ts'
+import type { ServerCheck } from './bench.ts'
+import type { Peer } from './peer.ts'
+
+const { inflight, slowMs, maxDown, maxCredit, creditUnit, maxStreams } = REFERENCE_LIMITS
+const { startsPerSec, startBurst } = DEFAULT_LIMITS
+/** How much sooner than its time a timer may fire. */
+const EARLY_MS = 50
+
+/** Events that are twice as much as may be under way. */
+const EVENT_BYTES = 3_900
+const EVENTS = Math.ceil((2 * (inflight + maxDown)) / EVENT_BYTES)
+const EVENT_COST = Math.ceil((EVENT_BYTES + creditUnit) / creditUnit)
+
+export const overloadChecks: readonly ServerCheck[] = [
+  {
+    name: 'slow-reader',
+    level: 'resume',
+    section: 'Bytes in flight',
+    rule: 'A client that answers no PING gets no more items than fit into inflight, is closed with 4430 after slowMs, and comes back without loss.',
+    hint: 'Add a PING after each inflight bytes. Those written beyond the last one that was answered are in flight.',
+    async run(bench) {
+      await using peer = await bench.connect({ pong: false })
+      const begun = performance.now()
+      peer.start(1, 'events', { sizes: Array.from({ length: EVENTS }, () => EVENT_BYTES) }, { credit: maxCredit })
+      const { run, gen } = await peer.opened(1)
+      const close = 'a close with 4430, because no PING was answered'
+      await read(peer, () => peer.closeCode !== undefined, close, slowMs + bench.patienceMs)
+      await peer.closesWith([4430], 'because no PING was answered')
+      const ms = performance.now() - begun
+      must(ms >= slowMs - EARLY_MS, `a close no sooner than after ${slowMs} ms`, `one after ${Math.round(ms)} ms`)
+      const before = peer.items(1)
+      const most = Math.floor((inflight + maxDown) / EVENT_BYTES)
+      must(before.length <= most, `at most ${most} events of ${EVENT_BYTES} bytes in flight`, String(before.length))
+      await using back = await bench.connect({ client: peer.client, attempt: 2 })
+      back.attach(1, run, before.at(-1)?.seq ?? 0, { credit: maxCredit, gen })
+      const isOver = (): boolean => back.frames.some((frame) => frame.kind === 'end' && frame.sid === 1)
+      await read(back, isOver, 'END of stream 1', bench.patienceMs)
+      same((await back.next('end', 1)).outcome, 'done', 'the outcome')
+      const numbers = [...before, ...back.items(1)].map(({ seq }) => seq)
+      same(
+        numbers,
+        Array.from({ length: EVENTS }, (_, i) => i + 1),
+        'the numbers of the items on both connections',
+      )
+    },
+  },
+  {
+    name: 'start-rate',
+    level: 'full',
+    section: 'Opening',
+    rule: 'A principal that opens streams faster than startsPerSec is refused with rate_limited once startBurst is used up, and let in after details.afterMs.',
+    hint: 'A bucket that holds startBurst and fills by startsPerSec. Each START and each ATTACH takes one out.',
+    isAlone: true,
+    async run(bench) {
+      await using peer = await bench.connect()
+      let sid = 0
+      /** Opens several streams whose runs say nothing. */
+      const open = async (count: number): Promise<End[]> => {
+        const sids = Array.from({ length: count }, () => ++sid)
+        for (const one of sids) peer.start(one, 'say', { texts: [] })
+        return await Promise.all(sids.map((one) => peer.next('end', one)))
+      }
+      let refused: End | undefined
+      while (!refused && sid < MOST_STARTS) refused = (await open(maxStreams)).find(({ seq }) => seq === 0)
+      must(refused !== undefined, `a refusal after ${startBurst} STARTs`, `none after ${sid}`)
+      const { code, retryable, details } = refused.data
+      same([code, retryable], ['rate_limited', true], 'code and retryable of the refusal')
+      const afterMs = (details as { afterMs?: unknown } | undefined)?.afterMs
+      must(typeof afterMs === 'number' && afterMs > 0, 'details.afterMs, in milliseconds', frameWords(refused))
+      await bench.pause(afterMs + EARLY_MS)
+      const [end] = await open(1)
+      must(end?.seq !== 0, `a run ${afterMs} ms after the refusal`, frameWords(end!))
+      // Whoever comes next finds some of it again.
+      await bench.pause((maxStreams / startsPerSec) * 1_000)
+    },
+  },
+]
+
+/** Enough of them to find a limit, however slowly they are answered. */
+const MOST_STARTS = 20 * startBurst
+
+/** Reads events, and returns the credit of each, until `isOver`. */
+async function read(peer: Peer, isOver: () => boolean, what: string, patienceMs: number): Promise<void> {
+  for (let returned = 0; !isOver(); ) {
+    await peer.until(() => isOver() || peer.count(1) > returned, what, patienceMs)
+    for (; returned < peer.count(1); returned++) peer.send({ kind: 'credit', sid: 1, n: EVENT_COST })
+  }
+}
