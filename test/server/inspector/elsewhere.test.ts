@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { InspectorState } from '../../../protocol/inspector.ts'
 import type { LiveRunView, RunView, SharedRunsView } from '../../../server/actors/server-view.ts'
-import { actor, inspector } from '../../../server/index.ts'
+import { actor, inspector, remote } from '../../../server/index.ts'
 import { Elsewhere } from '../../../server/inspector/elsewhere.ts'
 import { Sampler } from '../../../server/inspector/sampler.ts'
 import { WatcherState } from '../../../server/inspector/watcher-state.ts'
@@ -88,6 +88,32 @@ describe.skipIf(!HAS_REDIS)('an inspector of one of two servers that share a Red
     expect(watcher.state.runs.get(run)).toMatchObject({ state: 'waiting_input' })
     alice.cut()
     await a[Symbol.asyncDispose]()
+  })
+})
+
+describe.skipIf(!HAS_REDIS)('an inspector of a server that gives its runs to workers, asked for all runs,', () => {
+  test('reports a run while no worker has taken it, while one has it, and while it waits for a person in the pool', async () => {
+    await using redis = await RedisServer.start()
+    const node = redisDeployment(redis, { leaseMs: LEASE_MS })
+    await using gateway = await node({ inspector: inspector(), asker: remote('asker', { pool: 'gpu' }) })
+    await using alice = await gateway.client()
+    alice.start(1, 'asker', null)
+    const { run } = await alice.next('opened', 1)
+    await using watcher = await watching(gateway, { input: all })
+    await watcher.run(run, ({ node: where }) => where === '')
+    {
+      await using worker = await node({ asker: actors.asker })
+      await worker.server.work({ pool: 'gpu' })
+      await watcher.run(run, ({ node: where, state }) => where !== '' && state === 'waiting_input')
+    }
+    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([run])
+    await watcher.run(run, ({ node: where, state }) => where === '' && state === 'waiting_input')
+    // One that begins to watch now finds it in the store, too.
+    await using later = await watching(gateway, { input: all })
+    await later.run(run, ({ state }) => state === 'waiting_input')
+    alice.send({ kind: 'cancel', sid: 1 })
+    await watcher.until(({ runs }) => !runs.has(run), 'its end')
+    expect(watcher.updates.filter(({ goneRuns }) => goneRuns?.includes(run))).toHaveLength(1)
   })
 })
 

@@ -11,9 +11,11 @@ local function expireRun(ms)
   for index = 1, 6 do redis.call('PEXPIRE', KEYS[index], ms) end
 end
 
--- A run that only waits for people waits in its pool when nobody holds it. It is then not looked at as an abandoned one.
+-- A run that only waits for people waits in its pool when nobody holds it. It is a live one, and not looked at as an
+-- abandoned one before it may have expired.
 local function toPool(pool, waiting, id, at, liveMs)
-  redis.call('ZREM', LIVE, id)
+  redis.call('ZADD', LIVE, int(at + tonumber(liveMs)), id)
+  atLeast(LIVE, liveMs)
   local isNew = redis.call('ZADD', waiting, 'NX', int(at), id) == 1
   atLeast(waiting, liveMs)
   if isNew then redis.call('PUBLISH', waiting, id) end
