@@ -7,6 +7,7 @@ import type { Config } from './config-file.ts'
 import { dataFile } from './data-folder.ts'
 import { EXIT, Failure } from './exit.ts'
 import { withoutMcp } from './mcp-package.ts'
+import type { ServedNode } from './serve-node.ts'
 import { readSpeed } from './speed-option.ts'
 import { version } from './version.ts'
 
@@ -125,11 +126,12 @@ export function placeWords(place: Place): string {
   return `Redis at ${hosts}: runs outlive this server, and are shared with others`
 }
 
-/** Adds the metrics that `--metrics` asks for. */
-export async function addMetrics(options: Options): Promise<void> {
+/** Adds the metrics that `--metrics` asks for. @param node this process, if it is one of several that share an address. */
+export async function addMetrics(options: Options, node?: ServedNode): Promise<void> {
   if (options.metrics) throw new Failure(EXIT.usage, 'the config file has its own metrics: leave --metrics out')
   if (options.http === false) throw new Failure(EXIT.usage, '--metrics needs plain HTTP: set --http-port')
-  options.metrics = (await prometheusPackage()).prometheus()
+  const { prometheus } = await prometheusPackage()
+  options.metrics = node ? node.shareMetrics(prometheus({ labels: { worker: `${node.n}` } })) : prometheus()
 }
 
 async function prometheusPackage() {

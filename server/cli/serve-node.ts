@@ -1,14 +1,20 @@
 import cluster from 'node:cluster'
+import type { Metrics } from '../metrics/metrics.ts'
 import { EXIT, Failure } from './exit.ts'
 import type { InterruptSource } from './interrupts.ts'
+import { NodeMetrics } from './node-metrics.ts'
 import type { Options } from './server-process.ts'
 
 /** What the process that began a node tells it. */
 export type ToNode =
-  /** Goes ahead of everything else. `token`: a random one that clients must send, unless another is set. */
-  | { readonly kind: 'begin'; readonly token: string }
+  /** Goes ahead of everything else. `token`: a random one that clients must send, unless another is set. `n`: its number. */
+  | { readonly kind: 'begin'; readonly token: string; readonly n: number }
   /** Ends it, in an orderly way. */
   | { readonly kind: 'drain' }
+  /** Asks for its metrics. */
+  | { readonly kind: 'scrape'; readonly scrape: number }
+  /** The metrics of all nodes, which it has asked for. */
+  | { readonly kind: 'scraped'; readonly id: number; readonly texts: readonly string[] }
 
 /** What a node tells the process that began it. */
 export type FromNode =
@@ -16,6 +22,10 @@ export type FromNode =
   | { readonly kind: 'hears' }
   /** It takes connections. `greeting`: what a server prints when it begins. */
   | { readonly kind: 'listens'; readonly greeting: string }
+  /** Asks for the metrics of all nodes. */
+  | { readonly kind: 'scrape'; readonly id: number }
+  /** Its metrics. Undefined: it has none, or they fail. */
+  | { readonly kind: 'metrics'; readonly scrape: number; readonly text: string | undefined }
 
 /**
  * This process as one of the nodes of `millrace serve --workers`: what it hears from the process that began it, and when it
@@ -24,8 +34,12 @@ export type FromNode =
 export class ServedNode implements InterruptSource {
   /** The random token, which is the same at all nodes. */
   readonly token: string
+  /** Which of the nodes it is, from 1. One that takes the place of another has its number. */
+  readonly n: number
   readonly env: InterruptSource['env'] = {}
   readonly #listeners = new Set<() => void>()
+  readonly #scrapes = new Map<number, (texts: readonly string[]) => void>()
+  #metrics: Metrics | undefined
   #isDraining = false
 
   /** The node that this process is. Undefined: it is none, and may begin some. */
@@ -36,17 +50,20 @@ export class ServedNode implements InterruptSource {
       process.once('message', resolve)
       tell({ kind: 'hears' })
     })
-    if (told.kind === 'drain') process.exit(EXIT.ok)
-    return new ServedNode(told.token)
+    if (told.kind !== 'begin') process.exit(EXIT.ok)
+    return new ServedNode(told.token, told.n)
   }
 
-  private constructor(token: string) {
+  private constructor(token: string, n: number) {
     this.token = token
+    this.n = n
     // A node whose supervisor died drains, too. Without this, Node would end the process at once.
     if (cluster.worker) cluster.worker.exitedAfterDisconnect = true
     const drain = (): void => this.#drain()
     process.on('message', (message: ToNode) => {
       if (message.kind === 'drain') drain()
+      else if (message.kind === 'scrape') void this.#report(message.scrape)
+      else if (message.kind === 'scraped') this.#scrapes.get(message.id)?.(message.texts)
     })
     process.on('disconnect', drain)
     process.on('SIGTERM', drain)
@@ -63,6 +80,24 @@ export class ServedNode implements InterruptSource {
   /** It takes connections now. The greeting of the first node stands for all. */
   listens(greeting: string): void {
     tell({ kind: 'listens', greeting })
+  }
+
+  /** The metrics of all nodes, at each of them. @param own those of this node. */
+  shareMetrics(own: Metrics): Metrics {
+    this.#metrics = own
+    let last = 0
+    return new NodeMetrics(own, () => {
+      const id = ++last
+      return new Promise<readonly string[]>((resolve) => {
+        this.#scrapes.set(id, resolve)
+        tell({ kind: 'scrape', id })
+      }).finally(() => this.#scrapes.delete(id))
+    })
+  }
+
+  async #report(scrape: number): Promise<void> {
+    const found = await this.#metrics?.text().catch(() => undefined)
+    tell({ kind: 'metrics', scrape, text: found?.text })
   }
 
   /** Once, whoever asks for it. */
@@ -91,5 +126,6 @@ export function checkNode({ store, transport, metrics }: Options): void {
     refuse('needs a store that processes share: add --redis URL, set MILLRACE_REDIS, or leave --workers out')
   if (transport && transport.name !== 'ws')
     refuse(`needs the transport ws: ${transport.name} cannot share its port; start several servers behind a proxy`)
-  if (metrics) refuse('has metrics for each process, and one address for all: leave metrics out')
+  if (metrics)
+    refuse('needs metrics that know of all processes: leave metrics out of the config file, and add --metrics')
 }

@@ -7,6 +7,7 @@ import { listenError } from '../transports/listen-error.ts'
 import { EXIT, type ExitCode } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import type { Output } from './output.ts'
+import { Scrapes } from './scrapes.ts'
 import type { FromNode, ToNode } from './serve-node.ts'
 
 /** A node that ends so soon after its beginning has ended early, in milliseconds. */
@@ -49,6 +50,7 @@ class Nodes {
   readonly #output: Output
   readonly #token = randomBytes(16).toString('hex')
   readonly #places: readonly Place[]
+  readonly #scrapes = new Scrapes(tell)
   /** The first node has listened: from now on, what is said names the node. */
   #hasBegun = false
   #isLeaving = false
@@ -116,10 +118,20 @@ class Nodes {
     place.worker = worker
     this.#pass(place, worker)
     const ended = endOf(worker).finally(() => (place.worker = undefined))
+    worker.on('exit', () => this.#scrapes.remove(worker))
     const listens = new Promise<string | undefined>((resolve) => {
       worker.on('message', (message: FromNode) => {
-        if (message.kind === 'listens') resolve(message.greeting)
-        else tell(worker, this.#isLeaving ? { kind: 'drain' } : { kind: 'begin', token: this.#token })
+        switch (message.kind) {
+          case 'hears':
+            return tell(worker, this.#isLeaving ? { kind: 'drain' } : { kind: 'begin', token: this.#token, n: place.n })
+          case 'listens':
+            this.#scrapes.add(worker)
+            return resolve(message.greeting)
+          case 'scrape':
+            return this.#scrapes.begin(worker, message.id)
+          case 'metrics':
+            return this.#scrapes.take(worker, message.scrape, message.text)
+        }
       })
       void ended.then(() => resolve(undefined))
     })

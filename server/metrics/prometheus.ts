@@ -13,18 +13,26 @@ const USAGE_TYPES = ['input', 'output', 'cached', 'thinking'] as const
 export type PrometheusOptions = {
   /** The registry of prom-client that gets the metrics, for a process that has others. Default: one of their own. */
   register?: Registry | undefined
+  /** Labels that all metrics get, such as `{ worker: '1' }`, in a registry of their own. Default: none. */
+  labels?: { readonly [name: string]: string } | undefined
 }
 
-const OPTIONS: OptionKinds<PrometheusOptions> = { register: 'an object' }
+const OPTIONS: OptionKinds<PrometheusOptions> = { register: 'an object', labels: 'an object' }
 
 /**
  * Metrics for Prometheus: `createServer({ metrics: prometheus() })`. `GET /metrics` of plain HTTP answers with them. Needs
  * the package `prom-client`.
- * @throws MillraceError `bad_request` for an unknown option, and for a registry that has metrics of millrace already.
+ * @throws MillraceError `bad_request` for an unknown option, for a registry that has metrics of millrace already, and for
+ * labels with a registry of yours: it has labels of its own.
  */
 export function prometheus(options: PrometheusOptions = {}): Metrics {
   checkOptions('prometheus', options, OPTIONS)
-  return new PrometheusMetrics(options.register ?? new Registry())
+  const { register, labels } = options
+  if (!labels) return new PrometheusMetrics(register ?? new Registry())
+  if (register) throw new MillraceError('bad_request', 'labels are for a registry of their own: set those of register')
+  const own = new Registry()
+  own.setDefaultLabels(labels)
+  return new PrometheusMetrics(own)
 }
 
 type Logged = MeasuredRun['logged']

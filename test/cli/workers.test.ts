@@ -54,6 +54,34 @@ describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
     expect(outcomes.toSorted()).toEqual(ends.toSorted())
   })
 
+  test('answers GET /metrics for all workers, whichever is asked, also for one that took the place of another', async () => {
+    await using serve = await ServedWorkers.start(redis, ['--metrics'])
+    const [, url = ''] = await serve.server.said('stdout', /metrics (http:\S+\/metrics)\n/)
+    const runs = await serve.count(6, 100_000)
+    const scrape = async (): Promise<string> => (await fetch(url, { headers: { connection: 'close' } })).text()
+    /** What each worker says of a metric. */
+    const valuesOf = (text: string, name: string): Record<string, number> => {
+      const found = text.matchAll(new RegExp(`^${name}\\{[^}\\n]*worker="(\\d)"\\} (\\d+)$`, 'gm'))
+      return Object.fromEntries([...found].map(([, worker = '', value]) => [worker, Number(value)]))
+    }
+    const started = 'millrace_runs_started_total'
+    const perWorker = [...new Set(runs.map(pidOf))].map((pid) => runs.filter((run) => pidOf(run) === pid).length)
+    for (let times = 0; times < 4; times++) {
+      const text = await scrape()
+      expect(text.match(new RegExp(`^# TYPE ${started} counter$`, 'gm'))).toHaveLength(1)
+      expect(Object.values(valuesOf(text, started)).toSorted()).toEqual(perWorker.toSorted())
+      expect(Object.keys(valuesOf(text, 'millrace_connections'))).toEqual(['1', '2'])
+    }
+    process.kill(pidOf(runs[0]!), 'SIGKILL')
+    const [, place = ''] = await serve.server.said('stderr', /worker (\d) listens again/)
+    const text = await scrape()
+    expect(Object.keys(valuesOf(text, 'millrace_connections')).toSorted()).toEqual(['1', '2'])
+    // It counts from 0, and the other goes on.
+    expect(valuesOf(text, started)[place] ?? 0).toBeLessThan(
+      runs.filter((run) => pidOf(run) === pidOf(runs[0]!)).length,
+    )
+  })
+
   test.each([
     [['2'], /needs a store that processes share: add --redis URL, set MILLRACE_REDIS/],
     [['2', '--redis', 'REDIS', '--transport', 'uws'], /needs the transport ws: uws cannot share its port/],

@@ -1,0 +1,29 @@
+import type { Worker } from 'node:cluster'
+import { expect, test } from 'vitest'
+import { joinedTexts } from '../../server/cli/node-metrics.ts'
+import { Scrapes } from '../../server/cli/scrapes.ts'
+import type { ToNode } from '../../server/cli/serve-node.ts'
+
+test('texts of several processes become one that names each metric once', () => {
+  const text = (worker: number): string =>
+    `# HELP a Some.\n# TYPE a counter\na{worker="${worker}"} 1\n\n# HELP b Others.\n# TYPE b gauge\nb{worker="${worker}"} 2\n`
+  expect(joinedTexts([text(1), text(2)])).toBe(
+    '# HELP a Some.\n# TYPE a counter\na{worker="1"} 1\na{worker="2"} 1\n# HELP b Others.\n# TYPE b gauge\nb{worker="1"} 2\nb{worker="2"} 2\n',
+  )
+  expect(joinedTexts([])).toBe('')
+})
+
+test('a process that ends while it is asked is left out, and one that answers twice counts once', () => {
+  const [asked, other, ending] = [1, 2, 3].map((id) => ({ id }) as Worker) as [Worker, Worker, Worker]
+  const told: [Worker, ToNode][] = []
+  const scrapes = new Scrapes((worker, message) => told.push([worker, message]))
+  for (const node of [asked, other, ending]) scrapes.add(node)
+  scrapes.begin(asked, 7)
+  expect(told.splice(0)).toEqual([asked, other, ending].map((node) => [node, { kind: 'scrape', scrape: 1 }]))
+  scrapes.take(other, 1, 'other')
+  scrapes.take(other, 1, 'again')
+  scrapes.take(asked, 1, 'asked')
+  expect(told).toEqual([])
+  scrapes.remove(ending)
+  expect(told).toEqual([[asked, { kind: 'scraped', id: 7, texts: ['asked', 'other'] }]])
+})
