@@ -15,7 +15,7 @@ const MEASURING_MEMORY = [
   'test/server/process/memory-watch.test.ts',
   'test/server/runs/{child-runs,ended-run-memory}.test.ts',
   'test/server/models/{ai-sdk,anthropic,gemini,ollama,openai,openai-responses}.test.ts',
-  'test/e2e/{leaks,many-watchers,model-speed}.test.ts',
+  'test/e2e/{frozen-dashboard,leaks,many-watchers,model-speed}.test.ts',
   'test/hostile/frame-cost.test.ts',
 ]
 
