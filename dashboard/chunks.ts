@@ -1,9 +1,8 @@
+import { plotChunk, timelineChunk } from './parts/part-chunks.ts'
 import { createChunk } from './state/chunk.ts'
 
 // What the list of runs does not need. Each is a file of its own, which the browser gets after the list is shown.
-export const plotChunk = createChunk(() => import('./parts/plot-drawing.ts'))
 export const runChunk = createChunk(() => import('./parts/run-panes.tsx'))
-export const timelineChunk = createChunk(() => import('./parts/timeline.tsx'))
 export const conversationsChunk = createChunk(() => import('./parts/conversations.tsx'))
 
 /** Loads all of them, each when the page has nothing else to do: whatever one opens is there. @returns a function that stops it. */

@@ -1,9 +1,9 @@
 import { useEffect, useRef } from 'react'
-import { plotChunk } from '../chunks.ts'
 import { usePage } from '../page-context.ts'
 import type { Series } from '../state/series.ts'
 import { useStore } from '../use-store.ts'
 import { ChunkView } from './chunk-view.tsx'
+import { plotChunk } from './part-chunks.ts'
 import type { drawPlot } from './plot-drawing.ts'
 
 type PlotProps = {
