@@ -62,6 +62,21 @@ const message = z.discriminatedUnion('role', [
 // `AgentSettings` checks each of them: in a union, zod would report the failure of a member only as that of the whole.
 const settings = z.record(z.string(), z.unknown()).exactOptional()
 
+const asked = z
+  .union(
+    [
+      text,
+      z.strictObject({ prompt: z.union([text, clientParts]), settings }),
+      z.strictObject({ messages: z.array(message).min(1), settings }),
+    ],
+    { error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }' },
+  )
+  .transform((input): Asked => {
+    if (typeof input === 'string') return { messages: [{ role: 'user', content: input }], settings: {} }
+    const messages = 'prompt' in input ? [{ role: 'user' as const, content: input.prompt }] : input.messages
+    return { messages, settings: input.settings ?? {} }
+  })
+
 /**
  * Makes the schema of an agent's input.
  * @param allowSystem whether it may have messages of role `system`.
@@ -73,24 +88,10 @@ export const agentInput = (
   allowed: AgentSettings,
   files: FileRules,
 ): z.ZodType<Asked, AgentInput> =>
-  z
-    .union(
-      [
-        text,
-        z.strictObject({ prompt: z.union([text, clientParts]), settings }),
-        z.strictObject({ messages: z.array(message).min(1), settings }),
-      ],
-      { error: 'an agent takes a prompt (a string or { prompt }) or { messages: [{ role, content }, ...] }' },
-    )
-    .transform((input): Asked => {
-      if (typeof input === 'string') return { messages: [{ role: 'user', content: input }], settings: {} }
-      const messages = 'prompt' in input ? [{ role: 'user' as const, content: input.prompt }] : input.messages
-      return { messages, settings: input.settings ?? {} }
-    })
-    .check(({ value, issues }) => {
-      const problem = problemIn(value.messages, allowSystem, files) ?? allowed.problemOfClient(value.settings)
-      if (problem !== undefined) issues.push({ code: 'custom', input: value, message: problem })
-    })
+  asked.check(({ value, issues }) => {
+    const problem = problemIn(value.messages, allowSystem, files) ?? allowed.problemOfClient(value.settings)
+    if (problem !== undefined) issues.push({ code: 'custom', input: value, message: problem })
+  })
 
 /**
  * What is wrong with a conversation of a client, if anything: a system message, two calls of one id, the result of a tool

@@ -191,6 +191,8 @@ class RedisConnection {
   #heldDown: (() => void)[] = []
   /** Commands without an answer. */
   readonly #open = new Set<Command>()
+  /** The texts of scripts that were just sent: they travel together. */
+  #texts: Command[] | undefined
   heardAt: number
 
   constructor(host: RedisHost, client: ModelClient) {
@@ -204,9 +206,16 @@ class RedisConnection {
     this.#open.add(command)
     // Its process does not know yet that nobody hears it.
     if (this.#isBroken) return
+    const isText = command.args[0] === 'SCRIPT'
+    if (isText && this.#texts) return void this.#texts.push(command)
+    const commands = [command]
+    this.#texts = isText ? commands : undefined
     const { time } = this.host.stage
     this.#upAt = Math.max(this.#upAt, time.now() + this.#latency())
-    time.setTimer(this.#upAt - time.now(), () => this.#arrives(() => this.#perform(command)))
+    time.setTimer(this.#upAt - time.now(), () => {
+      if (this.#texts === commands) this.#texts = undefined
+      this.#arrives(() => this.#perform(commands))
+    })
   }
 
   /** What Redis has not read when the connection breaks, it reads or does not. */
@@ -216,19 +225,27 @@ class RedisConnection {
     else this.host.take(callback)
   }
 
-  #perform(command: Command): void {
+  #perform(commands: readonly Command[]): void {
+    const answers = commands.map((command) => this.#answerOf(command))
+    this.say(() => {
+      for (const [n, command] of commands.entries()) {
+        if (!this.#open.delete(command)) continue
+        const answer = answers[n] as Reply | Error
+        if (answer instanceof Error) command.reject(answer)
+        else command.resolve(answer)
+      }
+    })
+  }
+
+  #answerOf({ args }: Command): Reply | Error {
     const { host, client } = this
     host.caller = client.process
-    const answer = answerOf(host.model, command.args)
+    const answer = answerOf(host.model, args)
     host.caller = undefined
-    const [name = '', channel = ''] = command.args
+    const [name = '', channel = ''] = args
     if (name === 'SUBSCRIBE' && !this.#isBroken) this.channels.add(channel)
     if (name === 'UNSUBSCRIBE') this.channels.delete(channel)
-    this.say(() => {
-      if (!this.#open.delete(command)) return
-      if (answer instanceof Error) command.reject(answer)
-      else command.resolve(answer)
-    })
+    return answer
   }
 
   /** Something goes to the client. */
@@ -281,6 +298,14 @@ function answerOf(model: ModelRedis, args: readonly string[]): Reply | Error {
   }
 }
 
+/** An argument as the model has it: one character for each byte. */
+function bytesOf(arg: Argument): string {
+  if (typeof arg !== 'string') return arg.toString('latin1')
+  return ASCII.test(arg) ? arg : Buffer.from(arg).toString('latin1')
+}
+// biome-ignore lint/suspicious/noControlCharactersInRegex: every byte of a text counts.
+const ASCII = /^[\0-\x7f]*$/
+
 /** A reply as the package gives it: bytes as buffers, states as texts. */
 function replyOf(reply: ModelReply): Reply {
   if (reply instanceof Status) return reply.text
@@ -329,7 +354,7 @@ class ModelClient implements RedisClient {
   sendCommand(args: readonly Argument[]): Promise<Reply> {
     const connection = this.#connection
     if (!connection) return Promise.reject(new Error('The client is offline'))
-    const command = args.map((arg) => (typeof arg === 'string' ? Buffer.from(arg) : arg).toString('latin1'))
+    const command = args.map(bytesOf)
     return new Promise((resolve, reject) => connection.send({ args: command, resolve, reject }))
   }
 

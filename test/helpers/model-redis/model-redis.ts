@@ -28,6 +28,14 @@ type ModelRedisOptions = {
 
 const OK = new Status('OK')
 const scripts = new Map<string, LuaScript>()
+/** Of texts that were loaded, by every model: each of its connections loads all of them again. */
+const hashes = new Map<string, string>()
+
+function hashOf(text: string): string {
+  let hash = hashes.get(text)
+  if (hash === undefined) hashes.set(text, (hash = createHash('sha1').update(text, 'latin1').digest('hex')))
+  return hash
+}
 
 /**
  * Redis 7.0, as far as the store uses it: commands and scripts on keys in memory. `test/simulation/model-redis.test.ts`
@@ -76,7 +84,7 @@ export class ModelRedis {
   }
 
   load(text: string): string {
-    const hash = createHash('sha1').update(text, 'latin1').digest('hex')
+    const hash = hashOf(text)
     this.#known.set(hash, text)
     return hash
   }
