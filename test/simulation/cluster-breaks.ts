@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { Child } from '../../server/runs/child.ts'
+import { Holding } from '../../server/runs/holding.ts'
 import { Journal } from '../../server/runs/journal.ts'
 import { HeldRun } from '../../server/stores/redis/held-run.ts'
 import type { Script } from '../../server/stores/redis/script.ts'
@@ -102,5 +104,17 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
     patch: method(HeldRun.prototype, 'release', () => () => Promise.resolve()),
   },
   'an end is kept': { patch: scripts({ append: ["change('es', seq)", ''] }) },
+  'an actor goes no further than its readers on other servers': {
+    finds: 'not-paced',
+    patch: method(Holding.prototype, 'attended', () => () => {}),
+  },
+  'a pool that is full takes no run': {
+    finds: 'pool-too-full',
+    patch: scripts({ begin: ["redis.call('ZCARD', waiting) >= tonumber(ARGV[17])", 'false'] }),
+  },
+  'children end with their run': {
+    finds: 'orphan',
+    patch: method(Child.prototype, 'stop', () => () => {}),
+  },
   'an append says which item was the last': { patch: scripts({ append: ["change('s', ARGV[9])", ''] }) },
 }

@@ -1,13 +1,5 @@
 import { type Client, createClient, MillraceError, type Run, type StreamEvent } from '../../client-sdk/index.ts'
-import {
-  type ActorContext,
-  actor,
-  agent,
-  createServer,
-  type MillraceServer,
-  type ModelEvent,
-  tool,
-} from '../../server/index.ts'
+import { type Actor, createServer, type MillraceServer, remote } from '../../server/index.ts'
 import type { Durability } from '../../server/runs/journal.ts'
 import { RedisStore } from '../../server/stores/redis/redis-store.ts'
 import { quiet } from '../helpers/server.ts'
@@ -15,6 +7,7 @@ import type { Tamper } from './network.ts'
 import { RedisHost, redisModule } from './redis-host.ts'
 import { ProcessProxy, SimProcess } from './sim-process.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
+import { type Kind as ActorKind, type Doing, type Plan, SAID, StoredActors, type Workplace } from './stored-actors.ts'
 import { type Chance, microtasks, type VirtualTime } from './virtual-time.ts'
 
 const LIMITS = { ...PATIENT, initialCredit: 6, maxCredit: 10, readAhead: 3, cancelGraceMs: 500 } as const
@@ -29,8 +22,9 @@ const MOST_OUTAGES = 4
 /** How long people wait before they start a server again that did not start. */
 const RESTART_MS = 500
 
-/** What a payer says. */
-const PAYMENT = ['let me pay', 'paid0', 'paid1', 'paid2']
+/** The pool of all workers, and how long a run may wait in it. */
+const POOL = 'far'
+const WAIT_MS = 3_000
 
 /** What can happen in a world. Each has some of it. */
 const FAULTS = [
@@ -51,9 +45,10 @@ type Fault = (typeof FAULTS)[number]
 /** Those that end no run. */
 const HARMLESS: readonly Fault[] = ['cut', 'lose', 'slow', 'break']
 
-type Plan = { readonly who: string; readonly items: number; readonly silent: boolean }
-type Kind = 'work' | 'payer'
-type Actors = Record<Kind, ReturnType<typeof actor>>
+/** A `tree` leaves half of its work to a child, and workers of a pool do what is `far`. */
+type Kind = ActorKind | 'tree' | 'far'
+const KINDS: readonly Kind[] = ['work', 'work', 'work', 'payer', 'payer', 'boss', 'chief', 'tree', 'tree', 'far', 'far']
+type Actors = Record<Kind, Actor>
 type Outcome = { readonly outcome: string; readonly seq: number }
 
 /** One consumer of a run, and what it has of it: without what was void. */
@@ -83,8 +78,8 @@ type Node = {
   isClosing: boolean
 }
 
-/** An actor at work. */
-type Execution = { readonly run: string; readonly process: SimProcess; isOver: boolean }
+/** An actor at work: that of the run `root`, or a child of it. */
+type Execution = Doing & { readonly run: string; readonly root: string; readonly process: SimProcess }
 
 /**
  * Several servers that share one Redis or two, and their clients. Processes die, freeze and are started again, their
@@ -104,6 +99,10 @@ export class ClusterWorld {
     cancelled: 0,
     failovers: 0,
     wipes: 0,
+    trees: 0,
+    pooled: 0,
+    refused: 0,
+    paced: 0,
   }
   readonly #stage: Stage
   readonly #durability: Durability
@@ -119,8 +118,17 @@ export class ClusterWorld {
   /** Runs of which Redis has lost something that it had said to have. */
   readonly #rewritten = new Set<string>()
   #isWiped = false
-  /** An answer of Redis could take so long that several tries took longer than a lease. */
-  #wasSlow = false
+  /** The children of runs, and their parents. */
+  readonly #parents = new Map<string, string>()
+  readonly #children = new Map<string, string>()
+  /** While these began, an answer of Redis could take so long that several tries took longer than a lease. */
+  readonly #beganSlowly = new Set<Plan>()
+  /** Runs that have waited in the pool. */
+  readonly #pooled = new Set<string>()
+  /** How many runs may wait in the pool. */
+  readonly #mostWaiting: number
+  /** It has been full. */
+  #wasFull = false
   #restarts = 0
   #outages = 0
   #names = 0
@@ -131,14 +139,29 @@ export class ClusterWorld {
     this.time = this.#stage.time
     this.#durability = this.chance.pick(['eager', 'logged'])
     this.#faults = this.chance.of(0.3) ? HARMLESS : FAULTS.filter(() => this.chance.of(0.4))
+    this.#mostWaiting = this.chance.pick([1, 1, 3])
     const shards = this.chance.pick([1, 1, 2])
-    for (let n = 1; n <= shards; n++) this.#hosts.set(`redis://redis${n}`, new RedisHost(this.#stage))
+    for (let n = 1; n <= shards; n++) this.#hosts.set(`redis://redis${n}`, this.#makeHost(shards))
     const processes = (): SimProcess[] => this.#nodes.map(({ process }) => process)
     this.#stage.network.host = new ProcessProxy(processes, this.chance)
   }
 
   get trace(): readonly string[] {
     return this.#stage.trace
+  }
+
+  /** A Redis, of so many. Of a pool that is full it takes no run any more; one that a worker gives back goes to it again. */
+  #makeHost(shards: number): RedisHost {
+    const key = `${PREFIX}:w:${POOL}`
+    const most = Math.ceil(this.#mostWaiting / shards)
+    return new RedisHost(this.#stage, (host, channel, run) => {
+      if (channel !== key || this.#pooled.has(run)) return
+      this.#pooled.add(run)
+      this.stats.pooled++
+      const waiting = host.waitingIn(key)
+      this.#wasFull ||= waiting >= most
+      if (waiting > most) this.#stage.fail('pool-too-full', `${waiting} runs wait`)
+    })
   }
 
   // --- processes
@@ -164,11 +187,13 @@ export class ClusterWorld {
       },
       process,
     )
+    const actors = new StoredActors(this.#workplace(process))
     const server = createServer({
       actors: {
-        work: actor({ stream: (input: unknown, context: ActorContext) => this.#work(input as Plan, context, process) }),
-        payer: this.#payer(process),
-      } as never,
+        ...actors.all,
+        tree: actors.tree,
+        far: remote('work', { pool: POOL, waitMs: WAIT_MS, maxWaiting: this.#mostWaiting }),
+      },
       authenticate: byName,
       limits: { ...LIMITS, flushMs: this.chance.pick([0, 4, 20]) },
       runtime: process,
@@ -185,6 +210,7 @@ export class ClusterWorld {
       await server.listen()
       node.isListening = true
       this.#stage.log(`${process.name} listens`)
+      if (this.chance.of(0.6)) this.#work(node)
     } catch (error) {
       this.#unexpected(error)
       await server.close({ drainMs: 0 })
@@ -233,74 +259,35 @@ export class ClusterWorld {
 
   // --- actors
 
-  async *#work(plan: Plan, context: ActorContext, process: SimProcess): AsyncGenerator<string> {
-    const { id } = context.run
-    const execution: Execution = { run: id, process, isOver: false }
-    if (this.#executions.some(({ run }) => run === id) && !this.#rewritten.has(id) && !this.#isWiped)
-      this.#stage.fail('executed-twice', `${plan.who} ${id}`)
-    this.#executions.push(execution)
-    try {
-      for (let i = 1; i <= plan.items; i++) {
-        if (this.chance.of(0.5)) await this.#pause(process, context.signal, this.chance.int(80))
-        yield `${plan.who}.${i};`
-      }
-      if (plan.silent) await this.#pause(process, context.signal, 3_600_000)
-    } finally {
-      execution.isOver = true
-    }
+  /** A server works for the pool, too. */
+  #work({ process, server }: Node): void {
+    const slots = 1 + this.chance.int(2)
+    server.work({ pool: POOL, slots }).then(
+      () => this.#stage.log(`${process.name} works, ${slots} slots`),
+      // One that goes away meanwhile says so.
+      (error: unknown) => process.isDead || MillraceError.is(error, 'draining') || this.#unexpected(error),
+    )
   }
 
-  #payer(process: SimProcess): ReturnType<typeof agent> {
-    const pay = tool({
-      description: 'Pays',
-      parameters: { type: 'object' },
-      needsApproval: true,
-      approvalMs: 3_600_000,
-      run: (_args, { fence }) => {
-        const times = (this.#paid.get(fence.run) ?? 0) + 1
-        this.#paid.set(fence.run, times)
+  #workplace(process: SimProcess): Workplace {
+    return {
+      chance: this.chance,
+      live: () => process.live(),
+      pause: (signal, ms) => process.pause(signal, ms),
+      began: ({ run, root, who }) => {
+        const execution: Execution = { run, root, process, last: 0, isOver: false }
+        if (this.#executions.some((other) => other.run === run) && !this.#rewritten.has(root) && !this.#isWiped)
+          this.#stage.fail('executed-twice', `${who} ${run}`)
+        this.#executions.push(execution)
+        return execution
+      },
+      paid: (run) => {
+        const times = (this.#paid.get(run) ?? 0) + 1
+        this.#paid.set(run, times)
         this.stats.paid++
-        if (times > 1 && !this.#rewritten.has(fence.run)) this.#stage.fail('paid-twice', fence.run)
-        return 'paid'
+        if (times > 1 && !this.#rewritten.has(this.#parents.get(run) ?? run)) this.#stage.fail('paid-twice', run)
       },
-    })
-    const pause = (signal: AbortSignal, ms: number): Promise<void> => this.#pause(process, signal, ms)
-    const { chance } = this
-    return agent({
-      model: {
-        id: 'demo:sim',
-        provider: 'demo',
-        async *stream({ messages, signal }): AsyncGenerator<ModelEvent> {
-          const last = messages[messages.length - 1]
-          if (chance.of(0.5)) await pause(signal, chance.int(200))
-          if (last?.role === 'tool') {
-            for (let i = 0; i < 3; i++) yield { type: 'text', text: `${last.content.split(';')[0]}${i};` }
-            yield { type: 'finish', stop: 'stop' }
-            return
-          }
-          yield { type: 'text', text: 'let me pay;' }
-          yield { type: 'tool.call', call: 'pay', name: 'pay', args: {} }
-          yield { type: 'finish', stop: 'tool_calls' }
-        },
-      },
-      tools: { pay },
-    })
-  }
-
-  /** Resolves when `ms` have passed for a process. */
-  #pause(process: SimProcess, signal: AbortSignal, ms: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = process.setTimer(ms, () => {
-        signal.removeEventListener('abort', stop)
-        resolve()
-      })
-      const stop = (): void => {
-        timer.clear()
-        reject(signal.reason as Error)
-      }
-      if (signal.aborted) return stop()
-      signal.addEventListener('abort', stop, { once: true })
-    })
+    }
   }
 
   // --- clients
@@ -319,10 +306,11 @@ export class ClusterWorld {
   }
 
   #start(client: SimClient): void {
-    const kind = this.chance.pick<Kind>(['work', 'work', 'payer'])
+    const kind = this.chance.pick(KINDS)
     const plan = { who: `${client.name}w${++this.#names}`, items: 1 + this.chance.int(30), silent: this.chance.of(0.2) }
     const key = this.chance.of(0.6) ? plan.who : undefined
-    const input = kind === 'work' ? plan : 'go'
+    if (this.#isSlow()) this.#beganSlowly.add(plan)
+    const input = doesItems(kind) ? plan : 'go'
     const options = { credit: 1 + this.chance.int(LIMITS.maxCredit), ...(key !== undefined && { key }) }
     this.#follow(client, client.sdk.start(kind, input, options), kind, plan)
     if (key === undefined) return
@@ -359,9 +347,20 @@ export class ClusterWorld {
     this.stats.items++
     if (event.seq <= view.position) this.#stage.fail('order', `${view.name} item ${event.seq} after ${view.position}`)
     view.position = event.seq
+    if (event.type === 'agent.start') this.#begun(view, event.agent ?? '')
     if (event.type === 'request') view.asked = event.call
     if (event.type === 'token')
       for (const value of event.text.split(';').slice(0, -1)) view.items.push({ seq: event.seq, value })
+  }
+
+  /** A run has one child, whatever happens to its servers. */
+  #begun(view: View, child: string): void {
+    const id = idOf(view.run)
+    const known = this.#children.get(id) ?? child
+    if (known !== child && !this.#isRewritten(view)) this.#stage.fail('second-child', `${id} ${known} and ${child}`)
+    if (!this.#children.has(id)) this.stats.trees++
+    this.#children.set(id, child)
+    this.#parents.set(child, id)
   }
 
   #rewound(view: View, { from, next, reason }: Extract<StreamEvent, { type: 'gap' }>): void {
@@ -473,7 +472,7 @@ export class ClusterWorld {
         break
       case 'slow':
         host.latencyMs = this.chance.pick([2, 2, 50, 300])
-        this.#wasSlow ||= host.latencyMs > LEASE_MS / 10
+        if (this.#isSlow()) for (const { run, plan } of this.#views()) if (idOf(run) === '') this.#beganSlowly.add(plan)
         break
       case 'break':
         this.#stage.log('break')
@@ -492,6 +491,10 @@ export class ClusterWorld {
         if (this.chance.of(0.3) && this.#outages++ < MOST_OUTAGES) this.#wipe(host)
         break
     }
+  }
+
+  #isSlow(): boolean {
+    return [...this.#hosts.values()].some(({ latencyMs }) => latencyMs > LEASE_MS / 10)
   }
 
   #freeze({ process }: Node): void {
@@ -573,7 +576,7 @@ export class ClusterWorld {
       this.#stage.learn(true)
       for (const view of this.#views()) {
         if (view.reader.done) continue
-        if (acts && view.plan.silent && view.kind === 'work') this.#cancel(view)
+        if (acts && view.plan.silent && doesItems(view.kind)) this.#cancel(view)
         // One whose end Redis has lost may wait again.
         if ((acts || this.#isRewritten(view)) && round % 8 === 7) this.#approve(view)
         await view.reader.readOn(8)
@@ -605,16 +608,53 @@ export class ClusterWorld {
     for (const view of seen) this.#checkView(view, byRun.get(idOf(view.run)))
     // Of a start that its client has said again elsewhere, after Redis had lost everything, nobody knows the run.
     const atWork = (): Execution[] =>
-      this.#executions.filter(({ run, process, isOver }) => !isOver && !process.isDead && byRun.has(run))
+      this.#executions.filter(({ root, process, isOver }) => !isOver && !process.isDead && byRun.has(root))
     // One that was cut off hears that it has lost a run when it asks for its lease the next time.
     for (let ms = 0; ms < 2 * LEASE_MS && atWork().length > 0; ms += 100) {
       await this.time.advance(100)
       await this.#stage.flush(60)
     }
-    for (const { run, process } of atWork()) this.#stage.fail('still-executed', `${run} by ${process.name}`)
+    for (const { run, root, process } of atWork())
+      this.#stage.fail(run === root ? 'still-executed' : 'orphan', `${run} by ${process.name}`)
     for (const host of this.#hosts.values())
       for (const key of host.keysForEver(PREFIX)) this.#stage.fail('key-for-ever', key)
     this.#stage.check()
+  }
+
+  /** While all is well: a worker goes as far as the reader of its run takes its items, and on when that goes on. */
+  async #watchCredit(): Promise<void> {
+    const client = this.#addClient('far')
+    const plan = { who: 'credit', items: 200, silent: true }
+    const credit = 1 + this.chance.int(LIMITS.maxCredit)
+    const view = this.#follow(client, client.sdk.start('far', plan, { credit, policy: 'pace' }), 'far', plan)
+    const said = (): number => this.#executions.find(({ root }) => root === idOf(view.run))?.last ?? 0
+    const wait = async (ms: number): Promise<void> => {
+      for (const until = this.time.now() + ms; this.time.now() < until && !view.reader.done; ) {
+        await this.#stage.flush(60)
+        await this.time.advance(50)
+      }
+    }
+    const readBeyond = async (item: number): Promise<void> => {
+      for (let rounds = 0; rounds < 200 && view.items.length < item && !view.reader.done; rounds++) {
+        await view.reader.readOn(4)
+        await wait(50)
+      }
+    }
+    await readBeyond(1 + this.chance.int(20))
+    // No server works for the pool.
+    if (view.reader.done) return
+    this.stats.paced++
+    await wait(1_000)
+    const before = said()
+    await wait(2_000)
+    if (said() !== before)
+      this.#stage.fail('not-paced', `from ${before} to ${said()}, of which ${view.items.length} are read`)
+    if (before > view.items.length + LIMITS.maxCredit + LIMITS.readAhead)
+      this.#stage.fail('not-paced', `${before} items, of which ${view.items.length} are read`)
+    await readBeyond(before + 1)
+    if (view.items.length <= before) this.#stage.fail('not-resumed', `at ${view.items.length} of ${said()}`)
+    this.#cancel(view)
+    await this.#readAll(false)
   }
 
   #isRewritten(view: View): boolean {
@@ -626,6 +666,7 @@ export class ClusterWorld {
     const code = error?.code
     const isRewritten = this.#isRewritten(view)
     if (code === 'interrupted') this.stats.interrupted++
+    if (code === 'overloaded') this.stats.refused++
     const values = view.items.map(({ value }) => value)
     const isGone = witness === undefined || witness.error?.code === 'not_found'
     const isKnown =
@@ -633,14 +674,15 @@ export class ClusterWorld {
       ['cancelled', 'interrupted'].includes(code) ||
       // The process died before the run was stored, or before its key was.
       (['not_found', 'connection_lost', 'store_unavailable'].includes(code) && (isGone || isRewritten)) ||
-      (['store_unavailable', 'draining'].includes(code) && values.length === 0)
+      (['store_unavailable', 'draining'].includes(code) && values.length === 0) ||
+      (kind === 'far' && values.length === 0 && (code === 'unavailable' || (code === 'overloaded' && this.#wasFull)))
     if (!isKnown) this.#stage.fail('unexpected-error', `${name} ${code}: ${error?.message}`)
     const isHarmless = this.#faults.every((fault) => HARMLESS.includes(fault))
     // Whose beginning was answered too late has a lease that nobody keeps: another server ends it before it has done anything.
     const wasExecuted = this.#executions.some(({ run }) => run === idOf(view.run))
-    if (code === 'interrupted' && isHarmless && (wasExecuted || !this.#wasSlow))
+    if (code === 'interrupted' && isHarmless && (wasExecuted || !this.#beganSlowly.has(plan)))
       this.#stage.fail('interrupted-by-nobody', `${name}: ${error?.message}`)
-    if (kind === 'work') {
+    if (doesItems(kind)) {
       const whole = Array.from({ length: values.length }, (_, i) => `${plan.who}.${i + 1}`)
       if (values.join() !== whole.join()) this.#stage.fail('wrong-items', `${name} has ${values.join(' ')}`)
     }
@@ -669,10 +711,13 @@ export class ClusterWorld {
     if (isWhole ? values.join() !== all.join() : values.some((value, i) => value !== all[i] && !isVoid(i)))
       this.#stage.fail('other-items', `${name} has ${values.join(' ')}, others ${all.join(' ')}`)
     if (end.outcome !== 'done' || !isWhole) return
-    if (kind === 'work' && values.length !== plan.items)
-      this.#stage.fail('incomplete', `${name} has ${values.length} of ${plan.items}`)
-    const paid = this.#paid.get(idOf(view.run)) ?? 0
-    if (kind === 'payer' && (paid !== 1 || values.join() !== PAYMENT.join()))
+    if (doesItems(kind)) {
+      if (values.length !== plan.items) this.#stage.fail('incomplete', `${name} has ${values.length} of ${plan.items}`)
+      return
+    }
+    const id = idOf(view.run)
+    const paid = this.#paid.get(kind === 'payer' ? id : (this.#children.get(id) ?? '')) ?? 0
+    if (paid !== 1 || values.join() !== SAID[kind].join())
       this.#stage.fail('wrong-payment', `${name} paid ${paid} times: ${values.join(' ')}`)
   }
 
@@ -684,6 +729,7 @@ export class ClusterWorld {
     while (steps-- > 0) await this.#step()
     await this.#settle()
     await this.#witness()
+    if (this.chance.of(0.2)) await this.#watchCredit()
     await this.#stage.drive(Promise.all(this.#clients.map(({ sdk }) => sdk.close({ runs: 'cancel' }))))
     await this.#stage.drive(Promise.all(this.#nodes.map(({ server }) => server.close({ drainMs: 0 }))))
     this.#stage.check()
@@ -692,6 +738,11 @@ export class ClusterWorld {
   #views(): View[] {
     return this.#clients.flatMap(({ views }) => views)
   }
+}
+
+/** Whether a run says the items of its plan. */
+function doesItems(kind: Kind): kind is 'work' | 'tree' | 'far' {
+  return kind === 'work' || kind === 'tree' || kind === 'far'
 }
 
 /** The id of a run, or '' if it was not opened. */

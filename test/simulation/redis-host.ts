@@ -34,9 +34,12 @@ export class RedisHost {
   #aheadMs = 0
   /** Whose command it performs. */
   caller: SimProcess | undefined
+  readonly #watch: (host: RedisHost, channel: string, message: string) => void
 
-  constructor(stage: Stage) {
+  /** @param watch hears all that is said over its channels, as it is said. */
+  constructor(stage: Stage, watch: (host: RedisHost, channel: string, message: string) => void = () => {}) {
     this.stage = stage
+    this.#watch = watch
     this.model = new ModelRedis({
       now: () => this.now(),
       random: () => stage.chance.next(),
@@ -130,6 +133,11 @@ export class RedisHost {
     })
   }
 
+  /** How many runs wait in a pool. @param key has them. */
+  waitingIn(key: string): number {
+    return Number(this.model.run(['ZCARD', key]))
+  }
+
   /** Keys of runs that never expire. */
   keysForEver(prefix: string): string[] {
     const { data } = this.model
@@ -170,6 +178,7 @@ export class RedisHost {
   }
 
   #published(channel: string, message: string): void {
+    this.#watch(this, channel, message)
     for (const connection of this.#connections) {
       if (!connection.channels.has(channel)) continue
       if (this.lossRate > 0 && this.stage.chance.of(this.lossRate)) continue

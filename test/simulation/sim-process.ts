@@ -1,7 +1,7 @@
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import type { Socket, SocketAcceptor, SocketEvents, Transport } from '../../server/index.ts'
 import type { Chance, VirtualTime } from './virtual-time.ts'
-import { microtasks } from './virtual-time.ts'
+import { microtasks, pauseOf } from './virtual-time.ts'
 
 /** How the clocks of a process differ from the time of the world. */
 type Skew = { readonly wallMs: number; readonly rate: number }
@@ -67,6 +67,18 @@ export class SimProcess implements Runtime {
     this.#acceptor = undefined
     for (const socket of [...this.#sockets]) socket.terminate()
     this.#sockets.clear()
+  }
+
+  // --- its code
+
+  /** Resolves at once, or never: what a dead process does never ends, and nobody sees it. */
+  live(): Promise<void> {
+    return this.isDead ? new Promise(() => {}) : Promise.resolve()
+  }
+
+  /** Resolves when `ms` have passed by its clock; rejects with the reason of `signal`. */
+  pause(signal: AbortSignal, ms: number): Promise<void> {
+    return pauseOf(this, signal, ms)
   }
 
   // --- clocks and timers

@@ -1,6 +1,6 @@
 import type { Authenticate } from '../../server/index.ts'
 import { Network, type Tamper } from './network.ts'
-import { Chance, microtasks, VirtualTime } from './virtual-time.ts'
+import { Chance, microtasks, pauseOf, VirtualTime } from './virtual-time.ts'
 
 /** Limits of a simulated server: patience is long, as time costs nothing, and nothing is refused for being too much. */
 export const PATIENT = {
@@ -70,18 +70,7 @@ export class Stage {
 
   /** Resolves when `ms` have passed; rejects with the reason of `signal`. */
   pause(signal: AbortSignal | undefined, ms: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = this.time.setTimer(ms, () => {
-        signal?.removeEventListener('abort', stop)
-        resolve()
-      })
-      const stop = (): void => {
-        timer.clear()
-        reject(signal?.reason as Error)
-      }
-      if (signal?.aborted) return stop()
-      signal?.addEventListener('abort', stop, { once: true })
-    })
+    return pauseOf(this.time, signal, ms)
   }
 
   /** Cuts a link, if there is one; one of its ends may learn of it at once. */

@@ -1,21 +1,12 @@
 import { type Client, createClient, MillraceError, type Run, type StreamEvent } from '../../client-sdk/index.ts'
-import {
-  type ActorContext,
-  actor,
-  agent,
-  agentTool,
-  createServer,
-  type MillraceServer,
-  type Model,
-  type ModelEvent,
-  tool,
-} from '../../server/index.ts'
+import { type Actor, createServer, type MillraceServer } from '../../server/index.ts'
 import type { Durability } from '../../server/runs/journal.ts'
 import type { FailingStore } from '../helpers/failing-store.ts'
 import { quiet } from '../helpers/server.ts'
 import { type Life, Lives } from './lives.ts'
 import type { Tamper } from './network.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
+import { type Kind, type Plan, SAID, StoredActors, type Workplace } from './stored-actors.ts'
 import { type Chance, microtasks, type VirtualTime } from './virtual-time.ts'
 
 const LIMITS = { ...PATIENT, initialCredit: 6, maxCredit: 10, readAhead: 3, cancelGraceMs: 500 } as const
@@ -27,14 +18,7 @@ const CALM_TURNS = 12
 /** Restarts in one world. */
 const MOST_RESTARTS = 4
 
-/** What a payer says, and what a boss makes of that. */
-const PAYMENT = ['let me pay', 'paid0', 'paid1', 'paid2']
-const REPORT = ['let me pay0', 'let me pay1', 'let me pay2']
-
-type Plan = { readonly who: string; readonly items: number; readonly silent: boolean }
-/** A `boss` has a child that pays: it asks for the approval, and its parent waits for it. So has a `chief`, no agent. */
-type Kind = 'work' | 'payer' | 'boss' | 'chief'
-type Actors = Record<Kind, ReturnType<typeof actor>>
+type Actors = Record<Kind, Actor>
 
 /** One consumer of a run, and what it has of it: without what was void. */
 type View = {
@@ -112,12 +96,7 @@ export class StoreWorld {
 
   #makeServer(store: FailingStore, life: Life): MillraceServer<Actors> {
     return createServer({
-      actors: {
-        work: actor({ stream: (input: unknown, context: ActorContext) => this.#work(input as Plan, context, life) }),
-        payer: this.#payer(life),
-        boss: this.#boss(life),
-        chief: this.#chief(life),
-      } as never,
+      actors: new StoredActors(this.#workplace(life)).all,
       authenticate: byName,
       limits: { ...LIMITS, flushMs: this.chance.pick([0, 4, 20]) },
       runtime: this.time,
@@ -133,77 +112,22 @@ export class StoreWorld {
     if (!MillraceError.is(error, 'store_unavailable')) this.#stage.failed(error)
   }
 
-  async *#work(plan: Plan, context: ActorContext, life: Life): AsyncGenerator<string> {
-    const { id } = context.run
-    const times = (this.#executions.get(id) ?? 0) + 1
-    this.#executions.set(id, times)
-    if (times > 1) this.#stage.fail('executed-twice', plan.who)
-    for (let i = 1; i <= plan.items; i++) {
-      if (this.chance.of(0.5)) await this.#stage.pause(context.signal, this.chance.int(80))
-      await life.live()
-      yield `${plan.who}.${i};`
-    }
-    if (plan.silent) await this.#stage.pause(context.signal, 3_600_000)
-  }
-
-  #payer(life: Life): ReturnType<typeof agent> {
-    const pay = tool({
-      description: 'Pays',
-      parameters: { type: 'object' },
-      needsApproval: true,
-      approvalMs: 3_600_000,
-      run: async (_args, { fence }) => {
-        await life.live()
-        const times = (this.#paid.get(fence.run) ?? 0) + 1
-        this.#paid.set(fence.run, times)
-        this.stats.paid++
-        if (times > 1) this.#stage.fail('paid-twice', fence.run)
-        return 'paid'
-      },
-    })
-    return agent({ model: this.#model(life, { name: 'pay', says: 'let me pay;' }), tools: { pay } })
-  }
-
-  #boss(life: Life): ReturnType<typeof agent> {
-    const delegate = agentTool(this.#payer(life), { description: 'Pays', name: 'clerk' })
-    return agent({ model: this.#model(life, { name: 'delegate', says: 'you pay;' }), tools: { delegate } })
-  }
-
-  #chief(life: Life): ReturnType<typeof actor> {
-    const payer = this.#payer(life)
-    return actor({
-      async *stream(_input: unknown, { checkpoint, restored, spawn }: ActorContext) {
-        if (restored === undefined) yield 'you pay;'
-        checkpoint(() => ({}))
-        const clerk = spawn(payer, 'pay', { key: 'clerk' })
-        yield* clerk
-        const said = String(await clerk.result)
-        await life.live()
-        for (let i = 0; i < 3; i++) yield `${said.split(';')[0]}${i};`
-      },
-    })
-  }
-
-  /** A model that calls a tool, and then says what came of it. */
-  #model(life: Life, { name, says }: { name: string; says: string }): Model {
-    const { chance } = this
-    const stage = this.#stage
+  #workplace(life: Life): Workplace {
     return {
-      id: 'demo:sim',
-      provider: 'demo',
-      async *stream({ messages, signal }): AsyncGenerator<ModelEvent> {
-        await life.live()
-        const last = messages[messages.length - 1]
-        if (chance.of(0.5)) await stage.pause(signal, chance.int(200))
-        await life.live()
-        if (last?.role === 'tool') {
-          for (let i = 0; i < 3; i++) yield { type: 'text', text: `${last.content.split(';')[0]}${i};` }
-          yield { type: 'finish', stop: 'stop' }
-          return
-        }
-        yield { type: 'text', text: says }
-        yield { type: 'tool.call', call: name, name, args: { prompt: says } }
-        yield { type: 'finish', stop: 'tool_calls' }
+      chance: this.chance,
+      live: () => life.live(),
+      pause: (signal, ms) => life.pause(signal, ms),
+      began: ({ run, who }) => {
+        const times = (this.#executions.get(run) ?? 0) + 1
+        this.#executions.set(run, times)
+        if (times > 1) this.#stage.fail('executed-twice', who)
+        return { last: 0, isOver: false }
+      },
+      paid: (run) => {
+        const times = (this.#paid.get(run) ?? 0) + 1
+        this.#paid.set(run, times)
+        this.stats.paid++
+        if (times > 1) this.#stage.fail('paid-twice', run)
       },
     }
   }
@@ -509,7 +433,7 @@ export class StoreWorld {
       return
     }
     const paid = this.#paid.get(kind === 'payer' ? id : (this.#clerks.get(id) ?? '')) ?? 0
-    const whole = kind === 'payer' ? PAYMENT : ['you pay', ...PAYMENT, ...REPORT]
+    const whole = SAID[kind]
     if (view.left === 'no' && end?.outcome === 'done' && (paid !== 1 || values.join() !== whole.join()))
       this.#stage.fail('wrong-payment', `${name} paid ${paid} times: ${values.join(' ')}`)
     if (paid > 0 && !this.#answered.has(id)) this.#stage.fail('paid-unasked', name)

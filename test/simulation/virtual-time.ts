@@ -121,3 +121,23 @@ export class VirtualTime implements Runtime {
 export function microtasks(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve))
 }
+
+/** Resolves when `ms` have passed by the timers of `runtime`; rejects with the reason of `signal`. */
+export function pauseOf(
+  runtime: Pick<Runtime, 'setTimer'>,
+  signal: AbortSignal | undefined,
+  ms: number,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = runtime.setTimer(ms, () => {
+      signal?.removeEventListener('abort', stop)
+      resolve()
+    })
+    const stop = (): void => {
+      timer.clear()
+      reject(signal?.reason as Error)
+    }
+    if (signal?.aborted) return stop()
+    signal?.addEventListener('abort', stop, { once: true })
+  })
+}
