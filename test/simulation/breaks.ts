@@ -217,7 +217,7 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
       EndedRuns.prototype,
       'add',
       (original) =>
-        function (this: EndedRuns<Run>, run) {
+        function (this: EndedRuns<Run>, run: Run) {
           original.call(this, run)
           if (run.isChild && run.parent === undefined) this.drop(new Set([run]))
         },

@@ -34,7 +34,7 @@ function fencing(kept: RunStore, refused: () => void): RunStore {
             : { ...taken, lease: { ...taken.lease, gen: taken.lease.gen, append } }
         }
       const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' ? value.bind(target) : value
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
     },
   })
 }

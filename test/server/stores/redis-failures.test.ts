@@ -208,7 +208,7 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
     await alone.command('EVAL', "redis.call('FLUSHALL') redis.call('SET', 'p:secret', 'of a new server')", '0')
     await two!.open()
     const id = two!.idOf('k')
-    for (let made = ''; made !== id; await new Promise(setImmediate)) made = one!.idOf('k')
+    for (let made = ''; made !== id; made = one!.idOf('k')) await new Promise(setImmediate)
     expect(String(await alone.command('GET', 'p:secret'))).toBe('of a new server')
     await Promise.all([one!.close(), two!.close()])
   })
