@@ -1,44 +1,43 @@
-import type { Worker } from 'node:cluster'
 import type { ToNode } from './serve-node.ts'
 
 /** How long a node may take for its metrics, in milliseconds. Then the answer is without them. */
 const PATIENCE_MS = 2_000
 
 /** A scrape for which some nodes have not answered yet. */
-type OpenScrape = {
-  readonly waiting: Set<Worker>
-  readonly texts: Map<Worker, string>
+type OpenScrape<Node> = {
+  readonly waiting: Set<Node>
+  readonly texts: Map<Node, string>
   readonly finish: () => void
 }
 
 /** Collects the metrics of all nodes of a machine for the one that was asked for them. */
-export class Scrapes {
-  readonly #tell: (worker: Worker, message: ToNode) => void
-  readonly #nodes = new Set<Worker>()
-  readonly #open = new Map<number, OpenScrape>()
+export class Scrapes<Node> {
+  readonly #tell: (node: Node, message: ToNode) => void
+  readonly #nodes = new Set<Node>()
+  readonly #open = new Map<number, OpenScrape<Node>>()
   #last = 0
 
   /** @param tell sends a message to a node. */
-  constructor(tell: (worker: Worker, message: ToNode) => void) {
+  constructor(tell: (node: Node, message: ToNode) => void) {
     this.#tell = tell
   }
 
   /** A node listens, and is asked from now on. */
-  add(node: Worker): void {
+  add(node: Node): void {
     this.#nodes.add(node)
   }
 
   /** A node has ended. */
-  remove(node: Worker): void {
+  remove(node: Node): void {
     this.#nodes.delete(node)
     for (const scrape of [...this.#open.keys()]) this.take(node, scrape, undefined)
   }
 
   /** A node was asked for the metrics of all. @param id how it names that. */
-  begin(asked: Worker, id: number): void {
+  begin(asked: Node, id: number): void {
     const scrape = ++this.#last
     const waiting = new Set(this.#nodes)
-    const texts = new Map<Worker, string>()
+    const texts = new Map<Node, string>()
     const finish = (): void => {
       clearTimeout(late)
       this.#open.delete(scrape)
@@ -52,7 +51,7 @@ export class Scrapes {
   }
 
   /** A node has given its metrics. Undefined: it cannot. */
-  take(node: Worker, scrape: number, text: string | undefined): void {
+  take(node: Node, scrape: number, text: string | undefined): void {
     const open = this.#open.get(scrape)
     if (!open?.waiting.delete(node)) return
     if (text !== undefined) open.texts.set(node, text)

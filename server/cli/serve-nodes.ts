@@ -50,7 +50,7 @@ class Nodes {
   readonly #output: Output
   readonly #token = randomBytes(16).toString('hex')
   readonly #places: readonly Place[]
-  readonly #scrapes = new Scrapes(tell)
+  readonly #scrapes = new Scrapes<Worker>(tell)
   /** The first node has listened: from now on, what is said names the node. */
   #hasBegun = false
   #isLeaving = false

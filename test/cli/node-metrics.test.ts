@@ -1,4 +1,3 @@
-import type { Worker } from 'node:cluster'
 import { expect, test } from 'vitest'
 import { joinedTexts } from '../../server/cli/node-metrics.ts'
 import { Scrapes } from '../../server/cli/scrapes.ts'
@@ -14,16 +13,20 @@ test('texts of several processes become one that names each metric once', () => 
 })
 
 test('a process that ends while it is asked is left out, and one that answers twice counts once', () => {
-  const [asked, other, ending] = [1, 2, 3].map((id) => ({ id }) as Worker) as [Worker, Worker, Worker]
-  const told: [Worker, ToNode][] = []
-  const scrapes = new Scrapes((worker, message) => told.push([worker, message]))
-  for (const node of [asked, other, ending]) scrapes.add(node)
-  scrapes.begin(asked, 7)
-  expect(told.splice(0)).toEqual([asked, other, ending].map((node) => [node, { kind: 'scrape', scrape: 1 }]))
-  scrapes.take(other, 1, 'other')
-  scrapes.take(other, 1, 'again')
-  scrapes.take(asked, 1, 'asked')
+  const told: [string, ToNode][] = []
+  const scrapes = new Scrapes<string>((node, message) => told.push([node, message]))
+  for (const node of ['asked', 'other', 'ending']) scrapes.add(node)
+  scrapes.begin('asked', 7)
+  const scrape = { kind: 'scrape', scrape: 1 }
+  expect(told.splice(0)).toEqual([
+    ['asked', scrape],
+    ['other', scrape],
+    ['ending', scrape],
+  ])
+  scrapes.take('other', 1, 'other')
+  scrapes.take('other', 1, 'again')
+  scrapes.take('asked', 1, 'asked')
   expect(told).toEqual([])
-  scrapes.remove(ending)
-  expect(told).toEqual([[asked, { kind: 'scraped', id: 7, texts: ['asked', 'other'] }]])
+  scrapes.remove('ending')
+  expect(told).toEqual([['asked', { kind: 'scraped', id: 7, texts: ['asked', 'other'] }]])
 })

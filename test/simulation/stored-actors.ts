@@ -63,8 +63,8 @@ export class StoredActors {
   get all(): Record<Kind, Actor> {
     return {
       work: actor({ stream: (input: unknown, context: ActorContext) => this.#work(input as Plan, context) }),
-      payer: this.#payer() as Actor,
-      boss: this.#boss() as Actor,
+      payer: this.#payer(),
+      boss: this.#boss(),
       chief: this.#chief(),
     }
   }
@@ -78,7 +78,7 @@ export class StoredActors {
         const plan = input as Plan
         const own = Math.ceil(plan.items / 2)
         yield* half({ ...plan, items: own, silent: false }, context)
-        const rest = context.spawn(work, { ...plan, from: own + 1, parent: context.run.id } as never, { key: 'rest' })
+        const rest = context.spawn(work, { ...plan, from: own + 1, parent: context.run.id }, { key: 'rest' })
         yield* rest
         await rest.result
       },
