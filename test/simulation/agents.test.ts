@@ -4,7 +4,7 @@ import { AgentWorld } from './agent-world.ts'
 import { AGENT_BREAKS } from './breaks.ts'
 import { type MakeWorld, search } from './seeds.ts'
 
-const SEEDS = repetitions({ quick: 80, full: 5_000, long: 60_000 })
+const SEEDS = repetitions({ quick: 200, full: 5_000, long: 60_000 })
 /** Far more than it takes. */
 const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 })
 /** A broken rule that no seed up to here finds is one that the simulation does not watch. */

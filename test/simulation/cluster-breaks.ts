@@ -104,6 +104,12 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
     patch: method(HeldRun.prototype, 'release', () => () => Promise.resolve()),
   },
   'an end is kept': { patch: scripts({ append: ["change('es', seq)", ''] }) },
+  'an end goes behind no hole': {
+    finds: 'unexpected-error',
+    patch: scripts({
+      append: ['if tonumber(ARGV[8]) ~= last + 1 then', "if batch ~= '' and tonumber(ARGV[8]) ~= last + 1 then"],
+    }),
+  },
   'an actor goes no further than its readers on other servers': {
     finds: 'not-paced',
     patch: method(Holding.prototype, 'attended', () => () => {}),

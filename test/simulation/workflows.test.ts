@@ -4,7 +4,7 @@ import { WORKFLOW_BREAKS } from './breaks.ts'
 import { type MakeWorld, search } from './seeds.ts'
 import { WorkflowWorld } from './workflow-world.ts'
 
-const SEEDS = repetitions({ quick: 60, full: 2_000, long: 20_000 })
+const SEEDS = repetitions({ quick: 150, full: 2_000, long: 20_000 })
 /** Far more than it takes. */
 const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 })
 /** A broken rule that no seed up to here finds is one that the simulation does not watch. */
