@@ -1,5 +1,6 @@
 import { plotChunk, timelineChunk } from './parts/part-chunks.ts'
 import { createChunk } from './state/chunk.ts'
+import { whenIdle } from './state/when-idle.ts'
 
 // What the list of runs does not need. Each is a file of its own, which the browser gets after the list is shown.
 export const runChunk = createChunk(() => import('./parts/run-panes.tsx'))
@@ -20,10 +21,4 @@ export function prefetchChunks(): () => void {
   return () => {
     isWanted = false
   }
-}
-
-/** Not every browser tells when it is idle. */
-function whenIdle(act: () => void): void {
-  if ('requestIdleCallback' in globalThis) requestIdleCallback(act)
-  else setTimeout(act)
 }

@@ -1,18 +1,21 @@
 import { type ReactNode, useEffect } from 'react'
 import type { Chunk } from '../state/chunk.ts'
+import { whenIdle } from '../state/when-idle.ts'
 import { useStore } from '../use-store.ts'
 
 type ChunkProps<Code> = {
   chunk: Chunk<Code>
   /** What it shows, as the subject of a sentence. */
   name: string
+  /** Whether the rest of the view is of more use: it comes when the page has nothing else to do. Default false. */
+  canWait?: boolean
   children: (code: Code) => ReactNode
 }
 
 /** A part of the page whose code comes when it is shown. If it does not come, one can try again. */
-export function ChunkView<Code>({ chunk, name, children }: ChunkProps<Code>) {
+export function ChunkView<Code>({ chunk, name, canWait = false, children }: ChunkProps<Code>) {
   const { code, isLoading, hasFailed } = useStore(chunk)
-  useEffect(() => chunk.load(), [chunk])
+  useEffect(() => (canWait ? whenIdle(chunk.load) : chunk.load()), [chunk, canWait])
   if (code !== undefined) return children(code)
   if (!hasFailed) return <p className="empty faint">Loading …</p>
   return (

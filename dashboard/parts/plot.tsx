@@ -33,7 +33,7 @@ export function Plot({ title, value, unit, ...drawn }: PlotProps) {
         </b>
       </figcaption>
       <div className="plot-place">
-        <ChunkView chunk={plotChunk} name="The plot">
+        <ChunkView chunk={plotChunk} name="The plot" canWait>
           {({ drawPlot }) => <Drawing {...drawn} draw={drawPlot} label={`${title}: ${value} ${unit}`} />}
         </ChunkView>
       </div>
