@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Runtime } from '../protocol/runtime.ts'
 import { TimeLimit } from '../protocol/time-limit.ts'
 import { anchorOf, type Check, LEVELS, type Level } from './check.ts'
@@ -39,8 +40,8 @@ export function chosenChecks<Bench>(
 }
 
 /**
- * Makes all checks: the essential ones first, the others several at a time, and one by one those that disturb others. When an essential one fails, or the
- * subject is gone, those behind it are skipped.
+ * Makes all checks: the essential ones first, the others several at a time, and one by one those that disturb others.
+ * When an essential one fails, or the subject is gone, those behind it are skipped.
  * @throws the reason of `signal`, and whatever a check throws that is no verdict.
  */
 export async function examine<Bench>(
@@ -90,6 +91,8 @@ async function judge<Bench>(check: Check<Bench>, options: ExaminationOptions<Ben
   const begun = performance.now()
   const limitMs = patienceMs * CHECK_PATIENCE
   const over = new AbortController()
+  // A check may wait for many things at a time.
+  setMaxListeners(0, over.signal)
   const giveUp = (): void => over.abort(signal.reason)
   signal.addEventListener('abort', giveUp)
   const late = new Mismatch(`an end of this check within ${limitMs} ms`, 'none')

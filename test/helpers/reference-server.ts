@@ -7,8 +7,9 @@ import type { TransportUnderTest } from './transports.ts'
 /** The tokens of two principals. */
 export const TOKENS = { token: 'alice', otherToken: 'bob' } as const
 
+export const REFERENCE_OPTIONS = { authenticate: bearer({ alice: 'alice', bob: 'bob' }), limits: REFERENCE_LIMITS }
+
 /** A server that the conformance kit can judge. */
 export function referenceServer(by?: TransportUnderTest): Promise<TestServer<typeof referenceActors>> {
-  const authenticate = bearer({ alice: 'alice', bob: 'bob' })
-  return testServer(referenceActors, { authenticate, limits: REFERENCE_LIMITS }, by)
+  return testServer(referenceActors, REFERENCE_OPTIONS, by)
 }

@@ -2,11 +2,14 @@ import { describe, expect, test, vi } from 'vitest'
 import { decodeUp } from '../../protocol/decode.ts'
 import { encodeUp } from '../../protocol/encode.ts'
 import { type DownFrame, TAG, type UpFrame } from '../../protocol/frames.ts'
+import { referenceActors } from '../../server/cli/reference-actors.ts'
+import { actor } from '../../server/index.ts'
 import type { Report } from '../../verify/report.ts'
 import { judgeServer, SERVER_CHECKS } from '../../verify/server/judge.ts'
 import { scanLimits } from '../helpers/codec-paths.ts'
 import { type Alteration, frameProxy } from '../helpers/frame-proxy.ts'
-import { referenceServer, TOKENS } from '../helpers/reference-server.ts'
+import { REFERENCE_OPTIONS, referenceServer, TOKENS } from '../helpers/reference-server.ts'
+import { testServer } from '../helpers/server.ts'
 import { repetitions } from '../helpers/tier.ts'
 import { onUws, onWs } from '../helpers/transports.ts'
 
@@ -217,4 +220,40 @@ test.concurrent('a server that goes away is not judged where nobody can tell it 
     const { checks } = await judged(server.url, 4_000, ['drain'], drain)
     expect(checks).toMatchObject([{ name: 'drain', status: 'skipped', reason: expect.stringMatching(reason) }])
   }
+})
+
+test.concurrent.each<[string, number, (close: Promise<void>) => Promise<void>, object]>([
+  ['passes also when what tells it ends only when it has', 300, (closed) => closed, { status: 'passed' }],
+  [
+    'is not judged when it gives its runs no time',
+    0,
+    async () => {},
+    { status: 'skipped', reason: expect.stringMatching(/gives its runs 0 ms/) },
+  ],
+])('a server that goes away %s', async (_, drainMs, until, result) => {
+  await using server = await referenceServer(onWs)
+  const drain = (): Promise<void> => until(server.server.close({ drainMs }))
+  expect((await judged(server.url, 4_000, ['drain'], drain)).checks).toMatchObject([{ name: 'drain', ...result }])
+})
+
+test.concurrent.each<[string, number, object]>([
+  ['a while is judged by its rate of starts', 250, { status: 'passed' }],
+  ['long to reach that rate is not', 2_500, { status: 'skipped', reason: expect.stringMatching(/startsPerSec/) }],
+])('a server whose runs take %s', async (_, ms, result) => {
+  const say = actor({
+    async *stream() {
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      yield ''
+    },
+  })
+  await using server = await testServer({ ...referenceActors, say }, REFERENCE_OPTIONS, onWs)
+  const { checks } = await judged(server.url, 4_000, ['start-rate'])
+  expect(checks).toMatchObject([{ name: 'start-rate', ...result }])
+})
+
+test.concurrent('a server that lets a principal start more runs than it may fails the check of its rate of starts', async () => {
+  const { limits, ...options } = REFERENCE_OPTIONS
+  const eager = { ...options, limits: { ...limits, startsPerSec: 10_000, startBurst: 10_000 } }
+  await using server = await testServer(referenceActors, eager, onWs)
+  expect(Object.keys(failures(await judged(server.url, 4_000, ['start-rate'])))).toEqual(['start-rate'])
 })

@@ -8,7 +8,7 @@ import { Peer, type PeerOptions, type PeerPlace } from './peer.ts'
 export type OperatorMeans = {
   /** A token of another principal. */
   readonly otherToken?: string | undefined
-  /** Tells the server to go away, and resolves when it was told. */
+  /** Tells the server to go away, and resolves when it was told, or is gone. */
   readonly drain?: (() => Promise<void>) | undefined
 }
 

@@ -4,6 +4,8 @@ import type { ServerCheck } from './bench.ts'
 
 /** How many times its patience a check waits for a server to go. */
 const GRACE_PATIENCE = 3
+/** The least time for runs, in milliseconds, within which a server can be asked for something. */
+const LEAST_GRACE_MS = 200
 
 export const drainChecks: readonly ServerCheck[] = [
   {
@@ -18,9 +20,13 @@ export const drainChecks: readonly ServerCheck[] = [
       const key = new Uint8Array(randomBytes(16))
       peer.start(1, 'silent', null, { key })
       const { run } = await peer.opened(1)
-      await bench.drain()
-      const { graceMs } = await peer.next('goaway')
       const mostMs = GRACE_PATIENCE * bench.patienceMs
+      const hasCome = (): boolean => peer.frames.some(({ kind }) => kind === 'goaway')
+      // What tells the server may end only when the server has.
+      await Promise.race([bench.drain(), peer.until(hasCome, 'GOAWAY', mostMs)])
+      const { graceMs } = await peer.next('goaway')
+      if (graceMs < LEAST_GRACE_MS)
+        throw new NotJudged(`the server gives its runs ${graceMs} ms, and the kit needs ${LEAST_GRACE_MS}`)
       if (graceMs > mostMs)
         throw new NotJudged(`the server gives its runs ${graceMs} ms, and the kit waits for ${mostMs}: see --patience`)
       peer.start(2, 'silent')
