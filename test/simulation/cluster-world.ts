@@ -1,10 +1,12 @@
 import { type Client, createClient, MillraceError, type Run, type StreamEvent } from '../../client-sdk/index.ts'
-import { type Actor, createServer, type MillraceServer, remote } from '../../server/index.ts'
+import { type Actor, createServer, type MillraceServer } from '../../server/index.ts'
 import type { Durability } from '../../server/runs/journal.ts'
 import { RedisStore } from '../../server/stores/redis/redis-store.ts'
 import { quiet } from '../helpers/server.ts'
+import { watchCredit } from './credit-watch.ts'
 import type { Tamper } from './network.ts'
-import { RedisHost, redisModule } from './redis-host.ts'
+import { POOL, PoolWatch } from './pool-watch.ts'
+import { type RedisHost, redisModule } from './redis-host.ts'
 import { ProcessProxy, SimProcess } from './sim-process.ts'
 import { byName, PATIENT, Stage, StepReader } from './stage.ts'
 import { type Kind as ActorKind, type Doing, type Plan, SAID, StoredActors, type Workplace } from './stored-actors.ts'
@@ -21,10 +23,6 @@ const MOST_RESTARTS = 4
 const MOST_OUTAGES = 4
 /** How long people wait before they start a server again that did not start. */
 const RESTART_MS = 500
-
-/** The pool of all workers, and how long a run may wait in it. */
-const POOL = 'far'
-const WAIT_MS = 3_000
 
 /** What can happen in a world. Each has some of it. */
 const FAULTS = [
@@ -123,12 +121,7 @@ export class ClusterWorld {
   readonly #children = new Map<string, string>()
   /** While these began, an answer of Redis could take so long that several tries took longer than a lease. */
   readonly #beganSlowly = new Set<Plan>()
-  /** Runs that have waited in the pool. */
-  readonly #pooled = new Set<string>()
-  /** How many runs may wait in the pool. */
-  readonly #mostWaiting: number
-  /** It has been full. */
-  #wasFull = false
+  readonly #pool: PoolWatch
   #restarts = 0
   #outages = 0
   #names = 0
@@ -139,29 +132,16 @@ export class ClusterWorld {
     this.time = this.#stage.time
     this.#durability = this.chance.pick(['eager', 'logged'])
     this.#faults = this.chance.of(0.3) ? HARMLESS : FAULTS.filter(() => this.chance.of(0.4))
-    this.#mostWaiting = this.chance.pick([1, 1, 3])
+    const mostWaiting = this.chance.pick([1, 1, 3])
     const shards = this.chance.pick([1, 1, 2])
-    for (let n = 1; n <= shards; n++) this.#hosts.set(`redis://redis${n}`, this.#makeHost(shards))
+    this.#pool = new PoolWatch(this.#stage, PREFIX, mostWaiting, shards)
+    for (let n = 1; n <= shards; n++) this.#hosts.set(`redis://redis${n}`, this.#pool.makeHost())
     const processes = (): SimProcess[] => this.#nodes.map(({ process }) => process)
     this.#stage.network.host = new ProcessProxy(processes, this.chance)
   }
 
   get trace(): readonly string[] {
     return this.#stage.trace
-  }
-
-  /** A Redis, of so many. Of a pool that is full it takes no run any more; one that a worker gives back goes to it again. */
-  #makeHost(shards: number): RedisHost {
-    const key = `${PREFIX}:w:${POOL}`
-    const most = Math.ceil(this.#mostWaiting / shards)
-    return new RedisHost(this.#stage, (host, channel, run) => {
-      if (channel !== key || this.#pooled.has(run)) return
-      this.#pooled.add(run)
-      this.stats.pooled++
-      const waiting = host.waitingIn(key)
-      this.#wasFull ||= waiting >= most
-      if (waiting > most) this.#stage.fail('pool-too-full', `${waiting} runs wait`)
-    })
   }
 
   // --- processes
@@ -192,7 +172,7 @@ export class ClusterWorld {
       actors: {
         ...actors.all,
         tree: actors.tree,
-        far: remote('work', { pool: POOL, waitMs: WAIT_MS, maxWaiting: this.#mostWaiting }),
+        far: this.#pool.actor,
       },
       authenticate: byName,
       limits: { ...LIMITS, flushMs: this.chance.pick([0, 4, 20]) },
@@ -621,38 +601,19 @@ export class ClusterWorld {
     this.#stage.check()
   }
 
-  /** While all is well: a worker goes as far as the reader of its run takes its items, and on when that goes on. */
   async #watchCredit(): Promise<void> {
     const client = this.#addClient('far')
     const plan = { who: 'credit', items: 200, silent: true }
     const credit = 1 + this.chance.int(LIMITS.maxCredit)
     const view = this.#follow(client, client.sdk.start('far', plan, { credit, policy: 'pace' }), 'far', plan)
-    const said = (): number => this.#executions.find(({ root }) => root === idOf(view.run))?.last ?? 0
-    const wait = async (ms: number): Promise<void> => {
-      for (const until = this.time.now() + ms; this.time.now() < until && !view.reader.done; ) {
-        await this.#stage.flush(60)
-        await this.time.advance(50)
-      }
+    const run = {
+      reader: view.reader,
+      read: () => view.items.length,
+      said: () => this.#executions.find(({ root }) => root === idOf(view.run))?.last ?? 0,
     }
-    const readBeyond = async (item: number): Promise<void> => {
-      for (let rounds = 0; rounds < 200 && view.items.length < item && !view.reader.done; rounds++) {
-        await view.reader.readOn(4)
-        await wait(50)
-      }
-    }
-    await readBeyond(1 + this.chance.int(20))
-    // No server works for the pool.
-    if (view.reader.done) return
+    const window = LIMITS.maxCredit + LIMITS.readAhead
+    if (!(await watchCredit(this.#stage, run, 1 + this.chance.int(20), window))) return
     this.stats.paced++
-    await wait(1_000)
-    const before = said()
-    await wait(2_000)
-    if (said() !== before)
-      this.#stage.fail('not-paced', `from ${before} to ${said()}, of which ${view.items.length} are read`)
-    if (before > view.items.length + LIMITS.maxCredit + LIMITS.readAhead)
-      this.#stage.fail('not-paced', `${before} items, of which ${view.items.length} are read`)
-    await readBeyond(before + 1)
-    if (view.items.length <= before) this.#stage.fail('not-resumed', `at ${view.items.length} of ${said()}`)
     this.#cancel(view)
     await this.#readAll(false)
   }
@@ -675,7 +636,9 @@ export class ClusterWorld {
       // The process died before the run was stored, or before its key was.
       (['not_found', 'connection_lost', 'store_unavailable'].includes(code) && (isGone || isRewritten)) ||
       (['store_unavailable', 'draining'].includes(code) && values.length === 0) ||
-      (kind === 'far' && values.length === 0 && (code === 'unavailable' || (code === 'overloaded' && this.#wasFull)))
+      (kind === 'far' &&
+        values.length === 0 &&
+        (code === 'unavailable' || (code === 'overloaded' && this.#pool.wasFull)))
     if (!isKnown) this.#stage.fail('unexpected-error', `${name} ${code}: ${error?.message}`)
     const isHarmless = this.#faults.every((fault) => HARMLESS.includes(fault))
     // Whose beginning was answered too late has a lease that nobody keeps: another server ends it before it has done anything.
@@ -729,6 +692,7 @@ export class ClusterWorld {
     while (steps-- > 0) await this.#step()
     await this.#settle()
     await this.#witness()
+    this.stats.pooled = this.#pool.size
     if (this.chance.of(0.2)) await this.#watchCredit()
     await this.#stage.drive(Promise.all(this.#clients.map(({ sdk }) => sdk.close({ runs: 'cancel' }))))
     await this.#stage.drive(Promise.all(this.#nodes.map(({ server }) => server.close({ drainMs: 0 }))))
