@@ -83,5 +83,8 @@ export function stepContext(
 /** Does `work` unless the step is stopped. Code that ignores its signal must not speak for the attempt behind it. */
 function unless<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   if (!signal) return work()
-  return signal.aborted ? Promise.reject(signal.reason as Error) : untilAborted(work(), signal)
+  const done = signal.aborted ? Promise.reject(signal.reason as Error) : untilAborted(work(), signal)
+  // As in the context of a run: who does not wait for it need not catch it.
+  done.catch(() => {})
+  return done
 }

@@ -509,6 +509,34 @@ describe('a step that fails', () => {
     expect(watched.events.filter(({ type }) => type === 'progress' || type === 'token')).toEqual([])
   })
 
+  test('need not wait for what it says: what comes too late is dropped, and disturbs nobody', async () => {
+    const isOver = latch()
+    const deaf = workflow({
+      steps: (flow) =>
+        flow.step(
+          'deaf',
+          async (_, context) => {
+            await aborted(context.signal)
+            void context.progress({ current: 1 })
+            void context.emit('late text')
+            isOver.open()
+          },
+          { timeoutMs: 5, recover: () => 'instead' },
+        ),
+    })
+    const unhandled: unknown[] = []
+    const note = (reason: unknown): void => void unhandled.push(reason)
+    process.on('unhandledRejection', note)
+    try {
+      await using served = await servedWorkflow(deaf)
+      expect(await served.start(null).run.result).toBe('instead')
+      await isOver.opened
+    } finally {
+      process.off('unhandledRejection', note)
+    }
+    expect(unhandled).toEqual([])
+  })
+
   test('may be recovered from: the next step gets what takes its place', async () => {
     const recovered = workflow({
       input: z.number(),
