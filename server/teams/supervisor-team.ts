@@ -12,7 +12,7 @@ import type { FlowNodes } from '../workflows/flow-node.ts'
 import { isWorkflowOf } from '../workflows/sub-workflow.ts'
 import { taskTools } from './task-tools.ts'
 import { type KeptTask, Tasks } from './tasks.ts'
-import { type Members, membersOf, TEAM_OPTIONS, type TeamFlow, type TeamOptions } from './team.ts'
+import { limitOnce, type Members, membersOf, TEAM_OPTIONS, type TeamFlow, type TeamOptions } from './team.ts'
 
 /** The argument of `supervisorTeam()`: a team, and the agent that leads it. */
 export type SupervisorOptions<M extends Members, Shared> = TeamOptions<M, Shared> &
@@ -69,7 +69,7 @@ export function supervisorTeam<M extends Members, Shared = undefined>(
     interactive: true,
     input: example.input,
     async *stream(asked: Asked, context: ActorContext) {
-      if (budget !== undefined) context.govern({ budget })
+      limitOnce(budget, context)
       const shared = options.shared?.()
       const members = membersOf(options as never, shared, 1)
       const restored = context.restored as TeamState | undefined

@@ -80,7 +80,7 @@ export function teamOf<M extends Members>(
     input: PROMPT,
     async *stream(prompt: string, context: ActorContext) {
       yield* []
-      if (budget !== undefined) context.govern({ budget })
+      limitOnce(budget, context)
       return new WorkflowRun(prompt, await keptFor(context)).run(nodes(), context)
     },
   } as Parameters<typeof actor>[0]) as Actor
@@ -88,6 +88,11 @@ export function teamOf<M extends Members>(
   const example = nodes()
   isWorkflowOf(made, example, typeof options.members !== 'function' && !budget)
   return withItsActors(made, example)
+}
+
+/** Sets the budget of a run that begins. Behind a restart, it has what clients have made of it since. */
+export function limitOnce(budget: Budget | undefined, { restored, govern }: ActorContext): void {
+  if (budget !== undefined && restored === undefined) govern({ budget })
 }
 
 /** The name of a member. @throws MillraceError `bad_request` for a name that no member has. */

@@ -8,6 +8,7 @@ import {
   agent,
   type Flow,
   MillraceError,
+  pipelineTeam,
   type RunEvent,
   type SpawnOptions,
   type Steps,
@@ -353,6 +354,39 @@ describe('a supervisor that has handed over when its process dies', () => {
     await run.send('answer', { request, value: true })
     expect(await run.result).toEqual({ prompt: 'all of it' })
     expect({ paid, asked: led.asked.length }).toEqual({ paid: ['Bob'], asked: 1 })
+  })
+})
+
+describe('the budget of a team, when its process dies', () => {
+  test('stays what a client has made of it', async () => {
+    const isOpen = latch()
+    const spender = actor({
+      async *stream(_: unknown, { checkpoint, request }) {
+        checkpoint(() => ({}))
+        await isOpen.opened
+        const answer = await request({ kind: 'text', prompt: 'What?' })
+        yield { type: 'usage', input: 10, output: 0 }
+        yield String(answer)
+      },
+    })
+    const { begin, isParked } = lives(pipelineTeam({ members: { spender }, budget: { tokens: 5 } }))
+    let id = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', 'spend'))
+      await watched.first('agent.start')
+      await watched.run.send('govern', { budget: { tokens: 100 } })
+      isOpen.open()
+      await watched.first('request')
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const watched = new Watched(second.client.attach('work', id, { after: 'start' }))
+    const { id: request } = await watched.first('request')
+    await watched.run.send('answer', { request, value: 'enough' })
+    expect(await watched.run.result).toBe('enough')
   })
 })
 
