@@ -72,16 +72,33 @@ export class WorkflowRun {
 
   async #step(node: FlowNode, value: unknown, place: Place): Promise<unknown> {
     const id = place.prefix + node.name
+    const recover = node.type === 'step' ? node.recover : undefined
+    const instead = recover && ((error: MillraceError) => recover(error, value, this.#input))
+    const output = await this.#recovering(id, place, instead, () =>
+      this.#named(id, node.name, place, () => this.#perform(node, value, id, place)),
+    )
+    if (node.type !== 'step') this.#kept.forgetWithin(id)
+    return output
+  }
+
+  /** Does what has a name. Where it has failed, and was not stopped from outside, `recover` takes its place. */
+  async #recovering(
+    id: string,
+    place: Place,
+    recover: ((error: MillraceError) => unknown) | undefined,
+    perform: () => Promise<unknown>,
+  ): Promise<unknown> {
     try {
-      const output = await this.#named(id, node.name, place, () => this.#perform(node, value, id, place))
-      if (node.type !== 'step') this.#kept.forgetWithin(id)
-      return output
+      return await perform()
     } catch (error) {
-      const recover = node.type === 'step' ? node.recover : undefined
       if (!recover || isStopped(place)) throw error
-      const instead = await this.#busy(() => recover(error as MillraceError, value, this.#input))
-      this.#kept.add(id, instead)
-      return instead
+      try {
+        const instead = await this.#busy(() => recover(error as MillraceError))
+        this.#kept.add(id, instead)
+        return instead
+      } catch (thrown) {
+        throw isStopped(place) ? thrown : failureOf(thrown, id, place.context.reportError)
+      }
     }
   }
 
@@ -324,18 +341,16 @@ export class WorkflowRun {
     const signal = AbortSignal.any([signalOf(place), siblings.signal])
     let failure: { error: unknown } | undefined
     const one = async (name: string, nodes: FlowNodes): Promise<unknown> => {
+      const instead = recover && ((error: MillraceError) => recover(error, name, value))
       const branchId = `${id}/${name}`
       const inside = { ...place, signal }
       try {
-        return await this.#named(branchId, name, inside, () =>
-          this.#branch(branchId, inside, (inner) => this.#sequence(nodes, value, inner)),
+        return await this.#recovering(branchId, inside, instead, () =>
+          this.#named(branchId, name, inside, () =>
+            this.#branch(branchId, inside, (inner) => this.#sequence(nodes, value, inner)),
+          ),
         )
       } catch (error) {
-        if (recover && !isStopped(inside)) {
-          const instead = await this.#busy(() => recover(error as MillraceError, name, value))
-          this.#kept.add(branchId, instead)
-          return instead
-        }
         failure ??= { error }
         siblings.abort(new MillraceError('cancelled', `a sibling of ${branchId} failed`))
         return undefined

@@ -559,6 +559,59 @@ describe('a step that fails', () => {
     expect(stepsOf(failed)).toEqual(['root start', 'root failed', 'show start', 'show done'])
   })
 
+  test('is the one that is named, also where what should take its place fails in its turn', async () => {
+    const broken = workflow({
+      steps: (flow) =>
+        flow.step('load', () => Promise.reject(new MillraceError('unavailable', 'down')), {
+          recover: () => {
+            throw new Error('nothing is kept')
+          },
+        }),
+    })
+    await using served = await servedWorkflow(broken)
+    await expect(served.start(null).run.result).rejects.toMatchObject({
+      code: 'actor_failed',
+      message: expect.stringContaining('step load'),
+      details: { step: 'load' },
+    })
+    expect(served.errors).toMatchObject([{ message: 'nothing is kept' }])
+  })
+
+  test('in a branch stops its siblings, also where what should take its place fails', async () => {
+    const isUp = latch()
+    const race = workflow({
+      steps: (flow) =>
+        flow.parallel(
+          'race',
+          (branch) => ({
+            waits: branch.step('wait', async (_, { signal }) => {
+              isUp.open()
+              await aborted(signal)
+            }),
+            fails: branch.step('fail', async () => {
+              await isUp.opened
+              throw new MillraceError('unavailable', 'down')
+            }),
+          }),
+          {
+            recover: (error) => {
+              throw new MillraceError('actor_failed', `no way around: ${error.code}`)
+            },
+          },
+        ),
+    })
+    await using served = await servedWorkflow(race)
+    const watched = served.start(null)
+    await expect(watched.run.result).rejects.toMatchObject({
+      message: expect.stringContaining('no way around: unavailable'),
+      details: { step: 'race/fails' },
+    })
+    await watched.over
+    const steps = stepsOf(watched)
+    expect(steps.indexOf('race/waits failed')).toBeGreaterThan(0)
+    expect(steps.at(-1)).toBe('race failed')
+  })
+
   test('in a branch stops its siblings, and each of them is told', async () => {
     const isUp = latch()
     let stopped: unknown
