@@ -434,11 +434,12 @@ export class WorkflowRun {
     const { name, over, from, each, chunk, concurrency } = node
     const done = this.#kept.position(id)
     const total = node.total?.(value, this.#input)
-    const items = done > 0 && from ? from(value, done) : over(value, this.#input)
-    const known = total ?? (Array.isArray(items) ? items.length : undefined)
+    const seeks = done > 0 && from !== undefined
+    const items = seeks ? from(value, done) : over(value, this.#input)
+    const known = total ?? (Array.isArray(items) ? items.length + (seeks ? done : 0) : undefined)
     let count = done
     const signal = signalOf(place)
-    const chunks = chunksOf(items, chunk, signal, from ? 0 : done)
+    const chunks = chunksOf(items, chunk, signal, seeks ? 0 : done)
     await inOrder(
       chunks,
       concurrency,

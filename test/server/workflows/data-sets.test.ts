@@ -404,6 +404,32 @@ describe('a run that begins where another one failed', () => {
     }
   })
 
+  test('reports the number of all items, also of a source that seeks and gives the rest as an array', async () => {
+    let isBroken = true
+    const all = [0, 1, 2, 3, 4]
+    const batch = workflow({
+      steps: (flow) =>
+        flow.batch('import', {
+          over: () => all,
+          from: (_, done) => all.slice(done),
+          each(items) {
+            if (isBroken && items[0] === 2) throw new MillraceError('unavailable', 'down')
+          },
+          chunk: 2,
+        }),
+    })
+    await using served = await servedWorkflow(batch)
+    const failed = served.start(null)
+    await expect(failed.run.result).rejects.toMatchObject({ code: 'unavailable' })
+    isBroken = false
+    const again = served.start(null, { meta: { retryOf: failed.run.id } })
+    expect(await again.run.result).toEqual({ items: 5 })
+    expect(again.all('progress').map(({ current, total }) => [current, total])).toEqual([
+      [4, 5],
+      [5, 5],
+    ])
+  })
+
   test('goes on with the chunks of a map, and with the last iteration of a loop', async () => {
     const done: string[] = []
     let isBroken = true
