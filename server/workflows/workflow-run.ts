@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { MillraceError } from '../../protocol/errors.ts'
-import type { PlainEvent, RunEvent } from '../../protocol/events.ts'
+import type { PlainEvent } from '../../protocol/events.ts'
 import type { Actor, ActorContext } from '../actors/actor.ts'
 import { retry } from '../streams/retry.ts'
 import { isThenable } from '../streams/thenable.ts'
@@ -23,6 +23,7 @@ import type { KeptResults } from './kept-results.ts'
 import { retriable } from './retry-policy.ts'
 import { stepContext } from './step-context.ts'
 import { failureOf, wordsOf } from './step-failure.ts'
+import { isGenerator, streamed } from './step-generator.ts'
 import { inlined } from './sub-workflow.ts'
 
 /** Where steps are done: in the run of the workflow, or in that of one of its branches. */
@@ -113,14 +114,14 @@ export class WorkflowRun {
       await context.emit({ type: 'step', id, name, status: 'skipped', ...this.#output(place, id, name, value ?? null) })
       return value
     }
-    await context.resumed()
+    await resumed(place)
     const { runtime } = context
     const begunAt = runtime.now()
     const ms = (): number => Math.round(runtime.now() - begunAt)
     if (this.#kept.tell(id)) await context.emit({ type: 'step', id, name, status: 'start' })
-    // A pause may have come while a slow reader held it back.
-    await context.resumed()
     try {
+      // A pause may have come while a slow reader held it back.
+      await resumed(place)
       const output = await perform()
       place.signal?.throwIfAborted()
       this.#kept.add(id, output)
@@ -174,10 +175,10 @@ export class WorkflowRun {
     const again = async (): Promise<unknown> => {
       attempt++
       if (attempt > 1) {
-        await context.resumed()
+        await resumed(place)
         this.#kept.tell(id)
         await context.emit({ type: 'step', id, name, status: 'start', attempt })
-        await context.resumed()
+        await resumed(place)
       }
       try {
         return await this.#once(node, value, id, attempt, place)
@@ -341,9 +342,9 @@ export class WorkflowRun {
     const signal = AbortSignal.any([signalOf(place), siblings.signal])
     let failure: { error: unknown } | undefined
     const one = async (name: string, nodes: FlowNodes): Promise<unknown> => {
-      const instead = recover && ((error: MillraceError) => recover(error, name, value))
       const branchId = `${id}/${name}`
       const inside = { ...place, signal }
+      const instead = recover && ((error: MillraceError) => recover(error, name, value))
       try {
         return await this.#recovering(branchId, inside, instead, () =>
           this.#named(branchId, name, inside, () =>
@@ -425,8 +426,9 @@ export class WorkflowRun {
     return results
   }
 
-  #item(each: MapNode['each'], item: unknown, id: string, name: string, place: Place): Promise<unknown> {
+  async #item(each: MapNode['each'], item: unknown, id: string, name: string, place: Place): Promise<unknown> {
     if (isNodes(each)) return this.#sequence(each, item, { ...place, prefix: `${id}/` })
+    await resumed(place)
     return this.#body(each, item, { id, name, attempt: 1 }, place)
   }
 
@@ -445,9 +447,9 @@ export class WorkflowRun {
       concurrency,
       signal,
       async (part, at, partSignal) => {
-        await place.context.resumed()
-        const step = { id: `${id}[${done + at * chunk}]`, name, attempt: 1 }
         const inside = { ...place, signal: partSignal }
+        await resumed(inside)
+        const step = { id: `${id}[${done + at * chunk}]`, name, attempt: 1 }
         await this.#body({ run: (given, context) => each(given as unknown[], context) }, part, step, inside)
         return part.length
       },
@@ -492,24 +494,6 @@ export class WorkflowRun {
   }
 }
 
-/** Passes on what a generator yields. One that returns nothing has said its text. */
-async function streamed(items: AsyncGenerator<string | RunEvent>, { context, signal }: Place): Promise<unknown> {
-  let text = ''
-  try {
-    for (;;) {
-      signal?.throwIfAborted()
-      const step: IteratorResult<string | RunEvent, unknown> = await items.next()
-      // Code that ignores its signal must not speak for the attempt behind it.
-      signal?.throwIfAborted()
-      if (step.done) return step.value === undefined ? text : step.value
-      if (typeof step.value === 'string') text += step.value
-      await context.emit(step.value)
-    }
-  } finally {
-    await items.return(undefined)
-  }
-}
-
 /** The key of a child, by which it is found again after a restart. */
 function keyOf(id: string): string | undefined {
   return id.length <= MAX_KEY_CHARACTERS ? id : undefined
@@ -520,14 +504,15 @@ function signalOf({ context, signal }: Place): AbortSignal {
   return signal ?? context.signal
 }
 
+/** Waits while a pause holds, unless what is done here is stopped meanwhile. */
+function resumed({ context, signal }: Place): Promise<void> {
+  return signal ? untilAborted(context.resumed(), signal) : context.resumed()
+}
+
 function isStopped({ context, signal }: Place): boolean {
   return context.signal.aborted || signal?.aborted === true
 }
 
 function isNodes(each: MapNode['each']): each is FlowNodes {
   return Array.isArray(each)
-}
-
-function isGenerator(given: unknown): given is AsyncGenerator<string | RunEvent> {
-  return typeof given === 'object' && given !== null && 'next' in given && Symbol.asyncIterator in given
 }

@@ -149,6 +149,32 @@ describe('a function that is a branch', () => {
     expect(await watched.run.result).toEqual({ one: 2 })
   })
 
+  test('begins no further item of a map while it is paused', async () => {
+    const isOpen = latch()
+    const begun: number[] = []
+    const items = workflow({
+      steps: (flow) =>
+        flow.map('items', {
+          over: () => [1, 2, 3],
+          async each(n) {
+            begun.push(n)
+            await isOpen.opened
+            return n
+          },
+          concurrency: 1,
+        }),
+    })
+    await using served = await servedWorkflow(items)
+    const watched = served.start(null)
+    await eventually(() => begun.length === 1, 'the first item is under way')
+    await watched.run.send('govern', { paused: true })
+    isOpen.open()
+    await watched.run.send('govern', {})
+    expect(begun).toEqual([1])
+    await watched.run.send('govern', { paused: false })
+    expect(await watched.run.result).toEqual([1, 2, 3])
+  })
+
   test('is tried again as another child, and keeps its result', async () => {
     const flaky = workflow({
       steps: (flow) =>
