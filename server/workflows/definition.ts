@@ -55,7 +55,11 @@ const name = z.string()
 const count = z.int().min(1).exactOptional()
 const ms = z.number().min(0).exactOptional()
 const steps: z.ZodType<StepData[]> = z.lazy(() => z.array(step).min(1))
-const ways = z.record(z.string(), steps)
+// A record would leave a way of this name out without a word.
+const ways = z
+  .unknown()
+  .refine((given) => !Object.hasOwn(Object(given), '__proto__'), { error: 'nothing may be named __proto__' })
+  .pipe(z.record(z.string(), steps))
 
 const actorStep: z.ZodType<ActorStepData> = z.strictObject({
   type: z.literal('actor'),

@@ -159,6 +159,15 @@ describe('a workflow as data', () => {
       },
       'there are two steps a',
     ],
+    [
+      'has a branch that no object can have',
+      JSON.parse(
+        `{ "steps": [{ "type": "parallel", "name": "p", "branches": {
+          "a": [{ "type": "wait", "name": "w", "ms": 1 }],
+          "__proto__": [{ "type": "wait", "name": "w", "ms": 1 }] } }] }`,
+      ),
+      'steps.0.branches: nothing may be named __proto__',
+    ],
     ['is nested without end', { steps: [deep(100)] }, 'nested 64 deep'],
     [
       'is endless',
