@@ -66,7 +66,7 @@ export type LoopNode = {
 export type MapNode = {
   readonly type: 'map'
   readonly name: string
-  readonly over: (value: unknown, input: unknown) => Items
+  readonly over: (value: unknown, input: unknown, signal: AbortSignal) => Items
   /** What is done with one item: a body, or steps of its own. */
   readonly each: StepBody | FlowNodes
   readonly chunk: number
@@ -77,9 +77,9 @@ export type MapNode = {
 export type BatchNode = {
   readonly type: 'batch'
   readonly name: string
-  readonly over: (value: unknown, input: unknown) => Items
+  readonly over: (value: unknown, input: unknown, signal: AbortSignal) => Items
   /** Gives the items behind the first `done` ones. Default: those of `over` are read and left out. */
-  readonly from: ((value: unknown, done: number) => Items) | undefined
+  readonly from: ((value: unknown, done: number, signal: AbortSignal) => Items) | undefined
   readonly total: ((value: unknown, input: unknown) => number | undefined) | undefined
   readonly each: (items: readonly unknown[], context: Given) => unknown
   readonly chunk: number

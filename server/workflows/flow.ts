@@ -62,8 +62,11 @@ export type ActorStepOptions<Input, Value, A, Recovered = never, Out = AnswerOf<
 
 /** Options of `map`. */
 export type MapOptions<Input, Value, Item, Out> = {
-  /** The data set: an array, or anything that `for await` takes. Default of its total: the length of an array. */
-  over: (value: Value, input: Input) => Iterable<Item> | AsyncIterable<Item>
+  /**
+   * The data set: an array, or anything that `for await` takes. Default of its total: the length of an array. `signal`
+   * aborts when the step is stopped: a source that waits for its next item should end then.
+   */
+  over: (value: Value, input: Input, signal: AbortSignal) => Iterable<Item> | AsyncIterable<Item>
   /** What is done with one item. One of `each`, `actor` and `steps`. */
   each?: ((item: Item, context: StepContext<Input>) => Running<Out>) | undefined
   /** How many items are done between two `progress` events, and kept together. Default 100. */
@@ -74,8 +77,11 @@ export type MapOptions<Input, Value, Item, Out> = {
 
 /** Options of `batch`. */
 export type BatchOptions<Input, Value, Item> = {
-  /** The data set: anything that `for await` takes. It is read chunk by chunk. */
-  over: (value: Value, input: Input) => Iterable<Item> | AsyncIterable<Item>
+  /**
+   * The data set: anything that `for await` takes. It is read chunk by chunk. `signal` aborts when the step is stopped: a
+   * source that waits for its next item should end then.
+   */
+  over: (value: Value, input: Input, signal: AbortSignal) => Iterable<Item> | AsyncIterable<Item>
   /** What is done with one chunk. */
   each: (items: Item[], context: StepContext<Input>) => Running<unknown>
   /** How many items a chunk has. There is a `progress` event behind each. Default 100. */
@@ -88,7 +94,7 @@ export type BatchOptions<Input, Value, Item> = {
    * Gives the items behind the first `done`, where a run begins where another one failed. Default: `over`, of which
    * those are read and left out.
    */
-  from?: ((value: Value, done: number) => Iterable<Item> | AsyncIterable<Item>) | undefined
+  from?: ((value: Value, done: number, signal: AbortSignal) => Iterable<Item> | AsyncIterable<Item>) | undefined
 }
 
 /** Options of `ask`. */

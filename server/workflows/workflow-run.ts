@@ -398,10 +398,10 @@ export class WorkflowRun {
 
   async #map(node: MapNode, value: unknown, id: string, place: Place): Promise<unknown> {
     const { name, over, each, chunk, concurrency } = node
-    const items = over(value, this.#input)
+    const signal = signalOf(place)
+    const items = over(value, this.#input, signal)
     const total = Array.isArray(items) ? items.length : undefined
     const results: unknown[] = []
-    const signal = signalOf(place)
     for await (const part of chunksOf(items, chunk, signal)) {
       const from = results.length
       const partId = `${id}[${from}..${from + part.length - 1}]`
@@ -437,10 +437,10 @@ export class WorkflowRun {
     const done = this.#kept.position(id)
     const total = node.total?.(value, this.#input)
     const seeks = done > 0 && from !== undefined
-    const items = seeks ? from(value, done) : over(value, this.#input)
+    const signal = signalOf(place)
+    const items = seeks ? from(value, done, signal) : over(value, this.#input, signal)
     const known = total ?? (Array.isArray(items) ? items.length + (seeks ? done : 0) : undefined)
     let count = done
-    const signal = signalOf(place)
     const chunks = chunksOf(items, chunk, signal, seeks ? 0 : done)
     await inOrder(
       chunks,

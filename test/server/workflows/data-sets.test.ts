@@ -229,6 +229,62 @@ describe('a batch', () => {
     expect(chunks).toEqual([1])
   })
 
+  test('fails at once where the other chunks wait for the end of a pause', async () => {
+    const gates = [latch(), latch(), latch()] as const
+    const begun: number[] = []
+    const work = workflow({
+      steps: (flow) =>
+        flow.batch('import', {
+          over: () => [0, 1, 2],
+          async each([n]) {
+            begun.push(n!)
+            await gates[n as 0 | 1 | 2].opened
+            if (n === 0) throw new MillraceError('unavailable', 'down')
+          },
+          chunk: 1,
+          concurrency: 2,
+        }),
+    })
+    await using served = await servedWorkflow(work)
+    const watched = served.start(null)
+    await eventually(() => begun.length === 2, 'two chunks are under way')
+    await watched.run.send('govern', { paused: true })
+    gates[1].open()
+    await watched.run.send('govern', {})
+    gates[0].open()
+    await expect(watched.run.result).rejects.toMatchObject({ code: 'unavailable' })
+    expect(begun).toEqual([0, 1])
+  })
+
+  test('stops its source where that waits for more, and the cancel waits for it', async () => {
+    for (const concurrency of [1, 2]) {
+      const isUp = latch()
+      let isClosed = false
+      const work = workflow({
+        steps: (flow) =>
+          flow.batch('import', {
+            async *over(_, _input, signal) {
+              try {
+                yield 1
+                isUp.open()
+                await aborted(signal)
+              } finally {
+                isClosed = true
+              }
+            },
+            each: () => {},
+            chunk: 1,
+            concurrency,
+          }),
+      })
+      await using served = await servedWorkflow(work)
+      const watched = served.start(null)
+      await isUp.opened
+      expect(await watched.run.cancel()).toMatchObject({ outcome: 'cancelled', settled: true })
+      expect(isClosed).toBe(true)
+    }
+  })
+
   test('begins no chunk that its source gives after a failure', async () => {
     const isFailing = latch()
     const chunks: unknown[] = []
