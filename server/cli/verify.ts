@@ -7,6 +7,7 @@ import { connectWords } from './connect-words.ts'
 import { EXIT, type ExitCode, Failure, messageOf } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import type { Output } from './output.ts'
+import { oneLine } from './run-table.ts'
 import { type Command, readArgs, readNumber } from './usage.ts'
 import { headWords, resultWords, sumWords } from './verify-words.ts'
 import { version } from './version.ts'
@@ -158,9 +159,11 @@ async function ofServer(url: string | undefined, values: Values, judged: Judged,
   return judgeServer({ ...judged, url, token, ...means })
 }
 
-/** Runs a command of the operator. Rejects when it fails. */
+/** Runs a command of the operator. Rejects when it fails, with what it said in one line. */
 async function shell(command: string, signal: AbortSignal): Promise<void> {
-  await promisify(exec)(command, { signal, timeout: COMMAND_MS })
+  await promisify(exec)(command, { signal, timeout: COMMAND_MS }).catch((error: unknown) => {
+    throw new Error(oneLine((error as Error).message.trim()))
+  })
 }
 
 async function ofClient(command: string, judged: Judged, begin: Begin): Promise<Report> {

@@ -82,6 +82,15 @@ describe('millrace verify reports', () => {
     expect(stdout).toMatch(/ {2}skipped {2}other-principal .* Not judged: no --other-token was given/)
   })
 
+  test('in one line why the command that tells a server to go away failed', async () => {
+    const command = 'echo no such server >&2; echo at all >&2; exit 3'
+    const { code, stdout } = await verify(server.url, '--token', 'alice', '--only', 'drain', '--drain', command)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(
+      /\n {2}skipped {2}drain .* could not be told to go away: .*exit 3 no such server at all\.\n\n0 /,
+    )
+  })
+
   test('everything behind an essential check that fails as skipped', async () => {
     await using proxy = await frameProxy(server.url, { subprotocol: () => false })
     const { code, stdout } = await verify(proxy.url, '--token', 'alice', '--level', 'minimal', '--patience', '1')
