@@ -83,7 +83,7 @@ function View({ isOpen }: { isOpen: boolean }) {
         <RunsView />
       ) : (
         <ChunkView chunk={conversationsChunk} name="The view of conversations">
-          {({ Conversations }) => <Conversations />}
+          {(Conversations) => <Conversations />}
         </ChunkView>
       )}
     </div>

@@ -3,8 +3,8 @@ import { createChunk } from './state/chunk.ts'
 import { whenIdle } from './state/when-idle.ts'
 
 // What the list of runs does not need. Each is a file of its own, which the browser gets after the list is shown.
-export const runChunk = createChunk(() => import('./parts/run-panes.tsx'))
-export const conversationsChunk = createChunk(() => import('./parts/conversations.tsx'))
+export const runChunk = createChunk(async () => (await import('./parts/run-panes.tsx')).RunPanes)
+export const conversationsChunk = createChunk(async () => (await import('./parts/conversations.tsx')).Conversations)
 
 /** Loads all of them, each when the page has nothing else to do: whatever one opens is there. @returns a function that stops it. */
 export function prefetchChunks(): () => void {

@@ -138,7 +138,7 @@ export function RunPage({ run, slot }: RunPageProps) {
         {current === 'output' && <Output shown={shown} mayCancel={may?.cancel === true && isLive(run)} />}
         {current === 'timeline' && (
           <ChunkView chunk={timelineChunk} name="The timeline">
-            {({ Timeline }) => <Timeline run={run} />}
+            {(Timeline) => <Timeline run={run} />}
           </ChunkView>
         )}
         {current === 'graph' && <Graph boxes={boxes} parts={shown.parts} />}

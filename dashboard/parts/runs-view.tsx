@@ -20,7 +20,7 @@ export function RunsView() {
         <Overview />
       ) : (
         <ChunkView chunk={runChunk} name="The view of a run">
-          {({ RunPanes }) => <RunPanes run={run} beside={beside} />}
+          {(RunPanes) => <RunPanes run={run} beside={beside} />}
         </ChunkView>
       )}
     </main>
