@@ -4,10 +4,13 @@ import type { Metrics, MetricsText, MetricsView, RecordFields } from '../metrics
 /** The metrics of all nodes of a machine, at whichever of them is asked. */
 export class NodeMetrics implements Metrics {
   readonly #own: Metrics
-  readonly #ofAll: () => Promise<readonly string[]>
+  readonly #ofAll: () => Promise<readonly string[] | undefined>
 
-  /** @param own those of this node. @param ofAll asks all nodes for the text of theirs. */
-  constructor(own: Metrics, ofAll: () => Promise<readonly string[]>) {
+  /**
+   * @param own those of this node.
+   * @param ofAll asks all nodes for the text of theirs. Undefined: nobody could ask them, and the answer is what this one has.
+   */
+  constructor(own: Metrics, ofAll: () => Promise<readonly string[] | undefined>) {
     this.#own = own
     this.#ofAll = ofAll
   }
@@ -21,8 +24,8 @@ export class NodeMetrics implements Metrics {
   }
 
   async text(): Promise<MetricsText> {
-    const [{ contentType }, texts] = await Promise.all([this.#own.text(), this.#ofAll()])
-    return { contentType, text: joinedTexts(texts) }
+    const [own, texts] = await Promise.all([this.#own.text(), this.#ofAll()])
+    return texts ? { ...own, text: joinedTexts(texts) } : own
   }
 }
 

@@ -27,6 +27,9 @@ export type FromNode =
   /** Its metrics. Undefined: it has none, or they fail. */
   | { readonly kind: 'metrics'; readonly scrape: number; readonly text: string | undefined }
 
+/** How long it waits for the metrics of the others, in milliseconds: longer than the process that asks them all waits. */
+const ALL_METRICS_MS = 5_000
+
 /**
  * This process as one of the nodes of `millrace serve --workers`: what it hears from the process that began it, and when it
  * drains. That process alone hears the Ctrl-C of the terminal, which all of them get.
@@ -38,7 +41,8 @@ export class ServedNode implements InterruptSource {
   readonly n: number
   readonly env: InterruptSource['env'] = {}
   readonly #listeners = new Set<() => void>()
-  readonly #scrapes = new Map<number, (texts: readonly string[]) => void>()
+  readonly #scrapes = new Map<number, (texts: readonly string[] | undefined) => void>()
+  #lastScrape = 0
   #metrics: Metrics | undefined
   #isDraining = false
 
@@ -65,7 +69,10 @@ export class ServedNode implements InterruptSource {
       else if (message.kind === 'scrape') void this.#report(message.scrape)
       else if (message.kind === 'scraped') this.#scrapes.get(message.id)?.(message.texts)
     })
-    process.on('disconnect', drain)
+    process.on('disconnect', () => {
+      for (const answer of this.#scrapes.values()) answer(undefined)
+      drain()
+    })
     process.on('SIGTERM', drain)
   }
 
@@ -85,14 +92,24 @@ export class ServedNode implements InterruptSource {
   /** The metrics of all nodes, at each of them. @param own those of this node. */
   shareMetrics(own: Metrics): Metrics {
     this.#metrics = own
-    let last = 0
-    return new NodeMetrics(own, () => {
-      const id = ++last
-      return new Promise<readonly string[]>((resolve) => {
+    return new NodeMetrics(own, () => this.#scrapeAll())
+  }
+
+  /** The metrics of all nodes. Undefined: the process that would ask them is gone, or does not answer. */
+  async #scrapeAll(): Promise<readonly string[] | undefined> {
+    if (!process.connected) return undefined
+    const id = ++this.#lastScrape
+    let late: NodeJS.Timeout | undefined
+    try {
+      return await new Promise<readonly string[] | undefined>((resolve) => {
+        late = setTimeout(resolve, ALL_METRICS_MS, undefined)
         this.#scrapes.set(id, resolve)
         tell({ kind: 'scrape', id })
-      }).finally(() => this.#scrapes.delete(id))
-    })
+      })
+    } finally {
+      clearTimeout(late)
+      this.#scrapes.delete(id)
+    }
   }
 
   async #report(scrape: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { joinedTexts } from '../../server/cli/node-metrics.ts'
 import { Scrapes } from '../../server/cli/scrapes.ts'
 import type { ToNode } from '../../server/cli/serve-node.ts'
@@ -29,4 +29,24 @@ test('a process that ends while it is asked is left out, and one that answers tw
   expect(told).toEqual([])
   scrapes.remove('ending')
   expect(told).toEqual([['asked', { kind: 'scraped', id: 7, texts: ['asked', 'other'] }]])
+})
+
+test('a process that does not answer in time is left out, and its answer is too late', () => {
+  vi.useFakeTimers()
+  try {
+    const told: [string, ToNode][] = []
+    const scrapes = new Scrapes<string>((node, message) => told.push([node, message]))
+    for (const node of ['asked', 'hanging']) scrapes.add(node)
+    scrapes.begin('asked', 7)
+    scrapes.take('asked', 1, 'asked')
+    told.splice(0)
+    vi.advanceTimersByTime(1_999)
+    expect(told).toEqual([])
+    vi.advanceTimersByTime(1)
+    scrapes.take('hanging', 1, 'hanging')
+    expect(told).toEqual([['asked', { kind: 'scraped', id: 7, texts: ['asked'] }]])
+    expect(vi.getTimerCount()).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
 })

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { Agent, get, type IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { NoticeReceiver, SECRET } from '../helpers/notice-receiver.ts'
 import { HAS_REDIS, RedisServer } from '../helpers/redis-server.ts'
@@ -80,6 +83,26 @@ describe.skipIf(!HAS_REDIS)('millrace serve --workers', () => {
     expect(valuesOf(text, started)[place] ?? 0).toBeLessThan(
       runs.filter((run) => pidOf(run) === pidOf(runs[0]!)).length,
     )
+  })
+
+  test('a worker answers GET /metrics for itself while the process that began it stands still', async () => {
+    await using serve = await ServedWorkers.start(redis, ['--metrics'])
+    const [, url = ''] = await serve.server.said('stdout', /metrics (http:\S+\/metrics)\n/)
+    // The connection is at a worker already: new ones go through the process that stands still.
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const workersIn = async (): Promise<string[]> => {
+      const [answer] = (await once(get(url, { agent }), 'response')) as [IncomingMessage]
+      const named = (await text(answer)).matchAll(/^millrace_connections\{[^}\n]*worker="(\d)"\}/gm)
+      return [...named].map(([, worker = '']) => worker)
+    }
+    try {
+      expect(await workersIn()).toEqual(['1', '2'])
+      serve.server.kill('SIGSTOP')
+      expect(await workersIn()).toHaveLength(1)
+    } finally {
+      serve.server.kill('SIGCONT')
+      agent.destroy()
+    }
   })
 
   test.each([

@@ -26,7 +26,7 @@ function judged(
 
 /** Lets a server go away, which gives its runs a moment. */
 function draining({ server }: Awaited<ReturnType<typeof referenceServer>>): () => Promise<void> {
-  return async () => void server.close({ drainMs: 300 })
+  return async () => void server.close({ drainMs: 1_000 })
 }
 
 /** Whether a broken server is judged by every check, or only by the broken one and those of the same section. */
