@@ -58,7 +58,7 @@ const steps: z.ZodType<StepData[]> = z.lazy(() => z.array(step).min(1))
 // A record would leave a way of this name out without a word.
 const ways = z
   .unknown()
-  .refine((given) => !Object.hasOwn(Object(given), '__proto__'), { error: 'nothing may be named __proto__' })
+  .refine((given) => !Object.hasOwn(Object(given) as object, '__proto__'), { error: 'nothing may be named __proto__' })
   .pipe(z.record(z.string(), steps))
 
 const actorStep: z.ZodType<ActorStepData> = z.strictObject({
