@@ -23,16 +23,32 @@ const OPTIONS: OptionKinds<PrometheusOptions> = { register: 'an object', labels:
  * Metrics for Prometheus: `createServer({ metrics: prometheus() })`. `GET /metrics` of plain HTTP answers with them. Needs
  * the package `prom-client`.
  * @throws MillraceError `bad_request` for an unknown option, for a registry that has metrics of millrace already, and for
- * labels with a registry of yours: it has labels of its own.
+ * labels with a registry of yours: it has labels of its own; and for a label that has no valid name, is one of a metric, or
+ * is no text.
  */
 export function prometheus(options: PrometheusOptions = {}): Metrics {
   checkOptions('prometheus', options, OPTIONS)
   const { register, labels } = options
   if (!labels) return new PrometheusMetrics(register ?? new Registry())
   if (register) throw new MillraceError('bad_request', 'labels are for a registry of their own: set those of register')
+  for (const [name, value] of Object.entries(labels)) checkLabel(name, value)
   const own = new Registry()
   own.setDefaultLabels(labels)
   return new PrometheusMetrics(own)
+}
+
+/** As Prometheus has them, https://prometheus.io/docs/concepts/data_model. What begins with `__` is its own. */
+const LABEL_NAME = /^(?!__)[a-zA-Z_]\w*$/
+/** Labels that metrics have themselves. `le` is that of the buckets of a histogram. */
+const OWN_LABELS = new Set<string>(['le', ...Object.values(CATALOGUE).flatMap(({ labels = [] }: Metric) => labels)])
+
+function checkLabel(name: string, value: unknown): void {
+  const refuse = (why: string): never => {
+    throw new MillraceError('bad_request', `prometheus: the label ${JSON.stringify(name)} ${why}`)
+  }
+  if (!LABEL_NAME.test(name)) refuse('needs a name of letters, digits and _ that does not begin with a digit or __')
+  if (OWN_LABELS.has(name)) refuse('is one that metrics have themselves: name it otherwise')
+  if (typeof value !== 'string') refuse('needs a text')
 }
 
 type Logged = MeasuredRun['logged']

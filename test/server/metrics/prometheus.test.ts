@@ -576,6 +576,18 @@ describe('prometheus()', () => {
     )
   })
 
+  test.each([
+    [{ 'a-b': 'x' }, /"a-b" needs a name of letters/],
+    [{ '1st': 'x' }, /"1st" needs a name of letters/],
+    [{ __name__: 'x' }, /"__name__" needs a name of letters/],
+    [{ '': 'x' }, /"" needs a name of letters/],
+    [{ actor: 'x' }, /"actor" is one that metrics have themselves/],
+    [{ le: 'x' }, /"le" is one that metrics have themselves/],
+    [{ zone: 1 as unknown as string }, /"zone" needs a text/],
+  ])('refuses the label %j', (labels, says) => {
+    expect(() => prometheus({ labels })).toThrow(says)
+  })
+
   test('has what is live also where the registry of a process is read', async () => {
     const register = new Registry()
     const { server, metrics } = served({ register })
