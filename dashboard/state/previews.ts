@@ -63,14 +63,13 @@ export class Previews {
 
   /**
    * Whether reading a run changes nothing for it. A reader of its own principal counts as one that is there: a run that
-   * nobody else reads would not be ended as detached.
+   * nobody else reads would not be ended as detached. Those that merge may be nobody but pages like this one.
    */
   #mayRead(run: FleetRun): boolean {
     const { live, isOwn, parent } = run
     if (!live || !isLive(run) || run.state === 'ended') return false
     if (!isOwn || parent !== undefined) return true
-    const others = live.readers.filter(({ own }) => own).length - (this.#readings.has(run.id) ? 1 : 0)
-    return others > 0 && !live.detached
+    return !live.detached && live.readers.some(({ own, policy }) => own && policy === 'pace')
   }
 
   #leave(id: string, reading: Reading): void {

@@ -107,6 +107,18 @@ describe('the previews of a list', () => {
     expect([...attached.keys()]).toEqual(['foreign', 'child'])
   })
 
+  test("go on with a run of one's own before the list tells of this reader, and beside other pages", () => {
+    const { client, attached } = fakeClient()
+    const previews = new Previews(client, new Latencies(), async () => {})
+    const page: InspectedReader = { policy: 'merge', own: true, credit: 16, lag: 0 }
+    for (const readers of [[other], [other], [other, page], [other, page, page]]) {
+      previews.show([fleetRun('read', readers)])
+      expect([...attached.keys()]).toEqual(['read'])
+    }
+    previews.show([fleetRun('read', [page, page])])
+    expect([...attached.keys()]).toEqual([])
+  })
+
   test('keep the last words, and take one piece a frame', async () => {
     const frames: (() => void)[] = []
     const { client } = fakeClient([token('a'.repeat(300), 1_250), token(' end', 1_300)])

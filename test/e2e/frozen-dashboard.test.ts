@@ -54,7 +54,8 @@ test('policy: a dashboard that is frozen slows none of the runs it shows, and wh
   const before = memoryMb()
   go()
   expect(await Promise.all(read)).toEqual(ids.map(() => ITEMS * TEXT.length))
-  expect(memoryMb() - before).toBeLessThan(MAX_GROWTH_MB)
+  // What was sent is garbage, of which one collection does not find all.
+  await eventually(() => memoryMb() - before < MAX_GROWTH_MB, 'no more is held than policies let wait')
   // It was frozen all the time, and connected.
   expect(connection!.down.bytes - passed).toBeLessThan(TEXT.length * ITEMS)
   expect(connection!.isCut).toBe(false)
