@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
+import { LongestFirst } from './test/helpers/longest-first.ts'
 import { PATIENCE_MS } from './test/helpers/patience.ts'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 import { testsWithoutTransport, testsWithPrograms } from './test/helpers/tests-by-import.ts'
@@ -42,6 +43,7 @@ export default defineConfig({
     // Three at a time also on a small machine: many files wait for sockets and child processes most of their time.
     maxWorkers: 3,
     execArgv: ['--expose-gc'],
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', new SummaryReporter()],
     coverage: {
       include: ['protocol/**', 'formats/**', 'client-sdk/**', 'adapters/**', 'react/**', 'server/**', 'verify/**'],
