@@ -27,6 +27,11 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     await page.reload()
     await longer(120)
     expect(await page.textContent('#answer')).toMatch(/Tell me about pages/)
+    // An answer takes a few seconds, and a page may take as long to load: the next one is stopped.
+    await expect.poll(() => page.textContent('#state')).toBe('done')
+    await page.fill('input', 'Tell me more')
+    await page.click('button[type=submit]')
+    await longer(0)
     await page.click('#stop')
     await expect.poll(() => page.textContent('#state')).toBe('Stopped. Provider: closed')
     expect(example.said).toEqual([])
