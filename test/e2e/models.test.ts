@@ -117,7 +117,7 @@ describe.each(['openai', 'responses', 'anthropic', 'gemini', 'ollama'] as const)
 
   test('a client that does not read stops the provider, costs the server nothing, and then gets everything', async () => {
     // More than the kernel takes on the way: it swallows megabytes.
-    const tokens = repetitions({ quick: 8_000, full: 60_000 })
+    const tokens = repetitions({ quick: 8_000, full: 20_000, long: 60_000 })
     const tokenBytes = 1_000
     const name = `${kind} paused`
     await provider.behave(name, { tokens: tokens / 5, tokenBytes }, { tokens, tokenBytes })
