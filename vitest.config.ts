@@ -1,8 +1,8 @@
 import { configDefaults, defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { LongestFirst } from './test/helpers/longest-first.ts'
 import { PATIENCE_MS } from './test/helpers/patience.ts'
+import { PROGRAM_TESTS } from './test/helpers/program-tests.ts'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
-import { testsWithoutTransport, testsWithPrograms } from './test/helpers/tests-by-import.ts'
 import { PACKAGE_TESTS } from './vitest.package.config.ts'
 
 /** Files that measure memory, or count what code does: each has a process of its own, with nothing in it from others. */
@@ -20,11 +20,11 @@ const MEASURING_MEMORY = [
   'test/hostile/frame-cost.test.ts',
 ]
 
-/** Files that start programs: the command line, a browser. */
-const PROGRAMS = testsWithPrograms()
-
 /** On another transport, only those files run in which it is another one. */
-const NOT_CONCERNED = process.env['MILLRACE_TEST_TRANSPORT'] === undefined ? [] : testsWithoutTransport()
+const NOT_CONCERNED =
+  process.env['MILLRACE_TEST_TRANSPORT'] === undefined
+    ? []
+    : (await import('./test/helpers/tests-by-import.ts')).testsWithoutTransport()
 
 /**
  * All behaviour, with reduced counts, in two tiers: `npm test` runs what needs no further program but a Redis, and
@@ -50,18 +50,18 @@ export default defineConfig({
     },
     projects: [
       // One process loads the sources once for all files that it runs, one after the other.
-      project('shared', { isolate: false, include: ['test/**/*.test.ts'] }, [...MEASURING_MEMORY, ...PROGRAMS]),
+      project('shared', { isolate: false, include: ['test/**/*.test.ts'] }, [...MEASURING_MEMORY, ...PROGRAM_TESTS]),
       project('memory', { isolate: true, include: MEASURING_MEMORY }),
-      project('programs', { isolate: false, include: PROGRAMS }, MEASURING_MEMORY),
+      project('programs', { isolate: false, include: PROGRAM_TESTS }, MEASURING_MEMORY),
     ],
   },
 })
 
 function project(
   name: string,
-  test: { isolate: boolean; include: string[] },
+  test: { isolate: boolean; include: readonly string[] },
   except: readonly string[] = [],
 ): TestProjectConfiguration {
   const exclude = [...configDefaults.exclude, 'dist/**', 'test/soak/**', ...PACKAGE_TESTS, ...except, ...NOT_CONCERNED]
-  return { extends: true, test: { name, ...test, exclude } }
+  return { extends: true, test: { ...test, name, include: [...test.include], exclude } }
 }

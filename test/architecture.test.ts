@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { PACKAGE_TESTS } from '../vitest.package.config.ts'
 import {
   findCycle,
   type Import,
@@ -11,6 +12,7 @@ import {
   reachable,
   readSources,
 } from './helpers/import-graph.ts'
+import { PROGRAM_TESTS } from './helpers/program-tests.ts'
 import { CHOOSING, testsWithoutTransport, testsWithPrograms } from './helpers/tests-by-import.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -339,13 +341,17 @@ test('the files that run on another transport are those that import where it is 
   expect(left).not.toContain('test/e2e/cuts.test.ts')
 })
 
-test('the files that need programs are those that import what starts one', () => {
+test('every file that imports what starts a program is in the tier of programs', () => {
   const needing = testsWithPrograms()
   expect(needing).toContain('test/cli/run.test.ts')
   expect(needing).toContain('test/e2e/dashboard.test.ts')
   expect(needing).toContain('test/verify/client.test.ts')
   expect(needing).not.toContain('test/server/runs/cancel.test.ts')
   expect(needing).not.toContain('test/server/stores/redis-store.test.ts')
+  // The first one measures memory, and has a process of its own.
+  const elsewhere = ['test/server/router.test.ts', ...PACKAGE_TESTS]
+  const listed = (file: string): boolean => file.startsWith('test/cli/') || PROGRAM_TESTS.includes(file)
+  expect(needing.filter((file) => !listed(file) && !elsewhere.includes(file))).toEqual([])
 })
 
 describe('a rule about imports is broken by an import that contradicts it', () => {

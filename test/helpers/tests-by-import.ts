@@ -17,7 +17,7 @@ export function testsWithoutTransport(): string[] {
   return testFiles().filter((file) => !choosing.has(file))
 }
 
-/** The test files that import what starts programs, however far: processes are most of what they cost. */
+/** The test files that import what starts programs, however far. */
 export function testsWithPrograms(): string[] {
   const starting = importersOf(STARTING)
   return testFiles().filter((file) => starting.has(file))

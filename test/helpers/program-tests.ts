@@ -1,0 +1,22 @@
+/**
+ * The tests that start programs: the command line, a browser, a server of tools, a client that is judged. Processes are
+ * most of what they cost. `test/architecture.test.ts` finds one that is missing here.
+ */
+export const PROGRAM_TESTS: readonly string[] = [
+  'test/cli/*.test.ts',
+  'test/docs-site.test.ts',
+  'test/e2e/browser.test.ts',
+  'test/e2e/cluster.test.ts',
+  'test/e2e/dashboard.test.ts',
+  'test/e2e/deployment.test.ts',
+  'test/e2e/react.test.ts',
+  'test/e2e/shared-connection.test.ts',
+  'test/e2e/stored-runs.test.ts',
+  'test/e2e/two-servers.test.ts',
+  'test/react/server-side.test.ts',
+  'test/server/stores/sqlite-file.test.ts',
+  'test/server/tools/mcp/mcp-matrix.test.ts',
+  'test/server/tools/mcp/mcp-tools.test.ts',
+  'test/verify/client.test.ts',
+  'test/verify/documents.test.ts',
+]
