@@ -35,12 +35,14 @@ const isWhole = repetitions({ quick: 0, full: 1 }) > 0
 // Judging by a few checks is mostly waiting: all servers are judged at once.
 vi.setConfig({ maxConcurrency: isWhole ? 6 : 64 })
 
-/** The report on a server that breaks the rule of a check. */
+/** The report on a server that breaks the rule of a check. What is judged alone may leave something to those behind it. */
 async function judgedBroken(name: string, alteration: Alteration): Promise<Report> {
   await using server = await referenceServer(onWs)
   await using proxy = await frameProxy(server.url, alteration)
-  const { section } = SERVER_CHECKS.find((check) => check.name === name)!
-  const near = SERVER_CHECKS.filter((check) => check.section === section || check.isEssential)
+  const { section, isAlone } = SERVER_CHECKS.find((check) => check.name === name)!
+  const near = SERVER_CHECKS.filter(
+    (check) => check.section === section || check.isEssential || (isAlone && check.isAlone),
+  )
   const only = isWhole ? [] : near.map((check) => check.name)
   return await judged(proxy.url, isWhole ? 8_000 : 4_000, only, draining(server))
 }

@@ -74,9 +74,9 @@ export const overloadChecks: readonly ServerCheck[] = [
         must(end?.seq !== 0, `a run ${afterMs} ms after the refusal`, frameWords(end!))
       } finally {
         await Promise.all(peers.map((peer) => peer[Symbol.asyncDispose]()))
+        // Whoever comes next finds some of it again, also after a failure.
+        await bench.pause((maxStreams / startsPerSec) * 1_000)
       }
-      // Whoever comes next finds some of it again.
-      await bench.pause((maxStreams / startsPerSec) * 1_000)
     },
   },
 ]
