@@ -15,7 +15,6 @@ const MEASURING_MEMORY = [
   'test/server/workflows/large-data-sets.test.ts',
   'test/server/process/memory-watch.test.ts',
   'test/server/runs/{child-runs,ended-run-memory}.test.ts',
-  'test/server/models/{ai-sdk,anthropic,gemini,ollama,openai,openai-responses}.test.ts',
   'test/e2e/{frozen-dashboard,leaks,many-watchers,model-speed}.test.ts',
   'test/hostile/frame-cost.test.ts',
 ]
@@ -27,8 +26,8 @@ const NOT_CONCERNED =
     : (await import('./test/helpers/tests-by-import.ts')).testsWithoutTransport()
 
 /**
- * All behaviour, with reduced counts, in two tiers: `npm test` runs what needs no further program but a Redis, and
- * `npm run test:programs` what people start, the command line and pages. Examples and types are tested by
+ * All behaviour, with reduced counts, in two tiers: `npm test` runs what needs nothing but Node, and
+ * `npm run test:programs` what starts a program: the command line, a browser, a Redis. Examples and types are tested by
  * vitest.package.config.ts.
  */
 export default defineConfig({

@@ -3,11 +3,12 @@ import { root } from './root.ts'
 
 /** The files that start a server on the transport that MILLRACE_TEST_TRANSPORT names. */
 export const CHOOSING: readonly string[] = ['test/helpers/served-process.ts', 'test/helpers/server.ts']
-/** The files that start the command line, a browser, a server of tools, and a client that is judged. */
+/** The files that start the command line, a browser, a server of tools, a Redis, and a client that is judged. */
 const STARTING: readonly string[] = [
   'test/helpers/browser.ts',
   'test/helpers/command.ts',
   'test/helpers/mcp-server.ts',
+  'test/helpers/redis-server.ts',
   'verify/client/judge.ts',
 ]
 

@@ -38,11 +38,15 @@ import type { Tamper } from './network.ts'
 
 const SCAN = { maxBytes: 1e7, maxDepth: DEFAULT_LIMITS.maxDepth, maxValues: 1e6 }
 
-/**
- * A rule that is broken on purpose: in the code while `patch`ed, or in what travels.
- * @param finds the kind of violation that shows it. Absent: any does.
- */
-export type Break = { readonly patch?: () => () => void; readonly tamper?: () => Tamper; readonly finds?: string }
+/** A rule that is broken on purpose: in the code while `patch`ed, or in what travels. */
+export type Break = {
+  readonly patch?: () => () => void
+  readonly tamper?: () => Tamper
+  /** The kind of violation that shows it. Absent: any does. */
+  readonly finds?: string
+  /** Where the search for it begins: a seed behind which one finds it soon, where that is rare. Default: 1. */
+  readonly from?: number
+}
 
 /** Alters what a server says, frame by frame. */
 function down(alter: (frame: DownFrame) => DownFrame[]): () => Tamper {
@@ -126,6 +130,7 @@ const NIL = Uint8Array.of(0xc0)
 export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
   'a step that is done is not done again': { patch: method(KeptResults.prototype, 'find', () => () => undefined) },
   'a batch goes on behind its last finished chunk': {
+    from: 30,
     patch: method(KeptResults.prototype, 'position', () => () => 0),
   },
   'what is left out in a retry is what was done': {
@@ -139,6 +144,7 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
     ),
   },
   'no step begins in a paused branch': {
+    from: 250,
     patch: both(
       getter(Orders.prototype, 'isPaused', false),
       method(Orders.prototype, 'hold', () => () => undefined),
@@ -242,6 +248,7 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
     ),
   },
   'a task that has ended stays so': {
+    from: 315,
     finds: 'task-revived',
     patch: () => {
       const seen = new WeakSet<object>()
@@ -265,6 +272,7 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
     }),
   },
   'a lead that has handed over says no more, also behind a restart': {
+    from: 270,
     finds: 'lead-goes-on',
     patch: checkpointed((state) => ({ ...state, handOff: undefined })),
   },
@@ -294,6 +302,7 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
     patch: method(KeptResults.prototype, 'tell', () => () => false),
   },
   'what waited goes on with the run that waited for it': {
+    from: 160,
     finds: 'never-went-on',
     patch: method(Children.prototype, 'restore', () => () => {}),
   },
@@ -302,6 +311,7 @@ export const WORKFLOW_BREAKS: { readonly [sentence: string]: Break } = {
 /** Rules of a store, and of what comes back from it. */
 export const STORE_BREAKS: { readonly [sentence: string]: Break } = {
   'the store knows that a waiting run goes on before anything follows': {
+    from: 115,
     patch: method(
       Journal.prototype,
       'goOn',
@@ -324,9 +334,12 @@ export const STORE_BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
-  'what is only logged is not shown': { patch: method(Log.prototype, 'showThrough', () => () => {}) },
-  'a run that only waits is parked': { patch: method(Journal.prototype, 'park', () => () => Promise.resolve()) },
-  'a run that only waited goes on': { patch: method(Parking.prototype, 'checkpoint', () => () => {}) },
+  'what is only logged is not shown': { from: 150, patch: method(Log.prototype, 'showThrough', () => () => {}) },
+  'a run that only waits is parked': {
+    from: 370,
+    patch: method(Journal.prototype, 'park', () => () => Promise.resolve()),
+  },
+  'a run that only waited goes on': { from: 370, patch: method(Parking.prototype, 'checkpoint', () => () => {}) },
   'a child that waited is found again': { patch: method(Children.prototype, 'restore', () => () => {}) },
   'a child is parked once its parent has read what it said': { patch: getter(LocalReader.prototype, 'hasRead', true) },
   'a key names one run, also in another process': {
@@ -440,7 +453,7 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
-  'an agent that is cancelled stops': { patch: method(Run.prototype, 'cancelAgent', () => () => true) },
+  'an agent that is cancelled stops': { from: 305, patch: method(Run.prototype, 'cancelAgent', () => () => true) },
   'an agent that goes on is found': { patch: method(Run.prototype, 'cancelAgent', () => () => false) },
   'a cancel of a call reaches children': { patch: onlyOwn('call') },
   'what a child asks is answered at its run': { patch: onlyOwn('request', 'requestOfCall') },
@@ -487,7 +500,10 @@ export const AGENT_BREAKS: { readonly [sentence: string]: Break } = {
         },
     ),
   },
-  'a stop is for the turn that its sender saw': { patch: method(Orders.prototype, 'turnBegan', () => () => {}) },
+  'a stop is for the turn that its sender saw': {
+    from: 65,
+    patch: method(Orders.prototype, 'turnBegan', () => () => {}),
+  },
   'a stop that is not late stops': {
     patch: method(
       Orders.prototype,

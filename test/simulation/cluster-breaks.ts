@@ -29,6 +29,7 @@ function scripts(changes: { readonly [Of in Name]?: readonly [was: string, is: s
 /** Rules of servers that share a Redis. */
 export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
   'what a former holder appends is refused': {
+    from: 1_150,
     patch: scripts({ append: ["if not have[1] or have[1] ~= fence then return { 'fenced' } end", ''] }),
   },
   'nobody takes a run over before its lease is over': {
@@ -54,6 +55,7 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
     }),
   },
   'what another server asks is found without a hint': {
+    from: 880,
     patch: scripts({
       append: ['return { what, have[5], have[6] }', "return { what, '0', '0' }"],
       renew: ["return { 'ok', have[3], have[4] }", "return { 'ok', '0', '0' }"],

@@ -41,6 +41,14 @@ async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): 
   }
 }
 
+/** A broken rule that no seed of so many finds is one that the simulation does not watch. */
+const ENOUGH = 1_000
+
+/** Searches for what is broken on purpose. Returns the first violation of its kind. */
+export function searchFor(broken: Break, make?: MakeWorld): Promise<Found | undefined> {
+  return search(broken.from ?? 1, ENOUGH, broken, make)
+}
+
 /** Runs `count` seeds from `first`; stops at the first violation, of the kind that `broken` names, and returns it. */
 export async function search(
   first: number,
