@@ -1,10 +1,25 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import { MillraceError } from '../../protocol/errors.ts'
 
 /** A file of the page. */
-export type PageFile = { readonly type: string; readonly bytes: Uint8Array<ArrayBuffer> }
+export class PageFile {
+  readonly type: string
+  readonly bytes: Uint8Array<ArrayBuffer>
+  #compressed: Uint8Array<ArrayBuffer> | undefined
+
+  constructor(type: string, bytes: Uint8Array<ArrayBuffer>) {
+    this.type = type
+    this.bytes = bytes
+  }
+
+  /** The bytes in gzip, made when somebody first asks for them: a server whose page nobody opens starts no later. */
+  get compressed(): Uint8Array<ArrayBuffer> {
+    return (this.#compressed ??= new Uint8Array(gzipSync(this.bytes)))
+  }
+}
 
 /** The files of the page as they were built: its document, and what that loads, by names with a hash of the content. */
 export type PageFiles = { readonly document: PageFile; readonly assets: ReadonlyMap<string, PageFile> }
@@ -48,5 +63,5 @@ function filesOf(folder: string): string[] {
 }
 
 function fileAt(path: string): PageFile {
-  return { type: TYPES[extname(path)] ?? 'application/octet-stream', bytes: new Uint8Array(readFileSync(path)) }
+  return new PageFile(TYPES[extname(path)] ?? 'application/octet-stream', new Uint8Array(readFileSync(path)))
 }

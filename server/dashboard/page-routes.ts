@@ -45,7 +45,24 @@ export function pageRoutes({ document, assets }: PageFiles): Route[] {
   ])
 }
 
-function answer({ request }: Call, { type, bytes }: PageFile, caching: string): Response {
-  const headers = { ...HEADERS, 'cache-control': caching, 'content-type': type, 'content-length': `${bytes.length}` }
+function answer({ request }: Call, file: PageFile, caching: string): Response {
+  const isCompressed = takesGzip(request.headers.get('accept-encoding') ?? '')
+  const bytes = isCompressed ? file.compressed : file.bytes
+  const headers = {
+    ...HEADERS,
+    'cache-control': caching,
+    'content-type': file.type,
+    'content-length': `${bytes.length}`,
+    vary: 'accept-encoding',
+    ...(isCompressed && { 'content-encoding': 'gzip' }),
+  }
   return new Response(request.method === 'HEAD' ? null : bytes, { headers })
+}
+
+/** Whether a list of codings (RFC 9110, section 12.5.3) has gzip in it, and does not forbid it. */
+function takesGzip(codings: string): boolean {
+  return codings.split(',').some((coding) => {
+    const [name, weight = ''] = coding.toLowerCase().split(';')
+    return name!.trim() === 'gzip' && !/^\s*q=0(\.0*)?\s*$/.test(weight)
+  })
 }

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { dashboard } from '../../server/dashboard/dashboard.ts'
@@ -19,6 +22,13 @@ afterAll(async () => {
   expect(server.errors).toEqual([])
   await server[Symbol.asyncDispose]()
 })
+
+/** What is sent for a path, as it is on the way. */
+async function fetchRaw(path: string, codings: string): Promise<{ headers: IncomingHttpHeaders; bytes: Buffer }> {
+  const sent = request(`${server.httpUrl}/${path}`, { agent: false, headers: { 'accept-encoding': codings } }).end()
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+  return { headers: answer.headers, bytes: Buffer.concat(await answer.toArray()) }
+}
 
 /** Sends a path as it is, which a client would normalize. */
 function raw(path: string, host = '127.0.0.1'): Promise<string> {
@@ -63,10 +73,32 @@ describe('the page of the dashboard', () => {
     }
   })
 
+  test.each([
+    ['gzip', true],
+    ['deflate, gzip;q=0.5', true],
+    ['GZIP', true],
+    ['br;q=1.0, gzip ; q=0', false],
+    ['gzip;q=0.000', false],
+    ['identity', false],
+    ['x-gzipped', false],
+    ['', false],
+  ])('is compressed for who says "%s": %s', async (codings, isCompressed) => {
+    for (const path of ['', ...assets]) {
+      const { headers, bytes } = await fetchRaw(path, codings)
+      expect(headers['content-encoding']).toBe(isCompressed ? 'gzip' : undefined)
+      expect(headers.vary?.split(', ')).toContain('accept-encoding')
+      expect(headers['content-length']).toBe(String(bytes.length))
+      const { document, assets: files } = pageFiles()
+      const file = path === '' ? document : files.get(path.slice('assets/'.length))!
+      expect((isCompressed ? gunzipSync(bytes) : bytes).equals(file.bytes)).toBe(true)
+    }
+  })
+
   test('is answered to HEAD without a body, and to no other method', async () => {
     for (const path of ['', ...assets]) {
-      const whole = await (await fetch(`${server.httpUrl}/${path}`)).arrayBuffer()
-      const head = await fetch(`${server.httpUrl}/${path}`, { method: 'HEAD' })
+      const headers = { 'accept-encoding': 'identity' }
+      const whole = await (await fetch(`${server.httpUrl}/${path}`, { headers })).arrayBuffer()
+      const head = await fetch(`${server.httpUrl}/${path}`, { method: 'HEAD', headers })
       expect(head.headers.get('content-length')).toBe(String(whole.byteLength))
       expect((await head.arrayBuffer()).byteLength).toBe(0)
       for (const method of ['POST', 'PUT', 'DELETE', 'PATCH'])
