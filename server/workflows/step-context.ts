@@ -4,7 +4,10 @@ import { modelCall } from '../actors/model-call.ts'
 import type { RunTools } from '../actors/tool.ts'
 import { untilAborted } from '../streams/until-aborted.ts'
 
-/** The second argument of a step: the context of its run, and where in the workflow it is. */
+/**
+ * The second argument of a step: the context of its run, and where in the workflow it is. In a step, `checkpoint` has no
+ * effect and `restored` is undefined: the workflow keeps what its steps have given.
+ */
 export interface StepContext<Input = unknown> extends ActorContext {
   /** The input of the workflow. */
   readonly input: Input
@@ -33,6 +36,8 @@ export function stepContext(
     input: { value: input },
     step: { value: step },
     progress: { value: (progress: Progress) => emit({ type: 'progress', ...progress, step: step.id }) },
+    checkpoint: { value: () => {} },
+    restored: { value: undefined },
   }
   if (!signal) return Object.create(run, own) as StepContext
   const either = (other: AbortSignal | undefined): AbortSignal => (other ? AbortSignal.any([signal, other]) : signal)
@@ -47,12 +52,17 @@ export function stepContext(
     sleepUntil: { value: ((time) => unless(signal, () => run.sleepUntil(time))) satisfies ActorContext['sleepUntil'] },
     resumed: { value: (() => unless(signal, () => run.resumed())) satisfies ActorContext['resumed'] },
     spawn: {
-      value: ((actor, ...[given, options]) =>
-        run.spawn(
-          actor,
-          given,
-          options?.detached ? options : { ...options, signal: either(options?.signal) },
-        )) satisfies ActorContext['spawn'],
+      value: ((actor, ...[given, options]) => {
+        if (!options?.detached) return run.spawn(actor, given, { ...options, signal: either(options?.signal) })
+        signal.throwIfAborted()
+        return run.spawn(actor, given, options)
+      }) satisfies ActorContext['spawn'],
+    },
+    govern: {
+      value: ((order) => {
+        signal.throwIfAborted()
+        run.govern(order)
+      }) satisfies ActorContext['govern'],
     },
     tools: {
       value: ((tools, ...context): RunTools => {

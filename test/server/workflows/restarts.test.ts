@@ -91,6 +91,37 @@ describe('a workflow that waits when its process dies', () => {
     expect(done).toEqual(['first', 'add', 'add', 'item 3', 'item 4', 'last'])
   })
 
+  test('goes on from its steps, also where the code of one has set a checkpoint of its own', async () => {
+    const seen: unknown[] = []
+    const work = workflow({
+      steps: (flow) =>
+        flow
+          .step('first', (_, context) => {
+            context.checkpoint(() => ({ mine: true }))
+            return 1
+          })
+          .approve('sure')
+          .step('last', (n, context) => (seen.push(context.restored), n)),
+    })
+    const { begin, isParked } = lives(work)
+    let id = ''
+    let request = ''
+    {
+      await using first = await begin()
+      const watched = new Watched(first.client.start('work', null))
+      ;({ id: request } = await watched.first('request'))
+      ;({ id } = await watched.run.opened)
+      await isParked(id)
+      first.kill()
+    }
+    await using second = await begin()
+    const run = second.client.attach('work', id, { after: 'start' })
+    await run.opened
+    await run.send('answer', { request, value: true })
+    expect(await run.result).toBe(1)
+    expect(seen).toEqual([undefined])
+  })
+
   test('goes on in all of its branches, whatever each of them waits for', async () => {
     const done: string[] = []
     const paid: string[] = []

@@ -479,6 +479,8 @@ describe('a step that fails', () => {
 
   test('says nothing more once it took too long, though its code goes on, and its next attempt is alone', async () => {
     const said: unknown[] = []
+    const spawned: unknown[] = []
+    const begun = { ask: (given: unknown) => void spawned.push(given) }
     const isOver = latch()
     const deaf = workflow({
       steps: (flow) =>
@@ -493,6 +495,8 @@ describe('a step that fails', () => {
               () => context.emit('late text'),
               () => context.sleepUntil(0),
               () => context.resumed(),
+              async () => context.spawn(actor(begun), 'a child', { detached: true }),
+              async () => context.govern({ budget: { tokens: 1 } }),
             ])
               said.push(await say().catch((error: unknown) => (error as MillraceError).code))
             isOver.open()
@@ -505,7 +509,8 @@ describe('a step that fails', () => {
     const watched = served.start(null)
     expect(await watched.run.result).toBe('second')
     await isOver.opened
-    expect(said).toEqual(['timeout', 'timeout', 'timeout', 'timeout'])
+    expect(said).toEqual(Array.from({ length: 6 }, () => 'timeout'))
+    expect(spawned).toEqual([])
     expect(watched.events.filter(({ type }) => type === 'progress' || type === 'token')).toEqual([])
   })
 
