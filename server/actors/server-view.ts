@@ -1,4 +1,4 @@
-import type { Policy } from '../../protocol/frames.ts'
+import type { Policy, RunState } from '../../protocol/frames.ts'
 import type { RunFacts } from '../../protocol/inspector.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
@@ -80,8 +80,8 @@ export interface LiveRunView {
   readonly startedAt: number
   /** The number of the last item that is stored. */
   readonly last: number
-  /** Whether it only waits for people. */
-  readonly isParked: boolean
+  /** How far it is. */
+  readonly state: RunState
   /** How it ended. Undefined: it goes on. */
   readonly outcome: RunFacts['outcome'] | undefined
   /** The name of the server that has it, which changes when that starts again. Undefined: none, or that is not known. */
@@ -100,7 +100,7 @@ export interface SharedRunsView {
    */
   goesOn(run: string): Promise<boolean>
   /**
-   * Live runs of all servers, at most `most` of them.
+   * Live runs of all servers, at most `most` of them: those first that no server has, then those of others.
    * @throws MillraceError `store_unavailable`.
    */
   live(most: number): Promise<readonly LiveRunView[]>

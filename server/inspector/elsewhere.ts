@@ -3,7 +3,7 @@ import type { LiveRunView, ServerView } from '../actors/server-view.ts'
 import type { Sampler } from './sampler.ts'
 import { principalName, rounded, type SeenRun, shownName } from './seen-run.ts'
 
-/** The most runs of other servers that are shown. */
+/** The most runs of other servers that are shown, and the most that no server has: nobody else shows those. */
 const MOST = 1_000
 /** The least time between two looks at the store, in milliseconds. All watchers share one. */
 const EVERY_MS = 1_000
@@ -89,7 +89,8 @@ export class Elsewhere {
       return
     }
     if (known) return advance(known, run, now)
-    if (this.#runs.size < MOST) this.#runs.set(run.id, begin(run, now))
+    const room = run.holder === undefined ? 2 * MOST : MOST
+    if (this.#runs.size < room) this.#runs.set(run.id, begin(run, now))
   }
 
   /** @param run Undefined: the store has it no more. */
@@ -142,7 +143,7 @@ function factsOf(run: LiveRunView): RunFacts {
     principal: principalName(run.principal),
     node: run.holder ?? '',
     sessions: [],
-    state: run.outcome ? 'ended' : run.isParked ? 'waiting_input' : 'running',
+    state: run.state,
     ...(run.outcome && { outcome: run.outcome }),
     gated: false,
     detached: false,

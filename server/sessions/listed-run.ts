@@ -85,8 +85,14 @@ export class ListedRun {
 
 /** A run as the store has it. */
 function runOf(principal: Principal, summary: StoredRunSummary): ListableRun {
-  const { id, actor: actorName, gen, next, outcome, isParked, meta } = summary
-  const state: RunState = outcome ? 'ended' : isParked ? 'waiting_input' : 'running'
+  const { id, actor: actorName, gen, next, outcome, meta } = summary
+  const state = storedState(summary)
   const options = { meta: meta && (unpackPayload(meta) as WireMap) }
   return { id, actorName, principal, state, options, log: { gen, last: next - 1 }, end: outcome && { outcome } }
+}
+
+/** How far a run is, as far as the store knows. */
+export function storedState({ outcome, isParked, waitsForWorker }: StoredRunSummary): RunState {
+  if (outcome) return 'ended'
+  return isParked ? 'waiting_input' : waitsForWorker ? 'opening' : 'running'
 }

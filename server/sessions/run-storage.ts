@@ -22,6 +22,7 @@ import type {
   StoredRun,
   StoredRunSummary,
 } from '../stores/run-store.ts'
+import { storedState } from './listed-run.ts'
 import { packFacts, packFactsForWorker, packMeta, type StorableRun, unpackFacts } from './packed-facts.ts'
 import { PoolStarts } from './pool-starts.ts'
 import { PoolWorker } from './pool-worker.ts'
@@ -422,9 +423,10 @@ export class RunStorage {
 }
 
 /** A run of the store as an actor of the server sees it. */
-export function liveRunView({ actor, next, outcome, ...run }: LiveRun): LiveRunView {
-  const { id, principal, startedAt, isParked, holder, isHere } = run
-  return { id, actorName: actor, principal, startedAt, last: next - 1, isParked, outcome, holder, isHere }
+export function liveRunView(run: LiveRun): LiveRunView {
+  const { id, actor, principal, startedAt, next, outcome, holder, isHere } = run
+  const state = storedState(run)
+  return { id, actorName: actor, principal, startedAt, last: next - 1, state, outcome, holder, isHere }
 }
 
 function unavailable(): MillraceError {

@@ -101,8 +101,10 @@ export type StoredRunSummary = Omit<RunFacts, 'packed'> & {
   /** The number of the next item. */
   readonly next: number
   readonly outcome?: StoredEnd['outcome'] | undefined
-  /** Whether it only waits. */
+  /** Whether it only waits for people. */
   readonly isParked: boolean
+  /** Whether no worker of its pool has taken it yet. Default: false. */
+  readonly waitsForWorker?: boolean | undefined
 }
 
 /** A run without an end, as other processes see it. */
@@ -310,7 +312,10 @@ export interface SharedRuns {
   followList(principal: string, heard: (id?: string) => void): Promise<() => void>
   /** A run as a list has it. */
   summary(id: string): Promise<StoredRunSummary | undefined>
-  /** Runs of all processes that have no end, at most `most` of them. */
+  /**
+   * Runs of all processes that have no end, at most `most` of them: those first that nobody holds, then those of other
+   * processes.
+   */
   live(most: number): Promise<LiveRun[]>
   /** Present where workers take runs from a pool. */
   readonly pools?: PoolRuns | undefined

@@ -243,7 +243,9 @@ export class RedisStore implements RunStore, SharedRuns {
 
   async live(most: number): Promise<LiveRun[]> {
     const found = await this.#ofThoseThatAnswer((shard) => shard.live(most))
-    return found.sort(newestFirst).slice(0, most)
+    // Those that nobody holds are on no list but this one.
+    const rankOf = ({ holder, isHere }: LiveRun): number => (isHere ? 2 : holder === undefined ? 0 : 1)
+    return found.sort((a, b) => rankOf(a) - rankOf(b) || newestFirst(a, b)).slice(0, most)
   }
 
   async attend(id: string, readers: Uint8Array | undefined): Promise<void> {

@@ -29,6 +29,8 @@ import type { RedisPlace } from './shared-redis.ts'
 
 /** Lives that are kept of one run: a process that dies again and again begins one each time. */
 const MOST_LIVES = 100
+/** The most pages that one look at the live runs reads. */
+const MOST_LIVE_PAGES = 10
 /** The most batches of one page. */
 const MOST_BATCHES = 1_000
 /** The most beginnings whose outcome is remembered as unknown. */
@@ -211,7 +213,17 @@ export class Shard implements RedisPlace {
   ): Promise<{ lease: Lease; run: StoredRun } | 'busy' | 'ended' | 'missing'> {
     const { node, leaseMs, liveMs, keys } = this.#options
     const who = by === undefined ? '' : by === 'canceller' ? 'stop' : `+${by.worker}`
-    const args = [id, node, `${leaseMs}`, `${liveMs}`, keys.channelOf(id), `${MOST_LIVES}`, keys.waiting, who]
+    const args = [
+      id,
+      node,
+      `${leaseMs}`,
+      `${liveMs}`,
+      keys.channelOf(id),
+      `${MOST_LIVES}`,
+      keys.waiting,
+      who,
+      keys.lists,
+    ]
     const [said, life] = ((await this.#run(id, SCRIPTS['take-over'], args)) as Reply[]).map(String)
     if (said !== 'taken') return said as 'busy' | 'ended' | 'missing'
     const run = await this.find(id)
@@ -267,14 +279,22 @@ export class Shard implements RedisPlace {
     return have[4] ? summaryOf([id, have, isParked]) : undefined
   }
 
-  /** Runs without an end. */
+  /** Runs without an end: until there are `most` that this process does not hold, if that does not take too long. */
   async live(most: number): Promise<LiveRun[]> {
     const { keys, node } = this.#options
-    const rows = (await this.#link.run(SCRIPTS.live, [keys.live], [`${most}`, ...keys.metaOf])) as Reply[][]
-    return rows.map((row) => {
-      const holder = String(row[3]) || undefined
-      return { ...summaryOf(row), holder, isHere: holder === node }
-    })
+    // One that moves while the pages are read may be on two of them.
+    const runs = new Map<string, LiveRun>()
+    let others = 0
+    for (let page = 0; page < MOST_LIVE_PAGES && others < most; page++) {
+      const args = [`${page * most}`, `${most}`, ...keys.metaOf]
+      const [places, rows] = (await this.#link.run(SCRIPTS.live, [keys.live], args)) as [number, Reply[]]
+      for (const run of rows.map((row) => liveRunOf(row as Reply[], node))) {
+        if (!run.isHere && !runs.has(run.id)) others++
+        runs.set(run.id, run)
+      }
+      if (places < most) break
+    }
+    return [...runs.values()]
   }
 
   followList(principal: string, heard: (id?: string) => void): Promise<() => void> {
@@ -459,13 +479,20 @@ function factsOf(fields: Fields): StoredRun['facts'] {
 
 /** A run as `list.lua` gives it. */
 function summaryOf([id, have, isParked]: Reply[]): StoredRunSummary {
-  const names = ['a', 'p', 't', 'm', 'g', 's', 'eo'] as const
+  const names = ['a', 'p', 't', 'm', 'g', 's', 'eo', 'w'] as const
   const values = have as (Buffer | null)[]
   const fields = new Map(names.flatMap((name, i) => (values[i] ? [[name, values[i]] as const] : [])))
   const { packed: _, ...facts } = factsOf(fields)
   const outcome = textOf(fields, 'eo') as StoredEnd['outcome'] | undefined
   const [gen, last] = [numberOf(fields, 'g'), numberOf(fields, 's')]
-  return { ...facts, id: String(id), gen, next: last + 1, ...(outcome && { outcome }), isParked: isParked === 1 }
+  const states = { isParked: isParked === 1, ...(fields.has('w') && { waitsForWorker: true }) }
+  return { ...facts, id: String(id), gen, next: last + 1, ...(outcome && { outcome }), ...states }
+}
+
+/** A run as `live.lua` gives it. @param node the name of this process. */
+function liveRunOf(row: Reply[], node: string): LiveRun {
+  const holder = (row[1] as (Buffer | null)[])[8]?.toString()
+  return { ...summaryOf(row), holder, isHere: holder === node }
 }
 
 /** @param waitMs what is left of its wait in a pool, if it waits in one. */

@@ -274,7 +274,7 @@ const READ_BATCHES = `WITH sizes AS (
   SELECT gen, first, last, at, count, positions, bodies, open FROM sizes JOIN batches USING (n)
   WHERE last >= ?2 AND (total <= ?3 OR total = size) ORDER BY first`
 
-type RunRow = Omit<StoredRunSummary, 'isParked' | 'meta' | 'outcome'> & {
+type RunRow = Omit<StoredRunSummary, 'isParked' | 'waitsForWorker' | 'meta' | 'outcome'> & {
   readonly meta: Uint8Array | null
   readonly packed: Uint8Array
   readonly first: number
@@ -284,7 +284,7 @@ type RunRow = Omit<StoredRunSummary, 'isParked' | 'meta' | 'outcome'> & {
   readonly end: Uint8Array | null
   readonly parked: Uint8Array | null
 }
-type SummaryRow = Omit<StoredRunSummary, 'isParked' | 'meta' | 'outcome'> & {
+type SummaryRow = Omit<StoredRunSummary, 'isParked' | 'waitsForWorker' | 'meta' | 'outcome'> & {
   readonly meta: Uint8Array | null
   readonly outcome: StoredEnd['outcome'] | null
   readonly isParked: number

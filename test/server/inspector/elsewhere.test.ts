@@ -100,7 +100,7 @@ describe.skipIf(!HAS_REDIS)('an inspector of a server that gives its runs to wor
     alice.start(1, 'asker', null)
     const { run } = await alice.next('opened', 1)
     await using watcher = await watching(gateway, { input: all })
-    await watcher.run(run, ({ node: where }) => where === '')
+    await watcher.run(run, ({ node: where, state }) => where === '' && state === 'opening')
     {
       await using worker = await node({ asker: actors.asker })
       await worker.server.work({ pool: 'gpu' })
@@ -124,7 +124,7 @@ describe('a run of another server that comes to this one', () => {
     principal: 'alice',
     startedAt: 0,
     last: 1,
-    isParked: true,
+    state: 'waiting_input',
     outcome: undefined,
     holder: 'other',
     isHere: false,
@@ -161,6 +161,10 @@ describe('a run of another server that comes to this one', () => {
     }
     return {
       report,
+      shows: (id: string): boolean => {
+        report()
+        return state.runs.has(id)
+      },
       async look() {
         runtime.advance(1_000)
         sampler.lookAgain()
@@ -183,6 +187,16 @@ describe('a run of another server that comes to this one', () => {
     expect(report()).toEqual({ gone: [], node: undefined })
     await look()
     expect(report()).toEqual({ gone: [], node: undefined })
+  })
+
+  test('is reported also where 1,000 runs of other servers are, if no server has it', async () => {
+    const others = Array.from({ length: 1_000 }, (_, n) => ({ ...asked, id: `r_other_${n}` }))
+    const live: LiveRunView[] = [...others]
+    const { look, shows } = watched([], async () => live)
+    await look()
+    live.push({ ...asked, id: 'r_held' }, { ...asked, id: 'r_waits', holder: undefined })
+    await look()
+    expect(['r_other_999', 'r_held', 'r_waits'].map(shows)).toEqual([true, false, true])
   })
 
   test('is reported as it was until it is among the runs of this one', async () => {

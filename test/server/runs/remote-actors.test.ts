@@ -178,6 +178,29 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     }
   })
 
+  test('is `opening` on lists until a worker has taken it, and again when that one puts it back', async () => {
+    const node = deployment()
+    await using gateway = await node(gatewaysActors())
+    await using worker = await node(workersActors(nothingSeen()))
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 1, stay: true })
+    const { run } = await alice.next('opened')
+    alice.send({ kind: 'list', sid: 9, watch: true })
+    const state = async (is: string): Promise<void> => {
+      await alice.find((frame) => frame.kind === 'listed' && frame.run === run && frame.info?.state === is)
+    }
+    await state('opening')
+    const taken = await worker.store.takeOver(run, { worker: 'gpu' })
+    await state('running')
+    if (typeof taken === 'string') throw new Error(taken)
+    await taken.lease.shared?.putBack()
+    await state('opening')
+    await worker.server.work({ pool: 'gpu' })
+    await state('running')
+    alice.send({ kind: 'cancel', sid: 1 })
+    await state('ended')
+  })
+
   test('refuses an input with the schema of the worker, at the end of the run, or with that of its own, at once', async () => {
     const node = deployment()
     const seen = nothingSeen()

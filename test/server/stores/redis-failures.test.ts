@@ -561,6 +561,24 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       stop()
     })
 
+    test('find a run that waits in a pool, and those of each other, however many go on', async () => {
+      const prefix = server.prefix()
+      await using one = await open({}, prefix)
+      await using other = await open({}, prefix)
+      const held = async (store: RedisStore, name: string): Promise<void> => {
+        for (let n = 0; n < 5; n++) await store.begin(`${name}-${n}`, newRun())
+      }
+      await held(one, 'mine')
+      await one.pools.begin('waits', newRun(), { pool: 'gpu', waitMs: 60_000, maxWaiting: 10 })
+      await held(other, 'other')
+      const [first, ...rest] = await one.live(4)
+      expect(first).toMatchObject({ id: 'waits', holder: undefined, waitsForWorker: true })
+      expect(rest.map(({ id, isHere }) => [id.split('-')[0], isHere])).toEqual(Array(3).fill(['other', false]))
+      const all = (await one.live(100)).map(({ id, waitsForWorker }) => `${id} ${waitsForWorker === true}`)
+      const ids = ['mine', 'other'].flatMap((name) => Array.from({ length: 5 }, (_, n) => `${name}-${n} false`))
+      expect(all.toSorted()).toEqual([...ids, 'waits true'])
+    })
+
     test('ask the holder, which hears each ask once, and get its answer', async () => {
       const prefix = server.prefix()
       await using holder = await open({}, prefix)

@@ -8,5 +8,6 @@ redis.call('ZADD', LIVE, have[6], ARGV[1])
 redis.call('ZADD', ARGV[4] .. have[5], 0, ARGV[1])
 atLeast(ARGV[4] .. have[5], ARGV[5])
 redis.call('PUBLISH', ARGV[4] .. have[5], ARGV[1])
+redis.call('PUBLISH', LIST, ARGV[1])
 redis.call('PUBLISH', ARGV[3], '!')
 return 1

@@ -1,2 +1,2 @@
--- Gives the run as a list has it: actor, principal, start, meta, life, last item, outcome, and whether it is parked.
-return { redis.call('HMGET', META, 'a', 'p', 't', 'm', 'g', 's', 'eo'), redis.call('HEXISTS', META, 'pk') }
+-- Gives the run as a list has it: what `list.lua` gives of it, without its id.
+return { redis.call('HMGET', META, 'a', 'p', 't', 'm', 'g', 's', 'eo', 'w'), redis.call('HEXISTS', META, 'pk') }

@@ -1,7 +1,7 @@
 -- ARGV: id, node, leaseMs, liveMs, channel, most lives, prefix of the pools, who: '' for one who looks after abandoned
--- runs, `stop` for one who cancels, or `+` and the pool of a worker
+-- runs, `stop` for one who cancels, or `+` and the pool of a worker; prefix of the lists of principals
 -- Gives `taken` and the life, `busy`, `ended` or `missing`.
-local have = redis.call('HMGET', META, 'g', 'es', 'n', 'x', 's', 'lv', 'to', 'an', 'pl', 'w', 'pk')
+local have = redis.call('HMGET', META, 'g', 'es', 'n', 'x', 's', 'lv', 'to', 'an', 'pl', 'w', 'pk', 'p')
 local who = ARGV[8]
 if not have[1] or have[2] then
   if string.sub(who, 1, 1) == '+' then redis.call('ZREM', ARGV[7] .. string.sub(who, 2), ARGV[1]) end
@@ -45,6 +45,7 @@ redis.call('HSET', META, 'g', gen, 'fe', gen, 'n', ARGV[2], 'x', expires, 'to', 
 if isBegun then
   redis.call('HDEL', META, 'w')
   redis.call('HSET', META, 'wo', have[10], 'wg', gen)
+  redis.call('PUBLISH', ARGV[9] .. have[12], ARGV[1])
 elseif due then
   -- Whoever comes next if this one dies may end it.
   redis.call('HSET', META, 'w', '0')
