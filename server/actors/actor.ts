@@ -222,6 +222,11 @@ export interface Actor<Input = unknown, Result = unknown, Data extends AnyData =
    * schema has checked yet. If not, they end with the process. Default true.
    */
   readonly stored?: boolean | ((input: unknown) => boolean) | undefined
+  /**
+   * Whether its runs are on the list of their principal, as a function decides like that of `stored`. False for what a page
+   * opens to look at something, or to send it: nobody comes back to such a run. Default true.
+   */
+  readonly listed?: boolean | ((input: unknown) => boolean) | undefined
   /** Where its code is, if not in this process. Made by `remote()`. */
   readonly remote?: RemoteActor | undefined
   /** The schema of its input. Undefined: it takes anything. */

@@ -138,11 +138,11 @@ function definitionOf(
     input: conversationInput,
     stream: stream as never,
   })
-  return { ...made, stored: isStored }
+  return { ...made, stored: isAnswer, listed: isAnswer }
 }
 
-/** A watch would store what the conversation keeps once more for each reader. */
-function isStored(input: unknown): boolean {
+/** A watch would store what the conversation keeps once more for each reader, and nobody comes back to it. */
+function isAnswer(input: unknown): boolean {
   return ['send', 'retry', 'continue'].includes((input as ConversationInput | null)?.type ?? '')
 }
 

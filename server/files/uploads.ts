@@ -115,14 +115,16 @@ export function uploads(options: UploadsOptions = {}): Uploads {
     read: (principal, id) => kept.read(principal, id),
     hold: (principal, id) => kept.hold(principal, id),
     remove: (principal, id) => kept.drop(principal, id),
-    onRegister: (view) =>
-      actor({
+    onRegister: (view) => ({
+      ...actor({
         description,
         interactive: true,
         input,
         stored: false,
         stream: (asked, context) => take(asked, context, kept, settings, view),
       }),
+      listed: false,
+    }),
   }
 }
 

@@ -72,7 +72,13 @@ export function inspector(): Actor<
     ...made,
     onRegister(view) {
       const samplers = samplersAt(view)
-      return actor({ description, input, stored: false, stream: (asked, context) => watch(samplers, asked, context) })
+      const watching = actor({
+        description,
+        input,
+        stored: false,
+        stream: (asked, context) => watch(samplers, asked, context),
+      })
+      return { ...watching, listed: false }
     },
   }
 }

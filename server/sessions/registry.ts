@@ -343,8 +343,7 @@ export class Registry {
   /** Whether a run of this actor, with this input, is stored. */
   #isStored(name: string, input: unknown): boolean {
     if (!this.#storage) return false
-    const stored = this.#options.actors.get(name)?.stored ?? true
-    return typeof stored === 'function' ? stored(input) : stored
+    return isOf(this.#options.actors.get(name)?.stored, input)
   }
 
   /** Begins a child of a run. It begins even while the server is going away, because its parent exists already. */
@@ -406,7 +405,7 @@ export class Registry {
     const run = new Run(this.#callbacks, id, name, actor, principal, options, parentLink, storage)
     if (storage) this.#leases.set(run, storage.lease)
     this.#add(run)
-    if (!parentLink) this.lists.add(run, start.startedAt)
+    if (!parentLink && isOf(actor.listed, start.input)) this.lists.add(run, start.startedAt)
     // The caller must subscribe before the first item.
     const begin = (): void => run.begin(checked)
     if (lease) this.#options.runtime.nextTurn(begin)
@@ -760,6 +759,11 @@ function storable({ name, principal, input, options, startedAt }: CheckedStart):
 function isWithin(run: { readonly id: string; readonly parent?: unknown }, id: string): boolean {
   for (let at: typeof run | undefined = run; at; at = at.parent as typeof run | undefined) if (at.id === id) return true
   return false
+}
+
+/** What an actor declares of its runs, for one with this input. */
+function isOf(declared: Actor['stored' | 'listed'], input: unknown): boolean {
+  return typeof declared === 'function' ? declared(input) : (declared ?? true)
 }
 
 function goingAway(): MillraceError {

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { conversation as openConversation } from '../../client-sdk/conversation.ts'
 import { createClient } from '../../client-sdk/node.ts'
+import { upload } from '../../client-sdk/upload.ts'
 import type { DownFrame } from '../../protocol/frames.ts'
-import { type ActorContext, actor } from '../../server/index.ts'
+import { type ActorContext, actor, agent, conversation, inspector, uploads } from '../../server/index.ts'
 import { readAll } from '../helpers/read-all.ts'
+import { says, scriptedModel } from '../helpers/scripted-model.ts'
 import { failed, gap, opened, ScriptedServer, type ScriptedSocket, text, welcome } from '../helpers/scripted-server.ts'
 import { testServer } from '../helpers/server.ts'
 import { TcpProxy } from '../helpers/tcp-proxy.ts'
@@ -65,6 +68,21 @@ describe('client.runs()', () => {
     expect((await readAll(rest.text())).join('')).toBe(counted(11, 20))
     expect(await reloaded.runs()).toMatchObject([{ id, state: 'ended', outcome: 'done', seq: 20 }])
     await reloaded.close()
+  })
+
+  test('has no run with which a page looks on or sends something', async () => {
+    const talk = conversation({ agent: agent({ model: scriptedModel(says('hello')) }) })
+    const actors = { count: counter(), inspector: inspector(), uploads: uploads(), talk }
+    await using server = await testServer(actors)
+    const client = createClient<typeof actors>(server.url, { token: 'alice' })
+    await client.start('count', 3).opened
+    await client.start('inspector', undefined).opened
+    await upload(client, Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), { type: 'image/png' })
+    const chat = openConversation(client, 'c1', { actor: 'talk' })
+    await chat.send('hi')
+    const runs = await client.runs()
+    expect(runs.map(({ actor: name }) => name)).toEqual(['count', 'talk'])
+    await client.close()
   })
 
   test('has nothing of another principal', async () => {
