@@ -39,6 +39,11 @@ export class ServerBench {
     return this.#place.patienceMs
   }
 
+  /** How late something may be that has a time to come at, on a machine that has other things to do. */
+  get lateMs(): number {
+    return this.patienceMs / 2
+  }
+
   /**
    * Connects.
    * @throws Mismatch when that fails, and NotJudged when the server lacks the feature of the check.

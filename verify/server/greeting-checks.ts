@@ -5,9 +5,6 @@ import { REFERENCE_LIMITS } from '../reference.ts'
 import type { ServerCheck } from './bench.ts'
 import { needed } from './peer.ts'
 
-/** How much later than its time a server may act. */
-const SLACK_MS = 1_500
-
 export const greetingChecks: readonly ServerCheck[] = [
   {
     name: 'handshake',
@@ -108,7 +105,7 @@ export const greetingChecks: readonly ServerCheck[] = [
     hint: 'Start a timer at the upgrade, and stop it at WELCOME.',
     async run(bench) {
       await using peer = await bench.connect({ hello: false })
-      await peer.closesWith([4408], 'without a HELLO', REFERENCE_LIMITS.helloMs + SLACK_MS)
+      await peer.closesWith([4408], 'without a HELLO', REFERENCE_LIMITS.helloMs + bench.lateMs)
     },
   },
   {
@@ -149,7 +146,7 @@ export const greetingChecks: readonly ServerCheck[] = [
     async run(bench) {
       await using peer = await bench.connect()
       const pings = (): number => peer.frames.filter(({ kind }) => kind === 'ping').length
-      await peer.until(() => pings() >= 2, 'two PINGs', REFERENCE_LIMITS.heartbeatMs * 2 + SLACK_MS)
+      await peer.until(() => pings() >= 2, 'two PINGs', REFERENCE_LIMITS.heartbeatMs * 2 + bench.lateMs)
     },
   },
   {
@@ -164,7 +161,7 @@ export const greetingChecks: readonly ServerCheck[] = [
       await peer.until(
         () => peer.closeCode !== undefined,
         'an end of the silent socket',
-        heartbeatMs + pongMs + 2 * SLACK_MS,
+        heartbeatMs + pongMs + 2 * bench.lateMs,
       )
     },
   },
