@@ -1,13 +1,14 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /**
- * The order in which test files begin: simulations first. Each is one long search, for which all other processes would wait
- * at the end, and nobody knows how long a file takes in a fresh checkout.
+ * The order in which test files begin: simulations first, which are long searches, and those in which servers are judged,
+ * which wait most of their time. All other processes would wait for them at the end, and nobody knows how long a file takes
+ * in a fresh checkout.
  */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files)
-    const isLong = ({ moduleId }: TestSpecification): boolean => moduleId.includes('/test/simulation/')
+    const isLong = ({ moduleId }: TestSpecification): boolean => /\/test\/(simulation|verify)\//.test(moduleId)
     return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
   }
 }
