@@ -1,6 +1,7 @@
 import { type CancelResult, MillraceError } from 'millrace/client'
 import type { ShownRun } from 'millrace/react'
 import { useId, useState } from 'react'
+import { usePage } from '../page-context.ts'
 import type { FleetRun } from '../state/fleet.ts'
 import type { Allowed } from '../state/server-api.ts'
 import { BudgetForm } from './budget-form.tsx'
@@ -20,7 +21,9 @@ type ControlsProps = {
 
 /** What one can do with a run that goes on. What one may not do is disabled, and it says why. */
 export function RunControls({ run, shown, may, hasChildren, limit, setLimit, setResult }: ControlsProps) {
+  const { session } = usePage()
   const [withChildren, setWithChildren] = useState(true)
+  const [isStopping, setStopping] = useState(false)
   const [error, setError] = useState<string>()
   const why = useId()
   if (!shown.isLive) return null
@@ -31,6 +34,14 @@ export function RunControls({ run, shown, may, hasChildren, limit, setLimit, set
     setError(undefined)
     await shown.send(type, data).catch((thrown: unknown) => setError(MillraceError.from(thrown).message))
   }
+  /** Not by the reader whose text is shown: what cancels reads no further, and this one goes on to the end of the log. */
+  const cancel = async (): Promise<void> => {
+    setStopping(true)
+    const how = withChildren ? {} : { cascade: false }
+    const result = await session.act(run, (other) => other.cancel(how))
+    setResult(result)
+    if (!result.confirmed) setStopping(false)
+  }
   const describedBy = mayOnlyLook ? why : undefined
   return (
     <div className="controls" role="group" aria-label="Controls">
@@ -38,11 +49,11 @@ export function RunControls({ run, shown, may, hasChildren, limit, setLimit, set
         <button
           type="button"
           className="danger"
-          disabled={!may?.cancel || shown.status === 'stopping'}
+          disabled={!may?.cancel || isStopping}
           aria-describedby={describedBy}
-          onClick={() => void shown.stop(withChildren ? {} : { cascade: false }).then(setResult)}
+          onClick={() => void cancel()}
         >
-          {shown.status === 'stopping' ? 'Cancelling …' : 'Cancel'}
+          {isStopping ? 'Cancelling …' : 'Cancel'}
         </button>
         {hasChildren && (
           <label className="check">

@@ -180,6 +180,28 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     await page.waitForSelector('.overview')
   })
 
+  test('the output of a run that is cancelled from the page has all that its log has', async () => {
+    await using proxy = await TcpProxy.to(Number(new URL(server.serve.url).port))
+    // Some of the text is always on its way to the page when the page cancels.
+    proxy.plan = () => ({ delayMs: 200 })
+    const id = await server.start('endless', 'Go on')
+    const page = await visit(`${proxy.url.replace('ws:', 'http:')}/?run=${id}#token=ann`)
+    const output = `document.querySelector('.output .text')?.textContent`
+    await until(page, `${output}?.startsWith('1 2 3 ')`)
+    await page.waitForSelector('button.danger:enabled')
+    await page.click('button.danger')
+    await page.waitForSelector('.receipt')
+    let logged = ''
+    try {
+      for await (const text of server.client.attach('endless', id, { after: 'start', policy: 'log' }).text())
+        logged += text
+    } catch (thrown) {
+      expect(thrown).toMatchObject({ code: 'cancelled' })
+    }
+    expect(logged).toMatch(/^1 2 3 /)
+    await expect.poll(() => page.evaluate(output), { timeout: PATIENCE_MS }).toBe(logged)
+  })
+
   test('the slider slows a producer down, and its graph shows it', async () => {
     const id = await server.start('endless', 'Go on')
     const page = await open(`?run=${id}`)
