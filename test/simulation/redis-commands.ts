@@ -120,15 +120,24 @@ export class RedisCommands {
     const run = (script: Script, ...args: string[]): Command => evaluate(script, KEYS.of(id, principal), args)
     const on = (script: Script, key: string, ...args: string[]): Command => evaluate(script, [key], args)
     const S = SCRIPTS
+    const append = (count: number): Command => {
+      const all = Array.from({ length: count }, () => this.#append(id, principal, fence, has))
+      const args = all.flatMap(([, each]) => [`${each.length}`, ...each])
+      return evaluate(
+        S.append,
+        all.flatMap(([keys]) => keys),
+        args,
+      )
+    }
     return pick<() => Command>([
       () => {
         const facts = ['chat', principal, `${this.#now}`, packed, pick(['', 'meta']), pick(['', '=key'])]
         const place = [BEFORE, BEHIND, KEYS.waiting, pool, '2000', '2']
         return run(S.begin, id, nonce, node, lease, '600000', ...facts, ...place)
       },
-      () => this.#append(id, principal, fence, has),
-      () => this.#append(id, principal, fence, has),
-      () => this.#append(id, principal, fence, has),
+      () => append(1),
+      () => append(1),
+      () => append(2),
       () =>
         run(
           S['take-over'],
@@ -166,7 +175,12 @@ export class RedisCommands {
     ])()
   }
 
-  #append(id: string, principal: string, fence: string, has: (field: string) => string | undefined): Command {
+  #append(
+    id: string,
+    principal: string,
+    fence: string,
+    has: (field: string) => string | undefined,
+  ): [keys: string[], args: string[]] {
     const { pick, of, int } = bind(this.#chance)
     const last = Number(has('s') ?? '0')
     const first = of(0.85) ? last + 1 : Math.max(1, last + pick([-1, 0, 2]))
@@ -182,7 +196,7 @@ export class RedisCommands {
     const outbox = [KEYS.outbox, `${notices.length / 2}`, ...notices]
     const rest = [...items, ...end, parked, pick(['', 'cost']), ...outbox, ...inputs]
     const how = ['1000', '60000', pick(['100', '1000000']), KEYS.channelOf(id)]
-    return evaluate(SCRIPTS.append, KEYS.of(id, principal), [id, fence, `${number}`, ...how, ...rest])
+    return [KEYS.of(id, principal), [id, fence, `${number}`, ...how, ...rest]]
   }
 
   // --- conversations

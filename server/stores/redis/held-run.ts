@@ -25,6 +25,8 @@ export type HeldRunCallbacks = {
   readonly outbox: string
   now(): number
   wait(ms: number): Promise<void>
+  /** Runs the script for appends. */
+  append(args: readonly Argument[]): Promise<Reply>
   run(script: Script, args: readonly Argument[]): Promise<Reply>
   /** It is not held any more. */
   dropped(): void
@@ -79,7 +81,7 @@ export class HeldRun implements Lease, SharedLease {
   async append({ batch, end, parked, inputs = [], usage, notices = [] }: Append): Promise<AppendRefusal | undefined> {
     const { leaseMs, maxRunBytes, channel, outbox } = this.#redis
     const at = this.#redis.now()
-    const reply = await this.#redis.run(SCRIPTS.append, [
+    const reply = await this.#redis.append([
       this.id,
       this.fence,
       `${++this.#appends}`,

@@ -23,6 +23,13 @@ export function readScripts<const Name extends string>(
   return Object.fromEntries(scripts) as Scripts<Name>
 }
 
+/** Lets a script of one run be done for several in one call: what each gives is in a list. */
+export function ofMany({ text }: Script): Script {
+  const before = read(OWN, 'base')
+  const own = text.slice(before.length)
+  return scriptOf([before, 'local function one(KEYS, ARGV)', own, 'end', read(OWN, 'many')].join('\n'))
+}
+
 function read(folder: URL, name: string): string {
   return readFileSync(new URL(`${name}.lua`, folder), 'utf8')
 }

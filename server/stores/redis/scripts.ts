@@ -1,4 +1,4 @@
-import { readScripts, type Scripts } from './script.ts'
+import { ofMany, readScripts, type Scripts } from './script.ts'
 
 const FOLDER = new URL('./scripts/', import.meta.url)
 
@@ -24,9 +24,12 @@ const OF_ONE_RUN = [
 
 type Name = (typeof OF_ALL_RUNS | typeof OF_NOTICES | typeof OF_ONE_RUN)[number]
 
-/** What is done in Redis at once. Each file of `scripts/` says what it takes and gives. */
+const ofOneRun = readScripts(FOLDER, OF_ONE_RUN, 'common')
+
+/** What is done in Redis at once. Each file of `scripts/` says what it takes and gives. `append` is done for many runs. */
 export const SCRIPTS: Scripts<Name> = {
   ...readScripts(FOLDER, OF_ALL_RUNS),
   ...readScripts(FOLDER, OF_NOTICES),
-  ...readScripts(FOLDER, OF_ONE_RUN, 'common'),
+  ...ofOneRun,
+  append: ofMany(ofOneRun.append),
 }

@@ -16,6 +16,7 @@ import type {
   StoredRunSummary,
   Taker,
 } from '../run-store.ts'
+import { Appends } from './appends.ts'
 import { Asks } from './asks.ts'
 import { unpackBatch } from './batch-record.ts'
 import type { Argument, RedisModule, Reply } from './client.ts'
@@ -70,6 +71,7 @@ export class Shard implements RedisPlace {
   readonly #link: Link
   readonly #hints: Hints
   readonly #asks: Asks
+  readonly #appends: Appends
   /** The runs that this process holds. */
   readonly #held = new Map<string, HeldRun>()
   /** Those that it is taking over. */
@@ -87,6 +89,7 @@ export class Shard implements RedisPlace {
     this.#runtime = runtime
     this.#link = new Link(url, `millrace-${options.node}`, runtime, options.deadlineMs, options.standIn)
     this.#hints = new Hints(this.#link, () => this.#lookAll(), options.isDeaf)
+    this.#appends = new Appends((keys, args) => this.#link.run(SCRIPTS.append, keys, args))
     this.#asks = new Asks({
       runtime,
       node: options.node,
@@ -395,6 +398,7 @@ export class Shard implements RedisPlace {
 
   #hold(id: string, gen: number, fence: string, next: number, principal: string): HeldRun {
     const { keys, leaseMs, liveMs, keepMs, maxRunBytes } = this.#options
+    const keysOfRun = keys.of(id, principal)
     const held: HeldRun = new HeldRun(id, gen, fence, next, {
       leaseMs,
       liveMs,
@@ -406,7 +410,8 @@ export class Shard implements RedisPlace {
       outbox: keys.outbox,
       now: () => this.#runtime.now(),
       wait: (ms) => new Promise((resolve) => this.#runtime.setTimer(ms, resolve)),
-      run: (script, args) => this.#run(id, script, args, principal),
+      append: (args) => this.#appends.add(keysOfRun, args),
+      run: (script, args) => this.run(script, keysOfRun, args),
       dropped: () => {
         if (this.#held.get(id) === held) this.#held.delete(id)
       },
@@ -434,6 +439,7 @@ export class Shard implements RedisPlace {
   }
 
   run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<Reply> {
+    this.#appends.send()
     return this.#link.run(script, keys, args)
   }
 
