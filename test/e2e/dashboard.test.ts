@@ -402,6 +402,8 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     await page.setViewportSize({ width: 390, height: 800 })
     await expectAccessible(page)
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390)
+    const rights = `[...document.querySelectorAll('.steer :is(button, input)')].map((one) => one.getBoundingClientRect().right)`
+    expect(Math.max(...(await page.evaluate<number[]>(rights)))).toBeLessThanOrEqual(390 - 16)
     await page.goto(server.pageUrl)
     await page.waitForSelector('.need')
     await expectAccessible(page)
