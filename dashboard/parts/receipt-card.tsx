@@ -1,5 +1,5 @@
 import type { Receipt } from 'millrace/client'
-import { count, duration } from '../state/format.ts'
+import { count, duration, things } from '../state/format.ts'
 
 const PROVIDER: { readonly [state in Receipt['provider']]: string } = {
   closed: 'its socket was closed',
@@ -13,7 +13,7 @@ export function ReceiptCard({ receipt, outcome }: { receipt: Receipt; outcome: s
   const facts: [name: string, value: string][] = [
     ['Provider', PROVIDER[provider]],
     ['Tool calls stopped', count(tools.length)],
-    ['Kept', `${count(kept)} items`],
+    ['Kept', things(kept, 'item')],
     ['By', `${by}, ${reason}${note === undefined ? '' : `: ${note}`}`],
   ]
   if (usage) {
@@ -21,7 +21,7 @@ export function ReceiptCard({ receipt, outcome }: { receipt: Receipt; outcome: s
     const cost = usage.cost === undefined ? '' : `, cost ${usage.cost.toFixed(4)}`
     facts.push(['Tokens', `${count(usage.input)} in, ${count(usage.output)} out${about}${cost}`])
   }
-  if (continuing.length > 0) facts.push(['Goes on', `${count(continuing.length)} children`])
+  if (continuing.length > 0) facts.push(['Goes on', things(continuing.length, 'child', 'children')])
   return (
     <section className="receipt" data-settled={settled} aria-label="Receipt" role="status">
       <h3>

@@ -3,7 +3,7 @@ import { useRun } from 'millrace/react'
 import { useState } from 'react'
 import { useFleet, usePage, usePlace } from '../page-context.ts'
 import { type FleetRun, isLive } from '../state/fleet.ts'
-import { duration } from '../state/format.ts'
+import { clock, duration } from '../state/format.ts'
 import { TABS, type Tab } from '../state/place.ts'
 import { useAllowed } from '../use-allowed.ts'
 import { useStore } from '../use-store.ts'
@@ -152,6 +152,9 @@ function Age({ run, endedMs }: { run: FleetRun; endedMs: number | undefined }) {
   const { at } = useFleet()
   if (isLive(run)) return <span>{duration(at - run.startedAt)}</span>
   return (
-    <span>{endedMs === undefined ? new Date(run.startedAt).toLocaleTimeString() : `took ${duration(endedMs)}`}</span>
+    <>
+      <span>{clock(run.startedAt)}</span>
+      {endedMs !== undefined && <span>took {duration(endedMs)}</span>}
+    </>
   )
 }

@@ -1,7 +1,7 @@
 import { memo } from 'react'
 import { usePage } from '../page-context.ts'
 import { type FleetRun, isLive } from '../state/fleet.ts'
-import { count, duration, rate, shortId } from '../state/format.ts'
+import { clock, duration, rate, shortId, things } from '../state/format.ts'
 import { useStore } from '../use-store.ts'
 import { Link } from './link.tsx'
 import { Spark } from './spark.tsx'
@@ -43,7 +43,7 @@ export const RunRow = memo(function RunRow({ run, at, isOpen, isCurrent, childre
             <span className="row-rate">{rate(live.itemsPerSec)}/s</span>
           </>
         ) : (
-          <span className="faint">{count(items)} items</span>
+          <span className="faint">{things(items, 'item')}</span>
         )}
       </span>
       <Words run={run} />
@@ -66,8 +66,4 @@ function Words({ run: { id, live } }: { run: FleetRun }) {
       <bdi>{said === '' && live?.detached && live.node === undefined ? 'nobody reads it' : said}</bdi>
     </span>
   )
-}
-
-function clock(at: number): string {
-  return new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' })
 }

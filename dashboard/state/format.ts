@@ -6,6 +6,11 @@ export function count(n: number): string {
   return COUNT.format(n)
 }
 
+/** A number of things with their name: `1 item`, `12,345 items`. */
+export function things(n: number, name: string, names: string = `${name}s`): string {
+  return `${count(n)} ${n === 1 ? name : names}`
+}
+
 /** A number of things in little room: `12.3K`. */
 export function short(n: number): string {
   return n < 10_000 ? COUNT.format(n) : SHORT.format(n)
@@ -25,6 +30,11 @@ export function duration(ms: number): string {
   const [h, m, s] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60, seconds % 60]
   const two = (n: number): string => String(n).padStart(2, '0')
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`
+}
+
+/** A time of the day, as the reader writes it: `05:08:58 AM`. */
+export function clock(at: number): string {
+  return new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' })
 }
 
 /** The end of an id, which tells runs apart. */

@@ -4,7 +4,7 @@ import { AskedRuns } from '../../dashboard/state/asked-runs.ts'
 import { createChunk } from '../../dashboard/state/chunk.ts'
 import { type CredentialsPage, keepToken, takeToken } from '../../dashboard/state/credentials.ts'
 import type { FleetRun } from '../../dashboard/state/fleet.ts'
-import { duration, rate, short } from '../../dashboard/state/format.ts'
+import { duration, rate, short, things } from '../../dashboard/state/format.ts'
 import { placeOf, queryOf } from '../../dashboard/state/place.ts'
 import { Series } from '../../dashboard/state/series.ts'
 import type { RunDetails } from '../../dashboard/state/server-api.ts'
@@ -90,6 +90,11 @@ test.each([
   [7_387_000, '2:03:07'],
 ])('%d milliseconds are %s', (ms, words) => {
   expect(duration(ms)).toBe(words)
+})
+
+test('one thing is one, and more are many', () => {
+  expect([0, 1, 12_345].map((n) => things(n, 'item'))).toEqual(['0 items', '1 item', '12,345 items'])
+  expect([1, 2].map((n) => things(n, 'child', 'children'))).toEqual(['1 child', '2 children'])
 })
 
 test('numbers are short where there is little room', () => {
