@@ -15,7 +15,7 @@ export function ConnectionNotice({ status, error, wasOpen }: NoticeProps) {
           <b>{status === 'closed' ? 'Not connected.' : 'Connection lost.'}</b>{' '}
           {status === 'closed'
             ? (error?.message ?? 'The server has closed the connection.')
-            : 'Runs go on. The page comes back by itself and misses nothing.'}{' '}
+            : 'Runs go on if the server does. The page comes back by itself, and then misses nothing of them.'}{' '}
           <button type="button" onClick={() => session.client.connect()}>
             Connect now
           </button>

@@ -28,7 +28,7 @@ export function SignIn({ why, isForbidden, use }: SignInProps) {
       ) : (
         <p role={why === undefined ? undefined : 'alert'}>
           {why === undefined ? 'This server needs a token. ' : 'The server does not know it, or it has expired. '}
-          <code>millrace serve</code> prints an address that has it.
+          It is the one of the server’s config file, or the one in the address that <code>millrace serve</code> printed.
         </p>
       )}
       <form action={submit}>
