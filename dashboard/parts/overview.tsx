@@ -24,7 +24,7 @@ export function Overview() {
     <section className="overview" aria-label="Overview">
       <dl className="tiles">
         <Tile name="Live runs" value={count(live.length)} />
-        <Tile name="Held back" value={count(held)} />
+        <Tile name="Held back" value={count(held)} note="Runs that wait for a reader to read on" />
         <Tile name="Waiting for people" value={count(waiting)} />
         <Tile name="Sessions" value={count(sessions.length)} />
       </dl>
@@ -66,10 +66,13 @@ export function Overview() {
   )
 }
 
-function Tile({ name, value }: { name: string; value: string }) {
+function Tile({ name, value, note }: { name: string; value: string; note?: string }) {
   return (
-    <div className="tile">
-      <dt>{name}</dt>
+    <div className="tile" title={note}>
+      <dt>
+        {name}
+        {note !== undefined && <span className="unseen">: {note}</span>}
+      </dt>
       <dd>{value}</dd>
     </div>
   )

@@ -39,7 +39,13 @@ export function RunFigures({
             note="Items not yet sent to the slowest reader"
           />
         )}
-        {isHere && <Fact name="Readers" value={count(live.readerCount)} />}
+        {isHere && (
+          <Fact
+            name="Readers"
+            value={count(live.readerCount)}
+            note="This page is one for the run that is open, and another one for its row in the list"
+          />
+        )}
         {usage && (
           <Fact
             name="Tokens"
@@ -67,7 +73,10 @@ export function RunFigures({
 function Fact({ name, value, note }: { name: string; value: string; note?: string }) {
   return (
     <div title={note}>
-      <dt>{name}</dt>
+      <dt>
+        {name}
+        {note !== undefined && <span className="unseen">: {note}</span>}
+      </dt>
       <dd>{value}</dd>
     </div>
   )
