@@ -83,6 +83,7 @@ test('a removed conversation takes its uploads with it, also those sent to an an
   const chat = open(client, 'first')
   chat.subscribe(() => {})
   await chat.send([{ type: 'file', upload: first }])
+  await until(chat, ({ messages }) => messages.at(-1)?.text === 'one')
   await chat.send([{ type: 'file', upload: second }], { mode: 'now' })
   const now = await until(chat, ({ status, messages }) => status === 'ready' && messages.at(-1)?.text === 'two')
   expect(now.messages.map(({ parts }) => parts[0]?.type)).toEqual(['file', 'text', 'file', 'text'])
