@@ -66,8 +66,8 @@ export const conversations: BenchQuestion = {
       if (isFull ? await has(total + 1) : await has(2))
         throw new Error(`${path} was filled in part, or with another number of conversations: name another file`)
       if (!isFull) {
-        await converse(client, messages)
-        await fill(kept, total, (n) => say(`conversation ${n} of ${total}`))
+        const texts = await converse(client, messages)
+        await fill(kept, texts, total, (n) => say(`conversation ${n} of ${total}`))
       }
       const fillS = isFull ? Number.NaN : (performance.now() - startedAt) / 1_000
 
@@ -124,24 +124,34 @@ export const conversations: BenchQuestion = {
   },
 }
 
-/** Has a conversation of so many messages, of which the others are copies. */
-async function converse(client: Client<Chats>, messages: number): Promise<void> {
+/** Has a conversation of so many messages, of which the others are copies. Gives the text of each, by its id. */
+async function converse(client: Client<Chats>, messages: number): Promise<ReadonlyMap<string, string>> {
   const chat = open(client, TEMPLATE.id)
   chat.subscribe(() => {})
   for (let n = 0; n < messages / 2; n++) {
     await chat.send(`Question ${n}: which museums are open on a Monday in winter?`)
     for await (const { status } of chat) if (status === 'ready') break
   }
+  const texts = new Map(chat.getSnapshot().messages.map(({ id, text }) => [id, text]))
   chat.close()
+  return texts
 }
 
 /** Copies the template. What a store keeps of a conversation names neither its owner nor its id. */
-async function fill(store: ConversationStore, total: number, say: (n: number) => void): Promise<void> {
+async function fill(
+  store: ConversationStore,
+  texts: ReadonlyMap<string, string>,
+  total: number,
+  say: (n: number) => void,
+): Promise<void> {
   const template = await store.load(TEMPLATE)
   if (!template) throw new Error('the template is missing')
   const copy = async (n: number): Promise<void> => {
     const copied = { ...template.conversation, id: copyOf(n), updatedAt: template.conversation.updatedAt + n }
-    const messages = template.messages.map((message) => ({ ...message, text: `${message.text} ${wordOf(n)}` }))
+    const messages = template.messages.map((message) => ({
+      ...message,
+      text: `${texts.get(message.id) ?? ''} ${wordOf(n)}`,
+    }))
     if (!(await store.save(copied, messages, 0))) throw new Error(`conversation ${n} was not stored`)
   }
   for (let n = 1; n <= total; n += FILLING) {

@@ -91,6 +91,7 @@ export type {
   ConversationStore,
   FoundStoredMessage,
   ListPosition,
+  LoadedMessage,
   SharedConversations,
   StoredConversation,
   StoredMessage,

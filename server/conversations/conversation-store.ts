@@ -34,6 +34,9 @@ export type StoredMessage = {
   readonly data: Uint8Array
 }
 
+/** A message as it is loaded. What a search looks into is in `data` as well: a store need not read it. */
+export type LoadedMessage = Omit<StoredMessage, 'text'>
+
 /** A message that a search has found. */
 export type FoundStoredMessage = Pick<StoredMessage, 'id' | 'at' | 'text'> & {
   /** Its conversation. */
@@ -54,7 +57,7 @@ export interface SharedConversations {
   loadSince(
     key: ConversationKey,
     version: number,
-  ): Promise<{ conversation: StoredConversation; messages: readonly StoredMessage[] } | undefined>
+  ): Promise<{ conversation: StoredConversation; messages: readonly LoadedMessage[] } | undefined>
   /** Removes a conversation, if this version is stored. Returns false when another one is. */
   removeAt(key: ConversationKey, version: number): Promise<boolean>
   /**
@@ -77,7 +80,7 @@ export interface ConversationStore {
   /** A conversation with all its messages, in the order of `n`. Undefined: there is none. */
   load(
     key: ConversationKey,
-  ): Promise<{ conversation: StoredConversation; messages: readonly StoredMessage[] } | undefined>
+  ): Promise<{ conversation: StoredConversation; messages: readonly LoadedMessage[] } | undefined>
   /**
    * Stores a conversation and those of its messages that are new or have changed: all of it, or nothing. It resolves when
    * that would survive what the store survives.

@@ -1,6 +1,6 @@
 import { Packr } from 'msgpackr'
 import { textOf } from '../models/message-parts.ts'
-import type { StoredConversation, StoredMessage } from './conversation-store.ts'
+import type { LoadedMessage, StoredConversation, StoredMessage } from './conversation-store.ts'
 import type { TreeMessage } from './message-tree.ts'
 
 /** Bytes in a store outlive this version of the package: what is added later must have a default here. */
@@ -37,8 +37,8 @@ export function packMessage({ id, n, at, ...rest }: TreeMessage): StoredMessage 
 }
 
 /** A message from its store. */
-export function unpackMessage({ id, n, at, data }: StoredMessage): TreeMessage {
-  return { id, n, at, ...(packr.unpack(data) as Omit<TreeMessage, 'id' | 'n' | 'at'>) }
+export function unpackMessage({ id, n, at, data }: LoadedMessage): TreeMessage {
+  return Object.assign(packr.unpack(data) as Omit<TreeMessage, 'id' | 'n' | 'at'>, { id, n, at })
 }
 
 /** What a search looks into: the texts of users and models, without the results of tools. */

@@ -18,10 +18,10 @@ export type TreeMessage = Readonly<Omit<ConversationMessage, 'parts'>> & {
 
 /** The messages of one conversation. Each follows another one, or begins a branch of its own. */
 export class MessageTree {
-  readonly #messages: Map<string, TreeMessage>
+  readonly #messages = new Map<string, TreeMessage>()
 
   constructor(messages: Iterable<TreeMessage> = []) {
-    this.#messages = new Map(Array.from(messages, (message) => [message.id, message]))
+    for (const message of messages) this.put(message)
   }
 
   get size(): number {

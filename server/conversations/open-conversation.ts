@@ -53,7 +53,7 @@ export class OpenConversation {
   readonly #callbacks: OpenConversationCallbacks
   readonly #watchers = new Set<() => void>()
   #state: State = { record: undefined, tree: new MessageTree() }
-  /** The bytes that each message takes in the store. */
+  /** The bytes that messages take in the store, of those that were stored since it was read. */
   readonly #bytes = new Map<string, number>()
   /** Resolves when the last change that was asked for is made. */
   #last: Promise<unknown> = Promise.resolve()
@@ -207,7 +207,6 @@ export class OpenConversation {
       return
     }
     this.#bytes.clear()
-    this.#take(stored?.messages ?? [])
     this.#state = {
       record: stored && unpackConversation(stored.conversation),
       tree: new MessageTree(stored?.messages.map(unpackMessage)),
@@ -227,7 +226,7 @@ export class OpenConversation {
     // The store was set back to an earlier time.
     if (news.conversation.version < record.version) return this.#load()
     if (news.conversation.version > record.version) {
-      this.#take(news.messages)
+      this.#bytes.clear()
       const next = new MessageTree(tree.all)
       for (const message of [...news.messages].sort((one, other) => one.n - other.n)) next.put(unpackMessage(message))
       this.#state = { record: unpackConversation(news.conversation), tree: next }
@@ -235,8 +234,10 @@ export class OpenConversation {
     await this.#findRun()
   }
 
-  #take(stored: readonly StoredMessage[]): void {
-    for (const message of stored) this.#bytes.set(message.id, sizeOf(message))
+  /** The bytes that a message takes in the store. 0: it is not there. */
+  #bytesOf(id: string): number {
+    const message = this.tree.get(id)
+    return this.#bytes.get(id) ?? (message ? sizeOf(packMessage(message)) : 0)
   }
 
   /** It is gone. What is stored under its name is another one. */
@@ -268,7 +269,7 @@ export class OpenConversation {
     if (!next || !draft.hasChanged) return { result }
     const stored = draft.changed.map((id) => packMessage(draft.tree.get(id) as TreeMessage))
     let { bytes } = next
-    for (const message of stored) bytes += sizeOf(message) - (this.#bytes.get(message.id) ?? 0)
+    for (const message of stored) bytes += sizeOf(message) - this.#bytesOf(message.id)
     const made = { ...next, bytes, messages: draft.tree.size }
     if (!(await this.#store.save(packConversation(made), stored, record?.version ?? 0, quietly))) return undefined
     for (const message of stored) this.#bytes.set(message.id, sizeOf(message))

@@ -7,6 +7,7 @@ import {
   type ConversationStore,
   type FoundStoredMessage,
   type ListPosition,
+  type LoadedMessage,
   type StoredConversation,
   type StoredMessage,
   wordsOf,
@@ -62,7 +63,7 @@ const conversationsPart: Part = {
 }
 
 const FIND = 'SELECT * FROM conversations WHERE owner = ? AND id = ?'
-const MESSAGES = 'SELECT id, number, at, text, data FROM messages WHERE owner = ? AND conversation = ? ORDER BY number'
+const MESSAGES = 'SELECT id, number AS n, at, data FROM messages WHERE owner = ? AND conversation = ? ORDER BY number'
 const BEGIN = `INSERT INTO conversations (owner, id, title, created_at, updated_at, version, data)
   VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 const CHANGE = `UPDATE conversations SET title = ?, created_at = ?, updated_at = ?, version = ?, data = ?
@@ -86,13 +87,6 @@ type ConversationRow = Row & {
   readonly created_at: number
   readonly updated_at: number
   readonly version: number
-  readonly data: Uint8Array
-}
-type MessageRow = Row & {
-  readonly id: string
-  readonly number: number
-  readonly at: number
-  readonly text: string
   readonly data: Uint8Array
 }
 type FoundRow = Row & {
@@ -128,12 +122,11 @@ class SqliteConversations implements ConversationStore {
 
   async load({ owner, id }: ConversationKey): ReturnType<ConversationStore['load']> {
     const database = await this.#open()
-    const [[row], rows] = await Promise.all([
+    const [[row], messages] = await Promise.all([
       database.read<ConversationRow>(FIND, [owner, id]),
-      database.read<MessageRow>(MESSAGES, [owner, id]),
+      database.read<Row & LoadedMessage>(MESSAGES, [owner, id]),
     ])
     if (!row) return undefined
-    const messages = rows.map(({ number: n, ...rest }) => ({ ...rest, n }))
     return { conversation: fromRow(row), messages }
   }
 

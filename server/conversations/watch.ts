@@ -90,7 +90,7 @@ function* updatesOf(
   for (const message of news) {
     const { head, parts } = viewOf(message)
     let own: ConversationPart[] = []
-    messages.push({ ...head, parts: own })
+    messages.push(Object.assign(head, { parts: own }))
     room -= HEAD_CHARACTERS
     for (const part of parts.flatMap(piecesOf)) {
       if (room < 0) {
@@ -101,7 +101,7 @@ function* updatesOf(
         room = UPDATE_CHARACTERS
       }
       own.push(part)
-      room -= JSON.stringify(part).length
+      room -= charactersOf(part)
     }
     if (room >= 0) continue
     yield piece
@@ -112,8 +112,14 @@ function* updatesOf(
   yield { ...piece, more: false }
 }
 
-/** What a message takes besides its parts, about. */
+/** What a message takes besides its parts, and a part besides its text, about. */
 const HEAD_CHARACTERS = 200
+const PART_CHARACTERS = 25
+
+/** What a part takes, about. */
+function charactersOf(part: ConversationPart): number {
+  return PART_CHARACTERS + ('text' in part ? part.text.length : JSON.stringify(part).length)
+}
 
 /** Long text as several parts of the same type. */
 function piecesOf(part: ConversationPart): ConversationPart[] {

@@ -5,11 +5,13 @@ import {
   conversation as open,
 } from '../../client-sdk/conversation.ts'
 import { type Client, createClient } from '../../client-sdk/node.ts'
+import { packMessage, unpackMessage } from '../../server/conversations/message-record.ts'
 import {
   type AgentDefinition,
   agent,
   type ConversationDefinition,
   conversation,
+  type LoadedMessage,
   type ServerOptions,
 } from '../../server/index.ts'
 import { type ScriptedAnswer, scriptedModel } from './scripted-model.ts'
@@ -74,6 +76,11 @@ export const isReady = ({ status }: ConversationSnapshot): boolean => status ===
 /** What a page would show: who, how it stands, and the text. */
 export function shown({ messages }: ConversationSnapshot): string[] {
   return messages.map(({ role, status, text }) => `${role} ${status}: ${text}`)
+}
+
+/** The text that a search would look into, of a message as it is loaded. */
+export function storedTextOf(message: LoadedMessage | undefined): string {
+  return message ? packMessage(unpackMessage(message)).text : ''
 }
 
 /** A model that says some words and then waits for its signal. */

@@ -1,22 +1,23 @@
 import { Worker } from 'node:worker_threads'
-import { pack, unpack } from 'msgpackr'
+import { pack } from 'msgpackr'
 import { MillraceError } from '../../../protocol/errors.ts'
 import type { Runtime, Timer } from '../../../protocol/runtime.ts'
-import type {
-  Failure,
-  NumberedStatement,
-  OpenMessage,
-  Operation,
-  Part,
-  Reply,
-  Request,
-  Result,
-  Row,
-  Statement,
-  TailAppend,
-  Unsettled,
-  Value,
-  WorkMessage,
+import {
+  type Failure,
+  type NumberedStatement,
+  type OpenMessage,
+  type Operation,
+  type Part,
+  type Reply,
+  type Request,
+  type Result,
+  type Row,
+  resultPackr,
+  type Statement,
+  type TailAppend,
+  type Unsettled,
+  type Value,
+  type WorkMessage,
 } from './messages.ts'
 import { storeError } from './store-error.ts'
 
@@ -218,11 +219,11 @@ export class Database {
 
   #answered(packed: Uint8Array): void {
     const calls = this.#underWay.shift() ?? []
-    const results = unpack(packed) as Result[]
+    const results = resultPackr.unpack(packed) as Result[]
     for (const [index, call] of calls.entries()) {
       const result = results[index]!
       if ('failure' in result) this.#reject(call, storeError(this.path, result.failure))
-      else this.#settle(call, () => call.resolve(ownBytes(result.value)))
+      else this.#settle(call, () => call.resolve(result.value))
     }
     this.#post()
     this.#rest()
@@ -319,14 +320,4 @@ export class Database {
     for (const call of calls) this.#reject(call, error)
     this.#rest()
   }
-}
-
-/** Gives rows bytes of their own, in place of views of the message in which they came. */
-function ownBytes(value: Outcome): Outcome {
-  if (!Array.isArray(value)) return value
-  for (const row of value as (number | { [column: string]: Value })[]) {
-    if (typeof row === 'number') break
-    for (const column in row) if (row[column] instanceof Uint8Array) row[column] = new Uint8Array(row[column])
-  }
-  return value
 }

@@ -1,7 +1,17 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { pack, unpack } from 'msgpackr'
+import { unpack } from 'msgpackr'
 import { failureOf, openFile, type SqliteFile, type SqliteStatement } from './file.ts'
-import type { NumberedStatement, OpenMessage, Operation, Reply, Request, Result, Row, WorkMessage } from './messages.ts'
+import {
+  type NumberedStatement,
+  type OpenMessage,
+  type Operation,
+  type Reply,
+  type Request,
+  type Result,
+  type Row,
+  resultPackr,
+  type WorkMessage,
+} from './messages.ts'
 import { runsPart } from './schema.ts'
 import { Tails } from './tails.ts'
 
@@ -139,7 +149,7 @@ try {
   )
   port.on('message', (request: Request) => {
     if (request) {
-      const packed = new Uint8Array(pack(thread.work(unpack(request) as WorkMessage)))
+      const packed = new Uint8Array(resultPackr.pack(thread.work(unpack(request) as WorkMessage)))
       say({ type: 'results', packed }, [packed.buffer])
       return
     }

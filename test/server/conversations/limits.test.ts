@@ -10,7 +10,7 @@ import {
   memoryConversations,
   summarize,
 } from '../../../server/index.ts'
-import { chats, hangs, isReady, until } from '../../helpers/chats.ts'
+import { chats, hangs, isReady, storedTextOf, until } from '../../helpers/chats.ts'
 import { calls, says } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
 
@@ -163,7 +163,7 @@ describe('a conversation', () => {
       await eventually(() => chat.getSnapshot().messages.at(-1)?.text === 'half an ', 'the text')
       // It is stored within a second.
       for (let text = ''; !text.includes('half'); ) {
-        text = (await kept.load(key))?.messages.at(-1)?.text ?? ''
+        text = storedTextOf((await kept.load(key))?.messages.at(-1))
         await new Promise((resolve) => setImmediate(resolve))
       }
       isDead = true

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { agent, conversation, createServer, memoryConversations, redisConversations } from '../../../server/index.ts'
 import type { RedisStore, RedisStoreOptions } from '../../../server/stores/redis/redis-store.ts'
-import { type Chats, chats, hangs, isReady, shown, until } from '../../helpers/chats.ts'
+import { type Chats, chats, hangs, isReady, shown, storedTextOf, until } from '../../helpers/chats.ts'
 import { redisStore } from '../../helpers/redis-harness.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { type ScriptedAnswer, says, scriptedModel } from '../../helpers/scripted-model.ts'
@@ -155,7 +155,7 @@ describe.skipIf(!HAS_REDIS)('two servers with conversations in a Redis', () => {
     await here.send('tell me')
     await until(there, (now) => shown(now).at(-1) === 'assistant streaming: Half of it')
     const kept = redisConversations(servers[1].runs)
-    while ((await kept.load(KEY))?.messages[1]?.text !== 'Half of it')
+    while (storedTextOf((await kept.load(KEY))?.messages[1]) !== 'Half of it')
       await new Promise((resolve) => setTimeout(resolve, 20))
     servers[0].runs.crash()
     const { messages } = await until(there, isReady)
