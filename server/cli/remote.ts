@@ -128,8 +128,9 @@ export class Remote implements AsyncDisposable {
 
 function connectFailure(error: unknown, url: string, hasToken: boolean): Failure {
   if (MillraceError.is(error, 'unauthenticated') || MillraceError.is(error, 'forbidden')) {
-    const what = hasToken ? 'the server refused this token: use the one' : 'the server needs a token: use the one'
-    return new Failure(EXIT.unreachable, `${what} that it printed, with --token or MILLRACE_TOKEN`, error)
+    const what = hasToken ? 'the server refused this token' : 'the server needs a token'
+    const which = 'use the one that it printed, or one that its config file accepts'
+    return new Failure(EXIT.unreachable, `${what}: ${which}, with --token or MILLRACE_TOKEN`, error)
   }
   if (!MillraceError.is(error, 'connection_lost')) return refusal(error)
   const cause = error.cause instanceof Error ? error.cause : undefined

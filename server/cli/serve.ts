@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { loopOf } from '../agents/agent.ts'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
 import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_URL } from './default-address.ts'
@@ -228,10 +229,9 @@ function greeting(
   { page, other }: { readonly page: string | undefined; readonly other: string | undefined },
 ): string {
   const { actors, defaultModel } = options
-  const actor = 'chat' in actors ? 'chat "Tell me about millrace"' : Object.keys(actors)[0]
   const line = [
     ...(other === undefined
-      ? [`${invocation()} run ${actor} --stream`, ...(url === DEFAULT_URL ? [] : [`--url ${url}`])]
+      ? [`${invocation()} run ${callWords(actors)} --stream`, ...(url === DEFAULT_URL ? [] : [`--url ${url}`])]
       : [`${invocation()} verify ${url} --other-token ${other}`]),
     ...(access.kind === 'made' ? [`--token ${access.token}`] : []),
   ]
@@ -243,9 +243,7 @@ function greeting(
     `  token   ${tokenWords(access)}`,
     ...rows.map(([name = '', words = '']) => `  ${name.padEnd(7)} ${words}`),
     '',
-    access.kind === 'made'
-      ? 'Paste this into a second terminal, in the same folder:'
-      : 'In a second terminal, in the same folder, with MILLRACE_TOKEN set:',
+    pasteWords(access),
     '',
     `  ${line.join(' ')}`,
     '',
@@ -255,9 +253,30 @@ function greeting(
   ].join('\n')
 }
 
+/** What `millrace run` is told: an actor, and an input that it takes. */
+function callWords(actors: Options['actors']): string {
+  const name = 'chat' in actors ? 'chat' : (Object.keys(actors)[0] ?? '')
+  const chosen = actors[name]
+  if (chosen && loopOf(chosen)) return `${name} "Tell me about millrace"`
+  return chosen?.input === undefined ? name : `${name} INPUT`
+}
+
+function pasteWords({ kind }: Access): string {
+  switch (kind) {
+    case 'made':
+      return 'Paste this into a second terminal, in the same folder:'
+    case 'chosen':
+      return 'In a second terminal, in the same folder, with MILLRACE_TOKEN set:'
+    case 'own':
+      return 'In a second terminal, in the same folder, with MILLRACE_TOKEN set to a token that the config file accepts:'
+  }
+}
+
 /** The address of the dashboard. Nothing behind the `#` is sent anywhere, and the page takes it away at once. */
 function pageUrl(httpUrl: string, access: Access): string {
-  return access.kind === 'made' ? `${httpUrl}/#token=${access.token}` : `${httpUrl}/`
+  return access.kind === 'made'
+    ? `${httpUrl}/#token=${access.token}`
+    : `${httpUrl}/ (it asks for your token, or takes it as ${httpUrl}/#token=TOKEN)`
 }
 
 function httpWords(httpUrl: string | undefined, { http }: Config): string {

@@ -11,6 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const SERVER = JSON.stringify(pathToFileURL(`${root}dist/server/index.js`).href)
+const ZOD = JSON.stringify(import.meta.resolve('zod'))
 
 function configFile(name: string, text: string): string {
   const path = join(folder, name)
@@ -157,6 +158,32 @@ describe('a config file', () => {
     expect(serve.server.stdout).toContain('actors  twice, broken, inspector\n')
     const run = millrace(['run', 'twice', '[1]'], { env: { MILLRACE_URL: serve.url } })
     expect(await run.ended).toMatchObject({ code: 0, stdout: '{"twice":[[1],[1]]}\n' })
+  })
+
+  test('with an authenticate of its own gives a line that needs only a token, and says where the dashboard gets one', async () => {
+    const config = `
+      import { agent, bearer } from ${SERVER}
+      export default { authenticate: bearer({ mine: 'alice' }), actors: { helper: agent({}) } }`
+    await using serve = await serving(['--config', configFile('helper.mjs', config)])
+    const [, line = ''] =
+      /with MILLRACE_TOKEN set to a token that the config file accepts:\n\n {2}(.* run helper .*)\n/.exec(
+        serve.server.stdout,
+      ) ?? []
+    await using pasted = new Command('sh', ['-c', `exec ${line}`], { env: { MILLRACE_TOKEN: 'mine' } })
+    expect(await pasted.ended).toMatchObject({ code: 0, stdout: expect.stringContaining('Tell me about millrace') })
+    expect(serve.server.stdout).toMatch(/^ {2}(http:\S+\/) \(it asks for your token, or takes it as \1#token=TOKEN\)$/m)
+  })
+
+  test.each([
+    ['actor({ ask: () => 1 })', 'run one --stream'],
+    ['actor({ input: z.object({ to: z.int() }), ask: () => 1 })', 'run one INPUT --stream'],
+  ])('shows in its line whether %s takes an input', async (actor, says) => {
+    const config = `
+      import { actor, anonymous } from ${SERVER}
+      import { z } from ${ZOD}
+      export default { authenticate: anonymous(), actors: { one: ${actor} } }`
+    await using serve = await serving(['--config', configFile('one.mjs', config)])
+    expect(serve.server.stdout).toContain(says)
   })
 
   test('keeps the demo actors where it names none, and its limits hold', async () => {
