@@ -58,7 +58,7 @@ function valueFor(property: Wire, question: string, names: readonly string[]): u
   switch (property['type']) {
     case 'number':
     case 'integer':
-      return Number(/\d+/.exec(question)?.[0] ?? 1)
+      return within(Number(/\d+/.exec(question)?.[0] ?? 1), property)
     case 'boolean':
       return true
     case 'array':
@@ -68,4 +68,15 @@ function valueFor(property: Wire, question: string, names: readonly string[]): u
     default:
       return names[0] ?? (question.slice(0, 80) || 'nothing')
   }
+}
+
+/** The nearest number to a whole one that the bounds of a property allow. Other rules, such as steps, are not read. */
+function within(n: number, property: Wire): number {
+  const bound = (name: string, otherwise: number): number => {
+    const value = property[name]
+    return typeof value === 'number' ? value : otherwise
+  }
+  const low = Math.max(bound('minimum', -Infinity), bound('exclusiveMinimum', -Infinity) + 1)
+  const high = Math.min(bound('maximum', Infinity), bound('exclusiveMaximum', Infinity) - 1)
+  return Math.max(low, Math.min(high, n))
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { type DemoOptions, demo } from '../../../server/models/demo.ts'
 import type { ModelEvent, ModelRequest } from '../../../server/models/model.ts'
 import { modelSuite } from '../../conformance/model.ts'
@@ -93,6 +94,19 @@ describe('the demo model', () => {
   test('finds arguments of every sort in the question', async () => {
     const { events } = await said('Please order 3 large ones for Anna', {}, { tools: [weather, order] })
     expect(callsOf(events)).toEqual([['call_1', 'order', { size: 'large', pieces: 3, gift: true, to: 'Anna' }]])
+  })
+
+  test.each([
+    ['order', z.int().min(2), 2],
+    ['order', z.int().positive(), 1],
+    ['order', z.int().gt(4), 5],
+    ['order 7', z.int().max(6), 6],
+    ['order 7', z.int().lt(6), 5],
+    ['order 7', z.int().min(2).max(12), 7],
+  ])('sends for “%s” a number within the bounds that the tool states (%#)', async (question, pieces, sent) => {
+    const parameters = z.toJSONSchema(z.object({ pieces }))
+    const { events } = await said(question, {}, { tools: [{ ...order, parameters }] })
+    expect(callsOf(events)).toEqual([['call_1', 'order', { pieces: sent }]])
   })
 
   test('calls nothing that is not mentioned, and thinks when thinking is on', async () => {
