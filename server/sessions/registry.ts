@@ -539,7 +539,10 @@ export class Registry {
   ): { run: Run; own: boolean } {
     const own = run?.principal.id === principal.id
     if (!run || !this.permits(principal, own ? 'attach' : 'observe', run))
-      throw new MillraceError('not_found', 'there is no such run; it may have ended long ago')
+      throw new MillraceError(
+        'not_found',
+        'there is no such run; it may have ended long ago, or the server was restarted',
+      )
     return { run, own }
   }
 

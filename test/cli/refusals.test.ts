@@ -226,8 +226,8 @@ describe('a refusal of the server is reported in one line, of', () => {
     ['run count', 2, /the input does not fit: expected an object such as {"to":10} \(no input was given\)/],
     ['run team', 2, /the input does not fit: expected a question: a string or { prompt } \(no input was given\)/],
     ['run modelless', 1, /the run failed: unknown model openai:gpt-5 \(not_found\)/],
-    ['attach r_nothing', 2, /there is no such run; it may have ended long ago/],
-    ['cancel r_nothing', 2, /there is no such run; it may have ended long ago/],
+    ['attach r_nothing', 2, /there is no such run; it may have ended long ago, or the server was restarted/],
+    ['cancel r_nothing', 2, /there is no such run; it may have ended long ago, or the server was restarted/],
   ])('millrace %s', async (args, code, says) => {
     const refused = await called([...args.split(' '), ...access])
     expect(refused).toMatchObject({ code, stdout: '' })
