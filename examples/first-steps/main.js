@@ -7,13 +7,16 @@ async function show(run) {
   answer.textContent = state.textContent = ''
   stop.disabled = false
   stop.onclick = () => run.cancel()
+  let end
   try {
     for await (const text of run.text()) answer.append(text)
-    const { outcome, receipt } = await run.end
-    state.textContent = receipt ? `stopped; the provider's socket: ${receipt.provider}` : outcome
+    end = await run.end
   } catch (error) {
-    state.textContent = error.message
+    // It failed, or somebody else has stopped it: then this has the receipt, too.
+    end = error
   }
+  const { outcome, receipt, message } = end
+  state.textContent = receipt ? `stopped; the provider's socket: ${receipt.provider}` : (outcome ?? message)
   stop.disabled = true
 }
 
@@ -23,5 +26,9 @@ form.onsubmit = (event) => {
 }
 
 // After a reload, the page goes on with the latest answer.
-const latest = (await client.runs()).at(-1)
-if (latest) void show(client.attach(latest.actor, latest.id))
+try {
+  const latest = (await client.runs()).at(-1)
+  if (latest) void show(client.attach(latest.actor, latest.id))
+} catch (error) {
+  state.textContent = `${error.message}: reload the page to try again`
+}

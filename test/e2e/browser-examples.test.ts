@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { createServer as createVite } from 'vite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CHROMIUM, openWindow, type Window } from '../helpers/browser.ts'
-import { serving } from '../helpers/command.ts'
+import { type Serving, serving } from '../helpers/command.ts'
 import { examplePage } from '../helpers/example-page.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { root } from '../helpers/root.ts'
@@ -66,10 +66,18 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
     await page.fill('[name=question]', 'Tell me all')
     await page.click('text=Send')
     await page.click('#stop')
-    await expect.poll(() => page.textContent('#state')).toBe("stopped; the provider's socket: closed")
+    const stopped = "stopped; the provider's socket: closed"
+    await expect.poll(() => page.textContent('#state')).toBe(stopped)
+    await page.reload()
+    await expect.poll(() => page.textContent('#state')).toBe(stopped)
+    await dashboard.close()
+    await steps.serve[Symbol.asyncDispose]()
+    await page.reload()
+    await expect
+      .poll(() => page.textContent('#state'), { timeout: 60_000 })
+      .toMatch(/cannot be reached: reload the page/)
     expect(said).toEqual([])
     await page.close()
-    await dashboard.close()
   }, 120_000)
 
   test('the chat with React answers with tools and an approval, stops, branches, comes back, and notifies', async () => {
@@ -112,7 +120,7 @@ describe.skipIf(CHROMIUM === undefined)('the pages of the examples, in a real br
 })
 
 /** What docs/first-steps.md shows, as it is, but on ports that are free. */
-async function firstSteps(): Promise<AsyncDisposable & { pageUrl: string; dashboardUrl: string }> {
+async function firstSteps(): Promise<AsyncDisposable & { serve: Serving; pageUrl: string; dashboardUrl: string }> {
   const doc = readFileSync(`${root}docs/first-steps.md`, 'utf8')
   const shown = [...doc.matchAll(/^```(?:js|html)\n(?:\/\/|<!--) (\S+)(?: -->)?\n([^]*?)^```$/gm)]
   expect(shown.map(([, name]) => name)).toEqual(['agents.mjs', 'index.html', 'main.js'])
@@ -138,6 +146,7 @@ async function firstSteps(): Promise<AsyncDisposable & { pageUrl: string; dashbo
   })
   await vite.listen()
   return {
+    serve,
     pageUrl: `http://localhost:${pagePort}/`,
     dashboardUrl: `http://localhost:${port}/#token=a-long-secret`,
     async [Symbol.asyncDispose]() {
