@@ -65,15 +65,11 @@ export type ParkedRun = {
   readonly passed: readonly PassedRequest[]
 }
 
-/** Packs it for the store. Undefined where the actor gave what cannot be packed. */
-export function packParked(run: ParkedRun): Uint8Array | undefined {
+/** Packs it for the store. @throws MillraceError where the actor gave what cannot be packed. */
+export function packParked(run: ParkedRun): Uint8Array {
   const writer = new Writer()
-  try {
-    writer.value({ ...run, version: VERSION }, MAX_DEPTH)
-    return writer.take()
-  } catch {
-    return undefined
-  }
+  writer.value({ ...run, version: VERSION }, MAX_DEPTH)
+  return writer.take()
 }
 
 /**

@@ -117,7 +117,21 @@ export class Parking {
   }
 
   /** All from which another process can go on with it and the runs below it. Undefined: they do not only wait. */
-  get state(): ParkedRun | undefined {
+  get packed(): Uint8Array | undefined {
+    const state = this.#state
+    if (!state) return undefined
+    try {
+      return packParked(state)
+    } catch (error) {
+      this.#checkpoint = undefined
+      const why =
+        'a checkpoint of this actor cannot be stored, so that a restart ends the run: it must return plain data'
+      this.#run.failed(new TypeError(why, { cause: error }))
+      return undefined
+    }
+  }
+
+  get #state(): ParkedRun | undefined {
     if (this.#isClosed || this.#goingOn > 0 || !this.#checkpoint) return undefined
     const work = this.#run.waitingWork()
     if (!work || (this.#waits === 0 && work.children.length === 0)) return undefined
@@ -139,8 +153,7 @@ export class Parking {
   }
 
   #park(): void {
-    const { state } = this
-    const packed = state && packParked(state)
+    const { packed } = this
     if (packed) void this.#run.journal()?.park(packed)
   }
 }

@@ -37,7 +37,7 @@ import { Journal } from './journal.ts'
 import type { Member } from './open-ids.ts'
 import { OpenWork, type OpenWorkSnapshot } from './open-work.ts'
 import { Orders, type OrdersCallbacks } from './orders.ts'
-import { type ParkedChild, type ParkedRun, packInput, packParked, unpackInput, unpackParked } from './parked-run.ts'
+import { type ParkedChild, type ParkedRun, packInput, unpackInput, unpackParked } from './parked-run.ts'
 import { Parking } from './parking.ts'
 import { Producer, type ProducerCallbacks } from './producer.ts'
 import type { ReadableRun } from './readable-run.ts'
@@ -436,8 +436,7 @@ export class Run implements ReadableRun {
 
   /** From what another process goes on with it as a child. Undefined: it does not only wait. */
   get parkedState(): Pick<ParkedChild, 'startedAt' | 'next' | 'lives' | 'packed'> | undefined {
-    const state = this.#parking?.state
-    const packed = state && packParked(state)
+    const packed = this.#parking?.packed
     if (!packed) return undefined
     const startedAt = wallClockAt(this.#callbacks.runtime, this.startedAt)
     return { startedAt, next: this.log.next, lives: this.log.lives, packed }

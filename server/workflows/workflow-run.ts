@@ -24,7 +24,7 @@ import { retriable } from './retry-policy.ts'
 import { stepContext } from './step-context.ts'
 import { failureOf, wordsOf } from './step-failure.ts'
 import { isGenerator, streamed } from './step-generator.ts'
-import { inlined } from './sub-workflow.ts'
+import { inlined, nodesOf } from './sub-workflow.ts'
 
 /** Where steps are done: in the run of the workflow, or in that of one of its branches. */
 type Place = {
@@ -78,7 +78,7 @@ export class WorkflowRun {
     const output = await this.#recovering(id, place, instead, () =>
       this.#named(id, node.name, place, () => this.#perform(node, value, id, place)),
     )
-    if (node.type !== 'step') this.#kept.forgetWithin(id)
+    if (hasSteps(node)) this.#kept.forgetWithin(id)
     return output
   }
 
@@ -511,6 +511,11 @@ function resumed({ context, signal }: Place): Promise<void> {
 
 function isStopped({ context, signal }: Place): boolean {
   return context.signal.aborted || signal?.aborted === true
+}
+
+/** Whether there are steps within a step, of which it keeps what they give until it has finished. */
+function hasSteps(node: FlowNode): boolean {
+  return node.type !== 'step' || ('actor' in node.body && nodesOf(node.body.actor) !== undefined)
 }
 
 function isNodes(each: MapNode['each']): each is FlowNodes {

@@ -470,6 +470,29 @@ describe('a run that only waits', () => {
     expect(seen).toEqual([undefined, { item: 'tea' }])
   })
 
+  test('whose checkpoint cannot be stored waits here all the same, and the server reports it once', async () => {
+    const order = actor({
+      async *stream(_: unknown, { checkpoint, request }) {
+        yield* []
+        checkpoint(() => ({ callback: () => {} }))
+        const first = await request({ kind: 'text', prompt: 'Where to?' })
+        return `${String(first)} ${String(await request({ kind: 'text', prompt: 'And when?' }))}`
+      },
+    })
+    await using served = await testServer({ order }, { store: memoryStore() })
+    await using client = await served.client()
+    client.start(1, 'order', null)
+    for (const value of ['home', 'today']) {
+      const { data } = await client.next('event', 1)
+      await eventually(() => served.errors.length > 0, 'a report')
+      client.send({ kind: 'input', sid: 1, mid: value, type: 'answer', data: { request: data['request'], value } })
+    }
+    expect(await client.next('end', 1)).toMatchObject({ outcome: 'done', data: { result: 'home today' } })
+    expect(served.errors).toEqual([
+      expect.objectContaining({ message: expect.stringMatching(/^a checkpoint .*cannot be stored.*plain data/) }),
+    ])
+  })
+
   test('waits beyond the room of its principal too, but a restart ends it, and what goes on makes room', async () => {
     const wait = actor({
       async *stream(_: unknown, { checkpoint, request }) {

@@ -122,6 +122,20 @@ describe('a workflow that waits when its process dies', () => {
     expect(seen).toEqual([undefined])
   })
 
+  test('has kept what its steps have given, and not what the steps of a workflow within it gave on the way', async () => {
+    const inner = workflow({ steps: (flow) => flow.step('on-the-way', () => 'left behind').step('last', () => 'kept') })
+    const work = workflow({ steps: (flow) => flow.step('whole', inner).approve('sure') })
+    const { begin, isParked, kept } = lives(work)
+    await using served = await begin()
+    const run = served.client.start('work', null)
+    const { id } = await run.opened
+    await isParked(id)
+    const parked = Buffer.from((await kept.find(id))?.parked ?? []).toString('latin1')
+    expect(parked).toContain('kept')
+    expect(parked).not.toContain('left behind')
+    await run.cancel()
+  })
+
   test('goes on in all of its branches, whatever each of them waits for', async () => {
     const done: string[] = []
     const paid: string[] = []
