@@ -20,11 +20,11 @@ test(`${pairs} starts and cancels, 5,000 a second, take no memory for good`, asy
   await using server = await ServerProcess.start({ ...raised, retainPrincipal: 4 * MIB })
   await using quiet = await server.client({ auth: 'bob' })
   const client = await server.client()
-  // So many that what is kept of ended runs has reached its limit.
-  await startAndCancel(client, 5_000, 5_000, 1)
+  // So many that what is kept of ended runs has reached its limit, also where a cancel comes before its run has begun.
+  await startAndCancel(client, 12_000, 5_000, 1)
   const before = await server.quiet(2)
   const watching = await bystander(quiet)
-  await startAndCancel(client, pairs, 5_000, 5_001)
+  await startAndCancel(client, pairs, 5_000, 12_001)
   const { rttMaxMs } = await watching.finish()
   const after = await server.quiet(2)
   client.cut()
