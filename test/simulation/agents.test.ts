@@ -4,7 +4,7 @@ import { AgentWorld } from './agent-world.ts'
 import { AGENT_BREAKS } from './breaks.ts'
 import { type MakeWorld, search, searchFor } from './seeds.ts'
 
-const SEEDS = repetitions({ quick: 200, full: 2_000, long: 60_000 })
+const SEEDS = repetitions({ quick: 150, full: 2_000, long: 60_000 })
 /** Far more than it takes. */
 const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 })
 

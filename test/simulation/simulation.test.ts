@@ -3,7 +3,7 @@ import { firstSeed, repetitions } from '../helpers/tier.ts'
 import { BREAKS } from './breaks.ts'
 import { search, searchFor } from './seeds.ts'
 
-const SEEDS = repetitions({ quick: 500, full: 5_000, long: 150_000 })
+const SEEDS = repetitions({ quick: 300, full: 5_000, long: 150_000 })
 /** Far more than it takes. */
 const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 })
 

@@ -5,7 +5,7 @@ import type { Tamper } from './network.ts'
 import { search, searchFor } from './seeds.ts'
 import { StoreWorld } from './store-world.ts'
 
-const SEEDS = repetitions({ quick: 700, full: 4_000, long: 60_000 })
+const SEEDS = repetitions({ quick: 400, full: 4_000, long: 60_000 })
 /** Far more than it takes. */
 const SEARCH_MS = repetitions({ quick: 120_000, full: 900_000, long: 14_400_000 })
 

@@ -226,7 +226,7 @@ describe('small appends to many runs', () => {
         }
         for (const of of model) await look(of)
       }),
-      { numRuns: repetitions({ quick: 15, full: 100, long: 1_000 }) },
+      { numRuns: repetitions({ quick: 10, full: 100, long: 1_000 }) },
     )
   })
 })
