@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/helpers/longest-first.ts'
 import { PATIENCE_MS } from './test/helpers/patience.ts'
 import { SummaryReporter } from './test/helpers/summary-reporter.ts'
 
@@ -17,6 +18,7 @@ export default defineConfig(({ mode }) => ({
     pool: 'forks',
     maxWorkers: 2,
     execArgv: ['--expose-gc'],
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', new SummaryReporter()],
   },
 }))

@@ -7,8 +7,8 @@ import { readAll } from '../helpers/read-all.ts'
 import { eventually, testServer } from '../helpers/server.ts'
 import { repetitions } from '../helpers/tier.ts'
 
-const FEW = repetitions({ quick: 300, full: 20_000 })
-const MANY = repetitions({ quick: 1_500, full: 100_000 })
+const FEW = repetitions({ quick: 300, full: 10_000, long: 20_000 })
+const MANY = repetitions({ quick: 1_500, full: 50_000, long: 100_000 })
 /** What 80,000 runs may leave behind, or 1,200: less than any object of theirs, apart from what the engine keeps. */
 const MAX_GROWTH_MB = repetitions({ quick: 2, full: 5 })
 /** Runs at once. */

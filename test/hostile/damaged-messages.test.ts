@@ -14,7 +14,7 @@ import { firstSeed, repetitions } from '../helpers/tier.ts'
 import { messageOf, vectors } from '../helpers/vectors.ts'
 
 const MIB = 1_048_576
-const COUNT = repetitions({ quick: 750, full: 100_000, long: 600_000 })
+const COUNT = repetitions({ quick: 750, full: 50_000, long: 600_000 })
 const SEED = firstSeed()
 const ATTACKERS = 8
 /** Messages that a server accepts are sent on one connection up to so many; then comes one that it refuses. */

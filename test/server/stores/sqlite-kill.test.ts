@@ -8,7 +8,7 @@ import type { StoreReport } from '../../helpers/store-process.ts'
 import { repetitions } from '../../helpers/tier.ts'
 
 const RUNS = ['r0', 'r1', 'r2', 'r3']
-const MOMENTS = repetitions({ quick: 3, full: 60 })
+const MOMENTS = repetitions({ quick: 3, full: 30, long: 100 })
 
 /** Starts a process that appends, kills it after a number of confirmations, and returns what was confirmed until then. */
 async function killed(path: string, runs: readonly string[], confirmations: number): Promise<Map<string, number>> {
