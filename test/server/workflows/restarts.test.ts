@@ -29,7 +29,7 @@ import { stepsOf } from '../../helpers/workflow-run.ts'
 
 /** Servers, one after the other, with one store. `kill` ends the process of one. */
 function lives(work: object, kept = memoryStore()) {
-  return {
+  const all = {
     kept,
     async begin(runtime = nodeRuntime) {
       const held = holding(kept)
@@ -54,7 +54,18 @@ function lives(work: object, kept = memoryStore()) {
       }
       await eventually(() => (void look(), isThere), 'the run is parked')
     },
+    /** Begins a run that asks something, and ends the process while it waits for the answer. */
+    async dieWaiting(): Promise<{ id: string; request: string }> {
+      await using first = await all.begin()
+      const watched = new Watched(first.client.start('work', null))
+      const { id: request } = await watched.first('request')
+      const { id } = await watched.run.opened
+      await all.isParked(id)
+      first.kill()
+      return { id, request }
+    },
   }
+  return all
 }
 
 describe('a workflow that waits when its process dies', () => {
@@ -71,17 +82,8 @@ describe('a workflow that waits when its process dies', () => {
           .approve('sure')
           .step('last', (items) => (done.push('last'), items)),
     })
-    const { begin, isParked } = lives(work)
-    let id = ''
-    let request = ''
-    {
-      await using first = await begin()
-      const watched = new Watched(first.client.start('work', null))
-      ;({ id: request } = await watched.first('request'))
-      ;({ id } = await watched.run.opened)
-      await isParked(id)
-      first.kill()
-    }
+    const { begin, dieWaiting } = lives(work)
+    const { id, request } = await dieWaiting()
     expect(done).toEqual(['first', 'add', 'add', 'item 3', 'item 4'])
     await using second = await begin()
     const run = second.client.attach('work', id, { after: 'start' })
@@ -103,17 +105,8 @@ describe('a workflow that waits when its process dies', () => {
           .approve('sure')
           .step('last', (n, context) => (seen.push(context.restored), n)),
     })
-    const { begin, isParked } = lives(work)
-    let id = ''
-    let request = ''
-    {
-      await using first = await begin()
-      const watched = new Watched(first.client.start('work', null))
-      ;({ id: request } = await watched.first('request'))
-      ;({ id } = await watched.run.opened)
-      await isParked(id)
-      first.kill()
-    }
+    const { begin, dieWaiting } = lives(work)
+    const { id, request } = await dieWaiting()
     await using second = await begin()
     const run = second.client.attach('work', id, { after: 'start' })
     await run.opened
@@ -208,17 +201,8 @@ describe('a workflow that waits when its process dies', () => {
           ),
         ),
     })
-    const { begin, isParked } = lives(work)
-    let id = ''
-    let request = ''
-    {
-      await using first = await begin()
-      const watched = new Watched(first.client.start('work', null))
-      ;({ id: request } = await watched.first('request'))
-      ;({ id } = await watched.run.opened)
-      await isParked(id)
-      first.kill()
-    }
+    const { begin, dieWaiting } = lives(work)
+    const { id, request } = await dieWaiting()
     await using second = await begin()
     const watched = new Watched(second.client.attach('work', id, { after: 'start' }))
     await watched.run.opened
