@@ -3,60 +3,47 @@ import type { GapEvent, StreamEvent } from '../protocol/events.ts'
 import { MAX_MARKS, MAX_UNASKED } from './own-limits.ts'
 
 /** The text of an answer, as far as it was read and still counts. Text of the run's sub-agents is not part of it. */
-export interface AnswerText {
+export class AnswerText {
   /** Whether all text is kept, however long it is. Otherwise it is dropped when it exceeds `MAX_UNASKED` characters. */
-  isAsked: boolean
-  /** Takes over the next event that was read. */
-  read(event: StreamEvent): void
-  /** Drops the text, and keeps the reason. */
-  lose(reason: MillraceError): void
-  /** @throws MillraceError `interrupted` when text is missing, `already_reading` when it was not kept. */
-  toString(): string
-}
-
-export function createAnswerText(): AnswerText {
-  let loss: MillraceError | undefined
+  isAsked = false
+  #loss: MillraceError | undefined
+  #settledSeq = 0
+  /** The texts of the items behind `settledSeq`, each at its place: a token needs nothing of its own besides. */
+  readonly #texts: string[] = []
   /** Text that no rewind can take back. It ends with item `settledSeq`. */
-  let settled = ''
-  let settledSeq = 0
-  /** The texts behind it, and the numbers of their items. Two arrays, so that a token needs no object of its own. */
-  const texts: string[] = []
-  const seqs: number[] = []
+  #settled = ''
 
-  const answer: AnswerText = {
-    isAsked: false,
-
-    read(event) {
-      if (loss) return
-      if (isAnswer(event)) {
-        seqs.push(event.seq)
-        if (texts.push(event.text) <= MAX_MARKS) return
-        settled += texts.splice(0, MAX_MARKS / 2).join('')
-        settledSeq = seqs.splice(0, MAX_MARKS / 2).at(-1)!
-        if (settled.length > MAX_UNASKED && !answer.isAsked)
-          answer.lose(new MillraceError('already_reading', 'text is not kept: ask for result first'))
-      } else if (cuts(event)) {
-        const { from, next } = event
-        if (from < next || next <= settledSeq) answer.lose(incomplete())
-        while (seqs.at(-1)! >= next) {
-          seqs.pop()
-          texts.pop()
-        }
+  /** Takes over the next event that was read. */
+  read(event: StreamEvent): void {
+    if (this.#loss) return
+    if (isAnswer(event)) {
+      const drop = event.seq - this.#settledSeq - MAX_MARKS / 2
+      if (drop > MAX_MARKS / 2) {
+        this.#settled += this.#texts.splice(0, drop).join('')
+        this.#settledSeq += drop
+        if (this.#settled.length > MAX_UNASKED && !this.isAsked)
+          return this.lose(new MillraceError('already_reading', 'text is not kept: ask for result first'))
       }
-    },
-
-    lose(reason) {
-      loss = reason
-      settled = ''
-      texts.length = seqs.length = 0
-    },
-
-    toString() {
-      if (loss) throw loss
-      return settled + texts.join('')
-    },
+      this.#texts[event.seq - this.#settledSeq - 1] = event.text
+    } else if (cuts(event)) {
+      const { from, next } = event
+      if (from < next || next <= this.#settledSeq) this.lose(incomplete())
+      else this.#texts.length = next - this.#settledSeq - 1
+    }
   }
-  return answer
+
+  /** Drops the text, and keeps the reason. */
+  lose(reason: MillraceError): void {
+    this.#loss = reason
+    this.#settled = ''
+    this.#texts.length = 0
+  }
+
+  /** @throws MillraceError `interrupted` when text is missing, `already_reading` when it was not kept. */
+  toString(): string {
+    if (this.#loss) throw this.#loss
+    return this.#settled + this.#texts.join('')
+  }
 }
 
 /** Whether the event is a text of the run's own answer. One that it passes on from a sub-agent names the agent. */

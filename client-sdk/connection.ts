@@ -131,9 +131,9 @@ export interface Connection {
 /**
  * Decides when there is a socket: the first one, the one after a loss, and when to give up.
  *
- * This function, like `createSocket`, `createInbox`, `createStream`, `createReader` and `createRun`, keeps its state in
- * a closure and not in a class. A minifier shortens the variables of a closure, while each field of a class keeps its
- * `this.#`: as classes they exceed the client's budget (`npm run size`).
+ * This function, like `createSocket`, `createStream` and `createRun`, keeps its state in a closure and not in a class. A
+ * minifier shortens the variables of a closure, while each field of a class keeps its `this.#`: as classes they exceed the
+ * client's budget (`npm run size`). `Inbox` and `Reader` are worth it, because every token goes through them.
  *
  * @throws MillraceError `bad_request` where there is no WebSocket class and none was given.
  */

@@ -23,53 +23,121 @@ type Entry = {
 
 /**
  * The items of one stream that wait for its reader, in order. It checks that each follows the one before. Credit bounds
- * it: the server may send no more than the window.
+ * it: the server may send no more than the window. A class, so that a token finds all of it in one place: where a page has
+ * hundreds of runs, reaching for memory is most of what a token costs.
  */
-export interface Inbox {
+export class Inbox {
   /** Number of the last item that arrived. null for a live view that was not opened yet. */
   last: number | null
   /** The life of the log that items come from, once it is known. */
   gen: number | undefined
   /** The same two of the last item that was read. */
-  read: { seq: number | null; gen: number | undefined }
-  /** The stream was opened, `isFirst` for the first time. */
-  opened(frame: Opened, isFirst: boolean): void
-  /** Adds text that is new. Returns false when the frame does not follow, or costs more than the credit allows. */
-  text(frame: Delta): boolean
-  /** The same for an event. The start and end of a lane wait as well, hidden: they have a number and a cost. */
-  event(frame: EventFrame): boolean
-  /** The next item will be `next`. Items before it are missing, or the items that came from there on are void. */
-  gap(frame: Gap): void
-  /** Removes the next item for the reader and frees its credit. Undefined while none waits. */
-  take(): StreamEvent | undefined
-}
-
-/** @param runtime Its wall clock is the time of items that come without one. */
-export function createInbox(
-  window: CreditWindow,
-  runtime: ClientRuntime,
-  last: number | null,
-  gen: number | undefined,
-): Inbox {
-  const queue: Entry[] = []
+  lastRead: number | null
+  genRead: number | undefined
+  readonly #window: CreditWindow
+  readonly #queue: Entry[] = []
   /** The open lanes, with the fields that all texts of each share. */
-  let lanes: Map<unknown, object> | undefined
+  #lanes: Map<unknown, object> | undefined
+  readonly #runtime: ClientRuntime
 
-  const push = (
+  /** @param runtime Its wall clock is the time of items that come without one. */
+  constructor(window: CreditWindow, runtime: ClientRuntime, last: number | null, gen: number | undefined) {
+    this.last = this.lastRead = last
+    this.gen = this.genRead = gen
+    this.#window = window
+    this.#runtime = runtime
+  }
+
+  /** The stream was opened, `isFirst` for the first time. */
+  opened({ next, gen, lanes, pending }: Opened, isFirst: boolean): void {
+    // The position of any other stream is known, and only a GAP moves it.
+    this.last ??= this.lastRead = next - 1
+    this.gen ??= gen
+    this.genRead ??= gen
+    this.#replaceLanes(lanes)
+    // A reader that begins at item 1, or was here before, has their items or will get them.
+    if (isFirst && next > 1 && next === this.last + 1) this.#addRequests(pending)
+  }
+
+  /** Adds text that is new. Returns false when the frame does not follow, or costs more than the credit allows. */
+  text({ seq, lane, body, count = 1, ts }: Delta): boolean {
+    const items = Array.isArray(body) ? body.length : count
+    const n = this.#known(seq, items, items, count)
+    // `n` is 0 for text that was merged: it is new as a whole.
+    if (n >= 0 && n < items)
+      this.#push(this.#lanes?.get(lane), count, count, ts, n ? body.slice(n) : body, (items - n) / count)
+    return n >= 0
+  }
+
+  /** The same for an event. The start and end of a lane wait as well, hidden: they have a number and a cost. */
+  event({ seq, type, data, cost, ts }: EventFrame): boolean {
+    const n = this.#known(seq, 1, cost)
+    if (n === 0) {
+      if (type === EVENT.laneStart) this.#declare([data['lane'] as number, data])
+      if (type === EVENT.laneEnd) this.#lanes?.delete(data['lane'])
+      this.#push(fromWire(type, data), cost, 1, ts)
+    }
+    return n >= 0
+  }
+
+  /** The next item will be `next`. Items before it are missing, or the items that came from there on are void. */
+  gap({ next, reason, gen = this.gen, lanes, pending }: Gap): void {
+    const isVoid = next <= this.last!
+    let from = isVoid ? next : this.last! + 1
+    this.gen = gen
+    const queue = this.#queue
+    while ((queue.at(-1)?.last as number) >= next) {
+      // A gap is shortened. Merged text cannot be cut, so that its items before `next` are missing.
+      const entry = queue.at(-1)!
+      this.#window.released(entry.cost)
+      entry.last -= entry.span
+      from = Math.min(from, entry.last + 1)
+      if (entry.last < entry.first) queue.pop()
+    }
+    this.last = from - 1
+    const wasRead = next <= this.lastRead!
+    if (wasRead) this.lastRead = this.last
+    if (wasRead || from < next)
+      this.#push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, 0, next - from)
+    this.#replaceLanes(lanes)
+    if (!isVoid && from < next) this.#addRequests(pending)
+  }
+
+  /** Removes the next item for the reader and frees its credit. Undefined while none waits. */
+  take(): StreamEvent | undefined {
+    const queue = this.#queue
+    while (queue.length > 0) {
+      const entry = queue[0]!
+      const { span, cost, at, texts, common } = entry
+      const seq = (entry.first += span) - 1
+      if (seq >= entry.last) queue.shift()
+      this.#window.released(cost)
+      this.lastRead = seq
+      this.genRead = entry.gen
+      if (texts !== undefined) {
+        const event = { type: 'token', seq, at, text: Array.isArray(texts) ? texts.shift() : texts }
+        return (common ? { ...event, ...common } : event) as StreamEvent
+      }
+      if (common) return { ...common, seq, at } as StreamEvent
+    }
+    return undefined
+  }
+
+  #push(
     common: object | undefined,
     cost: number,
     span: number,
-    at = runtime.wallClock(),
+    at = this.#runtime.wallClock(),
     texts?: string | string[],
     count = 1,
-  ): void => {
-    window.arrived(cost * count)
-    queue.push({
-      first: inbox.last! + 1,
-      last: (inbox.last! += span * count),
+  ): void {
+    this.#window.arrived(cost * count)
+    this.#queue.push({
+      first: this.last! + 1,
+      last: (this.last! += span * count),
       span,
       cost,
-      gen: inbox.gen,
+      gen: this.gen,
       at,
       texts,
       common,
@@ -80,99 +148,26 @@ export function createInbox(
    * The number of the `count` items from `seq` on that arrived before; their cost goes back. -1 when the items do not
    * follow or cost too much. Where `span` items were merged into one text, they cannot be separated.
    */
-  const known = (seq: number, count: number, cost: number, span = 1): number => {
-    const n = Math.min(count, inbox.last! + 1 - seq)
-    if (n < 0 || n % span > 0 || !window.allows(cost, count)) return -1
-    window.returned((n * cost) / count)
+  #known(seq: number, count: number, cost: number, span = 1): number {
+    const n = Math.min(count, this.last! + 1 - seq)
+    if (n < 0 || n % span > 0 || !this.#window.allows(cost, count)) return -1
+    this.#window.returned((n * cost) / count)
     return n
   }
 
   /** The lanes that OPENED or GAP lists are all that are open there. */
-  const replaceLanes = (open: readonly OpenLane[] = []): void => {
-    lanes = undefined
-    open.forEach(declare)
+  #replaceLanes(open: readonly OpenLane[] = []): void {
+    this.#lanes = undefined
+    for (const lane of open) this.#declare(lane)
   }
 
-  const declare = ([number, { lane: _lane, message: _message, type, ...common }]: OpenLane): void => {
-    lanes ??= new Map()
-    lanes.set(number, { ...common, type: type === 'text' ? 'token' : type === 'tool_args' ? 'tool.args' : type })
+  #declare([number, { lane: _lane, message: _message, type, ...common }]: OpenLane): void {
+    this.#lanes ??= new Map()
+    this.#lanes.set(number, { ...common, type: type === 'text' ? 'token' : type === 'tool_args' ? 'tool.args' : type })
   }
 
   /** Adds requests that have no answer, for a reader that will not get their items. */
-  const addRequests = (requests: readonly WireMap[] = []): void => {
-    for (const data of requests) push(fromWire(EVENT.inputRequest, data), 0, 0)
+  #addRequests(requests: readonly WireMap[] = []): void {
+    for (const data of requests) this.#push(fromWire(EVENT.inputRequest, data), 0, 0)
   }
-
-  const inbox: Inbox = {
-    last,
-    gen,
-    read: { seq: last, gen },
-
-    opened({ next, gen, lanes, pending }, isFirst) {
-      // The position of any other stream is known, and only a GAP moves it.
-      inbox.last ??= inbox.read.seq = next - 1
-      inbox.gen ??= gen
-      inbox.read.gen ??= gen
-      replaceLanes(lanes)
-      // A reader that begins at item 1, or was here before, has their items or will get them.
-      if (isFirst && next > 1 && next === inbox.last + 1) addRequests(pending)
-    },
-
-    text({ seq, lane, body, count = 1, ts }) {
-      const items = Array.isArray(body) ? body.length : count
-      const n = known(seq, items, items, count)
-      // `n` is 0 for text that was merged: it is new as a whole.
-      if (n >= 0 && n < items) push(lanes?.get(lane), count, count, ts, n ? body.slice(n) : body, (items - n) / count)
-      return n >= 0
-    },
-
-    event({ seq, type, data, cost, ts }) {
-      const n = known(seq, 1, cost)
-      if (n === 0) {
-        if (type === EVENT.laneStart) declare([data['lane'] as number, data])
-        if (type === EVENT.laneEnd) lanes?.delete(data['lane'])
-        push(fromWire(type, data), cost, 1, ts)
-      }
-      return n >= 0
-    },
-
-    gap({ next, reason, gen = inbox.gen, lanes, pending }) {
-      const isVoid = next <= inbox.last!
-      let from = isVoid ? next : inbox.last! + 1
-      inbox.gen = gen
-      while ((queue.at(-1)?.last as number) >= next) {
-        // A gap is shortened. Merged text cannot be cut, so that its items before `next` are missing.
-        const entry = queue.at(-1)!
-        window.released(entry.cost)
-        entry.last -= entry.span
-        from = Math.min(from, entry.last + 1)
-        if (entry.last < entry.first) queue.pop()
-      }
-      inbox.last = from - 1
-      const wasRead = next <= inbox.read.seq!
-      if (wasRead) inbox.read.seq = inbox.last
-      if (wasRead || from < next) push({ type: 'gap', from, next, reason: isVoid ? 'rewound' : reason }, 0, next - from)
-      replaceLanes(lanes)
-      if (!isVoid && from < next) addRequests(pending)
-    },
-
-    take() {
-      while (queue.length > 0) {
-        const entry = queue[0]!
-        const { span, cost, at, texts, common } = entry
-        const seq = (entry.first += span) - 1
-        if (seq >= entry.last) queue.shift()
-        window.released(cost)
-        inbox.read.seq = seq
-        inbox.read.gen = entry.gen
-        if (texts !== undefined) {
-          const event = { type: 'token', seq, at, text: Array.isArray(texts) ? texts.shift() : texts }
-          return (common ? { ...event, ...common } : event) as StreamEvent
-        }
-        if (common) return { ...common, seq, at } as StreamEvent
-      }
-      return undefined
-    },
-  }
-  return inbox
 }

@@ -33,8 +33,8 @@ export const MAX_LISTED = 10_000
 /** A watch of the list that was refused waits as long as this try to connect, the first being 0: up to 8 s. */
 export const REFUSED_WATCH = 3
 
-/** The most text items, counted from the last, that a rewind can take back. At least half as many always can. */
-export const MAX_MARKS = 1_000
+/** The most items, counted from the last, whose text a rewind can take back. At least half as many always can. */
+export const MAX_MARKS = 2_000
 
 /** The most characters (UTF-16 code units) of an answer that are kept before the application asks for its result. */
 export const MAX_UNASKED = 1_048_576

@@ -4,7 +4,7 @@ import type { Timer } from '../protocol/runtime.ts'
 import { backoff } from './backoff.ts'
 import type { Connection } from './connection.ts'
 import { MAX_LISTED, REFUSED_WATCH } from './own-limits.ts'
-import { createReader } from './reader.ts'
+import { Reader } from './reader.ts'
 import type { ConnectedStream } from './socket.ts'
 import { type StreamEnd, tooManyStreams } from './stream.ts'
 
@@ -104,7 +104,7 @@ export function createRunList<Name extends string>(
     },
   }
 
-  const reader = createReader(
+  const reader = new Reader(
     {
       take() {
         if (!timer && !isOver) {

@@ -8,7 +8,7 @@ import type { Connection } from './connection.ts'
 import { deferred, quiet } from './deferred.ts'
 import { MAX_NOTE } from './own-limits.ts'
 import { prepare } from './prepare.ts'
-import { createReader, failureOf } from './reader.ts'
+import { failureOf, Reader } from './reader.ts'
 import { report } from './report.ts'
 import { createStream, type Position, type SentInput, type StreamEnd } from './stream.ts'
 
@@ -167,7 +167,7 @@ export function createRun<Data extends AnyData, Result>(
     return event
   }
 
-  const reader = createReader(onRequest ? { take, detach: (reason) => stream.detach(reason) } : stream, () => {
+  const reader = new Reader(onRequest ? { take, detach: (reason) => stream.detach(reason) } : stream, () => {
     if (request.kind === 'start') void run.cancel()
     else run.detach()
   })

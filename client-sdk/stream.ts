@@ -17,7 +17,7 @@ import * as TAG from '../protocol/tag.ts'
 import { backoff } from './backoff.ts'
 import type { CancelResult } from './cancel.ts'
 import type { Connection } from './connection.ts'
-import { createInbox } from './inbox.ts'
+import { Inbox } from './inbox.ts'
 import { MAX_QUEUED, MAX_TARGET_ID } from './own-limits.ts'
 import { prepare } from './prepare.ts'
 import { Questions, type StreamFrame } from './questions.ts'
@@ -114,13 +114,13 @@ export function createStream(connection: Connection, request: Start | Attach, li
   // A window of 0 would never be read, and never grow.
   const credit = asked || 1
   const window = new CreditWindow(credit)
-  const inbox = createInbox(window, runtime, after, gen)
+  const inbox = new Inbox(window, runtime, after, gen)
+  let state: 'lost' | 'opening' | 'open' | 'cancelling' | 'closed' = 'lost'
   const questions = new Questions()
   /** The inputs that the actor has not taken. */
   const untaken = new Questions()
   /** START and ATTACH state this each time. `credit` is the credit last asked for. */
   const reading = { policy, rate, ts, credit, gen }
-  let state: 'lost' | 'opening' | 'open' | 'cancelling' | 'closed' = 'lost'
   let wasOpened = false
   let firstSentAt: number | undefined
   /** A START was lost without an answer, so the run may have begun. */
@@ -231,8 +231,8 @@ export function createStream(connection: Connection, request: Start | Attach, li
     run,
 
     position() {
-      const { gen, seq } = inbox.read
-      return gen === undefined ? undefined : { run: stream.run!, gen, seq: seq! }
+      const { genRead: gen, lastRead } = inbox
+      return gen === undefined ? undefined : { run: stream.run!, gen, seq: lastRead! }
     },
 
     open(sid): void {

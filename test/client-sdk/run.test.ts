@@ -46,12 +46,24 @@ describe('a result', () => {
   test('of a long answer is incomplete when a rewind reaches far back', async () => {
     const { run, socket, server } = await openRun()
     const result = run.result
-    for (let seq = 1; seq <= 1_901; seq += 100) {
+    for (let seq = 1; seq <= 3_901; seq += 100) {
       socket.say(text(1, seq, Array<string>(100).fill('x')))
       await server.settle()
     }
     socket.say(gap(1, 2, 2, { reason: 'rewound', gen: 2 }), text(1, 2, 'y'), done(1, 3))
     await expect(result).rejects.toMatchObject({ code: 'interrupted' })
+  })
+
+  test('has the text that a rewind leaves, also where events are between', async () => {
+    const { run, socket, server } = await openRun()
+    const result = run.result
+    for (let seq = 1; seq < 3_000; seq += 3) {
+      socket.say(text(1, seq, 'a'), event(1, seq + 1, EVENT.progress, { done: seq }), text(1, seq + 2, 'b'))
+      if (seq % 99 === 1) await server.settle()
+    }
+    await server.settle()
+    socket.say(gap(1, 2_996, 2_996, { reason: 'rewound', gen: 2 }), text(1, 2_996, '!'), done(1, 2_997))
+    expect(await result).toBe(`${'ab'.repeat(998)}a!`)
   })
 
   test('is what the actor returned, where it returned something', async () => {
