@@ -36,10 +36,10 @@ const OPEN_AGAIN_MS = 1_000
 const MOMENT_MS = 5
 
 /**
- * How often as long as the store took for the last text the next one waits: readers wait for it with `logged`, and those of
+ * How often as long as the store took for the last text the next one waits. Readers wait for it with `logged`, and those of
  * other servers where the store is shared. Else nobody does.
  */
-const REST = { logged: 1, shared: 4, own: 8 } as const
+const REST = { awaited: 1, own: 8 } as const
 
 /** Runs that are listed at once. */
 const LIST_PAGE = 500
@@ -91,7 +91,7 @@ export class RunStorage {
     const { store } = options
     const { runtime, limits } = registry
     const { flushMs, shared } = store.caps
-    const rest = REST[options.durability === 'logged' ? 'logged' : shared ? 'shared' : 'own']
+    const rest = REST[options.durability === 'logged' || shared ? 'awaited' : 'own']
     this.#queue = new JournalQueue(runtime, flushMs, rest, ...(shared ? [MOMENT_MS] : []))
     this.#health = new StoreHealth(runtime, registry.log)
     this.#takeOvers = new TakeOvers({
