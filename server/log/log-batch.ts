@@ -32,11 +32,14 @@ export type BatchItem = {
   readonly body: Uint8Array
 }
 
-/** Collects the items of a batch from the segments of a log. */
+/** Where batches are put together, one after the other. Memory of its own would cost a small one more than its items. */
+const writers = { index: new Writer(), bodies: new Writer() }
+
+/** Collects the items of a batch from the segments of a log. One at a time: the next one begins when this one is taken. */
 export class BatchWriter {
   readonly #first: number
-  readonly #index = new Writer()
-  readonly #bodies = new Writer()
+  readonly #index = writers.index
+  readonly #bodies = writers.bodies
   #last: number
   #firstAt = 0
   #at = 0
@@ -44,6 +47,8 @@ export class BatchWriter {
   constructor(first: number) {
     this.#first = first
     this.#last = first - 1
+    this.#index.reset()
+    this.#bodies.reset()
   }
 
   /** The last item that it has. */

@@ -365,6 +365,7 @@ export class Log {
 
   /** The lanes open just before item `seq`. */
   lanesAt(seq: number): OpenLane[] {
+    if (this.#open.length === 0 && this.#closed.length === 0) return []
     // Near the end, where most readers stand, few lanes have been closed since.
     const closedSince = this.#closed.slice(this.#closedBefore(seq))
     const lanes = [...closedSince, ...this.#open].filter((lane) => lane.opened < seq)

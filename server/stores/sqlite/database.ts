@@ -7,6 +7,7 @@ import {
   type NumberedStatement,
   type OpenMessage,
   type Operation,
+  type Outcome,
   type Part,
   type Reply,
   type Request,
@@ -32,8 +33,6 @@ const REOPEN_MS = 1_000
 const THREAD = import.meta.url.endsWith('.ts')
   ? new URL('../../../dist/server/stores/sqlite/worker.js', import.meta.url)
   : new URL('./worker.js', import.meta.url)
-
-type Outcome = Row[] | number[] | boolean
 
 /** One operation, until it is answered. */
 type Call = {
@@ -222,21 +221,23 @@ export class Database {
     const results = resultPackr.unpack(packed) as Result[]
     for (const [index, call] of calls.entries()) {
       const result = results[index]!
-      if ('failure' in result) this.#reject(call, storeError(this.path, result.failure))
-      else this.#settle(call, () => call.resolve(result.value))
+      if (typeof result === 'object' && 'failure' in result) this.#reject(call, storeError(this.path, result.failure))
+      else this.#resolve(call, result)
     }
     this.#post()
     this.#rest()
   }
 
-  #settle(call: Call, tell: () => void): void {
+  #resolve(call: Call, value: Outcome): void {
     if (call.isSettled) return
     call.isSettled = true
-    tell()
+    call.resolve(value)
   }
 
   #reject(call: Call, error: MillraceError): void {
-    this.#settle(call, () => call.reject(error))
+    if (call.isSettled) return
+    call.isSettled = true
+    call.reject(error)
   }
 
   get #isBusy(): boolean {

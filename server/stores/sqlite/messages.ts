@@ -55,8 +55,11 @@ export type Row = { readonly [column: string]: Value }
 /** Why something failed, in the words of SQLite or of Node. */
 export type Failure = { readonly code: string; readonly message: string }
 
+/** What an operation gives: rows, how many rows each statement changed, or whether it did anything. */
+export type Outcome = Row[] | number[] | boolean
+
 /** What became of an operation. */
-export type Result = { readonly value: Row[] | number[] | boolean } | { readonly failure: Failure }
+export type Result = Outcome | { readonly failure: Failure }
 
 /** The first message to the thread. */
 export type OpenMessage = { readonly path: string; readonly parts: readonly Part[] }

@@ -159,7 +159,7 @@ export class SqliteStore implements RunStore {
     return {
       gen,
       append: async (what) => {
-        const refusal = await this.#append(run, gen, what)
+        const refusal = (await this.#appends(run, gen, what)) ? undefined : await this.#refusal(run, gen, what)
         if (refusal === undefined) log.grew(bytesOf(what))
         return refusal
       },
@@ -169,8 +169,8 @@ export class SqliteStore implements RunStore {
     }
   }
 
-  async #append(run: number, gen: number, what: Append): Promise<AppendRefusal | undefined> {
-    if (await this.#appends(run, gen, what)) return undefined
+  /** Why an append changed nothing. Undefined: the store has it already. */
+  async #refusal(run: number, gen: number, what: Append): Promise<AppendRefusal | undefined> {
     const [state] = await this.#database.read<StateRow>(FIND_STATE, [run], { run })
     const verdict = verdictOf(state && { ...state, endSeq: state.endSeq ?? undefined }, gen, what)
     if (verdict === 'repeated') return undefined

@@ -5,6 +5,7 @@ import {
   type NumberedStatement,
   type OpenMessage,
   type Operation,
+  type Outcome,
   type Reply,
   type Request,
   type Result,
@@ -53,16 +54,16 @@ class Thread {
   #together(operations: readonly Operation[]): Result[] {
     if (operations.length === 0) return []
     try {
-      return this.#transaction(() => operations.map((each) => ({ value: this.#perform(each) })))
+      return this.#transaction(() => operations.map((each) => this.#perform(each)))
     } catch (error) {
       if (operations.length === 1) return [{ failure: failureOf(error) }]
       return operations.map((each) => this.#attempt(() => this.#transaction(() => this.#perform(each))))
     }
   }
 
-  #attempt(perform: () => Row[] | number[] | boolean): Result {
+  #attempt(perform: () => Outcome): Result {
     try {
-      return { value: perform() }
+      return perform()
     } catch (error) {
       return { failure: failureOf(error) }
     }
@@ -84,7 +85,7 @@ class Thread {
     }
   }
 
-  #perform(operation: Operation): Row[] | number[] | boolean {
+  #perform(operation: Operation): Outcome {
     if (operation[0] === 'append') return this.#tails!.append(operation[1])
     const [kind, statements, unsettled] = operation
     if (unsettled !== undefined) this.#tails?.settle(unsettled)
