@@ -187,6 +187,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
         goesOn: (id) => registry.goesOn(id),
         live: (most) => registry.liveElsewhere(most),
         summary: (id) => registry.summaryElsewhere(id),
+        children: (server, known, signal) => registry.childrenElsewhere(server, known, signal),
         whenStored: (id) => registry.whenStored(id),
         follow: (id, changed) => registry.follow(id, changed),
       },

@@ -47,6 +47,7 @@ export function RunPage({ run, slot }: RunPageProps) {
   const tabs = TABS.filter((one) => (one !== 'graph' || isFlow) && (one !== 'readers' || run.live !== undefined))
   const current = tabs.includes(tab) ? tab : 'output'
   const receipt = shown.receipt ?? (result?.confirmed && 'provider' in result ? result : undefined)
+  const isChildElsewhere = shown.error?.code === 'not_found' && run.parent !== undefined && run.live?.node !== undefined
   return (
     <section className="run" aria-label={`Run of ${run.actor}`}>
       <div className="run-top">
@@ -90,7 +91,16 @@ export function RunPage({ run, slot }: RunPageProps) {
       {receipt && <ReceiptCard receipt={receipt} outcome={shown.end?.outcome ?? 'cancelled'} />}
       {shown.error && shown.status !== 'cancelled' && (
         <p role="alert" className="notice">
-          <b>{shown.error.code.replaceAll('_', ' ')}</b> {shown.error.message}
+          {isChildElsewhere ? (
+            <>
+              Another server executes this child, and what it says can be read there only.{' '}
+              <Link to={{ [slot]: run.parent }}>Its parent</Link> has what it passes on of it, and stops it.
+            </>
+          ) : (
+            <>
+              <b>{shown.error.code.replaceAll('_', ' ')}</b> {shown.error.message}
+            </>
+          )}
         </p>
       )}
       {shown.requests.map((request) => (

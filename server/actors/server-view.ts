@@ -90,6 +90,20 @@ export interface LiveRunView {
   readonly isHere: boolean
 }
 
+/** A child of a run of another server, as that server says. */
+export interface ChildView extends Omit<LiveRunView, 'holder' | 'isHere'> {
+  /** The run that started it. Undefined: that has let it go. */
+  readonly parent: string | undefined
+}
+
+/** The children that a server executes, as it says. */
+export interface ChildrenView {
+  /** Those that have not settled, at most 1,000 of them. */
+  readonly live: readonly ChildView[]
+  /** Those that it was asked for and that have, as far as it still knows them. */
+  readonly gone: readonly ChildView[]
+}
+
 /** The runs of all servers that share a store. */
 export interface SharedRunsView {
   /** The store. */
@@ -106,6 +120,14 @@ export interface SharedRunsView {
   live(most: number): Promise<readonly LiveRunView[]>
   /** A run of any server. @throws MillraceError `store_unavailable`. */
   summary(run: string): Promise<LiveRunView | undefined>
+  /**
+   * Asks another server for the children of its runs.
+   * @param server its name, as `LiveRunView.holder` gives it.
+   * @param known ids of children of which it says also that they have settled.
+   * @returns undefined when it has not answered until `signal` aborts.
+   * @throws MillraceError `store_unavailable`.
+   */
+  children(server: string, known: readonly string[], signal: AbortSignal): Promise<ChildrenView | undefined>
   /** Resolves when the other servers find a run of this one. At once for a run that is not stored. */
   whenStored(run: string): Promise<void>
   /**

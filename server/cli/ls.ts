@@ -25,7 +25,7 @@ const usage = {
     },
     all: {
       type: 'boolean',
-      about: 'Lists also the runs of the other servers that share a Redis, at most 1,000 of them.',
+      about: 'Lists also the runs of the other servers that share a Redis, at most 1,000 of them and 1,000 children.',
     },
     actor: { type: 'string', value: 'NAME', about: 'Lists only runs of this actor.' },
     ...remoteOptions,

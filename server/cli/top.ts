@@ -16,7 +16,7 @@ const usage = {
   options: {
     all: {
       type: 'boolean',
-      about: 'Shows also the runs of the other servers that share a Redis, at most 1,000 of them.',
+      about: 'Shows also the runs of the other servers that share a Redis, at most 1,000 of them and 1,000 children.',
     },
     actor: { type: 'string', value: 'NAME', about: 'Shows only runs of this actor.' },
     ...remoteOptions,

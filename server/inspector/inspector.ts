@@ -13,8 +13,8 @@ export type InspectorInput = {
   /** Interval between two updates, in milliseconds: 100 to 3,600,000. Default 500. */
   everyMs?: number | undefined
   /**
-   * If true, also the live runs of the other servers that share the store, at most 1,000 of them. They have a `node`. Their
-   * figures are those of the store, which is looked at once a second: no bytes, sessions or readers. Default false.
+   * If true, also the live runs of the other servers that share the store, at most 1,000 of them and 1,000 children of
+   * them. They have a `node`. Their figures are looked at once a second, and have no bytes, sessions or readers. Default false.
    */
   all?: boolean | undefined
   /** If true, the run reports once and ends. It waits `everyMs` first, so that rates are known. Default false. */

@@ -5,7 +5,7 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { Actor, EarlierRun, Principal, RemoteActor } from '../actors/actor.ts'
 import type { Action } from '../actors/authorize.ts'
-import type { LiveRunView } from '../actors/server-view.ts'
+import type { ChildrenView, LiveRunView } from '../actors/server-view.ts'
 import { validate } from '../actors/standard-schema.ts'
 import type { Log } from '../log/log.ts'
 import type { ServerLog } from '../logging/logger.ts'
@@ -24,6 +24,7 @@ import type { Lease } from '../stores/run-store.ts'
 import { excerpt } from '../text.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { type Quota, Quotas } from './admission.ts'
+import { packedChildren } from './children-of-nodes.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { newId } from './ids.ts'
 import { NodeBudget } from './node-budget.ts'
@@ -136,6 +137,7 @@ export class Registry {
         beginTaken: (run) => this.#beginTaken(run),
         movedAway: (id) => this.#movedAway(id),
         parks: (id, principal, bytes, before) => this.#parks(id, principal, bytes, before),
+        children: (question) => packedChildren(question, this.#unsettled, (id) => this.#runs.get(id), runtime),
       })
     this.lists = new RunLists(runtime, this.#storage)
     this.#callbacks = {
@@ -585,6 +587,15 @@ export class Registry {
   async summaryElsewhere(id: string): Promise<LiveRunView | undefined> {
     const summary = await this.#storage?.summary(id)
     return summary && liveRunView({ ...summary, holder: undefined, isHere: this.#runs.has(id) })
+  }
+
+  /** The children that another node executes; undefined if it does not say. @throws MillraceError `store_unavailable`. */
+  async childrenElsewhere(
+    node: string,
+    known: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ChildrenView | undefined> {
+    return this.#storage?.children(node, known, signal)
   }
 
   /** Resolves when the store has the run. */

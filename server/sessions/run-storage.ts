@@ -3,7 +3,7 @@ import { CANCEL_CODES } from '../../protocol/receipt.ts'
 import type { Timer } from '../../protocol/runtime.ts'
 import type { RemoteActor } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
-import type { LiveRunView } from '../actors/server-view.ts'
+import type { ChildrenView, LiveRunView } from '../actors/server-view.ts'
 import type { Durability } from '../runs/journal.ts'
 import { JournalQueue } from '../runs/journal-queue.ts'
 import { PagedRun } from '../runs/paged-run.ts'
@@ -22,6 +22,7 @@ import type {
   StoredRun,
   StoredRunSummary,
 } from '../stores/run-store.ts'
+import { packQuestion, unpackChildren } from './children-of-nodes.ts'
 import { storedState } from './listed-run.ts'
 import { packFacts, packFactsForWorker, packMeta, type StorableRun, unpackFacts } from './packed-facts.ts'
 import { PoolStarts } from './pool-starts.ts'
@@ -53,6 +54,8 @@ export type RunStorageCallbacks = TakeOverCallbacks & {
   parks(id: string, principal: Principal, bytes: number, before: number): boolean
   /** Another node has taken a run over: nothing of it is here any more. */
   movedAway(id: string): void
+  /** The children that are executed here, packed, in answer to a question of another node. */
+  children(question: Uint8Array): Uint8Array | undefined
 }
 
 /** A run that is not executed here: it has ended, or another node holds it. */
@@ -100,6 +103,7 @@ export class RunStorage {
       health: this.#health,
       storageOf: (id, principal, lease) => this.#storage(id, principal, lease),
     })
+    store.shared?.peers?.answerWith((question) => registry.children(question))
     this.#poolStarts = store.shared && new PoolStarts(store, store.shared)
     this.#remote =
       store.shared &&
@@ -353,6 +357,13 @@ export class RunStorage {
     await this.open()
     const runs = await this.#options.store.shared?.live(most)
     return (runs ?? []).map(liveRunView)
+  }
+
+  /** The children that another node executes. Undefined: it does not say. */
+  async children(node: string, known: readonly string[], signal: AbortSignal): Promise<ChildrenView | undefined> {
+    await this.open()
+    const answer = await this.#options.store.shared?.peers?.ask(node, packQuestion(known), signal)
+    return answer && unpackChildren(answer)
   }
 
   /** The run did not begin after all. */

@@ -280,6 +280,17 @@ export type StoreCaps = {
 /** Why an ask has no answer. `busy`: too much is asked of this run already. */
 export type AskRefusal = 'ended' | 'missing' | 'busy'
 
+/** What processes that share a store ask each other. Nothing of it is stored, and whoever wants to know asks again. */
+export interface Peers {
+  /**
+   * Asks another process, by its name. Resolves with its answer, or with undefined when `signal` aborts: it is gone, is
+   * busy, does not know what it is asked, or has not heard it.
+   */
+  ask(holder: string, question: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined>
+  /** Answers from now on what others ask this process. Undefined: to what this one does not know, nothing is said. */
+  answerWith(answer: (question: Uint8Array) => Uint8Array | undefined): void
+}
+
 /** What a store does for processes that share it. */
 export interface SharedRuns {
   /** How long a holder keeps a run without confirming it, in milliseconds. */
@@ -319,6 +330,8 @@ export interface SharedRuns {
   live(most: number): Promise<LiveRun[]>
   /** Present where workers take runs from a pool. */
   readonly pools?: PoolRuns | undefined
+  /** Present where processes can ask each other. They have the names that `LiveRun.holder` gives. */
+  readonly peers?: Peers | undefined
 }
 
 /** Runs that wait in pools until a worker takes them. */

@@ -10,6 +10,7 @@ import type {
   LiveRun,
   NewRun,
   Page,
+  Peers,
   PoolPlace,
   PoolRuns,
   RunStore,
@@ -36,7 +37,7 @@ const SET = Buffer.from('set:')
 export type RedisRuntime = Pick<Runtime, 'now' | 'setTimer' | 'nextTurn' | 'random' | 'randomBytes'>
 
 /** How a store keeps its runs, resolved. */
-export type RedisStoreOptions = Omit<ShardOptions, 'keys' | 'node'> & {
+export type RedisStoreOptions = Omit<ShardOptions, 'keys' | 'node' | 'answer'> & {
   readonly urls: readonly string[]
   readonly prefix: string
   readonly secret: string | undefined
@@ -58,11 +59,19 @@ export class RedisStore implements RunStore, SharedRuns {
       }
     },
   }
+  readonly peers: Peers = {
+    ask: async (holder, question, signal) => this.#of(holder).askPeer(holder, question, signal),
+    answerWith: (answer) => {
+      this.#answer = answer
+    },
+  }
   readonly caps: StoreCaps = CAPS
   readonly outbox: RedisOutbox
   readonly leaseMs: number
   readonly #options: RedisStoreOptions
   readonly #runtime: RedisRuntime
+  /** Answers what other processes ask this one. */
+  #answer: Parameters<Peers['answerWith']>[0] = () => undefined
   #shards: readonly Shard[] = []
   #secret: Buffer | undefined
   #opening: Promise<void> | undefined
@@ -98,7 +107,8 @@ export class RedisStore implements RunStore, SharedRuns {
   async #connect(): Promise<void> {
     const { urls, prefix } = this.#options
     const node = Buffer.from(this.#runtime.randomBytes(9)).toString('base64url')
-    const options = { ...this.#options, keys: new RunKeys(prefix), node }
+    const answer = (question: Uint8Array): Uint8Array | undefined => this.#answer(question)
+    const options = { ...this.#options, keys: new RunKeys(prefix), node, answer }
     const shards = urls.map((url) => new Shard(url, options, this.#runtime))
     try {
       // None is still on its way when all of them are closed.

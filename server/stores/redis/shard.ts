@@ -23,6 +23,7 @@ import type { Argument, RedisModule, Reply } from './client.ts'
 import { HeldRun, unpackInput } from './held-run.ts'
 import { Hints } from './hints.ts'
 import { Link, type LinkRuntime } from './link.ts'
+import { PeerMessages } from './peers.ts'
 import type { RunKeys } from './run-keys.ts'
 import type { Script } from './script.ts'
 import { SCRIPTS } from './scripts.ts'
@@ -44,6 +45,8 @@ export type ShardOptions = {
   readonly keys: RunKeys
   /** The name of this process. */
   readonly node: string
+  /** Answers what other processes ask this one. Undefined: nothing is said. */
+  answer(question: Uint8Array): Uint8Array | undefined
   readonly leaseMs: number
   /** How long a run is kept that nobody holds and that has no end, in milliseconds. */
   readonly liveMs: number
@@ -71,6 +74,7 @@ export class Shard implements RedisPlace {
   readonly #link: Link
   readonly #hints: Hints
   readonly #asks: Asks
+  readonly #peers: PeerMessages
   readonly #appends: Appends
   /** The runs that this process holds. */
   readonly #held = new Map<string, HeldRun>()
@@ -95,6 +99,11 @@ export class Shard implements RedisPlace {
       node: options.node,
       nodes: options.keys.nodes,
       run: (id, script, args) => this.#run(id, script, args),
+    })
+    this.#peers = new PeerMessages({
+      node: options.node,
+      say: (node, message) => this.#link.call(['PUBLISH', `${options.keys.nodes}${node}`, message]),
+      answer: (question) => options.answer(question),
     })
   }
 
@@ -372,8 +381,14 @@ export class Shard implements RedisPlace {
     await this.#run(id, SCRIPTS.attend, [node, `${leaseMs}`, readers ? bytes(readers) : '', keys.nodes, id])
   }
 
-  /** Another process says that there is something about a run. */
+  /** Asks another process, which answers if it hears it. */
+  askPeer(node: string, question: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    return this.#peers.ask(node, question, signal)
+  }
+
+  /** Another process says that there is something about a run, or asks what this one has. */
   #rung(message: Buffer): void {
+    if (this.#peers.took(message)) return
     const id = String(message)
     this.#held.get(id)?.look()
     this.#asks.heard(id)
