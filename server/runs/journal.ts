@@ -65,6 +65,8 @@ export class Journal implements Pacer {
   #storedBytes: number
   #isQueued = false
   #isSending = false
+  /** The moment for the next append came while this one was under way. */
+  #isDue = false
   #hasBegun = false
   #isClosed = false
   /** The store has the end that this process gave. */
@@ -224,6 +226,7 @@ export class Journal implements Pacer {
 
   flush(): Promise<unknown> | undefined {
     this.#isQueued = false
+    this.#isDue = this.#isSending
     if (this.#isSending || this.#isClosed || !this.#lease || this.#retry) return undefined
     const first = this.#stored + 1
     const { written } = this.#log
@@ -273,7 +276,7 @@ export class Journal implements Pacer {
     for (const done of waiting) done(refusal === undefined)
     if (refusal === undefined && batch) this.#run.stored()
     if (this.isSafelyParked) this.#run.parked()
-    if (this.#extras || this.#hasEvents || this.#isFull) void this.flush()
+    if (this.#extras || this.#hasEvents || this.#isDue || this.#isFull) void this.flush()
     else if (this.#stored < this.#log.written) this.dirty(false)
   }
 
