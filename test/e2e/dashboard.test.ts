@@ -202,6 +202,48 @@ describe.skipIf(CHROMIUM === undefined)('the dashboard in a real browser', () =>
     await expect.poll(() => page.evaluate(output), { timeout: PATIENCE_MS }).toBe(logged)
   })
 
+  test('a run is cancelled without its children, which go on and are cancelled by themselves', async () => {
+    const id = await server.start('team', null)
+    const page = await open(`?run=${id}`)
+    await page.uncheck('.controls .check input')
+    await page.click('button.danger:enabled')
+    await page.waitForSelector('.receipt:has-text("Goes on")')
+    expect(await page.textContent('.receipt')).toContain('1 child')
+    const child = (await server.client.runs()).find(({ actor, state }) => actor === 'worker' && state === 'running')
+    await page.click(rowOf(child!.id))
+    await page.waitForSelector('.run h2:text-is("worker")')
+    const length = `document.querySelector('.output .text')?.textContent.length`
+    await until(page, `${length} > 0`)
+    const before = await page.evaluate<number>(length)
+    await until(page, `${length} > ${before}`)
+    // It has none of its own.
+    expect(await page.locator('.controls .check').count()).toBe(0)
+    await page.click('button.danger:enabled')
+    await page.waitForSelector('.receipt')
+    expect(await page.textContent('.receipt')).toMatch(/^Cancelled in .*all work has ended/)
+  })
+
+  test('a person whose token expires while a run is stopping is told so, and sees its end once signed in again', async () => {
+    await using proxy = await TcpProxy.to(Number(new URL(server.serve.url).port))
+    const id = await server.start('stubborn', null)
+    const page = await visit(`${proxy.url.replace('ws:', 'http:')}/?run=${id}#token=brief`)
+    await page.click('button.danger:enabled')
+    await page.waitForSelector('.run .state[data-state=stopping]')
+    await server.client.start('expire', null).result
+    for (const connection of proxy.connections) connection.cut()
+    await page.waitForSelector('.sign-in [role=alert]:has-text("has expired")')
+    expect(await page.textContent('.sign-in h1')).toBe('The token was refused')
+    await page.fill('.sign-in input', 'ann')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('.run h2:text-is("stubborn")')
+    await server.client.start('release', null).result
+    await page.waitForSelector('.receipt')
+    expect(await page.textContent('.receipt')).toContain('Cancelled in')
+    await page.waitForSelector('.run .state[data-state=cancelled]')
+    expect(await page.locator('.sign-in').count()).toBe(0)
+    forgetRefusals()
+  })
+
   test('the slider slows a producer down, and its graph shows it', async () => {
     const id = await server.start('endless', 'Go on')
     const page = await open(`?run=${id}`)

@@ -12,7 +12,10 @@ import { root } from './root.ts'
 
 const module = (path: string): string => JSON.stringify(pathToFileURL(`${root}dist/server/${path}`).href)
 
-/** A server of the command line with these actors: ann has their runs, and eve may look at all of them. */
+/**
+ * A server of the command line with these actors: ann has their runs, and eve may look at all of them. `brief` is a token
+ * of ann until the actor `expire` has run, and a run of `stubborn` does not stop until `release` has.
+ */
 const CONFIG = `
   import { actor, agent, bearer, conversation, demo, inspector, workflow } from ${module('index.js')}
   import { demoActors } from ${module('cli/demo-actors.js')}
@@ -28,12 +31,38 @@ const CONFIG = `
     },
   }
   const writer = agent({ model: demo({ tokensPerSec: 200 }) })
+  const worker = agent({ model: endless })
+  const known = bearer({ ann: 'ann', brief: 'ann', eve: { id: 'eve', rights: ['observe'] } })
+  let isExpired = false
+  let release
+  const released = new Promise((resolve) => (release = resolve))
   export default {
-    authenticate: bearer({ ann: 'ann', eve: { id: 'eve', rights: ['observe'] } }),
+    authenticate: (credentials) => (isExpired && credentials.auth === 'brief' ? undefined : known(credentials)),
     limits: { maxRuns: 400, startsPerSec: 1_000, startBurst: 1_000 },
     actors: {
       ...demoActors,
       endless: agent({ model: endless }),
+      team: actor({
+        async *stream(_, { spawn }) {
+          yield* spawn(worker, 'Go on', { name: 'worker' })
+        },
+      }),
+      stubborn: actor({
+        async *stream() {
+          yield 'It goes on.'
+          await released
+        },
+      }),
+      release: actor({
+        async *stream() {
+          release()
+        },
+      }),
+      expire: actor({
+        async *stream() {
+          isExpired = true
+        },
+      }),
       article: workflow({ steps: (flow) => flow.step('draft', writer).approve('publish').step('end', () => 'published') }),
       talk: conversation({ agent: writer }),
     },
