@@ -33,8 +33,9 @@ export class JournalQueue {
   /**
    * @param flushMs how long text waits for more, in milliseconds, while the store has little to do.
    * @param rest how often as long as the store took for the last text the next one waits, at least. At most 100 ms.
-   * @param momentMs how far apart text may come that is sent together. Default: whatever comes while the first waits. A
-   * store that writes one append after the other gains nothing from many at once: the last of them only waits.
+   * @param momentMs how far apart text may come that is sent together. Default: whatever comes while the first waits, which
+   * costs least. Where somebody waits for it, a moment is better: of many at once, each waits until all are encoded,
+   * written and read.
    */
   constructor(runtime: Runtime, flushMs: number, rest: number, momentMs: number = Number.POSITIVE_INFINITY) {
     this.#runtime = runtime

@@ -33,7 +33,7 @@ import { aboutStored, type TakeOverCallbacks, TakeOvers } from './take-overs.ts'
 
 /** How long after a failure the store is opened again, in milliseconds. */
 const OPEN_AGAIN_MS = 1_000
-/** How far apart text may come that goes to a shared store together, in milliseconds. */
+/** How far apart text may come that goes to the store together, where readers wait for it, in milliseconds. */
 const MOMENT_MS = 5
 
 /**
@@ -94,8 +94,9 @@ export class RunStorage {
     const { store } = options
     const { runtime, limits } = registry
     const { flushMs, shared } = store.caps
-    const rest = REST[options.durability === 'logged' || shared ? 'awaited' : 'own']
-    this.#queue = new JournalQueue(runtime, flushMs, rest, ...(shared ? [MOMENT_MS] : []))
+    const isAwaited = options.durability === 'logged' || shared
+    const rest = REST[isAwaited ? 'awaited' : 'own']
+    this.#queue = new JournalQueue(runtime, flushMs, rest, ...(isAwaited ? [MOMENT_MS] : []))
     this.#health = new StoreHealth(runtime, registry.log)
     this.#takeOvers = new TakeOvers({
       ...registry,
