@@ -81,6 +81,8 @@ export class RemoteRun implements ReadableRun {
   readonly #holds = new Set<Timer>()
   /** Why no reader gets on with it, once it is closed and has no end. */
   #failure: Pick<MillraceError, 'code' | 'message'> = NOT_FOLLOWED
+  /** Inputs that its holder has not answered: the end, which one of them may bring about, comes behind the answers. */
+  readonly #inputs = new Set<Promise<InputAnswer>>()
   /** Wait for an item that the store has still to get. */
   #waiting: (() => void)[] = []
 
@@ -263,6 +265,14 @@ export class RemoteRun implements ReadableRun {
   }
 
   async input(mid: string, input: RunInput, bytes: number, from?: InputSender): Promise<InputAnswer> {
+    const answered = this.#input(mid, input, bytes, from)
+    this.#inputs.add(answered)
+    const answer = await answered
+    this.#inputs.delete(answered)
+    return answer
+  }
+
+  async #input(mid: string, input: RunInput, bytes: number, from: InputSender | undefined): Promise<InputAnswer> {
     try {
       const answer = await this.#ask({ type: 'input', mid, input, bytes, from })
       this.#requests.moved()
@@ -352,8 +362,10 @@ export class RemoteRun implements ReadableRun {
       return
     }
     if (this.log.enterLives(stored.lives)) this.#readers.wakeAll()
-    if (stored.end) this.#endWith(stored.end)
-    else this.#goesOn(stored)
+    if (stored.end) {
+      await Promise.all(this.#inputs)
+      if (!this.#isClosed) this.#endWith(stored.end)
+    } else this.#goesOn(stored)
     this.#wakeWaiting()
   }
 

@@ -21,6 +21,7 @@ export const PROGRAM_TESTS: readonly string[] = [
   'test/server/notices/delivery.test.ts',
   'test/server/runs/remote-actors.test.ts',
   'test/server/runs/two-nodes.test.ts',
+  'test/server/runs/two-releases.test.ts',
   'test/server/stores/redis-appends.test.ts',
   'test/server/stores/redis-failures.test.ts',
   'test/server/stores/redis-store.test.ts',

@@ -11,10 +11,11 @@ export type Node<Actors extends Record<string, Actor>> = TestServer<Actors> & {
   readonly prefix: string
 }
 
-/** Makes a server of a deployment. */
+/** Makes a server of a deployment. @param own What its store is made with besides. */
 export type Deployment = <const Actors extends Record<string, Actor>>(
   actors: Actors,
   more?: Partial<ServerOptions<Actors>>,
+  own?: Partial<RedisStoreOptions>,
 ) => Promise<Node<Actors>>
 
 /** Servers that share what no other test has. */
@@ -23,8 +24,9 @@ export function redisDeployment(on: RedisServer, options: Partial<RedisStoreOpti
   return async function node<const Actors extends Record<string, Actor>>(
     actors: Actors,
     more: Partial<ServerOptions<Actors>> = {},
+    own: Partial<RedisStoreOptions> = {},
   ): Promise<Node<Actors>> {
-    const store = redisStore([on], prefix, { lookMs: 300, ...options })
+    const store = redisStore([on], prefix, { lookMs: 300, ...options, ...own })
     return Object.assign(await testServer<Actors>(actors, { store, ...more }), { store, prefix })
   }
 }

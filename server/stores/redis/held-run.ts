@@ -53,6 +53,8 @@ export class HeldRun implements Lease, SharedLease {
   #readers = '0'
   #isLooking = false
   #looksAgain = false
+  /** Answers that Redis has not taken. The end, which forgets what was asked, comes behind them: a script may be sent again. */
+  readonly #answers = new Set<Promise<void>>()
   /** Present once it was given up. */
   #leaving: Promise<void> | undefined
 
@@ -79,6 +81,7 @@ export class HeldRun implements Lease, SharedLease {
   }
 
   async append({ batch, end, parked, inputs = [], usage, notices = [] }: Append): Promise<AppendRefusal | undefined> {
+    if (end && this.#answers.size > 0) await Promise.all(this.#answers)
     const { leaseMs, maxRunBytes, channel, outbox } = this.#redis
     const at = this.#redis.now()
     const reply = await this.#redis.append([
@@ -127,6 +130,12 @@ export class HeldRun implements Lease, SharedLease {
   }
 
   async answer(n: number, packed: Uint8Array): Promise<void> {
+    const answered = this.#answer(n, packed)
+    this.#answers.add(answered)
+    await answered.finally(() => this.#answers.delete(answered))
+  }
+
+  async #answer(n: number, packed: Uint8Array): Promise<void> {
     for (let isStored = false; !isStored && !this.#isOver; ) {
       try {
         const args = [this.fence, `${n}`, bytes(packed), this.#redis.nodes, this.id]

@@ -23,6 +23,7 @@ function failureOf(cause: unknown): { code: string; message: string } {
   if ('code' in inner && typeof inner.code === 'string') return { code: inner.code, message }
   // What a script may not do is told in other words.
   if (message.includes("can't run this command")) return { code: 'NOPERM', message }
+  if (message.includes('Script killed by user')) return { code: 'KILLED', message }
   const [word = ''] = /^[A-Z]+(?= )/.exec(message) ?? []
   return { code: word || inner.constructor.name, message }
 }
@@ -59,6 +60,8 @@ function wordsOf(place: string, code: string, message: string): string {
       return `another server keeps its runs in Redis at ${place} with another secret: give all of them the same`
     case 'OOM':
       return `Redis at ${place} is full: raise its maxmemory, or lower keepMs`
+    case 'KILLED':
+      return `somebody has killed a script in Redis at ${place}: try again`
     case 'READONLY':
       return `Redis at ${place} is a replica, or becomes one: name its primary`
     case 'LOADING':

@@ -3,6 +3,7 @@ import { MillraceError } from '../../../protocol/errors.ts'
 import { EVENT } from '../../../protocol/events.ts'
 import type { WireMap } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import type { RunInput } from '../../../server/actors/actor.ts'
 import { Cursor } from '../../../server/log/cursor.ts'
 import { Log } from '../../../server/log/log.ts'
 import { packPayload } from '../../../server/log/payload.ts'
@@ -43,7 +44,7 @@ function elsewhere() {
     /** How often it was asked for that. */
     asks: 0,
     /** Calls of these wait until it resolves. */
-    before: { ask: Promise.resolve(), read: Promise.resolve() as Promise<unknown> },
+    before: { ask: Promise.resolve(), input: Promise.resolve(), read: Promise.resolve() as Promise<unknown> },
     /** It says so many texts. */
     says(count: number): void {
       run.logs(() => {
@@ -87,6 +88,10 @@ function elsewhere() {
     attend: async () => {},
     ask: async (_, packed, signal) => {
       const ask = unpackAsk(packed)
+      if (ask.type === 'input') {
+        await run.before.input
+        return packAnswer({ status: 'accepted' })
+      }
       expect(ask.type).toBe('pending')
       run.asks++
       const answer = packAnswer({ next: source.next + run.unstored, requests: run.asked })
@@ -250,6 +255,26 @@ describe('a reader of a run on another node', () => {
     expect(run.runs.size).toBe(0)
     run.clock.advance(JOIN_MS)
     expect(run.clock.timers).toBe(0)
+  })
+
+  test('hears the answer to its input before the end that the input brought about', async () => {
+    const run = elsewhere()
+    const view = await run.view(0)
+    const tab = new Tab(view)
+    const { passed, open } = gate()
+    run.before.input = passed
+    const input = { id: 'm', type: 'answer', data: 'yes' } as RunInput
+    const answered = view.input('m', input, 1)
+    run.stored = { ...run.stored, end: { seq: run.stored.next, outcome: 'done', packed: new Uint8Array() } }
+    for (const heard of [...run.followers]) heard()
+    await settle()
+    expect(view.end).toBeUndefined()
+    open()
+    expect(await answered).toEqual({ status: 'accepted' })
+    expect(view.end).toBeUndefined()
+    await settle()
+    expect(view.end).toMatchObject({ outcome: 'done' })
+    tab.leave()
   })
 
   test('that comes too late is told so, and does not wait for ever', async () => {
