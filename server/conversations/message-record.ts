@@ -27,8 +27,10 @@ export function packConversation(record: ConversationRecord): StoredConversation
 }
 
 /** A conversation from its store. */
-export function unpackConversation({ data, ...rest }: StoredConversation): ConversationRecord {
-  return { ...rest, ...(packr.unpack(data) as Omit<ConversationRecord, keyof StoredConversation>) }
+export function unpackConversation(stored: StoredConversation): ConversationRecord {
+  const { owner, id, title, createdAt, updatedAt, version, data } = stored
+  const rest = packr.unpack(data) as Omit<ConversationRecord, keyof StoredConversation>
+  return Object.assign(rest, { owner, id, title, createdAt, updatedAt, version })
 }
 
 /** A message for its store. */

@@ -188,6 +188,7 @@ class SqliteConversations implements ConversationStore {
   }
 }
 
-function fromRow({ created_at: createdAt, updated_at: updatedAt, ...rest }: ConversationRow): StoredConversation {
-  return { ...rest, createdAt, updatedAt }
+function fromRow(row: ConversationRow): StoredConversation {
+  const { owner, id, title, created_at: createdAt, updated_at: updatedAt, version, data } = row
+  return { owner, id, title, createdAt, updatedAt, version, data }
 }
