@@ -1,18 +1,22 @@
 import { expect, test } from 'vitest'
-import type { Run } from '../../../server/runs/run.ts'
-import { packedChildren, packQuestion, unpackChildren } from '../../../server/sessions/children-of-nodes.ts'
+import {
+  packedChildren,
+  packQuestion,
+  type RunHere,
+  unpackChildren,
+} from '../../../server/sessions/children-of-nodes.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
 
-type Facts = { stored?: boolean; parent?: Run; isChild?: boolean; end?: 'done' }
+type Facts = { stored?: boolean; parent?: RunHere; isChild?: boolean; end?: 'done' }
 
-function run(id: string, { stored = false, parent, isChild = parent !== undefined, end }: Facts = {}): Run {
+function run(id: string, { stored = false, parent, isChild = parent !== undefined, end }: Facts = {}): RunHere {
   const facts = { id, actorName: 'worker', principal: { id: 'alice' }, startedAt: 0, state: end ? 'ended' : 'running' }
   const rest = { log: { last: 3 }, isStored: stored, parent, isChild, end: end && { outcome: end } }
-  return { ...facts, ...rest } as Partial<Run> as Run
+  return { ...facts, ...rest } as Partial<RunHere> as RunHere
 }
 
 /** What a node says that has these runs, of which those go on that have no end. */
-function answer(runs: readonly Run[], known: readonly string[] = []) {
+function answer(runs: readonly RunHere[], known: readonly string[] = []) {
   const byId = new Map(runs.map((each) => [each.id, each]))
   const live = new Set(runs.filter(({ end }) => !end))
   const said = packedChildren(packQuestion(known), live, (id) => byId.get(id), handClock())
