@@ -149,7 +149,7 @@ export function createSocket(
   let state: 'open' | 'closed' | undefined
   let scanLimits = { ...owner.limits, maxBytes: owner.limits.maxDown }
   let lastSid = 0
-  /** The streams by their number, which every frame needs. Each stays until its END. */
+  /** The streams by their number, which every frame needs. One that has ended or was left goes when others may open. */
   const opened = new Map<number, ConnectedStream>()
   /** Bytes of the one message that is sent before WELCOME. If it is too much, the close comes before WELCOME too. */
   let earlyBytes = isEager ? owner.limits.beforeWelcomeBytes : waiting[0]!.bytes.length
@@ -186,8 +186,8 @@ export function createSocket(
     const isWelcomed = owner.status() === 'open'
     if (mayOpen) {
       mayOpen = false
-      let room = owner.limits.maxStreams
-      for (const { sid } of owner.streams) if (sid > 0) room--
+      for (const [sid, stream] of opened) if (stream.sid !== sid) opened.delete(sid)
+      let room = owner.limits.maxStreams - opened.size
       for (const stream of owner.streams) {
         if (stream.sid !== 0 || (stream.isFeature && !isWelcomed)) continue
         if (--room < 0) {
@@ -252,7 +252,6 @@ export function createSocket(
         break
       default:
         streamOf(frame.sid)?.[frame.kind]?.(frame as never)
-        if (frame.kind === 'end') opened.delete(frame.sid)
     }
   }
 

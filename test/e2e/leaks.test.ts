@@ -18,7 +18,7 @@ const LIMITS = { startsPerSec: 1e7, startBurst: 1e7, messagesPerSec: 1e7, endedM
 
 type Demo = Client<typeof demoActors>
 
-/** The last one takes the way of the second, so that the full counts do without it. */
+/** What the last two leave behind shows with few of them, and the last one takes the way of the second: the full counts do without. */
 const kinds: { what: string; one: (client: Demo, n: number) => Promise<void> }[] = [
   {
     what: 'starts and cancels',
@@ -34,6 +34,17 @@ const kinds: { what: string; one: (client: Demo, n: number) => Promise<void> }[]
     what: 'runs that end by themselves, read to the end',
     async one(client) {
       expect(await readAll(client.start('count', { to: 3 }).text())).toEqual(['1 ', '2 ', '3 '])
+    },
+  },
+  {
+    what: 'views of runs that are left',
+    async one(client) {
+      const run = client.start('sleep', { ms: 600_000 })
+      const { id } = await run.opened
+      const view = client.attach('sleep', id)
+      await view.opened
+      view.detach()
+      await run.cancel()
     },
   },
   {
@@ -54,7 +65,7 @@ async function heap(): Promise<number> {
   return heapUsed + external
 }
 
-test.each(kinds.slice(0, repetitions({ quick: 3, full: 2 })))(
+test.each(kinds.slice(0, repetitions({ quick: 4, full: 2 })))(
   `${MANY} $what leave nothing behind on one session`,
   async ({ what, one }) => {
     await using server = await testServer(demoActors, { limits: LIMITS })
