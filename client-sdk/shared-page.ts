@@ -196,16 +196,23 @@ export class PageStream implements ConnectedStream {
 
   /** A frame of the page. */
   send(frame: StreamFrame): void {
-    if (this.sid > 0) return this.#page.send(frame, this.sid)
+    if (this.sid > 0) return this.#pass(frame)
     this.#held.push(frame)
     if (++this.#page.waiting > MAX_WAITING) throw new ProtocolFault('too many frames wait', CLOSE.tooMany)
   }
 
   open(sid: number): void {
     this.sid = sid
-    this.#page.waiting -= this.#held.length
-    for (const frame of this.#held) this.#page.send(frame, sid)
+    const held = this.#held
     this.#held = []
+    this.#page.waiting -= held.length
+    for (const frame of held) if (this.sid > 0) this.#pass(frame)
+  }
+
+  #pass(frame: StreamFrame): void {
+    this.#page.send(frame, this.sid)
+    // Nothing answers it: the stream is over.
+    if (frame.kind === 'detach') this.#page.ended(this)
   }
 
   /** What the server sends for this number is of nobody any more. */

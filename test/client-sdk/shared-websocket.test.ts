@@ -148,6 +148,23 @@ describe('pages of one browser', () => {
     await client.close()
   })
 
+  test('leave as many views as they like: what is left takes no place on the connection', async () => {
+    const maxStreams = 4
+    await using server = await testServer(servedActors(), { limits: { maxStreams } })
+    using browser = new SharedBrowser()
+    const { client } = pageOf(browser, server.url)
+    const run = client.start('sleep', { ms: 600_000 })
+    const { id } = await run.opened
+    for (let n = 0; n < 2 * maxStreams; n++) {
+      const view = client.attach('sleep', id)
+      // Also before it is open, where both travel together.
+      if (n % 2 === 0) await view.opened
+      view.detach()
+    }
+    expect(await client.ask('count', { to: 3 })).toBe('1 2 3 ')
+    await client.close()
+  })
+
   test('get their turn when more streams are wanted than one connection may have', async () => {
     await using server = await testServer(servedActors(), { limits: { maxStreams: 4 } })
     using browser = new SharedBrowser()
