@@ -108,6 +108,7 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
   'an end is kept': { patch: scripts({ append: ["change('es', seq)", ''] }) },
   'an end goes behind no hole': {
     finds: 'unexpected-error',
+    from: 6_900,
     patch: scripts({
       append: ['if tonumber(ARGV[8]) ~= last + 1 then', "if batch ~= '' and tonumber(ARGV[8]) ~= last + 1 then"],
     }),
