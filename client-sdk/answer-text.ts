@@ -28,7 +28,7 @@ export class AnswerText {
     } else if (cuts(event)) {
       const { from, next } = event
       if (from < next || next <= this.#settledSeq) this.lose(incomplete())
-      else this.#texts.length = next - this.#settledSeq - 1
+      else this.#texts.splice(next - this.#settledSeq - 1)
     }
   }
 

@@ -66,6 +66,22 @@ describe('a result', () => {
     expect(await result).toBe(`${'ab'.repeat(998)}a!`)
   })
 
+  test('of a view that begins far on costs no more where its first item is void', async () => {
+    const far = 4_000_000_000
+    const server = new ScriptedServer()
+    const run = server.client().attach('chat', 'r_far', { after: far, gen: 1 })
+    const { result } = run
+    const { socket } = server
+    socket.welcome()
+    socket.say(
+      opened(1, { run: 'r_far', next: far + 1, gen: 1 }),
+      gap(1, far - 1, far - 1, { reason: 'rewound', gen: 2 }),
+      text(1, far - 1, 'y'),
+      done(1, far),
+    )
+    expect(await result).toBe('y')
+  })
+
   test('is what the actor returned, where it returned something', async () => {
     const { run, socket } = await openRun()
     socket.say(text(1, 1, 'a'), done(1, 2, { result: { answer: 42 }, ms: 9 }))
