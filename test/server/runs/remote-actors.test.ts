@@ -337,7 +337,8 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
   })
 
   test('waits in its pool once, and its worker has it no more, when that one stood still for longer than its lease', async () => {
-    const node = deployment()
+    // It must not be confirmed meanwhile.
+    const node = deployment({ leaseMs: 60_000 })
     await using gateway = await node(gatewaysActors())
     await using worker = await node(workersActors(nothingSeen()))
     await using alice = await gateway.client()
