@@ -287,7 +287,7 @@ export function createRouter<Actors extends ActorMap>(
 
   async function find(id: string, principal: Principal | undefined, after: number | null): Promise<FoundRun> {
     if (typeof id !== 'string') throw new MillraceError('bad_request', 'a run is named by its id, which is a string')
-    return waited(Promise.resolve(registry.find(ownerOf(principal), id, after)))
+    return waited(Promise.resolve(registry.find(ownerOf(principal), id, { after, gen: undefined })))
   }
 
   async function* attached(id: string, options: RouterAttachOptions): AsyncGenerator<StreamEvent, void> {
@@ -303,7 +303,7 @@ export function createRouter<Actors extends ActorMap>(
       throw new MillraceError('forbidden', 'this principal may only look on: leave `pace` out')
     const observes = !mayPace || pace === false
     const reader = new LocalReader(run, limits, limits.initialCredit, {
-      after: Math.min(after, run.log.last),
+      after: Math.min(after, run.log.written),
       observes,
     })
     const stop = (): void => reader.stop()
@@ -327,6 +327,9 @@ export function createRouter<Actors extends ActorMap>(
     try {
       run.cancel({ by: 'client', code: CANCEL_CODES.user, note })
       while (await waited(reader.next()));
+    } catch (error) {
+      if (!reader.hasMoved) throw error
+      return await cancelled(id, { principal, note })
     } finally {
       reader.leave()
     }

@@ -3,6 +3,7 @@ import type { Attach, List, Start, SubscriptionOptions } from '../../protocol/fr
 import type { Runtime } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
+import type { StartPosition } from '../log/cursor.ts'
 import { errorData } from '../log/error-data.ts'
 import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
 import { noteLimit } from '../logging/limit-errors.ts'
@@ -22,7 +23,6 @@ import { Heartbeat } from './heartbeat.ts'
 import { Listing, Listings } from './listing.ts'
 import { OpeningStreams, type StreamFrame } from './opening-streams.ts'
 import { Outbox } from './outbox.ts'
-import type { StartPosition } from './start-position.ts'
 import { Subscription } from './subscription.ts'
 
 /** The longest reason of a close: a WebSocket takes 123 bytes. */
@@ -281,15 +281,15 @@ export class Connection implements SocketEvents, SessionSocket {
   #attach(frame: Attach): void {
     const { options, after } = frame
     const policy = options.policy ?? 'log'
-    this.#open(frame.sid, options, policy, { after, gen: options.gen }, (principal) => {
+    const from = { after, gen: options.gen }
+    this.#open(frame.sid, options, policy, from, (principal) => {
       const { registry } = this.#options
       const checked = ({ run, own }: FoundRun): FoundStream => {
         if (policy === 'pace' && !registry.permits(principal, 'govern', run))
           throw new MillraceError('forbidden', 'this principal may not pace the run; attach with another policy')
         return { run, own, reused: false }
       }
-      const whole = policy === 'log' || policy === 'merge' ? { gen: options.gen } : undefined
-      const found = registry.find(principal, frame.run, after, whole)
+      const found = registry.find(principal, frame.run, from, policy === 'log' || policy === 'merge')
       return found instanceof Promise ? found.then(checked) : checked(found)
     })
   }

@@ -1,10 +1,7 @@
 import type { Gap, Policy } from '../../protocol/frames.ts'
-import type { Cursor } from '../log/cursor.ts'
+import type { Cursor, StartPosition } from '../log/cursor.ts'
 import type { Log } from '../log/log.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
-
-/** Where a client asks to begin: behind item `after` of life `gen`. 0 is before the first item; null is live. */
-export type StartPosition = { after: number | null; gen: number | undefined }
 
 /** Finds where a subscription begins in the log, and the GAPs that say why it is not where the client asked. */
 export function locate(
@@ -20,7 +17,8 @@ export function locate(
     position.last = next - 1
     position.gen = nextGen
   }
-  const isUnknown = log.firstOf(position.gen) === undefined || (position.gen === log.gen && position.last > log.last)
+  // Another node may have sent it an item that this one, which logged it, does not know to be stored.
+  const isUnknown = log.firstOf(position.gen) === undefined || (position.gen === log.gen && position.last > log.written)
   const nextLife = log.lifeAfter(position.gen)
   if (isUnknown) jump(log.first, log.genAt(log.first), Math.min(position.last + 1, log.first), 'store_lost')
   else if (nextLife && position.last >= nextLife.first) jump(nextLife.first, nextLife.gen, nextLife.first, 'rewound')
@@ -35,7 +33,7 @@ export type Jump = Pick<Gap, 'from' | 'next' | 'reason'> & { readonly gen: numbe
 export function lifeJump(log: Log, { gen, last }: Pick<Cursor, 'gen' | 'last'>): Jump | undefined {
   const life = gen < log.gen ? log.lifeAfter(gen) : undefined
   if (life && last >= life.first - 1) return { from: life.first, next: life.first, gen: life.gen, reason: 'rewound' }
-  if (gen === log.gen && last > log.last)
+  if (gen === log.gen && last > log.written)
     return { from: log.first, next: log.first, gen: log.genAt(log.first), reason: 'store_lost' }
   return undefined
 }

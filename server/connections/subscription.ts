@@ -3,7 +3,7 @@ import { type DownFrame, type Notice, OUTCOMES, type Policy, TAG } from '../../p
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime, Timer } from '../../protocol/runtime.ts'
 import { Writer } from '../../protocol/writer.ts'
-import { Cursor } from '../log/cursor.ts'
+import { Cursor, type StartPosition } from '../log/cursor.ts'
 import { joinTexts } from '../log/join-texts.ts'
 import type { Chunk } from '../log/log.ts'
 import type { Reader } from '../log/readers.ts'
@@ -11,15 +11,7 @@ import type { ReadableRun } from '../runs/readable-run.ts'
 import type { FrameSink, FrameSource } from './outbox.ts'
 import { RateBucket } from './rate-bucket.ts'
 import type { SharedMessage, Stretch, View } from './shared-message.ts'
-import {
-  isMissing,
-  type Jump,
-  jumpOverMissing,
-  lifeJump,
-  locate,
-  type StartPosition,
-  surroundings,
-} from './start-position.ts'
+import { isMissing, type Jump, jumpOverMissing, lifeJump, locate, surroundings } from './start-position.ts'
 
 /** A stream's share of one message. Only its last item may exceed it. */
 const SHARE_BYTES = 16_384

@@ -37,8 +37,8 @@ export function actorRoutes(access: RunAccess, eventSource: ReadonlySet<string>)
     if (caller.ticket ? caller.ticket.run !== undefined : seen?.tail !== undefined) {
       // It comes back: it never starts a second run.
       caller.quota.takeStart()
-      const found = await access.find(caller, caller.ticket?.run ?? seen?.tail ?? '', seen?.seq ?? 0)
       const from = { after: seen?.seq ?? 0, gen: seen?.gen }
+      const found = await access.find(caller, caller.ticket?.run ?? seen?.tail ?? '', from)
       if (hasAll(call, found.run.end, from.after)) return new Response(null, { status: 204 })
       const tail = caller.ticket ? undefined : found.run.id
       return access.stream(caller, found, { ...reading, from, policy, cancels, format, tail })

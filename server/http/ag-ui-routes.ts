@@ -12,7 +12,7 @@ import { jsonOf } from '../../formats/plain-text.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { FoundRun } from '../sessions/registry.ts'
 import type { Call } from './call.ts'
-import type { ChatRuns } from './chat-runs.ts'
+import { type ChatRuns, FROM_START } from './chat-runs.ts'
 import { FormatStream } from './format-stream.ts'
 import type { Route } from './route.ts'
 import type { RunAccess } from './run-access.ts'
@@ -72,7 +72,7 @@ export function agUiRoutes(access: RunAccess, chats: ChatRuns): Route[] {
       parameters: parameters ?? { type: 'object', properties: {} },
     }))
     if (active) {
-      const found = await chats.find(caller, actor, active.run, 0)
+      const found = await chats.find(caller, actor, active.run, FROM_START)
       await chats.declare(caller, found, threadId, specs)
       await chats.answer(caller, found, answers)
       return stream(call, found, asked, { answered: answeredIds(answers), past: active.seq })
@@ -91,7 +91,8 @@ export function agUiRoutes(access: RunAccess, chats: ChatRuns): Route[] {
     const { threadId, runId } = asked.input
     caller.quota.takeStart()
     const active = chats.active(caller, actor, threadId)
-    if (active) return stream(call, await chats.find(caller, actor, active.run, 0), asked, { past: active.seq })
+    if (active)
+      return stream(call, await chats.find(caller, actor, active.run, FROM_START), asked, { past: active.seq })
     const text = noRunEvents(threadId, runId).map((event) => sseEvent({ data: jsonOf(event) }))
     return new Response(text.join(''), { headers: { 'content-type': `${EVENT_STREAM}; charset=utf-8` } })
   }

@@ -8,7 +8,7 @@ import {
 } from '../../formats/ai-sdk-messages.ts'
 import type { FoundRun } from '../sessions/registry.ts'
 import type { Caller } from './caller.ts'
-import type { ChatRuns } from './chat-runs.ts'
+import { type ChatRuns, FROM_START } from './chat-runs.ts'
 
 /** A request of a chat of the AI SDK. */
 export type ChatSend = {
@@ -42,22 +42,23 @@ export class AiSdkChats {
     const continued = trigger === 'regenerate-message' ? undefined : continuationOf(checked)
     if (continued) {
       const { run, seq, gen, answers, known, refused } = continued
-      const found = await this.#chats.find(caller, actor, run, seq)
+      const from = { after: seq, gen: gen ?? 1 }
+      const found = await this.#chats.find(caller, actor, run, from)
       await this.#chats.answer(caller, found, answers)
-      return { found, from: { after: seq, gen: gen ?? 1 }, format: this.#formatOf(found, version, { known, refused }) }
+      return { found, from, format: this.#formatOf(found, version, { known, refused }) }
     }
     const waiting = waitingRun(checked)
     if (waiting !== undefined) await this.#chats.supersede(caller, actor, waiting)
     const found = await this.#chats.start(caller, actor, id, { messages: conversationOf(checked) })
-    return { found, from: { after: 0, gen: undefined }, format: this.#formatOf(found, version, {}) }
+    return { found, from: FROM_START, format: this.#formatOf(found, version, {}) }
   }
 
   /** The whole answer of the chat's run that goes on. Undefined: none does. */
   async resume(caller: Caller, actor: string, chat: string, version: 6 | 7): Promise<ChatAnswer | undefined> {
     const active = this.#chats.active(caller, actor, chat)
     if (!active) return undefined
-    const found = await this.#chats.find(caller, actor, active.run, 0)
-    return { found, from: { after: 0, gen: undefined }, format: this.#formatOf(found, version, { past: active.seq }) }
+    const found = await this.#chats.find(caller, actor, active.run, FROM_START)
+    return { found, from: FROM_START, format: this.#formatOf(found, version, { past: active.seq }) }
   }
 
   #formatOf(found: FoundRun, version: 6 | 7, more: Pick<UiChunkOptions, 'known' | 'refused' | 'past'>): UiChunks {

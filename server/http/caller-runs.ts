@@ -32,7 +32,8 @@ export class CallerRuns {
   /** Reads a run from behind an item. A refusal rejects its `opened`. */
   attach(_actor: string, run: string, { after }: { after: number }): CallerRun {
     this.#caller.quota.takeStart()
-    return new CallerRun(this.#parts, this.#caller, this.#parts.access.find(this.#caller, run, after), after)
+    const from = { after, gen: undefined }
+    return new CallerRun(this.#parts, this.#caller, this.#parts.access.find(this.#caller, run, from), after)
   }
 }
 

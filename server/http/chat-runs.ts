@@ -2,6 +2,7 @@ import type { RunAnswer } from '../../formats/conversation.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { ListedFacts } from '../../protocol/frames.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
+import type { StartPosition } from '../log/cursor.ts'
 import type { FoundRun } from '../sessions/registry.ts'
 import type { Caller } from './caller.ts'
 import type { RunAccess } from './run-access.ts'
@@ -9,6 +10,9 @@ import type { RunAccess } from './run-access.ts'
 const INPUT_ID_BYTES = 16
 /** What an answer gets that is too late, or has been given already. */
 const NOT_WANTED = 'unwanted'
+
+/** Before the first item. */
+export const FROM_START = { after: 0, gen: undefined }
 
 /** The runs of a chat or thread of another protocol: those whose `meta` has its id as `chat`. */
 export class ChatRuns {
@@ -33,8 +37,8 @@ export class ChatRuns {
   }
 
   /** Finds a run by its id. @throws MillraceError `not_found` when it is none of the actor, or not readable. */
-  async find(caller: Caller, actor: string, id: string, after: number): Promise<FoundRun> {
-    const found = await this.#access.find(caller, id, after)
+  async find(caller: Caller, actor: string, id: string, from: StartPosition): Promise<FoundRun> {
+    const found = await this.#access.find(caller, id, from)
     if (found.run.actorName !== actor) throw new MillraceError('not_found', 'this run is one of another actor')
     return found
   }
@@ -60,13 +64,13 @@ export class ChatRuns {
   }
 
   /** Whether another server executes a run, which may then be set back while it is read here. */
-  isElsewhere({ run }: FoundRun): boolean {
-    return !run.end && !this.#access.isHere(run.id)
+  isElsewhere(found: FoundRun): boolean {
+    return !found.run.end && !this.#access.isHere(found)
   }
 
   /** The chat goes on without an answer to the run that waits for one. */
   async supersede(caller: Caller, actor: string, id: string): Promise<void> {
-    const found = await this.find(caller, actor, id, 0).catch(() => undefined)
+    const found = await this.find(caller, actor, id, FROM_START).catch(() => undefined)
     if (found && !found.run.end) await this.#access.cancel(caller, found, 'superseded')
   }
 

@@ -4,18 +4,11 @@ import type { Policy, WireMap } from '../../protocol/frames.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 import { RateBucket } from '../connections/rate-bucket.ts'
-import {
-  isMissing,
-  type Jump,
-  jumpOverMissing,
-  lifeJump,
-  locate,
-  type StartPosition,
-} from '../connections/start-position.ts'
+import { isMissing, type Jump, jumpOverMissing, lifeJump, locate } from '../connections/start-position.ts'
 import { eventsOf } from '../log/chunk-events.ts'
-import { Cursor } from '../log/cursor.ts'
+import { Cursor, type StartPosition } from '../log/cursor.ts'
 import type { LoggedEnd } from '../log/logged-end.ts'
-import type { Reader } from '../log/readers.ts'
+import { GOES_ON_ELSEWHERE, type Reader } from '../log/readers.ts'
 import type { ReadableRun } from '../runs/readable-run.ts'
 
 /** The most bytes taken from the log at once. */
@@ -35,11 +28,14 @@ export type ReaderSettings = {
   readonly rate?: number | undefined
 }
 
-/** What comes next: an event, the end of the run, or the end of the reading before it. */
+/**
+ * What comes next: an event, the end of the run, or the end of the reading before it. `hasMoved`: because another server
+ * has the run, where it can be found again.
+ */
 export type Step =
   | { readonly kind: 'event'; readonly event: StreamEvent; readonly gen: number }
   | { readonly kind: 'end'; readonly end: LoggedEnd; readonly gen: number }
-  | { readonly kind: 'dismissed'; readonly error: MillraceError }
+  | { readonly kind: 'dismissed'; readonly error: MillraceError; readonly hasMoved: boolean }
 
 type Said = { readonly event: RunEvent | undefined; readonly items: number; readonly cost: number; readonly at: number }
 
@@ -61,7 +57,7 @@ export class EventReader implements Reader {
   #said: Said[] = []
   #jumps: Jump[]
   #rate: RateBucket | undefined
-  #dismissed: MillraceError | undefined
+  #dismissed: Extract<Step, { kind: 'dismissed' }> | undefined
 
   /**
    * Joins the readers of the run.
@@ -119,7 +115,16 @@ export class EventReader implements Reader {
   }
 
   dismiss(code: string, message: string): void {
-    this.#dismissed = MillraceError.fromShape({ code, message, retryable: true })
+    this.#dismiss(code, message, false)
+  }
+
+  drop(hasMoved: boolean): void {
+    this.#dismiss('interrupted', GOES_ON_ELSEWHERE, hasMoved)
+  }
+
+  #dismiss(code: string, message: string, hasMoved: boolean): void {
+    const error = MillraceError.fromShape({ code, message, retryable: true })
+    this.#dismissed = { kind: 'dismissed', error, hasMoved }
     this.#wake(true)
   }
 
@@ -140,7 +145,7 @@ export class EventReader implements Reader {
       if (newLife) return this.#jump(newLife)
       if (cursor.last === log.last && cursor.gen === log.gen && run.end)
         return { kind: 'end', end: run.end, gen: cursor.gen }
-      if (this.#dismissed) return { kind: 'dismissed', error: this.#dismissed }
+      if (this.#dismissed) return this.#dismissed
       if (cursor.last >= log.last) {
         run.rest(this)
         return undefined

@@ -6,7 +6,7 @@ import { CANCEL_CODES, type CancelReason, type TargetReceipt } from '../../proto
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { RunInput } from '../actors/actor.ts'
 import { actionOf, forbiddenWords, midName, nothingCalled } from '../connections/commands.ts'
-import type { StartPosition } from '../connections/start-position.ts'
+import type { StartPosition } from '../log/cursor.ts'
 import { runEndOf } from '../log/logged-end.ts'
 import { isLimitError, noteLimit } from '../logging/limit-errors.ts'
 import type { ServerLog } from '../logging/logger.ts'
@@ -24,6 +24,8 @@ import { type WatchSettings, watchRun } from './run-watch.ts'
 import type { StreamFormat } from './stream-format.ts'
 import { positionText } from './stream-position.ts'
 
+/** The end of the log, as it grows. */
+const LIVE: StartPosition = { after: null, gen: undefined }
 /** How long an answer waits for the end of a cancelled run beyond `cancelGraceMs`, which the run may take to settle. */
 const DELIVERY_MS = 2_000
 /** The bytes of an INPUT besides its data. */
@@ -113,18 +115,13 @@ export class RunAccess {
   }
 
   /**
-   * @param after where its reader begins. Default: at its end, for what concerns the run as a whole.
-   * @param whole as the registry takes it.
+   * @param from where its reader begins. Default: at its end, for what concerns the run as a whole.
+   * @param isWhole as the registry takes it.
    * @throws MillraceError `not_found`, with the same message for a run that the caller may not read.
    */
-  async find(
-    caller: Caller,
-    id: string,
-    after: number | null = null,
-    whole?: { readonly gen: number | undefined },
-  ): Promise<FoundRun> {
+  async find(caller: Caller, id: string, from: StartPosition = LIVE, isWhole = false): Promise<FoundRun> {
     return await this.#noted(caller, async () =>
-      Promise.resolve(this.#parts.registry.find(caller.principal, id, after, whole)),
+      Promise.resolve(this.#parts.registry.find(caller.principal, id, from, isWhole)),
     )
   }
 
@@ -228,12 +225,10 @@ export class RunAccess {
     const { limits } = this.#parts
     this.#must(caller, 'cancel', run, 'cancel the run')
     run.cancel(byClient(CANCEL_CODES[reason], note, cascade))
-    const end =
-      run.end ??
-      (await watchRun(this.#parts, run, { from: { after: null, gen: undefined } }, limits.cancelGraceMs + DELIVERY_MS, {
-        found: (step) => (step.kind === 'end' ? step.end : undefined),
-      })) ??
-      run.end
+    const ms = limits.cancelGraceMs + DELIVERY_MS
+    const last = run.end ? undefined : await watchRun(this.#parts, run, { from: LIVE }, ms, { found: lastStep })
+    if (hasMoved(last)) return this.cancel(caller, await this.find(caller, run.id), reason, note, cascade)
+    const { end } = run
     if (!end) return { confirmed: false }
     const { outcome, receipt } = runEndOf(end)
     return { confirmed: true, outcome, ...(receipt && { receipt }) }
@@ -258,8 +253,9 @@ export class RunAccess {
     const isGoingOn = await (type === 'call' ? run.cancelCall(id, cause) : run.cancelAgent(id, cause))
     if (!isGoingOn) throw new MillraceError('not_found', nothingCalled(id))
     const ms = this.#parts.limits.cancelGraceMs + DELIVERY_MS
-    const found = (step: Step): Omit<Cancelled, 'confirmed'> | undefined => {
+    const found = (step: Step): Omit<Cancelled, 'confirmed'> | 'moved' | undefined => {
       if (step.kind === 'end') return { outcome: step.end.outcome }
+      if (hasMoved(step)) return 'moved'
       if (step.kind !== 'event') return undefined
       const { event } = step
       const isIt =
@@ -268,6 +264,8 @@ export class RunAccess {
       return isIt ? { outcome: event.outcome, ...(event.receipt && { receipt: event.receipt }) } : undefined
     }
     const ending = await watchRun(this.#parts, run, { from }, ms, { found })
+    if (ending === 'moved')
+      return this.cancelTarget(caller, await this.find(caller, run.id), target, reason, note, cascade)
     return ending ? { confirmed: true, ...ending } : { confirmed: false }
   }
 
@@ -302,9 +300,9 @@ export class RunAccess {
     if (MillraceError.is(error)) noteLimit(this.#parts.log, error, { principal: principal.id, over })
   }
 
-  /** Whether this process executes a run, or has executed it. */
-  isHere(id: string): boolean {
-    return this.#parts.registry.run(id) !== undefined
+  /** Whether this process executes a run that it has found, or has executed it. */
+  isHere({ run }: FoundRun): boolean {
+    return this.#parts.registry.run(run.id) === run
   }
 
   /** Whether the caller may cancel a run. */
@@ -348,6 +346,16 @@ export class RunAccess {
       throw error
     }
   }
+}
+
+/** The last step of a reading, whatever it is. */
+function lastStep(step: Step): Step | undefined {
+  return step.kind === 'event' ? undefined : step
+}
+
+/** Whether a reading is over because another server has the run. */
+function hasMoved(step: Step | undefined): boolean {
+  return step?.kind === 'dismissed' && step.hasMoved
 }
 
 /** A position behind the end of a run is that of its last item: the end is no item of the log. */

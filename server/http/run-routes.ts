@@ -77,8 +77,7 @@ export function runRoutes({ runtime, access, streams }: RouteParts): Route[] {
     const { after = 'start', wait = 0, policy = 'log', disconnect, ...reading } = call.query(EVENTS_QUERY)
     caller.quota.takeStart()
     const from = startPositionOf(call.header('last-event-id') || after)
-    const whole = policy === 'log' || policy === 'merge' ? { gen: from.gen } : undefined
-    const found = await access.find(caller, call.param('run'), from.after, whole)
+    const found = await access.find(caller, call.param('run'), from, policy === 'log' || policy === 'merge')
     const { run } = found
     if (call.prefers(JSON_TYPE, EVENT_STREAM)) {
       const page = await access.page(found, from, wait, call.request.signal)

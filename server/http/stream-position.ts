@@ -1,5 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import type { StartPosition } from '../connections/start-position.ts'
+import type { StartPosition } from '../log/cursor.ts'
 
 const FORM = /^(?:(\d{1,15})-)?(\d{1,15})(?:\.([\w-]{1,64}))?$/
 

@@ -2,6 +2,9 @@ import { Balance } from '../../protocol/credit.ts'
 import type { Limits } from '../../protocol/limits.ts'
 import type { Log } from './log.ts'
 
+/** Where a client asks to begin: behind item `after` of life `gen`. 0 is before the first item; null is live. */
+export type StartPosition = { readonly after: number | null; readonly gen: number | undefined }
+
 /** Largest header of an encoded text, in bytes. */
 const HEADER_BYTES = 5
 

@@ -3,6 +3,9 @@ import type { Limits } from '../../protocol/limits.ts'
 import type { Cursor } from './cursor.ts'
 import type { Log } from './log.ts'
 
+/** What a reader is told that cannot be sent to where its run goes on. */
+export const GOES_ON_ELSEWHERE = 'another server has this run, and goes on with it'
+
 /** A reader of a run: a client's subscription, or a reader inside this process. */
 export interface Reader {
   readonly policy: Policy
@@ -240,7 +243,7 @@ export class Readers {
   drop(hasMoved: boolean): void {
     for (const reader of [...this.#readers]) {
       if (reader.drop) reader.drop(hasMoved)
-      else reader.dismiss('interrupted', 'the server went away; another one goes on with this run')
+      else reader.dismiss('interrupted', GOES_ON_ELSEWHERE)
     }
   }
 

@@ -7,7 +7,7 @@ import { eventsOf } from '../log/chunk-events.ts'
 import { Cursor } from '../log/cursor.ts'
 import type { Chunk } from '../log/log.ts'
 import { errorOf, type LoggedEnd } from '../log/logged-end.ts'
-import type { Reader } from '../log/readers.ts'
+import { GOES_ON_ELSEWHERE, type Reader } from '../log/readers.ts'
 import type { ReadableRun } from './readable-run.ts'
 
 /** The most bytes taken from the log at once. */
@@ -44,6 +44,7 @@ export class LocalReader implements Reader {
   #wake = (): void => {}
   #isStopped = false
   #dismissed: MillraceError | undefined
+  #hasMoved = false
   readonly #onDismissed: () => void
   readonly #onRest: () => void
   readonly #isLeftSilently: boolean
@@ -87,7 +88,8 @@ export class LocalReader implements Reader {
   /**
    * The next event; undefined once the run has ended and all was read, and after `stop`. Wait for one answer before you
    * ask for the next.
-   * @throws MillraceError `overloaded` when the ended run was dropped before it was read.
+   * @throws MillraceError `overloaded` when the ended run was dropped before it was read; `interrupted` when another
+   * process goes on with it.
    */
   async next(): Promise<StreamEvent | undefined> {
     for (;;) {
@@ -98,6 +100,7 @@ export class LocalReader implements Reader {
       if (gap) return gap
       if (this.#take()) continue
       if (this.#run.end) return undefined
+      if (this.#dismissed) throw this.#dismissed
       await new Promise<void>((resolve) => {
         this.#wake = resolve
         this.#run.rest(this)
@@ -153,8 +156,15 @@ export class LocalReader implements Reader {
     this.#onDismissed()
   }
 
-  drop(): void {
-    if (!this.#isLeftSilently) this.dismiss('interrupted', 'the server went away; another one goes on with this run')
+  drop(hasMoved: boolean): void {
+    if (this.#isLeftSilently) return
+    this.#hasMoved = hasMoved
+    this.dismiss('interrupted', GOES_ON_ELSEWHERE)
+  }
+
+  /** Whether another process has the run, and this one goes on: it can be found again. */
+  get hasMoved(): boolean {
+    return this.#hasMoved
   }
 
   /** The gap before the first item that is kept, if items before that were not read. It does not count as an item. */

@@ -118,10 +118,9 @@ export class RemoteRun implements ReadableRun {
    * @throws MillraceError `store_unavailable`
    */
   async ready(after: number | null): Promise<this> {
-    this.#opening ??= this.#open()
     this.#coming++
     try {
-      await this.#opening
+      await this.opened
       await this.#has(after)
       // One that waits for a worker has asked nothing, and nobody would say so.
       if (!this.#end && !this.#waitsForWorker) await this.#requests.refresh()
@@ -130,6 +129,12 @@ export class RemoteRun implements ReadableRun {
       this.#coming--
       this.#holdOpen()
     }
+  }
+
+  /** Resolves when what is here of its log is known. @throws MillraceError `store_unavailable` */
+  get opened(): Promise<unknown> {
+    this.#opening ??= this.#open()
+    return this.#opening
   }
 
   /** Is there for a reader that is about to join. */
@@ -172,14 +177,21 @@ export class RemoteRun implements ReadableRun {
     const giveUpAt = runtime.now() + ITEM_MS
     const timer = runtime.setTimer(ITEM_MS, () => this.#wakeWaiting())
     const isMissing = (): boolean => after !== null && after >= this.log.next && this.log.gen === gen
+    // It may be stored, and the hint of it lost.
+    if (isMissing()) this.#read()
     while (isMissing() && !this.#end && !this.#isClosed && runtime.now() < giveUpAt)
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     timer.clear()
   }
 
-  /** Whether a reader behind item `after` finds what it needs here. */
+  /**
+   * Whether a reader behind item `after` finds what it needs here, now or once it is stored. What is stored already, and
+   * not here, comes only as fast as the readers get on that are.
+   */
   serves(after: number | null): boolean {
-    return !this.#isClosed && !this.#end && (after === null ? this.#isAtTail : after + 1 >= this.log.first)
+    if (this.#isClosed || this.#end) return false
+    if (after === null || after >= this.log.next) return this.#isAtTail
+    return after + 1 >= this.log.first
   }
 
   get #isClosed(): boolean {

@@ -7,6 +7,7 @@ import type { Actor, EarlierRun, Principal, RemoteActor } from '../actors/actor.
 import type { Action } from '../actors/authorize.ts'
 import type { ChildrenView, LiveRunView } from '../actors/server-view.ts'
 import { validate } from '../actors/standard-schema.ts'
+import type { StartPosition } from '../log/cursor.ts'
 import type { Log } from '../log/log.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Model } from '../models/model.ts'
@@ -484,45 +485,53 @@ export class Registry {
 
   /**
    * Returns the run with this id, if `principal` may read it. `own`: whether the run belongs to the principal. It takes
-   * time only for a run that is not in memory, where there is a store.
-   * @param after where its reader begins: behind this item, or behind the last one.
-   * @param whole whether the reader wants every item from there on and the run does not wait for it. Items that are not
-   *   in memory any more come from the store then. `gen`: the life of the log that `after` is of.
+   * time only where there is a store: for what is not in memory.
+   * @param from where its reader begins.
+   * @param isWhole whether the reader wants every item from there on and the run does not wait for it. Items that are not
+   *   in memory any more come from the store then. Default false.
    * @throws MillraceError `not_found`, with the same message for a run of another principal as for none.
    */
-  find(
-    principal: Principal,
-    id: string,
-    after: number | null,
-    whole?: { readonly gen: number | undefined },
-  ): FoundRun | Promise<FoundRun> {
+  find(principal: Principal, id: string, from: StartPosition, isWhole = false): FoundRun | Promise<FoundRun> {
     const storage = this.#storage
     const run = this.#runs.get(id)
-    if (run || !storage) {
+    if (!storage) return this.#readable(principal, run)
+    const again = (): FoundRun | Promise<FoundRun> => this.find(principal, id, from, isWhole)
+    if (run) {
       const found = this.#readable(principal, run)
-      const from = whole && after !== null && run?.isStored ? nextItem(run.log, after, whole.gen) : undefined
-      if (!run || !storage || from === undefined || from >= run.log.first) return found
-      return storage.paged(run, from).then((paged) => ({ ...found, run: paged }))
+      const view = this.#viewOf(storage, run, from, isWhole)
+      if (!view) return found
+      // Meanwhile another node may have taken it over.
+      return view.then((read) => (this.#runs.get(id) === run ? { ...found, run: read } : again()))
     }
     const restored = this.#coming.get(id)?.restored ?? this.#beginning.get(id)
-    if (restored) return restored.then(() => this.find(principal, id, after, whole))
+    if (restored) return restored.then(again)
     // It may be one that was left to the next process. The client asks there, once this connection closes.
     if (this.#draining) return new Promise(() => {})
     return storage.open().then(async () => {
-      const begun = this.#runs.get(id)
-      if (begun) return this.#readable(principal, begun)
+      if (this.#runs.has(id)) return again()
       const elsewhere = await storage.find(id)
       // Nobody held it, and it waits on here.
-      const restored = this.#runs.get(id)
-      if (restored) return this.#readable(principal, restored)
+      if (this.#runs.has(id)) return again()
       const { run: found, own } = this.#readable(principal, elsewhere)
-      return { run: await found.view(after), own }
+      return { run: await found.view(from.after), own }
     })
+  }
+
+  /** What a reader reads of a run of this process that does not find in memory what it wants. Undefined: it does. */
+  #viewOf(storage: RunStorage, run: Run, from: StartPosition, isWhole: boolean): Promise<ReadableRun> | undefined {
+    const { id, log, isStored } = run
+    const { after, gen } = from
+    if (!isStored || after === null) return undefined
+    // Another node may have the run since, and this one has not heard of it.
+    if (storage.isShared && isBeyond(log, after, gen))
+      return storage.findLater(id, log.gen).then((later) => later?.view(after) ?? run)
+    const first = isWhole ? nextItem(log, after, gen) : log.first
+    return first < log.first ? storage.paged(run, first) : undefined
   }
 
   /** @throws MillraceError `not_found`, or `bad_request` for a run that has not ended. */
   async #earlierRun(principal: Principal, id: string): Promise<EarlierRun> {
-    const { run: found } = await this.find(principal, id, 0)
+    const { run: found } = await this.find(principal, id, { after: 0, gen: undefined })
     const isHere = this.#runs.has(id)
     // The file keeps more of a log than memory does.
     const elsewhere = isHere && found.log.first === 1 ? undefined : await this.#storage?.find(id)
@@ -750,6 +759,11 @@ async function* readAll(run: ReadableRun, limits: Limits): AsyncGenerator<Stream
   } finally {
     reader.leave()
   }
+}
+
+/** Whether a position is behind all that a log has: in a later life, or behind the last item where its life is not named. */
+function isBeyond(log: Log, after: number, gen: number | undefined): boolean {
+  return gen === undefined ? after > log.written : gen > log.gen
 }
 
 /** The item behind position `after` of life `gen`: the first of the next life, if that position is void. */

@@ -11,7 +11,7 @@ type RemoteRunsCallbacks = Omit<RemoteRunCallbacks, 'stops' | 'closed'> & StopAs
  */
 export class RemoteRuns {
   readonly #node: RemoteRunsCallbacks
-  readonly #open = new Map<string, RemoteRun[]>()
+  readonly #open = new Map<string, Set<RemoteRun>>()
   readonly #stops: StopAsks
 
   constructor(node: RemoteRunsCallbacks) {
@@ -34,21 +34,24 @@ export class RemoteRuns {
    * @throws MillraceError `store_unavailable`
    */
   async view(stored: StoredRun, principal: Principal, after: number | null): Promise<RemoteRun> {
-    const known = this.#open.get(stored.id)?.find((run) => run.serves(after))
-    const run = known ?? this.#follow(stored, principal, after === null ? stored.next : after + 1)
-    return run.ready(after)
+    // Those that begin meanwhile come last.
+    for (const known of this.#open.get(stored.id) ?? []) {
+      await known.opened
+      // One that has not heard of the last life would take a position in it for a lost one.
+      if (known.log.gen >= stored.gen && known.serves(after)) return known.ready(after)
+    }
+    return this.#follow(stored, principal, after === null ? stored.next : after + 1).ready(after)
   }
 
   #follow(stored: StoredRun, principal: Principal, from: number): RemoteRun {
     const closed = (run: RemoteRun): void => this.#remove(run)
     const run = new RemoteRun(stored, principal, from, { ...this.#node, stops: this.#stops, closed })
-    this.#open.set(stored.id, [...(this.#open.get(stored.id) ?? []), run])
+    this.#open.set(stored.id, (this.#open.get(stored.id) ?? new Set()).add(run))
     return run
   }
 
   #remove(run: RemoteRun): void {
-    const left = (this.#open.get(run.id) ?? []).filter((other) => other !== run)
-    if (left.length > 0) this.#open.set(run.id, left)
-    else this.#open.delete(run.id)
+    const open = this.#open.get(run.id)
+    if (open?.delete(run) && open.size === 0) this.#open.delete(run.id)
   }
 }

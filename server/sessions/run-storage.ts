@@ -280,6 +280,12 @@ export class RunStorage {
     return stored && this.#elsewhere(stored)
   }
 
+  /** As `find`, of a run that this node has in life `gen`. Undefined, unless another one has begun a later life. */
+  async findLater(id: string, gen: number): Promise<RunElsewhere | undefined> {
+    const stored = await this.#options.store.find(id)
+    return stored && stored.gen > gen ? this.find(id) : undefined
+  }
+
   #elsewhere(stored: StoredRun): RunElsewhere {
     const { store } = this.#options
     const { limits } = this.#registry

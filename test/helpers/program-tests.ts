@@ -19,6 +19,7 @@ export const PROGRAM_TESTS: readonly string[] = [
   'test/server/inspector/elsewhere.test.ts',
   'test/server/metrics/prometheus.test.ts',
   'test/server/notices/delivery.test.ts',
+  'test/server/runs/former-holders.test.ts',
   'test/server/runs/redis-trouble.test.ts',
   'test/server/runs/remote-actors.test.ts',
   'test/server/runs/two-nodes.test.ts',

@@ -33,16 +33,30 @@ export async function otherRelease(first: string): Promise<RedisModule> {
   })
 }
 
-/** The package `redis` for a server that calls a script only once `before`, which is given its name, has resolved. */
-export async function withBefore(before: (script: string) => Promise<unknown> | undefined): Promise<RedisModule> {
-  const names = new Map(
-    Object.entries(SCRIPTS).flatMap(([name, { hash, text }]) => [[hash, name] as const, [text, name] as const]),
-  )
+/** What a call of a script waits for, if anything. It is given the name of the script. */
+type Wait = (script: string) => Promise<unknown> | undefined
+
+/** The package `redis` for a server that calls a script only once `before` has resolved. */
+export async function withBefore(before: Wait): Promise<RedisModule> {
   return moduleWith((args, send) => {
-    const name = String(args[0]).startsWith('EVAL') ? names.get(String(args[1])) : undefined
-    const held = name === undefined ? undefined : before(name)
+    const held = waitOf(args, before)
     return held ? held.then(() => send(args)) : send(args)
   })
+}
+
+/** The package `redis` for a server that hears what a script gave only once `after` has resolved. */
+export async function withAfter(after: Wait): Promise<RedisModule> {
+  return moduleWith((args, send) => {
+    const held = waitOf(args, after)
+    const sent = send(args)
+    return held ? held.then(() => sent) : sent
+  })
+}
+
+function waitOf(args: readonly Argument[], wait: Wait): Promise<unknown> | undefined {
+  const called = String(args[0]).startsWith('EVAL') ? String(args[1]) : undefined
+  const found = Object.entries(SCRIPTS).find(([, { hash, text }]) => called === hash || called === text)
+  return found && wait(found[0])
 }
 
 function hashOf(text: string): string {

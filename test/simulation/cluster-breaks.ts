@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { Child } from '../../server/runs/child.ts'
 import { Holding } from '../../server/runs/holding.ts'
 import { Journal } from '../../server/runs/journal.ts'
+import { RunStorage } from '../../server/sessions/run-storage.ts'
 import { HeldRun } from '../../server/stores/redis/held-run.ts'
 import type { Script } from '../../server/stores/redis/script.ts'
 import { SCRIPTS } from '../../server/stores/redis/scripts.ts'
@@ -94,6 +95,11 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
     patch: scripts({ begin: ['if have[1] then', 'if false then'] }),
   },
   'who has lost a run stops': { patch: method(Journal.prototype, 'lose', () => () => {}) },
+  'who has lost a run asks Redis when a client knows more': {
+    finds: 'lost-what-was-seen',
+    from: 738_012_869,
+    patch: method(RunStorage.prototype, 'findLater', () => () => Promise.resolve(undefined)),
+  },
   'a lease that is silent is confirmed': { patch: method(HeldRun.prototype, 'renew', () => () => Promise.resolve()) },
   'all servers look for a run in the same Redis': { patch: getter(Shard.prototype, 'place', 'anywhere') },
   'no key of a run lives for ever': {

@@ -157,15 +157,21 @@ export function openAiRoutes({ runtime, actors, permissions, access }: OpenAiPar
   }
 
   async function cancel(call: Call): Promise<Response> {
+    const asked = await responseOf(call)
+    await access.cancel(call.caller, asked.found, 'user')
+    // It may have been stopped on another server than the one that was asked first.
     const { id, after, found } = await responseOf(call)
-    await access.cancel(call.caller, found, 'user')
     return json(await replayed(call, found, after, responseFormat(found.run, known(id, found))))
   }
 
   async function responseOf(call: Call): Promise<{ id: string; after: number; found: FoundRun }> {
     const id = call.param('response')
     const [, run = '', after = '0'] = RESPONSE_ID.exec(id) ?? []
-    return { id, after: Number(after), found: await access.find(call.caller, run, Number(after)) }
+    return {
+      id,
+      after: Number(after),
+      found: await access.find(call.caller, run, { after: Number(after), gen: undefined }),
+    }
   }
 
   /** What is known of a response that was made before. */

@@ -4,6 +4,7 @@ import { EVENT } from '../../../protocol/events.ts'
 import type { WireMap } from '../../../protocol/frames.ts'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
 import type { RunInput } from '../../../server/actors/actor.ts'
+import { locate } from '../../../server/connections/start-position.ts'
 import { Cursor } from '../../../server/log/cursor.ts'
 import { Log } from '../../../server/log/log.ts'
 import { packPayload } from '../../../server/log/payload.ts'
@@ -41,6 +42,8 @@ function elsewhere() {
     asked: [] as { seq: number; data: WireMap }[],
     /** The items that its holder has logged and not stored. */
     unstored: 0,
+    /** The most items that are read at once. */
+    pageItems: Number.POSITIVE_INFINITY,
     /** How often it was asked for that. */
     asks: 0,
     /** Calls of these wait until it resolves. */
@@ -102,7 +105,11 @@ function elsewhere() {
   const store: Pick<RunStore, 'read' | 'find'> = {
     read: async (_, from) => {
       await run.before.read
-      return { batches: from < source.next ? [source.batch(from, source.last, 1_000_000)] : [], more: false }
+      const through = Math.min(source.last, from + run.pageItems - 1)
+      return {
+        batches: from < source.next ? [source.batch(from, through, 1_000_000)] : [],
+        more: through < source.last,
+      }
     },
     find: async () => run.stored,
   }
@@ -189,6 +196,37 @@ describe('a reader of a run on another node', () => {
     expect(run.followers.size).toBe(1)
     tab.leave()
     expect(run.followers.size).toBe(0)
+  })
+
+  test('begins in a life that the readers before it have not heard of', async () => {
+    const run = elsewhere()
+    run.says(2)
+    const old = new Tab(await run.view(0))
+    const followers = [...run.followers]
+    run.followers.clear()
+    run.newLife()
+    // The hints are lost.
+    const view = await run.view(2)
+    const { gaps, position } = locate(view, 1, { after: 2, gen: run.stored.gen })
+    expect(gaps).toEqual([])
+    expect(position).toEqual({ last: 2, gen: run.stored.gen })
+    const tab = new Tab(view)
+    for (const heard of followers) run.followers.add(heard)
+    tab.leave()
+    old.leave()
+    expect(run.followers.size).toBe(0)
+  })
+
+  test('begins behind an item that the readers before it are too slow to have come to', async () => {
+    const run = elsewhere()
+    run.says(10)
+    run.pageItems = 4
+    // Each of them comes while the one before begins.
+    const views = await Promise.all([0, 9, 9].map((after) => run.view(after)))
+    expect(views.map(({ log }) => log.last)).toEqual([4, 10, 10])
+    expect(new Set(views).size).toBe(2)
+    expect(locate(views[1]!, 1, { after: 9, gen: 1 }).gaps).toEqual([])
+    expect(locate(await run.view(9), 1, { after: 9, gen: 1 }).gaps).toEqual([])
   })
 
   test('that does not come is waited for a while, and each of several on its own', async () => {
