@@ -157,9 +157,10 @@ export class HeldRun implements Lease, SharedLease {
     const isRefresh = at - this.#refreshedAt > REFRESH_MS
     if (at - this.#confirmedAt < leaseMs / 6 && !isRefresh) return
     try {
-      const args = [this.id, this.fence, `${leaseMs}`, isRefresh ? `${liveMs}` : '']
-      this.#took(await this.#redis.run(SCRIPTS.renew, args), at)
-      if (isRefresh) this.#refreshedAt = at
+      const args = [this.id, this.fence, `${leaseMs}`, isRefresh ? `${liveMs}` : '', `${this.#next}`]
+      const what = this.#took(await this.#redis.run(SCRIPTS.renew, args), at)
+      if (what === 'gap') this.#giveUp()
+      else if (isRefresh) this.#refreshedAt = at
     } catch {
       // The next time, or the holder's own append, tries again. Meanwhile it grows doubtful.
       this.doubt()
@@ -243,6 +244,13 @@ export class HeldRun implements Lease, SharedLease {
     if (isDoubtful === this.#isDoubtful) return
     this.#isDoubtful = isDoubtful
     this.#holder?.doubted()
+  }
+
+  /** Redis has lost items that it had. No other process has the run then, and one of them must be able to end it. */
+  #giveUp(): void {
+    if (this.#isOver) return
+    this.release().catch(() => {})
+    this.#holder?.lost()
   }
 
   #lose(): void {

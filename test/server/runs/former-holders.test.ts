@@ -204,3 +204,26 @@ describe.skipIf(!HAS_REDIS)('a server whose Redis is slow to answer', () => {
     expect(gapsOf(starter)).toEqual([])
   })
 })
+
+describe.skipIf(!HAS_REDIS)('a server of whose waiting run Redis has lost what it had', () => {
+  test('does not hold it on: another one ends it, and its readers learn of it', async () => {
+    await using redis = await RedisServer.start()
+    const node = redisDeployment(redis, { leaseMs: 1_000 })
+    await using a = await node({ asker })
+    await using b = await node({ asker })
+    await using alice = await a.client()
+    alice.start(1, 'asker', null)
+    const { run } = await alice.next('opened')
+    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await using reader = await b.client()
+    reader.attach(1, run, 0)
+    await reader.next('event')
+    // As after a failover: the replica had the run, and not its question. Nothing more is appended.
+    const [key] = (await redis.command('KEYS', `*{${run}}:m`)) as string[]
+    const lose = "redis.call('HSET', KEYS[1], 's', '0') redis.call('HDEL', KEYS[1], 'pk') redis.call('DEL', KEYS[2])"
+    await redis.command('EVAL', lose, '2', key!, `${key!.slice(0, -1)}l`)
+    expect(await alice.closed).toBe(4503)
+    expect(await reader.next('gap')).toMatchObject({ next: 1, reason: 'rewound' })
+    expect(await reader.next('end')).toMatchObject({ outcome: 'error', seq: 1, data: { code: 'interrupted' } })
+  })
+})
