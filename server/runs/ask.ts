@@ -10,6 +10,7 @@ const MAX_DEPTH = 64
 
 /** What a process asks of a run that another one holds. */
 export type RunAsk =
+  /** The end of the run is the answer. */
   | { readonly type: 'cancel'; readonly why: CancelCause }
   | { readonly type: 'call' | 'agent'; readonly id: string; readonly why: CancelCause }
   | {
@@ -28,9 +29,8 @@ export type PendingRequest = { readonly seq: number; readonly data: WireMap }
 /** All requests that wait, of those that were logged before item `next`. */
 export type PendingRequests = { readonly next: number; readonly requests: readonly PendingRequest[] }
 
-/** The answer to each of them. */
+/** The answer to each of them that has one. */
 export type RunAnswer = {
-  cancel: true
   call: boolean
   agent: boolean
   input: InputAnswer

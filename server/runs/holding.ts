@@ -60,15 +60,14 @@ export class Holding implements Holder {
   }
 
   async #take(n: number, packed: Uint8Array): Promise<void> {
-    const answer = await this.#answer(unpackAsk(packed))
-    await this.#lease.answer(n, packAnswer(answer))
+    const ask = unpackAsk(packed)
+    // It stays until the end is stored: should this process die before that, the next holder hears it as well.
+    if (ask.type === 'cancel') this.#run.cancel(ask.why)
+    else await this.#lease.answer(n, packAnswer(await this.#answer(ask)))
   }
 
-  async #answer(ask: RunAsk): Promise<RunAnswer[RunAsk['type']]> {
+  async #answer(ask: Exclude<RunAsk, { type: 'cancel' }>): Promise<RunAnswer[keyof RunAnswer]> {
     switch (ask.type) {
-      case 'cancel':
-        this.#run.cancel(ask.why)
-        return true
       case 'call':
         return await this.#run.cancelCall(ask.id, ask.why)
       case 'agent':

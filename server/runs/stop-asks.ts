@@ -23,8 +23,9 @@ export type StopAsksCallbacks = {
 }
 
 /**
- * What this process asks to be stopped in runs that others hold. Each stop is asked until its holder has answered or the
- * run is over, whatever fails meanwhile, and also when nobody reads the run here any more.
+ * What this process asks to be stopped in runs that others hold. Each stop is asked until the run is over, or until its
+ * holder has answered that of a call or an agent, whatever fails meanwhile, and also when nobody reads the run here any
+ * more.
  */
 export class StopAsks {
   readonly #node: StopAsksCallbacks

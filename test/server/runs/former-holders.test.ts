@@ -5,7 +5,7 @@ import type { RedisStore } from '../../../server/stores/redis/redis-store.ts'
 import type { StoredRun } from '../../../server/stores/run-store.ts'
 import { HttpClient } from '../../helpers/http-client.ts'
 import { type Deployment, redisDeployment } from '../../helpers/redis-deployment.ts'
-import { withAfter } from '../../helpers/redis-module.ts'
+import { withAfter, withBefore } from '../../helpers/redis-module.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { latch } from '../../helpers/test-actors.ts'
 import type { WireClient } from '../../helpers/wire-client.ts'
@@ -225,5 +225,35 @@ describe.skipIf(!HAS_REDIS)('a server of whose waiting run Redis has lost what i
     expect(await alice.closed).toBe(4503)
     expect(await reader.next('gap')).toMatchObject({ next: 1, reason: 'rewound' })
     expect(await reader.next('end')).toMatchObject({ outcome: 'error', seq: 1, data: { code: 'interrupted' } })
+  })
+})
+
+describe.skipIf(!HAS_REDIS)('a server that dies when it has heard a cancel, before the end is stored,', () => {
+  test('leaves the cancel to the next one, which stops the run if it only waited', async () => {
+    await using redis = await RedisServer.start()
+    const node = redisDeployment(redis, { leaseMs: 1_000 })
+    const [dying, stuck] = [latch(), latch()]
+    let hasAsked = false
+    const before = (script: string): Promise<void> | undefined => {
+      if (!hasAsked || script !== 'append') return undefined
+      dying.open()
+      return stuck.opened
+    }
+    const a = await node({ asker }, {}, { standIn: await withBefore(before) })
+    await using b = await node({ asker })
+    await using alice = await a.client()
+    alice.start(1, 'asker', null)
+    const { run } = await alice.next('opened')
+    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await using there = await b.client()
+    there.attach(1, run, 0)
+    await there.next('event')
+    hasAsked = true
+    there.send({ kind: 'cancel', sid: 1 })
+    await dying.opened
+    a.store.crash()
+    expect(await there.next('end')).toMatchObject({ outcome: 'cancelled', data: { by: 'client', settled: true } })
+    stuck.open()
+    await a[Symbol.asyncDispose]()
   })
 })
