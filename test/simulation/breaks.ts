@@ -92,7 +92,7 @@ export function getter<Class extends object, Name extends keyof Class>(
 }
 
 /** Breaks two things at once. */
-function both(one: () => () => void, other: () => () => void): () => () => void {
+export function both(one: () => () => void, other: () => () => void): () => () => void {
   return () => {
     const restored = [one(), other()]
     return () => {

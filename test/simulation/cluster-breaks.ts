@@ -7,7 +7,7 @@ import { HeldRun } from '../../server/stores/redis/held-run.ts'
 import type { Script } from '../../server/stores/redis/script.ts'
 import { SCRIPTS } from '../../server/stores/redis/scripts.ts'
 import { Shard } from '../../server/stores/redis/shard.ts'
-import { type Break, getter, method } from './breaks.ts'
+import { type Break, both, getter, method } from './breaks.ts'
 import { RedisHost } from './redis-host.ts'
 
 type Name = keyof typeof SCRIPTS
@@ -26,6 +26,9 @@ function scripts(changes: { readonly [Of in Name]?: readonly [was: string, is: s
     return () => void Object.assign(SCRIPTS, before)
   }
 }
+
+/** Finds that Redis lacks what it had. */
+const RENEW_GAP = "if tonumber(have[5]) + 1 < tonumber(ARGV[5]) then return { 'gap', have[3], have[4] } end"
 
 /** Rules of servers that share a Redis. */
 export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
@@ -108,8 +111,15 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
   'a page begins with the item that is wanted': {
     patch: scripts({ read: ["ARGV[1] .. '-0'", "'(' .. ARGV[1] .. '-0'"] }),
   },
-  'who cannot go on with a run gives it back': {
-    patch: method(HeldRun.prototype, 'release', () => () => Promise.resolve()),
+  'who cannot go on with a run gives it back, or confirms it no more': {
+    patch: both(
+      method(HeldRun.prototype, 'release', () => () => Promise.resolve()),
+      scripts({ renew: [RENEW_GAP, ''] }),
+    ),
+  },
+  'a run that waits is given up when Redis has lost items of it': {
+    from: 743_265_255,
+    patch: scripts({ renew: [RENEW_GAP, ''] }),
   },
   'an end is kept': { patch: scripts({ append: ["change('es', seq)", ''] }) },
   'an end goes behind no hole': {

@@ -556,9 +556,11 @@ export class ClusterWorld {
       this.#stage.learn(true)
       for (const view of this.#views()) {
         if (view.reader.done) continue
-        if (acts && view.plan.silent && doesItems(view.kind)) this.#cancel(view)
-        // One whose end Redis has lost may wait again.
-        if ((acts || this.#isRewritten(view)) && round % 8 === 7) this.#approve(view)
+        // One that Redis has lost may wait again for what its end came of, or was begun again behind a cancel.
+        const mayWaitAgain = this.#isRewritten(view)
+        const isLate = round % 8 === 7
+        if (view.plan.silent && doesItems(view.kind) && (acts || (mayWaitAgain && isLate))) this.#cancel(view)
+        if ((acts || mayWaitAgain) && isLate) this.#approve(view)
         await view.reader.readOn(8)
       }
       await this.#stage.flush(60)
