@@ -123,6 +123,8 @@ export class ClusterWorld {
   readonly #beganSlowly = new Set<Plan>()
   readonly #pool: PoolWatch
   #restarts = 0
+  /** Servers that did not start, and are started again a moment later. */
+  #toRestart = 0
   #outages = 0
   #names = 0
 
@@ -195,7 +197,9 @@ export class ClusterWorld {
       this.#unexpected(error)
       await server.close({ drainMs: 0 })
       this.#remove(node)
+      this.#toRestart++
       await this.#stage.pause(undefined, RESTART_MS)
+      this.#toRestart--
       if (!process.isDead) await this.#begin()
     }
   }
@@ -550,6 +554,7 @@ export class ClusterWorld {
   /** Every view reads to its end. */
   async #readAll(acts: boolean): Promise<void> {
     const isOver = (): boolean =>
+      this.#toRestart === 0 &&
       this.#nodes.every(({ isListening, isClosing }) => isListening && !isClosing) &&
       this.#views().every(({ reader, left, approvals }) => reader.done && left !== 'cancelling' && approvals === 0)
     for (let round = 0; round < 400; round++) {
