@@ -20,6 +20,8 @@ const MAX_NOTICES = 64
 const MAX_CONTROL = 4_096
 /** Bytes that a message keeps free for a PONG and a PING. */
 const SPARE_BYTES = 32
+/** At most this many bytes of a message are written before it is sent, except for the last item. */
+const BEGUN_BYTES = 4_096
 /** Multiple of `highWater` in a socket's buffer at which the connection is closed. */
 const FLOOD = 4
 
@@ -42,6 +44,13 @@ export interface FrameSource {
 
 /** Where a subscription sends its frames. */
 export interface FrameSink {
+  /** Least time between two messages of nothing but text, in milliseconds. */
+  readonly flushMs: number
+  /**
+   * The items of the next message, to which a source that is not queued may append one text: as if it were queued now and
+   * the message were sent. Undefined: it must queue.
+   */
+  begun(): Writer | undefined
   /** The source has something to send: `pump` is called soon, and without batching when it is `urgent`. */
   ready(source: FrameSource, urgent: boolean): void
   /** The source has written so many items. */
@@ -69,6 +78,8 @@ export class Outbox implements FrameSink, Flushable {
   #control: DownFrame[] = []
   #pong: number | undefined
   #queue: FrameSource[] = []
+  /** What sources have written of the next message already. */
+  #begun: Writer | undefined
   #scheduled: 'no' | 'batching' | 'loop turn' = 'no'
   /** A message of the client is being applied, and something that it caused must be sent. */
   #isCorked = false
@@ -210,6 +221,7 @@ export class Outbox implements FrameSink, Flushable {
   close(): void {
     this.#closed = true
     this.#queue = []
+    this.#begun = undefined
     this.#control = []
     this.heldUntil = undefined
     this.#slowTimer?.clear()
@@ -219,6 +231,13 @@ export class Outbox implements FrameSink, Flushable {
   /** Called by the flush queue. */
   flush(): void {
     this.#runtime.enter(this.#flush)
+  }
+
+  begun(): Writer | undefined {
+    const written = this.#begun?.length ?? 0
+    if (this.#closed || written > BEGUN_BYTES || this.#blocked(written)) return undefined
+    this.#schedule(false)
+    return (this.#begun ??= spare.pop() ?? new Writer())
   }
 
   #enqueue(source: FrameSource): void {
@@ -255,8 +274,13 @@ export class Outbox implements FrameSink, Flushable {
     if (this.#closed) return
     if (this.#buffered > this.#limits.highWater * FLOOD) return this.#fault(CLOSE.slow, 'the client does not read')
     if (this.#blocked()) this.#watchSlow()
-    else if (this.#queue.length > 0) this.#schedule(true)
+    else if (this.#hasItems) this.#schedule(true)
     if (this.#control.length > 0) this.#schedule(true)
+  }
+
+  /** Sources have written items, or have some to write. */
+  get #hasItems(): boolean {
+    return this.#queue.length > 0 || this.#begun !== undefined
   }
 
   /** The next message, if it is that of one stream alone, which other connections may send as well. */
@@ -264,6 +288,7 @@ export class Outbox implements FrameSink, Flushable {
     const source = this.#queue[0]
     const isAlone =
       this.#queue.length === 1 &&
+      this.#begun === undefined &&
       this.#control.length === 0 &&
       this.#pong === undefined &&
       !this.#pingDue &&
@@ -304,7 +329,7 @@ export class Outbox implements FrameSink, Flushable {
       writeDown(out, { kind: 'pong', nonce: this.#pong })
       this.#pong = undefined
     }
-    if (this.#control.length === 0 && !this.#blocked()) this.#pumpStreams(out)
+    if (this.#control.length === 0 && !this.#blocked() && this.#takeBegun(out)) this.#pumpStreams(out)
     // Written last: its answer then confirms this whole message, and nothing beyond it.
     if (this.#pingDue || out.length >= this.#bytesToPing()) writeDown(out, this.#newPing(out.length))
   }
@@ -324,6 +349,19 @@ export class Outbox implements FrameSink, Flushable {
       written++
     }
     this.#control = this.#control.slice(written)
+  }
+
+  /** Appends what sources have written already. Returns false if it must wait for the next message. */
+  #takeBegun(out: Writer): boolean {
+    const begun = this.#begun
+    if (!begun) return true
+    if (out.length > 0 && out.length + begun.length > this.#limits.maxDown - SPARE_BYTES) return false
+    this.#movesOn()
+    out.raw(begun.view())
+    this.#begun = undefined
+    begun.reset()
+    if (spare.length < MAX_SPARE) spare.push(begun)
+    return true
   }
 
   #pumpStreams(out: Writer): void {
@@ -369,9 +407,10 @@ export class Outbox implements FrameSink, Flushable {
     return { kind: 'ping', nonce }
   }
 
-  #blocked(): boolean {
+  /** @param more bytes that are written besides. */
+  #blocked(more = 0): boolean {
     const { inflight, highWater } = this.#limits
-    if (this.#refused !== undefined || this.#written - this.#passed > inflight) return true
+    if (this.#refused !== undefined || this.#written + more - this.#passed > inflight) return true
     if (this.#buffered > highWater) this.#buffered = this.#socket.bufferedAmount
     return this.#buffered > highWater
   }
@@ -394,7 +433,7 @@ export class Outbox implements FrameSink, Flushable {
     if (this.#closed) return
     if (this.#blocked()) return
     this.#movesOn()
-    if (this.#queue.length > 0) this.#schedule(true)
+    if (this.#hasItems) this.#schedule(true)
   }
 
   #sendNotices(): void {
@@ -412,3 +451,6 @@ export class Outbox implements FrameSink, Flushable {
 
 /** One writer for all connections: each message is finished before the next is begun. */
 let idle: Writer | undefined
+/** Writers for messages that are begun. Each is short, and goes back when its message is sent. */
+const spare: Writer[] = []
+const MAX_SPARE = 256

@@ -227,6 +227,40 @@ export class Subscription implements Reader, FrameSource, View {
     }
   }
 
+  get isReady(): boolean {
+    // Without the run, which would be one more object to fetch for each text.
+    const { cursor } = this
+    const { log } = cursor
+    return (
+      this.resting &&
+      this.#begun &&
+      this.#head === undefined &&
+      this.#rate === undefined &&
+      !this.#skipping &&
+      cursor.balance > 0 &&
+      cursor.gen === log.gen &&
+      cursor.last === log.last
+    )
+  }
+
+  takeText(): boolean {
+    const { cursor } = this
+    const { log } = cursor
+    const { last } = log
+    // It may have become several items, or none that readers may be sent yet.
+    if (cursor.last !== last - 1) return false
+    // Texts that come close together are cheaper in one frame, which is written when the message is sent.
+    const before = log.timeOf(last - 1)
+    const chunk = log.chunk(last, last, SHARE_BYTES)
+    if (before === undefined || !chunk || chunk.at - before <= this.#sink.flushMs) return false
+    const out = this.#sink.begun()
+    if (!out) return false
+    this.#writeChunk(out, chunk)
+    cursor.sent(last, chunk.cost)
+    this.#sink.wrote(1)
+    return true
+  }
+
   share(last: SharedMessage, most: number): Uint8Array | undefined {
     const { log } = this.run
     const { cursor } = this

@@ -13,7 +13,7 @@ const HEADER_BYTES = 5
  * the last one may overdraw it. `reach` is that last item. It is kept up to date by adding, never by counting again.
  */
 export class Cursor {
-  readonly #log: Log
+  readonly log: Log
   readonly #balance: Balance
   readonly #maxCredit: number
   /** An item that is known to have arrived, and the cost of all items sent after it. */
@@ -30,7 +30,7 @@ export class Cursor {
   #remaining: number
 
   constructor(log: Log, at: { last: number; gen: number }, credit: number, maxCredit: number) {
-    this.#log = log
+    this.log = log
     this.#balance = new Balance(credit, maxCredit)
     this.#last = at.last
     this.#maxCredit = maxCredit
@@ -50,9 +50,9 @@ export class Cursor {
    * requested again: as many as the largest window holds.
    */
   get safeThrough(): number {
-    if (this.#arrived < this.#log.first - 1) this.#countFrom(this.#log.first - 1)
+    if (this.#arrived < this.log.first - 1) this.#countFrom(this.log.first - 1)
     while (this.#arrived < this.#last) {
-      const cost = this.#log.costOf(this.#arrived + 1)
+      const cost = this.log.costOf(this.#arrived + 1)
       if (this.#inFlight - cost < this.#maxCredit + this.#overdraft) break
       this.#inFlight -= cost
       this.#arrived++
@@ -72,13 +72,13 @@ export class Cursor {
 
   /** The last item that may be sent now. */
   get reach(): number {
-    while (this.#remaining > 0 && this.#reach < this.#log.last) {
-      const shown = this.#log.last - this.#reach
-      const units = Math.min(this.#remaining, shown, this.#log.unitsFrom(this.#reach + 1))
+    while (this.#remaining > 0 && this.#reach < this.log.last) {
+      const shown = this.log.last - this.#reach
+      const units = Math.min(this.#remaining, shown, this.log.unitsFrom(this.#reach + 1))
       if (units > 0) {
         this.#reach += units
         this.#remaining -= units
-      } else this.#remaining -= this.#log.costOf(++this.#reach)
+      } else this.#remaining -= this.log.costOf(++this.#reach)
     }
     return this.#reach
   }
@@ -111,7 +111,7 @@ export class Cursor {
   #countFrom(arrived: number): void {
     this.#arrived = arrived
     this.#inFlight = 0
-    for (let seq = arrived + 1; seq <= this.#last; seq++) this.#inFlight += this.#log.costOf(seq)
+    for (let seq = arrived + 1; seq <= this.#last; seq++) this.#inFlight += this.log.costOf(seq)
   }
 
   /** The log began a new life at item `first`. `reach` moves back before it, because later items are gone. */
@@ -131,7 +131,7 @@ export class Cursor {
   room(limits: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>, allowance: number): number {
     const byCredit = this.#roomByCredit(limits)
     if (allowance === Number.POSITIVE_INFINITY || byCredit <= 0) return byCredit
-    const unsent = this.#log.written - Math.min(this.#last, this.#lifeBound)
+    const unsent = this.log.written - Math.min(this.#last, this.#lifeBound)
     return Math.max(0, Math.min(byCredit, allowance + limits.readAhead - unsent))
   }
 
@@ -140,12 +140,12 @@ export class Cursor {
     retainBytes,
     creditUnit,
   }: Pick<Limits, 'readAhead' | 'retainBytes' | 'creditUnit'>): number {
-    const { written } = this.#log
+    const { written } = this.log
     const { reach } = this
     // The balance reaches beyond the end of the log: the next items may be sent.
     const beyond = written - reach - Math.max(0, this.#remaining)
     if (beyond < 0) return -beyond
-    const bytes = retainBytes / 2 - (this.#log.bytesThrough(written) - this.#log.bytesThrough(reach))
+    const bytes = retainBytes / 2 - (this.log.bytesThrough(written) - this.log.bytesThrough(reach))
     return Math.max(0, Math.min(readAhead - beyond, Math.ceil(bytes / (creditUnit + HEADER_BYTES))))
   }
 }

@@ -38,6 +38,8 @@ type LogLimits = Pick<Limits, 'creditUnit' | 'retainEvents' | 'retainBytes' | 'm
 export class Log {
   // Fields that every item touches stand together, as in `Producer`.
   #next = 1
+  /** The last item that readers may be sent. Undefined: every one. */
+  #shown: number | undefined
   /** The last of the segments. */
   #tail: Segment | undefined
   #bytes = 0
@@ -45,11 +47,11 @@ export class Log {
   /** Bytes of all items dropped. */
   #droppedBytes = 0
   readonly #limits: LogLimits
+  /** Whether a high surrogate may be held for some lane. */
+  #isHolding = false
   #gen = 1
   /** The last item that costs more than 1. */
   #lastCostly = 0
-  /** Whether a high surrogate may be held for some lane. */
-  #isHolding = false
   #segments: Segment[] = []
   /** The open lanes, in the order in which they were opened, and the bytes that they take in an OPENED. */
   #open: LoggedLane[] = []
@@ -61,8 +63,6 @@ export class Log {
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
   /** When the first item was logged, in epoch milliseconds. */
   #firstAt: number | undefined
-  /** The last item that readers may be sent. Undefined: every one. */
-  #shown: number | undefined
 
   constructor(limits: LogLimits) {
     this.#limits = limits
@@ -298,6 +298,11 @@ export class Log {
   chunk(seq: number, through: number, maxBytes: number): Chunk | undefined {
     if (seq < this.#first || seq > through) return undefined
     return this.#segmentOf(seq)?.chunk(seq, through, maxBytes)
+  }
+
+  /** When item `seq` was logged, in epoch milliseconds. Undefined when the log does not have it. */
+  timeOf(seq: number): number | undefined {
+    return seq < this.#first ? undefined : this.#segmentOf(seq)?.timeOf(seq)
   }
 
   /** The items from `from` on, none after `through`: as many as `maxBytes` allows, and at least one. It has `from`. */

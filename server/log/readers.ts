@@ -29,6 +29,10 @@ export interface Reader {
   resting: boolean
   /** Reports new items; `urgent` ones should not wait for a batch. It must not throw, and must not read at once. */
   wake(urgent: boolean): void
+  /** It rests, and may be given the next text in the moment in which that is logged. Default: it is woken for it. */
+  readonly isReady?: boolean
+  /** Takes the text that was just logged; it was ready before. Returns false when it must be woken after all. */
+  takeText?(): boolean
   /** Ends this reader before the end of the run: the run is being forgotten. */
   dismiss(code: string, message: string): void
   /**
@@ -141,9 +145,20 @@ export class Readers {
     this.#resting++
   }
 
-  /** Wakes the resting readers after text was logged. Any other reader is still busy and finds the text itself. */
-  wakeResting(): void {
-    if (this.#resting === 0) return
+  /**
+   * The only reader, if it may be given the next text at once. Asked before the text is logged: the processor then
+   * fetches what the log and what the reader needs at the same time.
+   */
+  get ready(): Reader | undefined {
+    return this.#only?.isReady ? this.#only : undefined
+  }
+
+  /**
+   * Wakes the resting readers after text was logged. Any other reader is still busy and finds the text itself.
+   * @param ready the reader that was `ready` before the text was logged: it takes the text at once if it can.
+   */
+  wakeResting(ready?: Reader): void {
+    if (this.#resting === 0 || ready?.takeText?.()) return
     if (this.#only) return this.#wakeOne(this.#only)
     for (const reader of this.#readers) this.#wakeOne(reader)
   }

@@ -13,6 +13,9 @@ const GROWTH = 4
 const TIME_BITS = 17
 const TIME_SPAN = 2 ** TIME_BITS
 
+/** When this process logged its first item, in epoch milliseconds. V8 keeps an object for each number as large as that. */
+let origin = 0
+
 /** The content of one frame: adjacent text items of one lane, or one event. Valid until the next append. */
 export class Chunk {
   readonly seq: number
@@ -56,7 +59,7 @@ export class Segment {
    * items of many runs are written alternately, and each finds its run's memory cold.
    */
   #entries: Uint32Array
-  /** When the first item was logged, in epoch milliseconds. */
+  /** When the first item was logged, in milliseconds since `origin`. */
   readonly #at: number
   /** The lane of text, or the negative cost of an event: of the first item. `#marks` has all marks once they differ. */
   #mark = 0
@@ -69,7 +72,8 @@ export class Segment {
   constructor(first: number, base: number, at: number, before: Segment | undefined) {
     this.first = this.#next = first
     this.base = base
-    this.#at = at
+    origin ||= at
+    this.#at = at - origin
     // A segment with one oversized item predicts nothing.
     const like = before && before.body.length <= SEGMENT_BYTES ? before.body.length : 0
     this.#entries = new Uint32Array(before ? before.#entries.length : LEAST_ITEMS)
@@ -89,8 +93,8 @@ export class Segment {
   /** Returns whether an item of `bytes` bytes, logged at `at`, fits. The first item may have any size. */
   takes(bytes: number, at: number): boolean {
     const count = this.#next - this.first
-    if (count === 0) return at === this.#at
-    const ms = at - this.#at
+    const ms = at - origin - this.#at
+    if (count === 0) return ms === 0
     return count < SEGMENT_ITEMS && this.body.length + bytes <= SEGMENT_BYTES && ms >= 0 && ms < TIME_SPAN
   }
 
@@ -106,7 +110,7 @@ export class Segment {
       grown.set(this.#entries)
       this.#entries = grown
     }
-    this.#entries[index] = this.body.length * TIME_SPAN + (at - this.#at)
+    this.#entries[index] = this.body.length * TIME_SPAN + (at - origin - this.#at)
     if (index === 0) this.#mark = mark
     else if (this.#marks || mark !== this.#mark) this.#markAt(index, mark)
   }
@@ -154,7 +158,7 @@ export class Segment {
 
   /** When item `seq` was logged, in epoch milliseconds. */
   timeOf(seq: number): number {
-    return this.#at + ((this.#entries[seq - this.first] as number) % TIME_SPAN)
+    return origin + this.#at + ((this.#entries[seq - this.first] as number) % TIME_SPAN)
   }
 
   /** The number after the last consecutive item with the same mark as item `seq`. */

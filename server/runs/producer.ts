@@ -64,10 +64,10 @@ export class Producer implements PullerCallbacks {
   #waiting: Waiting[] | undefined
   /** Reports how the actor has finished. Events of `emit` that wait are logged first. */
   #finish: (() => void) | undefined
-  readonly #writer: LogWriter
-  readonly #callbacks: ProducerCallbacks
   /** Stores what is logged, if anything does. */
   #journal: Journal | undefined
+  readonly #writer: LogWriter
+  readonly #callbacks: ProducerCallbacks
 
   constructor(callbacks: ProducerCallbacks, log: Log, readers: Readers, scheduler: Scheduler, limits: Limits) {
     this.#callbacks = callbacks
@@ -139,10 +139,11 @@ export class Producer implements PullerCallbacks {
   /** Logs one item at once, whatever the state of the gate. Returns false when it cannot be logged; the run then fails. */
   say(said: ActorOutput): boolean {
     try {
+      const { ready } = this.#readers
       const written = this.#write(said)
       if (this.#log.full) this.#log.trim(this.#readers.keepFrom())
       if (this.#journal !== undefined && written !== 'nothing') this.#journal.dirty(written === 'event')
-      if (written === 'text') this.#readers.wakeResting()
+      if (written === 'text') this.#readers.wakeResting(ready)
       else if (written === 'event') {
         // An event may cost more than text.
         this.#freeUntil = 0

@@ -91,11 +91,23 @@ class Talker implements FrameSource {
     this.#outbox.ready(this, urgent)
   }
 
+  /** As `say`, but the item is written at once where nothing waits before it and the outbox takes it. */
+  write(bytes: number): void {
+    const out = this.#said === this.#items.length ? this.#outbox.begun() : undefined
+    if (!out) return this.say(bytes, false)
+    this.#items.push(bytes)
+    this.#writeItem(out, bytes)
+  }
+
+  #writeItem(out: Writer, bytes: number): void {
+    writeDown(out, { kind: 'delta', sid: this.#sid, seq: ++this.#said, lane: 0, body: 'x'.repeat(bytes) })
+  }
+
   pump(out: Writer, most: number): 'more' | 'idle' {
     const shareEnd = out.length + SHARE_BYTES
     for (let size = this.#items[this.#said]; size !== undefined; size = this.#items[this.#said]) {
       if (out.length >= shareEnd || (out.length > 0 && out.length + size + HEADER_BYTES > most)) return 'more'
-      writeDown(out, { kind: 'delta', sid: this.#sid, seq: ++this.#said, lane: 0, body: 'x'.repeat(size) })
+      this.#writeItem(out, size)
     }
     return 'idle'
   }
@@ -112,6 +124,47 @@ describe('an outbox', () => {
     expect(large.said).toBe(10)
     expect(small.said).toBeGreaterThan(100)
     expect(Math.max(...sizes)).toBeLessThanOrEqual(70_000)
+  })
+
+  test('sends what was written at once in the next message, behind control frames and before the streams', () => {
+    const { outbox, clock, loopTurns, messages } = outboxByHand({ flushMs: 6 })
+    const talkers = [1, 2].map((sid) => new Talker(outbox, sid))
+    talkers[0]?.say(1)
+    loopTurns(1)
+    talkers[0]?.write(1)
+    talkers[1]?.say(1, false)
+    talkers[1]?.write(1)
+    outbox.send({ kind: 'input_ack', sid: 1, mid: 'm', status: 'busy' })
+    expect(talkers.map((talker) => talker.said)).toEqual([2, 0])
+    loopTurns(1)
+    clock.advance(6)
+    expect(
+      messages.map((frames) => frames.map((frame) => [frame.kind, 'sid' in frame ? frame.sid : undefined])),
+    ).toEqual([
+      [['delta', 1]],
+      [
+        ['input_ack', 1],
+        ['delta', 1],
+        ['delta', 2],
+        ['delta', 2],
+      ],
+    ])
+  })
+
+  test('has nothing written at once while the network holds the streams back, or beyond its bound', () => {
+    const { outbox, loopTurns, answerPings, messages } = outboxByHand({ inflight: 5_000 })
+    const talker = new Talker(outbox, 1)
+    for (let n = 0; n < 40; n++) talker.write(1_000)
+    // 4 KiB are begun and the item that passes them is the last.
+    expect(talker.said).toBe(5)
+    loopTurns(1)
+    expect(outbox.begun()).toBeUndefined()
+    for (let n = 0; n < 20; n++) {
+      answerPings()
+      loopTurns(3)
+    }
+    expect(talker.said).toBe(40)
+    expect(messages.flat().filter(({ kind }) => kind === 'delta')).toHaveLength(40)
   })
 
   test('answers a PING that came while the transport took nothing', () => {
@@ -170,6 +223,7 @@ describe('an outbox', () => {
         arbitrary: fc.tuple(fc.constant('say'), fc.nat(4), fc.oneof(fc.nat(60), fc.nat(3_000)), fc.boolean()),
       },
       { weight: 1, arbitrary: fc.tuple(fc.constant('say'), fc.nat(4), fc.nat(60_000), fc.boolean()) },
+      { weight: 4, arbitrary: fc.tuple(fc.constant('write'), fc.nat(4), fc.oneof(fc.nat(60), fc.nat(1_000))) },
       { weight: 4, arbitrary: fc.tuple(fc.constant('loop turn'), fc.nat(200_000)) },
       { weight: 2, arbitrary: fc.tuple(fc.constant('time'), fc.nat(12)) },
       fc.tuple(fc.constant('acknowledge')),
@@ -194,6 +248,7 @@ describe('an outbox', () => {
         let pong = 0
         for (const [kind, a, b, c] of moves) {
           if (kind === 'say') talkers[Number(a)]?.say(Number(b), Boolean(c))
+          else if (kind === 'write') talkers[Number(a)]?.write(Number(b))
           else if (kind === 'loop turn') loopTurns(1, Number(a))
           else if (kind === 'time') clock.advance(Number(a))
           else if (kind === 'acknowledge')

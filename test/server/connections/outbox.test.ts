@@ -259,6 +259,34 @@ describe('a message', () => {
     await client.until(() => client.count(1) === 3)
   })
 
+  test('has a frame for a text that comes after a rest, and one for all that follow it closely', async () => {
+    const runtime = handClock()
+    const go = [latch(), latch()]
+    const talk = actor({
+      async *stream(_: unknown, { signal }: ActorContext) {
+        await go[0]?.opened
+        yield 'first'
+        await go[1]?.opened
+        for (const text of ['a', 'b', 'c', 'd']) {
+          yield text
+          await Promise.resolve()
+        }
+        await aborted(signal)
+      },
+    })
+    await using served = await testServer({ talk }, { runtime, limits: { heartbeatMs: 1_000_000 } })
+    await using client = await served.client({ flushMs: 50 })
+    client.start(1, 'talk')
+    await client.next('opened')
+    go[0]?.open()
+    await client.until(() => client.text(1) === 'first')
+    runtime.advance(51)
+    go[1]?.open()
+    await client.until(() => client.text(1) === 'firstabcd')
+    const bodies = client.frames.flatMap((frame) => (frame.kind === 'delta' ? [frame.body] : []))
+    expect(bodies).toEqual(['first', 'a', ['b', 'c', 'd']])
+  })
+
   test('is sent at once for the first text of a stream, whatever was sent just before', async () => {
     const runtime = handClock()
     const go = [latch(), latch()]

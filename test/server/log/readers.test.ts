@@ -37,6 +37,41 @@ describe('the readers of a log', () => {
     expect(woken).toEqual([false])
   })
 
+  test('have one that takes the next text at once only where it is alone, rests and is ready, and is woken where it cannot', () => {
+    const readers = new Readers(log, DEFAULT_LIMITS, 'pause')
+    const told: string[] = []
+    let canTake = true
+    const reader: Reader = {
+      ...readerThat(() => told.push('woken')),
+      get isReady() {
+        return this.resting
+      },
+      takeText: () => {
+        told.push('takes')
+        return canTake
+      },
+    }
+    const text = (): string[] => {
+      told.length = 0
+      const { ready } = readers
+      readers.wakeResting(ready)
+      return [...told]
+    }
+    readers.join(reader)
+    expect(text()).toEqual([])
+    readers.rest(reader)
+    expect(text()).toEqual(['takes'])
+    // It rests on, so the next text is its own as well.
+    expect(text()).toEqual(['takes'])
+    canTake = false
+    expect(text()).toEqual(['takes', 'woken'])
+    expect(text()).toEqual([])
+    canTake = true
+    readers.rest(reader)
+    readers.join(readerThat(() => {}))
+    expect(text()).toEqual(['woken'])
+  })
+
   test('that rest are woken and no other, whichever come and leave, also while others are woken', () => {
     const move = fc.tuple(
       fc.constantFrom('join', 'leave', 'rest', 'rest', 'text', 'text', 'event', 'leaves when woken'),
