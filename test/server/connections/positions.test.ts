@@ -34,7 +34,14 @@ async function endedRun(): Promise<Run> {
 
 /** The numbers that a client gets when it resumes after item `after`, in order; `-` marks those reported as missing. */
 function received(run: Run, after: number, policy: Policy, most: number): { seqs: string[]; ends: number[] } {
-  const sink = { flushMs: 6, begun: () => undefined, ready: () => {}, wrote: () => {}, notify: () => {}, moved: () => {} }
+  const sink = {
+    flushMs: 6,
+    begun: () => undefined,
+    ready: () => {},
+    wrote: () => {},
+    notify: () => {},
+    moved: () => {},
+  }
   const from = { after, gen: 1 }
   const settings = {
     sid: 1,
