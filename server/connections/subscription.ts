@@ -232,7 +232,6 @@ export class Subscription implements Reader, FrameSource, View {
     const { cursor } = this
     const { log } = cursor
     return (
-      this.resting &&
       this.#begun &&
       this.#head === undefined &&
       this.#rate === undefined &&
@@ -251,9 +250,10 @@ export class Subscription implements Reader, FrameSource, View {
     if (cursor.last !== last - 1) return false
     // Texts that come close together are cheaper in one frame, which is written when the message is sent.
     const before = log.timeOf(last - 1)
+    const at = log.timeOf(last)
+    if (before === undefined || at === undefined || at - before <= this.#sink.flushMs) return false
     const chunk = log.chunk(last, last, SHARE_BYTES)
-    if (before === undefined || !chunk || chunk.at - before <= this.#sink.flushMs) return false
-    const out = this.#sink.begun()
+    const out = chunk && this.#sink.begun()
     if (!out) return false
     this.#writeChunk(out, chunk)
     cursor.sent(last, chunk.cost)

@@ -150,7 +150,7 @@ export class Readers {
    * fetches what the log and what the reader needs at the same time.
    */
   get ready(): Reader | undefined {
-    return this.#only?.isReady ? this.#only : undefined
+    return this.#resting > 0 && this.#only?.isReady ? this.#only : undefined
   }
 
   /**
