@@ -239,16 +239,30 @@ export class Log {
    * fewer items than were logged does this, and so does every take-over by another holder.
    */
   newLife(first: number): void {
-    this.#lives.push({ gen: ++this.#gen, first })
+    this.#enterLife({ gen: this.#gen + 1, first })
+    // A log that keeps nothing can begin further on: what was between was never logged.
+    if (first > this.#next && this.#first === this.#next) this.#first = this.#next = first
+  }
+
+  /**
+   * Learns of lives that another process has begun. Items of earlier lives that are void in them are dropped.
+   * @returns the first item of the new lives, if there is one.
+   */
+  enterLives(lives: readonly Life[]): number | undefined {
+    const fresh = lives.filter(({ gen }) => gen > this.#gen)
+    for (const life of fresh) this.#enterLife(life)
+    return fresh.length > 0 ? Math.min(...fresh.map(({ first }) => first)) : undefined
+  }
+
+  #enterLife(life: Life): void {
+    const { first } = life
+    this.#lives.push(life)
+    this.#gen = life.gen
     this.#lastCostly = Math.min(this.#lastCostly, first - 1)
     if (this.#shown !== undefined) this.#shown = Math.min(this.#shown, first - 1)
     // A held surrogate was never logged, so it belongs to no life.
     this.#held.clear()
-    if (first >= this.#next) {
-      // A log that keeps nothing can begin further on: what was between was never logged.
-      if (this.#first === this.#next) this.#first = this.#next = first
-      return
-    }
+    if (first >= this.#next) return
     while (this.#segments.length > 0 && (this.#segments[this.#segments.length - 1] as Segment).first >= first)
       this.#segments.pop()
     this.#tail = this.#segments[this.#segments.length - 1]
@@ -262,17 +276,6 @@ export class Log {
     const lanes = [...this.#closed, ...this.#open].filter((lane) => lane.opened < first)
     for (const lane of lanes) if (lane.closed >= first) lane.closed = OPEN
     this.#setLanes(lanes)
-  }
-
-  /**
-   * Learns of lives that another process has begun behind what is here. Its items of earlier lives are kept.
-   * @returns whether one was new.
-   */
-  enterLives(lives: readonly Life[]): boolean {
-    const fresh = lives.filter(({ gen }) => gen > this.#gen)
-    for (const life of fresh) this.#lives.push(life)
-    this.#gen = fresh.at(-1)?.gen ?? this.#gen
-    return fresh.length > 0
   }
 
   /** Bytes logged up to and including item `seq`, over the whole run. */

@@ -308,8 +308,9 @@ export class RemoteRun implements ReadableRun {
   #heard(batch: Batch | undefined): void {
     if (this.#isClosed || this.#end) return
     if (!batch) return this.#read()
-    if (!this.#isAtTail || batch.last < this.log.next) return
-    if (batch.first !== this.log.next) return this.#read()
+    const isOfNewLife = batch.gen > this.log.gen
+    if (!this.#isAtTail || (batch.last < this.log.next && !isOfNewLife)) return
+    if (batch.first !== this.log.next || isOfNewLife) return this.#read()
     this.#add([batch])
   }
 
@@ -359,21 +360,24 @@ export class RemoteRun implements ReadableRun {
     const { store } = this.#callbacks
     const { batches, more } = await store.read(this.id, this.log.next, PAGE_BYTES)
     if (this.#isClosed) return
+    // Only the life of an item says what is void before it, and the batch does not say where that life began.
+    const isOfNewLife = batches.some(({ gen }) => gen > this.log.gen)
     // A page may be read while the same items are heard.
-    this.#isAtTail = !more
-    if (batches.length > 0) this.#add(batches)
-    if (more) return
+    this.#isAtTail = !more && !isOfNewLife
+    if (batches.length > 0 && !isOfNewLife) this.#add(batches)
+    if (more && !isOfNewLife) return
     const stored = await store.find(this.id)
     if (this.#isClosed || this.#end) return
     if (!stored) {
       this.#dismiss(new MillraceError('store_unavailable', 'the store has lost this run; start again'))
       return
     }
+    const first = this.log.enterLives(stored.lives)
+    if (first !== undefined) this.#readers.newLife(first)
     if (stored.next > this.log.next) {
       this.#read()
       return
     }
-    if (this.log.enterLives(stored.lives)) this.#readers.wakeAll()
     if (stored.end) {
       await Promise.all(this.#inputs)
       if (!this.#isClosed) this.#endWith(stored.end)

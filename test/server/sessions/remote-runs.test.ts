@@ -49,10 +49,14 @@ function elsewhere() {
     /** Calls of these wait until it resolves. */
     before: { ask: Promise.resolve(), input: Promise.resolve(), read: Promise.resolve() as Promise<unknown> },
     /** It says so many texts. */
-    says(count: number): void {
+    says(count: number, text = 'x'): void {
       run.logs(() => {
-        for (let n = 0; n < count; n++) source.appendText(0, 'x', 1)
+        for (let n = 0; n < count; n++) source.appendText(0, text, 1)
       })
+    },
+    /** What the store has of it. */
+    get texts(): string[] {
+      return textsOf(source)
     },
     /** It logs an event. */
     event(type: number, data: WireMap): void {
@@ -64,10 +68,10 @@ function elsewhere() {
       run.asked.push({ seq: source.next, data })
       run.event(EVENT.inputRequest, data)
     },
-    /** Another holder begins a new life of it. */
-    newLife(): void {
-      source.newLife(source.next)
-      run.stored = { ...run.stored, gen: source.gen, lives: source.lives }
+    /** Another holder begins a new life of it, at item `first`: the store has lost those from there on. */
+    newLife(first = source.next): void {
+      source.newLife(first)
+      run.stored = { ...run.stored, gen: source.gen, lives: [...source.lives], next: source.next }
       for (const heard of followers) heard()
     },
     logs(append: () => void): void {
@@ -123,6 +127,11 @@ function elsewhere() {
     failed: (error) => void failures.push(error),
   })
   return run
+}
+
+function textsOf(log: Log): string[] {
+  const chunks = Array.from({ length: log.last }, (_, n) => log.chunk(n + 1, n + 1, 1_000))
+  return chunks.map((chunk) => Buffer.from(chunk?.bodies.subarray(1) ?? []).toString())
 }
 
 function aborted(signal: AbortSignal): Promise<never> {
@@ -227,6 +236,36 @@ describe('a reader of a run on another node', () => {
     expect(new Set(views).size).toBe(2)
     expect(locate(views[1]!, 1, { after: 9, gen: 1 }).gaps).toEqual([])
     expect(locate(await run.view(9), 1, { after: 9, gen: 1 }).gaps).toEqual([])
+  })
+
+  test('has nothing of a history that the store has lost, however much is stored in its place before it hears of it', async () => {
+    for (const said of [0, 1, 3, 4, 5, 9])
+      for (const hears of ['of the new life', 'of the first items', 'of the last items', 'late']) {
+        const run = elsewhere()
+        run.says(9, 'lost')
+        const view = await run.view(0)
+        const tab = new Tab(view)
+        const followers = [...run.followers]
+        const hear = (isHeard: boolean): void => {
+          run.followers.clear()
+          if (isHeard) for (const heard of followers) run.followers.add(heard)
+        }
+        hear(hears === 'of the new life')
+        run.newLife(5)
+        hear(hears === 'of the first items')
+        if (said > 0) run.says(1, 'first')
+        await settle()
+        hear(hears === 'of the last items')
+        if (said > 1) run.says(said - 1, 'later')
+        await settle()
+        hear(true)
+        for (const heard of followers) heard()
+        await settle()
+        expect([said, hears, ...textsOf(view.log)]).toEqual([said, hears, ...run.texts])
+        expect(view.log.lives).toEqual(run.stored.lives)
+        expect(locate(view, 1, { after: 9, gen: 1 }).gaps).toMatchObject([{ reason: 'rewound', next: 5 }])
+        tab.leave()
+      }
   })
 
   test('that does not come is waited for a while, and each of several on its own', async () => {
