@@ -3,7 +3,7 @@ import type { Attach, List, Start, SubscriptionOptions } from '../../protocol/fr
 import type { Runtime } from '../../protocol/runtime.ts'
 import { element } from '../../protocol/scan.ts'
 import type { Principal } from '../actors/actor.ts'
-import type { StartPosition } from '../log/cursor.ts'
+import { BEGINNING, type StartPosition } from '../log/cursor.ts'
 import { errorData } from '../log/error-data.ts'
 import { decodeClient, type ReceivedFrame } from '../log/payload.ts'
 import { noteLimit } from '../logging/limit-errors.ts'
@@ -271,7 +271,7 @@ export class Connection implements SocketEvents, SessionSocket {
 
   #start(frame: Start, inputBytes: Uint8Array): void {
     const { options } = frame
-    this.#open(frame.sid, options, options.policy ?? 'pace', { after: 0, gen: undefined }, (principal) => {
+    this.#open(frame.sid, options, options.policy ?? 'pace', BEGINNING, (principal) => {
       const own = true
       const started = this.#options.registry.start(principal, frame, inputBytes)
       return started instanceof Promise ? started.then((given) => ({ ...given, own })) : { ...started, own }

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
+import { BEGINNING } from '../log/cursor.ts'
 import { excerpt } from '../text.ts'
 import type { Call } from './call.ts'
 import { isOfPage } from './caller.ts'
@@ -49,8 +50,7 @@ export function actorRoutes(access: RunAccess, eventSource: ReadonlySet<string>)
     const found = await access.start(caller, { actor, input: inputOf(input), options })
     if (caller.ticket) caller.ticket.run = found.run.id
     const tail = caller.ticket ? undefined : found.run.id
-    const from = { after: 0, gen: undefined }
-    return access.stream(caller, found, { ...reading, from, policy, cancels, format, tail })
+    return access.stream(caller, found, { ...reading, from: BEGINNING, policy, cancels, format, tail })
   }
 
   return [

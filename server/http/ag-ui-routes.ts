@@ -10,9 +10,10 @@ import {
 } from '../../formats/ag-ui-messages.ts'
 import { jsonOf } from '../../formats/plain-text.ts'
 import { MillraceError } from '../../protocol/errors.ts'
+import { BEGINNING } from '../log/cursor.ts'
 import type { FoundRun } from '../sessions/registry.ts'
 import type { Call } from './call.ts'
-import { type ChatRuns, FROM_START } from './chat-runs.ts'
+import type { ChatRuns } from './chat-runs.ts'
 import { FormatStream } from './format-stream.ts'
 import type { Route } from './route.ts'
 import type { RunAccess } from './run-access.ts'
@@ -48,7 +49,7 @@ export function agUiRoutes(access: RunAccess, chats: ChatRuns): Route[] {
     const { threadId: thread, runId } = input
     const format = new AgUiEvents({ thread, run: runId, source: found.run.id, version, ...more })
     return access.stream(call.caller, found, {
-      from: { after: 0, gen: undefined },
+      from: BEGINNING,
       policy: 'pace',
       cancels: query.disconnect === 'cancel',
       format: new FormatStream<AgUiEvent>(format, {
@@ -72,7 +73,7 @@ export function agUiRoutes(access: RunAccess, chats: ChatRuns): Route[] {
       parameters: parameters ?? { type: 'object', properties: {} },
     }))
     if (active) {
-      const found = await chats.find(caller, actor, active.run, FROM_START)
+      const found = await chats.find(caller, actor, active.run, BEGINNING)
       await chats.declare(caller, found, threadId, specs)
       await chats.answer(caller, found, answers)
       return stream(call, found, asked, { answered: answeredIds(answers), past: active.seq })
@@ -91,8 +92,7 @@ export function agUiRoutes(access: RunAccess, chats: ChatRuns): Route[] {
     const { threadId, runId } = asked.input
     caller.quota.takeStart()
     const active = chats.active(caller, actor, threadId)
-    if (active)
-      return stream(call, await chats.find(caller, actor, active.run, FROM_START), asked, { past: active.seq })
+    if (active) return stream(call, await chats.find(caller, actor, active.run, BEGINNING), asked, { past: active.seq })
     const text = noRunEvents(threadId, runId).map((event) => sseEvent({ data: jsonOf(event) }))
     return new Response(text.join(''), { headers: { 'content-type': `${EVENT_STREAM}; charset=utf-8` } })
   }

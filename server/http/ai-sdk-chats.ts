@@ -6,9 +6,10 @@ import {
   factsOf,
   type UiMessage,
 } from '../../formats/ai-sdk-messages.ts'
+import { BEGINNING } from '../log/cursor.ts'
 import type { FoundRun } from '../sessions/registry.ts'
 import type { Caller } from './caller.ts'
-import { type ChatRuns, FROM_START } from './chat-runs.ts'
+import type { ChatRuns } from './chat-runs.ts'
 
 /** A request of a chat of the AI SDK. */
 export type ChatSend = {
@@ -50,15 +51,15 @@ export class AiSdkChats {
     const waiting = waitingRun(checked)
     if (waiting !== undefined) await this.#chats.supersede(caller, actor, waiting)
     const found = await this.#chats.start(caller, actor, id, { messages: conversationOf(checked) })
-    return { found, from: FROM_START, format: this.#formatOf(found, version, {}) }
+    return { found, from: BEGINNING, format: this.#formatOf(found, version, {}) }
   }
 
   /** The whole answer of the chat's run that goes on. Undefined: none does. */
   async resume(caller: Caller, actor: string, chat: string, version: 6 | 7): Promise<ChatAnswer | undefined> {
     const active = this.#chats.active(caller, actor, chat)
     if (!active) return undefined
-    const found = await this.#chats.find(caller, actor, active.run, FROM_START)
-    return { found, from: FROM_START, format: this.#formatOf(found, version, { past: active.seq }) }
+    const found = await this.#chats.find(caller, actor, active.run, BEGINNING)
+    return { found, from: BEGINNING, format: this.#formatOf(found, version, { past: active.seq }) }
   }
 
   #formatOf(found: FoundRun, version: 6 | 7, more: Pick<UiChunkOptions, 'known' | 'refused' | 'past'>): UiChunks {

@@ -2,7 +2,7 @@ import type { RunAnswer } from '../../formats/conversation.ts'
 import { MillraceError } from '../../protocol/errors.ts'
 import type { ListedFacts } from '../../protocol/frames.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
-import type { StartPosition } from '../log/cursor.ts'
+import { BEGINNING, type StartPosition } from '../log/cursor.ts'
 import type { FoundRun } from '../sessions/registry.ts'
 import type { Caller } from './caller.ts'
 import type { RunAccess } from './run-access.ts'
@@ -10,9 +10,6 @@ import type { RunAccess } from './run-access.ts'
 const INPUT_ID_BYTES = 16
 /** What an answer gets that is too late, or has been given already. */
 const NOT_WANTED = 'unwanted'
-
-/** Before the first item. */
-export const FROM_START = { after: 0, gen: undefined }
 
 /** The runs of a chat or thread of another protocol: those whose `meta` has its id as `chat`. */
 export class ChatRuns {
@@ -70,7 +67,7 @@ export class ChatRuns {
 
   /** The chat goes on without an answer to the run that waits for one. */
   async supersede(caller: Caller, actor: string, id: string): Promise<void> {
-    const found = await this.find(caller, actor, id, FROM_START).catch(() => undefined)
+    const found = await this.find(caller, actor, id, BEGINNING).catch(() => undefined)
     if (found && !found.run.end) await this.#access.cancel(caller, found, 'superseded')
   }
 

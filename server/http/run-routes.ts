@@ -1,6 +1,7 @@
 import { jsonOf } from '../../formats/plain-text.ts'
 import type { OnDetach } from '../../protocol/frames.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
+import { BEGINNING } from '../log/cursor.ts'
 import { runEndOf } from '../log/logged-end.ts'
 import type { Call } from './call.ts'
 import type { OpenStreams } from './open-streams.ts'
@@ -44,11 +45,10 @@ export function runRoutes({ runtime, access, streams }: RouteParts): Route[] {
     const { run, reused } = found
     const headers = { location: `runs/${run.id}`, 'millrace-run': run.id }
     if (isStream) {
-      const from = { after: 0, gen: undefined }
       const format = new RunEventFormat()
       return access.stream(caller, found, {
         ...reading,
-        from,
+        from: BEGINNING,
         policy,
         cancels: disconnect === 'cancel',
         format,

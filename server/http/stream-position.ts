@@ -1,5 +1,5 @@
 import { MillraceError } from '../../protocol/errors.ts'
-import type { StartPosition } from '../log/cursor.ts'
+import { BEGINNING, type StartPosition } from '../log/cursor.ts'
 
 const FORM = /^(?:(\d{1,15})-)?(\d{1,15})(?:\.([\w-]{1,64}))?$/
 
@@ -26,7 +26,7 @@ export function positionOf(text: string): StreamPosition | undefined {
  * @throws MillraceError `bad_request` for anything else.
  */
 export function startPositionOf(after: string): StartPosition {
-  if (after === 'start') return { after: 0, gen: undefined }
+  if (after === 'start') return BEGINNING
   if (after === 'live') return { after: null, gen: undefined }
   const position = positionOf(after)
   if (!position)

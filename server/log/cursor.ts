@@ -1,9 +1,25 @@
 import { Balance } from '../../protocol/credit.ts'
 import type { Limits } from '../../protocol/limits.ts'
-import type { Log } from './log.ts'
+import type { Life, Log } from './log.ts'
 
 /** Where a client asks to begin: behind item `after` of life `gen`. 0 is before the first item; null is live. */
 export type StartPosition = { readonly after: number | null; readonly gen: number | undefined }
+
+/** Before the first item, in whatever life. */
+export const BEGINNING = { after: 0, gen: undefined } as const satisfies StartPosition
+
+/**
+ * The item with which a reader behind item `after` of life `gen` goes on: in place of void ones come those of a later
+ * life. Of a life that is not known, everything is void.
+ * @param gen Default: the life of item 1.
+ */
+export function nextItem(lives: readonly Life[], after: number, gen?: number): number {
+  const from = gen ?? lives.findLast(({ first }) => first <= 1)?.gen
+  if (from === undefined) return after + 1
+  if (lives.every((life) => life.gen !== from)) return 1
+  const later = lives.filter((life) => life.gen > from)
+  return Math.min(after + 1, ...later.map(({ first }) => first))
+}
 
 /** Largest header of an encoded text, in bytes. */
 const HEADER_BYTES = 5

@@ -7,7 +7,7 @@ import type { Actor, EarlierRun, Principal, RemoteActor } from '../actors/actor.
 import type { Action } from '../actors/authorize.ts'
 import type { ChildrenView, LiveRunView } from '../actors/server-view.ts'
 import { validate } from '../actors/standard-schema.ts'
-import type { StartPosition } from '../log/cursor.ts'
+import { BEGINNING, nextItem, type StartPosition } from '../log/cursor.ts'
 import type { Log } from '../log/log.ts'
 import type { ServerLog } from '../logging/logger.ts'
 import type { Model } from '../models/model.ts'
@@ -272,7 +272,7 @@ export class Registry {
     const begun = await beginning
     if ('run' in begun) {
       const elsewhere = this.#runs.get(begun.run) ? undefined : await storage.find(begun.run)
-      const run = this.#runs.get(begun.run) ?? (await elsewhere?.view(0))
+      const run = this.#runs.get(begun.run) ?? (await elsewhere?.view(BEGINNING))
       return this.#reused(principal, { inputName: begun.input, run }, input)
     }
     try {
@@ -513,7 +513,7 @@ export class Registry {
       // Nobody held it, and it waits on here.
       if (this.#runs.has(id)) return again()
       const { run: found, own } = this.#readable(principal, elsewhere)
-      return { run: await found.view(from.after), own }
+      return { run: await found.view(from), own }
     })
   }
 
@@ -524,20 +524,20 @@ export class Registry {
     if (!isStored || after === null) return undefined
     // Another node may have the run since, and this one has not heard of it.
     if (storage.isShared && isBeyond(log, after, gen))
-      return storage.findLater(id, log.gen).then((later) => later?.view(after) ?? run)
-    const first = isWhole ? nextItem(log, after, gen) : log.first
+      return storage.findLater(id, log.gen).then((later) => later?.view(from) ?? run)
+    const first = isWhole ? nextItem(log.lives, after, gen) : log.first
     return first < log.first ? storage.paged(run, first) : undefined
   }
 
   /** @throws MillraceError `not_found`, or `bad_request` for a run that has not ended. */
   async #earlierRun(principal: Principal, id: string): Promise<EarlierRun> {
-    const { run: found } = await this.find(principal, id, { after: 0, gen: undefined })
+    const { run: found } = await this.find(principal, id, BEGINNING)
     const isHere = this.#runs.has(id)
     // The file keeps more of a log than memory does.
     const elsewhere = isHere && found.log.first === 1 ? undefined : await this.#storage?.find(id)
     if (isHere ? !found.end : elsewhere?.hasEnded === false)
       throw new MillraceError('bad_request', 'this run has not ended: wait for its end, or cancel it')
-    const run = (await elsewhere?.view(0)) ?? found
+    const run = (await elsewhere?.view(BEGINNING)) ?? found
     if (run.log.first > 1)
       throw new MillraceError('not_found', 'the beginning of the log of this run is no longer kept')
     return { actor: run.actorName, meta: run.meta, events: readAll(run, this.#options.limits) }
@@ -764,12 +764,6 @@ async function* readAll(run: ReadableRun, limits: Limits): AsyncGenerator<Stream
 /** Whether a position is behind all that a log has: in a later life, or behind the last item where its life is not named. */
 function isBeyond(log: Log, after: number, gen: number | undefined): boolean {
   return gen === undefined ? after > log.written : gen > log.gen
-}
-
-/** The item behind position `after` of life `gen`: the first of the next life, if that position is void. */
-function nextItem(log: Log, after: number, gen = log.genAt(1)): number {
-  const life = log.lifeAfter(gen)
-  return life && after >= life.first ? life.first : after + 1
 }
 
 /** What a child has of the `meta` of its parent. The run that its parent does again is none of its own. */

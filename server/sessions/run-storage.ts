@@ -4,6 +4,7 @@ import type { Timer } from '../../protocol/runtime.ts'
 import type { RemoteActor } from '../actors/actor.ts'
 import type { Principal } from '../actors/principal.ts'
 import type { ChildrenView, LiveRunView } from '../actors/server-view.ts'
+import { BEGINNING, nextItem, type StartPosition } from '../log/cursor.ts'
 import type { Durability } from '../runs/journal.ts'
 import { JournalQueue } from '../runs/journal-queue.ts'
 import { PagedRun } from '../runs/paged-run.ts'
@@ -65,8 +66,8 @@ export type RunElsewhere = {
   readonly principal: Principal
   /** Nothing more is added to its log. */
   readonly hasEnded: boolean
-  /** A view for one reader, behind item `after`; null: behind the last one. */
-  view(after: number | null): Promise<ReadableRun>
+  /** A view for one reader that begins there. */
+  view(from: StartPosition): Promise<ReadableRun>
 }
 
 /** The runs of a node in its store: how they get there, and how they come back. */
@@ -219,7 +220,7 @@ export class RunStorage {
       isOurs = taken === undefined
       const found = await this.#options.store.find(taken?.run ?? id)
       if (!found) throw unavailable()
-      const view = await this.#elsewhere(found).view(0)
+      const view = await this.#elsewhere(found).view(BEGINNING)
       if (isOurs) {
         this.#poolStarts?.watch(id, ended)
         this.#registry.log.write('run.waiting', { ...aboutStored(found), pool: remote.pool })
@@ -297,10 +298,12 @@ export class RunStorage {
       actorName: stored.facts.actor,
       principal,
       hasEnded: stored.end !== undefined,
-      view: async (after) =>
-        stored.end || !this.#remote
+      view: async ({ after: last, gen }) => {
+        const after = last === null ? null : nextItem(stored.lives, last, gen) - 1
+        return stored.end || !this.#remote
           ? await new StoredRunView(store, stored, owned, after, limits, failed).open()
-          : await this.#remote.view(stored, principal, after),
+          : await this.#remote.view(stored, principal, after)
+      },
     }
   }
 

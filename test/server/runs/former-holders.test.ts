@@ -82,6 +82,32 @@ describe.skipIf(!HAS_REDIS)('a server that has lost a run, and has not heard of 
     expect(gapsOf(alice)).toEqual([])
   })
 
+  test('is not asked by a client whose items are void: any other server has what came in their place, also when the run has ended', async () => {
+    const node = deployment()
+    await using a = await node({ asker })
+    await using b = await node({ asker })
+    await using c = await node({ asker })
+    const { run, gen, last } = await movedRun(a, b)
+    await using alice = await c.client()
+    const expectWhole = async (sid: number, from: WireMap): Promise<void> => {
+      alice.attach(sid, run, Number(from['after']), { gen: Number(from['gen']) })
+      await alice.until(() => alice.frames.some((frame) => frame.kind === 'delta' && frame.sid === sid))
+      const gaps = gapsOf(alice).filter((gap) => gap.kind === 'gap' && gap.sid === sid)
+      const seqs = alice.frames.flatMap((frame) =>
+        'seq' in frame && 'sid' in frame && frame.sid === sid ? [frame.seq] : [],
+      )
+      // One for each of the lives that have begun since.
+      for (const gap of gaps) expect(gap).toMatchObject({ reason: 'rewound', from: 2, next: 2 })
+      expect(gaps.at(-1)).toMatchObject({ gen })
+      expect(seqs.filter((seq) => seq <= last)).toEqual(Array.from({ length: last - 1 }, (_, n) => n + 2))
+    }
+    for (const [i, after] of [last, last + 5].entries()) await expectWhole(i + 1, { after, gen: 1 })
+    alice.send({ kind: 'cancel', sid: 1 })
+    await alice.next('end', 1)
+    await stored(c.store, run, ({ end }) => end !== undefined)
+    for (const [i, after] of [last, last + 5].entries()) await expectWhole(i + 11, { after, gen: 1 })
+  })
+
   test('does not take the word of a client for a life that nobody has begun', async () => {
     const node = deployment()
     await using a = await node({ asker })
