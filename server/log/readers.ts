@@ -72,7 +72,7 @@ export class Readers {
   #lastPacer: AbsentPacer | undefined
   #own = 0
   #answering = 0
-  #pacer: Pacer | undefined
+  readonly #pacers: Pacer[] = []
 
   constructor(log: Log, limits: Limits, onDetach: OnDetach) {
     this.#log = log
@@ -111,7 +111,7 @@ export class Readers {
 
   /** The actor waits for `pacer` as well from now on. */
   pacedBy(pacer: Pacer): void {
-    this.#pacer = pacer
+    this.#pacers.push(pacer)
   }
 
   join(reader: Reader): void {
@@ -202,7 +202,8 @@ export class Readers {
    */
   room(): number {
     this.#holding = undefined
-    let room = this.#pacer?.room() ?? Number.POSITIVE_INFINITY
+    let room = Number.POSITIVE_INFINITY
+    for (const pacer of this.#pacers) room = Math.min(room, pacer.room())
     if (this.#pacing.size === 0) {
       const absent = this.#absentPacer()
       if (!absent) return room
@@ -236,7 +237,8 @@ export class Readers {
 
   /** The oldest item that must be kept for a pacing reader. */
   keepFrom(): number {
-    let keep = Math.min(this.#log.next, (this.#pacer?.safeThrough ?? Number.POSITIVE_INFINITY) + 1)
+    let keep = this.#log.next
+    for (const pacer of this.#pacers) keep = Math.min(keep, pacer.safeThrough + 1)
     for (const reader of this.#pacing) keep = Math.min(keep, reader.cursor.safeThrough + 1)
     const absent = this.#pacing.size > 0 ? undefined : this.#absentPacer()
     return absent ? Math.min(keep, absent.cursor.safeThrough + 1) : keep

@@ -19,6 +19,14 @@ export type HeldRun = Pick<
   'log' | 'join' | 'leave' | 'cancel' | 'cancelCall' | 'cancelAgent' | 'input'
 > & { readonly pending: readonly PendingRequest[]; reconsider(moved?: Reader): void }
 
+/** What a holding reports. */
+export type HoldingCallbacks = {
+  /** Somebody else has the run. */
+  lost(): void
+  /** It has readers in other processes. */
+  attended(): void
+}
+
 /**
  * What the holder of a run does for the other processes that share its store: it answers what they ask, and their readers
  * are readers of the run.
@@ -27,21 +35,20 @@ export class Holding implements Holder {
   readonly #run: HeldRun
   readonly #lease: SharedLease
   readonly #limits: Limits
-  readonly #lost: () => void
+  readonly #callbacks: HoldingCallbacks
   #hasLeft = false
   /** The readers in each process, in the order in which it names them. */
   readonly #readers = new Map<string, readonly RemoteReader[]>()
 
-  /** @param lost Somebody else has the run. */
-  constructor(run: HeldRun, lease: SharedLease, limits: Limits, lost: () => void) {
+  constructor(run: HeldRun, lease: SharedLease, limits: Limits, callbacks: HoldingCallbacks) {
     this.#run = run
     this.#lease = lease
     this.#limits = limits
-    this.#lost = lost
+    this.#callbacks = callbacks
   }
 
   lost(): void {
-    this.#lost()
+    this.#callbacks.lost()
   }
 
   doubted(): void {
@@ -83,6 +90,7 @@ export class Holding implements Holder {
     if (this.#hasLeft) return
     for (const [node, packed] of attending) this.#attend(node, unpackReaders(packed))
     for (const node of [...this.#readers.keys()]) if (!attending.has(node)) this.#attend(node, [])
+    if (attending.size > 0) this.#callbacks.attended()
   }
 
   /** Those that stay are moved. Others come before the rest leave, so that the run is not alone in between. */

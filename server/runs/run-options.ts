@@ -29,6 +29,8 @@ export type RunStorage = Omit<JournalCallbacks, 'usage' | 'stored' | 'parked' | 
   readonly from?: (RestoredFrom & { readonly bytes: number }) | undefined
   /** Its log, if that does not begin in its first life. */
   readonly log?: Log | undefined
+  /** It was started on another server, whose readers have still to be heard of. Default: false. */
+  readonly readersCome?: boolean | undefined
   /** It never rejects. Undefined: somebody else has the run, or it could not begin. */
   readonly lease: Lease | Promise<Lease | undefined>
   /** Another process has the run, and readers go on there. Absent: the run ends here then. */

@@ -27,6 +27,7 @@ import { CallIds } from './call-ids.ts'
 import type { ChildRunHandle } from './child.ts'
 import { type ChildEvents, type ChildLabels, Children, childLimits, NO_CHILDREN } from './children.ts'
 import { Clocks } from './clocks.ts'
+import { ComingReaders } from './coming-readers.ts'
 import { type ContextCallbacks, createContext } from './context.ts'
 import { Ending, type EndingCallbacks } from './ending.ts'
 import { Holding } from './holding.ts'
@@ -141,6 +142,8 @@ export class Run implements ReadableRun {
   #trace: RunTrace | undefined
   /** What it does for other processes, where they share the store. */
   #holding: Holding | undefined
+  /** Absent: the process that began it knows its readers. */
+  #comingReaders: ComingReaders | undefined
   /** Another process has taken it over, with all runs below it. Only the run above all says so. */
   #isElsewhere = false
   /** What it goes on from, if another process began it. */
@@ -523,7 +526,10 @@ export class Run implements ReadableRun {
         parked: () => this.#callbacks.changed(this),
         held: ({ shared }) => {
           if (!shared) return
-          this.#holding = new Holding(this, shared, limits, () => this.#journal?.lose())
+          this.#holding = new Holding(this, shared, limits, {
+            lost: () => this.#journal?.lose(),
+            attended: () => this.#comingReaders?.came(),
+          })
           shared.heldBy(this.#holding)
         },
         lost: () => {
@@ -536,6 +542,10 @@ export class Run implements ReadableRun {
       storage.from?.bytes,
     )
     this.#readers.pacedBy(journal)
+    if (storage.readersCome) {
+      this.#comingReaders = new ComingReaders(this.log, limits, this.#guarded, () => this.reconsider())
+      this.#readers.pacedBy(this.#comingReaders)
+    }
     this.#producer.storedBy(journal)
     return journal
   }
@@ -713,6 +723,7 @@ export class Run implements ReadableRun {
     this.#requests?.freeze()
     this.#orders?.freeze()
     this.#clocks.clear()
+    this.#comingReaders?.came()
     this.#clientTools?.freeze()
     this.#children.leaveParked()
     this.#readers.drop(false)
@@ -976,6 +987,7 @@ export class Run implements ReadableRun {
         this.#parking?.close()
         if (this.#restored) this.#restoring?.giveUp(this.#restored)
         this.#clocks.clear()
+        this.#comingReaders?.came()
         this.#orders?.clear()
         this.#callbacks.changed(this)
       },

@@ -173,7 +173,8 @@ export class TakeOvers {
     const { actor, startedAt } = facts
     const { principal, options, input, remote = actor } = unpackFacts(facts)
     const parts = this.#parts
-    const storage = { ...parts.storageOf(id, principal, lease), log: Log.behind(parts.limits, run.next, run.lives) }
+    const log = Log.behind(parts.limits, run.next, run.lives)
+    const storage = { ...parts.storageOf(id, principal, lease), log, readersCome: true }
     if (parts.beginTaken({ id, actor, remote, principal, input, options, startedAt, storage })) return
     const message = `the worker that took the run has no actor ${remote}: all workers of a pool need it`
     await this.#fail(lease, run, new MillraceError('not_found', message))

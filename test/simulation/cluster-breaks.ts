@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Child } from '../../server/runs/child.ts'
+import { ComingReaders } from '../../server/runs/coming-readers.ts'
 import { Holding } from '../../server/runs/holding.ts'
 import { Journal } from '../../server/runs/journal.ts'
 import { RunStorage } from '../../server/sessions/run-storage.ts'
@@ -132,6 +133,11 @@ export const CLUSTER_BREAKS: { readonly [sentence: string]: Break } = {
   'an actor goes no further than its readers on other servers': {
     finds: 'not-paced',
     patch: method(Holding.prototype, 'attended', () => () => {}),
+  },
+  'a worker goes no further than a first credit before it hears of a reader': {
+    finds: 'not-paced',
+    from: 2_549,
+    patch: method(ComingReaders.prototype, 'room', () => () => Number.POSITIVE_INFINITY),
   },
   'a pool that is full takes no run': {
     finds: 'pool-too-full',
