@@ -51,6 +51,8 @@ export interface FrameSink {
    * the message were sent. Undefined: it must queue.
    */
   begun(): Writer | undefined
+  /** Whether the next message has items already. */
+  readonly hasBegun: boolean
   /** The source has something to send: `pump` is called soon, and without batching when it is `urgent`. */
   ready(source: FrameSource, urgent: boolean): void
   /** The source has written so many items. */
@@ -240,6 +242,10 @@ export class Outbox implements FrameSink, Flushable {
     return (this.#begun ??= spare.pop() ?? new Writer())
   }
 
+  get hasBegun(): boolean {
+    return this.#begun !== undefined
+  }
+
   #enqueue(source: FrameSource): void {
     if (source.queued) return
     source.queued = true
@@ -280,7 +286,7 @@ export class Outbox implements FrameSink, Flushable {
 
   /** Sources have written items, or have some to write. */
   get #hasItems(): boolean {
-    return this.#queue.length > 0 || this.#begun !== undefined
+    return this.#queue.length > 0 || this.hasBegun
   }
 
   /** The next message, if it is that of one stream alone, which other connections may send as well. */

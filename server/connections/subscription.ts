@@ -48,7 +48,7 @@ export class Subscription implements Reader, FrameSource, View {
   #closed = false
   queued = false
   /** Its first item was sent. Until then every item is urgent. */
-  #begun = false
+  #hasSent = false
   readonly #sink: FrameSink
   readonly run: ReadableRun
   readonly cursor: Cursor
@@ -137,7 +137,7 @@ export class Subscription implements Reader, FrameSource, View {
   }
 
   wake(urgent: boolean): void {
-    if (!this.#closed) this.#sink.ready(this, urgent || !this.#begun)
+    if (!this.#closed) this.#sink.ready(this, urgent || !this.#hasSent)
   }
 
   grant(n: number): void {
@@ -158,9 +158,11 @@ export class Subscription implements Reader, FrameSource, View {
   answer(frame: Notice): void {
     const { log } = this.run
     const waiting = this.#answers ?? []
-    if (this.cursor.last >= log.last || waiting.length >= MAX_ANSWERS) return this.#sink.notify(frame)
+    const isAllSent = this.cursor.last >= log.last && !this.#sink.hasBegun
+    if (isAllSent || waiting.length >= MAX_ANSWERS) return this.#sink.notify(frame)
     waiting.push({ after: log.last, frame })
     this.#answers = waiting
+    this.wake(true)
   }
 
   /** Drops the items that were not sent. Only the end follows. */
@@ -190,6 +192,7 @@ export class Subscription implements Reader, FrameSource, View {
       this.#sendSettled()
       const { log } = this.run
       if (this.cursor.last >= log.last) {
+        if (this.#answers !== undefined) this.#sendAnswers(this.cursor.last)
         this.run.rest(this)
         return 'idle'
       }
@@ -214,7 +217,7 @@ export class Subscription implements Reader, FrameSource, View {
       this.cursor.sent(chunk.seq + chunk.count - 1, chunk.cost)
       this.#sink.wrote(chunk.count)
       if (this.#answers !== undefined) this.#sendAnswers(this.cursor.last)
-      this.#begun = true
+      this.#hasSent = true
       if (this.#rate) {
         this.#rate.take(chunk.count)
         // The rate has let more through since the run last asked.
@@ -232,7 +235,7 @@ export class Subscription implements Reader, FrameSource, View {
     const { cursor } = this
     const { log } = cursor
     return (
-      this.#begun &&
+      this.#hasSent &&
       this.#head === undefined &&
       this.#rate === undefined &&
       !this.#skipping &&
@@ -287,7 +290,7 @@ export class Subscription implements Reader, FrameSource, View {
     if (stretch.bytes.length > most) return undefined
     cursor.sent(log.last, stretch.cost)
     this.#sink.wrote(stretch.count)
-    this.#begun = true
+    this.#hasSent = true
     this.run.rest(this)
     return stretch.bytes
   }

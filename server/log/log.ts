@@ -269,11 +269,15 @@ export class Log {
     this.#tail?.truncate(first)
     this.#bytes = this.#tail?.bytes ?? this.#droppedBytes
     this.#next = first
-    if (first < this.#first) {
+    const isBeforeAll = first < this.#first
+    if (isBeforeAll) {
       this.#first = first
       this.#droppedBytes = this.#bytes
     }
-    const lanes = [...this.#closed, ...this.#open].filter((lane) => lane.opened < first)
+    // When the lanes of a first batch were opened is not known. The batch that comes next says which are open there.
+    const lanes = [...this.#closed, ...this.#open].filter(
+      ({ opened }) => opened < first && (opened > 0 || !isBeforeAll),
+    )
     for (const lane of lanes) if (lane.closed >= first) lane.closed = OPEN
     this.#setLanes(lanes)
   }

@@ -67,6 +67,8 @@ export class RemoteRun implements ReadableRun {
   #stop = (): void => {}
   #isReading = false
   #readsAgain = false
+  /** From this item on, what readers have is void, and they have still to be told. */
+  #voidFrom = Number.POSITIVE_INFINITY
   /** Everything that is stored is here. */
   #isAtTail = false
   /** Reads again after a failure. */
@@ -323,7 +325,15 @@ export class RemoteRun implements ReadableRun {
     this.#requests.moved()
     if (this.log.full) this.log.trim(this.#readers.keepFrom())
     this.#wakeWaiting()
-    this.#readers.wakeAll()
+    this.#tellReaders()
+  }
+
+  /** There is something new for them. A new life is told of once the log says what is open where it begins. */
+  #tellReaders(): void {
+    const first = this.#voidFrom
+    this.#voidFrom = Number.POSITIVE_INFINITY
+    if (first === Number.POSITIVE_INFINITY) this.#readers.wakeAll()
+    else this.#readers.newLife(first)
   }
 
   #wakeWaiting(): void {
@@ -373,11 +383,12 @@ export class RemoteRun implements ReadableRun {
       return
     }
     const first = this.log.enterLives(stored.lives)
-    if (first !== undefined) this.#readers.newLife(first)
+    if (first !== undefined) this.#voidFrom = Math.min(this.#voidFrom, first)
     if (stored.next > this.log.next) {
       this.#read()
       return
     }
+    if (this.#voidFrom < Number.POSITIVE_INFINITY) this.#tellReaders()
     if (stored.end) {
       await Promise.all(this.#inputs)
       if (!this.#isClosed) this.#endWith(stored.end)

@@ -627,6 +627,7 @@ export class Run implements ReadableRun {
   /** A reader begins to follow. */
   join(reader: Reader): void {
     this.#readers.join(reader)
+    this.#comingReaders?.came()
     if (reader.own) {
       this.#clocks.attached()
       this.#presenceChanged()
@@ -723,7 +724,7 @@ export class Run implements ReadableRun {
     this.#requests?.freeze()
     this.#orders?.freeze()
     this.#clocks.clear()
-    this.#comingReaders?.came()
+    this.#comingReaders?.close()
     this.#clientTools?.freeze()
     this.#children.leaveParked()
     this.#readers.drop(false)
@@ -987,7 +988,7 @@ export class Run implements ReadableRun {
         this.#parking?.close()
         if (this.#restored) this.#restoring?.giveUp(this.#restored)
         this.#clocks.clear()
-        this.#comingReaders?.came()
+        this.#comingReaders?.close()
         this.#orders?.clear()
         this.#callbacks.changed(this)
       },

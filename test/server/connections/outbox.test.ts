@@ -287,6 +287,34 @@ describe('a message', () => {
     expect(bodies).toEqual(['first', 'a', ['b', 'c', 'd']])
   })
 
+  test('has a notice behind the text that was logged before it, also where that was written at once', async () => {
+    const runtime = handClock()
+    const [go, asked] = [latch(), latch()]
+    const talk = actor({
+      async *stream(_: unknown, { signal }: ActorContext) {
+        yield 'first'
+        await go.opened
+        yield 'second'
+        // It is asked for more once that is logged.
+        asked.open()
+        await aborted(signal)
+      },
+    })
+    await using served = await testServer({ talk }, { runtime, limits: { heartbeatMs: 1_000_000 } })
+    await using client = await served.client({ flushMs: 50 })
+    client.start(1, 'talk')
+    await client.until(() => client.text(1) === 'first')
+    runtime.advance(100)
+    client.send({ kind: 'ping', nonce: 7 })
+    await client.next('pong')
+    runtime.advance(1)
+    go.open()
+    await asked.opened
+    client.send({ kind: 'cancel', sid: 1, target: { type: 'call', id: 'nobody' } })
+    await client.next('notice')
+    expect(client.text(1)).toBe('firstsecond')
+  })
+
   test('is sent at once for the first text of a stream, whatever was sent just before', async () => {
     const runtime = handClock()
     const go = [latch(), latch()]

@@ -37,6 +37,7 @@ function received(run: Run, after: number, policy: Policy, most: number): { seqs
   const sink = {
     flushMs: 6,
     begun: () => undefined,
+    hasBegun: false,
     ready: () => {},
     wrote: () => {},
     notify: () => {},

@@ -468,6 +468,19 @@ describe('a cursor', () => {
       { numRuns: 300 },
     )
   })
+
+  test('that a batch began has none of the lanes of a history that is void from before that batch', () => {
+    const source = new Log(DEFAULT_LIMITS)
+    for (let n = 0; n < 49; n++) source.appendText(0, 'x', 1)
+    const data = { lane: 1, agent: 'a' }
+    source.appendEvent(EVENT.laneStart, packPayload(data, DEFAULT_LIMITS), data, 1)
+    for (let n = 0; n < 60; n++) source.appendText(0, 'x', 1)
+    const view = Log.behind(DEFAULT_LIMITS, 100, source.lives)
+    view.add(source.batch(100, source.last, 1_000_000))
+    expect(view.lanesAt(105)).toHaveLength(1)
+    expect(view.enterLives([...source.lives, { gen: 2, first: 30 }])).toBe(30)
+    expect([view.first, view.next, view.lanesAt(30)]).toEqual([30, 30, []])
+  })
 })
 
 function costs(log: Log, after: number, through: number): number {
