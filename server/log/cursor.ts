@@ -6,7 +6,7 @@ import type { Life, Log } from './log.ts'
 export type StartPosition = { readonly after: number | null; readonly gen: number | undefined }
 
 /** Before the first item, in whatever life. */
-export const BEGINNING = { after: 0, gen: undefined } as const satisfies StartPosition
+export const BEGINNING: { readonly after: 0; readonly gen: undefined } = { after: 0, gen: undefined }
 
 /**
  * The item with which a reader behind item `after` of life `gen` goes on: in place of void ones come those of a later
