@@ -294,7 +294,7 @@ export class Outbox implements FrameSink, Flushable {
     const source = this.#queue[0]
     const isAlone =
       this.#queue.length === 1 &&
-      this.#begun === undefined &&
+      !this.hasBegun &&
       this.#control.length === 0 &&
       this.#pong === undefined &&
       !this.#pingDue &&

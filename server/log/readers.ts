@@ -50,6 +50,9 @@ export interface Pacer {
   readonly safeThrough: number
 }
 
+/** What most runs have of them: those that are not stored have none. */
+const NONE: readonly Pacer[] = []
+
 /** A pacing reader that has left: its position, and what its rate had let through. */
 type AbsentPacer = { readonly cursor: Cursor; readonly paused: boolean; readonly allowance: number }
 
@@ -72,7 +75,7 @@ export class Readers {
   #lastPacer: AbsentPacer | undefined
   #own = 0
   #answering = 0
-  readonly #pacers: Pacer[] = []
+  #pacers: readonly Pacer[] = NONE
 
   constructor(log: Log, limits: Limits, onDetach: OnDetach) {
     this.#log = log
@@ -111,7 +114,7 @@ export class Readers {
 
   /** The actor waits for `pacer` as well from now on. */
   pacedBy(pacer: Pacer): void {
-    this.#pacers.push(pacer)
+    this.#pacers = [...this.#pacers, pacer]
   }
 
   join(reader: Reader): void {

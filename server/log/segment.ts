@@ -13,7 +13,10 @@ const GROWTH = 4
 const TIME_BITS = 17
 const TIME_SPAN = 2 ** TIME_BITS
 
-/** The time of the first item that came to a log of this process, in epoch milliseconds. V8 keeps an object for each number as large as that. */
+/**
+ * The time of the first item that came to a log of this process, in epoch milliseconds. Segments count from it, because V8
+ * keeps an object of its own for each number as large as that.
+ */
 let origin = 0
 
 /** The content of one frame: adjacent text items of one lane, or one event. Valid until the next append. */
