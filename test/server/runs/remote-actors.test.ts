@@ -6,6 +6,7 @@ import { actor, agent, createServer, type MillraceServer, remote, tool } from '.
 import type { RedisStoreOptions } from '../../../server/stores/redis/redis-store.ts'
 import { type Deployment, redisDeployment } from '../../helpers/redis-deployment.ts'
 import { redisStore } from '../../helpers/redis-harness.ts'
+import { withBefore } from '../../helpers/redis-module.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually } from '../../helpers/server.ts'
@@ -301,6 +302,31 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     worker.store.crash()
     expect(await alice.next('end', 1)).toMatchObject({ outcome: 'error', seq: 6, data: { code: 'interrupted' } })
     await worker[Symbol.asyncDispose]()
+  })
+
+  test('ends behind all that was logged when it fails while it waits for its first reader', async () => {
+    // Nobody is told of the reader, so that the actor waits for it when it fails.
+    const unheard = await withBefore((script) => (script === 'attend' ? new Promise(() => {}) : undefined))
+    const node = deployment()
+    const overflowing = actor({
+      async *stream(_: unknown, { emit, signal }) {
+        const data = { type: 'data' as const, name: 'n', value: 0 }
+        for (let n = 0; n < 24; n++) await emit(data)
+        for (let n = 0; n < 1_001; n++) emit(data).catch(() => {})
+        await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+        yield 'never'
+      },
+    })
+    await using gateway = await node(gatewaysActors(), {}, { standIn: unheard })
+    await using worker = await node({ research: overflowing }, { limits: { initialCredit: 16, readAhead: 8 } })
+    await worker.server.work({ pool: 'gpu' })
+    await using alice = await gateway.client()
+    alice.start(1, 'research', { to: 1 }, { credit: 1_900 })
+    const end = await alice.next('end', 1)
+    const { run } = await alice.next('opened')
+    expect(end).toMatchObject({ outcome: 'error', data: { code: 'bad_event' } })
+    const { batches } = await gateway.store.read(run, 1, 1_000_000)
+    expect([batches.at(-1)?.last, alice.count(1)]).toEqual([end.seq - 1, end.seq - 1])
   })
 
   test('goes on in another worker when it waits for an approval and its worker goes away, and nowhere else', async () => {
