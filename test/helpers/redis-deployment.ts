@@ -1,5 +1,6 @@
 import type { Actor, ServerOptions } from '../../server/index.ts'
 import type { RedisStore, RedisStoreOptions } from '../../server/stores/redis/redis-store.ts'
+import type { StoredRun } from '../../server/stores/run-store.ts'
 import { redisStore } from './redis-harness.ts'
 import type { RedisServer } from './redis-server.ts'
 import { type TestServer, testServer } from './server.ts'
@@ -29,4 +30,17 @@ export function redisDeployment(on: RedisServer, options: Partial<RedisStoreOpti
     const store = redisStore([on], prefix, { lookMs: 300, ...options, ...own })
     return Object.assign(await testServer<Actors>(actors, { store, ...more }), { store, prefix })
   }
+}
+
+/** What a store has of a run, once that holds. */
+export async function stored(store: RedisStore, run: string, holds: (has: StoredRun) => boolean): Promise<StoredRun> {
+  for (;;) {
+    const has = await store.find(run)
+    if (has && holds(has)) return has
+  }
+}
+
+/** Resolves when a store has a run as one that waits. */
+export function parked(store: RedisStore, run: string): Promise<StoredRun> {
+  return stored(store, run, (has) => has.parked !== undefined)
 }

@@ -2,9 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { DownFrame, WireMap } from '../../../protocol/frames.ts'
 import { actor } from '../../../server/index.ts'
 import type { RedisStore } from '../../../server/stores/redis/redis-store.ts'
-import type { StoredRun } from '../../../server/stores/run-store.ts'
 import { HttpClient } from '../../helpers/http-client.ts'
-import { type Deployment, redisDeployment } from '../../helpers/redis-deployment.ts'
+import { type Deployment, parked, redisDeployment, stored } from '../../helpers/redis-deployment.ts'
 import { withAfter, withBefore } from '../../helpers/redis-module.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { latch } from '../../helpers/test-actors.ts'
@@ -42,20 +41,12 @@ describe.skipIf(!HAS_REDIS)('a server that has lost a run, and has not heard of 
     return (await by.takeOver(run)) as Taken
   }
 
-  /** What Redis has of a run, once that holds. */
-  async function stored(store: RedisStore, run: string, holds: (has: StoredRun) => boolean): Promise<StoredRun> {
-    for (;;) {
-      const has = await store.find(run)
-      if (has && holds(has)) return has
-    }
-  }
-
   /** A run that waits on one server, and that the other one has and has answered since. */
   async function movedRun(a: Awaited<ReturnType<Deployment>>, b: Awaited<ReturnType<Deployment>>) {
     await using starter = await a.client()
     starter.start(1, 'asker', null)
     const { run } = await starter.next('opened')
-    await stored(b.store, run, ({ parked }) => parked !== undefined)
+    await parked(b.store, run)
     const { lease } = await takenOver(b.store, run)
     await lease.release()
     await using answerer = await b.client()
@@ -114,7 +105,7 @@ describe.skipIf(!HAS_REDIS)('a server that has lost a run, and has not heard of 
     await using alice = await a.client()
     alice.start(1, 'asker', null)
     const { run } = await alice.next('opened')
-    await stored(a.store, run, ({ parked }) => parked !== undefined)
+    await parked(a.store, run)
     alice.attach(2, run, 1, { gen: Number.MAX_SAFE_INTEGER })
     expect(await alice.next('gap', 2)).toMatchObject({ reason: 'store_lost', from: 1, next: 1, gen: 1 })
   })
@@ -187,7 +178,7 @@ describe.skipIf(!HAS_REDIS)('a server that has lost a run, and has not heard of 
     await using starter = await a.client()
     starter.start(1, 'teller', null, { policy: 'log' })
     const { run } = await starter.next('opened')
-    await stored(a.store, run, ({ parked }) => parked !== undefined)
+    await parked(a.store, run)
     const { lease } = await takenOver(b.store, run)
     await lease.release()
     await using alice = await b.client()
@@ -240,7 +231,7 @@ describe.skipIf(!HAS_REDIS)('a server of whose waiting run Redis has lost what i
     await using alice = await a.client()
     alice.start(1, 'asker', null)
     const { run } = await alice.next('opened')
-    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await parked(b.store, run)
     await using reader = await b.client()
     reader.attach(1, run, 0)
     await reader.next('event')
@@ -270,7 +261,7 @@ describe.skipIf(!HAS_REDIS)('a server that dies when it has heard a cancel, befo
     await using alice = await a.client()
     alice.start(1, 'asker', null)
     const { run } = await alice.next('opened')
-    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await parked(b.store, run)
     await using there = await b.client()
     there.attach(1, run, 0)
     await there.next('event')

@@ -7,7 +7,7 @@ import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
 import { actor, agent, agentTool, type LogFields, tool } from '../../../server/index.ts'
 import { packPayload } from '../../../server/log/payload.ts'
 import type { RedisStore, RedisStoreOptions } from '../../../server/stores/redis/redis-store.ts'
-import { type Deployment, redisDeployment } from '../../helpers/redis-deployment.ts'
+import { type Deployment, parked, redisDeployment } from '../../helpers/redis-deployment.ts'
 import { HAS_REDIS, RedisServer } from '../../helpers/redis-server.ts'
 import { calls, says, scriptedModel } from '../../helpers/scripted-model.ts'
 import { eventually, quiet } from '../../helpers/server.ts'
@@ -416,7 +416,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     await using watcher = await a.client()
     watcher.attach(2, String(child), 0)
     await watcher.next('opened')
-    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await parked(b.store, run)
     await takenOver(b.store, run)
     expect(await Promise.all([alice.closed, watcher.closed])).toEqual([4503, 4503])
     await eventually(() => a.server.liveRuns === 0, 'nothing of it takes a slot')
@@ -514,7 +514,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     await using alice = await a.client()
     alice.start(1, 'writer', 'go')
     const { run } = await alice.next('opened')
-    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await parked(b.store, run)
     const { lease } = await takenOver(b.store, run)
     // The first that its server hears of it is that the approval is not stored.
     for (let i = 0; i < 2; i++) alice.send({ kind: 'input', sid: 1, mid: 'm1', type: 'approve', data: APPROVAL })
@@ -545,7 +545,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     await using alice = await a.client()
     alice.start(1, 'payer', null)
     const { run } = await alice.next('opened')
-    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await parked(b.store, run)
     const asked = (await b.store.find(run))!
     expect(asked.next).toBe(2)
     const { lease } = await takenOver(b.store, run)
@@ -576,7 +576,7 @@ describe.skipIf(!HAS_REDIS)('two servers that share a Redis', () => {
     await using alice = await a.client()
     alice.start(1, 'asker', null)
     const { run } = await alice.next('opened')
-    for (let isParked = false; !isParked; ) isParked = (await b.store.find(run))?.parked !== undefined
+    await parked(b.store, run)
     await takenOver(b.store, run)
     await alice.until(() => alice.frames.some(({ kind }) => kind === 'event'))
     const question = alice.frames.find((frame) => frame.kind === 'event')!
