@@ -367,6 +367,8 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     const node = deployment({ leaseMs: 60_000 })
     await using gateway = await node(gatewaysActors())
     await using worker = await node(workersActors(nothingSeen()))
+    // The gateway looks by itself when it hears of the run, and while it does nobody else there can.
+    await using other = await node(gatewaysActors())
     await using alice = await gateway.client()
     alice.start(1, 'research', { to: 1 })
     const { run } = await alice.next('opened')
@@ -376,16 +378,16 @@ describe.skipIf(!HAS_REDIS)('a remote actor', () => {
     await lease.append({ parked: Buffer.from('waits') })
     // Its lease is over, while its process stands still.
     await redis.command('HSET', `${worker.prefix}:{${run}}:m`, 'x', '1')
-    expect(await gateway.store.takeOver(run)).toBe('busy')
-    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([run])
+    expect(await other.store.takeOver(run)).toBe('busy')
+    expect(await other.store.pools.waiting('gpu', 10)).toEqual([run])
     // However often it is looked at, it is put there once.
-    const { gen } = (await gateway.store.find(run))!
-    expect(await gateway.store.takeOver(run)).toBe('busy')
-    expect((await gateway.store.find(run))!.gen).toBe(gen)
+    const { gen } = (await other.store.find(run))!
+    expect(await other.store.takeOver(run)).toBe('busy')
+    expect((await other.store.find(run))!.gen).toBe(gen)
     expect(await lease.append({ parked: null })).toBe('fenced')
     const again = await worker.store.takeOver(run, { worker: 'gpu' })
     expect(again).toMatchObject({ run: { parked: new Uint8Array(Buffer.from('waits')) } })
-    expect(await gateway.store.pools.waiting('gpu', 10)).toEqual([])
+    expect(await other.store.pools.waiting('gpu', 10)).toEqual([])
   })
 
   test('waits on when its worker drains: that one finishes what it has, and begins nothing more', async () => {
