@@ -260,7 +260,7 @@ export class ClusterWorld {
       pause: (signal, ms) => process.pause(signal, ms),
       began: ({ run, root, who }) => {
         const execution: Execution = { run, root, process, last: 0, isOver: false }
-        if (this.#executions.some((other) => other.run === run) && !this.#rewritten.has(root) && !this.#isWiped)
+        if (this.#executions.some((other) => other.run === run) && !this.#isRewritten(root))
           this.#stage.fail('executed-twice', `${who} ${run}`)
         this.#executions.push(execution)
         return execution
@@ -269,7 +269,7 @@ export class ClusterWorld {
         const times = (this.#paid.get(run) ?? 0) + 1
         this.#paid.set(run, times)
         this.stats.paid++
-        if (times > 1 && !this.#rewritten.has(this.#parents.get(run) ?? run)) this.#stage.fail('paid-twice', run)
+        if (times > 1 && !this.#isRewritten(this.#parents.get(run) ?? run)) this.#stage.fail('paid-twice', run)
       },
     }
   }
@@ -341,7 +341,7 @@ export class ClusterWorld {
   #begun(view: View, child: string): void {
     const id = idOf(view.run)
     const known = this.#children.get(id) ?? child
-    if (known !== child && !this.#isRewritten(view)) this.#stage.fail('second-child', `${id} ${known} and ${child}`)
+    if (known !== child && !this.#isRewritten(id)) this.#stage.fail('second-child', `${id} ${known} and ${child}`)
     if (!this.#children.has(id)) this.stats.trees++
     this.#children.set(id, child)
     this.#parents.set(child, id)
@@ -349,7 +349,7 @@ export class ClusterWorld {
 
   #rewound(view: View, { from, next, reason }: Extract<StreamEvent, { type: 'gap' }>): void {
     this.#stage.log(`${view.name} gap ${from} ${next} ${reason} at ${view.position}`)
-    const isRewritten = this.#isRewritten(view)
+    const isRewritten = this.#isRewritten(idOf(view.run))
     if (reason !== 'rewound' && !isRewritten)
       return void this.#stage.fail('wrong-gap', `${view.name} ${reason} ${from} ${next}`)
     if (next > view.position + 1 && view.kind === 'work' && !isRewritten)
@@ -562,7 +562,7 @@ export class ClusterWorld {
       for (const view of this.#views()) {
         if (view.reader.done) continue
         // One that Redis has lost may wait again for what its end came of, or was begun again behind a cancel.
-        const mayWaitAgain = this.#isRewritten(view)
+        const mayWaitAgain = this.#isRewritten(idOf(view.run))
         const isLate = round % 8 === 7
         if (view.plan.silent && doesItems(view.kind) && (acts || (mayWaitAgain && isLate))) this.#cancel(view)
         if ((acts || mayWaitAgain) && isLate) this.#approve(view)
@@ -625,14 +625,15 @@ export class ClusterWorld {
     await this.#readAll(false)
   }
 
-  #isRewritten(view: View): boolean {
-    return this.#isWiped || this.#rewritten.has(idOf(view.run))
+  /** Redis has lost something of this run, or all of it: one with a key may have been begun again. */
+  #isRewritten(root: string): boolean {
+    return this.#isWiped || this.#rewritten.has(root)
   }
 
   #checkView(view: View, witness: View | undefined): void {
     const { name, plan, error, end, kind, left } = view
     const code = error?.code
-    const isRewritten = this.#isRewritten(view)
+    const isRewritten = this.#isRewritten(idOf(view.run))
     if (code === 'interrupted') this.stats.interrupted++
     if (code === 'overloaded') this.stats.refused++
     const values = view.items.map(({ value }) => value)
