@@ -32,6 +32,17 @@ export type HeldRunCallbacks = {
   dropped(): void
 }
 
+/** What is known of a run when a process begins to hold it. */
+export type Holding = {
+  readonly id: string
+  readonly gen: number
+  readonly fence: string
+  /** The item that Redis has to have next. */
+  readonly next: number
+  /** When the call was made that gave its lease. */
+  readonly confirmedAt: number
+}
+
 /** A run that this process holds. */
 export class HeldRun implements Lease, SharedLease {
   readonly id: string
@@ -58,13 +69,13 @@ export class HeldRun implements Lease, SharedLease {
   /** Present once it was given up. */
   #leaving: Promise<void> | undefined
 
-  constructor(id: string, gen: number, fence: string, next: number, redis: HeldRunCallbacks) {
+  constructor({ id, gen, fence, next, confirmedAt }: Holding, redis: HeldRunCallbacks) {
     this.id = id
     this.gen = gen
     this.fence = fence
     this.#next = next
     this.#redis = redis
-    this.#confirmedAt = this.#refreshedAt = redis.now()
+    this.#confirmedAt = this.#refreshedAt = confirmedAt
   }
 
   get shared(): SharedLease {

@@ -20,7 +20,7 @@ import { Appends } from './appends.ts'
 import { Asks } from './asks.ts'
 import { unpackBatch } from './batch-record.ts'
 import type { Argument, RedisModule, Reply } from './client.ts'
-import { HeldRun, unpackInput } from './held-run.ts'
+import { HeldRun, type Holding, unpackInput } from './held-run.ts'
 import { Hints } from './hints.ts'
 import { Link, type LinkRuntime } from './link.ts'
 import { PeerMessages } from './peers.ts'
@@ -168,12 +168,14 @@ export class Shard implements RedisPlace {
   // --- runs
 
   async begin(id: string, run: NewRun): Promise<Lease | StoredKey> {
+    const confirmedAt = this.#runtime.now()
     const [isMine, gen, holder, stored, fence] = await this.#begin(id, run)
     // Another process has it: it began the run of this key, or took over one whose beginning was answered too late.
     const isOthers = holder !== this.#options.node || (run.key && isMine !== '1')
     if (isOthers) return { run: id, input: stored!.slice(1) }
     const held = this.#held.get(id)
-    return held && held.fence === fence ? held : this.#hold(id, Number(gen), fence!, 1, run.facts.principal)
+    if (held && held.fence === fence) return held
+    return this.#hold({ id, gen: Number(gen), fence: fence!, next: 1, confirmedAt }, run.facts.principal)
   }
 
   async beginInPool(id: string, run: NewRun, place: PoolPlace): Promise<'waits' | 'full' | StoredKey> {
@@ -236,13 +238,15 @@ export class Shard implements RedisPlace {
       who,
       keys.lists,
     ]
+    const confirmedAt = this.#runtime.now()
     const [said, life] = ((await this.#run(id, SCRIPTS['take-over'], args)) as Reply[]).map(String)
     if (said !== 'taken') return said as 'busy' | 'ended' | 'missing'
     const run = await this.find(id)
     if (!run) return 'missing'
     // Another process may have taken it since, if this one stood still.
     if (run.gen !== Number(life)) return 'busy'
-    return { lease: this.#hold(id, run.gen, life!, run.next, run.facts.principal), run }
+    const { gen, next, facts } = run
+    return { lease: this.#hold({ id, gen, fence: life!, next, confirmedAt }, facts.principal), run }
   }
 
   async abandoned(most: number): Promise<string[]> {
@@ -411,10 +415,11 @@ export class Shard implements RedisPlace {
 
   // --- what this process holds
 
-  #hold(id: string, gen: number, fence: string, next: number, principal: string): HeldRun {
+  #hold(holding: Holding, principal: string): HeldRun {
+    const { id } = holding
     const { keys, leaseMs, liveMs, keepMs, maxRunBytes } = this.#options
     const keysOfRun = keys.of(id, principal)
-    const held: HeldRun = new HeldRun(id, gen, fence, next, {
+    const held: HeldRun = new HeldRun(holding, {
       leaseMs,
       liveMs,
       maxRunBytes,

@@ -22,6 +22,15 @@ function newRun(key?: NewRun['key']): NewRun {
   return { facts: { actor: 'count', principal: 'alice', startedAt: 1_000, packed: new Uint8Array(20) }, key }
 }
 
+/** What a call gives at last. A store that waits for Redis to answer refuses each call at once. */
+async function untilAnswered<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    const answer = await call().catch(() => undefined)
+    if (answer !== undefined) return answer
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
 /** A holder that notes what it hears. */
 class Heard implements Holder {
   readonly words: string[] = []
@@ -721,6 +730,23 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       expect(await asked).toEqual(new Uint8Array([20]))
     })
 
+    test('begin a run once, with its whole lease, if the answer is lost and they begin it again', async () => {
+      await using alone = await RedisServer.start()
+      const [first, other] = [redisStore([alone], 'p', { leaseMs: 60_000 }), redisStore([alone], 'p')]
+      await first.open()
+      await other.open()
+      alone.freeze(true)
+      await expect(first.begin('r1', newRun())).rejects.toMatchObject({ code: 'store_unavailable' })
+      alone.freeze(false)
+      while (!(await untilAnswered(() => other.find('r1'))));
+      // The lease is over, and nobody has found that out.
+      await alone.command('HSET', 'p:{r1}:m', 'x', '1')
+      const lease = (await untilAnswered(() => first.begin('r1', newRun()))) as Lease
+      expect(await other.takeOver('r1')).toBe('busy')
+      expect(await lease.append({ batch: batch(1, 3) })).toBeUndefined()
+      await Promise.all([first.close(), other.close()])
+    })
+
     test('take a run over once, if the answer is lost and they ask again', async () => {
       await using alone = await RedisServer.start()
       const [holder, next] = [redisStore([alone], 'p'), redisStore([alone], 'p', { leaseMs: 60_000 })]
@@ -732,17 +758,13 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
       alone.freeze(true)
       await expect(next.takeOver('r1')).rejects.toMatchObject({ code: 'store_unavailable' })
       alone.freeze(false)
-      /** A store that waits for Redis to answer refuses each call at once. */
-      const untilAnswered = async <T>(call: () => Promise<T>): Promise<T> => {
-        for (;;) {
-          const answer = await call().catch(() => undefined)
-          if (answer !== undefined) return answer
-          await new Promise((resolve) => setImmediate(resolve))
-        }
-      }
       while ((await untilAnswered(() => holder.find('r1')))?.lives.length !== 2);
+      // Nobody has kept the lease meanwhile: they have the whole of it again.
+      const left = Date.now() + 30_000
+      await alone.command('HSET', 'p:{r1}:m', 'x', `${left}`)
       const taken = await untilAnswered(() => next.takeOver('r1'))
       if (typeof taken === 'string') throw new Error(taken)
+      expect(Number(await alone.command('HGET', 'p:{r1}:m', 'x'))).toBeGreaterThan(left + 1_000)
       expect(taken.run.lives).toEqual([
         { gen: 1, first: 1 },
         { gen: taken.lease.gen, first: 4 },

@@ -5,6 +5,8 @@
 local id, nonce, node, leaseMs, liveMs = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local have = redis.call('HMGET', META, 'b', 'g', 'n', 'k', 'fe')
 if have[1] then
+  -- The answer was lost, and with it some of the lease: nobody has kept it since.
+  if have[1] == nonce and have[3] == node then redis.call('HSET', META, 'x', int(now() + tonumber(leaseMs))) end
   return { have[1] == nonce and 1 or 0, have[2], have[3] or '', have[4] or '', have[5] }
 end
 local pool, waiting = ARGV[15], ARGV[14] .. ARGV[15]

@@ -9,9 +9,11 @@ if not have[1] or have[2] then
 end
 local at = now()
 if have[3] and tonumber(have[4]) > at then
-  -- One whose answer was lost is repeated, and gives what it gave.
+  -- One whose answer was lost is repeated, and gives what it gave: also the whole lease.
   local isMine = have[3] == ARGV[2] and have[7] == ARGV[2] and have[8] == '0'
-  return isMine and { 'taken', have[1] } or { 'busy' }
+  if not isMine then return { 'busy' } end
+  redis.call('HSET', META, 'x', int(at + tonumber(ARGV[3])))
+  return { 'taken', have[1] }
 end
 local pool, due = have[9], have[10] and tonumber(have[10])
 local isBegun, goesToPool = false, false
