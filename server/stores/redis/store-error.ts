@@ -4,6 +4,9 @@ import { MillraceError } from '../../../protocol/errors.ts'
 const LASTING =
   /^(MODULE_|WRONGPASS|NOAUTH|NOPERM|EVICTS|CLUSTER|SECRET|ERR |ERR_SSL|ERR_TLS|CERT_|UNABLE_TO_|.*SELF_SIGNED)/
 
+/** The word with which Redis begins what it says of a failure. */
+const WORD = /^[A-Z]+(?= )/
+
 /** Turns a failure of the Redis at `place` into an error that says what to do. */
 export function storeError(place: string, cause: unknown): MillraceError {
   const { code, message } = failureOf(cause)
@@ -24,7 +27,10 @@ function failureOf(cause: unknown): { code: string; message: string } {
   // What a script may not do is told in other words.
   if (message.includes("can't run this command")) return { code: 'NOPERM', message }
   if (message.includes('Script killed by user')) return { code: 'KILLED', message }
-  const [word = ''] = /^[A-Z]+(?= )/.exec(message) ?? []
+  if (message.includes('max number of clients reached')) return { code: 'MAXCLIENTS', message }
+  // Before Redis 7, what fails in a script is told behind the place in the script.
+  const said = message.replace(/^ERR Error running script .*@user_script: ?\d+: -?/, '')
+  const [word = ''] = WORD.exec(said) ?? WORD.exec(message) ?? []
   return { code: word || inner.constructor.name, message }
 }
 
@@ -60,6 +66,8 @@ function wordsOf(place: string, code: string, message: string): string {
       return `another server keeps its runs in Redis at ${place} with another secret: give all of them the same`
     case 'OOM':
       return `Redis at ${place} is full: raise its maxmemory, or lower keepMs`
+    case 'MAXCLIENTS':
+      return `Redis at ${place} takes no more connections: raise its maxclients, or end what holds them`
     case 'KILLED':
       return `somebody has killed a script in Redis at ${place}: try again`
     case 'READONLY':

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
 import { redis } from '../../../server/stores/redis/redis.ts'
 import type { RedisStore } from '../../../server/stores/redis/redis-store.ts'
+import { storeError } from '../../../server/stores/redis/store-error.ts'
 import type { Batch, Holder, Lease, NewRun, StoredEnd } from '../../../server/stores/run-store.ts'
 import { freePort } from '../../helpers/free-port.ts'
 import { REDIS_OPTIONS, redisStore } from '../../helpers/redis-harness.ts'
@@ -82,6 +83,27 @@ describe('the options of redis()', () => {
   })
 })
 
+describe('what Redis says is a failure', () => {
+  const OOM = "OOM command not allowed when used memory > 'maxmemory'."
+  const in62 = (said: string): string =>
+    `ERR Error running script (call to f_4a2b): @user_script:12: @user_script: 12: ${said}`
+  test.each([
+    [OOM, 'is full: raise its maxmemory', true],
+    [`${OOM} script: 4a2b, on @user_script:12.`, 'is full: raise its maxmemory', true],
+    [in62(`-${OOM}`), 'is full: raise its maxmemory', true],
+    [in62("-READONLY You can't write against a read only replica."), 'name its primary', true],
+    [in62('-MISCONF Redis is configured to save RDB snapshots, but it cannot'), 'cannot write its disk', true],
+    [in62("The user executing the script can't run this command or subcommand"), 'may not do that', false],
+    [in62('Unknown Redis command called from Lua script'), 'Unknown Redis command', false],
+    ['ERR max number of clients reached', 'takes no more connections: raise its maxclients', true],
+    ['ERR unknown command', 'unknown command', false],
+  ])('with words and a chance of its own: %s', (said, words, retryable) => {
+    const error = storeError('127.0.0.1:6379', new Error(said))
+    expect(error).toMatchObject({ code: 'store_unavailable', retryable })
+    expect(error.message).toContain(words)
+  })
+})
+
 describe.skipIf(!HAS_REDIS)('Redis', () => {
   let server: RedisServer
   beforeAll(async () => {
@@ -153,6 +175,15 @@ describe.skipIf(!HAS_REDIS)('Redis', () => {
         retryable: false,
       })
       await store.close()
+    })
+
+    test('when it takes no more connections', async () => {
+      await using crowded = await RedisServer.start('--maxclients', '1')
+      await crowded.command('PING')
+      expect(await refusal(crowded.url)).toMatchObject({
+        message: expect.stringContaining('takes no more connections') as string,
+        retryable: true,
+      })
     })
 
     test('when it removes runs for want of memory', async () => {
