@@ -242,6 +242,8 @@ export class HeldRun implements Lease, SharedLease {
   #took(reply: Reply, at: number): string {
     const [what, asks, readers] = (reply as Reply[]).map(String)
     if (what === 'ok') {
+      // Its holder may have found it doubtful since this was looked at last, and hears when it is not any more.
+      this.doubt()
       this.#confirmedAt = Math.max(this.#confirmedAt, at)
       this.doubt()
       if (Number(asks) > this.#heard || readers !== this.#readers) this.look()
