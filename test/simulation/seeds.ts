@@ -25,8 +25,9 @@ async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): 
   Error.stackTraceLimit = 0
   // Its servers ask for the memory of the process four times in each second of theirs: of that of the test, chance would
   // know nothing.
-  const { memoryUsage } = process
+  const { memoryUsage, constrainedMemory } = process
   process.memoryUsage = AMPLE_MEMORY
+  process.constrainedMemory = () => 0
   const restore = broken?.patch?.()
   const world = make(seed, broken?.tamper?.())
   try {
@@ -36,7 +37,7 @@ async function runSeed(seed: number, broken?: Break, make: MakeWorld = actors): 
     return { seed, message: error instanceof Error ? error.message : String(error), trace: world.trace }
   } finally {
     restore?.()
-    process.memoryUsage = memoryUsage
+    Object.assign(process, { memoryUsage, constrainedMemory })
     Error.stackTraceLimit = stackTraceLimit
   }
 }
