@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import type { Metrics } from '../metrics/metrics.ts'
 import { EXIT, Failure } from './exit.ts'
-import type { InterruptSource } from './interrupts.ts'
+import type { Interrupt, InterruptSource } from './interrupts.ts'
 import { NodeMetrics } from './node-metrics.ts'
 import type { Options } from './server-process.ts'
 
@@ -50,6 +50,7 @@ export class ServedNode implements InterruptSource {
   static async join(): Promise<ServedNode | undefined> {
     if (!cluster.isWorker) return undefined
     process.on('SIGINT', () => {})
+    process.on('SIGHUP', () => {})
     const told = await new Promise<ToNode>((resolve) => {
       process.once('message', resolve)
       tell({ kind: 'hears' })
@@ -76,11 +77,11 @@ export class ServedNode implements InterruptSource {
     process.on('SIGTERM', drain)
   }
 
-  on(_signal: 'SIGINT' | 'SIGTERM', listener: () => void): void {
+  on(_signal: Interrupt, listener: () => void): void {
     this.#listeners.add(listener)
   }
 
-  off(_signal: 'SIGINT' | 'SIGTERM', listener: () => void): void {
+  off(_signal: Interrupt, listener: () => void): void {
     this.#listeners.delete(listener)
   }
 

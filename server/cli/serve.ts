@@ -25,7 +25,7 @@ const SHARED_PORTS = ['port', 'http-port'] as const
 const usage = {
   name: 'serve',
   about:
-    'Serves actors over WebSocket and plain HTTP. Ctrl-C or SIGTERM drains the server; a second Ctrl-C quits at once.',
+    'Serves actors over WebSocket and plain HTTP. Ctrl-C, SIGTERM or a closed terminal drains the server; a second Ctrl-C quits at once.',
   notes: [
     'Keys of models come from ANTHROPIC_API_KEY, GEMINI_API_KEY and OPENAI_API_KEY, addresses from OLLAMA_HOST and OPENAI_BASE_URL (a compatible server needs no key).',
   ],

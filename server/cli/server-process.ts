@@ -49,7 +49,7 @@ export function modelWords(model: Model | undefined): string {
 }
 
 /**
- * Waits for Ctrl-C or SIGTERM, and resolves when the server has drained.
+ * Waits for Ctrl-C, SIGTERM or the end of the terminal, and resolves when the server has drained.
  * @param source where they come from. Default: the process.
  */
 export async function drained(

@@ -12,7 +12,7 @@ import { version } from './version.ts'
 const usage = {
   name: 'worker',
   about:
-    'Executes runs of a pool, which servers have as remote actors. It has no port. Ctrl-C or SIGTERM drains it; a second Ctrl-C quits at once.',
+    'Executes runs of a pool, which servers have as remote actors. It has no port. Ctrl-C, SIGTERM or a closed terminal drains it; a second Ctrl-C quits at once.',
   args: [],
   options: {
     pool: { type: 'string', value: 'NAME', about: 'Pool from which it takes runs.' },

@@ -75,7 +75,7 @@ describe('millrace run', () => {
     expect(stdout + stderr).not.toMatch(/[^\P{Cc}\n]/u)
   })
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('stops the run on %s and prints the receipt', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('stops the run on %s and prints the receipt', async (signal) => {
     await using running = run(['count', '{"to":100000,"delayMs":5}', '--stream'])
     await running.said('stdout', /5 /)
     running.kill(signal)

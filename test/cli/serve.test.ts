@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Command, millrace, type Serving, serving } from '../helpers/command.ts'
+import { Command, MILLRACE, millrace, type Serving, serving } from '../helpers/command.ts'
+import { freePort } from '../helpers/free-port.ts'
 import { CANARY, NoticeReceiver, SECRET } from '../helpers/notice-receiver.ts'
+import { HAS_PYTHON } from '../helpers/python.ts'
 import { root } from '../helpers/root.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-config-'))
@@ -91,7 +93,7 @@ describe('millrace serve', () => {
     expect(serve.server.stdout).toContain('model   openai:local\n')
   })
 
-  test.each(['SIGTERM', 'SIGINT'] as const)('lets runs end on %s, says so, and exits 0', async (signal) => {
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('lets runs end on %s, says so, and exits 0', async (signal) => {
     await using serve = await serving()
     await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
     await run.said('stderr', /run r_/)
@@ -122,6 +124,35 @@ describe('millrace serve', () => {
     expect(code).toBe(1)
     expect(stderr).toMatch(/millrace: the run failed: the server went away .* start it again \(interrupted\)\n$/)
   })
+
+  test('drains once when its terminal is closed, however often it is told so', async () => {
+    await using serve = await serving()
+    await using run = millrace(['run', 'sleep', '{"ms":600000}'], { env: serve.env })
+    await run.said('stderr', /run r_/)
+    serve.server.kill('SIGHUP')
+    await serve.server.said('stderr', /^draining: /)
+    serve.server.kill('SIGHUP')
+    run.kill('SIGHUP')
+    expect(await run.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/cancelled in/) })
+    expect(await serve.server.ended).toMatchObject({ code: 0, stderr: expect.stringMatching(/\ndrained\n$/) })
+  })
+
+  test.skipIf(!HAS_PYTHON)(
+    'lets runs end when the terminal is gone that it wrote to, and is ended by the signal',
+    async () => {
+      const port = await freePort()
+      const command = [process.execPath, MILLRACE, 'serve', '--port', `${port}`, '--token', 'a-token']
+      await using terminal = new Command('python3', [`${root}test/helpers/terminal.py`, ...command], { types: true })
+      await terminal.said('stdout', /drains this server/)
+      const env = { MILLRACE_URL: `ws://127.0.0.1:${port}`, MILLRACE_TOKEN: 'a-token' }
+      await using run = millrace(['run', 'count', '{"to":40,"delayMs":10}', '--stream'], { env })
+      await run.said('stdout', /3 /)
+      terminal.child.stdin?.end()
+      expect(await run.ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/ 40 \n$/) })
+      // Node aborts where it cannot set the terminal back.
+      expect(await terminal.ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/\nended: -1\n$/) })
+    },
+  )
 
   test('leaves at once on a second Ctrl-C', async () => {
     await using serve = await serving(['--drain', '600'])

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import { CLIENT_CHECKS, judgeClient } from '../../verify/client/judge.ts'
 import { REFERENCE_LIMITS } from '../../verify/reference.ts'
 import { SERVER_CHECKS } from '../../verify/server/judge.ts'
 import { Command } from '../helpers/command.ts'
+import { HAS_PYTHON } from '../helpers/python.ts'
 import { referenceServer, TOKENS } from '../helpers/reference-server.ts'
 import { root } from '../helpers/root.ts'
 
@@ -36,9 +36,7 @@ test('docs/conformance.md has the reference actors and limits of the kit', () =>
   expect(Object.fromEntries(values)).toEqual(REFERENCE_LIMITS)
 })
 
-const hasPython = spawnSync('python3', ['-c', 'import sys; assert sys.version_info >= (3, 8)']).status === 0
-
-describe.skipIf(!hasPython)('the Python client of docs/implementing.md', () => {
+describe.skipIf(!HAS_PYTHON)('the Python client of docs/implementing.md', () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-python-'))
   afterAll(() => rmSync(folder, { recursive: true }))
   const blocks = [...read('docs/implementing.md').matchAll(/^```python\n([^]*?)^```$/gm)].map(([, code = '']) => code)
