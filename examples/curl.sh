@@ -6,7 +6,8 @@ url=${1:-http://127.0.0.1:7400}
 token=${2:-${MILLRACE_TOKEN:?set MILLRACE_TOKEN, or give the token as the second argument}}
 
 call() {
-  curl -sS --fail-with-body -H "Authorization: Bearer $token" -H 'Content-Type: application/json' "$@"
+  # Some shells do not end at a failure in here: it is handed on.
+  curl -sS --fail-with-body -H "Authorization: Bearer $token" -H 'Content-Type: application/json' "$@" || return
   echo
 }
 
