@@ -18,6 +18,8 @@ export async function buildDashboard(dist) {
     logLevel: 'warn',
     plugins: [react()],
     resolve: {
+      // Two of them, as in nested folders of modules, are a blank page.
+      dedupe: ['react', 'react-dom'],
       alias: Object.entries(entries).map(([name, path]) => ({
         find: `millrace/${name}`,
         replacement: `${dist}/${path}`,
