@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Runtime } from '../../protocol/runtime.ts'
 import type { RequestPlace } from '../transports/transport.ts'
 import type { HttpSurface } from './http-surface.ts'
+import { RequestBody } from './request-body.ts'
 
-/** How long a socket stays open for a client that still sends the body of a request that was refused, in milliseconds. */
-const LINGER_MS = 500
+const BAD_TARGET = 'this is no request that a server takes\n'
 
 /** What a surface is served with on an HTTP server of Node. */
 export type NodeAdapterOptions = {
@@ -24,17 +24,15 @@ export function answerOnNode(
   options: NodeAdapterOptions,
   request: IncomingMessage,
   response: ServerResponse,
-  { prefix, listensAt, isOnly }: RequestPlace,
+  { prefix, listensAt, isOnly, awaitsContinue }: RequestPlace,
 ): boolean {
   const url = urlOf(request)
   const path = url?.pathname ?? ''
   if (!isOnly && !(path.startsWith(`${prefix}/`) && surface.has(path.slice(prefix.length)))) return false
   const left = new AbortController()
-  const asked = url && webRequest(request, url, left.signal)
-  if (!asked) {
-    refuse(response)
-    return true
-  }
+  const body = new RequestBody(request, () => awaitsContinue && response.writeContinue())
+  const asked = url && webRequest(request, url, body.stream, left.signal)
+  const refusal = (): Response => new Response(BAD_TARGET, { status: 400, headers: { 'content-type': 'text/plain' } })
   response.on('close', () => left.abort())
   response.on('error', () => response.destroy())
   const peer = {
@@ -43,9 +41,9 @@ export function answerOnNode(
     basePath: prefix,
     onClose: (closed: () => void) => void response.on('close', closed),
   }
-  surface
-    .fetch(asked, peer)
-    .then((answer) => send(answer, request, response, options))
+  const answered = asked ? surface.fetch(asked, peer) : Promise.resolve(refusal())
+  answered
+    .then((answer) => send(answer, request, response, body, options))
     .catch((error: unknown) => {
       if (!response.destroyed) options.report(error)
       response.destroy()
@@ -59,21 +57,20 @@ function urlOf({ url = '' }: IncomingMessage): URL | undefined {
   return url.startsWith('/') && URL.canParse(address) ? new URL(address) : undefined
 }
 
-function refuse(response: ServerResponse): void {
-  response
-    .writeHead(400, { 'content-type': 'text/plain', connection: 'close' })
-    .end('this is no request that a server takes\n')
-}
-
 /** Undefined for a request that has no such form, as one with the method TRACE. */
-function webRequest(request: IncomingMessage, url: URL, signal: AbortSignal): Request | undefined {
+function webRequest(
+  request: IncomingMessage,
+  url: URL,
+  content: ReadableStream<Uint8Array>,
+  signal: AbortSignal,
+): Request | undefined {
   const headers = new Headers()
   for (const [name, value] of Object.entries(request.headers)) {
     if (value !== undefined && !name.startsWith(':')) headers.set(name, Array.isArray(value) ? value.join(', ') : value)
   }
   const method = request.method ?? 'GET'
   const hasBody = method !== 'GET' && method !== 'HEAD'
-  const body = hasBody ? bodyOf(request) : null
+  const body = hasBody ? content : null
   try {
     return new Request(url, { method, headers, body, signal, duplex: 'half' })
   } catch {
@@ -81,27 +78,12 @@ function webRequest(request: IncomingMessage, url: URL, signal: AbortSignal): Re
   }
 }
 
-/** The body of a request, of which no byte is read before it is asked for. */
-function bodyOf(request: IncomingMessage): ReadableStream<Uint8Array> {
-  let chunks: AsyncIterator<Uint8Array> | undefined
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        chunks ??= request.iterator({ destroyOnReturn: false })
-        const step = await chunks.next()
-        if (step.done) controller.close()
-        else controller.enqueue(step.value)
-      },
-    },
-    { highWaterMark: 0 },
-  )
-}
-
 /** Sends a response, and reads its body only as fast as the client takes it. */
 async function send(
   answer: Response,
   request: IncomingMessage,
   response: ServerResponse,
+  asked: RequestBody,
   { slowMs, runtime }: NodeAdapterOptions,
 ): Promise<void> {
   const body = answer.body as ReadableStream<Uint8Array> | null
@@ -109,17 +91,20 @@ async function send(
   const headers: { [name: string]: string | string[] } = Object.fromEntries(answer.headers)
   const cookies = answer.headers.getSetCookie()
   if (cookies.length > 0) headers['set-cookie'] = cookies
+  const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
   // What is left of a body that nobody reads would stand before the next request of this connection.
   const isUnread = !request.complete && request.httpVersionMajor === 1
   if (isUnread) headers['connection'] = 'close'
+  // The client then knows that the answer is whole, although the connection does not end yet.
+  const whole = isUnread && !isStream && body ? new Uint8Array(await answer.arrayBuffer()) : undefined
+  if (whole) headers['content-length'] = `${whole.length}`
   response.writeHead(answer.status, headers)
-  const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
-  if (isStream) {
-    response.flushHeaders()
-  } else response.setTimeout(slowMs, () => response.destroy())
-  if (body) await copy(body, response)
+  if (!isStream) response.setTimeout(slowMs, () => response.destroy())
+  if (isStream || isUnread) response.flushHeaders()
+  if (whole) response.write(whole)
+  else if (body) await copy(body, response)
+  if (isUnread) await asked.discard(runtime)
   response.end()
-  if (isUnread) linger(request, runtime)
 }
 
 async function copy(body: ReadableStream<Uint8Array>, response: ServerResponse): Promise<void> {
@@ -143,11 +128,4 @@ function drained(response: ServerResponse): Promise<void> {
     response.on('drain', done)
     response.on('close', done)
   })
-}
-
-/** Takes the rest of a body for a moment, so that the client reads the answer before it finds the socket closed. */
-function linger(request: IncomingMessage, runtime: Runtime): void {
-  request.resume()
-  const timer = runtime.setTimer(LINGER_MS, () => request.socket.destroy())
-  request.socket.once('close', () => timer.clear())
 }

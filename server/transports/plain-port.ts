@@ -36,8 +36,9 @@ export class PlainPort {
         keepAlive: true,
         keepAliveInitialDelay: SILENT_MS,
       },
-      (request, response) => this.#answer(request, response, take),
+      (request, response) => this.#answer(request, response, take, false),
     )
+    if (take) this.server.on('checkContinue', (request, response) => this.#answer(request, response, take, true))
   }
 
   /** @throws MillraceError `unavailable` when it cannot listen there. */
@@ -68,10 +69,15 @@ export class PlainPort {
     if (server.listening) await new Promise<void>((resolve) => server.close(() => resolve()))
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse, take: RequestTaker | undefined): void {
+  #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    take: RequestTaker | undefined,
+    awaitsContinue: boolean,
+  ): void {
     this.#open.add(response)
     response.once('close', () => this.#open.delete(response))
-    const place = { prefix: '', listensAt: addressOf(this.server), isOnly: true }
+    const place = { prefix: '', listensAt: addressOf(this.server), isOnly: true, awaitsContinue }
     if (take?.(request, response, place) !== true)
       response.writeHead(426, { 'content-type': 'text/plain' }).end(NO_WEBSOCKET)
   }
@@ -92,8 +98,17 @@ export class PlainPort {
 
 type Emit = (event: string, ...values: unknown[]) => boolean
 
-/** The takers of an HTTP server by path, and the `emit` that asks them. */
-type Taken = { readonly takers: Map<string, RequestTaker>; readonly emit: Emit }
+type Listener = (request: object, response: object) => void
+/** What is used of an HTTP server of Node besides its contract for upgrades. */
+type Emitting = {
+  emit: Emit
+  listenerCount(event: string): number
+  on(event: string, listener: Listener): unknown
+  off(event: string, listener: Listener): unknown
+}
+
+/** The takers of an HTTP server by path, the `emit` that asks them, and who tells clients of others to continue. */
+type Taken = { readonly takers: Map<string, RequestTaker>; readonly emit: Emit; readonly proceed: Listener }
 
 const takenOf = new WeakMap<HttpServer, Taken>()
 
@@ -115,26 +130,35 @@ export function takeRequests(server: HttpServer, path: string, take: RequestTake
     const taken = takenOf.get(server)
     if (takers.size > 0 || !taken) return
     takenOf.delete(server)
+    const emitting = server as unknown as Partial<Emitting> & Pick<Emitting, 'off'>
+    emitting.off('checkContinue', taken.proceed)
     // Whoever replaced it after us has ours inside: it then asks no taker.
-    const emitting = server as { emit?: Emit }
     if (emitting.emit === taken.emit) delete emitting.emit
   }
 }
 
 function standBefore(server: HttpServer): Taken {
-  const emitting = server as unknown as { emit: Emit; listenerCount(event: string): number }
+  const emitting = server as unknown as Emitting
   const takers = new Map<string, RequestTaker>()
   const before = emitting.emit
   const emit: Emit = (event, ...values) => {
-    if (event === 'request') {
+    const awaitsContinue = event === 'checkContinue'
+    if (event === 'request' || awaitsContinue) {
       const [request, response] = values as [object, object]
       const isOnly = emitting.listenerCount('request') === 0
       for (const [prefix, take] of takers)
-        if (take(request, response, { prefix, listensAt: addressOf(server), isOnly })) return true
+        if (take(request, response, { prefix, listensAt: addressOf(server), isOnly, awaitsContinue })) return true
     }
     return before.call(emitting, event, ...values)
   }
-  const taken = { takers, emit }
+  // Without a listener, Node tells every client to continue before it asks anybody.
+  const proceed: Listener = (request, response) => {
+    if (emitting.listenerCount('checkContinue') > 1) return
+    ;(response as ServerResponse).writeContinue()
+    emitting.emit('request', request, response)
+  }
+  emitting.on('checkContinue', proceed)
+  const taken = { takers, emit, proceed }
   takenOf.set(server, taken)
   emitting.emit = emit
   return taken

@@ -89,6 +89,8 @@ export type RequestPlace = {
   readonly listensAt: string | undefined
   /** Nobody else answers requests there. */
   readonly isOnly: boolean
+  /** Its client sends the body only once it is told to continue (RFC 9110, section 10.1.1), and was not told yet. */
+  readonly awaitsContinue: boolean
 }
 
 /**
