@@ -1,5 +1,6 @@
-import type { CancelResult } from '../../client-sdk/node.ts'
+import type { CancelResult, TargetCancelResult } from '../../client-sdk/node.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
+import { receiptOf } from './late-receipt.ts'
 import type { Output } from './output.ts'
 import { cancelWords, targetCancelWords } from './receipt-words.ts'
 import { Remote, remoteOptions } from './remote.ts'
@@ -30,7 +31,9 @@ export const cancel: Command = {
     await remote.opened(view)
     output.busy('cancelling')
     const why = values.note === undefined ? {} : { note: values.note }
-    const result = call === undefined ? await view.cancel(why) : await view.cancel({ call, ...why })
+    const cancelling: Promise<TargetCancelResult> =
+      call === undefined ? view.cancel(why) : view.cancel({ call, ...why })
+    const result = await receiptOf(cancelling, remote, output)
     const lines = call === undefined ? cancelWords(result as CancelResult) : [targetCancelWords(call, result)]
     if (!result.confirmed) {
       const isUnknown = call !== undefined && result.code === 'not_found'

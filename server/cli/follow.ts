@@ -4,6 +4,7 @@ import { type ApprovalMode, Approvals } from './approvals.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
 import { invocation } from './invocation.ts'
+import { receiptOf } from './late-receipt.ts'
 import type { Output } from './output.ts'
 import { Reading } from './reading.ts'
 import { cancelWords, receiptWords } from './receipt-words.ts'
@@ -37,7 +38,7 @@ export async function follow(
   const leave = (why: typeof left): void => {
     left ??= why
     if (why === 'lost' || interrupt === 'detach') run.detach()
-    else cancelled ??= run.cancel()
+    else cancelled ??= receiptOf(run.cancel(), remote, output)
   }
   const unread = (): void => leave('unread')
   const lost = (): void => leave('lost')

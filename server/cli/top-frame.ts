@@ -113,6 +113,8 @@ export class TopFrame implements Frame {
   async #order(done: string, carryOut: (run: Run) => Promise<boolean>): Promise<void> {
     const id = this.#chosen
     if (id === undefined) return
+    this.#said = `${id} is being ${done}`
+    this.#changed()
     const run = this.#client.attach('', id, { after: 'live', credit: 0 })
     try {
       await run.opened

@@ -57,6 +57,33 @@ describe.skipIf(!HAS_REDIS)('millrace with --redis', () => {
     await client.close()
   })
 
+  test('cancel says what its receipt may wait for while Redis stands still, and prints it when Redis goes on', async () => {
+    await using redis = await RedisServer.start()
+    await using serve = await serving(['--token', 't', '--redis', redis.url])
+    const access = ['--url', serve.url, '--token', 't']
+    await using counting = millrace(['run', 'count', '{"to":100000,"delayMs":20}', '--stream', ...access])
+    const [, id = ''] = await counting.said('stderr', /run (r_\S+)/)
+    await counting.said('stdout', /^1 2 /)
+    redis.freeze(true)
+    await using cancelling = millrace(['cancel', id, ...access])
+    await cancelling.said('stderr', /^no receipt yet: the cancel was sent, .* Ctrl-C stops waiting\n$/)
+    redis.freeze(false)
+    expect(await cancelling.ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/^cancelled in /) })
+    expect(await counting.ended).toMatchObject({ code: 1 })
+  })
+
+  test('a Ctrl-C at run says the same', async () => {
+    await using redis = await RedisServer.start()
+    await using serve = await serving(['--redis', redis.url])
+    await using counting = millrace(['run', 'count', '{"to":100000,"delayMs":20}', '--stream'], { env: serve.env })
+    await counting.said('stdout', /^1 2 /)
+    redis.freeze(true)
+    counting.kill('SIGINT')
+    await counting.said('stderr', /\nno receipt yet: the cancel was sent, /)
+    redis.freeze(false)
+    expect(await counting.ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/\ncancelled in /) })
+  })
+
   test('speaks TLS to Redis, as a user with the rights that the guide names, and says what to correct', async () => {
     const port = await freePort()
     const tls = ['--tls-port', `${port}`, '--tls-cert-file', CERTIFICATE, '--tls-key-file', KEY]
