@@ -30,9 +30,9 @@ export const attach: Command = {
   async run(args: string[], output: Output): Promise<ExitCode> {
     const { values, positionals } = readArgs(usage, args)
     const [id = ''] = positionals
-    const { after, live, policy = 'log' } = values
+    const { after, live, policy } = values
     if (after !== undefined && live) throw new Failure(EXIT.usage, 'use either --after or --live, not both')
-    if (!isPolicy(policy))
+    if (policy !== undefined && !isPolicy(policy))
       throw new Failure(EXIT.usage, `unknown policy ${policy}; known policies: ${POLICIES.join(', ')}`)
     const from =
       after === undefined
@@ -41,11 +41,12 @@ export const attach: Command = {
           : 'start'
         : readNumber('--after', after, { min: 0, max: Number.MAX_SAFE_INTEGER })
     await using remote = new Remote(values, output)
-    const view = remote.client.attach('', id, { after: from, policy })
+    const view = remote.client.attach('', id, { after: from, policy: policy ?? 'log' })
     return await follow(view, remote, output, {
       stream: true,
       interrupt: 'detach',
       approvals: approvalMode(false, 'skip'),
+      policy,
     })
   },
 }

@@ -1,14 +1,16 @@
 import type { CancelResult, Run } from '../../client-sdk/node.ts'
 import { MillraceError } from '../../protocol/errors.ts'
+import type { Policy } from '../../protocol/frames.ts'
 import { type ApprovalMode, Approvals } from './approvals.ts'
 import { EXIT, type ExitCode, Failure, refusal } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
-import { invocation } from './invocation.ts'
 import { receiptOf } from './late-receipt.ts'
 import type { Output } from './output.ts'
 import { Reading } from './reading.ts'
 import { cancelWords, receiptWords } from './receipt-words.ts'
 import type { Remote } from './remote.ts'
+
+const NOT_OPENED = 'no run was opened'
 
 export type FollowOptions = {
   /** Whether text is printed as it arrives. If false, the result is printed at the end. */
@@ -19,6 +21,10 @@ export type FollowOptions = {
   approvals: ApprovalMode
   /** The first item that is shown. Default: 1. */
   from?: number
+  /** The policy of the reader, for the command that reads on. Default: that of `attach`. */
+  policy?: Policy | undefined
+  /** Whether the run ends with this process, so that no other command reaches it. Default false. */
+  isOwn?: boolean
 }
 
 /**
@@ -31,7 +37,7 @@ export async function follow(
   run: Run,
   remote: Remote,
   output: Output,
-  { stream, interrupt, approvals, from = 1 }: FollowOptions,
+  { stream, interrupt, approvals, from = 1, policy, isOwn = false }: FollowOptions,
 ): Promise<ExitCode> {
   let left: 'interrupted' | 'unread' | 'lost' | undefined
   let cancelled: Promise<CancelResult> | undefined
@@ -44,7 +50,7 @@ export async function follow(
   const lost = (): void => leave('lost')
   const forgetInterrupts = onInterrupt((times) => {
     if (times > 1) {
-      output.fail(`quit at once; ${goesOn(run, 'cancel')}`)
+      output.fail(isOwn ? 'quit at once' : `quit at once; ${cancelHint(run, remote)}`)
       process.exit(EXIT.interrupted)
     }
     leave('interrupted')
@@ -85,11 +91,11 @@ export async function follow(
     case undefined:
       return EXIT.ok
     case 'lost':
-      throw new Failure(EXIT.unreachable, `the server did not come back; ${goesOn(run, 'attach')}`)
+      throw new Failure(EXIT.unreachable, `the server did not come back; ${readOnHint(run, remote, policy)}`)
     case 'unread':
       return unreadExit(output)
     case 'interrupted':
-      for (const line of result ? cancelWords(result) : [`detached; ${goesOn(run, 'cancel')}`]) output.note(line)
+      for (const line of result ? cancelWords(result) : [`detached; ${cancelHint(run, remote)}`]) output.note(line)
       return EXIT.interrupted
   }
 }
@@ -102,11 +108,17 @@ export function unreadExit(output: Output): ExitCode {
   return EXIT.ok
 }
 
-/** Tells the user which command cancels a run that may go on, or attaches to it. */
-function goesOn(run: Run, act: 'cancel' | 'attach'): string {
-  if (run.id === undefined) return 'no run was opened'
-  if (act === 'cancel') return `the run may go on; cancel it with: ${invocation()} cancel ${run.id}`
-  return `the run may go on; read on with: ${invocation()} attach ${run.id} --after ${run.position?.seq ?? 0}`
+/** Tells the user which command cancels a run that may go on. */
+function cancelHint({ id }: Run, remote: Remote): string {
+  if (id === undefined) return NOT_OPENED
+  return `the run may go on; cancel it with: ${remote.command('cancel', id)}`
+}
+
+/** Tells the user which command reads on. */
+function readOnHint({ id, position }: Run, remote: Remote, policy: Policy | undefined): string {
+  if (id === undefined) return NOT_OPENED
+  const how = policy === undefined ? [] : ['--policy', policy]
+  return `the run may go on; read on with: ${remote.command('attach', id, '--after', position?.seq ?? 0, ...how)}`
 }
 
 function runFailure(thrown: unknown, isOpened: boolean, remote: Remote): Failure {

@@ -12,3 +12,8 @@ export function invocation(script: string = process.argv[1] ?? 'millrace', cwd: 
   const shown = fromHere.startsWith('..') ? path : fromHere
   return `node ${/[^\w./\\:-]/.test(shown) ? `"${shown}"` : shown}`
 }
+
+/** A word of a printed command, as a shell takes it. */
+export function shellWord(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
+}

@@ -6,7 +6,6 @@ import type { RecordingFacts } from '../recordings/recording-format.ts'
 import { RecordingWriter } from '../recordings/recording-writer.ts'
 import { EXIT, type ExitCode, Failure } from './exit.ts'
 import { onInterrupt } from './interrupts.ts'
-import { invocation } from './invocation.ts'
 import type { Output } from './output.ts'
 import { recordStored } from './record-stored.ts'
 import { fullWords, recordedWords } from './recording-words.ts'
@@ -117,7 +116,7 @@ async function recorded(
   if (left === 'lost')
     throw new Failure(
       EXIT.unreachable,
-      `the server did not come back; the recording ends there. The run may go on: ${invocation()} attach ${id}`,
+      `the server did not come back; the recording ends there. The run may go on: ${remote.command('attach', id)}`,
     )
   if (writer?.isFull) throw new Failure(EXIT.failed, `${fullWords(writer)}. The run is not stopped`)
   return left === 'interrupted' ? EXIT.interrupted : EXIT.ok

@@ -3,6 +3,7 @@ import { MillraceError } from '../../protocol/errors.ts'
 import { connectWords } from './connect-words.ts'
 import { DEFAULT_URL } from './default-address.ts'
 import { EXIT, Failure, refusal } from './exit.ts'
+import { invocation, shellWord } from './invocation.ts'
 import type { Output } from './output.ts'
 import { readNumber } from './usage.ts'
 
@@ -31,10 +32,11 @@ export type RemoteValues = { readonly [Name in keyof typeof remoteOptions]?: str
 export class Remote implements AsyncDisposable {
   readonly client: Client
   readonly #output: Output
+  readonly #given: RemoteValues
   readonly #url: string
   readonly #token: string | undefined
   readonly #reconnectMs: number
-  readonly #given = new AbortController()
+  readonly #givenUp = new AbortController()
   #failures = 0
   #timer: NodeJS.Timeout | undefined
   #wasOpen = false
@@ -48,6 +50,7 @@ export class Remote implements AsyncDisposable {
    */
   constructor(values: RemoteValues, output: Output, WebSocket?: ClientOptions['WebSocket']) {
     this.#output = output
+    this.#given = values
     this.#url = values.url ?? (process.env['MILLRACE_URL'] || DEFAULT_URL)
     this.#token = values.token ?? (process.env['MILLRACE_TOKEN'] || undefined)
     if (!URL.canParse(this.#url) || !/^wss?:$/.test(new URL(this.#url).protocol))
@@ -84,12 +87,27 @@ export class Remote implements AsyncDisposable {
 
   /** Aborts when the time limit for reconnecting has passed. */
   get givenUp(): AbortSignal {
-    return this.#given.signal
+    return this.#givenUp.signal
   }
 
   /** Whether the client has reconnected at least once. */
   get cameBack(): boolean {
     return this.#cameBack
+  }
+
+  /**
+   * A command that reaches the same server, to copy. It has the address that was given as an option, and no secret: `URL` and
+   * `TOKEN` stand for those that were.
+   * @param words the command and its arguments.
+   */
+  command(...words: readonly (string | number)[]): string {
+    const { url, token } = this.#given
+    return [
+      invocation(),
+      ...words,
+      ...(url === undefined ? [] : ['--url', hasCredentials(url) ? 'URL' : shellWord(url)]),
+      ...(token === undefined ? [] : ['--token', 'TOKEN']),
+    ].join(' ')
   }
 
   /** Closes the connection. Unfinished runs go on. */
@@ -119,11 +137,16 @@ export class Remote implements AsyncDisposable {
 
   #lost(): void {
     if (this.#timer) return
-    this.#timer = setTimeout(() => this.#given.abort(), this.#reconnectMs)
+    this.#timer = setTimeout(() => this.#givenUp.abort(), this.#reconnectMs)
     if (this.#reconnectMs === 0) return
     this.#output.note(`connection lost: reconnecting for up to ${this.#reconnectMs / 1_000} s`)
     this.#output.busy('connecting')
   }
+}
+
+function hasCredentials(url: string): boolean {
+  const { username, password } = new URL(url)
+  return username !== '' || password !== ''
 }
 
 function connectFailure(error: unknown, url: string, hasToken: boolean): Failure {

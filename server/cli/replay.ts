@@ -44,6 +44,12 @@ export const replay: Command = {
     output.note(recordingWords(recording))
     await using remote = new Remote({ url: transport.url }, output, transport.WebSocket)
     const run = remote.client.start(actor, null)
-    return await follow(run, remote, output, { stream: true, interrupt: 'cancel', approvals: 'skip', from })
+    return await follow(run, remote, output, {
+      stream: true,
+      interrupt: 'cancel',
+      approvals: 'skip',
+      from,
+      isOwn: true,
+    })
   },
 }

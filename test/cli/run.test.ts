@@ -187,6 +187,23 @@ describe('a lost connection', () => {
     )
   })
 
+  test('is given up with a command that reaches the same server: with its address and policy, and without the token', async () => {
+    await using other = await serving(['--token', 's3cret'])
+    const access = ['--url', other.url, '--token', 's3cret']
+    await using running = millrace(['run', 'count', '{"to":100000,"delayMs":5}', '--stream', ...access])
+    const id = await idOf(running)
+    const given = [...access, '--reconnect', '0']
+    await using view = millrace(['attach', id, '--policy', 'pace', ...given])
+    await using left = millrace(['attach', id, ...given])
+    await Promise.all([view, left].map((one) => one.said('stdout', /5 /)))
+    left.kill('SIGINT')
+    const to = `--url ${other.url} --token TOKEN`
+    expect((await left.ended).stderr).toMatch(new RegExp(`cancel it with: node \\S+ cancel ${id} ${to}\n$`))
+    other.server.kill('SIGKILL')
+    const readOn = `read on with: node \\S+ attach ${id} --after \\d+ --policy pace ${to}\n$`
+    expect((await view.ended).stderr).toMatch(new RegExp(readOn))
+  })
+
   test('to a restarted server is reported in one line', async () => {
     const token = ['--token', 'same']
     await using first = await serving(token)
