@@ -38,11 +38,10 @@ export function pageRoutes({ document, assets }: PageFiles): Route[] {
     return answer(call, file, FOR_EVER)
   }
 
-  const methods = ['GET', 'HEAD'] as const
-  return methods.flatMap((method): Route[] => [
-    { method, path: '/', access: 'anybody', handle: (call) => answer(call, document, 'no-cache') },
-    { method, path: '/assets/:file', access: 'anybody', handle: asset },
-  ])
+  return [
+    { method: 'GET', path: '/', access: 'anybody', handle: (call) => answer(call, document, 'no-cache') },
+    { method: 'GET', path: '/assets/:file', access: 'anybody', handle: asset },
+  ]
 }
 
 function answer({ request }: Call, file: PageFile, caching: string): Response {
@@ -56,7 +55,7 @@ function answer({ request }: Call, file: PageFile, caching: string): Response {
     vary: 'accept-encoding',
     ...(isCompressed && { 'content-encoding': 'gzip' }),
   }
-  return new Response(request.method === 'HEAD' ? null : bytes, { headers })
+  return new Response(bytes, { headers })
 }
 
 /** Whether a list of codings (RFC 9110, section 12.5.3) has gzip in it, and does not forbid it. */

@@ -58,6 +58,7 @@ export function actorRoutes(access: RunAccess, eventSource: ReadonlySet<string>)
       method: 'GET',
       path: '/actors/:actor/stream',
       access: 'ticket',
+      head: false,
       operation: {
         summary: 'Starts an actor for an EventSource. A reconnect with Last-Event-ID goes on with the same run.',
         query: ACTOR_QUERY,

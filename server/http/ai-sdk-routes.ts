@@ -68,6 +68,7 @@ export function aiSdkRoutes(access: RunAccess, chats: AiSdkChats): Route[] {
     {
       method: 'GET',
       path: '/ai-sdk/:actor/:chat/stream',
+      head: false,
       operation: {
         summary: 'Streams the answer of a chat of the AI SDK that goes on, from its beginning.',
         query: QUERY,

@@ -81,7 +81,8 @@ export class HttpSurface {
       isOpen = false
     }
     peer.onClose?.(closed)
-    const response = this.#withCors(facts, await this.#answer(request, facts, address, peer))
+    const answer = await this.#answer(request, facts, address, peer)
+    const response = this.#withCors(facts, request.method === 'HEAD' ? await withoutBody(answer) : answer)
     if (peer.onClose) return response
     if (response.body) return new Response(watched(response.body, closed), response)
     closed()
@@ -183,6 +184,13 @@ function factsOf({ url, headers }: Request, { remoteAddress = '', listensAt }: P
 function pathWithin(path: string, base = ''): string | undefined {
   const root = base.replace(/\/+$/, '')
   return path.startsWith(`${root}/`) ? path.slice(root.length) : undefined
+}
+
+/** The same answer as HEAD has it. */
+async function withoutBody(answer: Response): Promise<Response> {
+  const headers = new Headers(answer.headers)
+  if (answer.body) headers.set('content-length', `${(await answer.arrayBuffer()).byteLength}`)
+  return new Response(null, { status: answer.status, headers })
 }
 
 /** The same body, which reports once that it was read to its end, or will not be. */

@@ -6,6 +6,8 @@ import { EVENT_STREAM } from './sse.ts'
 
 /** The release of the API, which is that of the wire protocol: an incompatible change takes another. */
 const API_VERSION = '1'
+const DESCRIPTION =
+  'Runs of agents over plain HTTP. HEAD is answered as GET is, without the body, at every path whose GET has no event stream.'
 
 /** The route of the OpenAPI document, which describes all routes that have an operation. */
 export function openApiRoute(routes: readonly Route[]): Route {
@@ -30,7 +32,7 @@ function openApi(routes: readonly Route[]): object {
   }
   return {
     openapi: '3.1.0',
-    info: { title: 'millrace', version: API_VERSION, description: 'Runs of agents over plain HTTP.' },
+    info: { title: 'millrace', version: API_VERSION, description: DESCRIPTION },
     paths,
     components: {
       schemas: { Problem: schemaOf(PROBLEM, 'output') },

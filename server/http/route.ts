@@ -17,7 +17,7 @@ export type Operation = {
 
 /** One method of one path. */
 export type Route = {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   /** The path, with `:name` for a segment of any content: `/runs/:run/events`. */
   readonly path: string
   /**
@@ -26,6 +26,8 @@ export type Route = {
    * whoever probes it would end it for that. Default `principal`.
    */
   readonly access?: 'principal' | 'ticket' | 'anybody' | 'probe'
+  /** false: HEAD is not answered, because GET starts or follows a stream. Default: as GET, without its body. */
+  readonly head?: false
   /** A header that names the client instance where `Millrace-Client` does not: that of a foreign protocol. */
   readonly instanceHeader?: string
   /** The form of its errors. Default: problems of RFC 9457. */
@@ -65,14 +67,14 @@ export class RouteTable {
 
   /** The methods that a path has. */
   methods(path: string): string[] {
-    return this.#find(path)?.node.routes.map(({ route }) => route.method) ?? []
+    return this.#find(path)?.node.routes.flatMap(({ route }) => methodsOf(route)) ?? []
   }
 
   /** @throws HttpError 404 for an unknown path, 405 for an unknown method of it. */
   match(method: string, path: string): { route: Route; params: Params } {
     const found = this.#find(path)
     if (!found) throw new HttpError(404, 'not_found', 'there is nothing at this path; /openapi.json lists all paths')
-    const match = found.node.routes.find(({ route }) => route.method === method)
+    const match = found.node.routes.find(({ route }) => methodsOf(route).includes(method))
     if (!match) {
       const allow = this.methods(path).join(', ')
       throw new HttpError(405, 'bad_request', `this path takes only ${allow}`, { allow })
@@ -110,6 +112,10 @@ export class RouteTable {
     }
     return node.routes.length > 0 ? { node, values } : undefined
   }
+}
+
+function methodsOf({ method, head }: Route): string[] {
+  return method === 'GET' && head !== false ? [method, 'HEAD'] : [method]
 }
 
 function newNode(): Node {

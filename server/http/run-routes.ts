@@ -154,6 +154,7 @@ export function runRoutes({ runtime, access, streams }: RouteParts): Route[] {
       method: 'GET',
       path: '/runs/:run/events',
       access: 'ticket',
+      head: false,
       operation: {
         summary: 'Reads the events of a run, as server-sent events or as JSON.',
         query: EVENTS_QUERY,

@@ -240,7 +240,7 @@ export function openAiRoutes({ runtime, actors, permissions, access }: OpenAiPar
     route('GET', '/v1/models/:model', model),
     route('POST', '/v1/chat/completions', chat),
     route('POST', '/v1/responses', respond),
-    route('GET', '/v1/responses/:response', retrieve),
+    { ...route('GET', '/v1/responses/:response', retrieve), head: false },
     route('POST', '/v1/responses/:response/cancel', cancel),
   ]
 }

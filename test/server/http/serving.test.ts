@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createClient } from '../../../client-sdk/node.ts'
+import { dashboard } from '../../../server/dashboard/dashboard.ts'
+import { prometheus } from '../../../server/metrics/prometheus.ts'
 import { createServer } from '../../../server/server.ts'
 import { bearer } from '../../../server/sessions/auth.ts'
 import { memory } from '../../../server/transports/memory.ts'
@@ -149,6 +151,76 @@ describe('a server that goes away', () => {
     expect(await stream.end()).toMatchObject({ outcome: 'error', error: { code: 'interrupted', retryable: true } })
     expect(await stream.over).toBe('whole')
     await closed
+  })
+})
+
+describe('HEAD', () => {
+  const http = { dashboard: dashboard(), eventSource: ['count'] } as const
+
+  test('is answered as GET is, without a body, wherever GET has no event stream', async () => {
+    await using server = await httpServed({ count: counter() }, { http, metrics: prometheus() })
+    const { body } = await server.http().json('POST', '/runs', { actor: 'count', input: 1 })
+    const run = String(body['run'])
+    for (const [path, token] of [
+      ...(['/healthz', '/readyz', '/metrics', '/openapi.json', '/'] as const).map((path) => [path, null] as const),
+      ...['/runs', '/runs?limit=1', `/runs/${run}`, '/v1/models', '/v1/models/count', '/dashboard/actors'].map(
+        (path) => [path, 'alice'] as const,
+      ),
+      // What fails, too.
+      ['/runs', null] as const,
+      ['/runs/none', 'alice'] as const,
+      ['/nothing', 'alice'] as const,
+    ]) {
+      const client = server.http(token)
+      const asked = async (method: string) => {
+        const answer = await client.request(method, path, { headers: { 'millrace-client': '0'.repeat(32) } })
+        return { answer, bytes: (await answer.arrayBuffer()).byteLength }
+      }
+      const [get, head] = [await asked('GET'), await asked('HEAD')]
+      expect(head.answer.status, path).toBe(get.answer.status)
+      expect(head.bytes).toBe(0)
+      const varying = ['content-length', 'transfer-encoding', 'content-encoding', 'date', 'connection', 'keep-alive']
+      const shown = ({ headers }: Response): object =>
+        Object.fromEntries([...headers].filter(([name]) => !varying.includes(name)))
+      expect(shown(head.answer)).toEqual(shown(get.answer))
+    }
+    const { headers } = await server.http(null).request('HEAD', '/healthz')
+    expect(headers.get('content-length')).toBe(String('{"status":"alive"}'.length))
+  })
+
+  test('starts and follows no stream: it is 405 there, and the answer says so', async () => {
+    await using server = await httpServed({ count: counter() }, { http })
+    const client = server.http()
+    const { body } = await client.json('POST', '/runs', { actor: 'count', input: 1 })
+    const run = String(body['run'])
+    for (const path of [
+      `/runs/${run}/events`,
+      '/actors/count/stream?input=1',
+      '/ai-sdk/count/c/stream',
+      `/v1/responses/${run}?stream=true`,
+    ]) {
+      const { status, headers } = await client.request('HEAD', path)
+      expect([status, headers.get('allow')], path).toEqual([405, 'GET'])
+    }
+    expect((await client.json('GET', '/runs')).body['runs']).toHaveLength(1)
+    // Each path of the document is of one of the two kinds.
+    const { paths } = (await client.json('GET', '/openapi.json')).body as {
+      paths: Record<string, { get?: OperationObject }>
+    }
+    for (const [path, { get }] of Object.entries(paths)) {
+      if (!get) continue
+      const { headers } = await client.request('OPTIONS', path.replace(/\{\w+\}/g, 'x'))
+      const isStream = get.responses['200']?.content?.['text/event-stream'] !== undefined
+      expect(headers.get('allow')?.split(', ').includes('HEAD'), path).toBe(!isStream)
+    }
+  })
+
+  test('has no body as a function either', async () => {
+    await using server = await httpServed({ count: counter() })
+    const answer = await server.server.fetch(new Request(`${server.httpUrl}/healthz`, { method: 'HEAD' }))
+    expect([answer.status, answer.body]).toEqual([200, null])
+    const refused = await server.server.fetch(new Request(`${server.httpUrl}/healthz`, { method: 'POST' }))
+    expect([refused.status, refused.headers.get('allow')]).toEqual([405, 'GET, HEAD'])
   })
 })
 
