@@ -50,7 +50,7 @@ export const RECORDS = {
   'run.refused': ['info', 'a start or an attach was refused', 20],
   'run.dropped': ['debug', 'an ended run was dropped to make room', 20],
   'run.failed': ['error', 'an actor failed', null],
-  'run.interrupted': ['warn', 'a run of the last process ended as interrupted', 20],
+  'run.interrupted': ['warn', 'a run that no process held any more ended as interrupted', 20],
   'run.restored': ['info', 'a run that waits was restored', 20],
   'run.waiting': ['info', 'a run waits for a worker of its pool', null],
   'run.untaken': ['warn', 'no worker of its pool took a run in time', 20],

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
 import { anonymous, createServer, memory } from '../../../server/index.ts'
 import { packPayload } from '../../../server/log/payload.ts'
+import type { LogFields } from '../../../server/logging/logger.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import { mortal } from '../../helpers/mortal-store.ts'
 import { quiet } from '../../helpers/server.ts'
@@ -38,4 +39,16 @@ test('a server that is closed while it takes over what the last process left is 
   await next.listen()
   expect(await kept.abandoned(LEFT)).toEqual([])
   await next.close()
+})
+
+test('a run that nobody holds is logged in words that are true whoever had it: this server before, or another one', async () => {
+  const kept = memoryStore()
+  const facts = { actor: 'silent', principal: 'alice', startedAt: 0, packed: packPayload({}, DEFAULT_LIMITS) }
+  await kept.begin('r1', { facts })
+  const said: unknown[] = []
+  const logger = { ...quiet, warn: ({ run }: LogFields, message: string) => said.push([run, message]) }
+  const options = { actors: { silent: silent() }, authenticate: anonymous(), transport: memory() }
+  await using server = createServer({ ...options, store: mortal(kept), logger })
+  await server.listen()
+  expect(said).toEqual([['r1', 'a run that no process held any more ended as interrupted']])
 })
