@@ -6,7 +6,7 @@ export const EXIT = {
   ok: 0,
   /** The run failed, or another client or the server cancelled it. Or stored data is damaged. */
   failed: 1,
-  /** An option, the config file, the actor, the run or the input is wrong. */
+  /** An option, the config file, the actor, the run or the input is wrong, or a package is missing: to repeat it is of no use. */
   usage: 2,
   /** No connection: server not reachable or lost, token refused, port or stored data in use. */
   unreachable: 3,
@@ -20,7 +20,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 export const EXIT_CODES: readonly (readonly [ExitCode, string])[] = [
   [EXIT.ok, 'done'],
   [EXIT.failed, 'the run failed, or was cancelled by another client or the server; or stored data is damaged'],
-  [EXIT.usage, 'a wrong option, config file, actor, run or input'],
+  [EXIT.usage, 'a wrong option, config file, actor, run or input; or a missing package'],
   [EXIT.unreachable, 'no connection: server not reachable or lost, token refused, port or stored data in use'],
   [EXIT.interrupted, 'ended with Ctrl-C'],
 ]
@@ -45,14 +45,25 @@ const UNREACHABLE: ReadonlySet<ErrorCode> = new Set([
 ])
 const USAGE: ReadonlySet<ErrorCode> = new Set(['bad_request', 'invalid_input', 'not_found', 'key_conflict'])
 
+/** How the cause of an error begins when what is stored is damaged. */
+const DAMAGE = /^SQLITE_(CORRUPT|NOTADB)/
+
 /** Turns an error from before a command has started its work into a failure with an exit code. */
 export function refusal(thrown: unknown): Failure {
   if (thrown instanceof Failure) return thrown
   const { code, message, retryable } = MillraceError.from(thrown, 'internal', messageOf(thrown))
-  // A store that is in use may be free later; one that is damaged will not.
-  const isUnreachable = code === 'store_unavailable' ? retryable : UNREACHABLE.has(code)
-  const exitCode = isUnreachable ? EXIT.unreachable : USAGE.has(code) ? EXIT.usage : EXIT.failed
+  if (code === 'store_unavailable') return new Failure(storeExit(retryable, thrown), message, thrown)
+  const exitCode = UNREACHABLE.has(code) ? EXIT.unreachable : USAGE.has(code) ? EXIT.usage : EXIT.failed
   return new Failure(exitCode, message, thrown)
+}
+
+/** The exit code when a store cannot be used. */
+function storeExit(retryable: boolean, thrown: unknown): ExitCode {
+  // One that is in use may be free later.
+  if (retryable) return EXIT.unreachable
+  // The cause of an error of the server does not travel: this one is of a store that the options or the config file name.
+  const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause.message : undefined
+  return cause === undefined || DAMAGE.test(cause) ? EXIT.failed : EXIT.usage
 }
 
 /** The message of any thrown value. */

@@ -101,7 +101,7 @@ describe.skipIf(!HAS_REDIS)('millrace with --redis', () => {
 
     const refused = async (address: string, env: Record<string, string>): Promise<string> => {
       const { code, stdout, stderr } = await millrace(['serve', '--port', '0', '--redis', address], { env }).ended
-      expect([code, stdout]).toEqual([1, ''])
+      expect([code, stdout]).toEqual([2, ''])
       expect(stderr).not.toContain('a-password')
       return stderr
     }

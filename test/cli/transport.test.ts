@@ -1,23 +1,12 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { Command, millrace, serving } from '../helpers/command.ts'
-import { root } from '../helpers/root.ts'
+import { installedAlone } from '../helpers/installed-alone.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-installed-'))
 afterAll(() => rmSync(folder, { recursive: true }))
-
-/** The package with its dependencies and nothing else that is installed here. Returns its command line. */
-function installedAlone(): string {
-  const { dependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as { dependencies: object }
-  mkdirSync(join(folder, 'node_modules'))
-  cpSync(`${root}dist`, join(folder, 'dist'), { recursive: true })
-  cpSync(`${root}package.json`, join(folder, 'package.json'))
-  for (const name of Object.keys(dependencies))
-    symlinkSync(`${root}node_modules/${name}`, join(folder, 'node_modules', name))
-  return join(folder, 'dist/server/cli/main.js')
-}
 
 test('serve --transport uws serves as it does without', async () => {
   await using serve = await serving(['--transport', 'uws'])
@@ -48,7 +37,7 @@ test('serve --transport uws --http-port serves plain HTTP on a port of its own',
 })
 
 test('serve --transport uws says in one line that its package is not installed', async () => {
-  const serve = new Command(process.execPath, [installedAlone(), 'serve', '--port', '0', '--transport', 'uws'], {
+  const serve = new Command(process.execPath, [installedAlone(folder), 'serve', '--port', '0', '--transport', 'uws'], {
     cwd: folder,
   })
   expect(await serve.ended).toMatchObject({
