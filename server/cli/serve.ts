@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Principal } from '../actors/principal.ts'
 import { loopOf } from '../agents/agent.ts'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
 import { type Config, loadConfig } from './config-file.ts'
@@ -82,7 +83,8 @@ const usage = {
     },
     metrics: {
       type: 'boolean',
-      about: 'Answer GET /metrics, in the format of Prometheus; needs the package prom-client.',
+      about:
+        'Answer GET /metrics, in the format of Prometheus, to programs on this machine and to who sends the token, which gets the right observe; needs the package prom-client.',
     },
     ...notifyOptions,
     replay: {
@@ -211,8 +213,16 @@ function accessOf({ token }: Values, { authenticate }: Config, node: ServedNode 
   return { kind: 'chosen', token: chosen }
 }
 
+/**
+ * Who sends the token. With metrics it may read them, so that there is one token to give to Prometheus. For the conformance
+ * kit, it is one of two principals with equal rights.
+ */
+function holderOf({ metrics = false, reference = false }: Values): Principal {
+  return { id: 'cli', ...(metrics && !reference && { rights: ['observe'] }) }
+}
+
 async function optionsOf(values: Values, config: Config, access: Access, output: Output): Promise<Options> {
-  const authenticate = access.kind === 'own' ? access.authenticate : bearer({ [access.token]: 'cli' })
+  const authenticate = access.kind === 'own' ? access.authenticate : bearer({ [access.token]: holderOf(values) })
   return {
     http: true,
     ...(await commonOptions(values, config, authenticate, output)),

@@ -28,7 +28,10 @@ export function metricsRoute({ metrics, callers, permissions }: MetricsRoutePart
       if (!isLocal(facts)) {
         const { principal } = await callers.identify(facts)
         if (!permissions.allows(principal, 'inspect', { type: 'server' }))
-          throw new MillraceError('forbidden', 'metrics are for principals with the right observe')
+          throw new MillraceError(
+            'forbidden',
+            'metrics are for programs on the same machine without credentials, and for principals with the right observe, or whom authorize lets inspect the server',
+          )
       }
       const { contentType, text } = await metrics.text()
       return new Response(text, { headers: { 'content-type': contentType, 'cache-control': 'no-store' } })

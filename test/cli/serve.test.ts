@@ -54,6 +54,19 @@ describe('millrace serve', () => {
     expect(await (await fetch(url)).text()).toContain('millrace_runs_started_total')
   })
 
+  test('gives its metrics to its own token from anywhere, and to no other', async () => {
+    await using serve = await serving(['--metrics', '--token', 'mine'])
+    const [, url = ''] = await serve.server.said('stdout', /metrics (http:\S+\/metrics)\n/)
+    // As a scrape of another machine, which a proxy passes on.
+    const scrape = (headers: Record<string, string>): Promise<Response> =>
+      fetch(url, { headers: { 'x-forwarded-for': '203.0.113.7', ...headers } })
+    expect((await scrape({})).status).toBe(401)
+    expect((await scrape({ authorization: 'Bearer another' })).status).toBe(401)
+    const answer = await scrape({ authorization: 'Bearer mine' })
+    expect(answer.status).toBe(200)
+    expect(await answer.text()).toContain('millrace_runs_started_total')
+  })
+
   test('tells the URL of --notify, signed, and shows neither its path nor the secret', async () => {
     await using receiver = await NoticeReceiver.start()
     const env = { MILLRACE_NOTIFY_SECRET: SECRET }
