@@ -81,19 +81,18 @@ export class Call {
   }
 
   /**
-   * The body of the request.
+   * The body of the request. An empty one is `{}` where the schema takes that.
    * @throws HttpError as `readJson` does. MillraceError `bad_request` for JSON of another form.
    */
   async body<Schema extends z.ZodType>(schema: Schema): Promise<{ value: z.output<Schema>; bytes: number }> {
-    const { value, bytes } = await this.json()
+    const { value, bytes } = await readJson(this.request, this.#limits, takesNothing(schema) ? {} : undefined)
     return { value: checked(schema, value, 'the body'), bytes }
   }
+}
 
-  /** The body, or that of `{}` when there is none. */
-  async optionalBody<Schema extends z.ZodType>(schema: Schema): Promise<{ value: z.output<Schema>; bytes: number }> {
-    const isEmpty = this.request.body === null || this.header('content-length') === '0'
-    return isEmpty ? { value: checked(schema, {}, 'the body'), bytes: 0 } : await this.body(schema)
-  }
+/** Whether a body of this schema may be left out: all of its members are optional. */
+export function takesNothing(schema: z.ZodType): boolean {
+  return schema.safeParse({}).success
 }
 
 /** @throws MillraceError `bad_request`, with the issues as `details`. */

@@ -10,6 +10,7 @@ import type { UsedTicket } from './tickets.ts'
 
 /** The header with which a client names its instance: 32 hexadecimal digits, as random as a secret. */
 export const INSTANCE_HEADER = 'millrace-client'
+const BEARER = /^Bearer +(.+)$/i
 const INSTANCE_BYTES = 16
 
 /** The client behind a request. */
@@ -52,8 +53,7 @@ export class Callers {
     const instance = instanceOf(request, INSTANCE_HEADER) ?? (header && instanceOf(request, header))
     const given = instance === undefined ? this.#newInstance() : undefined
     const identity = await this.#authenticate(request, instance ?? given!)
-    if (!identity)
-      throw new MillraceError('unauthenticated', 'the credentials were refused: send Authorization: Bearer')
+    if (!identity) throw new MillraceError('unauthenticated', refusalOf(request))
     return this.#caller(identity, { instance, given, ticket: undefined })
   }
 
@@ -73,7 +73,7 @@ export class Callers {
     const { runtime, limits, authenticate } = this.#options
     const headers = new Map(request.headers)
     if (!isOfPage(request)) headers.delete('cookie')
-    const auth = /^Bearer +(.+)$/i.exec(headers.get('authorization') ?? '')?.[1]
+    const auth = BEARER.exec(headers.get('authorization') ?? '')?.[1]
     const failed = (cause: unknown): never => {
       this.#options.report(cause)
       throw new MillraceError('unavailable', 'the credentials could not be checked; try again later', { cause })
@@ -98,6 +98,15 @@ export class Callers {
  */
 export function isOfPage({ origin, headers }: Pick<UpgradeRequest, 'origin' | 'headers'>): boolean {
   return origin !== undefined || headers.get('sec-fetch-site') === 'same-origin'
+}
+
+/** Tells a client whose token is wrong from one that sends none. */
+function refusalOf({ headers }: UpgradeRequest): string {
+  const authorization = headers.get('authorization')
+  if (authorization === undefined) return 'this needs credentials: send Authorization: Bearer TOKEN'
+  return BEARER.test(authorization)
+    ? 'the token in Authorization was refused'
+    : 'the credentials were refused: send Authorization: Bearer TOKEN'
 }
 
 /** Settles as `answer` does. @throws Error when that takes longer than `ms`. */

@@ -67,12 +67,12 @@ export class HttpSurface {
     // No headers of CORS: the page may not learn more.
     if (!verdict.ok) {
       const reason = 'reason' in verdict ? verdict.reason : verdict.message
-      return problem(new MillraceError('forbidden', reason), this.#parts.limits)
+      return this.#error(new MillraceError('forbidden', reason), request, peer)
     }
     const room = sockets.verify(address)
     if (!room.ok && !this.#isProbe(request, peer)) {
       log.write('limit.met', { address, reason: room.message })
-      return this.#withCors(facts, problem(new MillraceError('overloaded', room.message), this.#parts.limits))
+      return this.#withCors(facts, this.#error(new MillraceError('overloaded', room.message), request, peer))
     }
     sockets.opened(address)
     let isOpen = true
@@ -95,21 +95,20 @@ export class HttpSurface {
   }
 
   async #answer(request: Request, facts: UpgradeRequest, address: string, peer: Peer): Promise<Response> {
-    let found: { route: Route; params: Params } | undefined
     let caller: Caller | undefined
     try {
       const url = new URL(request.url)
       const path = pathWithin(url.pathname, peer.basePath)
       if (path === undefined) throw new HttpError(404, 'not_found', 'this path is outside the base path of the server')
       if (request.method === 'OPTIONS') return this.#preflight(path, facts)
-      found = this.#routes.match(request.method, path)
+      const found = this.#routes.match(request.method, path)
       caller = await this.#callerOf(found.route, found.params, facts, url)
       caller?.quota.takeRequest()
       const response = await found.route.handle(new Call(request, url, found.params, facts, caller, this.#parts.limits))
       if (caller?.given !== undefined) response.headers.set(INSTANCE_HEADER, caller.given)
       return response
     } catch (error) {
-      return this.#refuse(error, found?.route, caller, address)
+      return this.#error(this.#refusal(error, caller, address), request, peer)
     }
   }
 
@@ -146,8 +145,9 @@ export class HttpSurface {
     })
   }
 
-  #refuse(error: unknown, route: Route | undefined, caller: Caller | undefined, address: string): Response {
-    const { log, limits } = this.#parts
+  /** What a client is told of an error, which the log has as well. */
+  #refusal(error: unknown, caller: Caller | undefined, address: string): MillraceError {
+    const { log } = this.#parts
     const isOwn = MillraceError.is(error)
     if (!isOwn || (error.cause !== undefined && error.code !== 'unavailable')) this.#parts.report(error)
     const refusal = MillraceError.from(error, 'internal', 'the server failed to answer this request')
@@ -155,9 +155,16 @@ export class HttpSurface {
     const who = { address, ...(caller && { principal: caller.principal.id }) }
     if (!noteLimit(log, refusal, who) && code === 'unauthenticated')
       log.write('connection.refused', { ...who, code, over: 'http' })
-    if (!route?.errors) return problem(refusal, limits)
-    const response = route.errors(refusal)
-    for (const [name, value] of Object.entries(errorHeaders(refusal))) response.headers.set(name, value)
+    return refusal
+  }
+
+  /** An error in the form that the clients of a path know. */
+  #error(error: MillraceError, { url }: Request, { basePath }: Peer): Response {
+    const path = pathWithin(new URL(url).pathname, basePath)
+    const form = path === undefined ? undefined : this.#routes.errorsAt(path)
+    if (!form) return problem(error, this.#parts.limits)
+    const response = form(error)
+    for (const [name, value] of Object.entries(errorHeaders(error))) response.headers.set(name, value)
     return response
   }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { takesNothing } from './call.ts'
 import type { Operation, Route } from './route.ts'
 import { json } from './run-routes.ts'
 import { PROBLEM } from './schemas.ts'
@@ -75,7 +76,10 @@ function described(operation: Operation, names: readonly string[], access: Route
       ...(query ? queryParameters(query) : []),
     ],
     ...(body && {
-      requestBody: { required: true, content: { 'application/json': { schema: schemaOf(body, 'input') } } },
+      requestBody: {
+        required: !takesNothing(body),
+        content: { 'application/json': { schema: schemaOf(body, 'input') } },
+      },
     }),
     responses,
   }

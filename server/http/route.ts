@@ -30,7 +30,7 @@ export type Route = {
   readonly head?: false
   /** A header that names the client instance where `Millrace-Client` does not: that of a foreign protocol. */
   readonly instanceHeader?: string
-  /** The form of its errors. Default: problems of RFC 9457. */
+  /** The form of errors at every path that begins with the first segment of this one. Default: problems of RFC 9457. */
   readonly errors?: ErrorForm
   /** Undefined: the OpenAPI document does not list it. */
   readonly operation?: Operation
@@ -50,6 +50,8 @@ type Node = {
 /** The routes of a surface, found by method and path. Segments are compared as they are, after percent-decoding. */
 export class RouteTable {
   readonly #root: Node = newNode()
+  /** By the first segment of a path. */
+  readonly #forms = new Map<string, ErrorForm>()
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) this.#add(route)
@@ -63,6 +65,11 @@ export class RouteTable {
   /** Whether a path, without its query, is for probes. */
   isProbe(path: string): boolean {
     return this.#find(path)?.node.routes.some(({ route }) => route.access === 'probe') ?? false
+  }
+
+  /** The form of errors at a path, which need not be one of these routes. */
+  errorsAt(path: string): ErrorForm | undefined {
+    return this.#forms.get(firstSegment(path))
   }
 
   /** The methods that a path has. */
@@ -83,6 +90,7 @@ export class RouteTable {
   }
 
   #add(route: Route): void {
+    if (route.errors) this.#forms.set(firstSegment(route.path), route.errors)
     let node = this.#root
     const names: string[] = []
     for (const segment of route.path.slice(1).split('/')) {
@@ -112,6 +120,10 @@ export class RouteTable {
     }
     return node.routes.length > 0 ? { node, values } : undefined
   }
+}
+
+function firstSegment(path: string): string {
+  return path.split('/', 2)[1] ?? ''
 }
 
 function methodsOf({ method, head }: Route): string[] {

@@ -89,7 +89,7 @@ export function runRoutes({ runtime, access, streams }: RouteParts): Route[] {
   }
 
   async function cancel(call: Call): Promise<Response> {
-    const { value } = await call.optionalBody(CANCEL_BODY)
+    const { value } = await call.body(CANCEL_BODY)
     const { reason, note, call: toolCall, agent, cascade } = value
     if (toolCall !== undefined && agent !== undefined)
       throw new HttpError(400, 'bad_request', 'name either a `call` or an `agent`')

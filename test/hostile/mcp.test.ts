@@ -94,7 +94,7 @@ describe('a request to the MCP endpoint', () => {
   test('of a page of another origin, or under a name that is none of this host, is refused', async () => {
     for (const headers of [{ origin: 'https://evil.example' }, { origin: 'null' }]) {
       const answer = await server.http().json('POST', '/mcp', request('tools/list'), { ...JSON_RPC, ...headers })
-      expect(answer).toMatchObject({ status: 403, body: { code: 'forbidden' } })
+      expect(answer).toMatchObject({ status: 403, body: { error: { data: { code: 'forbidden' } } } })
       expect(answer.headers.get('access-control-allow-origin')).toBeNull()
     }
     const body = request('tools/list')

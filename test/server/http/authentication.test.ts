@@ -23,6 +23,17 @@ describe('a request', () => {
     expect(inQuery.status).toBe(401)
   })
 
+  test.each([
+    ['no credentials', undefined, 'this needs credentials: send Authorization: Bearer TOKEN'],
+    ['a token that is wrong', 'Bearer mallory', 'the token in Authorization was refused'],
+    ['no token', 'Basic YWxpY2U6', 'the credentials were refused: send Authorization: Bearer TOKEN'],
+  ])('with %s is told so', async (_, authorization, detail) => {
+    await using server = await httpServed({ silent: silent() })
+    const headers = { ...(authorization !== undefined && { authorization }) }
+    const { status, body } = await server.http(null).json('GET', '/runs', undefined, headers)
+    expect([status, body['detail']]).toEqual([401, detail])
+  })
+
   test('shows an own authenticate its bearer token, as a WebSocket does in HELLO', async () => {
     const authenticate: Authenticate = ({ auth }) => (auth === 'a-key' ? { id: 'alice' } : undefined)
     await using server = await httpServed({ silent: silent() }, { authenticate })
@@ -80,7 +91,7 @@ describe('a page of another origin', () => {
     })
     expect(preflight.status).toBe(204)
     expect(preflight.headers.get('access-control-allow-origin')).toBe('https://app.example')
-    expect(preflight.headers.get('access-control-allow-methods')).toBe('POST, GET')
+    expect(preflight.headers.get('access-control-allow-methods')).toBe('POST, GET, HEAD')
     expect(preflight.headers.get('access-control-allow-headers')).toContain('last-event-id')
     const answer = await http.json('GET', '/runs', undefined, { origin: 'https://app.example' })
     expect(answer.headers.get('access-control-allow-origin')).toBe('https://app.example')

@@ -37,6 +37,27 @@ describe('the models of the openai package', () => {
   })
 })
 
+describe('an error below /v1', () => {
+  test.each([
+    ['an unknown path', 'GET', '/v1/nothing', {}, 404],
+    ['an unknown path that is sent to', 'POST', '/v1/embeddings', {}, 404],
+    ['another method', 'DELETE', '/v1/models', {}, 405],
+    ['another method of a path with a name', 'DELETE', '/v1/responses/r_1', {}, 405],
+    ['a page of another origin', 'GET', '/v1/models', { origin: 'https://evil.example' }, 403],
+    ['no credentials', 'GET', '/v1/models', { authorization: '' }, 401],
+  ])('has the form of OpenAI for %s', async (_, method, path, headers, status) => {
+    await using server = await httpServed({ count: counter() })
+    const answer = await server.http().request(method, path, { headers })
+    expect(answer.status).toBe(status)
+    expect(answer.headers.get('content-type')).toBe('application/json')
+    expect(await answer.json()).toMatchObject({ error: { message: expect.any(String), type: expect.any(String) } })
+    if (status === 405) expect(answer.headers.get('allow')).toMatch(/^GET/)
+    // Elsewhere, it is a problem.
+    const other = await server.http().request('GET', '/v2/models')
+    expect(other.headers.get('content-type')).toBe('application/problem+json')
+  })
+})
+
 describe('a chat completion of the openai package', () => {
   test('streams what an actor says, with its usage', async () => {
     const model = scriptedModel(says('hello there'))

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { actor } from '../../../server/actors/actor.ts'
 import { tool } from '../../../server/actors/tool.ts'
+import { rawHttp } from '../../helpers/http-client.ts'
 import { httpServed } from '../../helpers/http-served.ts'
 import { eventually } from '../../helpers/server.ts'
 import { counted, counter, latch, silent } from '../../helpers/test-actors.ts'
@@ -27,6 +28,26 @@ describe('POST /runs', () => {
     expect(stream.events.map(({ id }) => id)).toEqual(['1-1', '1-2', '1-3'])
     expect(await stream.over).toBe('whole')
     expect((await stream.opened()).run).toBe(stream.response.headers['millrace-run'])
+  })
+
+  test('says so when the body is empty, and what to send', async () => {
+    await using server = await httpServed({ count: counter() })
+    for (const [path, headers] of [
+      ['/runs', {}],
+      ['/runs', { 'content-type': 'application/json' }],
+      ['/runs/x/input', {}],
+      ['/runs/x/rate', {}],
+      ['/ag-ui/count', {}],
+      ['/ai-sdk/count', {}],
+    ] as const) {
+      const { status, body } = await server.http().json('POST', path, undefined, headers)
+      expect([status, body['detail']], path).toEqual([
+        400,
+        'the body is empty: send JSON, with Content-Type: application/json',
+      ])
+    }
+    const { status, body } = await server.http().json('POST', '/tickets')
+    expect([status, body['detail']]).toEqual([400, 'a ticket is for either a `run` or an `actor`'])
   })
 
   test('with the same key and input gives the same run, and with another input none', async () => {
@@ -251,6 +272,37 @@ describe('POST /runs/:run/cancel', () => {
     expect(await stream.end()).toMatchObject({ outcome: 'cancelled', receipt: body['receipt'] })
     const again = await http.json('POST', `/runs/${run}/cancel`)
     expect(again.body).toEqual(body)
+  })
+
+  test.each([
+    ['nothing at all', {}, undefined],
+    ['a type and nothing of it', { 'Content-Type': 'application/json' }, undefined],
+    ['a length of 0', { 'Content-Length': '0' }, undefined],
+    [
+      'an empty form, as curl -d ""',
+      { 'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': '0' },
+      '',
+    ],
+    ['no chunk', { 'Transfer-Encoding': 'chunked' }, '0\r\n\r\n'],
+  ])('needs no body: %s is {}', async (_, sent, body = '') => {
+    await using server = await httpServed({ silent: silent() })
+    const started = await server.http().json('POST', '/runs', { actor: 'silent' })
+    const headers = { Host: '127.0.0.1', Authorization: 'Bearer alice', Connection: 'close', ...sent }
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+    const head = `POST /runs/${String(started.body['run'])}/cancel HTTP/1.1\r\n${lines.join('')}\r\n`
+    const answer = await rawHttp(server.httpUrl, head + body)
+    expect(answer).toMatch(/^HTTP\/1.1 200 /)
+    expect(answer).toContain('"reason":"user"')
+  })
+
+  test('with a body needs its type', async () => {
+    await using server = await httpServed({ silent: silent() })
+    for (const type of [undefined, 'text/plain']) {
+      const headers = { authorization: 'Bearer alice', ...(type !== undefined && { 'content-type': type }) }
+      const body = Buffer.from('{}')
+      const answer = await fetch(`${server.httpUrl}/runs/x/cancel`, { method: 'POST', headers, body })
+      expect(answer.status).toBe(415)
+    }
   })
 
   test('stops one tool call, whose run goes on', async () => {
