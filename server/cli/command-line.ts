@@ -4,7 +4,7 @@ import { type Command, commandHelp, overviewHelp, wantsHelp } from './usage.ts'
 import { version } from './version.ts'
 
 /** The commands, each loaded when it is asked for: most need neither the server nor what that is made of. */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
+export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).serve,
   worker: async () => (await import('./worker.ts')).worker,
   run: async () => (await import('./run.ts')).run,
@@ -24,7 +24,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 }
 
 function all(): Promise<Command[]> {
-  return Promise.all(Object.values(commands).map((load) => load()))
+  return Promise.all(Object.values(COMMANDS).map((load) => load()))
 }
 
 /** Runs the command that the arguments name. Resolves with the exit code; a failure is printed in one line. */
@@ -52,9 +52,9 @@ async function dispatch([name, ...args]: readonly string[], output: Output): Pro
       return EXIT.ok
     default:
   }
-  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (!load) {
-    const names = Object.keys(commands).join(', ')
+    const names = Object.keys(COMMANDS).join(', ')
     throw new Failure(EXIT.usage, `unknown command ${name}; known commands: ${names}; see millrace --help`)
   }
   const command = await load()

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { checkOptions } from '../../protocol/options.ts'
 import type { Actor } from '../actors/actor.ts'
 import { SERVER_OPTIONS, type ServerOptions } from '../server-options.ts'
@@ -8,6 +10,9 @@ import { EXIT, Failure, messageOf, placeOf } from './exit.ts'
 
 /** The options of `createServer` that a config file may set, all of them optional. */
 export type Config = Partial<Omit<ServerOptions<{ readonly [name: string]: Actor }>, 'runtime'>>
+
+/** How long it may take to find the line of a syntax error, in milliseconds. */
+const CHECK_MS = 10_000
 
 const { runtime: _, ...KINDS } = SERVER_OPTIONS
 
@@ -24,9 +29,20 @@ export async function loadConfig(file: string): Promise<Config> {
   try {
     loaded = (await load(pathToFileURL(path).href)) as { default?: unknown }
   } catch (error) {
-    throw new Failure(EXIT.usage, `${file} cannot be loaded: ${messageOf(error)}${placeOf(error)}`, error)
+    throw new Failure(EXIT.usage, `${file} cannot be loaded: ${messageOf(error)}${await placeIn(path, error)}`, error)
   }
   return checked(defaultOf(loaded), file)
+}
+
+/** Where an error was thrown. The stack of a syntax error does not have the place, and `node --check` knows it. */
+async function placeIn(path: string, error: unknown): Promise<string> {
+  if (!(error instanceof SyntaxError)) return placeOf(error)
+  const said = await promisify(execFile)(process.execPath, ['--check', path], { timeout: CHECK_MS }).then(
+    () => '',
+    (failure: unknown) => (failure as { readonly stderr?: string }).stderr ?? '',
+  )
+  const line = /^(?:file:\/\/)?\/.*:(\d+)$/m.exec(said)?.[1]
+  return line === undefined ? placeOf(error) : ` (${basename(path)}:${line})`
 }
 
 /** The function that can import the file. */

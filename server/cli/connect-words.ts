@@ -3,11 +3,11 @@ import { invocation } from './invocation.ts'
 /**
  * Why a WebSocket could not be opened, and what to do about it.
  * @param cause the error of the WebSocket.
- * @param address how the user names the address, such as `--url`.
+ * @param address how the user names the address, such as `--url` or `the URL`.
  */
 export function connectWords(cause: Error, address: string): string {
   const code = 'code' in cause ? String(cause.code) : ''
-  const start = `start one with \`${invocation()} serve\`, or set its address with ${address}`
+  const start = `start one with \`${invocation()} serve\`, or correct ${address}`
   const status = /Unexpected server response: (\d+)/.exec(cause.message)?.[1]
   if (status === '503') return 'the server is shutting down; try again later'
   if (status !== undefined) return `the server there is not a millrace server (HTTP ${status}): check ${address}`

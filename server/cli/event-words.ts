@@ -37,9 +37,24 @@ export function eventWords(event: PrintedEvent): string | undefined {
     case 'warning':
       return `warning: ${event.message}`
     case 'notice':
-      return `the run was ${event.code}`
+      return noticeWords(event.code)
     case 'gap':
       return gapWords(event)
+  }
+}
+
+/** What a run says of itself. Undefined: whoever sent the input is told that it was taken. */
+function noticeWords(code: string): string | undefined {
+  switch (code) {
+    case 'input_taken':
+      return undefined
+    case 'paused':
+    case 'resumed':
+      return `the run was ${code}`
+    case 'governed':
+      return 'the limits of the run were changed'
+    default:
+      return `notice: ${code.replaceAll('_', ' ')}`
   }
 }
 

@@ -15,7 +15,10 @@ const INSPECTOR = 'inspector'
 const usage = {
   name: 'ls',
   about: 'Lists the runs of the server, live on a terminal. Ctrl-C quits.',
-  notes: ['LAG and CREDIT are those of the slowest reader that the run waits for, or else of the slowest reader.'],
+  notes: [
+    'LAG and CREDIT are those of the slowest reader that the run waits for, or else of the slowest reader.',
+    'With --json, a pipe whose reader has ended is noticed when the list changes next.',
+  ],
   args: [],
   options: {
     once: { type: 'boolean', about: 'Prints the list once. This is the default if stdout is not a terminal.' },

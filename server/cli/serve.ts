@@ -185,11 +185,12 @@ export const serve: Command = {
       ...(place ? [['data', placeWords(place)]] : []),
       ...(notified === undefined ? [] : [['notify', notified]]),
       ...(replayed ? [['replay', replayed]] : []),
+      ...(hasDashboard || httpUrl === undefined ? [] : [['page', DASHBOARD_OFF]]),
       ...(node ? [['workers', `${workers} processes`]] : []),
       ...(other === undefined ? [] : [['other', `${other} (random; the token of another principal)`]]),
     ]
     const page = hasDashboard && httpUrl !== undefined ? pageUrl(httpUrl, access) : undefined
-    const words = greeting(url, rows, options, access, { page, other })
+    const words = greeting(url, rows, options, access, { page, other, isEverywhere: isEverywhere(values.host) })
     if (node) node.listens(words)
     else await output.answer(words)
     await drained(server, drainS, output, node)
@@ -230,13 +231,24 @@ async function optionsOf(values: Values, config: Config, access: Access, output:
   }
 }
 
+const DASHBOARD_OFF = 'off, as others may reach this server; --dashboard shows the dashboard'
+
+/** Whether a server with this host listens on every address of the machine. */
+function isEverywhere(host: string | undefined): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
 /** The text that the server prints when it listens: its address, its contents, and a command to paste. */
 function greeting(
   url: string,
   rows: readonly string[][],
   options: Options,
   access: Access,
-  { page, other }: { readonly page: string | undefined; readonly other: string | undefined },
+  {
+    page,
+    other,
+    isEverywhere,
+  }: { readonly page: string | undefined; readonly other: string | undefined; readonly isEverywhere: boolean },
 ): string {
   const { actors, defaultModel } = options
   const line = [
@@ -246,7 +258,7 @@ function greeting(
     ...(access.kind === 'made' ? [`--token ${access.token}`] : []),
   ]
   return [
-    `millrace ${version()} listens on ${url}`,
+    `millrace ${version()} listens on ${url}${isEverywhere ? ' and on every other address of this machine' : ''}`,
     '',
     `  actors  ${Object.keys(actors).join(', ')}`,
     `  model   ${modelWords(defaultModel)}`,

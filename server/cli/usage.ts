@@ -52,6 +52,9 @@ export function readArgs<const U extends Usage>(
   args: string[],
 ): { values: Values<U>; positionals: readonly string[] } {
   const { values, positionals } = parsed(usage, args)
+  for (const [name, value] of Object.entries(values as { readonly [name: string]: unknown }))
+    if ([value].flat().some((one) => typeof one === 'string' && one.trim() === ''))
+      throw new Failure(EXIT.usage, `--${name} is empty: give it a value, or leave it out (is a variable not set?)`)
   const needed = usage.args.filter((arg) => arg.startsWith('<'))
   const missing = needed[positionals.length]
   if (missing !== undefined) throw misused(usage, `${missing} is missing`)
@@ -75,12 +78,26 @@ function parsed(usage: Usage, args: string[]): { values: object; positionals: st
     }),
   )
   try {
-    return parseArgs({ args, options, allowPositionals: true })
+    return parseArgs({ args: withNegatives(usage, args), options, allowPositionals: true })
   } catch (error) {
     // The first sentence of the message names the problem; the others are about `parseArgs`.
     const [sentence = ''] = messageOf(error).split(/\.\s|\n/)
-    throw misused(usage, sentence.charAt(0).toLowerCase() + sentence.slice(1))
+    const what = sentence.replace(/'(--[^']+)' argument is ambiguous/, "'$1' has no value (after a dash: $1=-VALUE)")
+    throw misused(usage, what.charAt(0).toLowerCase() + what.slice(1))
   }
+}
+
+/** The arguments, with each negative number joined to the option whose value it is: the number is wrong, and not the option. */
+function withNegatives(usage: Usage, args: readonly string[]): string[] {
+  const joined: string[] = []
+  for (const [at, arg] of args.entries()) {
+    if (arg === '--') return [...joined, ...args.slice(at)]
+    const before = joined.at(-1) ?? ''
+    const isValue = /^-\d/.test(arg) && before.startsWith('--') && usage.options[before.slice(2)]?.type === 'string'
+    if (isValue) joined.push(`${joined.pop()}=${arg}`)
+    else joined.push(arg)
+  }
+  return joined
 }
 
 function misused(usage: Usage, what: string): Failure {

@@ -91,7 +91,6 @@ export const verify: Command = {
     const { client, list = false } = values
     if (url !== undefined && client !== undefined)
       throw new Failure(EXIT.usage, 'millrace verify judges a server or a client: leave the address or --client out')
-    if (client?.trim() === '') throw new Failure(EXIT.usage, '--client takes the command that starts the client')
     if (client !== undefined && values.drain !== undefined)
       throw new Failure(EXIT.usage, '--drain is for a server: leave it or --client out')
     const checks = client === undefined ? await serverChecks() : await clientChecks()
@@ -146,7 +145,7 @@ async function ofServer(url: string | undefined, values: Values, judged: Judged,
   const target = withoutCredentials(url)
   const obstacle = await preflight({ url, token, patienceMs, signal })
   if (obstacle?.kind === 'unreachable')
-    throw new Failure(EXIT.unreachable, `cannot connect to ${target}: ${connectWords(obstacle.cause, 'its argument')}`)
+    throw new Failure(EXIT.unreachable, `cannot connect to ${target}: ${connectWords(obstacle.cause, 'the URL')}`)
   if (obstacle?.code === 4401) {
     const what = token === undefined ? 'the server needs a token' : 'the server refused this token'
     throw new Failure(EXIT.unreachable, `${what}: set it with --token or MILLRACE_TOKEN`)

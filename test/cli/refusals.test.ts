@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { createClient } from '../../client-sdk/node.ts'
-import { commandLine } from '../../server/cli/command-line.ts'
+import { COMMANDS, commandLine } from '../../server/cli/command-line.ts'
 import { demoActors } from '../../server/cli/demo-actors.ts'
 import { EXIT_CODES } from '../../server/cli/exit.ts'
 import { actor, bearer, createServer, demo, type MillraceServer } from '../../server/index.ts'
+import { millrace } from '../helpers/command.ts'
 import { SECRET } from '../helpers/notice-receiver.ts'
 import { root } from '../helpers/root.ts'
 import { screen } from '../helpers/screen.ts'
@@ -45,7 +46,19 @@ describe('a command that cannot work is refused in one line, with exit code 2:',
     ['serve --port http', /--port takes a whole number from 0 to 65535, not http/],
     ['serve --port 65536', /--port takes a whole number/],
     ['serve --port', /option '--port <value>' argument missing; see millrace serve --help/],
-    ['serve --drain -1', /option '--drain' argument is ambiguous; see millrace serve --help/],
+    ['serve --drain -1', /--drain takes a whole number from 0 to 86400, not -1/],
+    [
+      'serve --drain --verbose',
+      /option '--drain' has no value \(after a dash: --drain=-VALUE\); see millrace serve --help/,
+    ],
+    ['serve --port -1', /--port takes a whole number from 0 to 65535, not -1/],
+    ['serve --workers -1', /--workers takes a whole number from 1 to 1000, not -1/],
+    ['worker --pool gpu --slots -1', /--slots takes a whole number from 1 to 100000, not -1/],
+    ['run chat hi --reconnect -1', /--reconnect takes a whole number from 0 to 86400, not -1/],
+    ['attach r_x --after -1', /--after takes a whole number from 0 to \d+, not -1/],
+    ['replay x --from -1', /--from takes a whole number from 1 to \d+, not -1/],
+    ['replay x --speed -1', /--speed takes a number from 0.01 to 1000, or max, not -1/],
+    ['verify ws://127.0.0.1:1 --patience -1', /--patience takes a whole number from 1 to 600, not -1/],
     ['serve --drain soon', /--drain takes a whole number from 0 to 86400, not soon/],
     ['serve --reference --workers 2', /--reference is for one process, which the kit judges: leave --workers out/],
     ['serve --wat', /unknown option '--wat'; see millrace serve --help/],
@@ -56,7 +69,7 @@ describe('a command that cannot work is refused in one line, with exit code 2:',
       /unknown model gpt-5: write one of demo, anthropic:NAME, gemini:NAME, ollama:NAME, openai:NAME/,
     ],
     ['serve --model openai:gpt-5', /openai:gpt-5 needs a key: set OPENAI_API_KEY/],
-    ['serve --token=', /empty token/],
+    ['serve --token=', /--token is empty: give it a value, or leave it out/],
     ['serve --config nowhere.mjs', /config file nowhere\.mjs not found/],
     ['run', /<actor> is missing; see millrace run --help/],
     ['run chat two words', /unexpected argument words \(are quotes missing\?\); see millrace run --help/],
@@ -77,6 +90,24 @@ describe('a command that cannot work is refused in one line, with exit code 2:',
     expect(stdout + stderr).toMatch(says)
     if (stdout === '') expect(stderr).toMatch(/^millrace: .+\n$/)
   })
+})
+
+test('an option that takes a text is never empty, whichever it is: one line that names it, and exit code 2', async () => {
+  const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()))
+  let options = 0
+  for (const { usage } of commands)
+    for (const [option, { type }] of Object.entries(usage.options)) {
+      if (type === 'boolean') continue
+      options++
+      const positionals = usage.args.filter((arg) => arg.startsWith('<')).map(() => 'x')
+      const { code, stdout, stderr } = await called([usage.name, ...positionals, `--${option}`, ''])
+      expect({ code, stdout, stderr }).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `millrace: --${option} is empty: give it a value, or leave it out (is a variable not set?)\n`,
+      })
+    }
+  expect(options).toBeGreaterThan(30)
 })
 
 describe('a wrong config file is reported in one line, with exit code 2:', () => {
@@ -110,6 +141,14 @@ describe('a wrong config file is reported in one line, with exit code 2:', () =>
     const { code, stdout, stderr } = await called(['serve', '--config', file])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(new RegExp(`^millrace: ${file}: ${says.source}\n$`))
+  })
+
+  test.each(['mjs', 'cjs'])('one that is no JavaScript, with its line (.%s)', async (ending) => {
+    const file = join(folder, `syntax.${ending}`)
+    writeFileSync(file, '// A comment.\nconst a = 1\nconst = 2\n')
+    const { code, stderr } = await millrace(['serve', '--config', file]).ended
+    expect(code).toBe(2)
+    expect(stderr).toMatch(new RegExp(`^millrace: .* cannot be loaded: .* \\(syntax\\.${ending}:3\\)\\n$`))
   })
 
   test('one with an authenticate of its own allows no --token', async () => {
@@ -294,4 +333,10 @@ describe('a missing server is reported in one line, with exit code 3,', () => {
 test('the README explains the same exit codes', () => {
   const readme = readFileSync(`${root}README.md`, 'utf8')
   for (const [code, means] of EXIT_CODES) expect(readme).toContain(`\n| ${code} | ${means} |\n`)
+})
+
+test('the README lists every command', () => {
+  const readme = readFileSync(`${root}README.md`, 'utf8')
+  const listed = [...readme.matchAll(/^\| `millrace (\w+)[^`]*` \|/gm)].map(([, name]) => name)
+  expect(new Set(listed)).toEqual(new Set(Object.keys(COMMANDS)))
 })

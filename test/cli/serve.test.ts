@@ -117,6 +117,14 @@ describe('millrace serve', () => {
     expect(await serve.server.ended).toMatchObject({ code: 0, stderr: expect.stringMatching(/\ndrained\n$/) })
   })
 
+  test('on every address of the machine says so, and that the dashboard is off', async () => {
+    await using serve = await serving(['--host', '0.0.0.0'])
+    expect(serve.server.stdout).toMatch(/listens on \S+ and on every other address of this machine\n/)
+    expect(serve.server.stdout).toMatch(
+      /\n {2}page {4}off, as others may reach this server; --dashboard shows the dashboard\n/,
+    )
+  })
+
   test('loses no token of a run when it is stopped', async () => {
     await using serve = await serving()
     await using run = millrace(['run', 'count', '{"to":40,"delayMs":10}', '--stream'], { env: serve.env })

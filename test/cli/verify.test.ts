@@ -171,7 +171,7 @@ describe('millrace verify says in one line what is wrong, when', () => {
       /unknown level most; known levels: minimal, cancel,/,
     ],
     ['a check is unknown', ['ws://127.0.0.1', '--only', 'speed'], /unknown check speed; millrace verify --list names/],
-    ['there is no command', ['--client', ''], /--client takes the command that starts the client/],
+    ['there is no command', ['--client', ''], /--client is empty/],
     ['the patience is no time', ['ws://127.0.0.1', '--patience', '0'], /--patience takes a whole number from 1/],
   ])('%s', async (_, args, says) => {
     const { code, stdout, stderr } = await verify(...args)
@@ -195,7 +195,7 @@ describe('millrace verify says in one line what is wrong, when', () => {
 
   test('another kind of server listens', async () => {
     await using http = await listening(createHttpServer((_, response) => response.writeHead(404).end()))
-    await unreachable(`ws://127.0.0.1:${http.port}`, /is not a millrace server \(HTTP 404\): check its argument/)
+    await unreachable(`ws://127.0.0.1:${http.port}`, /is not a millrace server \(HTTP 404\): check the URL/)
   })
 
   test('a server never answers the handshake', async () => {
