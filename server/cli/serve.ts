@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Principal } from '../actors/principal.ts'
 import { loopOf } from '../agents/agent.ts'
 import { type Authenticate, bearer } from '../sessions/auth.ts'
+import { isLoopback } from '../sessions/client-address.ts'
 import { type Config, loadConfig } from './config-file.ts'
 import { DEFAULT_HOST, DEFAULT_PORT, DEFAULT_URL } from './default-address.ts'
 import { addConversation } from './demo-conversation.ts'
@@ -185,7 +186,9 @@ export const serve: Command = {
       ...(place ? [['data', placeWords(place)]] : []),
       ...(notified === undefined ? [] : [['notify', notified]]),
       ...(replayed ? [['replay', replayed]] : []),
-      ...(hasDashboard || httpUrl === undefined ? [] : [['page', DASHBOARD_OFF]]),
+      ...(hasDashboard || httpUrl === undefined || isLoopback(values.host ?? DEFAULT_HOST)
+        ? []
+        : [['page', DASHBOARD_OFF]]),
       ...(node ? [['workers', `${workers} processes`]] : []),
       ...(other === undefined ? [] : [['other', `${other} (random; the token of another principal)`]]),
     ]
