@@ -77,12 +77,12 @@ export const CATALOGUE = {
   millrace_runs_dropped_total: { type: 'counter', help: 'Ended runs that were dropped before their time, for room.' },
   millrace_runs_interrupted_total: {
     type: 'counter',
-    help: 'Runs of an earlier process that ended as interrupted.',
+    help: 'Runs that no process held any more, and that ended as interrupted.',
     labels: ['actor'],
   },
   millrace_runs_restored_total: {
     type: 'counter',
-    help: 'Runs of an earlier process that wait again.',
+    help: 'Runs that no process held any more, and that wait again.',
     labels: ['actor'],
   },
   millrace_runs_moved_total: {

@@ -202,7 +202,9 @@ export class Registry {
    */
   start(principal: Principal, start: StartOf, inputBytes: Uint8Array): Started | Promise<Started> {
     const storage = this.#storage
-    if (storage && !storage.isOpen) return storage.open().then(() => this.start(principal, start, inputBytes))
+    // What is never stored, such as an inspector, shows what goes on while the store is away.
+    const waits = storage && !storage.isOpen && this.#options.actors.get(start.actor)?.stored !== false
+    if (waits) return storage.open().then(() => this.start(principal, start, inputBytes))
     const key = start.options.key === undefined ? undefined : keyName(principal, start.actor, start.options.key)
     const remote = this.#options.actors.get(start.actor)?.remote
     if (remote && storage) return this.#startRemote(storage, principal, start, remote, key, inputBytes)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { MillraceError } from '../../../protocol/errors.ts'
-import { actor, createServer, type LogFields } from '../../../server/index.ts'
+import { actor, createServer, inspector, type LogFields } from '../../../server/index.ts'
 import { memoryStore } from '../../../server/stores/memory-store.ts'
 import type { RunStore } from '../../../server/stores/run-store.ts'
 import { eventually, quiet, testServer } from '../../helpers/server.ts'
@@ -64,6 +64,19 @@ test('a server that may start without its store listens, is not ready and takes 
   await client.next('end', 2)
   expect(client.text(2)).toBe('hello')
   expect(of('store.failed')).toHaveLength(1)
+})
+
+test('a server that waits for its store runs what is never stored, and nothing else', async () => {
+  const { store, state } = awaited()
+  await using served = await testServer({ say, inspector: inspector() }, { store, startWithoutStore: true })
+  await using client = await served.client()
+  client.start(1, 'inspector', { once: true })
+  expect(await client.next('end', 1)).toMatchObject({ outcome: 'done' })
+  client.start(2, 'say', 'hello')
+  expect(await client.next('end', 2)).toMatchObject({ data: { code: 'store_unavailable' } })
+  client.start(3, 'nobody', null)
+  expect(await client.next('end', 3)).toMatchObject({ outcome: 'error' })
+  state.isUp = true
 })
 
 test('a server that waits for its store closes at once, and opens it no more', async () => {
