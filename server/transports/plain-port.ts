@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { listenError } from './listen-error.ts'
+import { closesWithConnection } from './pipelined-responses.ts'
 import { type HttpServer, NO_WEBSOCKET, type RequestTaker } from './transport.ts'
 
 /** Maximum size of a request's headers, in bytes. */
@@ -75,6 +76,7 @@ export class PlainPort {
     take: RequestTaker | undefined,
     awaitsContinue: boolean,
   ): void {
+    closesWithConnection(request, response)
     this.#open.add(response)
     response.once('close', () => this.#open.delete(response))
     const place = { prefix: '', listensAt: addressOf(this.server), isOnly: true, awaitsContinue }
@@ -99,10 +101,13 @@ export class PlainPort {
 type Emit = (event: string, ...values: unknown[]) => boolean
 
 type Listener = (request: object, response: object) => void
+/** Marks the listeners of this module, also in another copy of it. */
+const PROCEEDS = Symbol.for('millrace.proceeds')
 /** What is used of an HTTP server of Node besides its contract for upgrades. */
 type Emitting = {
   emit: Emit
   listenerCount(event: string): number
+  listeners(event: string): readonly object[]
   on(event: string, listener: Listener): unknown
   off(event: string, listener: Listener): unknown
 }
@@ -144,19 +149,27 @@ function standBefore(server: HttpServer): Taken {
   const emit: Emit = (event, ...values) => {
     const awaitsContinue = event === 'checkContinue'
     if (event === 'request' || awaitsContinue) {
-      const [request, response] = values as [object, object]
+      const [request, response] = values as [IncomingMessage, ServerResponse]
       const isOnly = emitting.listenerCount('request') === 0
-      for (const [prefix, take] of takers)
-        if (take(request, response, { prefix, listensAt: addressOf(server), isOnly, awaitsContinue })) return true
+      for (const [prefix, take] of takers) {
+        if (!take(request, response, { prefix, listensAt: addressOf(server), isOnly, awaitsContinue })) continue
+        closesWithConnection(request, response)
+        return true
+      }
     }
     return before.call(emitting, event, ...values)
   }
-  // Without a listener, Node tells every client to continue before it asks anybody.
-  const proceed: Listener = (request, response) => {
-    if (emitting.listenerCount('checkContinue') > 1) return
-    ;(response as ServerResponse).writeContinue()
-    emitting.emit('request', request, response)
-  }
+  // Without a listener, Node tells every client to continue before it asks anybody. Another copy of this module may have
+  // one here as well: the first one does it.
+  const proceed = Object.assign(
+    (request: object, response: object): void => {
+      const [first, ...others] = emitting.listeners('checkContinue')
+      if (first !== proceed || others.some((other) => !(PROCEEDS in other))) return
+      ;(response as ServerResponse).writeContinue()
+      emitting.emit('request', request, response)
+    },
+    { [PROCEEDS]: true },
+  )
   emitting.on('checkContinue', proceed)
   const taken = { takers, emit, proceed }
   takenOf.set(server, taken)
