@@ -101,9 +101,11 @@ async function send(
   response.writeHead(answer.status, headers)
   if (!isStream) response.setTimeout(slowMs, () => response.destroy())
   if (isStream || isUnread) response.flushHeaders()
+  // Behind what it has sent and nobody reads, a client that leaves is not noticed: a stream does not wait with that.
+  const discarded = isStream && isUnread ? asked.discard(runtime) : undefined
   if (whole) response.write(whole)
   else if (body) await copy(body, response)
-  if (isUnread) await asked.discard(runtime)
+  if (isUnread) await (discarded ?? asked.discard(runtime))
   response.end()
 }
 

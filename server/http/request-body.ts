@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { MillraceError } from '../../protocol/errors.ts'
 import type { Runtime } from '../../protocol/runtime.ts'
 
 /** How long what is left of a body is taken in all, and how long a client may send nothing of it, in milliseconds. */
@@ -20,7 +21,10 @@ export class RequestBody {
       {
         pull: async (controller) => {
           if (!this.#reading) wanted()
-          const step = await this.#chunks.next()
+          const step = await this.#chunks.next().catch(() => {
+            // No failure of the server, and nobody is there to be told.
+            throw new MillraceError('bad_request', 'the client left before the whole body had come')
+          })
           if (step.done) controller.close()
           else controller.enqueue(step.value)
         },
