@@ -126,11 +126,16 @@ export const RATE_BODY: z.ZodType<{ perSec: number | null; stream?: string }> = 
 })
 
 /** The body of `POST /tickets`. */
-export const TICKET_BODY: z.ZodType<{ run?: string; actor?: string; ms: number }> = z.strictObject({
-  run: name.exactOptional().meta({ description: 'The run that it lets a client read' }),
-  actor: name.exactOptional().meta({ description: 'The actor of which it lets a client start one run' }),
-  ms: z.int().min(1).max(MAX_TICKET_MS).default(MAX_TICKET_MS),
-})
+export const TICKET_BODY: z.ZodType<{ run?: string; actor?: string; ms: number }> = z
+  .strictObject({
+    run: name.exactOptional().meta({ description: 'The run that it lets a client read' }),
+    actor: name.exactOptional().meta({ description: 'The actor of which it lets a client start one run' }),
+    ms: z.int().min(1).max(MAX_TICKET_MS).default(MAX_TICKET_MS),
+  })
+  .refine(
+    ({ run, actor }) => (run === undefined) !== (actor === undefined),
+    'a ticket is for either a `run` or an `actor`',
+  )
 
 // --- answers
 

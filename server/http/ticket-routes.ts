@@ -1,4 +1,3 @@
-import { HttpError } from './problem.ts'
 import type { Route } from './route.ts'
 import type { RunAccess } from './run-access.ts'
 import { json } from './run-routes.ts'
@@ -19,8 +18,6 @@ export function ticketRoutes(access: RunAccess, tickets: Tickets): Route[] {
       async handle(call) {
         const { value } = await call.body(TICKET_BODY)
         const { run, actor, ms } = value
-        if ((run === undefined) === (actor === undefined))
-          throw new HttpError(400, 'bad_request', 'a ticket is for either a `run` or an `actor`')
         const { caller } = call
         if (run !== undefined) await access.find(caller, run)
         const holder = { identity: caller.identity, instance: caller.instance ?? caller.given }
