@@ -12,7 +12,7 @@ const usage = {
   args: ['<run>'],
   options: {
     call: { type: 'string', value: 'ID', about: 'Cancels only this tool call; the run goes on.' },
-    note: { type: 'string', value: 'TEXT', about: 'Reason, for the receipt.' },
+    note: { type: 'string', value: 'TEXT', about: 'Reason, for the receipt.', mayBeEmpty: true },
     ...remoteOptions,
   },
   examples: ['millrace cancel r_mhEi2vDbnMOVWWYUk6OBXw', 'millrace cancel r_mhEi2vDbnMOVWWYUk6OBXw --call call_2'],

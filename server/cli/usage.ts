@@ -11,6 +11,8 @@ export type OptionUsage =
       readonly about: string
       readonly short?: string
       readonly multiple?: boolean
+      /** It may have no text, and is then as if it were left out. */
+      readonly mayBeEmpty?: boolean
     }
 
 /** The interface of a command, from which its help is made and its arguments are parsed. */
@@ -52,9 +54,13 @@ export function readArgs<const U extends Usage>(
   args: string[],
 ): { values: Values<U>; positionals: readonly string[] } {
   const { values, positionals } = parsed(usage, args)
-  for (const [name, value] of Object.entries(values as { readonly [name: string]: unknown }))
-    if ([value].flat().some((one) => typeof one === 'string' && one.trim() === ''))
+  for (const [name, value] of Object.entries(values as { readonly [name: string]: unknown })) {
+    if (![value].flat().some((one) => typeof one === 'string' && one.trim() === '')) continue
+    const option = usage.options[name]
+    if (option?.type !== 'string' || !option.mayBeEmpty)
       throw new Failure(EXIT.usage, `--${name} is empty: give it a value, or leave it out (is a variable not set?)`)
+    Reflect.deleteProperty(values, name)
+  }
   const needed = usage.args.filter((arg) => arg.startsWith('<'))
   const missing = needed[positionals.length]
   if (missing !== undefined) throw misused(usage, `${missing} is missing`)

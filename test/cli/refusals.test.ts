@@ -92,12 +92,12 @@ describe('a command that cannot work is refused in one line, with exit code 2:',
   })
 })
 
-test('an option that takes a text is never empty, whichever it is: one line that names it, and exit code 2', async () => {
+test('an option that takes a text is not empty, unless nothing depends on it: one line that names it, and exit code 2', async () => {
   const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()))
   let options = 0
   for (const { usage } of commands)
-    for (const [option, { type }] of Object.entries(usage.options)) {
-      if (type === 'boolean') continue
+    for (const [option, how] of Object.entries(usage.options)) {
+      if (how.type === 'boolean' || how.mayBeEmpty) continue
       options++
       const positionals = usage.args.filter((arg) => arg.startsWith('<')).map(() => 'x')
       const { code, stdout, stderr } = await called([usage.name, ...positionals, `--${option}`, ''])
@@ -108,6 +108,9 @@ test('an option that takes a text is never empty, whichever it is: one line that
       })
     }
   expect(options).toBeGreaterThan(30)
+  // It must not keep a stop from happening.
+  const { code } = await called(['cancel', 'r_x', '--note', '', '--url', 'ws://127.0.0.1:1'])
+  expect(code).toBe(3)
 })
 
 describe('a wrong config file is reported in one line, with exit code 2:', () => {
