@@ -16,8 +16,7 @@ export default defineConfig(({ mode }) => ({
     expect: { poll: { timeout: PATIENCE_MS } },
     globalSetup: './test/helpers/script-compiler.ts',
     pool: 'forks',
-    // More than a small machine has processors: many files wait for sockets, pages and child processes most of their time.
-    maxWorkers: 3,
+    maxWorkers: 2,
     execArgv: ['--expose-gc'],
     sequence: { sequencer: LongestFirst },
     reporters: ['default', new SummaryReporter()],
