@@ -32,8 +32,8 @@ export type HeldRunCallbacks = {
   dropped(): void
 }
 
-/** What is known of a run when a process begins to hold it. */
-export type Holding = {
+/** A lease as a process is given it, and what it has to know of the run. */
+export type GivenLease = {
   readonly id: string
   readonly gen: number
   readonly fence: string
@@ -69,7 +69,7 @@ export class HeldRun implements Lease, SharedLease {
   /** Present once it was given up. */
   #leaving: Promise<void> | undefined
 
-  constructor({ id, gen, fence, next, confirmedAt }: Holding, redis: HeldRunCallbacks) {
+  constructor({ id, gen, fence, next, confirmedAt }: GivenLease, redis: HeldRunCallbacks) {
     this.id = id
     this.gen = gen
     this.fence = fence

@@ -20,7 +20,7 @@ import { Appends } from './appends.ts'
 import { Asks } from './asks.ts'
 import { unpackBatch } from './batch-record.ts'
 import type { Argument, RedisModule, Reply } from './client.ts'
-import { HeldRun, type Holding, unpackInput } from './held-run.ts'
+import { type GivenLease, HeldRun, unpackInput } from './held-run.ts'
 import { Hints } from './hints.ts'
 import { Link, type LinkRuntime } from './link.ts'
 import { PeerMessages } from './peers.ts'
@@ -415,11 +415,11 @@ export class Shard implements RedisPlace {
 
   // --- what this process holds
 
-  #hold(holding: Holding, principal: string): HeldRun {
-    const { id } = holding
+  #hold(given: GivenLease, principal: string): HeldRun {
+    const { id } = given
     const { keys, leaseMs, liveMs, keepMs, maxRunBytes } = this.#options
     const keysOfRun = keys.of(id, principal)
-    const held: HeldRun = new HeldRun(holding, {
+    const held: HeldRun = new HeldRun(given, {
       leaseMs,
       liveMs,
       maxRunBytes,
