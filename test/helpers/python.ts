@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process'
+import { installed } from './installed.ts'
 
-/** Whether Python 3.8 or later can be started. Tests that need it are skipped without, and CI installs it. */
+const PYTHON = installed({
+  name: 'python3',
+  debianPackage: 'python3',
+  tests: 'the client of the documents in Python, and what is written to a terminal that is closed',
+})
+
+/** Whether there is a Python to test with: 3.8 or later. */
 export const HAS_PYTHON: boolean =
-  spawnSync('python3', ['-c', 'import sys; assert sys.version_info >= (3, 8)']).status === 0
+  PYTHON !== undefined && spawnSync(PYTHON, ['-c', 'import sys; assert sys.version_info >= (3, 8)']).status === 0
+if (PYTHON !== undefined && !HAS_PYTHON) console.error(`${PYTHON} is older than 3.8: tests that need it do not run.`)
