@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { text as readAll } from 'node:stream/consumers'
 import type { RunEnd, StreamEvent } from '../../protocol/events.ts'
 import { Collector } from './collector.ts'
@@ -172,5 +172,15 @@ export async function rawHttp(url: string, bytes: string): Promise<string> {
       clearTimeout(timer)
       resolve(answer)
     })
+  })
+}
+
+/** A connection to a server that has said nothing yet. That the server ends it is no error. */
+export function dial(url: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1' })
+    socket.on('error', () => {})
+    socket.once('error', reject)
+    socket.once('connect', () => resolve(socket))
   })
 }

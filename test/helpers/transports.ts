@@ -79,7 +79,7 @@ function ownPort(): Pick<TransportUnderTest, 'open' | 'reach'> {
 }
 
 async function httpServer() {
-  const http = createServer((_, response) => response.end('mine'))
+  const http = createServer((request, response) => request.resume().on('end', () => response.end('mine')))
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
   return {

@@ -1,11 +1,11 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { actor } from '../../server/actors/actor.ts'
 import { bearer } from '../../server/sessions/auth.ts'
 import { ws } from '../../server/transports/ws.ts'
 import { type Bystander, bystander } from '../helpers/bystander.ts'
 import { ticker } from '../helpers/bystander-actor.ts'
-import { rawHttp } from '../helpers/http-client.ts'
+import { dial, rawHttp } from '../helpers/http-client.ts'
 import { type HttpTestServer, httpServed } from '../helpers/http-served.ts'
 import { eventually } from '../helpers/server.ts'
 import { counter, silent } from '../helpers/test-actors.ts'
@@ -284,15 +284,6 @@ test('a client that does not read is served no more than the socket holds, and i
 })
 
 let still = 0
-
-function dial(url: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1' })
-    socket.on('error', () => {})
-    socket.once('error', reject)
-    socket.once('connect', () => resolve(socket))
-  })
-}
 
 function ended(socket: Socket): Promise<void> {
   socket.resume()

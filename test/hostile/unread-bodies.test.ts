@@ -1,15 +1,15 @@
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { mcp } from '../../server/mcp/mcp-endpoint.ts'
 import { createServer } from '../../server/server.ts'
 import { bearer } from '../../server/sessions/auth.ts'
-import { rawHttp } from '../helpers/http-client.ts'
+import { dial, rawHttp } from '../helpers/http-client.ts'
 import { httpServed } from '../helpers/http-served.ts'
 import { quiet } from '../helpers/server.ts'
 import { counter } from '../helpers/test-actors.ts'
-import { onUws } from '../helpers/transports.ts'
+import { attached, onUws } from '../helpers/transports.ts'
 
 const MB = 1_048_576
 const LARGE = Buffer.alloc(8 * MB, ' ')
@@ -34,19 +34,8 @@ async function besideUws(): Promise<Served> {
 
 /** At a path of an HTTP server of the application. */
 async function onAttached(): Promise<Served> {
-  const http = createHttpServer((request, response) => request.resume().on('end', () => response.end('mine')))
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  const server = createServer({ actors, ...options })
-  server.attach(http, { path: '/agents' })
-  return {
-    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/agents`,
-    async [Symbol.asyncDispose]() {
-      await server.close({ drainMs: 0 })
-      http.close()
-      http.closeAllConnections()
-    },
-  }
+  const served = await httpServed(actors, options, attached)
+  return { url: served.httpUrl, [Symbol.asyncDispose]: () => served[Symbol.asyncDispose]() }
 }
 
 const PLACES = [
@@ -192,12 +181,3 @@ describe('a client that was refused', () => {
     expect(await rawHttp(served.url, begun)).toMatch(/^HTTP\/1.1 401 /)
   })
 })
-
-function dial(url: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ port: Number(new URL(url).port), host: '127.0.0.1' })
-    socket.on('error', () => {})
-    socket.once('error', reject)
-    socket.once('connect', () => resolve(socket))
-  })
-}
