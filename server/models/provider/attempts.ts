@@ -7,6 +7,7 @@ import type { ModelEvent, ModelRequest } from '../model.ts'
 import { Exchange, type ExchangeOptions } from './exchange.ts'
 import { patientFetch } from './patient-fetch.ts'
 import { explain, isNoToStreaming, isTimeout, type ProviderWords } from './refusal.ts'
+import { takeLittleAtATime } from './small-reads.ts'
 import { type ThinkTags, withoutThinkTags } from './think-tags.ts'
 import { type ProviderTimeouts, timeoutsOf } from './timeouts.ts'
 
@@ -80,6 +81,7 @@ export function askingOf(
 ): Asking {
   const { maxRetries, thinkTags = false, runtime, timeouts, fetch = patientFetch } = options
   const headers = headersOf(options.headers)
+  takeLittleAtATime()
   const send: typeof fetch = (input, init) => {
     const all = new Headers(init?.headers)
     for (const [name, value] of headers) all.set(name, value)
