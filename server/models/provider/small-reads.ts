@@ -24,7 +24,7 @@ export function takeLittleAtATime(): void {
   subscribe(CONNECTED, (message) => {
     const { socket } = message as { socket?: Socket }
     if (typeof socket?.read !== 'function') return
-    const read = socket.read.bind(socket)
+    const read: (bytes?: number) => unknown = socket.read.bind(socket)
     socket.read = (bytes) => read(bytes ?? (socket.readableLength > MOST_BYTES ? MOST_BYTES : undefined))
   })
 }
