@@ -52,6 +52,8 @@ export class RouteTable {
   readonly #root: Node = newNode()
   /** By the first segment of a path. */
   readonly #forms = new Map<string, ErrorForm>()
+  /** Methods and paths that the OpenAPI document does not list, by the first segment. */
+  readonly #unlisted = new Map<string, string[]>()
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) this.#add(route)
@@ -80,7 +82,7 @@ export class RouteTable {
   /** @throws HttpError 404 for an unknown path, 405 for an unknown method of it. */
   match(method: string, path: string): { route: Route; params: Params } {
     const found = this.#find(path)
-    if (!found) throw new HttpError(404, 'not_found', 'there is nothing at this path; /openapi.json lists all paths')
+    if (!found) throw new HttpError(404, 'not_found', `there is nothing at this path; ${this.#near(path)}`)
     const match = found.node.routes.find(({ route }) => methodsOf(route).includes(method))
     if (!match) {
       const allow = this.methods(path).join(', ')
@@ -89,8 +91,20 @@ export class RouteTable {
     return { route: match.route, params: Object.fromEntries(match.names.map((name, i) => [name, found.values[i]!])) }
   }
 
+  /** What there is, for who meant something else. */
+  #near(path: string): string {
+    const first = firstSegment(path)
+    const unlisted = this.#unlisted.get(first)
+    return unlisted ? `below /${first} there is ${unlisted.join(', ')}` : '/openapi.json lists the paths of runs'
+  }
+
   #add(route: Route): void {
-    if (route.errors) this.#forms.set(firstSegment(route.path), route.errors)
+    const first = firstSegment(route.path)
+    if (route.errors) this.#forms.set(first, route.errors)
+    if (!route.operation) {
+      const said = `${route.method} ${route.path}`
+      this.#unlisted.set(first, [...(this.#unlisted.get(first) ?? []), said])
+    }
     let node = this.#root
     const names: string[] = []
     for (const segment of route.path.slice(1).split('/')) {

@@ -56,6 +56,19 @@ describe('an error below /v1', () => {
     const other = await server.http().request('GET', '/v2/models')
     expect(other.headers.get('content-type')).toBe('application/problem+json')
   })
+
+  test('for an unknown path names those that there are, as the OpenAPI document does for runs', async () => {
+    await using server = await httpServed({ count: counter() })
+    const answer = await server.http().request('POST', '/v1/embeddings')
+    const { error } = (await answer.json()) as { error: { message: string } }
+    expect(error.message).toContain('POST /v1/chat/completions, ')
+    const { paths } = (await (await server.http().request('GET', '/openapi.json')).json()) as { paths: object }
+    for (const path of ['/runs/none/such', '/v2/models']) {
+      const { body } = await server.http().json('GET', path)
+      expect(body).toMatchObject({ detail: expect.stringContaining('/openapi.json lists the paths of runs') })
+    }
+    expect(Object.keys(paths)).toContain('/runs')
+  })
 })
 
 describe('a chat completion of the openai package', () => {
