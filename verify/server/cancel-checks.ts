@@ -191,6 +191,8 @@ export const cancelChecks: readonly ServerCheck[] = [
       peer.start(1, 'silent')
       const { run } = await peer.opened(1)
       await peer.cut()
+      // A server that has not noticed the loss cancels nothing yet.
+      await bench.pause(LATE_MS)
       await using back = await bench.connect()
       back.attach(1, run, 0)
       await back.opened(1)
