@@ -3,7 +3,7 @@ import { firstSeed, repetitions } from '../helpers/tier.ts'
 import { ClusterWorld } from './cluster-world.ts'
 import { search } from './seeds.ts'
 
-const SEEDS = repetitions({ quick: 150, full: 500, long: 20_000 })
+const SEEDS = repetitions({ quick: 1_000, full: 500, long: 20_000 })
 
 describe('real servers that share a Redis, in virtual time', () => {
   test(`${SEEDS} seeds of processes that die and freeze, networks that part, and a Redis that fails, break no rule`, {
