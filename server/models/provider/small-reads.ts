@@ -8,15 +8,15 @@ import type { Socket } from 'node:net'
  */
 const CONNECTED = 'undici:client:connected'
 
-/** Less than a socket holds before it stops reading from the kernel. */
+/** Less than a socket holds before it stops reading from the kernel, which undici has set to 64 KiB. */
 const MOST_BYTES = 16_384
 
 /**
  * The connections of `fetch` that begin from now on give at most 16 KiB at a time. undici takes all that a socket
- * holds, parses it up to the next piece of the body that nobody has asked for, and puts the rest back. A socket that was
- * emptied reads on from the kernel meanwhile, so that each piece which a slow reader takes adds up to 64 KiB to what waits
- * in the process, without a limit, and copies all that waits. It concerns every `fetch` of the process, and changes nothing else
- * for it.
+ * holds, parses it up to the next piece of the body that nobody has asked for, and puts the rest back. On Node 20, a socket that
+ * was emptied reads on from the kernel meanwhile, so that each piece which a slow reader takes adds up to 64 KiB to what
+ * waits in the process, without a limit, and copies all that waits. It concerns every `fetch` of the process, and changes
+ * nothing for it but the size of its reads.
  */
 export function takeLittleAtATime(): void {
   if (isSubscribed) return
