@@ -6,7 +6,7 @@ import { MAX_MARKS, MAX_UNASKED } from './own-limits.ts'
 export class AnswerText {
   /** Whether all text is kept, however long it is. Otherwise it is dropped when it exceeds `MAX_UNASKED` characters. */
   isAsked = false
-  #loss: MillraceError | undefined
+  #loss: (() => MillraceError) | undefined
   #settledSeq = 0
   /** The texts of the items behind `settledSeq`, each at its place: a token needs nothing of its own besides. */
   readonly #texts: string[] = []
@@ -22,18 +22,18 @@ export class AnswerText {
         this.#settled += this.#texts.splice(0, drop).join('')
         this.#settledSeq += drop
         if (this.#settled.length > MAX_UNASKED && !this.isAsked)
-          return this.lose(new MillraceError('already_reading', 'text is not kept: ask for result first'))
+          return this.lose(() => new MillraceError('already_reading', 'text is not kept: ask for result first'))
       }
       this.#texts[event.seq - this.#settledSeq - 1] = event.text
     } else if (cuts(event)) {
       const { from, next } = event
-      if (from < next || next <= this.#settledSeq) this.lose(incomplete())
+      if (from < next || next <= this.#settledSeq) this.lose(incomplete)
       else this.#texts.splice(next - this.#settledSeq - 1)
     }
   }
 
-  /** Drops the text, and keeps the reason. */
-  lose(reason: MillraceError): void {
+  /** Drops the text, and keeps the reason. Its error is made for who asks: recording its stack is expensive. */
+  lose(reason: () => MillraceError): void {
     this.#loss = reason
     this.#settled = ''
     this.#texts.length = 0
@@ -41,7 +41,7 @@ export class AnswerText {
 
   /** @throws MillraceError `interrupted` when text is missing, `already_reading` when it was not kept. */
   toString(): string {
-    if (this.#loss) throw this.#loss
+    if (this.#loss) throw this.#loss()
     return this.#settled + this.#texts.join('')
   }
 }

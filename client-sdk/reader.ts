@@ -57,7 +57,7 @@ export class Reader {
   /** Ends the loop now. Nothing more is read. Does nothing once the reader has come to the end. */
   detach(): void {
     if (this.#isOver) return
-    this.text.lose(incomplete())
+    this.text.lose(incomplete)
     this.#isOver = true
     this.arrived()
   }

@@ -215,7 +215,7 @@ export function createRun<Data extends AnyData, Result>(
     cancel(options?: CancelOptions & Partial<CancelTarget>): Promise<CancelResult> {
       const given = Object(options) as CancelOptions & Partial<CancelTarget>
       const { reason = 'user', note, call, agent, ifSeq, cascade } = given
-      const frame = prepare({
+      let frame = {
         kind: 'cancel',
         sid: 1,
         code: CANCEL_CODES[reason] ?? -1,
@@ -224,7 +224,9 @@ export function createRun<Data extends AnyData, Result>(
         ...(('call' in given || 'agent' in given) && {
           target: { type: call === undefined ? 'agent' : 'call', id: call ?? agent },
         }),
-      } as Cancel)
+      } as Cancel
+      // What nobody has given needs no check.
+      if (options) frame = prepare(frame)
       if (frame.target) return stream.cancelTarget(frame)
       if (ifSeq !== undefined || cascade === false) {
         reader.isStopping = true

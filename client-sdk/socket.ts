@@ -205,7 +205,7 @@ export function createSocket(
       let room = isWelcomed ? owner.limits.maxMessage : earlyBytes
       let n = 0
       while (n < waiting.length && (room -= waiting[n]!.bytes.length) >= 0) n++
-      if (n === 0 && !isWelcomed) return
+      if (!n && !isWelcomed) return
       const message = joinFrames(waiting.splice(0, n || 1).map(({ bytes }) => bytes))
       earlyBytes = 0
       socket.send(message)

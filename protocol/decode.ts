@@ -36,7 +36,7 @@ function decodeAll<Frame>(
   read: (value: unknown) => Frame | undefined,
 ): Frame[] {
   if (message.length > limits.maxBytes) throw new ProtocolFault('message too large', CLOSE.tooLarge)
-  if (message.length === 0) wrong('message')
+  if (!message.length) wrong('message')
   bytes = message
   view = new DataView(bytes.buffer, bytes.byteOffset)
   at = 0

@@ -34,7 +34,7 @@ export function joinFrames(frames: readonly number[][]): Uint8Array<ArrayBuffer>
 /** Packs one frame of a client. The low 8 bits of each number are a byte. */
 export function packUp(frame: UpFrame, maxDepth = 16): number[] {
   const { kind, ...properties } = frame
-  const [tag, [, fields, info]] = Object.entries(UP).find(([, row]) => row[0] === kind)!
+  const [tag, [, fields, info]] = Object.entries(UP).find(([, [name]]) => name === kind)!
   const elements = Object.keys(fields).map((name) => elementOf(name, (properties as WireMap)[name]))
   const bytes: number[] = []
   pack(bytes, trimmed([+tag, ...elements, info && present(properties)]), maxDepth)

@@ -15,7 +15,18 @@ export type StopCause = CancelCause & {
 export function cancelledBy(why: CancelCause): StopCause {
   const message =
     why.note === undefined || why.note === '' ? `cancelled by the ${why.by}` : `cancelled by the ${why.by}: ${why.note}`
-  return { ...why, outcome: 'cancelled', error: new MillraceError('cancelled', message) }
+  return { ...why, outcome: 'cancelled', error: withoutStack(() => new MillraceError('cancelled', message)) }
+}
+
+/** Its stack would show nothing but the server, and recording it takes a tenth of the time of a cancel. */
+function withoutStack(make: () => MillraceError): MillraceError {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    return make()
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
 }
 
 /** The server does not let the run go on. */
