@@ -1,0 +1,88 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { takeLittleAtATime } from '../../../../server/models/provider/small-reads.ts'
+
+/** More than `fetch` holds for a body that nobody reads. */
+const BODY = 'abcdefghijklmnopqrstuvwxyz012345'.repeat(32_768)
+/** In as many turns of the event loop, what has been sent on this machine has arrived. */
+const TURNS = 50
+const HEAD = 'HTTP/1.1 200 OK\r\nconnection: close\r\n'
+const RESPONSES = {
+  'that ends with its connection': `${HEAD}\r\n${BODY}`,
+  'with a length': `${HEAD}content-length: ${BODY.length}\r\n\r\n${BODY}`,
+  'in chunks': `${HEAD}transfer-encoding: chunked\r\n\r\n${BODY.length.toString(16)}\r\n${BODY}\r\n0\r\n\r\n`,
+} as const
+
+beforeAll(() => takeLittleAtATime())
+
+describe.each(Object.entries(RESPONSES))('a response %s', (_, bytes) => {
+  test('is whole for a slow reader, although its connection is closed before the reader has come to the end', async () => {
+    const { response } = await answered(bytes, (socket) => socket.end())
+    expect((await readSlowly(response)) === BODY).toBe(true)
+  })
+
+  test('and whose connection is reset fails for a reader who comes later, and nothing else does', async () => {
+    const { response, socket } = await answered(bytes)
+    socket.resetAndDestroy()
+    await turns()
+    await expect(readSlowly(response)).rejects.toMatchObject({
+      message: 'terminated',
+      cause: { message: 'read ECONNRESET' },
+    })
+  })
+})
+
+test('a response that is shorter than its length fails for a slow reader', async () => {
+  const { response } = await answered(RESPONSES['with a length'].slice(0, -1), (socket) => socket.end())
+  await expect(readSlowly(response)).rejects.toThrow('terminated')
+})
+
+test('a response that nobody reads, and whose connection is closed, can be cancelled', async () => {
+  const { response } = await answered(RESPONSES['that ends with its connection'], (socket) => socket.end())
+  await response.body?.cancel()
+  const next = await answered('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
+  await expect(next.response.text()).resolves.toBe('ok')
+  next.socket.destroy()
+})
+
+const closeServers: (() => void)[] = []
+afterAll(() => {
+  for (const close of closeServers) close()
+})
+
+/** A response that waits for its reader. `then`: what its server does behind it. */
+async function answered(
+  bytes: string,
+  then: (socket: Socket) => void = () => {},
+): Promise<{ response: Response; socket: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1')
+  closeServers.push(() => server.close())
+  await once(server, 'listening')
+  const responding = fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+  const [socket] = (await once(server, 'connection')) as [Socket]
+  // A client that leaves before it has read everything resets the connection.
+  socket.on('error', () => {})
+  await once(socket, 'data')
+  socket.write(bytes)
+  then(socket)
+  const response = await responding
+  await turns()
+  return { response, socket }
+}
+
+/** Reads with several turns between two pieces. */
+async function readSlowly({ body }: Response): Promise<string> {
+  const utf8 = new TextDecoder()
+  let text = ''
+  for await (const piece of body as unknown as AsyncIterable<Uint8Array>) {
+    text += utf8.decode(piece, { stream: true })
+    await turns()
+  }
+  return text
+}
+
+async function turns(): Promise<void> {
+  for (let n = 0; n < TURNS; n++) await turn()
+}
