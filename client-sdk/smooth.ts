@@ -50,6 +50,8 @@ export function smooth(
   const source = texts[Symbol.asyncIterator]()
   /** The text that was read and waits, and its arrivals: up to character `end` it had arrived at time `at`. */
   let text = ''
+  /** It ends in the first half of a pair. Kept, because a look at the end of a string that grows copies all of it. */
+  let isCut = false
   let arrivals: { end: number; at: number }[] = []
   let lastAt = Number.NEGATIVE_INFINITY
   let state: 'idle' | 'reading' | 'over' | 'left' = 'idle'
@@ -60,7 +62,7 @@ export function smooth(
   let timer: Timer | undefined
 
   /** Characters that may be yielded: not the first half of a pair. */
-  const available = (): number => text.length - (state === 'reading' && isHigh(text, text.length - 1) ? 1 : 0)
+  const available = (): number => text.length - (state === 'reading' && isCut ? 1 : 0)
 
   /** The time at which a piece is due because enough text waits. */
   const flushAt = (): number =>
@@ -91,6 +93,7 @@ export function smooth(
   const push = (piece: string): void => {
     const at = runtime.now()
     text += piece
+    if (piece !== '') isCut = isHigh(piece, piece.length - 1)
     const last = arrivals.at(-1)
     // Texts that arrive within one millisecond share an entry.
     if (last && at - last.at < 1) last.end = text.length
