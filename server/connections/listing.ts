@@ -12,7 +12,8 @@ const SHARE_BYTES = 16_384
 
 /**
  * The answer to one LIST: the runs of a principal, and with `watch` their later changes. What waits to be sent are runs
- * and not frames, so a client that reads slowly gets the newest state of each, once.
+ * and not frames, so a client that reads slowly gets the newest state of each, once, and nothing of those that have come and
+ * gone meanwhile.
  */
 export class Listing implements FrameSource, ListWatcher {
   queued = false
@@ -28,8 +29,10 @@ export class Listing implements FrameSource, ListWatcher {
   #unsent: Iterator<ListedRun, undefined> | undefined
   /** The number of the last run that was sent from it. */
   #passed = 0
-  /** Runs that have changed since they were sent. */
-  readonly #changed = new Set<ListedRun>()
+  /** The runs that have changed since they were sent or are new, each with whether it was sent. */
+  readonly #changed = new Map<ListedRun, boolean>()
+  /** The number of the last run that was sent, or is to be. */
+  #newest = 0
   /** The run that found no room in a message. It begins the next one. */
   #held: ListedRun | undefined
   #isClosed = false
@@ -76,7 +79,13 @@ export class Listing implements FrameSource, ListWatcher {
   changed(listed: ListedRun): void {
     // A run that was not sent once comes by itself, in its newest state.
     if ((this.#unsent && listed.n > this.#passed) || !this.#mayRead(listed.run)) return
-    this.#changed.add(listed)
+    const wasSent = this.#changed.get(listed) ?? listed.n <= Math.max(this.#newest, this.#passed)
+    this.#newest = Math.max(this.#newest, listed.n)
+    if (!listed.isKept && !wasSent) {
+      this.#changed.delete(listed)
+      return
+    }
+    this.#changed.set(listed, wasSent)
     this.#sink.ready(this, true)
   }
 
@@ -107,7 +116,7 @@ export class Listing implements FrameSource, ListWatcher {
       if (this.#mayRead(unsent.value.run)) return unsent.value
     }
     this.#unsent = undefined
-    const [changed] = this.#changed
+    const [changed] = this.#changed.keys()
     if (changed) this.#changed.delete(changed)
     return changed
   }

@@ -53,11 +53,16 @@ export class ListedRun {
 
   /** From now on, only the store has it. */
   forget(): void {
+    this.letGo()
+    this.isPast = true
+  }
+
+  /** Keeps of the run what a list shows, and not the run. */
+  letGo(): void {
     const { id, actorName, principal, state, options, log, end } = this.#run
     const { gen, last } = log
     const outcome = end && { outcome: end.outcome }
     this.#run = { id, actorName, principal, state, options: { meta: options.meta }, log: { gen, last }, end: outcome }
-    this.isPast = true
   }
 
   get id(): string {

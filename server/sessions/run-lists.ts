@@ -341,6 +341,8 @@ export class RunLists {
     list.runs.delete(listed.id)
     listed.isKept = false
     this.#report(list, listed)
+    // A watcher that reads slowly still has to be told of it, and must not keep the run.
+    listed.letGo()
     this.#tidy(principal, list)
   }
 

@@ -231,6 +231,45 @@ describe('a list', () => {
     expect(new Set(late).size).toBe(late.length)
   })
 
+  test('is sent to a client that reads slowly without the runs that have come and gone meanwhile', async () => {
+    const limits = { inflight: 16_384, slowMs: 60_000, heartbeatMs: 60_000, startBurst: 5_000, startsPerSec: 5_000 }
+    // Room for one ended run.
+    await using server = await testServer(
+      { asking, counter: counter() },
+      { limits: { ...limits, retainPrincipal: 12_000 } },
+    )
+    await using watcher = await server.client({ pong: false, limits })
+    await using client = await server.client({ limits })
+    await listed(watcher, 1, true)
+    for (let sid = 1; sid <= 40; sid++) client.start(sid, 'asking', null, { meta: { note: 'n'.repeat(900) } })
+    await client.next('opened', 40)
+    await watcher.settle()
+    const seen = watcher.frames.length
+    const gone = new Set<string>()
+    for (let sid = 41; sid <= 140; sid++) {
+      client.start(sid, 'counter', 1)
+      gone.add((await client.next('opened', sid)).run)
+      await client.next('end', sid)
+    }
+    await using other = await server.client({ limits })
+    const kept = await listed(other, 1)
+    expect([...gone].filter((run) => kept.has(run)).length).toBeLessThan(5)
+    const answer = (): void => {
+      const nonce = watcher.frames.findLast((frame) => frame.kind === 'ping')?.nonce
+      if (nonce !== undefined) watcher.send({ kind: 'pong', nonce })
+    }
+    const pinged = setInterval(answer, 5)
+    const mark = (): boolean =>
+      watcher.frames.slice(seen).some(({ kind, ...rest }) => kind === 'listed' && !('run' in rest))
+    await watcher.until(mark, 'the whole list')
+    clearInterval(pinged)
+    expect([...listOf(watcher, 1).runs.keys()]).toEqual([...kept.keys()])
+    const late = watcher.frames
+      .slice(seen)
+      .flatMap((frame) => (frame.kind === 'listed' && frame.run ? [frame.run] : []))
+    expect(late.filter((run) => gone.has(run) && !kept.has(run))).toEqual([])
+  })
+
   test('counts as a stream and as an attach, and its refusal costs nothing else', async () => {
     const limits = { maxStreams: 2, startBurst: 3, startsPerSec: 1 }
     await using server = await testServer({ silent: silent() }, { limits })
