@@ -14,6 +14,9 @@ import type { ReadableRun } from './readable-run.ts'
 /** How far a child may be ahead of its reader in addition to `readAhead`. No network is between them. */
 const CREDIT = 1
 
+/** The longest text that is kept for the answer of a child, in UTF-16 units: V8 has no strings of more than eight times as much. */
+const MAX_TEXT_CHARACTERS = 2 ** 26
+
 /** The longest note of a cancel by the parent: as sent, it then has at most 256 bytes. */
 const MAX_NOTE_CHARACTERS = 84
 
@@ -79,6 +82,8 @@ export class Child {
   #isLetGo = false
   /** Why not all that it said was read. */
   #unread: MillraceError | undefined
+  /** It said more than is kept: what it said is not its answer. */
+  #isTooLong = false
   /** Unread ends of calls and agents by item number, each with the function to call once it is read. */
   readonly #unreadEnds = new Map<number, () => void>()
   /** The loop that reads it has its answer. */
@@ -132,7 +137,7 @@ export class Child {
   /** What another process needs to go on with it, while it only waits and its parent has read all of it. */
   get parked(): ParkedChild | undefined {
     const foundBy = this.#foundBy
-    if (!foundBy || this.#left || !this.#reader.hasRead) return undefined
+    if (!foundBy || this.#left || this.#isTooLong || !this.#reader.hasRead) return undefined
     const state = this.run.parkedState
     return state && { id: this.id, ...foundBy, text: this.#text, ...state }
   }
@@ -291,8 +296,15 @@ export class Child {
 
   /** An event was read. */
   #took(event: StreamEvent): void {
-    if (event.type === 'token' && event.agent === undefined) this.#text += event.text
+    if (event.type === 'token' && event.agent === undefined) this.#keep(event.text)
     else if (this.#unreadEnds.size > 0) this.#endRead(event)
+  }
+
+  #keep(text: string): void {
+    if (this.#isTooLong) return
+    this.#isTooLong = this.#text.length + text.length > MAX_TEXT_CHARACTERS
+    if (this.#isTooLong) this.#text = ''
+    else this.#text += text
   }
 
   #endRead({ seq }: StreamEvent): void {
@@ -336,6 +348,11 @@ export class Child {
     const data = endData(end)
     if ('result' in data) return data['result']
     if (this.#unread) throw this.#unread
+    if (this.#isTooLong)
+      throw new MillraceError(
+        'overloaded',
+        `the child said more than ${MAX_TEXT_CHARACTERS} characters: read its events`,
+      )
     return this.#text
   }
 }

@@ -314,6 +314,26 @@ describe('a child run', () => {
     expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(Array<string>(9).fill('ok'))
   })
 
+  test('that says more than is kept has no text for an answer, and its parent goes on', async () => {
+    const pieces = 65
+    const novelist = actor({
+      async *stream(answer: unknown) {
+        for (let n = 0; n < pieces; n++) yield 'x'.repeat(1_048_576)
+        return answer === null ? undefined : answer
+      },
+    })
+    const { runs: _, ...numbers } = counter()
+    await using served = await servedParent(async function* ({ spawn }) {
+      yield (await spawn(novelist, null).result.catch(codeOf)) as string
+      yield ` ${(await spawn(novelist, 'its result').result) as string} `
+      yield String(await spawn(numbers, 3).result)
+    })
+    const watched = served.start()
+    expect(await watched.over).toBeUndefined()
+    expect(watched.text).toMatch(/^overloaded its result /)
+    expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
+  })
+
   test('that is stopped after its last item does not answer with less', async () => {
     const { runs: _, ...numbers } = counter()
     await using served = await servedParent(async function* ({ spawn }) {
