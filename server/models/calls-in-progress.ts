@@ -2,6 +2,9 @@ import { isMap } from '../../protocol/map.ts'
 import type { Extra, ModelEvent } from './model.ts'
 import { argsOf, callIdIn, objectIn, textIn, type Wire } from './provider/json.ts'
 
+/** Characters of arguments that are an object although they do not end as one, such as `null`. */
+const SHORT = 32
+
 /** A call whose pieces arrive. */
 type OpenCall = {
   /** The id that the provider gave, or an empty string. */
@@ -10,8 +13,11 @@ type OpenCall = {
   call: string
   name: string
   text: string
-  /** Length of the text that was yielded: none of it until the name is known. */
-  shown: number
+  /** The end of the text, which is not yielded until the name is known. A slice of the text would copy it for each piece. */
+  unshown: string
+  isShown: boolean
+  /** The last character of the text that is no space. */
+  last: string
   /** What goes back with the call. */
   extra: Extra | undefined
 }
@@ -32,9 +38,10 @@ export class CallsInProgress {
       const call = this.#callOf(piece, taken)
       taken.add(call)
       const { name } = call
-      if (name === '' || call.shown === call.text.length) continue
-      const text = call.text.slice(call.shown)
-      call.shown = call.text.length
+      if (name === '' || call.unshown === '') continue
+      const text = call.unshown
+      call.unshown = ''
+      call.isShown = true
       yield { type: 'tool.args', call: call.call, name, text }
     }
   }
@@ -48,15 +55,17 @@ export class CallsInProgress {
     const continues =
       before &&
       (continuesByName(before, given, name) ??
-        (index == null ? !taken.has(before) && repeatsName(before, name, text) : !isWhole(before.text)))
+        (index == null ? !taken.has(before) && repeatsName(before, name, text) : !isWhole(before)))
     const call = continues ? before : this.#open({ given, name, index })
     call.name ||= name
     if (call.given === '' && given !== '') {
       call.given = given
-      if (call.shown === 0) call.call = given
+      if (!call.isShown) call.call = given
     }
     if (signature !== undefined) call.extra = { extra_content: signature }
     call.text += text
+    call.unshown += text
+    call.last = text.trimEnd().at(-1) ?? call.last
     return call
   }
 
@@ -72,7 +81,10 @@ export class CallsInProgress {
   }
 
   #open({ given, name, index }: { given: string; name: string; index: unknown }): OpenCall {
-    const call: OpenCall = { given, call: callIdIn(given), name, text: '', shown: 0, extra: undefined }
+    const call: OpenCall = {
+      ...{ given, call: callIdIn(given), name, extra: undefined },
+      ...{ text: '', unshown: '', isShown: false, last: '' },
+    }
     this.#calls.push(call)
     if (index != null) this.#byIndex.set(index, call)
     return call
@@ -84,18 +96,19 @@ export class CallsInProgress {
  * every piece, others begin the next call with it, which may be of the same tool.
  */
 function repeatsName(call: OpenCall, name: string, text: string): boolean {
-  return name === call.name && (call.text === '' ? text !== '' : !isWhole(call.text))
+  return name === call.name && (call.text === '' ? text !== '' : !isWhole(call))
 }
 
 /** Whether a piece continues a call, if its id and name decide that: undefined for a repeated name without an id. */
 function continuesByName(call: OpenCall, id: string, name: string): boolean | undefined {
   if (id !== '' && id === call.given) return true
   // A piece without a name has nothing that begins a call, even under a new id.
-  if (name === '') return id === '' || call.given === '' || !isWhole(call.text)
+  if (name === '') return id === '' || call.given === '' || !isWhole(call)
   if (call.name === '') return id === '' || call.given === ''
   return id !== '' && call.given !== '' ? false : undefined
 }
 
-function isWhole(text: string): boolean {
-  return isMap(argsOf(text)) && text.trim() !== ''
+/** Whether its arguments are complete. Asked for each piece: only what may be is read. */
+function isWhole({ text, last }: OpenCall): boolean {
+  return (last === '}' || text.length < SHORT) && isMap(argsOf(text)) && text.trim() !== ''
 }
