@@ -17,20 +17,23 @@ const RESPONSES = {
 
 beforeAll(() => takeLittleAtATime())
 
-describe.each(Object.entries(RESPONSES))('a response %s', (_, bytes) => {
+describe.each(Object.entries(RESPONSES))('a response %s', (what, bytes) => {
   test('is whole for a slow reader, although its connection is closed before the reader has come to the end', async () => {
     const { response } = await answered(bytes, (socket) => socket.end())
     expect((await readSlowly(response)) === BODY).toBe(true)
   })
 
-  test('and whose connection is reset fails for a reader who comes later, and nothing else does', async () => {
+  test('and whose connection is reset ends for a reader who comes later, and nothing else does', async () => {
     const { response, socket } = await answered(bytes)
     socket.resetAndDestroy()
     await turns()
-    await expect(readSlowly(response)).rejects.toMatchObject({
-      message: 'terminated',
-      cause: { message: 'read ECONNRESET' },
-    })
+    const read = await readSlowly(response).catch(({ message }: Error) => message)
+    // Where nothing else says how long it is, and the kernel reports the reset as an end, undici cannot know better.
+    if (what === 'that ends with its connection') expect(BODY.startsWith(read) || read === 'terminated').toBe(true)
+    else expect(read).toBe('terminated')
+    const next = await answered('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
+    await expect(next.response.text()).resolves.toBe('ok')
+    next.socket.destroy()
   })
 })
 
