@@ -27,7 +27,7 @@ describe.each(Object.entries(RESPONSES))('a response %s', (what, bytes) => {
     const { response, socket } = await answered(bytes)
     socket.resetAndDestroy()
     await turns()
-    const read = await readSlowly(response).catch(({ message }: Error) => message)
+    const read = await readSlowly(response).catch((error: unknown) => (error as Error).message)
     // Where nothing else says how long it is, and the kernel reports the reset as an end, undici cannot know better.
     if (what === 'that ends with its connection') expect(BODY.startsWith(read) || read === 'terminated').toBe(true)
     else expect(read).toBe('terminated')
