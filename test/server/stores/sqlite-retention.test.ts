@@ -119,16 +119,17 @@ describe('a SQLite store removes', () => {
       const appended = Array.from({ length: 500 }, () => lease.append({ batch: itemsOf('r1', 1, seq, seq++) }))
       await Promise.all(appended)
     }
-    await until(async () => (await counted()) < 65_000)
-    const { first, next } = (await store.find('r1'))!
-    const batches = []
-    for (let from = first; from < next; from = batches.at(-1)!.last + 1)
-      batches.push(...(await store.read('r1', from, 10_000_000)).batches)
-    const kept = batches.reduce((sum, { index, bodies }) => sum + index.length + bodies.length, 0)
-    expect(first).toBeGreaterThan(1)
-    expect(kept).toBeGreaterThan(30_000)
     // What it has besides its items.
-    expect(await counted()).toBe(kept + 512 + facts.packed.length)
+    const besides = 512 + facts.packed.length
+    // The last of the appends may still be written, and what is too much be removed, between a reading and a count.
+    await until(async () => {
+      const { first, next } = (await store.find('r1'))!
+      const batches = []
+      for (let from = first; from < next; from = batches.at(-1)!.last + 1)
+        batches.push(...(await store.read('r1', from, 10_000_000)).batches)
+      const kept = batches.reduce((sum, { index, bodies }) => sum + index.length + bodies.length, 0)
+      return first > 1 && kept > 30_000 && kept < 65_000 - besides && (await counted()) === kept + besides
+    })
   })
 
   test('a removed run at once, its items little by little, and gives their room back to the disk', async () => {
