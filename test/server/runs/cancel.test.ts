@@ -38,6 +38,21 @@ describe('a cancel', () => {
     expect(served.server.liveRuns).toBe(0)
   })
 
+  test('stops the run also where the application has frozen what is built in, as `node --frozen-intrinsics` does', async () => {
+    await using served = await testServer({ silent: silent() })
+    await using client = await served.client()
+    client.start(1, 'silent')
+    await client.next('opened')
+    const usual = Object.getOwnPropertyDescriptor(Error, 'stackTraceLimit')!
+    Object.defineProperty(Error, 'stackTraceLimit', { ...usual, writable: false })
+    try {
+      client.send({ kind: 'cancel', sid: 1 })
+      expect(await client.next('end')).toMatchObject({ outcome: 'cancelled', data: { by: 'client', settled: true } })
+    } finally {
+      Object.defineProperty(Error, 'stackTraceLimit', usual)
+    }
+  })
+
   test('stops the run while its schema still looks at the input', async () => {
     const slow = actor({
       input: {
