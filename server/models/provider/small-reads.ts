@@ -25,7 +25,8 @@ const LOST = 'ECONNABORTED'
  * They also end only when undici goes on. An end that comes while it waits for a slow reader fails an assertion of undici
  * 7, and with it the process: https://github.com/nodejs/undici/issues/5360
  *
- * It concerns every `fetch` of the process, and changes nothing else for it.
+ * It concerns every `fetch` of the process, and changes nothing else for it. A connection that was upgraded belongs to who asked
+ * for that, and is like any other.
  */
 export function takeLittleAtATime(): void {
   if (isSubscribed) return
@@ -43,35 +44,42 @@ function waitForReader(socket: Socket): void {
   const push: (chunk: unknown, encoding?: BufferEncoding) => boolean = socket.push.bind(socket)
   const unshift: (chunk: unknown, encoding?: BufferEncoding) => void = socket.unshift.bind(socket)
   const destroy: (error?: Error, done?: (error?: Error | null) => void) => Socket = socket.destroy.bind(socket)
+  const parsing = socket.listeners('readable')
+  /** undici takes its listeners off a connection that was upgraded. */
+  const isOfUndici = (): boolean => {
+    const listeners = socket.listeners('readable')
+    return parsing.every((listener) => listeners.includes(listener))
+  }
   /** undici has put back what it cannot hand on, if only an empty piece, and has not asked again. */
-  let isWaiting = false
+  let hasPutBack = false
+  const isWaiting = (): boolean => hasPutBack && isOfUndici()
   /** The other end has closed the connection, and undici does not know yet. */
   let hasEnded = false
   const end = (): void => {
-    if (isWaiting || !hasEnded) return
+    if (!hasEnded || isWaiting()) return
     hasEnded = false
     push(null)
   }
   socket.read = (bytes) => {
     // Node asks for none to read on from the kernel. Behind the end there is nothing.
     if (bytes !== undefined) return bytes === 0 && hasEnded ? null : read(bytes)
-    isWaiting = false
+    hasPutBack = false
     // Not before undici has parsed this, and perhaps waits again.
     if (hasEnded) queueMicrotask(end)
-    return read(socket.readableLength > MOST_BYTES ? MOST_BYTES : undefined)
+    return read(socket.readableLength > MOST_BYTES && isOfUndici() ? MOST_BYTES : undefined)
   }
   socket.unshift = (chunk, encoding) => {
-    isWaiting = true
+    hasPutBack = true
     unshift(chunk, encoding)
   }
   socket.push = (chunk, encoding) => {
-    if (chunk !== null || !isWaiting) return push(chunk, encoding)
+    if (chunk !== null || !isWaiting()) return push(chunk, encoding)
     hasEnded = true
     return false
   }
   socket.destroy = (error?: Error, done?: (error?: Error | null) => void) => {
     // What waited is lost with the connection: the response is not whole.
-    const isCut = isWaiting && error !== undefined && 'code' in error && error.code === RESET
+    const isCut = error !== undefined && 'code' in error && error.code === RESET && isWaiting()
     return destroy(isCut ? Object.assign(new Error(error.message, { cause: error }), { code: LOST }) : error, done)
   }
 }

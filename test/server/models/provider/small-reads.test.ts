@@ -50,6 +50,27 @@ test('a response that nobody reads, and whose connection is closed, can be cance
   next.socket.destroy()
 })
 
+describe('a connection that was upgraded', () => {
+  test.each(['', 'hello'])('and on which %j has come ends for who reads it in pieces of its own', async (greeting) => {
+    const { client, server } = await upgraded(greeting)
+    let text = ''
+    client.on('readable', () => {
+      for (let piece = client.read(1); piece !== null; piece = client.read(1)) text += String(piece)
+    })
+    const ended = once(client, 'end')
+    server.end(' and goodbye')
+    await ended
+    expect(text).toBe(`${greeting} and goodbye`)
+  })
+
+  test('gives all that has come to who reads it', async () => {
+    const { client, server } = await upgraded(BODY.slice(0, 40_000))
+    while (client.readableLength < 40_000) await turn()
+    expect((client.read() as Buffer).length).toBe(40_000)
+    server.destroy()
+  })
+})
+
 const closeServers: (() => void)[] = []
 afterAll(() => {
   for (const close of closeServers) close()
@@ -73,6 +94,35 @@ async function answered(
   const response = await responding
   await turns()
   return { response, socket }
+}
+
+/** Both ends of a connection that undici has handed on. Behind the answer comes `greeting`. */
+async function upgraded(greeting: string): Promise<{ client: Socket; server: Socket }> {
+  const listener = createServer().listen(0, '127.0.0.1')
+  closeServers.push(() => listener.close())
+  await once(listener, 'listening')
+  const origin = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`
+  const upgrading = new Promise<Socket>((resolve, reject) => {
+    const handler = {
+      onConnect: () => {},
+      onUpgrade: (_status: number, _headers: unknown, socket: Socket) => resolve(socket),
+      onError: reject,
+    }
+    dispatcher().dispatch({ origin, path: '/', method: 'GET', upgrade: 'echo' }, handler)
+  })
+  const [server] = (await once(listener, 'connection')) as [Socket]
+  await once(server, 'data')
+  server.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n${greeting}`)
+  return { client: await upgrading, server }
+}
+
+/** That of the `fetch` of Node. */
+function dispatcher(): { dispatch(options: object, handler: object): unknown } {
+  // Node loads it when one of the classes of `fetch` is looked at.
+  expect(typeof Headers).toBe('function')
+  return (globalThis as unknown as { [key: symbol]: ReturnType<typeof dispatcher> })[
+    Symbol.for('undici.globalDispatcher.1')
+  ]!
 }
 
 /** Reads with several turns between two pieces. */
