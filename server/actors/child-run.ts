@@ -52,7 +52,8 @@ export interface ChildRun<Data extends AnyData = AnyData, Result = unknown>
   /**
    * The value that its actor returned, or its own text, without that of its children. Reading this without a loop lets
    * the child run at full speed. Rejects with the child's error, with `cancelled`, or with `overloaded` if the server
-   * gave up the unread text to make room. An unhandled rejection is not reported.
+   * gave up the unread text to make room, or the text has more than 67,108,864 characters (UTF-16 code units): a loop
+   * over the events then ends, and returns nothing. An unhandled rejection is not reported.
    */
   readonly result: Promise<Result>
   /**

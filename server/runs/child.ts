@@ -270,6 +270,8 @@ export class Child {
     if ('outcome' in end) {
       if (this.#left || end.outcome === 'cancelled') return undefined
       if (this.#unread && end.outcome === 'done') throw this.#unread
+      // The loop has read all that it said. Who wants the text as well asks for `result`.
+      if (this.#isTooLong && end.outcome === 'done' && !('result' in endData(end))) return undefined
     }
     return this.#answer(end)
   }
@@ -352,6 +354,7 @@ export class Child {
       throw new MillraceError(
         'overloaded',
         `the child said more than ${MAX_TEXT_CHARACTERS} characters: read its events`,
+        { retryable: false },
       )
     return this.#text
   }

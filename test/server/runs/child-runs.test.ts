@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createClient, type StreamEvent } from '../../../client-sdk/node.ts'
-import { actor, agent, type ChildRun, type RunEvent } from '../../../server/index.ts'
+import { actor, agent, type ChildRun, type MillraceError, type RunEvent } from '../../../server/index.ts'
 import { Watched } from '../../helpers/agent-run.ts'
 import { allSettled, codeOf, finished, servedParent } from '../../helpers/parent-run.ts'
 import { says, scriptedModel } from '../../helpers/scripted-model.ts'
@@ -322,16 +322,21 @@ describe('a child run', () => {
         return answer === null ? undefined : answer
       },
     })
+    const toldOf = ({ code, retryable }: MillraceError): object => ({ code, retryable })
     const { runs: _, ...numbers } = counter()
     await using served = await servedParent(async function* ({ spawn }) {
       yield (await spawn(novelist, null).result.catch(codeOf)) as string
       yield ` ${(await spawn(novelist, 'its result').result) as string} `
+      const read = spawn(novelist, null)
+      let characters = 0
+      for await (const event of read) if (event.type === 'token') characters += event.text.length
+      yield `${characters} ${JSON.stringify(await read.result.catch(toldOf))}`
       yield String(await spawn(numbers, 3).result)
     })
     const watched = served.start()
     expect(await watched.over).toBeUndefined()
-    expect(watched.text).toMatch(/^overloaded its result /)
-    expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
+    expect(watched.text).toMatch(/^overloaded its result 68157440 {"code":"overloaded","retryable":false}/)
+    expect(watched.all('agent.end').map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok', 'ok'])
   })
 
   test('that is stopped after its last item does not answer with less', async () => {
