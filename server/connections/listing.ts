@@ -116,9 +116,17 @@ export class Listing implements FrameSource, ListWatcher {
       if (this.#mayRead(unsent.value.run)) return unsent.value
     }
     this.#unsent = undefined
-    const [changed] = this.#changed.keys()
-    if (changed) this.#changed.delete(changed)
-    return changed
+    for (const changed of this.#changed.keys()) {
+      this.#changed.delete(changed)
+      if (!this.#isBack(changed)) return changed
+    }
+    return undefined
+  }
+
+  /** Whether its id is on the list again, and was sent: that it was gone comes too late. */
+  #isBack({ id, isKept }: ListedRun): boolean {
+    const newer = isKept ? undefined : this.#lists.find(this.#principal, id)
+    return newer !== undefined && this.#changed.get(newer) !== false && this.#mayRead(newer.run)
   }
 
   /** Writes one run, or the mark that the list is complete. Returns false, and writes nothing, when there is no room. */

@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest'
+import { decodeDown } from '../../../protocol/decode.ts'
 import type { RunState } from '../../../protocol/frames.ts'
+import { DEFAULT_LIMITS } from '../../../protocol/limits.ts'
+import { Writer } from '../../../protocol/writer.ts'
+import { Listing } from '../../../server/connections/listing.ts'
 import type { ListableRun, ListedRun } from '../../../server/sessions/listed-run.ts'
 import { RunLists } from '../../../server/sessions/run-lists.ts'
 import { newestFirst } from '../../../server/stores/list-order.ts'
@@ -323,4 +327,33 @@ test('taking a run off a list looks at none of the others, where nothing is stor
   for (const run of runs.slice(0, 50)) lists.remove(run)
 
   expect([idsOf(lists).length, looked]).toEqual([50, 0])
+})
+
+test('a run that was forgotten and whose id begins again is on the list of a client that was not told of either yet', () => {
+  const lists = new RunLists(handClock())
+  lists.add(runOf('again').run, 0)
+  lists.add(runOf('other').run, 1)
+  const sink = { flushMs: 0, hasBegun: false, begun: () => undefined, ready: () => {} }
+  const settings = { sid: 1, isWatched: true }
+  const listing = new Listing(sink as never, DEFAULT_LIMITS, lists, alice, settings, mayRead, () => {})
+  const seen = new Set<string>()
+  const pump = (most: number): void => {
+    const out = new Writer()
+    listing.pump(out, most)
+    for (const frame of decodeDown(out.take(), { maxBytes: 65_536, maxDepth: 16, maxValues: 1_000 })) {
+      if (frame.kind !== 'listed' || frame.run === undefined) continue
+      if (frame.info) seen.add(frame.run)
+      else seen.delete(frame.run)
+    }
+  }
+  listing.open()
+  pump(1)
+  expect([...seen]).toEqual(['again'])
+  lists.remove(runOf('again').run)
+  lists.add(runOf('again').run, 2)
+  pump(65_536)
+  expect([...seen].sort()).toEqual(['again', 'other'])
+  lists.remove(runOf('again').run)
+  pump(65_536)
+  expect([...seen]).toEqual(['other'])
 })
