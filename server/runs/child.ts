@@ -14,7 +14,10 @@ import type { ReadableRun } from './readable-run.ts'
 /** How far a child may be ahead of its reader in addition to `readAhead`. No network is between them. */
 const CREDIT = 1
 
-/** The longest text that is kept for the answer of a child, in UTF-16 units: V8 has no strings of more than eight times as much. */
+/**
+ * The longest text that is kept for the answer of a child, in UTF-16 units. V8 has no strings of more than eight times as
+ * much.
+ */
 const MAX_TEXT_CHARACTERS = 2 ** 26
 
 /** The longest note of a cancel by the parent: as sent, it then has at most 256 bytes. */

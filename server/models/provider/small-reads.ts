@@ -13,20 +13,20 @@ const MOST_BYTES = 16_384
 
 /** The code of a reset, which undici takes for the end of a response that has no other. */
 const RESET = 'ECONNRESET'
-/** The code of a connection that was lost, which it takes for nothing else. */
-const LOST = 'ECONNABORTED'
+/** The code that undici gives a connection that was lost, which nobody takes for an end. */
+const LOST = 'UND_ERR_SOCKET'
 
 /**
  * The connections of `fetch` that begin from now on give at most 16 KiB at a time. undici takes all that a socket
  * holds, parses it up to the next piece of the body that nobody has asked for, and puts the rest back. On Node 20, a
- * socket that was emptied reads on from the kernel meanwhile, so that each piece which a slow reader takes adds up to 64 KiB
- * to what waits in the process, without a limit, and copies all that waits.
+ * socket that was emptied reads on from the kernel meanwhile, so that each piece which a slow reader takes adds up to
+ * 64 KiB to what waits in the process, without a limit, and copies all that waits.
  *
  * They also end only when undici goes on. An end that comes while it waits for a slow reader fails an assertion of undici
  * 7, and with it the process: https://github.com/nodejs/undici/issues/5360
  *
- * It concerns every `fetch` of the process, and changes nothing else for it. A connection that was upgraded belongs to who asked
- * for that, and is like any other.
+ * It concerns every `fetch` of the process, and changes nothing else for it. A connection that was upgraded belongs to who
+ * asked for that, and is like any other.
  */
 export function takeLittleAtATime(): void {
   if (isSubscribed) return
