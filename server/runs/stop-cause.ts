@@ -18,7 +18,7 @@ export function cancelledBy(why: CancelCause): StopCause {
   return { ...why, outcome: 'cancelled', error: withoutStack(() => new MillraceError('cancelled', message)) }
 }
 
-/** Its stack would show nothing but the server, and recording it takes a tenth of the time of a cancel. */
+/** Its stack would show nothing but the server, and recording it is expensive. */
 function withoutStack(make: () => MillraceError): MillraceError {
   const { stackTraceLimit } = Error
   // It cannot be set where the application has frozen what is built in: the stack is recorded then.
