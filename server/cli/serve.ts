@@ -305,7 +305,7 @@ function pageUrl(httpUrl: string, access: Access): string {
 }
 
 function httpWords(httpUrl: string | undefined, { http }: Config): string {
-  if (httpUrl !== undefined) return `${httpUrl}/runs (${httpUrl}/openapi.json lists all paths)`
+  if (httpUrl !== undefined) return `${httpUrl}/runs (${httpUrl}/openapi.json lists the paths of runs)`
   return http === false
     ? 'off, as set by the config file'
     : 'off: this transport takes WebSockets only; set --http-port'
