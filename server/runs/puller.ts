@@ -1,5 +1,6 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import type { RecordedItem } from '../log/recorded.ts'
+import type { StepTaker } from './arrivals.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** Items that one run may produce in one loop turn. One frame holds them, and each item is cheaper the more there are. */
@@ -9,8 +10,13 @@ const MOST_STRIDE = 16
 
 export type ActorOutput = string | RunEvent | RecordedItem
 
+/** What the iterator of an actor gives. */
+export type ActorStep = IteratorResult<ActorOutput, unknown>
+
 /** What a puller reports. */
 export type PullerCallbacks = {
+  /** Reads a field of each object that the next item will need. What it returns is used for nothing. */
+  touch(): number
   item(said: ActorOutput): void
   /** The actor is finished, with a result. */
   done(result: unknown): void
@@ -23,7 +29,7 @@ export type PullerCallbacks = {
  * Asks the iterator of an actor for one step after the other, one slice in each loop turn. It pulls with callbacks: a
  * race, or a promise of its own for each item, costs ten times as much.
  */
-export class Puller {
+export class Puller implements StepTaker<ActorStep> {
   // Fields that every item touches stand together, as in a producer.
   readonly #callbacks: PullerCallbacks
   #pending = false
@@ -34,7 +40,7 @@ export class Puller {
   #queued = false
   #finished = false
   #iterator: AsyncIterator<ActorOutput, unknown> | undefined
-  readonly #step = (step: IteratorResult<ActorOutput, unknown>): void => this.#took(step)
+  readonly #step = (step: ActorStep): void => this.#came(step)
   /** An entry of its own: nothing may escape from here. */
   readonly #failed = (error: unknown): void => this.#fail(error)
   /** The iterator has a `return`. Without one, nothing more is to be waited for once it is stopped. */
@@ -154,7 +160,17 @@ export class Puller {
     this.#called = false
   }
 
-  #took(step: IteratorResult<ActorOutput, unknown>): void {
+  /** Others come with a step for which the actor waited. One of this turn comes alone, and its objects are at hand. */
+  #came(step: ActorStep): void {
+    if (this.#askedIn === this.#scheduler.number) this.take(step)
+    else this.#scheduler.arrivals.add(this, step)
+  }
+
+  touch(): number {
+    return this.#callbacks.touch()
+  }
+
+  take(step: ActorStep): void {
     try {
       if (typeof step !== 'object' || step === null)
         throw new TypeError('the iterator of the actor gave something that is no result of an iterator')

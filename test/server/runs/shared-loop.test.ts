@@ -16,6 +16,7 @@ function sharedLoop() {
         throw new Error('it never ends')
       }
       const pull = new Puller(turns, {
+        touch: () => 0,
         item: () => pull.next(),
         resumed: () => pull.next(),
         done: never,
