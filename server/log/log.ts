@@ -53,6 +53,8 @@ export class Log {
   /** The last item that costs more than 1. */
   #lastCostly = 0
   #segments: Segment[] = []
+  /** A segment that was dropped, until it is used again. */
+  #dropped: Segment | undefined
   /** The open lanes, in the order in which they were opened, and the bytes that they take in an OPENED. */
   #open: LoggedLane[] = []
   #openBytes = 0
@@ -214,6 +216,7 @@ export class Log {
   /** Flushes every lane. Call it when the run ends: no further text can complete a held surrogate. */
   flushAllHeld(at: number): void {
     for (const lane of [...this.#held.keys()]) this.flushHeld(lane, at)
+    this.#dropped = undefined
   }
 
   /** Drops old items while the log exceeds its retention, but none from item `keep` on. */
@@ -225,7 +228,8 @@ export class Log {
     let spare = 0
     while (spare < this.#segments.length - 1 && (this.#segments[spare + 1] as Segment).first <= this.#first) spare++
     if (spare === 0) return
-    this.#segments.splice(0, spare)
+    const dropped = this.#segments.splice(0, spare)
+    this.#dropped = dropped.find((segment) => !segment.isOversized)
     this.#closed.splice(0, this.#closedBefore(this.#first))
   }
 
@@ -234,7 +238,7 @@ export class Log {
     this.#first = this.#next
     this.#droppedBytes = this.#bytes
     this.#segments = []
-    this.#tail = undefined
+    this.#tail = this.#dropped = undefined
     this.#setLanes([])
     this.#held.clear()
   }
@@ -437,7 +441,10 @@ export class Log {
   #segment(bytes: number, at: number): Segment {
     const last = this.#tail
     if (last?.takes(bytes, at)) return last
-    const segment = new Segment(this.#next, this.#bytes, at, last)
+    const segment = this.#dropped
+      ? this.#dropped.renew(this.#next, this.#bytes, at)
+      : new Segment(this.#next, this.#bytes, at, last)
+    this.#dropped = undefined
     if (this.#next === 1) this.#firstAt ??= at
     this.#segments.push(segment)
     this.#tail = segment

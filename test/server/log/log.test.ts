@@ -239,6 +239,19 @@ describe('a log', () => {
     )
   })
 
+  test('writes into the memory of what it has dropped, however long the run goes on', () => {
+    const log = new Log({ ...DEFAULT_LIMITS, retainEvents: 1_000 })
+    const buffers = new Set<unknown>()
+    for (let n = 1; n <= 100_000; n++) {
+      log.appendText(0, `word ${n}`, 1_700_000_000_000)
+      if (log.full) log.trim(log.next)
+      buffers.add(log.chunk(log.last, log.last, 1_000)?.body)
+    }
+    // 1,000 items are four segments, and two more are begun before the oldest is dropped.
+    expect(buffers.size).toBeLessThanOrEqual(6)
+    expect(readAll(log, log.first, 1_000).at(-1)?.text).toBe('word 100000')
+  })
+
   test('is the same in another log after it went there in batches, from whichever item on', () => {
     fc.assert(
       fc.property(
