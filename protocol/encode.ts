@@ -33,13 +33,15 @@ export function joinFrames(frames: readonly number[][]): Uint8Array<ArrayBuffer>
 
 /** Packs one frame of a client. The low 8 bits of each number are a byte. */
 export function packUp(frame: UpFrame, maxDepth = 16): number[] {
-  const { kind, ...properties } = frame
-  const [tag, [, fields, info]] = Object.entries(UP).find(([, [name]]) => name === kind)!
-  const elements = Object.keys(fields).map((name) => elementOf(name, (properties as WireMap)[name]))
+  const [tag, [, fields, info]] = rows.get(frame.kind)!
+  const elements = Object.keys(fields).map((name) => elementOf(name, (frame as WireMap)[name]))
   const bytes: number[] = []
-  pack(bytes, trimmed([+tag, ...elements, info && present(properties)]), maxDepth)
+  pack(bytes, trimmed([+tag, ...elements, info && { ...frame, kind: undefined }]), maxDepth)
   return bytes
 }
+
+/** The rows of a client's frames by their kind, each with its tag. */
+const rows = new Map(Object.entries(UP).map((entry) => [entry[1][0], entry]))
 
 /** Encodes one message of a server. */
 export function encodeDown(frames: readonly DownFrame[]): Uint8Array<ArrayBuffer> {

@@ -64,7 +64,7 @@ export function paced<Event>(
         mustWait = true
       }
       asked = undefined
-      return step.done ? { value: undefined, done: true } : { value: step.value, done: false }
+      return step.done ? { value: undefined, done: true } : step
     },
 
     async return() {

@@ -60,7 +60,7 @@ export class OpenWork {
 
   /** What is open now. */
   snapshot(): OpenWorkSnapshot {
-    return { provider: this.#providers > 0, tools: Array.from(this.#calls ?? [], ({ id }) => id) }
+    return { provider: this.#providers > 0, tools: this.#calls ? Array.from(this.#calls, ({ id }) => id) : [] }
   }
 
   #checkIdle(): void {
