@@ -112,9 +112,11 @@ export class Ending {
     const own = openWork.snapshot()
     const stop: Stop = { ...cause, continuing: [], at: runtime.now(), open: own, cutOff: own.provider }
     this.#stop = stop
-    // What goes on is none of what this stops.
-    stop.continuing = this.#letGo(cause.cascade === false)
-    stop.open = this.openWork
+    if (!this.#run.children().idle) {
+      // What goes on is none of what this stops.
+      stop.continuing = this.#letGo(cause.cascade === false)
+      stop.open = this.openWork
+    }
     this.#run.over()
     this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
       this.#grace = undefined
