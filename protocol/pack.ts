@@ -1,4 +1,3 @@
-import type { WireMap } from './frames.ts'
 import { bytesOf, container, keysOf } from './plain-data.ts'
 
 const utf8 = new TextEncoder()
