@@ -230,10 +230,6 @@ export class Subscription implements Reader, FrameSource, View {
     }
   }
 
-  touch(): number {
-    return this.sid ^ this.cursor.balance
-  }
-
   get isReady(): boolean {
     // Without the run, which would be one more object to fetch for each text.
     const { cursor } = this

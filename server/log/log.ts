@@ -119,11 +119,6 @@ export class Log {
     return this.#bytes - this.#droppedBytes
   }
 
-  /** Reads a field of each object to which the next text is appended. What it returns is used for nothing. */
-  touch(): number {
-    return this.#lastCostly ^ (this.#tail?.touch() ?? 0)
-  }
-
   /** Whether the log exceeds its retention by enough to make `trim` worth its cost. */
   get full(): boolean {
     return this.#exceeds(SLACK)

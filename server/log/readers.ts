@@ -25,8 +25,6 @@ export interface Reader {
   allowance(): number
   /** Items per second that the reader asked for, if any. Inspectors show it. */
   readonly perSec?: number | undefined
-  /** Reads a field of each object that it needs for the next text. What it returns is used for nothing. Default: nothing. */
-  touch?(): number
   /** Whether the reader has every item and waits to be woken. Only `Readers` sets it. */
   resting: boolean
   /** Reports new items; `urgent` ones should not wait for a batch. It must not throw, and must not read at once. */
@@ -148,11 +146,6 @@ export class Readers {
     if (reader.resting) return
     reader.resting = true
     this.#resting++
-  }
-
-  /** As `touch` of a reader, if there is only one. */
-  touch(): number {
-    return this.#only?.touch?.() ?? 0
   }
 
   /**

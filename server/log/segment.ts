@@ -117,11 +117,6 @@ export class Segment {
     return this.base + this.body.length
   }
 
-  /** As `touch` of the log. */
-  touch(): number {
-    return this.#entries.length ^ this.body.length
-  }
-
   /** Returns whether an item of `bytes` bytes, logged at `at`, fits. The first item may have any size. */
   takes(bytes: number, at: number): boolean {
     const count = this.#next - this.first

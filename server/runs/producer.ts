@@ -224,10 +224,6 @@ export class Producer implements PullerCallbacks {
 
   // --- what the puller calls
 
-  touch(): number {
-    return this.#log.touch() ^ this.#readers.touch()
-  }
-
   item(said: ActorOutput): void {
     if (this.#isClosed) return this.#callbacks.steppedAfterClose()
     // Events of `emit` that came before it and wait go first.

@@ -1,6 +1,5 @@
 import type { RunEvent } from '../../protocol/events.ts'
 import type { RecordedItem } from '../log/recorded.ts'
-import type { StepTaker } from './arrivals.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** Items that one run may produce in one loop turn. One frame holds them, and each item is cheaper the more there are. */
@@ -10,13 +9,8 @@ const MOST_STRIDE = 16
 
 export type ActorOutput = string | RunEvent | RecordedItem
 
-/** What the iterator of an actor gives. */
-export type ActorStep = IteratorResult<ActorOutput, unknown>
-
 /** What a puller reports. */
 export type PullerCallbacks = {
-  /** Reads a field of each object that the next item will need. What it returns is used for nothing. */
-  touch(): number
   item(said: ActorOutput): void
   /** The actor is finished, with a result. */
   done(result: unknown): void
@@ -29,7 +23,7 @@ export type PullerCallbacks = {
  * Asks the iterator of an actor for one step after the other, one slice in each loop turn. It pulls with callbacks: a
  * race, or a promise of its own for each item, costs ten times as much.
  */
-export class Puller implements StepTaker<ActorStep> {
+export class Puller {
   // Fields that every item touches stand together, as in a producer.
   readonly #callbacks: PullerCallbacks
   #pending = false
@@ -40,7 +34,7 @@ export class Puller implements StepTaker<ActorStep> {
   #queued = false
   #finished = false
   #iterator: AsyncIterator<ActorOutput, unknown> | undefined
-  readonly #step = (step: ActorStep): void => this.#came(step)
+  readonly #step = (step: IteratorResult<ActorOutput, unknown>): void => this.#took(step)
   /** An entry of its own: nothing may escape from here. */
   readonly #failed = (error: unknown): void => this.#fail(error)
   /** The iterator has a `return`. Without one, nothing more is to be waited for once it is stopped. */
@@ -160,17 +154,7 @@ export class Puller implements StepTaker<ActorStep> {
     this.#called = false
   }
 
-  /** Others come with a step for which the actor waited. One of this turn comes alone, and its objects are at hand. */
-  #came(step: ActorStep): void {
-    if (this.#askedIn === this.#scheduler.number) this.take(step)
-    else this.#scheduler.arrivals.add(this, step)
-  }
-
-  touch(): number {
-    return this.#callbacks.touch()
-  }
-
-  take(step: ActorStep): void {
+  #took(step: IteratorResult<ActorOutput, unknown>): void {
     try {
       if (typeof step !== 'object' || step === null)
         throw new TypeError('the iterator of the actor gave something that is no result of an iterator')

@@ -1,6 +1,4 @@
 import type { Runtime } from '../../protocol/runtime.ts'
-import { Arrivals } from './arrivals.ts'
-import type { ActorStep } from './puller.ts'
 
 /** All runs together may produce for about this long in one loop turn. It bounds how late a cancel is read. */
 const TURN_MS = 1
@@ -13,7 +11,6 @@ const RUNS_PER_TURN = 32
  * whole slice at once: the items then fit in one frame, and cost a third of the same items produced alternately.
  */
 export class Scheduler {
-  readonly arrivals: Arrivals<ActorStep> = new Arrivals()
   readonly #runtime: Runtime
   #open = false
   #number = 0

@@ -16,7 +16,6 @@ function sharedLoop() {
         throw new Error('it never ends')
       }
       const pull = new Puller(turns, {
-        touch: () => 0,
         item: () => pull.next(),
         resumed: () => pull.next(),
         done: never,
