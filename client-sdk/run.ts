@@ -220,13 +220,12 @@ export function createRun<Data extends AnyData, Result>(
         sid: 1,
         code: CANCEL_CODES[reason] ?? -1,
         note: note?.slice?.(0, MAX_NOTE) ?? note,
-        // What nobody has given fits into all limits.
-        limits: connection.limits,
         // An id that is undefined by mistake must not cancel the whole run.
         ...(('call' in given || 'agent' in given) && {
           target: { type: call === undefined ? 'agent' : 'call', id: call ?? agent },
         }),
       } as Cancel
+      // What nobody has given needs no check.
       if (options) frame = prepare(frame)
       if (frame.target) return stream.cancelTarget(frame)
       if (ifSeq !== undefined || cascade === false) {

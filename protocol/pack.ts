@@ -1,3 +1,4 @@
+import type { WireMap } from './frames.ts'
 import { bytesOf, container, keysOf } from './plain-data.ts'
 
 const utf8 = new TextEncoder()
@@ -23,11 +24,11 @@ export function pack(out: number[], value: unknown, depth: number): void {
 
 function packContainer(out: number[], value: ReturnType<typeof container>, depth: number): void {
   const isArray = Array.isArray(value)
-  const all = isArray ? value : keysOf(value)
-  packSize(out, all.length, isArray ? 0x90 : 0x80, 0x10, isArray ? 0xdb : 0xdd, 2)
-  for (const one of all) {
-    if (!isArray) pack(out, one, 0)
-    pack(out, isArray ? one : value[one as string], depth)
+  const keys = isArray ? [...value.keys()] : keysOf(value)
+  packSize(out, keys.length, isArray ? 0x90 : 0x80, 0x10, isArray ? 0xdb : 0xdd, 2)
+  for (const key of keys) {
+    if (!isArray) pack(out, key, 0)
+    pack(out, (value as WireMap)[key], depth)
   }
 }
 

@@ -232,7 +232,6 @@ export class Children {
    * @returns their ids.
    */
   letGo(reason: () => MillraceError, all: boolean): readonly string[] {
-    if (this.idle) return []
     const gone = [...this.#live].filter((child) => (all || child.isDetached) && !child.isStopped && !child.run.isOver)
     for (const child of gone) {
       // What it costs from now on is not its parent's.
@@ -284,7 +283,6 @@ export class Children {
 
   /** What is open here and in the children, when `own` is open in the run itself. */
   openWith(own: OpenWorkSnapshot): OpenWorkSnapshot {
-    if (this.idle) return own
     const all = [own, ...Array.from(this.#live, ({ run }) => run.openWork)]
     return { provider: all.some(({ provider }) => provider), tools: all.flatMap(({ tools }) => tools) }
   }
