@@ -299,6 +299,7 @@ export function createServer<const Actors extends ActorMap>(options: ServerOptio
   const transportLimits: TransportLimits = {
     maxMessage: limits.maxMessage,
     maxBuffered: limits.highWater * 4 + limits.maxDown,
+    silentMs: limits.heartbeatMs + limits.pongMs,
   }
 
   if (plainPort) pageSockets?.attach?.(acceptor, transportLimits, plainPort.server, '/')

@@ -120,6 +120,8 @@ export type TransportLimits = {
   maxMessage: number
   /** Number of buffered bytes above which `send` may return `full`. */
   maxBuffered: number
+  /** How long a socket may be silent until its connection ends it, in milliseconds. A transport must not end it before. */
+  silentMs: number
 }
 
 /**

@@ -15,6 +15,8 @@ import {
 
 /** Maximum size of a request's headers, in bytes. */
 const HEADERS_BYTES = 16_384
+/** The longest silence that the module can watch for, in seconds. */
+const MOST_IDLE_SECONDS = 960
 /** Time limit for a closing socket to send its buffered data, in milliseconds. */
 const CLOSE_MS = 2_000
 /** Wait after the last close code when the transport closes, in milliseconds: an END may still be in transit. */
@@ -182,8 +184,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
         maxPayloadLength: Math.min(limits.maxMessage * OVERSIZE, MOST),
         // Above this, `send` accepts nothing, and pings of a peer that does not read are not answered.
         maxBackpressure: Math.min(limits.maxBuffered, MOST),
-        // The protocol has its own heartbeat.
-        idleTimeout: 0,
+        idleTimeout: idleSeconds(limits.silentMs),
         sendPingsAutomatically: false,
         compression: 0,
         upgrade: upgrade(acceptor, limits, address),
@@ -228,6 +229,15 @@ export function uws({ module, ssl }: UwsOptions): Transport {
       app = undefined
     },
   }
+}
+
+/**
+ * The module's own limit of silence, in seconds; 0 is none. It never ends a socket, because the protocol has a heartbeat
+ * of its own. But the module derives from it how long a socket that was closed may take to deliver what was sent before:
+ * 12 to 16 s, and without a limit 0 to 4, which cut off a peer that did not read at once, and lost its close code.
+ */
+function idleSeconds(silentMs: number): number {
+  return silentMs < (MOST_IDLE_SECONDS - 60) * 1_000 ? MOST_IDLE_SECONDS : 0
 }
 
 /** One socket, from its upgrade to its end. */

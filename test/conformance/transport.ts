@@ -504,7 +504,7 @@ function requestSuite(under: TransportUnderTest, ownPort: boolean): void {
   })
 }
 
-const LIMITS = { maxMessage: 65_536, maxBuffered: 262_144 }
+const LIMITS = { maxMessage: 65_536, maxBuffered: 262_144, silentMs: 30_000 }
 
 /** A message of 16 KiB that begins with its number. */
 function numbered(n: number): Buffer {

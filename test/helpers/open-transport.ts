@@ -124,7 +124,12 @@ export async function openTransport(
       return one
     },
   }
-  const reached = await under.open(transport, acceptor, { maxMessage: 65_536, maxBuffered: 262_144, ...limits })
+  const reached = await under.open(transport, acceptor, {
+    maxMessage: 65_536,
+    maxBuffered: 262_144,
+    silentMs: 30_000,
+    ...limits,
+  })
   const self: OpenTransport = {
     transport,
     url: reached.url,
