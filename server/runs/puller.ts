@@ -1,9 +1,12 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { RunEvent } from '../../protocol/events.ts'
 import type { RecordedItem } from '../log/recorded.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** Items that one run may produce in one loop turn. One frame holds them, and each item is cheaper the more there are. */
 const SLICE_ITEMS = 64
+/** What the asynchronous context of an actor is called among others of the process. */
+const CONTEXT = 'millrace.actor'
 /** The most items between two looks at the clock. */
 const MOST_STRIDE = 16
 
@@ -37,6 +40,11 @@ export class Puller {
   readonly #step = (step: IteratorResult<ActorOutput, unknown>): void => this.#took(step)
   /** An entry of its own: nothing may escape from here. */
   readonly #failed = (error: unknown): void => this.#fail(error)
+  /**
+   * Where the actor goes on while it is not asked for a step: the asynchronous context of its last one. Whoever lets it go
+   * on, such as a reader that gives credit or a run whose slice is over, has one of its own.
+   */
+  #context: AsyncResource | undefined
   /** The iterator has a `return`. Without one, nothing more is to be waited for once it is stopped. */
   #cleansUp = false
   /** The loop turn of the present slice, the items taken of the slice, and how many of them may come without asking. */
@@ -59,6 +67,7 @@ export class Puller {
   begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
     this.#iterator = iterator
     this.#cleansUp = hasReturn(iterator)
+    this.#context = new AsyncResource(CONTEXT)
   }
 
   get begun(): boolean {
@@ -108,11 +117,23 @@ export class Puller {
     if (!this.#waited && !this.allows()) return this.later()
     this.#pending = true
     this.#askedIn = this.#scheduler.number
+    this.#inContext(this.#ask)
+  }
+
+  readonly #ask = (): void => {
     try {
       this.#iterator?.next().then(this.#step, this.#failed)
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** Calls a function of the actor: in its own context, unless that is the present one. */
+  #inContext(call: () => void): void {
+    const context = this.#context
+    this.#context = undefined
+    if (context) context.runInAsyncScope(call)
+    else call()
   }
 
   /**
@@ -125,17 +146,19 @@ export class Puller {
       closed(error)
     }
     if (this.#finished || !this.#cleansUp) return closed()
-    try {
-      this.#iterator?.return?.().then(() => done(), done)
-    } catch (error) {
-      done(error)
-    }
+    this.#inContext(() => {
+      try {
+        this.#iterator?.return?.().then(() => done(), done)
+      } catch (error) {
+        done(error)
+      }
+    })
   }
 
   /** It pulls no more: the iterator, and what its actor worked with, can be collected. */
   release(): void {
     this.#finished = true
-    this.#iterator = undefined
+    this.#iterator = this.#context = undefined
   }
 
   /** The actor waited for something outside before its present item. */
@@ -161,7 +184,11 @@ export class Puller {
       const { done } = step
       this.#pending = false
       this.#waited = this.#askedIn !== this.#scheduler.number
-      if (!done) return this.#callbacks.item(step.value)
+      if (!done) {
+        this.#callbacks.item(step.value)
+        if (!this.#pending && !this.#finished) this.#context = new AsyncResource(CONTEXT)
+        return
+      }
       this.#finished = true
       this.#callbacks.done(step.value)
     } catch (error) {

@@ -32,7 +32,11 @@ test('uws speaks TLS with the files it is given, and its server says wss', async
 test('uws names the files with which it could not speak TLS', async () => {
   const transport = uws({ module: uWS, ssl: { keyFile: '/nowhere/key.pem', certFile } })
   const host = { verify: () => ({ ok: true }) as const, accept: () => undefined as never }
-  const listening = transport.listen(host, { maxMessage: 1_000, maxBuffered: 1_000, silentMs: 30_000 }, { port: 0, host: '127.0.0.1' })
+  const listening = transport.listen(
+    host,
+    { maxMessage: 1_000, maxBuffered: 1_000, silentMs: 30_000 },
+    { port: 0, host: '127.0.0.1' },
+  )
   await expect(listening).rejects.toMatchObject({
     code: 'bad_request',
     message: `cannot set up TLS with /nowhere/key.pem and ${certFile}: check both files and the passphrase`,
