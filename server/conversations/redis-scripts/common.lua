@@ -17,9 +17,9 @@ local function note(name)
   redis.call('PEXPIRE', CHANGES, CHANGES_MS)
 end
 
--- Conversations that have expired leave the list.
+-- Conversations that have expired leave the list. Redis keeps a key up to its last millisecond, and through it.
 local function prune()
-  for _, member in ipairs(redis.call('ZRANGE', DUES, '-inf', int(now()), 'BYSCORE')) do
+  for _, member in ipairs(redis.call('ZRANGE', DUES, '-inf', '(' .. int(now()), 'BYSCORE')) do
     redis.call('ZREM', LIST, member)
     redis.call('ZREM', DUES, member)
   end

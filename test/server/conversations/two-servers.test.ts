@@ -190,4 +190,16 @@ describe.skipIf(!HAS_REDIS)('two servers with conversations in a Redis', () => {
     )
     for (const key of left) expect(await redis.command('PTTL', key)).toBe(-1)
   })
+
+  test('leave the list at the moment at which they can no longer be read', async () => {
+    await using runs = Object.assign(redisStore([redis], redis.prefix()), { [Symbol.asyncDispose]: () => runs.close() })
+    const brief = redisConversations(runs, { keepMs: 5 })
+    const record = { owner: 'alice', title: '', createdAt: 1, updatedAt: 1, version: 1, data: new Uint8Array() }
+    for (let n = 0; n < 100; n++) {
+      const id = `brief-${n}`
+      await brief.save({ ...record, id }, [{ id: 'm', n: 1, at: 1, text: 'hi', data: new Uint8Array() }], 0)
+      while ((await brief.list('alice', undefined, 9)).length > 0);
+      expect(await brief.load({ owner: 'alice', id })).toBeUndefined()
+    }
+  })
 })
