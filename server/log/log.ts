@@ -47,8 +47,8 @@ export class Log {
   /** Bytes of all items dropped. */
   #droppedBytes = 0
   readonly #limits: LogLimits
-  /** Whether a high surrogate may be held for some lane. */
-  #isHolding = false
+  /** High surrogates at the end of a text, each held for the next text of its lane, once there was one. */
+  #held: Map<number, string> | undefined
   #gen = 1
   /** The last item that costs more than 1. */
   #lastCostly = 0
@@ -60,8 +60,6 @@ export class Log {
   #openBytes = 0
   /** Lanes that a kept item has closed, in the order in which they were closed. */
   #closed: LoggedLane[] = []
-  /** High surrogates at the end of a text, each held for the next text of its lane. */
-  readonly #held = new Map<number, string>()
   readonly #lives: Life[] = [{ gen: 1, first: 1 }]
   /** When the first item was logged, in epoch milliseconds. */
   #firstAt: number | undefined
@@ -154,16 +152,15 @@ export class Log {
    * lane's next text. Returns the number of items logged.
    */
   appendText(lane: number, text: string, at: number): number {
-    const held = this.#isHolding ? this.#held.get(lane) : undefined
+    const held = this.#held?.get(lane)
     let whole = text
     if (held !== undefined && text !== '') {
-      this.#held.delete(lane)
+      this.#held?.delete(lane)
       whole = held + text
     }
     const tail = whole.charCodeAt(whole.length - 1)
     if (tail >= 0xd800 && tail <= 0xdbff) {
-      this.#held.set(lane, whole.slice(-1))
-      this.#isHolding = true
+      this.#held = (this.#held ?? new Map<number, string>()).set(lane, whole.slice(-1))
       whole = whole.slice(0, -1)
     }
     if (whole === '') return 0
@@ -205,12 +202,12 @@ export class Log {
 
   /** Logs U+FFFD in place of a high surrogate that the lane's next text did not complete. */
   flushHeld(lane: number, at: number): void {
-    if (this.#held.delete(lane)) this.#appendItem(lane, '\ufffd', at)
+    if (this.#held?.delete(lane)) this.#appendItem(lane, '\ufffd', at)
   }
 
   /** Flushes every lane. Call it when the run ends: no further text can complete a held surrogate. */
   flushAllHeld(at: number): void {
-    for (const lane of [...this.#held.keys()]) this.flushHeld(lane, at)
+    for (const lane of [...(this.#held?.keys() ?? [])]) this.flushHeld(lane, at)
     this.#dropped = undefined
   }
 
@@ -235,7 +232,7 @@ export class Log {
     this.#segments = []
     this.#tail = this.#dropped = undefined
     this.#setLanes([])
-    this.#held.clear()
+    this.#held = undefined
   }
 
   /**
@@ -265,7 +262,7 @@ export class Log {
     this.#lastCostly = Math.min(this.#lastCostly, first - 1)
     if (this.#shown !== undefined) this.#shown = Math.min(this.#shown, first - 1)
     // A held surrogate was never logged, so it belongs to no life.
-    this.#held.clear()
+    this.#held = undefined
     if (first >= this.#next) return
     while (this.#segments.length > 0 && (this.#segments[this.#segments.length - 1] as Segment).first >= first)
       this.#segments.pop()
