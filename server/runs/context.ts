@@ -11,7 +11,6 @@ import { type RunModelCallbacks, runModel } from './run-model.ts'
 
 /** What a run offers to the context of its actor. */
 export interface ContextCallbacks extends ToolCallbacks, RunModelCallbacks {
-  readonly signal: AbortSignal
   readonly actorName: string
   readonly meta: WireMap | undefined
   readonly inputs: Inputs
@@ -28,35 +27,54 @@ export interface ContextCallbacks extends ToolCallbacks, RunModelCallbacks {
   spent(): Receipt['usage']
 }
 
+const RUN = Symbol('run')
+
+/**
+ * What is worked out when it is asked for. All contexts have the same functions for it: V8 would look up all properties of
+ * an object that has functions of its own here in a hash table of 1.6 kB.
+ */
+const ASKED = {
+  get signal() {
+    return of(this).signal()
+  },
+  get inputs() {
+    return of(this).inputs.queue
+  },
+  get approved() {
+    return approvedIn(of(this))
+  },
+  get usage() {
+    return of(this).spent()
+  },
+  get paused() {
+    return of(this).orders().isPaused
+  },
+  get fence() {
+    const run = of(this)
+    return { run: run.id, gen: run.gen() }
+  },
+}
+const DESCRIPTORS = Object.getOwnPropertyDescriptors(ASKED)
+
+/** The run of a context, or of an object that inherits from one. */
+function of(context: object): ContextCallbacks {
+  return (context as { [RUN]: ContextCallbacks })[RUN]
+}
+
 /** Makes the context that an actor receives with its input. */
 export function createContext(run: ContextCallbacks): ActorContext {
   const { inputs } = run
   const model = (which?: string | Model): RunModel => runModel(run, run.findModel(which))
-  return {
-    get signal() {
-      return run.signal
-    },
+  const context: Omit<ActorContext, keyof typeof ASKED> = {
     run: { id: run.id, actor: run.actorName, meta: run.meta },
     principal: run.principal,
-    get inputs() {
-      return inputs.queue
-    },
     takeInputs: () => inputs.takeAll(),
     onInput: (callback) => (inputs.onAccepted = callback),
     refuseInputs: () => inputs.refuse(),
     tools: (tools, ...[context]) => bindTools(run, tools, context),
-    get approved() {
-      return approvedIn(run)
-    },
-    get usage() {
-      return run.spent()
-    },
-    get paused() {
-      return run.orders().isPaused
-    },
     async resumed() {
       const orders = run.orders()
-      for (let wait = orders.hold(run.signal); wait; wait = orders.hold(run.signal)) await run.wait(wait)
+      for (let wait = orders.hold(run.signal()); wait; wait = orders.hold(run.signal())) await run.wait(wait)
     },
     emit: (event) => run.emit(event),
     request: (question) => run.wait(run.request(question)),
@@ -64,19 +82,16 @@ export function createContext(run: ContextCallbacks): ActorContext {
     restored: run.restored,
     spawn: run.spawnFor(undefined),
     model,
-    get ai() {
-      return contextAi(model)
-    },
+    ai: contextAi(model),
     runtime: run.runtime,
     canEmit: (event) => run.canSay(event),
     sleepUntil: (time) => run.wait(sleep(run, time)),
     govern: (order) => run.orders().command(order),
     earlierRun: (id) => run.earlierRun(id),
     reportError: (error) => run.failed(error),
-    get fence() {
-      return { run: run.id, gen: run.gen() }
-    },
   }
+  Object.defineProperty(context, RUN, { value: run })
+  return Object.defineProperties(context as ActorContext, DESCRIPTORS)
 }
 
 function contextAi(model: (which?: string | Model) => RunModel): ContextAi {
@@ -91,7 +106,9 @@ function contextAi(model: (which?: string | Model) => RunModel): ContextAi {
 }
 
 /** A timer may be cut short, and a clock may be set. */
-async function sleep({ runtime, signal }: ContextCallbacks, time: number): Promise<void> {
+async function sleep(run: ContextCallbacks, time: number): Promise<void> {
+  const { runtime } = run
+  const signal = run.signal()
   signal.throwIfAborted()
   for (let left = time - runtime.wallClock(); left > 0; left = time - runtime.wallClock())
     await wait(left, signal, runtime)

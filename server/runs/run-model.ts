@@ -15,7 +15,8 @@ import type { UsageTally } from './usage-tally.ts'
 
 /** What a model takes from the run that asks it. */
 export type RunModelCallbacks = {
-  readonly signal: AbortSignal
+  /** Aborts when the run is over. */
+  signal(): AbortSignal
   readonly producer: Producer
   readonly openWork: OpenWork
   readonly usage: UsageTally
@@ -38,9 +39,9 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
   const orders = run.orders()
 
   async function* stream(call: ModelCall): AsyncGenerator<ModelEvent, void> {
-    run.signal.throwIfAborted()
+    run.signal().throwIfAborted()
     call.signal?.throwIfAborted()
-    const signal = call.signal ? AbortSignal.any([run.signal, call.signal]) : run.signal
+    const signal = call.signal ? AbortSignal.any([run.signal(), call.signal]) : run.signal()
     // Another order may have come while it waited for one.
     for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await run.wait(wait)
     const goesOn = run.goOn()
@@ -76,7 +77,7 @@ export function runModel(run: RunModelCallbacks, model: Model): RunModel {
       run.failed(new ModelFailure(model.id, error))
       throw error
     } finally {
-      if (!run.signal.aborted) {
+      if (!run.signal().aborted) {
         // The actor has cut the answer off or left it, or it broke off. A request that was refused costs nothing.
         if (!isWhole && (signal.aborted || answer.hasSaid)) {
           request.cut(producer.texts)

@@ -334,15 +334,12 @@ export class Run implements ReadableRun {
   }
 
   #contextCallbacks(): ContextCallbacks {
-    const signal = (): AbortSignal => this.#signal()
     return {
       id: this.id,
       actorName: this.actorName,
       meta: this.options.meta,
       principal: this.principal,
-      get signal() {
-        return signal()
-      },
+      signal: () => this.#signal(),
       gen: () => this.log.gen,
       inputs: this.#inputs,
       producer: this.#producer,

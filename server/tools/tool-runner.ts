@@ -56,7 +56,8 @@ export type OpenTool = {
 export interface ToolCallbacks {
   readonly id: string
   readonly principal: Principal
-  readonly signal: AbortSignal
+  /** Aborts when the run is over. */
+  signal(): AbortSignal
   readonly runtime: Pick<Runtime, 'now' | 'setTimer'>
   readonly limits: Pick<Limits, 'maxEvent' | 'cancelGraceMs'>
   /** Returns an id that no other call of this run, its parents or its children has. */
@@ -153,7 +154,7 @@ class ToolRun {
    * @throws the reason for which the run stops.
    */
   async answer(own?: AbortSignal): Promise<ToolAnswer> {
-    const { signal } = this.#callbacks
+    const signal = this.#callbacks.signal()
     signal.throwIfAborted()
     own?.throwIfAborted()
     const stopWithRun = (): void => this.#controller.abort(signal.reason)
@@ -343,7 +344,7 @@ class ToolRun {
       (value) => ({ value }),
       (error: unknown) => ({ error }),
     )
-    this.#callbacks.signal.throwIfAborted()
+    this.#callbacks.signal().throwIfAborted()
     // A cancel that came first decides the outcome, even if the tool finished with an output.
     if (this.#cancel) return this.#cancelled(this.#cancel)
     this.#decided = true
@@ -376,9 +377,9 @@ class ToolRun {
   }
 
   async #cancelled({ cause, at }: Cancel): Promise<CallEnding> {
-    const { runtime, limits, signal } = this.#callbacks
+    const { runtime, limits } = this.#callbacks
     const settled = await this.#settles(limits.cancelGraceMs)
-    signal.throwIfAborted()
+    this.#callbacks.signal().throwIfAborted()
     this.#decided = true
     this.#progress.close()
     const { by, code, note } = cause

@@ -24,6 +24,29 @@ describe('the model of a context', () => {
   })
 })
 
+describe('a context', () => {
+  test('can be copied, and inherited from, with all that it has', async () => {
+    const seen: unknown[] = []
+    const whole = actor({
+      async *stream(_: unknown, context) {
+        const { signal, fence, usage, paused, approved } = context
+        for (const other of [{ ...context }, Object.create(context) as typeof context])
+          seen.push(other.signal === signal, other.approved === approved, [other.fence, other.usage, other.paused])
+        seen.push([fence, usage, paused])
+        yield 'x'
+      },
+    })
+    await using served = await testServer({ whole })
+    const client = createClient<{ whole: typeof whole }>(served.url, { token: 'alice' })
+    const run = client.start('whole', null)
+    expect(await run.result).toBe('x')
+    const { id, gen } = await run.opened
+    await client.close()
+    const worth = [{ run: id, gen }, undefined, false]
+    expect(seen).toEqual([true, true, worth, true, true, worth, worth])
+  })
+})
+
 describe('a run that orders itself', () => {
   test('is paused by its own code, and a client lets it go on', async () => {
     await using served = await servedParent(async function* ({ govern, resumed }) {
