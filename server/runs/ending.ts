@@ -117,12 +117,15 @@ export class Ending {
       stop.continuing = this.#letGo(cause.cascade === false)
       stop.open = this.openWork
     }
-    this.#run.over()
-    this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
-      this.#grace = undefined
-      this.endNow()
-    })
+    // First of all, because it is what a client waits for. What the listeners of the signal finish may have been the last.
     this.#run.abort(cause.error)
+    if (!this.#end) {
+      this.#run.over()
+      this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {
+        this.#grace = undefined
+        this.endNow()
+      })
+    }
     this.#quiet()
     this.#stopWork()
   }

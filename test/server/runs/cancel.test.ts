@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { MillraceError } from '../../../protocol/errors.ts'
 import { type ActorContext, actor } from '../../../server/actors/actor.ts'
 import { tool } from '../../../server/actors/tool.ts'
 import { handClock } from '../../helpers/hand-clock.ts'
@@ -51,6 +52,33 @@ describe('a cancel', () => {
     } finally {
       Object.defineProperty(Error, 'stackTraceLimit', usual)
     }
+  })
+
+  test('gives each signal an error of its own, in one message and in several', async () => {
+    const reasons: unknown[] = []
+    const noting = actor({
+      async *stream(_: unknown, { signal }) {
+        yield 'x'
+        signal.addEventListener('abort', () => reasons.push(signal.reason))
+        await aborted(signal)
+      },
+    })
+    await using served = await testServer({ noting })
+    await using client = await served.client()
+    for (let sid = 1; sid <= 6; sid++) client.start(sid, 'noting')
+    await eventually(() => client.count(6) === 1, 'all run')
+    client.send({ kind: 'cancel', sid: 1 }, { kind: 'cancel', sid: 2 }, { kind: 'cancel', sid: 3, note: 'left' })
+    await client.next('end')
+    await client.next('end')
+    await client.next('end')
+    for (let sid = 4; sid <= 6; sid++) {
+      client.send({ kind: 'cancel', sid })
+      await client.next('end')
+    }
+    expect(reasons.map((reason) => (MillraceError.is(reason, 'cancelled') ? reason.message : reason))).toEqual(
+      [1, 2, 3, 4, 5, 6].map((sid) => (sid === 3 ? 'cancelled by the client: left' : 'cancelled by the client')),
+    )
+    expect(new Set(reasons).size).toBe(6)
   })
 
   test('stops the run while its schema still looks at the input', async () => {
