@@ -2,11 +2,12 @@ import { BASE, OURS, type PeerName } from './peers/peers.ts'
 import type { Pace } from './processes/token-source.ts'
 import type { BenchQuestion } from './question.ts'
 import { pass } from './stage/clock.ts'
+import { failureNotes, interleaved } from './stage/rounds.ts'
 import type { ClientProcess, Pair } from './stage/stage.ts'
 import { figure, percentile } from './stage/statistics.ts'
 
 const ENDLESS = 1_000_000_000
-/** How long streams at full speed take to fill their logs. */
+/** How long a hundred streams at full speed take to fill their logs. A thousand take longer. */
 const FILL_MS = 4_000
 /** Not measured: code is compiled meanwhile. */
 const WARM_STARTS = 4_000
@@ -53,7 +54,7 @@ export const cancel: BenchQuestion = {
     const measure = async (name: string, cancels: () => Promise<Cancelled>, stopTimes: StopTimes): Promise<void> => {
       say(name)
       try {
-        took.set(name, [...(took.get(name) ?? []), ...(await delays(await cancels(), stopTimes))])
+        took.set(name, await delays(await cancels(), stopTimes))
       } catch (error) {
         failures.push(`${name} failed, and has no figures: ${error instanceof Error ? error.message : String(error)}`)
       }
@@ -77,7 +78,7 @@ export const cancel: BenchQuestion = {
       await client.ask('connect', load.connections)
       const request = { id: `load-${load.connections}`, pace: load.pace, tokens: ENDLESS }
       await client.ask('read', { perConnection: load.streams, request })
-      // The logs of all streams are full then: they grow no more.
+      // The logs of the hundred are full then: they grow no more.
       await pass(FILL_MS)
       await then()
       await client[Symbol.asyncDispose]()
@@ -92,9 +93,18 @@ export const cancel: BenchQuestion = {
       await warmUp(pair.client)
     }
     const rounds = Math.min(ROUNDS, count)
-    for (let round = 0; round < rounds; round++)
-      for (const [peer, { server, client }] of pairs)
-        await measure(`${peer}: waits`, sequence(client, `waits-${round}`, WAITING, count / rounds), server)
+    let times = 0
+    const waits = await interleaved(
+      [...pairs.keys()],
+      rounds,
+      async (peer) => {
+        const { server, client } = pairs.get(peer) as Pair
+        return delays(await sequence(client, `waits-${times++}`, WAITING, count / rounds)(), server)
+      },
+      (words) => say(`waits, ${words}`),
+    )
+    for (const [peer, samples] of waits.samples) took.set(`${peer}: waits`, samples.flat())
+    failures.push(...failureNotes(waits))
     for (const [peer, { server, client, port }] of pairs)
       if (isOurs(peer) || peer === BASE || peer === 'raw uWS')
         await beside(peer, port, SOME, async () => {

@@ -90,8 +90,7 @@ export class Segment {
 
   /**
    * Makes a segment that its log has dropped the next one: empty, with the memory that it has. Segments that come and go
-   * live long enough to become old, and collecting those of a hundred fast runs stopped a process with one core for up to
-   * 20 ms, twice a second.
+   * live long enough to become old, and only a major collection would free them.
    */
   renew(first: number, base: number, at: number): this {
     this.first = this.#next = first
