@@ -44,7 +44,7 @@ export const fanOut: BenchQuestion = {
           { sockets: 100, perSec: 1_000, tokens: 500, shown: ALL_SHOWN },
         ],
       },
-      quick: { rounds: 1, cases: [{ sockets: 1_000, perSec: 50, tokens: 50, shown: BARE }] },
+      quick: { rounds: 3, cases: [{ sockets: 1_000, perSec: 50, tokens: 50, shown: BARE }] },
       smoke: { rounds: 1, cases: [{ sockets: 3, perSec: 1_000, tokens: 20, shown: BARE }] },
     })
     const pairs = new Map<Shown, Pair>()

@@ -25,7 +25,7 @@ export const fullSpeed: BenchQuestion = {
   async ask(bench) {
     const counts = bench.counts<Counts>({
       full: { connections: CONNECTIONS, slow: 200, fast: 2_000, rounds: 5, peers: ALL },
-      quick: { connections: CONNECTIONS, slow: 30, fast: 500, rounds: 1, peers: FEW },
+      quick: { connections: CONNECTIONS, slow: 30, fast: 500, rounds: 3, peers: FEW },
       smoke: { connections: 2, slow: 10, fast: 10, rounds: 1, peers: ALL },
     })
     const pairs = await bench.stage.pairs(counts.peers)
