@@ -103,7 +103,7 @@ export const cancel: BenchQuestion = {
       },
       (words) => say(`waits, ${words}`),
     )
-    for (const [peer, samples] of waits.samples) took.set(`${peer}: waits`, samples.flat())
+    for (const [peer, samples] of waits.samples) if (samples.length > 0) took.set(`${peer}: waits`, samples.flat())
     failures.push(...failureNotes(waits))
     for (const [peer, { server, client, port }] of pairs)
       if (isOurs(peer) || peer === BASE || peer === 'raw uWS')

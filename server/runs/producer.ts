@@ -120,9 +120,9 @@ export class Producer implements PullerCallbacks {
     this.#journal = journal
   }
 
-  /** Starts to pull. */
-  begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
-    this.#puller.begin(iterator)
+  /** Starts the actor, and to pull. */
+  begin(start: () => AsyncIterator<ActorOutput, unknown>): void {
+    this.#puller.begin(start)
     this.#go()
   }
 

@@ -63,11 +63,12 @@ export class Puller {
     this.#callbacks = callbacks
   }
 
-  /** Sets the iterator to pull. Without one the actor never began. */
-  begin(iterator: AsyncIterator<ActorOutput, unknown>): void {
+  /** Makes the iterator to pull, in a context of its own. Without one the actor never began. */
+  begin(start: () => AsyncIterator<ActorOutput, unknown>): void {
+    this.#context = new AsyncResource(CONTEXT)
+    const iterator = this.#context.runInAsyncScope(start)
     this.#iterator = iterator
     this.#cleansUp = hasReturn(iterator)
-    this.#context = new AsyncResource(CONTEXT)
   }
 
   get begun(): boolean {

@@ -330,7 +330,7 @@ export class Run implements ReadableRun {
     if (this.detached && !this.parent) this.#clocks.detached()
     const ours = { name: this.actorName, actor: this.#actor }
     const context = (): ActorContext => createContext(this.#contextCallbacks())
-    this.#producer.begin(actorStream(ours, this.options.ask, input.value, context))
+    this.#producer.begin(() => actorStream(ours, this.options.ask, input.value, context))
   }
 
   #contextCallbacks(): ContextCallbacks {

@@ -21,8 +21,8 @@ function cancelled({ by, note }: Pick<CancelCause, 'by' | 'note'>): MillraceErro
 }
 
 /**
- * The error of the next cancel by a client that says no more. A cancel is rare, so that nothing it needs is in a cache of
- * the processor, and to make its error took a sixth of the time from its message to the signal of the actor.
+ * The error of the next cancel by a client that says no more. To make one takes long while nothing that makes it is in a
+ * cache of the processor, and a cancel is rare. So it is made behind the cancel before.
  */
 let next: MillraceError | undefined
 const makeNext = (): void => {

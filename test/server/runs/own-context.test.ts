@@ -71,6 +71,33 @@ describe('an actor finds in an AsyncLocalStorage what it has put there, and noth
     expect(await stores(() => undefined, 1_000)).toEqual(all)
   })
 
+  test('where a function that makes the iterator has put it there', async () => {
+    const storage = new AsyncLocalStorage<number>()
+    const before: unknown[] = []
+    const own: unknown[] = []
+    const making = actor({
+      stream(input: unknown): AsyncIterable<string, undefined> {
+        before.push(storage.getStore())
+        storage.enterWith(Number(input))
+        return (async function* (): AsyncGenerator<string, undefined> {
+          own.push(storage.getStore())
+          yield 'x'
+          own.push(storage.getStore())
+          return undefined
+        })()
+      },
+    })
+    await using served = await testServer({ making })
+    await using client = await served.client()
+    // One message: they begin in one callback.
+    client.send(
+      ...[1, 2, 3].map((sid) => ({ kind: 'start', sid, actor: 'making', input: sid, options: { credit: 1 } }) as const),
+    )
+    for (let n = 1; n <= 3; n++) await client.next('end')
+    expect(before).toEqual([undefined, undefined, undefined])
+    expect(own.toSorted()).toEqual([1, 1, 2, 2, 3, 3])
+  })
+
   test('where their readers let them go on', async () => {
     expect(await stores(() => undefined, 1)).toEqual(all)
     expect(await stores(sharedTurn(), 1)).toEqual(all)

@@ -28,7 +28,7 @@ function sharedLoop() {
           yield 'x'
         }
       }
-      pull.begin(talk())
+      pull.begin(() => talk())
       pull.next()
       return () => said
     },
