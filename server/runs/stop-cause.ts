@@ -13,27 +13,8 @@ export type StopCause = CancelCause & {
 
 /** Somebody wants the run no longer. */
 export function cancelledBy(why: CancelCause): StopCause {
-  return { ...why, outcome: 'cancelled', error: why.by === 'client' && !why.note ? nextError() : cancelled(why) }
-}
-
-function cancelled({ by, note }: Pick<CancelCause, 'by' | 'note'>): MillraceError {
-  return withoutStack(() => new MillraceError('cancelled', `cancelled by the ${by}${note ? `: ${note}` : ''}`))
-}
-
-/**
- * The error of the next cancel by a client that says no more. To make one takes long while nothing that makes it is in a
- * cache of the processor, and a cancel is rare. So it is made behind the cancel before.
- */
-let next: MillraceError | undefined
-const makeNext = (): void => {
-  next ??= cancelled({ by: 'client' })
-}
-
-function nextError(): MillraceError {
-  const error = next ?? cancelled({ by: 'client' })
-  next = undefined
-  void Promise.resolve().then(makeNext)
-  return error
+  const message = `cancelled by the ${why.by}${why.note ? `: ${why.note}` : ''}`
+  return { ...why, outcome: 'cancelled', error: withoutStack(() => new MillraceError('cancelled', message)) }
 }
 
 /** Its stack would show nothing but the server, and recording it is expensive. */
