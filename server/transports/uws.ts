@@ -15,8 +15,9 @@ import {
 
 /** Maximum size of a request's headers, in bytes. */
 const HEADERS_BYTES = 16_384
-/** The longest silence that the module can watch for, in seconds. */
+/** The longest silence that the module can watch for, in seconds, and what it must be longer than that of the protocol. */
 const MOST_IDLE_SECONDS = 960
+const SPARE_IDLE_SECONDS = 60
 /** Time limit for a closing socket to send its buffered data, in milliseconds. */
 const CLOSE_MS = 2_000
 /** Wait after the last close code when the transport closes, in milliseconds: an END may still be in transit. */
@@ -237,7 +238,7 @@ export function uws({ module, ssl }: UwsOptions): Transport {
  * 12 to 16 s, and without a limit 0 to 4, which cut off a peer that did not read at once, and lost its close code.
  */
 function idleSeconds(silentMs: number): number {
-  return silentMs < (MOST_IDLE_SECONDS - 60) * 1_000 ? MOST_IDLE_SECONDS : 0
+  return silentMs < (MOST_IDLE_SECONDS - SPARE_IDLE_SECONDS) * 1_000 ? MOST_IDLE_SECONDS : 0
 }
 
 /** One socket, from its upgrade to its end. */
