@@ -74,7 +74,8 @@ export function createContext(run: ContextCallbacks): ActorContext {
     tools: (tools, ...[context]) => bindTools(run, tools, context),
     async resumed() {
       const orders = run.orders()
-      for (let wait = orders.hold(run.signal()); wait; wait = orders.hold(run.signal())) await run.wait(wait)
+      const signal = run.signal()
+      for (let wait = orders.hold(signal); wait; wait = orders.hold(signal)) await run.wait(wait)
     },
     emit: (event) => run.emit(event),
     request: (question) => run.wait(run.request(question)),

@@ -117,8 +117,9 @@ export class Ending {
       stop.continuing = this.#letGo(cause.cascade === false)
       stop.open = this.openWork
     }
-    // First of all, because it is what a client waits for. What the listeners of the signal finish may have been the last.
+    // First of all, because it is what a client waits for.
     this.#run.abort(cause.error)
+    // What the listeners of the signal have finished may have been the last.
     if (!this.#end) {
       this.#run.over()
       this.#grace = runtime.setTimer(limits.cancelGraceMs, () => {

@@ -98,6 +98,31 @@ describe('an actor finds in an AsyncLocalStorage what it has put there, and noth
     expect(own.toSorted()).toEqual([1, 1, 2, 2, 3, 3])
   })
 
+  test('where a child begins with what its parent has there, and changes it for itself', async () => {
+    const storage = new AsyncLocalStorage<string>()
+    const found: unknown[] = []
+    const child = actor({
+      async *stream(): AsyncGenerator<string, void> {
+        found.push(storage.getStore())
+        storage.enterWith('child')
+        yield 'x'
+        found.push(storage.getStore())
+      },
+    })
+    const parent = actor({
+      async *stream(_: unknown, { spawn }): AsyncGenerator<string, void> {
+        storage.enterWith('parent')
+        for await (const event of spawn(child, null)) if (event.type === 'token') yield event.text
+        found.push(storage.getStore())
+      },
+    })
+    await using served = await testServer({ parent })
+    await using client = await served.client()
+    client.start(1, 'parent', null, { credit: 1_000 })
+    await client.next('end')
+    expect(found).toEqual(['parent', 'child', 'parent'])
+  })
+
   test('where their readers let them go on', async () => {
     expect(await stores(() => undefined, 1)).toEqual(all)
     expect(await stores(sharedTurn(), 1)).toEqual(all)
